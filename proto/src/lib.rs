@@ -1,0 +1,7 @@
+//! Mail protocols as pure code: bytes in, values and bytes out.
+//!
+//! Nothing here opens a socket, reads a clock or a file, or draws randomness that was not passed
+//! in. Every type that stands for something from the wire can only hold valid values.
+#![forbid(unsafe_code)]
+
+pub mod imap;

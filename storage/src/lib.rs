@@ -1,0 +1,6 @@
+//! The durable store: accounts, mailboxes, messages, changes, bodies, queue rows.
+//!
+//! An honest blocking library: it owns every key encoding, and knows nothing of sockets or shards.
+#![deny(unsafe_code)]
+
+pub mod ids;
