@@ -7,3 +7,4 @@ pub mod committer;
 pub mod engine;
 pub mod error;
 pub mod ids;
+pub mod repair;
