@@ -139,13 +139,9 @@ const SINES: [u32; 64] = [
 
 #[cfg(test)]
 mod tests {
-    use md_5_check::*;
+    use ::md5::{Digest, Md5};
 
     use super::*;
-
-    mod md_5_check {
-        pub(super) use md5::{Digest, Md5};
-    }
 
     #[test]
     fn agrees_with_the_crate_at_every_length() {
