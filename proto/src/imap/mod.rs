@@ -1,4 +1,9 @@
 //! IMAP4rev1 and IMAP4rev2 (RFC 3501, RFC 9051): values, framing, grammar, responses.
 
+pub mod command;
+pub mod date;
+pub mod limits;
 pub mod mailbox;
+pub mod pattern;
+pub mod sequence;
 pub mod types;
