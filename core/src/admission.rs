@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::config::Network;
+
 /// Counters that a table keeps at most. Beyond it new addresses are only counted in the classes that
 /// are there already.
 const COUNTERS_MAX: usize = 200_000;
@@ -43,9 +45,9 @@ impl Default for Limits {
     }
 }
 
-/// A network in prefix notation.
+/// The addresses that share the leading bits that a class counts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Network {
+struct Class {
     bits: u128,
     length: u8,
 }
@@ -65,24 +67,9 @@ const fn mask(length: u8) -> u128 {
     }
 }
 
-impl Network {
-    /// The network of `address` with a prefix of `length` bits; none when the length is too large.
-    pub fn new(address: IpAddr, length: u8) -> Option<Self> {
-        let length = match address {
-            IpAddr::V4(_) if length <= 32 => length + 96,
-            IpAddr::V6(_) if length <= 128 => length,
-            _ => return None,
-        };
-        Some(Self { bits: bits_of(address) & mask(length), length })
-    }
-
-    /// Whether `address` is part of it.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        bits_of(address) & mask(self.length) == self.bits
-    }
-
+impl Class {
     /// The classes of an address: /32, /26 and /21 of IPv4, /64, /48 and /32 of IPv6.
-    fn classes(address: IpAddr) -> [Self; 3] {
+    fn all(address: IpAddr) -> [Self; 3] {
         let is_v4 = match address {
             IpAddr::V4(_) => true,
             IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
@@ -119,7 +106,7 @@ pub enum Purpose {
 #[derive(Default)]
 struct Window {
     number: u64,
-    counts: HashMap<Network, u32>,
+    counts: HashMap<Class, u32>,
 }
 
 impl Window {
@@ -131,11 +118,11 @@ impl Window {
         }
     }
 
-    fn exceeds(&self, classes: &[Network; 3], limits: &PerClass) -> bool {
+    fn exceeds(&self, classes: &[Class; 3], limits: &PerClass) -> bool {
         classes.iter().zip(limits).any(|(class, limit)| self.counts.get(class).is_some_and(|count| count >= limit))
     }
 
-    fn count(&mut self, classes: &[Network; 3]) {
+    fn count(&mut self, classes: &[Class; 3]) {
         for class in classes {
             let full = self.counts.len() >= COUNTERS_MAX;
             match self.counts.get_mut(class) {
@@ -147,7 +134,7 @@ impl Window {
     }
 
     /// Takes what the finest class did out of all three.
-    fn forgive(&mut self, classes: &[Network; 3]) {
+    fn forgive(&mut self, classes: &[Class; 3]) {
         let own = self.counts.get(&classes[0]).copied().unwrap_or(0);
         for class in classes {
             if let Some(count) = self.counts.get_mut(class) {
@@ -165,7 +152,7 @@ struct Tables {
     connections: Window,
     failures_minute: Window,
     failures_day: Window,
-    open: HashMap<Network, u32>,
+    open: HashMap<Class, u32>,
 }
 
 struct Shared {
@@ -181,7 +168,7 @@ pub struct Admission(Arc<Shared>);
 #[must_use = "the connection stops counting as open when this is dropped"]
 pub struct Admitted {
     admission: Admission,
-    classes: [Network; 3],
+    classes: [Class; 3],
 }
 
 impl Admission {
@@ -192,7 +179,7 @@ impl Admission {
 
     /// Decides on a new connection. `now` is in seconds since the epoch.
     pub fn connect(&self, peer: IpAddr, purpose: Purpose, now: u64) -> Result<Admitted, Refusal> {
-        let classes = Network::classes(peer);
+        let classes = Class::all(peer);
         let limits = &self.0.limits;
         let mut tables = self.tables(now);
         if !self.is_allowed(peer) {
@@ -204,7 +191,7 @@ impl Admission {
             if purpose == Purpose::Login && failed {
                 return Err(Refusal::Failures);
             }
-            let open = |class: &Network, limit: &u32| tables.open.get(class).is_some_and(|count| count >= limit);
+            let open = |class: &Class, limit: &u32| tables.open.get(class).is_some_and(|count| count >= limit);
             if classes.iter().zip(&limits.connections_open).any(|(class, limit)| open(class, limit)) {
                 return Err(Refusal::Open);
             }
@@ -219,7 +206,7 @@ impl Admission {
 
     /// Whether a peer may try to authenticate (again).
     pub fn may_authenticate(&self, peer: IpAddr, now: u64) -> bool {
-        let classes = Network::classes(peer);
+        let classes = Class::all(peer);
         let limits = &self.0.limits;
         let tables = self.tables(now);
         self.is_allowed(peer)
@@ -229,7 +216,7 @@ impl Admission {
 
     /// Counts a failed authentication.
     pub fn failed(&self, peer: IpAddr, now: u64) {
-        let classes = Network::classes(peer);
+        let classes = Class::all(peer);
         let mut tables = self.tables(now);
         tables.failures_minute.count(&classes);
         tables.failures_day.count(&classes);
@@ -237,7 +224,7 @@ impl Admission {
 
     /// Forgets the failures of an address that has authenticated.
     pub fn succeeded(&self, peer: IpAddr, now: u64) {
-        let classes = Network::classes(peer);
+        let classes = Class::all(peer);
         let mut tables = self.tables(now);
         tables.failures_minute.forgive(&classes);
         tables.failures_day.forgive(&classes);
@@ -333,7 +320,7 @@ mod tests {
 
     #[test]
     fn allowed_networks_are_never_refused() {
-        let allowed = vec![Network::new(ip("192.0.2.0"), 24).unwrap()];
+        let allowed = vec![Network::parse("192.0.2.0/24").unwrap()];
         let admission = Admission::new(Limits { allowed, ..limits() });
         let open: Vec<_> =
             (0..50).map(|_| admission.connect(ip("192.0.2.9"), Purpose::Login, 0).unwrap()).collect();
@@ -342,7 +329,6 @@ mod tests {
         }
         assert!(admission.may_authenticate(ip("192.0.2.9"), 0));
         assert_eq!(open.len(), 50);
-        assert!(Network::new(ip("192.0.2.0"), 33).is_none());
     }
 
     #[test]
@@ -350,7 +336,7 @@ mod tests {
         let mut window = Window::default();
         for number in 0..u32::try_from(COUNTERS_MAX).unwrap() + 10 {
             let address = IpAddr::V6(std::net::Ipv6Addr::from_bits(u128::from(number) << 64));
-            window.count(&Network::classes(address));
+            window.count(&Class::all(address));
         }
         assert!(window.counts.len() <= COUNTERS_MAX);
     }

@@ -1,5 +1,6 @@
 //! The server: runtime, TLS, sessions, delivery and control.
 
+pub mod admission;
 pub mod config;
 pub mod control;
 pub mod log;
