@@ -5,6 +5,7 @@ mod child;
 mod committer;
 mod crash;
 mod failing;
+mod measure;
 mod model;
 mod torn;
 
