@@ -7,4 +7,5 @@ pub mod committer;
 pub mod engine;
 pub mod error;
 pub mod ids;
+pub mod maintenance;
 pub mod repair;

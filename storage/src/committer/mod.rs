@@ -368,9 +368,11 @@ impl Shared {
         }
         let octets = merged.octets();
         let started = Instant::now();
+        self.metrics.note_running(Some(started));
         let outcome = catch_unwind(AssertUnwindSafe(|| self.engine.commit(merged, durability)));
         let outcome = outcome
             .unwrap_or_else(|_| Err(EngineError::Poisoned { cause: "the engine panicked".to_owned() }));
+        self.metrics.note_running(None);
         match outcome {
             Ok(()) => {
                 let group = self.metrics.note_group(members.len(), octets, durability, started.elapsed());

@@ -12,7 +12,7 @@ mod snapshot;
 mod stats;
 
 pub(crate) use mark::{MARK_KEY, Mark};
-pub use options::{Options, TornTail};
+pub use options::{Compression, Options, TornTail};
 
 use super::{Batch, Durability, Engine, EngineError, EngineStats, Incarnation, Snapshot, Space};
 use crate::error::is_full;
@@ -102,7 +102,9 @@ impl FjallEngine {
     /// pages as clean that never reached the disk.
     fn fail(&self, writer: &mut Writer, doing: &'static str, error: ::fjall::Error) -> EngineError {
         let error = match error {
-            ::fjall::Error::Poisoned if stats::free_octets(&self.options.path) < FULL_BELOW_OCTETS => {
+            ::fjall::Error::Poisoned
+                if crate::maintenance::free_octets(&self.options.path) < FULL_BELOW_OCTETS =>
+            {
                 EngineError::Full
             }
             other => typed(doing, other),
