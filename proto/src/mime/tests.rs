@@ -1,0 +1,1 @@
+//! Tests of the message scanner and of what is written from its result.
