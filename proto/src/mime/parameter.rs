@@ -41,6 +41,12 @@ impl<'a> MediaType<'a> {
     }
 }
 
+/// Whether a type is a multipart that names no boundary, so that its content is just text.
+pub fn is_multipart_without_boundary(media: &MediaType<'_>) -> bool {
+    media.is_kind("multipart")
+        && media.parameter("boundary").is_none_or(|boundary| boundary.trim_ascii().is_empty())
+}
+
 /// The leading token of a value such as that of Content-Disposition or
 /// Content-Transfer-Encoding, and what follows it.
 pub fn leading_token(value: &[u8]) -> (&[u8], &[u8]) {

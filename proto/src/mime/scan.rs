@@ -452,9 +452,11 @@ impl Scanner {
         let Some(open) = self.open.pop() else { return };
         self.delimited -= usize::from(open.boundary.is_some());
         let part = &mut self.parts[open.part];
-        debug_assert!(part.body_start <= end.offset && open.newlines <= end.newlines);
+        // Without a body the end may lie before the empty line that ended the header.
+        part.header_start = part.header_start.min(end.offset);
+        part.body_start = part.body_start.min(end.offset);
         part.end = end.offset;
-        part.lines = end.newlines - open.newlines;
+        part.lines = end.newlines.saturating_sub(open.newlines);
         if part.kind == Kind::Multipart && !open.has_child {
             // RFC 9051 §9: the body of a multipart has one part or more.
             self.parts.push(Part {
@@ -471,12 +473,13 @@ impl Scanner {
     }
 
     /// The end of what precedes the current line, without the line break that belongs to the
-    /// delimiter (RFC 2046 §5.1.1). A line break that ended a header or another delimiter line
-    /// stays with that.
+    /// delimiter (RFC 2046 §5.1.1). That may be the empty line after a header: the body is absent
+    /// then. A line break that ended another delimiter line stays with that.
     fn before_line(&self) -> Position {
         let LineStart { at, break_octets } = self.line;
-        let start = self.open.last().map_or(0, |open| self.parts[open.part].body_start);
-        if break_octets == 0 || at.offset <= start {
+        let is_body_part = |open: &&Open| !self.parts[open.part].is_message;
+        let start = self.open.iter().rev().find(is_body_part).map(|open| self.parts[open.part].header_start);
+        if break_octets == 0 || start.is_none_or(|start| at.offset <= start) {
             return at;
         }
         Position { offset: at.offset - break_octets, newlines: at.newlines - 1 }

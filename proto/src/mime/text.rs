@@ -5,7 +5,7 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::decode::{Decoder, TransferEncoding};
-use super::parameter::MediaType;
+use super::parameter::{MediaType, is_multipart_without_boundary};
 use super::record::StructureRef;
 use super::words::Charset;
 use super::{FieldName, Kind};
@@ -28,6 +28,7 @@ pub fn text_parts(structure: &StructureRef<'_>, prefix_octets: u64) -> Vec<TextP
     let text_part = |index: usize| {
         let part = &structure.parts()[index];
         let media = part.field(FieldName::ContentType).and_then(MediaType::parse);
+        let media = media.filter(|media| !is_multipart_without_boundary(media));
         if part.kind != Kind::Leaf || media.is_some_and(|media| !media.is_kind("text")) {
             return None;
         }

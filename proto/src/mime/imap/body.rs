@@ -2,9 +2,9 @@
 //!
 //! Types, encodings and parameters are sent as they were written, defaults of RFC 2045 filled in.
 //! A part of type multipart or message/rfc822 that is described as a leaf (encoded, nested too
-//! deep, without a boundary) is sent as application/octet-stream: the grammar has no form for it.
+//! deep) is sent as application/octet-stream: the grammar has no form for it.
 
-use super::super::parameter::{self, MediaType, leading_token};
+use super::super::parameter::{self, MediaType, is_multipart_without_boundary, leading_token};
 use super::super::record::{PartRef, StructureRef};
 use super::super::{FieldName, Kind, Limits};
 use super::envelope::envelope;
@@ -104,8 +104,11 @@ impl<'a> Writer<'a> {
         let Some(value) = written else {
             return if part.kind == Kind::Message && child.is_some() { MESSAGE } else { TEXT };
         };
-        // RFC 2045 §5.2: a type that cannot be read is text.
-        let Some(media) = MediaType::parse(value) else { return TEXT };
+        // RFC 2045 §5.2: a type that cannot be read is text. So is a multipart without its boundary.
+        let Some(media) = MediaType::parse(value).filter(|media| !is_multipart_without_boundary(media))
+        else {
+            return TEXT;
+        };
         let needs_child =
             media.is_kind("multipart") || media.is("message", "rfc822") || media.is("message", "global");
         if needs_child && child.is_none() {
@@ -134,21 +137,14 @@ impl<'a> Writer<'a> {
     }
 
     fn languages(&mut self, value: &[u8]) {
-        let mut tags =
-            value.split(|byte| *byte == b',').map(|tag| leading_token(tag).0).filter(|tag| !tag.is_empty());
-        match (tags.next(), tags.next()) {
-            (None, _) => self.out.extend_from_slice(b"NIL"),
-            (Some(only), None) => self.string(only),
-            (Some(first), Some(second)) => {
-                self.out.push(b'(');
-                self.string(first);
-                for tag in [second].into_iter().chain(tags) {
-                    self.out.push(b' ');
-                    self.string(tag);
-                }
-                self.out.push(b')');
-            }
+        let tags = value.split(|byte| *byte == b',').map(|tag| leading_token(tag).0);
+        let mut is_first = true;
+        for tag in tags.filter(|tag| !tag.is_empty()) {
+            self.out.push(if is_first { b'(' } else { b' ' });
+            self.string(tag);
+            is_first = false;
         }
+        self.out.extend_from_slice(if is_first { b"NIL" } else { b")" });
     }
 
     /// Parameters in parentheses; `default` is given as US-ASCII when it is not among them.
