@@ -5,4 +5,5 @@
 #![forbid(unsafe_code)]
 
 pub mod imap;
+pub mod mime;
 pub mod sasl;
