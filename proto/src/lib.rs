@@ -4,5 +4,7 @@
 //! in. Every type that stands for something from the wire can only hold valid values.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod imap;
 pub mod sasl;
+pub mod smtp;
