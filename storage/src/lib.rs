@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod committer;
+pub mod directory;
 pub mod engine;
 pub mod error;
 pub mod ids;
