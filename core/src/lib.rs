@@ -1,6 +1,10 @@
-//! The server: runtime, TLS, sessions, delivery and control.
+//! The server: runtime, TLS, sessions, delivery, control.
 
 pub mod config;
 pub mod control;
 pub mod log;
 pub mod metrics;
+pub mod runtime;
+pub mod tls;
+
+mod sys;
