@@ -4,6 +4,8 @@
 //! when they are asked for, and [`http`] answers `GET /metrics`.
 
 mod catalogue;
+pub mod http;
+mod process;
 mod registry;
 mod text;
 
@@ -11,6 +13,7 @@ pub use catalogue::{
     Authentication, Completion, Delivery, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass,
     SmtpCommand,
 };
+pub use process::write_process;
 pub use registry::{
     Buckets, Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS,
     Recorder, Registry, SECONDS,
