@@ -3,4 +3,6 @@
 //! An honest blocking library: it owns every key encoding, and knows nothing of sockets or shards.
 #![deny(unsafe_code)]
 
+pub mod engine;
+pub mod error;
 pub mod ids;
