@@ -14,6 +14,7 @@
 //! | account | 0x11 | CHANGE | mailbox u32 ‖ kind u8 ‖ modseq u64 ‖ uid u32 | kind 0 (live): nothing; kind 1: [`TombstoneRow`](crate::rows::TombstoneRow) |
 //! | account | 0x12 | PACK | mailbox u32 ‖ base uid u32 | [`Block`](crate::rows::pack::Block) |
 //! | account | 0x13 | EMAIL | email id u64 | [`EmailRow`](crate::rows::EmailRow) ‖ prefix bytes |
+//! | account | 0x16 | EMAILREFS | email id u64 | [`RefsRow`](crate::rows::RefsRow), only when two or more |
 //! | account | 0x14 | THREADMSG | hash of Message-ID u64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
 //! | account | 0x15 | THREADSUBJECT | hash of base subject u64 ‖ received i64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
 //! | 0 | 0x01 | FORMAT | - | [`FormatRow`](crate::rows::FormatRow) |
@@ -26,7 +27,7 @@
 //! | 0 | 0x20 | QUEUE | queue id u64 | [`QueueRow`](crate::rows::QueueRow) ‖ texts |
 //! | 0 | 0x21 | QUEUERCPT | queue id u64 ‖ recipient u32 | [`RecipientRow`](crate::rows::RecipientRow) ‖ texts |
 //! | 0 | 0x22 | QUEUEDUE | due i64 ‖ queue id u64 ‖ recipient u32 | hash of the recipient's domain u64 |
-//! | 0 | 0x40 ..= 0x5f | directory | owned by [`crate::directory`] | |
+//! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
 
@@ -63,6 +64,8 @@ pub mod table {
     pub const THREADMSG: u8 = 0x14;
     /// Account: emails by base subject and time.
     pub const THREADSUBJECT: u8 = 0x15;
+    /// Account: how many refer to an email, when several do.
+    pub const EMAILREFS: u8 = 0x16;
     /// System: version of the format.
     pub const FORMAT: u8 = 0x01;
     /// System: headers of message contents.
@@ -110,13 +113,13 @@ pub fn owner(owner: u32) -> Key {
 }
 
 /// The prefix of one table of `owner`.
-pub fn table(owner: u32, table: u8) -> Key {
+pub fn of_table(owner: u32, table: u8) -> Key {
     build(owner, table, &[])
 }
 
 /// HEAD of an account.
 pub fn head(account: AccountId) -> Key {
-    table(account.get(), table::HEAD)
+    of_table(account.get(), table::HEAD)
 }
 
 /// A keyword's row.
@@ -136,11 +139,7 @@ pub fn subscription(account: AccountId, name: &MailboxName) -> Key {
 
 /// A message's row.
 pub fn message(account: AccountId, mailbox: MailboxId, uid: Uid) -> Key {
-    build(
-        account.get(),
-        table::MESSAGE,
-        &[&mailbox.get().to_be_bytes(), &uid.get().to_be_bytes()],
-    )
+    build(account.get(), table::MESSAGE, &[&mailbox.get().to_be_bytes(), &uid.get().to_be_bytes()])
 }
 
 /// The prefix of all messages of a mailbox.
@@ -194,6 +193,11 @@ pub fn email(account: AccountId, email: EmailId) -> Key {
     build(account.get(), table::EMAIL, &[&email.0.to_be_bytes()])
 }
 
+/// How many refer to an email.
+pub fn email_refs(account: AccountId, email: EmailId) -> Key {
+    build(account.get(), table::EMAILREFS, &[&email.0.to_be_bytes()])
+}
+
 /// An email found by the hash of its Message-ID.
 pub fn thread_message(account: AccountId, message_id: u64, email: EmailId) -> Key {
     build(account.get(), table::THREADMSG, &[&message_id.to_be_bytes(), &email.0.to_be_bytes()])
@@ -213,9 +217,14 @@ pub fn thread_subject(account: AccountId, subject: u64, received: i64, email: Em
     )
 }
 
+/// The prefix of all emails with a base subject of that hash.
+pub fn thread_subjects(account: AccountId, subject: u64) -> Key {
+    build(account.get(), table::THREADSUBJECT, &[&subject.to_be_bytes()])
+}
+
 /// The one FORMAT row.
 pub fn format() -> Key {
-    table(SYSTEM, table::FORMAT)
+    of_table(SYSTEM, table::FORMAT)
 }
 
 /// A blob's header.
@@ -225,11 +234,7 @@ pub fn blob(blob: BlobId) -> Key {
 
 /// One use of a blob: by an account's email, or (owner [`SYSTEM`]) by a message of the queue.
 pub fn blob_ref(blob: BlobId, owner: u32, user: u64) -> Key {
-    build(
-        SYSTEM,
-        table::BLOBREF,
-        &[&blob.0.to_be_bytes(), &owner.to_be_bytes(), &user.to_be_bytes()],
-    )
+    build(SYSTEM, table::BLOBREF, &[&blob.0.to_be_bytes(), &owner.to_be_bytes(), &user.to_be_bytes()])
 }
 
 /// The prefix of all uses of a blob.
@@ -274,7 +279,7 @@ pub fn erases(account: AccountId) -> Key {
 }
 
 /// A deleted mailbox whose rows are still to be removed.
-pub fn drop(account: AccountId, mailbox: MailboxId) -> Key {
+pub fn dropped(account: AccountId, mailbox: MailboxId) -> Key {
     build(SYSTEM, table::DROP, &[&account.get().to_be_bytes(), &mailbox.get().to_be_bytes()])
 }
 

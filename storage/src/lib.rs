@@ -3,6 +3,11 @@
 //! An honest blocking library: it owns every key encoding, and knows nothing of sockets or shards.
 #![deny(unsafe_code)]
 
+pub mod account;
 pub mod engine;
 pub mod error;
 pub mod ids;
+pub mod keys;
+pub mod reader;
+pub mod rows;
+pub mod store;
