@@ -4,10 +4,15 @@
 #![deny(unsafe_code)]
 
 pub mod account;
+pub mod blobs;
+pub mod committer;
 pub mod engine;
 pub mod error;
 pub mod ids;
 pub mod keys;
+pub mod maintenance;
+pub mod queue;
 pub mod reader;
+pub mod repair;
 pub mod rows;
 pub mod store;

@@ -93,6 +93,14 @@ impl Batch {
     pub fn check(&self) -> Result<(), EngineError> {
         for write in &self.writes {
             bounded("a key", write.key.len(), 1, KEY_OCTETS_MAX)?;
+            if write.space == Space::Rows && write.key[..] == super::fjall::MARK_KEY {
+                return Err(EngineError::Bounds {
+                    what: "a reserved key",
+                    octets: 3,
+                    allowed_min: 1,
+                    allowed_max: 2,
+                });
+            }
             let value = write.value.as_ref().map_or(0, |value| value.len());
             bounded("a value", value, 0, VALUE_OCTETS_MAX)?;
         }

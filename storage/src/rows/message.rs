@@ -5,6 +5,7 @@ use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{BadRow, Fixed, field, keyword_ids, modseq, put_keyword_ids, split, whole};
+use crate::account::Content;
 use crate::ids::{BlobId, EmailId, KeywordId, ThreadId};
 
 /// A message in a mailbox.
@@ -167,6 +168,11 @@ impl Fixed for EmailLayout {
 }
 
 impl EmailRow {
+    /// The content behind the prefix.
+    pub fn content(&self) -> Content {
+        Content { blob: self.blob, size: self.size.saturating_sub(self.prefix.len() as u64) }
+    }
+
     /// The bytes that are stored.
     pub fn encode(&self) -> Vec<u8> {
         let fixed = EmailLayout {

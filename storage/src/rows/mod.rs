@@ -13,7 +13,7 @@ mod queue;
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
-pub use queue::{QueueRow, RecipientRow, Ret};
+pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};
 
 use postrider_proto::imap::types::{Keyword, ModSeq, Uid};
 use zerocopy::little_endian::U16;

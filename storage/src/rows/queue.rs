@@ -200,3 +200,27 @@ impl RecipientRow {
         })
     }
 }
+
+const DUE: &str = "QUEUEDUE";
+const DUE_VERSION: u8 = 1;
+
+/// The value of a QUEUEDUE row: its version and the hash of the recipient's domain.
+pub fn encode_due(domain: u64) -> Vec<u8> {
+    let mut out = vec![DUE_VERSION];
+    out.extend_from_slice(&domain.to_le_bytes());
+    out
+}
+
+/// Reads what [`encode_due`] wrote.
+pub fn decode_due(value: &[u8]) -> Result<u64, BadRow> {
+    match value.split_first() {
+        Some((&found, _)) if found != DUE_VERSION => {
+            Err(BadRow::Version { row: DUE, found, known: DUE_VERSION })
+        }
+        Some((_, domain)) => domain
+            .try_into()
+            .map(u64::from_le_bytes)
+            .map_err(|_| BadRow::Length { row: DUE, octets: value.len() }),
+        None => Err(BadRow::Length { row: DUE, octets: 0 }),
+    }
+}
