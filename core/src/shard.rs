@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use postrider_storage::committer::Committer;
 use postrider_storage::ids::AccountId;
+use postrider_storage::maintenance::Gate;
 use postrider_storage::store::Store;
 
 use crate::accounts::{Accounts, home_of};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::Config;
-use crate::health::Health;
+
 use crate::log::LogHandle;
 use crate::metrics::{Metrics, Recorder, Registry};
 use crate::runtime::channel::{Closed, Receiver, Sender};
@@ -42,10 +43,10 @@ pub struct Shared {
     pub admission: Admission,
     /// Who may log in.
     pub authenticator: Authenticator,
-    /// Whether mail may be taken at the moment.
-    pub health: Health,
+    /// Whether new mail may be stored at the moment.
+    pub gate: Arc<Gate>,
     /// The metrics by name.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
     /// Their values.
     pub registry: Arc<Registry>,
     /// Log levels.

@@ -10,20 +10,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use postrider_proto::imap::types::{ModSeq, Uid};
-use postrider_storage::account::{Account, AccountBatch, Change, Tx};
+use postrider_storage::account::{Account, AccountBatch, Change, TRANSACTION_OCTETS_MAX, Tx};
 use postrider_storage::committer::{CommitError, Committer};
-use postrider_storage::engine::Durability;
+use postrider_storage::blobs::CHUNK_OCTETS;
+use postrider_storage::engine::{BATCH_OCTETS_MAX, Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, EmailId, MailboxId};
 use postrider_storage::reader::Reader;
 use postrider_storage::store::{Refusal, Store, StoreError};
 
 use super::log::{ChangeLog, Published};
 use super::watch::{Watcher, WatcherId, Watchers};
+use crate::clock::unix_now;
 use crate::commit;
 use crate::runtime::{LocalNotify, oneshot, spawn};
 
 /// Transactions that may wait for one account.
 const JOBS_MAX: usize = 4096;
+/// Transactions in one batch; each is bounded, so the batch is.
+const JOBS_PER_BATCH_MAX: usize = 24;
+
+const _: () = assert!(JOBS_PER_BATCH_MAX * (TRANSACTION_OCTETS_MAX + CHUNK_OCTETS) <= BATCH_OCTETS_MAX);
 
 /// Why a transaction was not done. Nothing of it was acknowledged to anybody.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,6 +79,8 @@ pub struct AccountHandle {
     waiting: RefCell<VecDeque<Waiting>>,
     committing: Cell<bool>,
     broken: Cell<bool>,
+    /// The life of the store that the state was loaded in.
+    incarnation: Incarnation,
     log: RefCell<ChangeLog>,
     watchers: RefCell<Watchers>,
     /// Told after each batch that changed something, and when the account breaks.
@@ -82,7 +90,12 @@ pub struct AccountHandle {
 }
 
 impl AccountHandle {
-    pub(super) fn new(state: Account, store: Arc<Store>, committer: Arc<Committer>) -> Self {
+    pub(super) fn new(
+        state: Account,
+        incarnation: Incarnation,
+        store: Arc<Store>,
+        committer: Arc<Committer>,
+    ) -> Self {
         let floor = state.head().map(|head| head.modseq);
         Self {
             id: state.id(),
@@ -92,6 +105,7 @@ impl AccountHandle {
             waiting: RefCell::default(),
             committing: Cell::new(false),
             broken: Cell::new(false),
+            incarnation,
             log: RefCell::new(ChangeLog::new(floor)),
             watchers: RefCell::default(),
             changed: LocalNotify::new(),
@@ -184,13 +198,17 @@ impl AccountHandle {
 
     /// Runs a transaction, and returns once it is on the disk.
     ///
+    /// `content` is the life of the store in which content that the transaction refers to was written,
+    /// when that was not synced yet. Changes are marked with `origin` when a session caused them.
+    ///
     /// Dropping the future doesn't take the transaction back.
     pub async fn transact<T: 'static>(
         self: &Rc<Self>,
         origin: Option<WatcherId>,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + 'static,
+        content: Option<Incarnation>,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + 'static,
     ) -> Result<T, WriteError> {
-        if self.broken.get() {
+        if self.broken.get() || content.is_some_and(|content| content != self.incarnation) {
             return Err(WriteError::Reopened);
         }
         if self.waiting.borrow().len() >= JOBS_MAX {
@@ -198,7 +216,7 @@ impl AccountHandle {
         }
         let (tell, outcome) = oneshot::oneshot();
         let job: Job = Box::new(move |batch| {
-            let (changes, value) = match batch.transact(work) {
+            let (changes, value) = match batch.transact(unix_now(), work) {
                 Ok((value, changes)) => (changes, Ok(value)),
                 Err(error) => (Vec::new(), Err(WriteError::from(error))),
             };
@@ -252,7 +270,7 @@ impl AccountHandle {
                     change,
                     origin,
                 }));
-                if batch.is_full() {
+                if finishes.len() == JOBS_PER_BATCH_MAX {
                     break;
                 }
             }
@@ -262,7 +280,7 @@ impl AccountHandle {
         let outcome = if batch.is_empty() {
             Ok(())
         } else {
-            commit::commit(&self.committer, batch, Durability::Synced).await.map(drop)
+            self.commit(batch).await
         };
         let outcome = match outcome {
             Ok(()) if self.broken.get() => Err(WriteError::Reopened),
@@ -279,6 +297,12 @@ impl AccountHandle {
         for finish in finishes {
             finish(outcome.clone());
         }
+    }
+
+    /// Refused when the store was reopened since this account was loaded: it may show what is gone.
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        let life = Some(self.incarnation);
+        commit::submit(&self.committer, batch, Durability::Synced, life).await?.done().await.map(drop)
     }
 
     fn publish(&self, published: Vec<Published>) {
@@ -323,7 +347,7 @@ impl AccountHandle {
             for some in due.chunks(postrider_storage::account::MESSAGES_PER_TRANSACTION_MAX) {
                 let some = some.to_vec();
                 // What isn't erased now is found again at the next start.
-                if let Err(error) = account.transact(None, move |tx| tx.erase(&some)).await {
+                if let Err(error) = account.transact(None, None, move |tx| tx.erase(Erase::These(&some))).await {
                     tracing::debug!(account = %account.id, %error, "removed messages wait for a later erasure");
                     return;
                 }

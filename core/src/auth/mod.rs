@@ -14,9 +14,10 @@ use postrider_proto::sasl::{
     ChannelBinding, Context, Exchange, FailureKind, Limits, Login, Mechanism, PlusOffer, Secret, ServerNonce,
     Step, Verdict,
 };
-use postrider_storage::directory::{Directory, LoginAccount};
+use postrider_storage::directory::{Account, Directory, LoginAnswer};
+use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
-use postrider_storage::store::{Store, StoreError};
+use postrider_storage::store::Store;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::admission::Admission;
@@ -53,7 +54,7 @@ pub enum AuthError {
     Busy(#[from] PoolError),
     /// The directory could not be read: try again.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] EngineError),
 }
 
 /// What a conversation does next.
@@ -168,17 +169,21 @@ impl Authenticator {
         }
     }
 
-    /// The account of a login name with its secrets; what stands in for them otherwise.
-    fn look_up(&self, login: &str) -> Result<(Option<LoginAccount>, StoredSecrets), StoreError> {
-        let account = Directory::new(&self.0.store.reader()).login(login)?;
-        let dummy = StoredSecrets::dummy(&self.0.server_secret, login, self.0.iterations);
-        Ok((account, dummy))
+    /// The account of a login name with its secrets, and what stands in for those that are missing.
+    fn look_up(&self, login: &Login) -> Result<Found, EngineError> {
+        let reader = self.0.store.reader();
+        let (account, secrets, dummy_login) = match Directory::new(reader.snapshot()).login(login)? {
+            LoginAnswer::Account { account, secrets, dummy_login } => (Some(*account), secrets, dummy_login),
+            LoginAnswer::Unknown { dummy_login } => (None, None, dummy_login),
+        };
+        let dummy = StoredSecrets::dummy(&self.0.server_secret, &dummy_login, self.0.iterations);
+        Ok(Found { account, secrets: secrets.map(|secrets| *secrets), dummy })
     }
 
     async fn verify(&self, login: &Login, password: Secret<String>, now: u64) -> Result<Verdict, AuthError> {
-        let (account, dummy) = self.look_up(login.as_str())?;
-        let exists = account.as_ref().is_some_and(|account| account.secrets.is_some());
-        let secrets = account.and_then(|account| account.secrets).unwrap_or(dummy);
+        let Found { secrets, dummy, .. } = self.look_up(login)?;
+        let exists = secrets.is_some();
+        let secrets = secrets.unwrap_or(dummy);
         let digest = self.0.cache.digest(login.as_str(), password.expose(), &secrets.encode());
         if exists && self.0.cache.knows(&digest, now) {
             return Ok(Verdict::Matches);
@@ -194,13 +199,24 @@ impl Authenticator {
     }
 
     fn user(&self, login: &Login) -> Result<User, AuthError> {
-        let account = Directory::new(&self.0.store.reader()).login(login.as_str())?;
-        let account = account.ok_or(AuthError::Failed(FailureKind::BadCredentials))?;
-        if let Some(message) = account.disabled {
+        let account = self.look_up(login)?.account.ok_or(FailureKind::BadCredentials)?;
+        if let Some(message) = account.settings.login_disabled {
             return Err(AuthError::Disabled(message));
         }
-        Ok(User { account: account.id, name: account.name, login: login.as_str().to_owned(), quota: account.quota })
+        Ok(User {
+            account: account.id,
+            name: account.name.as_str().to_owned(),
+            login: login.as_str().to_owned(),
+            quota: account.settings.quota,
+        })
     }
+}
+
+/// What the directory has for a login name.
+struct Found {
+    account: Option<Account>,
+    secrets: Option<StoredSecrets>,
+    dummy: StoredSecrets,
 }
 
 impl Conversation {
@@ -220,8 +236,8 @@ impl Conversation {
             step = match step {
                 Step::Challenge(challenge) => return Ok(Next::Challenge(challenge)),
                 Step::NeedSecrets { login, .. } => {
-                    let (account, dummy) = self.authenticator.look_up(login.as_str())?;
-                    self.exchange.secrets(account.and_then(|account| account.secrets).as_ref(), &dummy)
+                    let found = self.authenticator.look_up(&login)?;
+                    self.exchange.secrets(found.secrets.as_ref(), &found.dummy)
                 }
                 Step::VerifyPassword { login, password } => {
                     let verdict = self.authenticator.verify(&login, password, self.connection.now).await?;
