@@ -30,7 +30,7 @@ impl Default for CollectLimits {
             freed_octets_min: 64 * 1024 * 1024,
             freed_percent_min: 20,
             free_octets_reserve: 768 * 1024 * 1024,
-            rounds_max: 3,
+            rounds_max: 4,
         }
     }
 }
@@ -131,8 +131,9 @@ impl Collector {
             let after = engine.stats().blobs_octets;
             let gained = octets_now.saturating_sub(after);
             octets_now = after;
+            // The first round mostly finds out what is garbage, the second one rewrites the files that hold it.
             // The last percent is not worth another round.
-            if gained.saturating_mul(100) < octets_before {
+            if rounds > 1 && gained.saturating_mul(100) < octets_before {
                 break;
             }
         }
