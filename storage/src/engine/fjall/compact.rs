@@ -11,10 +11,13 @@ use ::fjall::AbstractTree;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often the growing files are synced.
 const SYNC_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long to wait for compactions that the crate runs by itself.
+const OTHERS_DONE_WITHIN: Duration = Duration::from_secs(30);
 
 /// A file that was not written for so long does not grow any more.
 const GROWS_WITHIN: Duration = Duration::from_secs(2);
@@ -29,6 +32,12 @@ pub(super) fn compact(
     let compacting = |error| typed("compacting", error);
     let keyspace = live.keyspace(space);
     keyspace.rotate_memtable_and_wait().map_err(compacting)?;
+    // The crate silently declines to compact tables that a compaction of its own holds.
+    let deadline = Instant::now() + OTHERS_DONE_WITHIN;
+    std::thread::sleep(SYNC_INTERVAL);
+    while live.db.active_compactions() > 0 && Instant::now() < deadline {
+        std::thread::sleep(SYNC_INTERVAL);
+    }
     let old = keyspace.tree.current_version();
     while_syncing(keyspace.path(), || keyspace.major_compact()).map_err(compacting)?;
     touch()?;

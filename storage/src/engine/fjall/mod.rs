@@ -4,7 +4,8 @@
 //! written to the journal once and to a blob file once, and compactions move only references to it.
 //!
 //! What always holds: at least two workers (with one, fjall can wait for itself for ever); all handles of one
-//! life sit in one `Live`, so that reopening can wait until none is left; every batch carries a [`Mark`].
+//! life sit in one `Live`, so that reopening can wait until none is left; every batch carries a mark of its own
+//! (see `mark.rs`), from which a repair can tell what had been synced.
 
 mod compact;
 mod mark;
