@@ -76,7 +76,9 @@ pub(super) fn parse_prefix(text: &str) -> Result<(Localpart, &str), AddressError
     if raw.split('.').any(str::is_empty) {
         return Err(AddressError::Localpart);
     }
-    Ok((Localpart::from_decoded(raw)?, rest))
+    let localpart = Localpart::from_decoded(raw)?;
+    // Normalisation turns U+037E into `;`: what needs quotes now did not come in quotes.
+    if localpart.is_dot_string() { Ok((localpart, rest)) } else { Err(AddressError::Localpart) }
 }
 
 /// Parses what follows the opening quote, to the closing one.
@@ -148,8 +150,27 @@ mod tests {
     #[test]
     fn what_is_no_localpart_is_refused() {
         for text in [
-            "", ".", "a.", ".a", "a..b", "a b", "a\"b\"", "\"a", "\"a\"b", "\"a\tb\"", "\"a\\\u{e9}\"", "a\0", "a@b",
-            "a\u{85}b", "\"a\u{9b}\"", "a\u{2028}", "\"a\r\nb\"", "a<b", "a\\b", "\"\\", "(a)",
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a b",
+            "a\"b\"",
+            "\"a",
+            "\"a\"b",
+            "\"a\tb\"",
+            "\"a\\\u{e9}\"",
+            "a\0",
+            "a@b",
+            "a\u{85}b",
+            "\"a\u{9b}\"",
+            "a\u{2028}",
+            "\"a\r\nb\"",
+            "a<b",
+            "a\\b",
+            "\"\\",
+            "(a)",
         ] {
             assert_eq!(Localpart::parse(text), Err(AddressError::Localpart), "{text:?}");
         }
