@@ -55,11 +55,12 @@ impl Fields {
         self.recipients = [0; 4];
     }
 
-    /// Takes one line, without its line break and not empty.
-    pub(super) fn line(&mut self, line: &[u8]) {
+    /// Takes one line, without its line break and not empty; `is_cut` when its end is missing.
+    pub(super) fn line(&mut self, line: &[u8], is_cut: bool) {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             if self.current != Current::Ignored {
                 self.append(line);
+                self.is_cut |= is_cut;
             }
             return;
         }
@@ -81,6 +82,7 @@ impl Fields {
         };
         if self.current != Current::Ignored {
             self.append(line[colon + 1..].trim_ascii_start());
+            self.is_cut |= is_cut;
         }
     }
 

@@ -17,9 +17,17 @@ fn address(name: Option<&str>, mailbox: &str, host: &str) -> Address {
 fn addresses_are_read_in_all_their_forms() {
     let parse = |value: &str| address::parse(value.as_bytes(), 100);
     assert_eq!(parse("a@b.c"), [address(None, "a", "b.c")]);
-    assert_eq!(parse("\"Last, First\" <a@b>, c@d (The C)"), [address(Some("Last, First"), "a", "b"), address(Some("The C"), "c", "d")]);
-    assert_eq!(parse("John Q. Public <\"john doe\"@[1.2.3.4]>"), [address(Some("John Q. Public"), "john doe", "[1.2.3.4]")]);
-    assert_eq!(parse("a . b (x) @ c . (y) d"), [address(None, "a.b", "c.d")]);
+    assert_eq!(
+        parse("\"Last, First\" <a@b>, c@d (The C)"),
+        [address(Some("Last, First"), "a", "b"), address(Some("The C"), "c", "d")]
+    );
+    assert_eq!(
+        parse("John Q. Public <\"john doe\"@[1.2.3.4]>"),
+        [address(Some("John Q. Public"), "john doe", "[1.2.3.4]")]
+    );
+    assert_eq!(parse("a . b (x) @ c . (y) d"), [address(Some("x"), "a.b", "c.d")]);
+    assert_eq!(parse("A <a@b(x).  c> (d)"), [address(Some("A"), "a", "b.c")]);
+    assert_eq!(parse("a@b <c@d>, e@f"), [address(Some("a@b"), "c", "d"), address(None, "e", "f")]);
     assert_eq!(parse("=?utf-8?Q?=C3=A9?= <a@b>"), [address(Some("=?utf-8?Q?=C3=A9?="), "a", "b")]);
     assert_eq!(parse("\"a\\\"b\" <c@d>"), [address(Some("a\"b"), "c", "d")]);
     assert_eq!(parse("nobody"), [address(None, "nobody", "")]);
@@ -40,13 +48,18 @@ fn addresses_are_read_in_all_their_forms() {
 fn any_octets_are_an_address_list() {
     let mut random = Random(0xadd);
     for _ in 0..20_000 {
-        let value: Vec<u8> = (0..random.below(30)).map(|_| b"ab@<>()[]\\\",;: .\t\xff"[random.below(18)]).collect();
+        let value: Vec<u8> =
+            (0..random.below(30)).map(|_| b"ab@<>()[]\\\",;: .\t\xff"[random.below(18)]).collect();
         address::parse(&value, 50);
     }
 }
 
 /// Entries of a file of suites/headers that were compared, and those that differ.
-fn differing(file: &str, ours: impl Fn(&str) -> Value, theirs: impl Fn(&Value) -> Value) -> Option<(usize, Vec<String>)> {
+fn differing(
+    file: &str,
+    ours: impl Fn(&str) -> Value,
+    theirs: impl Fn(&Value) -> Value,
+) -> Option<(usize, Vec<String>)> {
     let suites = suites(file)?;
     let text = std::fs::read_to_string(suites.join("headers/mail-parser").join(file)).unwrap();
     let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
@@ -94,10 +107,12 @@ fn address_vectors() {
         Value::Array(addresses.map(|address| address["address"].clone()).collect())
     };
     let Some((cases, differing)) = differing("address.json", ours, theirs) else { return };
-    assert!(cases > 50 && differing.len() <= ADDRESS_DIFFERENCES, "{} differ", differing.len());
+    assert!(cases > 50 && differing.len() == ADDRESS_DIFFERENCES, "{} differ", differing.len());
 }
 
-const ADDRESS_DIFFERENCES: usize = 0;
+/// An empty address after the end of a group, a source route and white space in the domain, where
+/// IMAP has no entry, a field of its own and none.
+const ADDRESS_DIFFERENCES: usize = 4;
 
 #[test]
 fn message_id_vectors() {
@@ -106,26 +121,33 @@ fn message_id_vectors() {
         Value::Array(ids.iter().map(|id| json!(String::from_utf8_lossy(id))).collect())
     };
     let Some((_, differing)) = differing("id.json", ours, Value::clone) else { return };
-    assert!(differing.len() <= ID_DIFFERENCES, "{} differ", differing.len());
+    assert!(differing.len() == ID_DIFFERENCES, "{} differ", differing.len());
 }
 
-const ID_DIFFERENCES: usize = 0;
+/// White space in an id is taken out; what is not in angle brackets is none ([`header::message_id`]
+/// is kinder); no id is the empty list.
+const ID_DIFFERENCES: usize = 5;
 
 #[test]
 fn unstructured_vectors() {
     let ours = |header: &str| {
         let decoded = words::decode(&unfolded(header));
-        if decoded.is_empty() { Value::Null } else { json!(decoded.split_whitespace().collect::<Vec<_>>().join(" ")) }
+        if decoded.is_empty() {
+            Value::Null
+        } else {
+            json!(decoded.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
     };
     let theirs = |expected: &Value| match expected.as_str() {
         Some(text) => json!(text.split_whitespace().collect::<Vec<_>>().join(" ")),
         None => Value::Null,
     };
     let Some((_, differing)) = differing("unstructured.json", ours, theirs) else { return };
-    assert!(differing.len() <= UNSTRUCTURED_DIFFERENCES, "{} differ", differing.len());
+    assert!(differing.len() == UNSTRUCTURED_DIFFERENCES, "{} differ", differing.len());
 }
 
-const UNSTRUCTURED_DIFFERENCES: usize = 0;
+/// A space before an encoded word that has none in the field.
+const UNSTRUCTURED_DIFFERENCES: usize = 3;
 
 #[test]
 fn date_vectors() {
@@ -138,7 +160,7 @@ fn date_vectors() {
         _ => Value::Null,
     };
     let Some((_, differing)) = differing("date.json", ours, theirs) else { return };
-    assert!(differing.len() <= DATE_DIFFERENCES, "{} differ", differing.len());
+    assert!(differing.len() == DATE_DIFFERENCES, "{} differ", differing.len());
 }
 
 const DATE_DIFFERENCES: usize = 0;
@@ -165,7 +187,10 @@ fn fields_are_found_in_a_header_block() {
 fn message_ids_are_bounded() {
     assert_eq!(header::message_ids(b"<a@b> text <c\r\n @d><e", 5), [b"a@b".to_vec(), b"c@d".to_vec()]);
     assert_eq!(header::message_ids(b"<a><b><c>", 2).len(), 2);
-    assert_eq!(header::message_ids(&[b"<".as_slice(), &[b'x'; 999], b">"].concat(), 2), Vec::<Vec<u8>>::new());
+    assert_eq!(
+        header::message_ids(&[b"<".as_slice(), &[b'x'; 999], b">"].concat(), 2),
+        Vec::<Vec<u8>>::new()
+    );
     assert_eq!(header::message_ids(&[b"<".as_slice(), &[b'x'; 998], b">"].concat(), 2).len(), 1);
     assert_eq!(header::message_id(b" bare@id "), Some(b"bare@id".to_vec()));
     assert_eq!(header::message_id(b"two words"), None);

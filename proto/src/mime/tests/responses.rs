@@ -38,14 +38,25 @@ fn the_envelope_of_the_standard_is_written() {
 #[test]
 fn absent_and_empty_fields_differ() {
     assert_eq!(envelope(b"\r\n", ClientText::Utf8), "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)");
-    assert_eq!(envelope(b"Subject:\r\nTo:\r\n\r\n", ClientText::Utf8), "(NIL \"\" NIL NIL NIL NIL NIL NIL NIL NIL)");
+    assert_eq!(
+        envelope(b"Subject:\r\nTo:\r\n\r\n", ClientText::Utf8),
+        "(NIL \"\" NIL NIL NIL NIL NIL NIL NIL NIL)"
+    );
 }
 
 #[test]
 fn octets_above_127_are_encoded_for_clients_that_take_seven_bits() {
-    let message = "Subject: a caf\u{e9} and \u{fc}ber \u{fc}ber\r\nFrom: J\u{f6} <j\u{f6}@b\u{fc}cher.example>\r\n\r\n".as_bytes();
+    let message =
+        "Subject: a caf\u{e9} and \u{fc}ber \u{fc}ber\r\nFrom: J\u{f6} <j\u{f6}@b\u{fc}cher.example>\r\n\r\n"
+            .as_bytes();
     assert_eq!(
-        envelope(message, ClientText::Utf8).split_once(" NIL NIL NIL").unwrap().0.split(" ((").next().unwrap(),
+        envelope(message, ClientText::Utf8)
+            .split_once(" NIL NIL NIL")
+            .unwrap()
+            .0
+            .split(" ((")
+            .next()
+            .unwrap(),
         "(NIL \"a caf\u{e9} and \u{fc}ber \u{fc}ber\""
     );
     let narrow = envelope(message, ClientText::SevenBit);
@@ -104,7 +115,10 @@ fn body_structure_has_extension_data() {
         "(\"application\" \"x-y\" (\"name\" \"a b\") \"<i@x>\" \"d\" \"BASE64\" 4 \"Q2hlY2s=\" (\"attachment\" (\"filename\" \"ab\")) (\"de\" \"en\") \"x.bin\")"
     );
     let message = "Content-Type: text/plain; name=\u{fc}.txt\r\n\r\n".as_bytes();
-    assert!(body_structure(message, ClientText::SevenBit).contains("(\"name*\" \"utf-8''%C3%BC.txt\" \"charset\" \"us-ascii\")"));
+    assert!(
+        body_structure(message, ClientText::SevenBit)
+            .contains("(\"name*\" \"utf-8''%C3%BC.txt\" \"charset\" \"us-ascii\")")
+    );
 }
 
 const NESTED: &[u8] = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX: 1\r\n\r\none\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: s\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n\r\n2a\r\n--c\r\nContent-Transfer-Encoding: base64\r\n\r\nMmI=\r\n--c--\r\n--b--\r\n";
@@ -120,7 +134,10 @@ fn sections_name_octets_of_prefix_and_message() {
         Some(String::from_utf8(whole[range.start as usize..range.end as usize].to_vec()).unwrap())
     };
     assert_eq!(get(&[], SectionText::Whole).unwrap().as_bytes(), whole);
-    assert_eq!(get(&[], SectionText::Header).unwrap(), "Return-Path: <>\r\nReceived: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n");
+    assert_eq!(
+        get(&[], SectionText::Header).unwrap(),
+        "Return-Path: <>\r\nReceived: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    );
     assert!(get(&[], SectionText::Text).unwrap().starts_with("--b\r\nX: 1"));
     assert_eq!(get(&[1], SectionText::Whole).unwrap(), "one");
     assert_eq!(get(&[1], SectionText::Mime).unwrap(), "X: 1\r\n\r\n");

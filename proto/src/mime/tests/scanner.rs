@@ -30,7 +30,10 @@ fn a_message_without_empty_line_or_without_anything_has_no_body() {
     for message in [&b""[..], b"Subject: x", b"Subject: x\r\n", b"\r\n", b"\n"] {
         let structure = scan(message);
         let root = structure.root();
-        assert_eq!((root.header_start, root.body_start, root.end), (0, message.len() as u64, message.len() as u64));
+        assert_eq!(
+            (root.header_start, root.body_start, root.end),
+            (0, message.len() as u64, message.len() as u64)
+        );
         assert_eq!(root.lines, 0);
     }
 }
@@ -89,10 +92,15 @@ fn a_message_in_a_message_has_its_own_envelope_fields() {
 #[test]
 fn an_encoded_message_is_a_leaf() {
     for encoding in ["base64", "quoted-printable", "x-own"] {
-        let message = format!("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: {encoding}\r\n\r\nA: b\r\n\r\n");
+        let message = format!(
+            "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: {encoding}\r\n\r\nA: b\r\n\r\n"
+        );
         assert_eq!(scan(message.as_bytes()).root().kind, Kind::Leaf);
     }
-    assert_eq!(scan(b"Content-Type: message/global\r\nContent-Transfer-Encoding: 8BIT\r\n\r\n").root().kind, Kind::Message);
+    assert_eq!(
+        scan(b"Content-Type: message/global\r\nContent-Transfer-Encoding: 8BIT\r\n\r\n").root().kind,
+        Kind::Message
+    );
 }
 
 #[test]
@@ -122,7 +130,9 @@ fn an_empty_multipart_has_one_empty_part() {
 /// Ranges inside each other, parents before children: what readers of the structure rely on.
 pub(super) fn check(structure: &Structure) {
     for (index, part) in structure.parts.iter().enumerate() {
-        assert!(part.header_start <= part.body_start && part.body_start <= part.end && part.end <= structure.size);
+        assert!(
+            part.header_start <= part.body_start && part.body_start <= part.end && part.end <= structure.size
+        );
         assert_eq!(part.parent.is_none(), index == 0);
         if let Some(parent) = part.parent {
             assert!((parent as usize) < index);

@@ -28,7 +28,12 @@ fn quoted_printable_is_decoded() {
         (b"= x", b"= x"),
         (b"==41", b"=A"),
     ] {
-        assert_eq!(decode(TransferEncoding::QuotedPrintable, encoded).unwrap(), decoded, "{}", encoded.escape_ascii());
+        assert_eq!(
+            decode(TransferEncoding::QuotedPrintable, encoded).unwrap(),
+            decoded,
+            "{}",
+            encoded.escape_ascii()
+        );
     }
 }
 
@@ -53,7 +58,8 @@ fn base64_is_decoded() {
 fn any_cut_decodes_to_the_same() {
     let mut random = Random(0xdec0de);
     for _ in 0..5_000 {
-        let data: Vec<u8> = (0..random.below(60)).map(|_| b"=A4f \t\r\nQz=+/\xff"[random.below(14)]).collect();
+        let data: Vec<u8> =
+            (0..random.below(60)).map(|_| b"=A4f \t\r\nQz=+/\xff"[random.below(14)]).collect();
         for encoding in [TransferEncoding::QuotedPrintable, TransferEncoding::Base64] {
             let whole = decode(encoding, &data).unwrap();
             assert!(whole.len() <= data.len());
@@ -81,7 +87,6 @@ fn gmime_pairs() {
     let decoded = decode(TransferEncoding::QuotedPrintable, &read("encodings/wikipedia.qp")).unwrap();
     assert!(decoded == read("encodings/wikipedia.txt"), "wikipedia.qp");
     for (file, charset) in [
-        ("chinese", "big5"),
         ("cyrillic", "cp1251"),
         ("cyrillic", "iso-8859-5"),
         ("cyrillic", "koi8-r"),
@@ -100,6 +105,16 @@ fn gmime_pairs() {
             assert!(out == expected, "{file} in pieces of {length}");
         }
     }
+}
+
+#[test]
+fn gmime_big5_is_decoded() {
+    // The Big5 file of the suite is an older state of the text of its UTF-8 file: they differ after
+    // the second character whatever decodes them.
+    let Some(suites) = suites("gmime big5") else { return };
+    let octets = std::fs::read(suites.join("mime/gmime-charsets/filters/chinese.big5.txt")).unwrap();
+    let text = Charset::new(b"big5").unwrap().decode(&octets);
+    assert!(!text.contains('\u{fffd}') && text.chars().count() == 665);
 }
 
 #[test]
