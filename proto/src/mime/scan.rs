@@ -136,6 +136,14 @@ impl Scanner {
         }
     }
 
+    /// Octets of the message that are held at this moment: kept field values and the start of a
+    /// line. What limits the memory of a scan.
+    pub fn octets_held(&self) -> usize {
+        let fields = self.parts.iter().flat_map(|part| &part.fields);
+        let values: usize = fields.map(|field| field.value.len()).sum();
+        values + self.fields.octets_held() + self.pending.len()
+    }
+
     /// Ends the message.
     pub fn finish(mut self) -> Structure {
         if !self.pending.is_empty() {

@@ -99,6 +99,11 @@ impl Fields {
         self.references.take()
     }
 
+    pub(super) fn octets_held(&self) -> usize {
+        let values: usize = self.fields.iter().map(|field| field.value.len()).sum();
+        values + self.value.len() + self.references.as_ref().map_or(0, Vec::len)
+    }
+
     fn has(&self, name: FieldName) -> bool {
         self.fields.iter().any(|field| field.name == name)
     }

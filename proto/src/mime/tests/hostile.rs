@@ -78,6 +78,41 @@ fn many_address_fields_take_linear_time() {
 }
 
 #[test]
+fn lines_like_delimiters_cost_at_most_the_depth() {
+    let mut message = Vec::new();
+    let long = "b".repeat(200);
+    for level in 0..99 {
+        message.extend_from_slice(
+            format!("Content-Type: multipart/mixed; boundary={long}{level}\r\n\r\n--{long}{level}\r\n")
+                .as_bytes(),
+        );
+    }
+    message.extend_from_slice(format!("\r\n{}", format!("--{long}\r\n").repeat(20_000)).as_bytes());
+    let (structure, _, _) = describe(&message);
+    assert_eq!(structure.parts.len(), 100);
+    assert_eq!(structure.parts[99].lines, 20_000);
+}
+
+#[test]
+fn what_is_kept_does_not_grow_with_the_message() {
+    let mut scanner = Scanner::new(Limits::DEFAULT);
+    scanner.push(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n");
+    let piece = b"--- a line without an end ".repeat(40_000);
+    for _ in 0..100 {
+        scanner.push(&piece);
+        assert!(scanner.octets_held() < 1_000, "{}", scanner.octets_held());
+    }
+    let structure = scanner.finish();
+    assert_eq!(structure.parts[1].body_octets(), 104_000_000);
+    let mut scanner = Scanner::new(Limits::DEFAULT);
+    for _ in 0..100 {
+        scanner.push(b"To: a@b\r\n x");
+        scanner.push(&piece);
+        assert!(scanner.octets_held() < 3 * Limits::DEFAULT.field_octets_max, "{}", scanner.octets_held());
+    }
+}
+
+#[test]
 fn a_field_of_ten_megabytes_is_cut_between_words() {
     let message = [b"Subject: ".as_slice(), &b"word ".repeat(2_000_000), b"\r\n\r\nbody"].concat();
     let (structure, record, _) = describe(&message);
