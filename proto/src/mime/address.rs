@@ -179,7 +179,11 @@ impl<'a> Parser<'a> {
                 }
                 // The bracket was never closed.
                 b',' | b';' => break,
-                b' ' | b'\t' | b'\r' | b'\n' | b'<' | b'@' | b')' | b']' | b'\\' | b':' => self.at += 1,
+                b' ' | b'\t' | b'\r' | b'\n' | b'<' | b'@' | b')' | b']' | b'\\' => self.at += 1,
+                b':' => {
+                    self.at += 1;
+                    self.words.add(b":");
+                }
                 _ => {
                     let word = self.atom();
                     self.words.add(word);
@@ -227,12 +231,19 @@ impl<'a> Parser<'a> {
     }
 
     /// Skips what stands between an address and the next separator. A comment there names a bare
-    /// address; another address in angle brackets is read as an entry of its own.
+    /// address; before another address in angle brackets a bare one is its display name.
     fn skip_to_separator(&mut self, is_named: bool) {
         while let Some(byte) = self.peek() {
             match byte {
                 b',' => {
                     self.at += 1;
+                    return;
+                }
+                b'<' if !is_named => {
+                    // An address as the display name of another.
+                    if let Some(Address { mailbox: Some(mailbox), host: Some(host), .. }) = self.out.pop() {
+                        self.words.add(&[&mailbox, &b"@"[..], &host].concat());
+                    }
                     return;
                 }
                 b';' | b'<' => return,
@@ -262,11 +273,13 @@ impl<'a> Parser<'a> {
                     self.at += 1;
                 }
                 b'(' => {
-                    // A comment after the domain may be the name: leave it to the caller.
-                    if !host.is_empty() && host.last() != Some(&b'.') {
+                    let start = self.at;
+                    drop(self.comment());
+                    if !host.is_empty() && host.last() != Some(&b'.') && !self.is_dot_next() {
+                        // A comment after the domain may be the name: leave it to the caller.
+                        self.at = start;
                         break;
                     }
-                    drop(self.comment());
                 }
                 b'[' if host.is_empty() => host = self.domain_literal(),
                 b'>' | b',' | b';' | b'<' | b'@' | b'"' | b':' | b')' | b']' | b'\\' | b'[' => break,
@@ -280,6 +293,10 @@ impl<'a> Parser<'a> {
             }
         }
         host
+    }
+
+    fn is_dot_next(&self) -> bool {
+        self.input[self.at.min(self.input.len())..].trim_ascii_start().starts_with(b".")
     }
 
     fn domain_literal(&mut self) -> Vec<u8> {

@@ -19,6 +19,9 @@ use super::parameter::MediaType;
 use super::{FieldName, Kind, Limits, Part, Structure};
 use fields::Fields;
 
+/// Octets of a header line that are kept beside the value: a name, with white space around it.
+const NAME_OCTETS_MAX: usize = 64;
+
 /// Scans one message; see the module.
 pub struct Scanner {
     limits: Limits,
@@ -36,6 +39,8 @@ pub struct Scanner {
     offset: u64,
     newlines: u64,
     line: LineStart,
+    /// Whether octets of the current header line were left out.
+    is_line_cut: bool,
     /// The last two octets before what is scanned next.
     last_octets: [u8; 2],
 }
@@ -106,6 +111,7 @@ impl Scanner {
             offset: 0,
             newlines: 0,
             line: LineStart::default(),
+            is_line_cut: false,
             last_octets: [0; 2],
         };
         scanner.open_part(true);
@@ -130,12 +136,20 @@ impl Scanner {
         }
     }
 
+    /// Octets of the message that are held at this moment: kept field values and the start of a
+    /// line. What limits the memory of a scan.
+    pub fn octets_held(&self) -> usize {
+        let fields = self.parts.iter().flat_map(|part| &part.fields);
+        let values: usize = fields.map(|field| field.value.len()).sum();
+        values + self.fields.octets_held() + self.pending.len()
+    }
+
     /// Ends the message.
     pub fn finish(mut self) -> Structure {
         if !self.pending.is_empty() {
             let line = std::mem::take(&mut self.pending);
             match self.mode {
-                Mode::Header => self.header_line(&line),
+                Mode::Header => self.header_line(&line, self.is_line_cut),
                 _ => drop(self.body_line(&line)),
             }
         }
@@ -158,8 +172,9 @@ impl Scanner {
         }
         let newline = memchr::memchr(b'\n', data);
         let consumed = newline.map_or(data.len(), |at| at + 1);
-        let room = self.limits.field_octets_max.saturating_sub(self.pending.len());
+        let room = (self.limits.field_octets_max + NAME_OCTETS_MAX).saturating_sub(self.pending.len());
         let kept = &data[..consumed.min(room)];
+        self.is_line_cut |= kept.len() < consumed;
         if newline.is_none() {
             self.pending.extend_from_slice(kept);
             return consumed;
@@ -180,10 +195,11 @@ impl Scanner {
 
     /// A header line with its line break; `after` is the start of the next line.
     fn header_line_ended(&mut self, line: &[u8], after: Position) {
+        let is_cut = std::mem::take(&mut self.is_line_cut);
         if without_break(line).is_empty() {
             self.end_header(after);
         } else {
-            self.header_line(line);
+            self.header_line(line, is_cut);
             if let Mode::SkipLine(next) = self.mode {
                 self.resume(next, after);
             }
@@ -191,10 +207,12 @@ impl Scanner {
     }
 
     /// A header line that is not empty.
-    fn header_line(&mut self, line: &[u8]) {
+    fn header_line(&mut self, line: &[u8], is_cut: bool) {
         let line = without_break(line);
         if line.starts_with(b"--")
             && let Some(delimiter) = self.delimiter(line)
+            // What the header says may need one more part.
+            && (delimiter.is_close || self.parts.len() + 1 < self.limits.parts_max)
         {
             // A delimiter ends the part although its header never ended.
             let end = self.before_line();
@@ -202,7 +220,7 @@ impl Scanner {
             self.take_delimiter(delimiter);
             return;
         }
-        self.fields.line(line);
+        self.fields.line(line, is_cut);
     }
 
     fn push_body(&mut self, data: &[u8], at_line_start: bool) -> usize {

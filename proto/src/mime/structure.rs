@@ -150,6 +150,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// Octets of the body.
+    pub fn body_octets(&self) -> u64 {
+        self.end - self.body_start
+    }
+
     /// The unfolded value of a kept field.
     pub fn field(&self, name: FieldName) -> Option<&[u8]> {
         self.fields.iter().find(|field| field.name == name).map(|field| field.value.as_slice())

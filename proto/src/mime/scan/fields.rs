@@ -55,11 +55,12 @@ impl Fields {
         self.recipients = [0; 4];
     }
 
-    /// Takes one line, without its line break and not empty.
-    pub(super) fn line(&mut self, line: &[u8]) {
+    /// Takes one line, without its line break and not empty; `is_cut` when its end is missing.
+    pub(super) fn line(&mut self, line: &[u8], is_cut: bool) {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             if self.current != Current::Ignored {
                 self.append(line);
+                self.is_cut |= is_cut;
             }
             return;
         }
@@ -81,6 +82,7 @@ impl Fields {
         };
         if self.current != Current::Ignored {
             self.append(line[colon + 1..].trim_ascii_start());
+            self.is_cut |= is_cut;
         }
     }
 
@@ -95,6 +97,11 @@ impl Fields {
 
     pub(super) fn take_references(&mut self) -> Option<Vec<u8>> {
         self.references.take()
+    }
+
+    pub(super) fn octets_held(&self) -> usize {
+        let values: usize = self.fields.iter().map(|field| field.value.len()).sum();
+        values + self.value.len() + self.references.as_ref().map_or(0, Vec::len)
     }
 
     fn has(&self, name: FieldName) -> bool {
