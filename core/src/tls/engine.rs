@@ -231,9 +231,11 @@ fn run<C: Connection>(
                 None
             }
             // The handshake is over and there is no whole record left, or the same in the midst of it.
-            Ok(ConnectionState::WriteTraffic(_) | ConnectionState::BlockedHandshake | ConnectionState::Closed) => {
-                Some(failure.take().map_or(Progress::NeedInput, Progress::Failed))
-            }
+            Ok(
+                ConnectionState::WriteTraffic(_)
+                | ConnectionState::BlockedHandshake
+                | ConnectionState::Closed,
+            ) => Some(failure.take().map_or(Progress::NeedInput, Progress::Failed)),
             // Early data is switched off.
             Ok(_) => Some(Progress::Failed(Error::General("unexpected TLS state".to_owned()))),
             // Once more, for the alert that tells the peer.

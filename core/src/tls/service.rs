@@ -48,7 +48,8 @@ impl ServiceOptions {
     pub const SUBMISSION: Self =
         Self { protocol: "smtp", tickets: Tickets::On, unknown_names: UnknownNames::Refuse };
     /// For ports 143 and 993.
-    pub const IMAP: Self = Self { protocol: "imap", tickets: Tickets::On, unknown_names: UnknownNames::Refuse };
+    pub const IMAP: Self =
+        Self { protocol: "imap", tickets: Tickets::On, unknown_names: UnknownNames::Refuse };
 }
 
 /// What is needed to accept TLS for one service. Clones are the same service.
