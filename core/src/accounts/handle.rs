@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use postrider_proto::imap::types::{ModSeq, Uid};
-use postrider_storage::account::{Account, AccountBatch, Change, TRANSACTION_OCTETS_MAX, Tx};
-use postrider_storage::committer::{CommitError, Committer};
+use postrider_storage::account::{Account, AccountBatch, Change, Erase, TRANSACTION_OCTETS_MAX, Tx};
 use postrider_storage::blobs::CHUNK_OCTETS;
+use postrider_storage::committer::{CommitError, Committer};
 use postrider_storage::engine::{BATCH_OCTETS_MAX, Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, EmailId, MailboxId};
 use postrider_storage::reader::Reader;
@@ -277,11 +277,7 @@ impl AccountHandle {
             batch.finish()
         };
         let (batch, pending) = built;
-        let outcome = if batch.is_empty() {
-            Ok(())
-        } else {
-            self.commit(batch).await
-        };
+        let outcome = if batch.is_empty() { Ok(()) } else { self.commit(batch).await };
         let outcome = match outcome {
             Ok(()) if self.broken.get() => Err(WriteError::Reopened),
             Ok(()) => Ok(()),
@@ -347,7 +343,9 @@ impl AccountHandle {
             for some in due.chunks(postrider_storage::account::MESSAGES_PER_TRANSACTION_MAX) {
                 let some = some.to_vec();
                 // What isn't erased now is found again at the next start.
-                if let Err(error) = account.transact(None, None, move |tx| tx.erase(Erase::These(&some))).await {
+                if let Err(error) =
+                    account.transact(None, None, move |tx| tx.erase(Erase::These(&some))).await
+                {
                     tracing::debug!(account = %account.id, %error, "removed messages wait for a later erasure");
                     return;
                 }

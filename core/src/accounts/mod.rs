@@ -76,13 +76,12 @@ impl Accounts {
         if let Some(handle) = self.present(id) {
             return Ok(handle);
         }
-        let handle =
-            Rc::new(AccountHandle::new(
-                account,
-                incarnation,
-                Arc::clone(&self.store),
-                Arc::clone(&self.committer),
-            ));
+        let handle = Rc::new(AccountHandle::new(
+            account,
+            incarnation,
+            Arc::clone(&self.store),
+            Arc::clone(&self.committer),
+        ));
         let mut loaded = self.loaded.borrow_mut();
         if loaded.len() >= LOADED_MAX {
             loaded.retain(|_, handle| Rc::strong_count(handle) > 1);

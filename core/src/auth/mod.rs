@@ -161,7 +161,12 @@ impl Authenticator {
     }
 
     /// Checks a name and a password that came together, as with IMAP's LOGIN.
-    pub async fn password(&self, connection: Connection, login: &str, password: &str) -> Result<User, AuthError> {
+    pub async fn password(
+        &self,
+        connection: Connection,
+        login: &str,
+        password: &str,
+    ) -> Result<User, AuthError> {
         let message = [b"\0", login.as_bytes(), b"\0", password.as_bytes()].concat();
         match self.begin(connection, Mechanism::Plain, Some(&message)).await? {
             (_, Next::Done(user)) => Ok(user),

@@ -369,11 +369,7 @@ impl Connection {
 }
 
 /// An octet a second, the rest at once when time runs out.
-async fn write_slowly(
-    stream: &mut Transport,
-    out: &[u8],
-    deadline: Instant,
-) -> Result<(), TransportError> {
+async fn write_slowly(stream: &mut Transport, out: &[u8], deadline: Instant) -> Result<(), TransportError> {
     for (at, octet) in out.iter().enumerate() {
         if Instant::now() + SLOW_WRITE_RESERVE >= deadline {
             return stream.write_all(&out[at..]).await;

@@ -364,8 +364,7 @@ impl Delivery {
                         let appended = handle.transact(None, incarnation, move |tx| {
                             let inbox = MailboxName::inbox();
                             let mailbox = tx.mailbox_id(&mailbox).or_else(|| tx.mailbox_id(&inbox));
-                            let mailbox =
-                                mailbox.ok_or(Refusal::NoSuchMailbox)?;
+                            let mailbox = mailbox.ok_or(Refusal::NoSuchMailbox)?;
                             if let Some(batch) = content_batch {
                                 tx.attach(batch);
                             }
@@ -487,7 +486,9 @@ impl Delivery {
         let Some(sender) = self.envelope.reverse_path.address() else { return Ok(()) };
         let failed: Vec<Failed<'_>> = failed
             .iter()
-            .filter_map(|(number, reply)| Some(Failed { recipient: self.envelope.recipients.get(*number)?, reply }))
+            .filter_map(|(number, reply)| {
+                Some(Failed { recipient: self.envelope.recipients.get(*number)?, reply })
+            })
             .filter(|failed| failed.recipient.notify.is_none_or(|notify| notify.failure))
             .collect();
         if failed.is_empty() {

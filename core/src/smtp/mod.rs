@@ -40,15 +40,16 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service of a listener that speaks SMTP or submission.
+    /// The service of a listener that speaks SMTP or submission. `hostname` is the one it greets with,
+    /// `hostnames` are all of this host.
     pub fn new(
         number: usize,
         listener: &Listener,
         tls: Option<TlsService>,
+        hostname: Domain,
         hostnames: Vec<Domain>,
         mode: Mode,
     ) -> Self {
-        let hostname = hostnames.first().cloned().unwrap_or_else(Domain::localhost);
         let role = if listener.protocol == Protocol::Smtp { Role::Incoming } else { Role::Submission };
         let settings = Settings {
             hostname,

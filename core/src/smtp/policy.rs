@@ -221,7 +221,8 @@ impl Connection {
         };
         self.conversation = None;
         let authenticator = self.shard.shared.authenticator.clone();
-        let begun = authenticator.begin(connection, mechanism, initial.as_ref().map(|octets| &*octets.0)).await;
+        let begun =
+            authenticator.begin(connection, mechanism, initial.as_ref().map(|octets| &*octets.0)).await;
         match begun {
             Ok((conversation, next)) => {
                 self.conversation = Some(conversation);
@@ -257,7 +258,8 @@ impl Connection {
         };
         self.conversation = None;
         let known = &self.shard.shared.metrics;
-        let labels = [self.service.protocol as usize, metrics::mechanism(mechanism) as usize, outcome as usize];
+        let labels =
+            [self.service.protocol as usize, metrics::mechanism(mechanism) as usize, outcome as usize];
         self.shard.recorder.increment(known.authentications.at(labels));
         answer
     }
@@ -271,9 +273,7 @@ fn auth_refusal(error: &AuthError) -> (Answer, metrics::Authentication) {
             FailureKind::BadCredentials | FailureKind::AuthzidDiffers => {
                 (Answer::AuthFailed(Reply::BAD_CREDENTIALS), Outcome::BadCredentials)
             }
-            FailureKind::ChannelBinding => {
-                (Answer::AuthFailed(CHANNEL_BINDING), Outcome::BadChannelBinding)
-            }
+            FailureKind::ChannelBinding => (Answer::AuthFailed(CHANNEL_BINDING), Outcome::BadChannelBinding),
             FailureKind::Aborted => (Answer::Refuse(Reply::AUTH_ABORTED), Outcome::Aborted),
             FailureKind::BadBase64 => (Answer::Refuse(Reply::BAD_BASE64), Outcome::BadProtocol),
             FailureKind::BadSyntax | FailureKind::TooLong | FailureKind::Unsupported => {
