@@ -15,6 +15,8 @@ mod select;
 mod session;
 mod store;
 #[cfg(test)]
+mod suites;
+#[cfg(test)]
 mod tests;
 
 pub use append::{Append, AppendMessage, MessageForm};
