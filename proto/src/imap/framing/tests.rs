@@ -252,6 +252,17 @@ fn literals_are_bounded_in_number_and_in_total() {
 }
 
 #[test]
+fn messages_of_one_command_are_bounded_in_number() {
+    let three = b"a APPEND x {1+}\r\n1 {1+}\r\n2 {1+}\r\n3\r\n";
+    assert_eq!(frames_in(three, 99, SMALL).last(), Some(&Seen::End("\r\n".into())));
+    let four = b"a APPEND x {1+}\r\n1 {1+}\r\n2 {1+}\r\n3 {1+}\r\n4\r\nb NOOP\r\n";
+    assert_eq!(
+        frames_in(four, 99, SMALL)[6..],
+        [refused("a", Fault::Limit("too many literals"), Outcome::Continues), command("b NOOP\r\n")]
+    );
+}
+
+#[test]
 fn lines_are_bounded() {
     let long = Fault::TooBig("command line is too long");
     let at = format!("a {}\r\n", "x".repeat(36));
