@@ -74,46 +74,169 @@ impl Pattern {
     }
 }
 
-/// Runs all positions of `pattern` over `name`; the first `folded` octets ignore case.
+/// Runs all positions of `pattern` over `name` at once; the first `folded` octets ignore case. Bit
+/// `n` of the states says that the name so far is matched by the first `n` octets of the pattern.
 fn matches_from(pattern: &[u8], name: &[u8], folded: usize) -> bool {
-    let words = pattern.len() / WORD + 1;
+    let masks = Masks::new(pattern);
+    let words = masks.any.len();
     let mut states = vec![0u64; words];
-    enter(&mut states, pattern, 0);
+    states[0] = 1;
+    masks.pass_wildcards(&mut states);
     for (index, octet) in name.iter().enumerate() {
-        let mut next = vec![0u64; words];
-        let mut alive = false;
-        for (word, bits) in states.iter().enumerate() {
-            let mut bits = *bits;
-            while bits != 0 {
-                let position = word * WORD + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let Some(wanted) = pattern.get(position) else { continue };
-                match wanted {
-                    b'*' => enter(&mut next, pattern, position),
-                    b'%' if *octet != b'/' => enter(&mut next, pattern, position),
-                    wanted if *wanted == *octet => enter(&mut next, pattern, position + 1),
-                    wanted if index < folded && wanted.eq_ignore_ascii_case(octet) => {
-                        enter(&mut next, pattern, position + 1);
-                    }
-                    _ => continue,
-                }
-                alive = true;
-            }
+        let exact = masks.of(*octet);
+        let other = if index < folded { masks.of(swap_case(*octet)) } else { None };
+        let mut carry = 0;
+        let mut alive = 0;
+        for (word, state) in states.iter_mut().enumerate() {
+            let wanted = exact.map_or(0, |mask| mask[word]) | other.map_or(0, |mask| mask[word]);
+            let stay = masks.any[word] | if *octet == b'/' { 0 } else { masks.level[word] };
+            let step = *state & wanted;
+            let next = step << 1 | carry | *state & stay;
+            carry = step >> (WORD - 1);
+            *state = next;
+            alive |= next;
         }
-        if !alive {
+        if alive == 0 {
             return false;
         }
-        states = next;
+        masks.pass_wildcards(&mut states);
     }
     states[pattern.len() / WORD] & 1 << (pattern.len() % WORD) != 0
 }
 
-/// Puts `position` among the live ones, and the one after it when it is a wildcard, which may
-/// stand for nothing. Wildcards never stand side by side, so one step is enough.
-fn enter(states: &mut [u64], pattern: &[u8], position: usize) {
-    states[position / WORD] |= 1 << (position % WORD);
-    if matches!(pattern.get(position), Some(b'*' | b'%')) {
-        let after = position + 1;
-        states[after / WORD] |= 1 << (after % WORD);
+/// For each octet, the positions of the pattern where it stands.
+struct Masks {
+    /// Positions of `*`.
+    any: Vec<u64>,
+    /// Positions of `%`.
+    level: Vec<u64>,
+    /// For each octet the index of its mask in `masks`, plus one; 0 for none.
+    index: [u8; 256],
+    masks: Vec<Vec<u64>>,
+}
+
+impl Masks {
+    fn new(pattern: &[u8]) -> Self {
+        // One position more than the pattern has: its end.
+        let words = pattern.len() / WORD + 1;
+        let mut masks =
+            Self { any: vec![0; words], level: vec![0; words], index: [0; 256], masks: Vec::new() };
+        for (position, octet) in pattern.iter().enumerate() {
+            let mask = match octet {
+                b'*' => &mut masks.any,
+                b'%' => &mut masks.level,
+                _ => {
+                    let index = &mut masks.index[usize::from(*octet)];
+                    if *index == 0 {
+                        masks.masks.push(vec![0; words]);
+                        // UTF-8 has fewer than 255 different octets.
+                        *index = u8::try_from(masks.masks.len()).unwrap_or(u8::MAX);
+                    }
+                    &mut masks.masks[usize::from(*index) - 1]
+                }
+            };
+            mask[position / WORD] |= 1 << (position % WORD);
+        }
+        masks
+    }
+
+    fn of(&self, octet: u8) -> Option<&[u64]> {
+        let index = usize::from(self.index[usize::from(octet)]).checked_sub(1)?;
+        self.masks.get(index).map(Vec::as_slice)
+    }
+
+    /// A wildcard may stand for nothing: where a state is at one, it is behind it as well.
+    /// Wildcards never stand side by side, so one step is enough.
+    fn pass_wildcards(&self, states: &mut [u64]) {
+        let mut carry = 0;
+        for (word, state) in states.iter_mut().enumerate() {
+            let step = *state & (self.any[word] | self.level[word]);
+            *state |= step << 1 | carry;
+            carry = step >> (WORD - 1);
+        }
+    }
+}
+
+const fn swap_case(octet: u8) -> u8 {
+    if octet.is_ascii_alphabetic() { octet ^ 0x20 } else { octet }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(pattern: &str, name: &str) -> bool {
+        Pattern::new(pattern).unwrap().matches_text(name)
+    }
+
+    /// The definition, which takes exponential time.
+    fn slowly(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern, name) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => {
+                slowly(rest, name) || name.split_first().is_some_and(|(_, after)| slowly(pattern, after))
+            }
+            ([b'%', rest @ ..], _) => {
+                slowly(rest, name)
+                    || name.split_first().is_some_and(|(o, after)| *o != b'/' && slowly(pattern, after))
+            }
+            ([p, rest @ ..], [n, after @ ..]) => p == n && slowly(rest, after),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn wildcards_mean_what_the_standard_says() {
+        for (pattern, name, is) in [
+            ("*", "a/b", true),
+            ("%", "a/b", false),
+            ("%", "a", true),
+            ("%/%", "a/b", true),
+            ("a/%", "a", false),
+            ("a*", "a/b/c", true),
+            ("%*", "a/b", true),
+            ("*%", "a/b", true),
+            ("*b", "a/bb", true),
+            ("", "a", false),
+            ("Entw\u{75}\u{308}rfe", "Entwürfe", true),
+            ("inbox", "Inbox", true),
+            ("INBOX/%", "Inbox/x", true),
+            ("inb%", "Inbox", true),
+            ("*BOX", "Inbox", true),
+            ("foo/inb%", "foo/Inbox", false),
+            ("inb%", "Inboxes", false),
+        ] {
+            assert_eq!(matches(pattern, name), is, "{pattern} {name}");
+        }
+        assert!(Pattern::new(&"a".repeat(Pattern::OCTETS_MAX)).is_some());
+        assert!(Pattern::new(&"a".repeat(Pattern::OCTETS_MAX + 1)).is_none());
+    }
+
+    #[test]
+    fn hostile_patterns_cost_no_more_than_others() {
+        let pattern = Pattern::new(&"*a".repeat(Pattern::OCTETS_MAX / 2)).unwrap();
+        let name = "a".repeat(500);
+        for _ in 0..1000 {
+            assert!(!pattern.matches_text(&name));
+        }
+        let pattern = Pattern::new(&"*a".repeat(500)).unwrap();
+        assert!(pattern.matches_text(&"a".repeat(500)));
+    }
+
+    proptest! {
+        #[test]
+        fn matching_agrees_with_the_definition(pattern in "[ab/*%]{0,9}", name in "[ab/]{0,8}") {
+            prop_assert_eq!(matches(&pattern, &name), slowly(pattern.as_bytes(), name.as_bytes()));
+        }
+
+        #[test]
+        fn long_patterns_carry_over_words(at in 0usize..200, pattern in "[ab/*%]{0,5}", name in "[ab/]{0,5}") {
+            let (pattern, name) = ("c".repeat(at) + &pattern, "c".repeat(at) + &name);
+            prop_assert_eq!(matches(&pattern, &name), slowly(pattern.as_bytes(), name.as_bytes()));
+        }
     }
 }

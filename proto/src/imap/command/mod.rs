@@ -1,7 +1,7 @@
 //! Commands of clients as values (RFC 9051 §6, RFC 3501 §6 and the extensions named in each file).
 //!
 //! [`parse`] reads one framed command: recursive descent, bounded in depth and size by
-//! [`Limits`](super::limits::Limits). What it returns obeys the grammar; whether a command is
+//! [`Limits`]. What it returns obeys the grammar; whether a command is
 //! allowed in the present state is decided by whoever executes it. One file a command family.
 
 mod append;
@@ -14,6 +14,8 @@ mod search;
 mod select;
 mod session;
 mod store;
+#[cfg(test)]
+mod suites;
 #[cfg(test)]
 mod tests;
 
@@ -43,7 +45,7 @@ pub struct Tagged {
 }
 
 /// One command with its arguments. UID variants are the same commands with another
-/// [`Numbering`](super::sequence::Numbering).
+/// [`Numbering`].
 #[derive(Debug)]
 pub enum Command {
     /// CAPABILITY
