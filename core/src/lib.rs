@@ -7,6 +7,7 @@ pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod control;
+pub mod imap;
 pub mod intake;
 pub mod log;
 pub mod metrics;
