@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod commands;
+pub mod content;
 pub mod output;
 pub mod selected;
 pub mod session;
