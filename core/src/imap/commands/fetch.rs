@@ -168,6 +168,8 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
     let mut expunged = false;
     while !rows.is_finished() {
         if plan.marks_seen && !rows.is_in_row() {
+            // After each transaction, while the account still remembers whose changes these are.
+            context.sync(Expunges::Later, OwnFlags::Silent).await?;
             let marked = mark_seen(context, rows).await?;
             match marked {
                 Ok(marked) => rows = marked,
