@@ -15,6 +15,7 @@ mod views;
 
 pub mod answers;
 pub mod commands;
+pub mod content;
 pub mod output;
 pub mod selected;
 pub mod session;
