@@ -141,7 +141,7 @@ impl Server {
 
     pub(super) fn connect(&self) -> Peer {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         Peer { reader: BufReader::new(stream) }
     }
 
@@ -226,7 +226,10 @@ impl Peer {
             Ok(0) => return "EOF".to_owned(),
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return "EOF".to_owned(),
-            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&line)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return format!("NOTHING after {:?}", String::from_utf8_lossy(&line));
+            }
+            Err(error) => panic!("{error}"),
         }
         let line = String::from_utf8_lossy(&line).into_owned();
         line.strip_suffix("\r\n").unwrap_or_else(|| panic!("line ends with CRLF: {line:?}")).to_owned()
@@ -241,7 +244,7 @@ impl Peer {
             let peeked = self.reader.get_ref().peek(&mut octet);
             peeked.is_err()
         };
-        self.reader.get_ref().set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        self.reader.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         silent
     }
 
