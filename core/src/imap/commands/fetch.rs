@@ -8,6 +8,8 @@ mod plan;
 mod rows;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) mod world;
 
 use std::sync::Arc;
 
