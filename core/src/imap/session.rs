@@ -8,6 +8,7 @@ use postrider_proto::imap::response::{Code, Condition, Status, write_tagged};
 use postrider_proto::imap::types::UidValidity;
 use postrider_proto::imap::uidset::UidSet;
 
+use super::connection::Member;
 use super::output::Output;
 use super::selected::Selected;
 use crate::accounts::{AccountHandle, Watcher};
@@ -145,13 +146,42 @@ impl Context<'_> {
     /// Enables CONDSTORE because the client used it, and tells HIGHESTMODSEQ the first time
     /// (RFC 7162 §3.1.2).
     pub fn enable_condstore(&mut self) {
-        if std::mem::replace(&mut self.enabled.condstore, true) {
-            return;
-        }
-        let modseq = self.account.state().mailbox(self.selected.mailbox).map(|row| row.modseq);
-        if let Some(modseq) = modseq {
-            let code = Code::HighestModSeq(modseq);
-            self.out.untagged(Condition::Ok, Some(&code), "CONDSTORE is enabled");
+        if !std::mem::replace(&mut self.enabled.condstore, true) {
+            tell_highest(self.account, self.selected, self.out);
         }
     }
+}
+
+impl AccountContext<'_> {
+    /// As [`Context::enable_condstore`], whether a mailbox is selected or not.
+    pub(super) fn enable_condstore(&mut self) {
+        if !std::mem::replace(&mut self.member.enabled.condstore, true)
+            && let Some(selected) = &self.member.selected
+        {
+            tell_highest(&self.member.account, selected, self.out);
+        }
+    }
+}
+
+fn tell_highest(account: &AccountHandle, selected: &Selected, out: &mut Output) {
+    let modseq = account.state().mailbox(selected.mailbox).map(|row| row.modseq);
+    if let Some(modseq) = modseq {
+        out.untagged(Condition::Ok, Some(&Code::HighestModSeq(modseq)), "CONDSTORE is enabled");
+    }
+}
+
+/// What a command that needs a user works with.
+pub(super) struct AccountContext<'a> {
+    /// The shard, home of the account.
+    pub(super) shard: &'a Rc<Shard>,
+    /// The session's part of the user: account, what is enabled, what is selected.
+    pub(super) member: &'a mut Member,
+    /// Where responses go.
+    pub(super) out: &'a mut Output,
+    /// The command's tag.
+    pub(super) tag: &'a Tag,
+    /// The connection, for logs.
+    pub(super) id: ConnectionId,
+    /// The largest message that APPEND takes.
+    pub(super) append_octets_max: u64,
 }
