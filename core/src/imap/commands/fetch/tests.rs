@@ -13,7 +13,7 @@ use postrider_storage::account::{Expunge, FlagChange, FlagOp};
 use super::plan::Plan;
 use super::rows::{Progress, Rows};
 use super::world::{Mail, World, command};
-use super::{Changes, RUN_OCTETS};
+use super::{Changes, HEADER_OCTETS_MAX, RUN_OCTETS};
 
 const PREFIX: &[u8] = b"Return-Path: <a@b.example>\r\n";
 const MIXED: &[u8] = b"Subject: Caf\xc3\xa9\r\nFrom: Ann <ann@example.org>\r\n\
@@ -195,6 +195,23 @@ fn a_large_message_is_written_in_bounded_pieces() {
     }
     let expected = format!("* 1 FETCH (UID 1 BODY[] {{{}}}\r\n{message})\r\n", message.len());
     assert!(all == expected.as_bytes());
+}
+
+#[test]
+fn fields_are_picked_of_a_bounded_header() {
+    let mut world = World::new();
+    let limit = usize::try_from(HEADER_OCTETS_MAX).unwrap();
+    let last = "X-Last: 1\r\n";
+    // One header ends at the limit, the other one octet behind it.
+    for octets in [limit, limit + 1] {
+        let filler = octets - last.len() - "X-Filler: ".len() - 2;
+        let message = format!("X-Filler: {}\r\n{last}\r\n", "f".repeat(filler));
+        world.append(&Mail { message: message.as_bytes(), ..Mail::default() });
+    }
+    let told = fetch(&world, "FETCH 1:2 BODY.PEEK[HEADER.FIELDS (X-Last)]");
+    let rows: Vec<&str> = told.split("* ").filter(|row| !row.is_empty()).collect();
+    assert!(rows[0].ends_with("{13}\r\nX-Last: 1\r\n\r\n)\r\n"), "{told}");
+    assert!(rows[1].ends_with("{2}\r\n\r\n)\r\n"), "{told:?}");
 }
 
 #[test]
