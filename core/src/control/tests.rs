@@ -70,10 +70,10 @@ impl Pretend {
             }
             Request::Import { .. } => {
                 // More than a socket's buffers hold: a client that doesn't read stops this.
-                for done in 0..1_000_000 {
+                for done in 0..100_000 {
                     *self.progressed.borrow_mut() = done;
                     let what = Some("Inbox".to_owned());
-                    exchange.progress(Progress { done, total: Some(1_000_000), what }).await?;
+                    exchange.progress(Progress { done, total: Some(100_000), what }).await?;
                 }
                 Ok(Answer::Done)
             }
@@ -160,7 +160,7 @@ fn every_request_is_read_as_it_was_written() {
     for request in requests {
         let json = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request, "{json}");
-        assert!(json.contains(&format!("\"request\":\"{}\"", request.name())), "{json}");
+        assert!(json.trim_start_matches('{').starts_with(&format!("\"{}\"", request.name())), "{json}");
     }
 }
 
@@ -224,7 +224,7 @@ fn a_failure_in_the_middle_of_the_input_is_told() {
 fn progress_comes_while_it_is_made() {
     let (answer, seen, _) = ask(&import(), None);
     assert_eq!(answer.unwrap(), Answer::Done);
-    assert_eq!(seen.progress.len(), 1_000_000);
+    assert_eq!(seen.progress.len(), 100_000);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn work_ends_when_the_client_goes_away() {
     drop(stream);
     let (ended, operations) = server.join().unwrap();
     assert_eq!(ended, Err(Gone::Closed));
-    assert!(*operations.progressed.borrow() < 999_999);
+    assert!(*operations.progressed.borrow() < 99_999);
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn work_ends_when_the_client_stops_reading() {
     send(&mut stream, &import());
     let (ended, operations) = server.join().unwrap();
     assert_eq!(ended, Err(Gone::Silent));
-    assert!(*operations.progressed.borrow() < 999_999);
+    assert!(*operations.progressed.borrow() < 99_999);
     drop(stream);
 }
 
@@ -271,7 +271,8 @@ fn an_acknowledgement_that_never_comes_ends_the_conversation() {
     let (mut stream, server) = serve(QUICK);
     send(&mut stream, &Request::DomainList);
     send(&mut stream, &Frame::Ack(1));
-    assert_eq!(server.join().unwrap().0.unwrap_err(), Gone::Protocol("an acknowledgement was expected"));
+    assert!(rest(&stream).contains("an acknowledgement was expected"));
+    assert_eq!(server.join().unwrap().0, Ok(()));
 }
 
 fn send(stream: &mut UnixStream, value: &impl Serialize) {
@@ -290,7 +291,7 @@ fn rest(mut stream: &UnixStream) -> String {
 #[test]
 fn a_line_at_the_limit_is_read_and_one_past_it_is_not() {
     let padded = |octets: usize| {
-        let json = "{\"request\":\"status\"}";
+        let json = "\"status\"";
         format!("{json}{}\n", " ".repeat(octets - json.len() - 1))
     };
     let (mut stream, server) = serve(QUICK);
@@ -345,7 +346,7 @@ fn an_answer_at_the_limit_is_sent_and_a_longer_one_is_not() {
 
 #[test]
 fn a_request_that_cannot_be_understood_is_answered() {
-    for line in ["nonsense", "{}", "{\"request\":\"fly\"}", "{\"request\":\"stop\",\"now\":true}"] {
+    for line in ["nonsense", "{}", "\"fly\"", "{\"stop\":{\"now\":true}}", "{\"domain-remove\":{\"domain\":\"x\",\"now\":true}}"] {
         let (mut stream, server) = serve(QUICK);
         stream.write_all(format!("{line}\n").as_bytes()).unwrap();
         let text = rest(&stream);
