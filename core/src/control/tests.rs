@@ -103,8 +103,11 @@ const QUICK: ExchangeLimits = ExchangeLimits {
     input_octets: 4 * CHUNK_OCTETS_MAX as u64,
 };
 
+/// How a conversation ended, and what it left.
+type Ended = (Result<(), Gone>, Pretend);
+
 /// Serves one conversation on a thread; gives the client's end, and how it ended.
-fn serve(limits: ExchangeLimits) -> (UnixStream, thread::JoinHandle<(Result<(), Gone>, Pretend)>) {
+fn serve(limits: ExchangeLimits) -> (UnixStream, thread::JoinHandle<Ended>) {
     let (client, server) = UnixStream::pair().unwrap();
     let peer = PeerCredentials { pid: 1, uid: 0, gid: 0 };
     let thread = thread::spawn(move || {
@@ -346,7 +349,13 @@ fn an_answer_at_the_limit_is_sent_and_a_longer_one_is_not() {
 
 #[test]
 fn a_request_that_cannot_be_understood_is_answered() {
-    for line in ["nonsense", "{}", "\"fly\"", "{\"stop\":{\"now\":true}}", "{\"domain-remove\":{\"domain\":\"x\",\"now\":true}}"] {
+    for line in [
+        "nonsense",
+        "{}",
+        "\"fly\"",
+        "{\"stop\":{\"now\":true}}",
+        "{\"domain-remove\":{\"domain\":\"x\",\"now\":true}}",
+    ] {
         let (mut stream, server) = serve(QUICK);
         stream.write_all(format!("{line}\n").as_bytes()).unwrap();
         let text = rest(&stream);
@@ -390,4 +399,78 @@ fn a_server_that_dies_is_told() {
     let error =
         Client::greeted(stream).unwrap().call(&Request::Status, None, &mut Seen::default()).unwrap_err();
     assert!(matches!(error, ClientError::Lost(_)), "{error:?}");
+}
+
+mod on_the_runtime {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::control::{ControlOptions, bind, serve as serve_socket};
+    use crate::metrics::{Builder, Counter, Registry};
+    use crate::runtime::{Runtime, RuntimeOptions, Shutdown};
+
+    /// A server at `path`; ends when it is stopped by the switch that is returned.
+    fn start(path: &Path) -> (Runtime, Shutdown, Arc<Registry>, Counter) {
+        let mut builder = Builder::new();
+        let requests = builder.counter("postrider_control_requests_total", "Requests.");
+        let registry = builder.build(1);
+        let shutdown = Shutdown::new();
+        let socket = std::sync::Mutex::new(Some(bind(path).unwrap()));
+        let (counted, stop) = (Arc::clone(&registry), shutdown.clone());
+        let main = Arc::new(move || {
+            let options = ControlOptions { limits: QUICK, recorder: counted.recorder(0), requests };
+            let socket = socket.lock().unwrap().take().unwrap();
+            serve_socket(socket, Rc::new(Pretend::default()), options, stop.clone()).unwrap();
+            stop.wait()
+        });
+        let options = RuntimeOptions { pin: false, ..RuntimeOptions::new(1) };
+        let runtime = Runtime::start(&options, shutdown.clone(), move |_| {
+            let main = Arc::clone(&main);
+            async move {
+                main().await;
+            }
+        });
+        (runtime.unwrap(), shutdown, registry, requests)
+    }
+
+    #[test]
+    fn requests_go_through_a_socket_that_only_its_owner_can_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ctl");
+        let (runtime, shutdown, registry, requests) = start(&path);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let mut seen = Seen::default();
+        let answer = Client::connect(&path).unwrap().call(&Request::DomainList, None, &mut seen).unwrap();
+        assert_eq!((answer, seen.data.split(|b| *b == b'\n').count()), (Answer::Done, 10_001));
+        let input = vec![b'x'; 3 * CHUNK_OCTETS_MAX + 1];
+        let request = Request::DirectoryApply { dry_run: false };
+        let answer = Client::connect(&path).unwrap().call(&request, Some(&mut &*input), &mut Seen::default());
+        assert_eq!(answer.unwrap(), Answer::Applied { changes: 1 });
+        assert_eq!(registry.counter(requests), 2);
+        shutdown.begin(Duration::from_secs(1));
+        runtime.join().unwrap();
+        assert!(matches!(Client::connect(&path), Err(ClientError::NotRunning { .. })));
+    }
+
+    #[test]
+    fn a_silent_client_holds_up_nobody_and_too_many_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ctl");
+        let (runtime, shutdown, ..) = start(&path);
+        let silent: Vec<_> =
+            (0..crate::control::CONNECTIONS_MAX - 1).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        // The last place is free.
+        let last = Client::connect(&path).unwrap();
+        let error = Client::connect(&path).unwrap_err();
+        assert!(error.to_string().contains("too many commands"), "{error}");
+        assert!(last.call(&Request::Status, None, &mut Seen::default()).is_ok());
+        for stream in silent {
+            assert!(rest(&stream).ends_with('\n'), "greeted, and left after a while");
+        }
+        shutdown.begin(Duration::from_secs(1));
+        runtime.join().unwrap();
+    }
 }

@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use postrider_core::config::parse_octets;
 use postrider_core::control::protocol::{Answer, Request, Secret};
-use postrider_core::control::{Client, ClientError, Events};
+use postrider_core::control::{Client, Events};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::locate::Server;
 use super::show::{Bar, Line, Raw, Rows, status as status_lines};
@@ -44,22 +47,38 @@ fn unexpected() -> anyhow::Error {
 
 /// `postrider stop`
 pub fn stop(server: &Server) -> anyhow::Result<()> {
+    let Answer::Status(status) = call(server, &Request::Status)? else { return Err(unexpected()) };
+    // Taken while the server runs, so that it is surely its process that is waited for.
+    let process = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
+    let process = process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     call(server, &Request::Stop)?;
+    match process.map(|process| ended(&process)) {
+        Some(true) => terminal::say("The server has stopped."),
+        Some(false) => {
+            bail!(
+                "the server was told to stop, and still runs after {} s. Its log says more",
+                STOP_TIME.as_secs()
+            )
+        }
+        // It runs in another container, or the system has no descriptors of processes.
+        None => terminal::say("The server was told to stop."),
+    }
+    Ok(())
+}
+
+/// Waits for the process to end.
+fn ended(process: &OwnedFd) -> bool {
     let start = Instant::now();
-    // The socket is gone when the server is.
-    while start.elapsed() < STOP_TIME {
-        match server.connect().map_err(|error| error.downcast::<ClientError>()) {
-            Err(Ok(ClientError::NotRunning { .. })) => {
-                terminal::say("The server has stopped.");
-                return Ok(());
-            }
-            _ => std::thread::sleep(Duration::from_millis(50)),
+    loop {
+        let left = STOP_TIME.saturating_sub(start.elapsed());
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return false,
+            Ok(_) => return true,
+            Err(_) if left.is_zero() => return false,
+            Err(_) => {}
         }
     }
-    bail!(
-        "the server was told to stop, and has not stopped after {} s. Its log says more",
-        STOP_TIME.as_secs()
-    )
 }
 
 /// `postrider status`
@@ -76,9 +95,9 @@ pub fn account(server: &Server, command: AccountCommand) -> anyhow::Result<()> {
     match command {
         AccountCommand::Add(arguments) => {
             let quota = arguments.quota.as_deref().map(size).transpose()?;
-            // Asked for first: a password typed for nothing is worse than a late complaint.
-            let client = server.connect()?;
-            drop(client);
+            // Nobody shall type a password for a server that isn't there. Not kept: the server
+            // doesn't wait as long as people type.
+            drop(server.connect()?);
             let password = Secret(prompt::new_password(&arguments.account)?);
             let done = format!("Account {} with {} is there.", arguments.account, arguments.address);
             let request = Request::AccountAdd {
@@ -327,6 +346,20 @@ fn transfer(client: Client, request: &Request, done: &str) -> anyhow::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_process_is_waited_for() {
+        let child = std::process::Command::new("sleep").arg("0.2").spawn();
+        let Ok(mut child) = child else { panic!("sleep can't be started") };
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let started = Instant::now();
+        assert_eq!(process.map(|process| ended(&process)), Some(true));
+        assert!(
+            started.elapsed() > Duration::from_millis(100) && started.elapsed() < Duration::from_secs(10)
+        );
+        assert!(child.wait().is_ok());
+    }
 
     #[test]
     fn words_become_levels() {
