@@ -121,8 +121,26 @@ mod tests {
     #[test]
     fn what_is_no_domain_is_refused() {
         for text in [
-            "", ".", "a.", ".a", "a..b", "-a.b", "a-.b", "a_b.c", "a b", "a\0b", "a@b", "xn---", "xn--.org",
-            "xn--a", "[1.2.3.4]", "a\u{200b}.\u{202e}", "a%b", "ü_.example", "bücher.example.", "a\r\nb",
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "-a.b",
+            "a-.b",
+            "a_b.c",
+            "a b",
+            "a\0b",
+            "a@b",
+            "xn---",
+            "xn--.org",
+            "xn--a",
+            "[1.2.3.4]",
+            "a\u{200b}.\u{202e}",
+            "a%b",
+            "ü_.example",
+            "bücher.example.",
+            "a\r\nb",
         ] {
             assert!(parse(text).is_err(), "{text:?} -> {:?}", parse(text));
         }

@@ -35,7 +35,8 @@ impl HeloName {
         if let Ok(domain) = Domain::parse(text) {
             return Ok(Self::Domain(domain));
         }
-        let tolerated = |c: char| c.is_ascii_graphic() && !matches!(c, '(' | ')' | '<' | '>' | '"' | '\\' | ';');
+        let tolerated =
+            |c: char| c.is_ascii_graphic() && !matches!(c, '(' | ')' | '<' | '>' | '"' | '\\' | ';');
         if text.chars().all(tolerated) { Ok(Self::Other(text.into())) } else { Err(AddressError::Name) }
     }
 

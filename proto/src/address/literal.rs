@@ -73,8 +73,22 @@ mod tests {
     #[test]
     fn broken_literals_are_refused() {
         for text in [
-            "", "[", "[]", "[1.2.3]", "[1.2.3.4", "1.2.3.4", "[1.2.3.256]", "[2001:db8::1]", "[IPv6:zz]", "[tag:]",
-            "[:x]", "[tag:a b]", "[tag:a]b]", "[tag:\u{fc}]", "[ 1.2.3.4]", "[IPv6:::1%lo]",
+            "",
+            "[",
+            "[]",
+            "[1.2.3]",
+            "[1.2.3.4",
+            "1.2.3.4",
+            "[1.2.3.256]",
+            "[2001:db8::1]",
+            "[IPv6:zz]",
+            "[tag:]",
+            "[:x]",
+            "[tag:a b]",
+            "[tag:a]b]",
+            "[tag:\u{fc}]",
+            "[ 1.2.3.4]",
+            "[IPv6:::1%lo]",
         ] {
             assert_eq!(AddressLiteral::parse(text), Err(AddressError::Literal), "{text}");
         }

@@ -148,8 +148,27 @@ mod tests {
     #[test]
     fn what_is_no_localpart_is_refused() {
         for text in [
-            "", ".", "a.", ".a", "a..b", "a b", "a\"b\"", "\"a", "\"a\"b", "\"a\tb\"", "\"a\\\u{e9}\"", "a\0", "a@b",
-            "a\u{85}b", "\"a\u{9b}\"", "a\u{2028}", "\"a\r\nb\"", "a<b", "a\\b", "\"\\", "(a)",
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a b",
+            "a\"b\"",
+            "\"a",
+            "\"a\"b",
+            "\"a\tb\"",
+            "\"a\\\u{e9}\"",
+            "a\0",
+            "a@b",
+            "a\u{85}b",
+            "\"a\u{9b}\"",
+            "a\u{2028}",
+            "\"a\r\nb\"",
+            "a<b",
+            "a\\b",
+            "\"\\",
+            "(a)",
         ] {
             assert_eq!(Localpart::parse(text), Err(AddressError::Localpart), "{text:?}");
         }

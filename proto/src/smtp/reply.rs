@@ -175,7 +175,8 @@ impl Reply {
     pub const CHUNK_OK: Self = Self::ok(50, (0, 0), "chunk received");
     pub const DELIVERED: Self = Self::ok(50, (2, 0), "message accepted");
     pub const CANNOT_VERIFY: Self = Self::ok(52, (7, 0), "send the message and see");
-    pub const START_CONTENT: Self = Self::plain(Class::Intermediate, 54, "end with a dot on a line by itself");
+    pub const START_CONTENT: Self =
+        Self::plain(Class::Intermediate, 54, "end with a dot on a line by itself");
 
     pub const SHUTTING_DOWN: Self = Self::later(21, (3, 2), "shutting down, try again soon");
     pub const TIMEOUT: Self = Self::later(21, (4, 2), "timeout");
@@ -188,13 +189,15 @@ impl Reply {
     pub const STORAGE_FULL: Self = Self::later(52, (3, 1), "no space left, try again later");
     pub const MAILBOX_FULL: Self = Self::later(52, (2, 2), "mailbox is full");
     pub const TOO_MANY_RECIPIENTS: Self = Self::later(52, (5, 3), "too many recipients");
-    pub const ONE_RECIPIENT_FOR_NULL: Self = Self::later(52, (5, 3), "null sender may have one recipient only");
+    pub const ONE_RECIPIENT_FOR_NULL: Self =
+        Self::later(52, (5, 3), "null sender may have one recipient only");
     pub const AUTH_NOT_NOW: Self = Self::later(54, (7, 0), "authentication is not possible now");
 
     pub const LINE_TOO_LONG: Self = Self::no(0, (5, 0), "line too long");
     pub const UNKNOWN_COMMAND: Self = Self::no(0, (5, 1), "unknown command");
     pub const NOT_SMTP: Self = Self::no(0, (5, 2), "please try again speaking smtp");
-    pub const BARE_LINE_END: Self = Self::no(0, (5, 2), "commands end with CR LF, and hold neither elsewhere");
+    pub const BARE_LINE_END: Self =
+        Self::no(0, (5, 2), "commands end with CR LF, and hold neither elsewhere");
     pub const BARE_CR_LF: Self = Self::no(0, (5, 2), "invalid bare CR or LF, may be smtp smuggling");
     pub const SYNTAX: Self = Self::no(1, (5, 2), "syntax error");
     pub const NOT_UTF8: Self = Self::no(1, (5, 2), "command is not valid UTF-8");
@@ -213,7 +216,8 @@ impl Reply {
     pub const MAIL_FIRST: Self = Self::no(3, (5, 1), "MAIL first");
     pub const RCPT_FIRST: Self = Self::no(3, (5, 1), "no valid recipients");
     pub const NESTED_MAIL: Self = Self::no(3, (5, 1), "a mail transaction is active already");
-    pub const BDAT_ONLY: Self = Self::no(3, (5, 1), "BINARYMIME and begun BDAT transactions end with BDAT LAST or RSET");
+    pub const BDAT_ONLY: Self =
+        Self::no(3, (5, 1), "BINARYMIME and begun BDAT transactions end with BDAT LAST or RSET");
     pub const TLS_ACTIVE: Self = Self::no(3, (5, 1), "TLS is active already");
     pub const NO_TLS_HERE: Self = Self::no(3, (5, 1), "STARTTLS is not offered");
     pub const TLS_PIPELINED: Self = Self::no(3, (5, 1), "nothing may follow STARTTLS before its reply");

@@ -34,6 +34,7 @@ pub struct NewPassword {
 /// Finds what leads from `current` to `wanted`. `mail` says what happens to accounts that are not
 /// wanted any more and hold mail.
 pub fn diff(current: &Document, wanted: &Document, mail: HeldMail) -> Diff {
+    let as_written = wanted;
     let (current, wanted) = (&canonical(current), &canonical(wanted));
     let mut diff = Diff::default();
     let changes = &mut diff.changes;
@@ -68,6 +69,7 @@ pub fn diff(current: &Document, wanted: &Document, mail: HeldMail) -> Diff {
     for domain in current.domains.keys().filter(|domain| !wanted.domains.contains_key(*domain)) {
         changes.push(Change::RemoveDomain(domain.clone()));
     }
+    respell(changes, as_written);
     credentials(&mut diff, current, wanted);
     diff
 }
@@ -189,15 +191,8 @@ fn credentials(diff: &mut Diff, current: &Document, wanted: &Document) {
 /// The same directory with every address spelt as it is looked up, so that two documents agree on what
 /// is the same address.
 fn canonical(document: &Document) -> Document {
-    let fold = |address: &Address| {
-        let settings = document.domains.get(&address.domain)?;
-        let localpart = Localpart::from_decoded(&settings.fold(address.localpart.as_str())).ok()?;
-        Some(Address { localpart, domain: address.domain.clone() })
-    };
-    let fold_pattern = |pattern: &AddressPattern| match pattern {
-        AddressPattern::Exact(address) => fold(address).map(AddressPattern::Exact),
-        AddressPattern::CatchAll(_) => None,
-    };
+    let fold = |address: &Address| fold(document, address);
+    let fold_pattern = |pattern: &AddressPattern| fold_pattern(document, pattern);
     let mut folded = document.clone();
     for entry in folded.accounts.values_mut() {
         entry.addresses = rename(std::mem::take(&mut entry.addresses), fold_pattern);
@@ -214,18 +209,46 @@ fn canonical(document: &Document) -> Document {
     folded
 }
 
-/// Renames keys. Of two that become one, the second keeps its name, so that planning finds it.
+/// Renames keys; in a document that was parsed, no two become one.
 fn rename<K: Ord, V>(map: BTreeMap<K, V>, to: impl Fn(&K) -> Option<K>) -> BTreeMap<K, V> {
-    let mut renamed = BTreeMap::new();
-    let mut second = Vec::new();
-    for (key, value) in map {
-        match to(&key).filter(|new| !renamed.contains_key(new)) {
-            Some(new) => {
-                renamed.insert(new, value);
+    map.into_iter().map(|(key, value)| (to(&key).unwrap_or(key), value)).collect()
+}
+
+/// Spells what is added as the document does.
+fn respell(changes: &mut [Change], document: &Document) {
+    let exact = |address: &Address| AddressPattern::Exact(address.clone());
+    let patterns = document.accounts.values().flat_map(|entry| entry.addresses.keys().cloned());
+    let patterns = patterns.chain(document.refusals.keys().cloned());
+    let patterns = patterns.chain(document.aliases.keys().map(exact));
+    let spellings: BTreeMap<_, _> =
+        patterns.filter_map(|pattern| Some((fold_pattern(document, &pattern)?, pattern))).collect();
+    for change in changes {
+        match change {
+            Change::AddAddress { address, .. } | Change::AddRefusal { address, .. } => {
+                if let Some(spelling) = spellings.get(address) {
+                    address.clone_from(spelling);
+                }
             }
-            None => second.push((key, value)),
+            Change::AddAlias { alias, .. } => {
+                if let Some(AddressPattern::Exact(spelling)) = spellings.get(&exact(alias)) {
+                    alias.clone_from(spelling);
+                }
+            }
+            _ => {}
         }
     }
-    renamed.extend(second);
-    renamed
+}
+
+/// An address as it is looked up; none where the document has no such domain.
+pub(super) fn fold_pattern(document: &Document, pattern: &AddressPattern) -> Option<AddressPattern> {
+    match pattern {
+        AddressPattern::Exact(address) => fold(document, address).map(AddressPattern::Exact),
+        AddressPattern::CatchAll(_) => None,
+    }
+}
+
+fn fold(document: &Document, address: &Address) -> Option<Address> {
+    let settings = document.domains.get(&address.domain)?;
+    let localpart = Localpart::from_decoded(&settings.fold(address.localpart.as_str())).ok()?;
+    Some(Address { localpart, domain: address.domain.clone() })
 }

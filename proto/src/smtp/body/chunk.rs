@@ -103,7 +103,11 @@ mod tests {
         ] {
             for cut in 0..=input.len() {
                 let shown = input.escape_ascii();
-                assert_eq!(read(LineEnds::Text, input, cut), (content.to_vec(), fault), "{shown} cut at {cut}");
+                assert_eq!(
+                    read(LineEnds::Text, input, cut),
+                    (content.to_vec(), fault),
+                    "{shown} cut at {cut}"
+                );
             }
         }
     }

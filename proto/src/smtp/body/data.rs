@@ -219,7 +219,9 @@ mod tests {
             let mut content = Vec::new();
             for _ in 0..8 {
                 seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                content.extend_from_slice([&b"."[..], b"..", b"a", b"", b"\0", b"\xff."][(seed >> 16) as usize % 6]);
+                content.extend_from_slice(
+                    [&b"."[..], b"..", b"a", b"", b"\0", b"\xff."][(seed >> 16) as usize % 6],
+                );
                 if seed >> 30 != 0 {
                     content.extend_from_slice(b"\r\n");
                 }

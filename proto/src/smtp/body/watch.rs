@@ -109,7 +109,11 @@ mod tests {
         for (content, received_fields, has_separator) in [
             (&b""[..], 0, false),
             (b"Received: x\r\nRECEIVED:y\r\nreceived \t: z\r\n\r\nReceived: no\r\n", 3, true),
-            (b"Received-SPF: x\r\n Received: x\r\nX-Received: y\r\nReceive: z\r\nrreceived: z\r\n\r\n", 0, true),
+            (
+                b"Received-SPF: x\r\n Received: x\r\nX-Received: y\r\nReceive: z\r\nrreceived: z\r\n\r\n",
+                0,
+                true,
+            ),
             (b"Received: x\r\n\tReceived: folded\r\nReceived: y", 2, false),
             (b"\r\nReceived: body\r\n", 0, true),
             (b"received\r\n:\r\nreceived: 1\n\nreceived: body\n", 1, true),

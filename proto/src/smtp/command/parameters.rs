@@ -165,8 +165,7 @@ fn original_recipient(value: &str) -> Result<OriginalRecipient, Reply> {
         return Err(Reply::BAD_PARAMETER);
     }
     let address_type = address_type.to_ascii_lowercase();
-    let address =
-        if address_type == "utf-8" { decode_utf8_address(address) } else { xtext::decode(address) };
+    let address = if address_type == "utf-8" { decode_utf8_address(address) } else { xtext::decode(address) };
     let address = address.filter(|address| !address.is_empty()).ok_or(Reply::BAD_PARAMETER)?;
     Ok(OriginalRecipient { address_type: address_type.into(), address: address.into() })
 }

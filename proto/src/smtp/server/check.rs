@@ -10,7 +10,10 @@ use crate::address::{ForwardPath, HeloName, ReversePath};
 pub(super) enum Step {
     Greet(Hello),
     StartTls,
-    Authenticate { mechanism: Box<str>, initial_response: Option<SaslOctets> },
+    Authenticate {
+        mechanism: Box<str>,
+        initial_response: Option<SaslOctets>,
+    },
     Begin(Box<Envelope>),
     AddRecipient(Recipient),
     Open(Opening),
@@ -62,11 +65,7 @@ impl Session {
         Ok(Step::StartTls)
     }
 
-    fn check_auth(
-        &self,
-        mechanism: Box<str>,
-        initial_response: Option<SaslOctets>,
-    ) -> Result<Step, Reply> {
+    fn check_auth(&self, mechanism: Box<str>, initial_response: Option<SaslOctets>) -> Result<Step, Reply> {
         if self.settings.role == Role::Incoming || self.settings.mechanisms.is_empty() {
             return Err(Reply::NO_AUTH_HERE);
         }

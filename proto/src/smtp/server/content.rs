@@ -21,8 +21,7 @@ impl Session {
         self.content_deadline = self.now + self.limits().content_total;
         let expected = envelope.declared_octets.unwrap_or(0).min(self.limits().content_buffer_octets as u64);
         self.content.reserve(expected as usize);
-        let line_ends =
-            if envelope.body == BodyType::BinaryMime { LineEnds::Binary } else { LineEnds::Text };
+        let line_ends = if envelope.body == BodyType::BinaryMime { LineEnds::Binary } else { LineEnds::Text };
         let reader = match opening {
             Opening::Data => Reader::Data(DataReader::new()),
             Opening::Chunk(_) => Reader::Chunk(ChunkReader::new(line_ends)),
@@ -43,7 +42,8 @@ impl Session {
 
     /// Reads content from `rest`; says how much it used, or none when it has to wait.
     pub(super) fn content_step(&mut self, rest: &[u8]) -> Option<usize> {
-        let needs_input = !matches!(self.state, State::Chunk { left: 0, .. } | State::Discarding { left: 0, .. });
+        let needs_input =
+            !matches!(self.state, State::Chunk { left: 0, .. } | State::Discarding { left: 0, .. });
         if needs_input && (rest.is_empty() || self.is_content_full()) {
             return None;
         }

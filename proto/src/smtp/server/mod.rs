@@ -264,9 +264,16 @@ enum State {
     /// After 354.
     Data(Box<Message>),
     /// Within a chunk.
-    Chunk { message: Box<Message>, left: u64, last: bool },
+    Chunk {
+        message: Box<Message>,
+        left: u64,
+        last: bool,
+    },
     /// Within a chunk that is refused, with `reply` at its end.
-    Discarding { left: u64, reply: Box<Reply> },
+    Discarding {
+        left: u64,
+        reply: Box<Reply>,
+    },
     /// Waiting for the handshake.
     StartingTls,
     Closed,

@@ -1,6 +1,6 @@
 //! Reads a document. Every fault is found in one go, each with its line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use postrider_proto::address::{Address, Domain};
@@ -11,6 +11,7 @@ use postrider_proto::sasl::{Limits, Mechanism};
 use toml_edit::{Array, Item, TableLike, Value};
 
 use super::{AccountEntry, AliasEntry, Credential, Document, DocumentError, Fault, VERSION};
+use crate::directory::diff::fold_pattern;
 use crate::directory::types::{
     AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, DomainState, LocalpartCase,
 };
@@ -25,7 +26,7 @@ impl Document {
                 return Err(DocumentError(vec![Fault { line, problem: error.message().to_owned() }]));
             }
         };
-        let mut reader = Reader { text, faults: Vec::new() };
+        let mut reader = Reader { text, faults: Vec::new(), given: Vec::new() };
         let document = reader.document(root.as_table());
         if reader.faults.is_empty() {
             return Ok(document);
@@ -38,6 +39,8 @@ impl Document {
 struct Reader<'a> {
     text: &'a str,
     faults: Vec<Fault>,
+    /// Every address that something is at, where it stands.
+    given: Vec<(AddressPattern, Option<Range<usize>>)>,
 }
 
 impl Reader<'_> {
@@ -68,7 +71,8 @@ impl Reader<'_> {
             }
         }
         for (name, item, span) in self.entries(root, "refusal") {
-            let Some(address) = self.parsed(span, name, AddressPattern::parse) else { continue };
+            let Some(address) = self.parsed(span.clone(), name, AddressPattern::parse) else { continue };
+            self.given.push((address.clone(), span));
             match item.as_integer().and_then(|code| u16::try_from(code).ok()) {
                 // 421 is stored as 451.
                 Some(421 | 451) => self.unique(item, &mut document.refusals, address, 451),
@@ -77,12 +81,14 @@ impl Reader<'_> {
             }
         }
         for (name, item, span) in self.entries(root, "alias") {
-            let Some(alias) = self.parsed(span, name, Address::parse) else { continue };
+            let Some(alias) = self.parsed(span.clone(), name, Address::parse) else { continue };
+            self.given.push((AddressPattern::Exact(alias.clone()), span));
             if let Some(table) = self.table(item) {
                 let entry = self.alias(item, table);
                 self.unique(item, &mut document.aliases, alias, entry);
             }
         }
+        self.once(&document);
         document
     }
 
@@ -198,9 +204,7 @@ impl Reader<'_> {
                 },
             };
             let Some(address) = address else { continue };
-            if addresses.contains_key(&address) {
-                self.fault(value.span(), format!("{address} is given twice"));
-            }
+            self.given.push((address.clone(), value.span()));
             addresses.insert(address, mailbox.unwrap_or_else(MailboxName::inbox));
         }
         addresses
@@ -223,6 +227,17 @@ impl Reader<'_> {
         members.sort();
         members.dedup();
         AliasEntry { settings, members }
+    }
+
+    /// Complains of addresses that are given more than once, in whatever spelling and place.
+    fn once(&mut self, document: &Document) {
+        let mut seen = BTreeSet::new();
+        for (address, span) in std::mem::take(&mut self.given) {
+            let folded = fold_pattern(document, &address).unwrap_or_else(|| address.clone());
+            if !seen.insert(folded) {
+                self.fault(span, format!("{address} is given twice"));
+            }
+        }
     }
 
     /// The entries of the table `key`, with the place of each name.

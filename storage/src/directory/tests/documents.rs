@@ -10,7 +10,7 @@ fn changes(current: &Document, wanted: &str) -> Vec<Change> {
 fn export_print_and_parse_agree() {
     let world = World::usual();
     let mut settings = AccountSettings::new(domain("example.org"));
-    settings.full_name = "Fred \"the\\mail\" Fjord \u{7f}\u{1f}".replace(['\u{7f}', '\u{1f}'], "");
+    settings.full_name = "Fred \"the\\mail\" Fjörd".into();
     settings.quota = Some(5_000_000_000);
     settings.login_disabled = Some("ask the postmaster".into());
     settings.disabled_mechanisms = vec![Mechanism::Plain, Mechanism::CramMd5];
@@ -140,7 +140,8 @@ fn an_address_that_changes_hands_keeps_its_place_in_aliases() {
     let world = World::usual();
     let wanted = world.export().to_string();
     let wanted = wanted.replace("    \"Fred@example.org\",\n", "");
-    let wanted = wanted.replace("    \"@other.example\",", "    \"@other.example\",\n    \"fred@example.org\",");
+    let wanted =
+        wanted.replace("    \"@other.example\",", "    \"@other.example\",\n    \"fred@example.org\",");
     world.apply(&changes(&world.export(), &wanted)).unwrap();
     let snapshot = world.0.snapshot();
     let members = Directory::new(&*snapshot).members(&address("team@example.org")).unwrap();
@@ -158,9 +159,8 @@ fn the_same_address_in_two_places_is_refused() {
         "[account.a]\ndomain = \"example.org\"\naddresses = [\"x@example.org\"]\n\
          [refusal]\n\"x@example.org\" = 550\n",
     ] {
-        let world = World::new(&[]);
-        let result = world.apply(&changes(&Document::default(), &format!("{head}{rest}")));
-        assert!(matches!(result, Err(DirectoryError::AddressExists { .. })), "{rest}: {result:?}");
+        let error = Document::parse(&format!("{head}{rest}")).unwrap_err().to_string();
+        assert!(error.to_lowercase().contains("x@example.org is given twice"), "{error}");
     }
 }
 

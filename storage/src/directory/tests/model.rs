@@ -44,8 +44,12 @@ impl Model {
         match op {
             Op::AddAccount(account) => self.accounts.insert(account),
             Op::RemoveAccount(account) => {
-                let owned: Vec<_> =
-                    self.addresses.iter().filter(|(_, owner)| **owner == account).map(|(at, _)| *at).collect();
+                let owned: Vec<_> = self
+                    .addresses
+                    .iter()
+                    .filter(|(_, owner)| **owner == account)
+                    .map(|(at, _)| *at)
+                    .collect();
                 if !self.accounts.contains(&account) || owned.iter().any(|at| self.is_member(*at)) {
                     return false;
                 }

@@ -18,8 +18,14 @@ fn errors_name_the_object_and_what_to_do() {
         (add_account("new", "no.example"), "there is no domain no.example; add it first"),
         (add_address("a@example.org", "nobody"), "there is no account nobody"),
         (add_address("a@no.example", "fred"), "there is no domain no.example; add it first"),
-        (add_address("fReD@example.org", "mary"), "address fReD@example.org exists already, as Fred@example.org"),
-        (add_address("team@example.org", "mary"), "address team@example.org exists already, as team@example.org"),
+        (
+            add_address("fReD@example.org", "mary"),
+            "address fReD@example.org exists already, as Fred@example.org",
+        ),
+        (
+            add_address("team@example.org", "mary"),
+            "address team@example.org exists already, as team@example.org",
+        ),
         (add_address("@other.example", "fred"), "address @other.example exists already, as @other.example"),
         (
             add_address("a+b@example.org", "fred"),
@@ -69,7 +75,10 @@ fn errors_name_the_object_and_what_to_do() {
             "FRED@example.org is a member of alias team@example.org already",
         ),
         (
-            Change::RemoveMember { alias: address("team@example.org"), member: address("second@example.org") },
+            Change::RemoveMember {
+                alias: address("team@example.org"),
+                member: address("second@example.org"),
+            },
             "second@example.org is not a member of alias team@example.org",
         ),
     ] {
@@ -92,14 +101,18 @@ fn later_changes_see_earlier_ones() {
     world
         .apply(&[
             Change::RemoveMember { alias: address("team@example.org"), member: address("fred@example.org") },
-            Change::RemoveMember { alias: address("team@example.org"), member: address("mary@other.example") },
+            Change::RemoveMember {
+                alias: address("team@example.org"),
+                member: address("mary@other.example"),
+            },
             Change::AddMember { alias: address("team@example.org"), member: address("second@example.org") },
             Change::RemoveAddress(pattern("fred@example.org")),
             add_address("FRED@example.org", "mary"),
         ])
         .unwrap();
     assert_eq!(world.resolve("fred@example.org"), delivered(world.account("mary"), "fred@example.org"));
-    let emptied = Change::RemoveMember { alias: address("team@example.org"), member: address("second@example.org") };
+    let emptied =
+        Change::RemoveMember { alias: address("team@example.org"), member: address("second@example.org") };
     assert!(matches!(world.try_plan(&[emptied]), Err(DirectoryError::AliasEmpty(_))));
 }
 
@@ -215,7 +228,8 @@ fn limits_hold_at_one_past_them() {
     let members = ["fred@example.org", "second@example.org", "mary@other.example"];
     assert!(with(add_alias("l@example.org", &members[..2])).is_ok());
     assert!(with(add_alias("l@example.org", &members)).is_err());
-    let more = Change::AddMember { alias: address("team@example.org"), member: address("second@example.org") };
+    let more =
+        Change::AddMember { alias: address("team@example.org"), member: address("second@example.org") };
     assert!(with(more).is_err());
 }
 

@@ -29,7 +29,8 @@ fn every_rule_is_seen_when_broken() {
     let fred_place = place("example.org", "fred");
     let team = place("example.org", "team");
     let state = |edit: &dyn Fn(&mut rows::StateRow)| {
-        let mut row = rows::StateRow { next_account: 3, accounts: 2, domains: 2, addresses: 6, postmaster: None };
+        let mut row =
+            rows::StateRow { next_account: 3, accounts: 2, domains: 2, addresses: 6, postmaster: None };
         edit(&mut row);
         row.encode()
     };
@@ -40,18 +41,21 @@ fn every_rule_is_seen_when_broken() {
         (Rule::Readable, plain(Box::new(put(vec![0, 0, 0, 0, 0x5f], vec![1])))),
         (Rule::Readable, plain(Box::new(put(rows::domain(&domain("example.org")), vec![9])))),
         (Rule::AccountNamed, plain(Box::new(gone(rows::account_name(&name("fred")))))),
-        (Rule::AccountNamed, plain(Box::new(put(rows::account_name(&name("x")), rows::encode_account_id(ghost))))),
+        (
+            Rule::AccountNamed,
+            plain(Box::new(put(rows::account_name(&name("x")), rows::encode_account_id(ghost)))),
+        ),
         (Rule::AccountIds, plain(Box::new(put(rows::state(), state(&|row| row.next_account = 2))))),
-        (Rule::AccountIds, plain(Box::new(put(rows::removed_account(fred), rows::present())))),
+        (Rule::AccountIds, plain(Box::new(put(removed_account(fred), rows::present())))),
         (Rule::DomainExists, plain(Box::new(gone(rows::domain(&domain("example.org")))))),
         (Rule::DomainExists, plain(Box::new(gone(rows::account_domain(&domain("example.org"), fred))))),
-        (Rule::DomainExists, plain(Box::new(put(rows::account_domain(&domain("other.example"), fred), rows::present())))),
+        (
+            Rule::DomainExists,
+            plain(Box::new(put(rows::account_domain(&domain("other.example"), fred), rows::present()))),
+        ),
         (
             Rule::AddressCanonical,
-            plain(Box::new(put(
-                rows::domain(&domain("example.org")),
-                rows::encode_domain(&separated("r")),
-            ))),
+            plain(Box::new(put(rows::domain(&domain("example.org")), rows::encode_domain(&separated("r"))))),
         ),
         (Rule::AddressOwned, plain(Box::new(gone(rows::account_address(fred, &fred_place))))),
         (Rule::AddressOwned, plain(Box::new(gone(rows::address(&fred_place))))),
@@ -60,7 +64,9 @@ fn every_rule_is_seen_when_broken() {
             Rule::OwnerExists,
             plain(Box::new(put(
                 rows::state(),
-                state(&|row| row.postmaster = Some(Postmaster { account: ghost, mailbox: MailboxName::inbox() })),
+                state(&|row| {
+                    row.postmaster = Some(Postmaster { account: ghost, mailbox: MailboxName::inbox() })
+                }),
             ))),
         ),
         (Rule::AliasMembers, plain(Box::new(gone(rows::member(&team, fred, &fred_place))))),
