@@ -119,7 +119,10 @@ impl Window {
     }
 
     fn exceeds(&self, classes: &[Class; 3], limits: &PerClass) -> bool {
-        classes.iter().zip(limits).any(|(class, limit)| self.counts.get(class).is_some_and(|count| count >= limit))
+        classes
+            .iter()
+            .zip(limits)
+            .any(|(class, limit)| self.counts.get(class).is_some_and(|count| count >= limit))
     }
 
     fn count(&mut self, classes: &[Class; 3]) {
@@ -191,7 +194,8 @@ impl Admission {
             if purpose == Purpose::Login && failed {
                 return Err(Refusal::Failures);
             }
-            let open = |class: &Class, limit: &u32| tables.open.get(class).is_some_and(|count| count >= limit);
+            let open =
+                |class: &Class, limit: &u32| tables.open.get(class).is_some_and(|count| count >= limit);
             if classes.iter().zip(&limits.connections_open).any(|(class, limit)| open(class, limit)) {
                 return Err(Refusal::Open);
             }

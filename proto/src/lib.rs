@@ -6,5 +6,6 @@
 
 pub mod address;
 pub mod imap;
+pub mod mime;
 pub mod sasl;
 pub mod smtp;

@@ -23,6 +23,10 @@ pub struct BlobId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ThreadId(pub u64);
 
+/// An outgoing message in the queue. Ids grow with time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct QueueId(pub u64);
+
 /// A keyword's number in its account's dictionary of keywords.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct KeywordId(pub u16);

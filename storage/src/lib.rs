@@ -3,9 +3,17 @@
 //! An honest blocking library: it owns every key encoding, and knows nothing of sockets or shards.
 #![deny(unsafe_code)]
 
+pub mod account;
+pub mod blobs;
 pub mod committer;
 pub mod directory;
 pub mod engine;
 pub mod error;
 pub mod ids;
+pub mod keys;
+pub mod maintenance;
+pub mod queue;
+pub mod reader;
 pub mod repair;
+pub mod rows;
+pub mod store;

@@ -69,13 +69,19 @@ impl Accounts {
             return Ok(handle);
         }
         let (store, limits) = (Arc::clone(&self.store), self.limits);
+        // Before the reading: what was loaded is never younger than what it says.
+        let incarnation = self.committer.engine().incarnation();
         let account = self.pool.run(move || Account::load(&store.reader(), id, limits)).await??;
         // Another task may have loaded it meanwhile, and may have changed it since.
         if let Some(handle) = self.present(id) {
             return Ok(handle);
         }
-        let handle =
-            Rc::new(AccountHandle::new(account, Arc::clone(&self.store), Arc::clone(&self.committer)));
+        let handle = Rc::new(AccountHandle::new(
+            account,
+            incarnation,
+            Arc::clone(&self.store),
+            Arc::clone(&self.committer),
+        ));
         let mut loaded = self.loaded.borrow_mut();
         if loaded.len() >= LOADED_MAX {
             loaded.retain(|_, handle| Rc::strong_count(handle) > 1);

@@ -141,9 +141,9 @@ pub struct ImapLimits {
     /// Octets of a command line without its literals.
     pub line_octets: u32,
     /// Octets of one literal that is not a message.
-    pub literal_octets: u32,
+    pub literal_octets: u64,
     /// Octets of all literals of one command that are not messages.
-    pub command_octets: u32,
+    pub command_octets: u64,
     /// Literals in one command.
     pub literals: u32,
     /// Time without a command before authentication.

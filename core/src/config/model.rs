@@ -10,6 +10,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postrider_proto::imap::mailbox::MailboxName;
+
 use super::limits::Limits;
 use crate::log::{Format, Levels};
 
@@ -272,7 +274,7 @@ pub struct AccountDefaults {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InitialMailbox {
     /// Its name.
-    pub name: String,
+    pub name: MailboxName,
     /// Its special use (RFC 6154), if it has one.
     pub special_use: Option<SpecialUse>,
 }
@@ -305,14 +307,13 @@ impl SpecialUse {
 
 impl Default for AccountDefaults {
     fn default() -> Self {
-        let mailboxes = SpecialUse::ALL
-            .iter()
-            .map(|(special_use, _, name)| InitialMailbox {
-                name: (*name).to_owned(),
-                special_use: Some(*special_use),
-            })
-            .collect();
-        Self { quota_octets: None, mailboxes }
+        // The names are valid; a test says so.
+        let mailbox = |name: &str, special_use| {
+            Some(InitialMailbox { name: MailboxName::new(name).ok()?, special_use: Some(special_use) })
+        };
+        let mailboxes =
+            SpecialUse::ALL.iter().filter_map(|(special_use, _, name)| mailbox(name, *special_use));
+        Self { quota_octets: None, mailboxes: mailboxes.collect() }
     }
 }
 
@@ -322,7 +323,7 @@ pub struct Postmaster {
     /// The account's name.
     pub account: String,
     /// The mailbox that gets the mail.
-    pub mailbox: String,
+    pub mailbox: MailboxName,
 }
 
 /// How passwords are kept.
@@ -348,6 +349,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// The network of one address.
+    pub fn host(address: IpAddr) -> Self {
+        Self { address, bits: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// Parses `address/bits`, or an address alone for one host. Bits after the prefix must be 0.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {

@@ -470,3 +470,17 @@ impl Metrics {
         self.limit_hits.at([limit as usize])
     }
 }
+
+/// The label of a SASL mechanism.
+pub const fn mechanism(mechanism: postrider_proto::sasl::Mechanism) -> Mechanism {
+    use postrider_proto::sasl::Mechanism as Sasl;
+    match mechanism {
+        Sasl::Plain => Mechanism::Plain,
+        Sasl::Login => Mechanism::Login,
+        Sasl::CramMd5 => Mechanism::CramMd5,
+        Sasl::ScramSha1 => Mechanism::ScramSha1,
+        Sasl::ScramSha1Plus => Mechanism::ScramSha1Plus,
+        Sasl::ScramSha256 => Mechanism::ScramSha256,
+        Sasl::ScramSha256Plus => Mechanism::ScramSha256Plus,
+    }
+}

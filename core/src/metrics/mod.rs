@@ -4,13 +4,16 @@
 //! when they are asked for, and [`http`] answers `GET /metrics`.
 
 mod catalogue;
+pub mod http;
+mod process;
 mod registry;
 mod text;
 
 pub use catalogue::{
     Authentication, Completion, Delivery, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass,
-    SmtpCommand,
+    SmtpCommand, mechanism,
 };
+pub use process::write_process;
 pub use registry::{
     Buckets, Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS,
     Recorder, Registry, SECONDS,

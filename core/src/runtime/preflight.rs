@@ -115,7 +115,8 @@ impl Facts {
     }
 
     fn is_old(&self) -> bool {
-        let mut numbers = self.release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+        let mut numbers =
+            self.release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
         (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (5, 8)
     }
 }
@@ -130,9 +131,9 @@ fn explain(error: io::Error, facts: Facts) -> PreflightError {
         }
         Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => PreflightError::Seccomp { errno: error },
         // Kernels before 5.12 charge rings to the lockable memory of the user.
-        Some(Errno::NOMEM) => PreflightError::MemlockTooLow {
-            limit: getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX),
-        },
+        Some(Errno::NOMEM) => {
+            PreflightError::MemlockTooLow { limit: getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX) }
+        }
         _ => PreflightError::Other(error),
     }
 }

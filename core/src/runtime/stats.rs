@@ -87,8 +87,11 @@ impl ShardStats {
     }
 
     pub(super) fn poll_ends(&self, label: LabelId, began: u64) {
-        let nanos = nanos_since_epoch().saturating_sub(began);
         self.running_since.store(0, Relaxed);
+        self.count_poll(label, nanos_since_epoch().saturating_sub(began));
+    }
+
+    fn count_poll(&self, label: LabelId, nanos: u64) {
         add(&self.polls, 1);
         if nanos > self.longest_poll_nanos.load(Relaxed) {
             self.longest_poll_nanos.store(nanos, Relaxed);
@@ -170,3 +173,20 @@ fn label_text(id: u32) -> &'static str {
 
 /// Statistics of a set of shards, in shard order.
 pub type AllStats = Arc<[Arc<ShardStats>]>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_begins_at_fifty_milliseconds() {
+        let (stats, label) = (ShardStats::default(), LabelId::of("test of stalls"));
+        stats.count_poll(label, 49_999_999);
+        assert_eq!(stats.snapshot().stalls, 0);
+        stats.count_poll(label, 50_000_000);
+        let figures = stats.snapshot();
+        assert_eq!((figures.stalls, figures.polls), (1, 2));
+        assert_eq!(figures.longest_stall, STALL_MIN);
+        assert_eq!(figures.longest_label, "test of stalls");
+    }
+}

@@ -20,6 +20,7 @@ const RUN_BUDGET: Duration = Duration::from_millis(2);
 pub struct TaskPanicked;
 
 /// Starts a task on this shard and lets it run on its own. `label` names it in logs and figures.
+/// The task first runs after the caller gives way, never inside this call.
 ///
 /// # Panics
 /// When called outside of a shard.
@@ -75,13 +76,14 @@ struct Guarded<F> {
     future: Option<Pin<Box<F>>>,
     stats: Arc<ShardStats>,
     label: LabelId,
+    started: bool,
 }
 
 impl<F> Guarded<F> {
     fn new(label: &'static str, future: F) -> Self {
         let stats = shards::with_stats_arc();
         stats.task_begins();
-        Self { future: Some(Box::pin(future)), stats, label: LabelId::of(label) }
+        Self { future: Some(Box::pin(future)), stats, label: LabelId::of(label), started: false }
     }
 
     fn panicked(&mut self, payload: &(dyn Any + Send)) {
@@ -98,6 +100,13 @@ impl<T, F: Future<Output = T>> Future for Guarded<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if !this.started {
+            // The library polls a new task inside `spawn`: there the caller may hold borrows, and
+            // tasks that start tasks would pile up on one stack.
+            this.started = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Some(future) = this.future.as_mut() else { return Poll::Ready(Err(TaskPanicked)) };
         let began = this.stats.poll_begins(this.label);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));

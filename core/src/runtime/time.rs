@@ -51,8 +51,8 @@ pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Ou
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(output));
         }
-        let timer = timer
-            .get_or_insert_with(|| Timer::new(deadline.saturating_duration_since(Instant::now())));
+        let timer =
+            timer.get_or_insert_with(|| Timer::new(deadline.saturating_duration_since(Instant::now())));
         match Pin::new(timer).poll(context) {
             Poll::Ready(_) => {
                 shards::record_timer(Instant::now().saturating_duration_since(deadline));

@@ -76,7 +76,9 @@ pub(super) fn parse_prefix(text: &str) -> Result<(Localpart, &str), AddressError
     if raw.split('.').any(str::is_empty) {
         return Err(AddressError::Localpart);
     }
-    Ok((Localpart::from_decoded(raw)?, rest))
+    let localpart = Localpart::from_decoded(raw)?;
+    // Normalisation turns U+037E into `;`: what needs quotes now did not come in quotes.
+    if localpart.is_dot_string() { Ok((localpart, rest)) } else { Err(AddressError::Localpart) }
 }
 
 /// Parses what follows the opening quote, to the closing one.

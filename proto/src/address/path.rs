@@ -176,6 +176,9 @@ fn skip_route(inside: &str) -> Result<&str, AddressError> {
 }
 
 fn parse_mailbox(text: &str) -> Result<Mailbox, AddressError> {
+    if text.len() + 2 > ForwardPath::OCTETS_MAX {
+        return Err(AddressError::PathTooLong);
+    }
     let (localpart, rest) = parse_prefix(text)?;
     let domain = match rest.strip_prefix('@') {
         Some(domain) => domain,
@@ -185,7 +188,13 @@ fn parse_mailbox(text: &str) -> Result<Mailbox, AddressError> {
     if domain.starts_with('[') {
         return Ok(Mailbox::Literal(LiteralAddress { localpart, literal: AddressLiteral::parse(domain)? }));
     }
-    Ok(Mailbox::Address(Address { localpart, domain: Domain::parse(domain)? }))
+    let address = Address { localpart, domain: Domain::parse(domain)? };
+    // Once more in the form that is sent on: normalising and A-labels lengthen.
+    let octets = address.localpart.as_str().len() + 1 + address.domain.unicode().len();
+    if address.to_string().len().max(octets) + 2 > ForwardPath::OCTETS_MAX {
+        return Err(AddressError::PathTooLong);
+    }
+    Ok(Mailbox::Address(address))
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ pub struct Limits {
     pub literals_max: usize,
     /// Octets of refused input that are thrown away to keep the connection; more ends it.
     pub discard_octets_max: u64,
-    /// Octets of one message literal (the driver also asks the quota).
-    pub message_octets_max: u64,
+    /// Octets of a refused message literal that are thrown away; more ends the connection.
+    pub message_discard_octets_max: u64,
     /// Octets of one line of a SASL exchange, with its line end.
     pub sasl_line_octets_max: usize,
     /// Octets of a tag.
@@ -55,7 +55,7 @@ impl Limits {
         literals_octets_max: MIB,
         literals_max: 1000,
         discard_octets_max: 2 * MIB,
-        message_octets_max: u32::MAX as u64,
+        message_discard_octets_max: 128 * MIB,
         sasl_line_octets_max: 12 * KIB,
         tag_octets_max: 256,
         search_depth_max: 50,
@@ -78,7 +78,7 @@ impl Limits {
         literals_octets_max: 8 * KIB as u64,
         literals_max: 16,
         discard_octets_max: 64 * KIB as u64,
-        message_octets_max: 0,
+        message_discard_octets_max: 64 * KIB as u64,
         ..Self::AUTHENTICATED
     };
 }

@@ -2,8 +2,12 @@
 
 pub mod command;
 pub mod date;
+pub mod framing;
 pub mod limits;
 pub mod mailbox;
 pub mod pattern;
+pub mod response;
 pub mod sequence;
 pub mod types;
+pub mod uidset;
+pub mod utf7;

@@ -70,6 +70,15 @@ impl SequenceSet {
         })
     }
 
+    /// The largest number that is not in a range with `*`: it has to exist whatever `*` is.
+    pub fn largest_certain(&self) -> u32 {
+        let certain = |range: &SequenceRange| match (range.from, range.to) {
+            (SequenceNumber::Number(a), SequenceNumber::Number(b)) => a.max(b).get(),
+            _ => 0,
+        };
+        self.0.iter().map(certain).max().unwrap_or(0)
+    }
+
     /// The ranges with `last` for `*`: sorted, joined where they touch or overlap, lower end first.
     pub fn normalised(&self, last: NonZeroU32) -> Vec<(u32, u32)> {
         let number = |n| match n {

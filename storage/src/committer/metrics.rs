@@ -2,7 +2,8 @@
 
 use crate::engine::Durability;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Upper bounds of the latency buckets; one more bucket takes everything above.
 pub const LATENCY_BOUNDS_MICROSECONDS: [u64; 13] =
@@ -29,9 +30,20 @@ pub struct Metrics {
     pub latency: [AtomicU64; LATENCY_BOUNDS_MICROSECONDS.len() + 1],
     /// Sum of the latencies of commits with a sync, in microseconds.
     pub latency_sum: AtomicU64,
+    /// Since when the present commit runs.
+    running_since: Mutex<Option<Instant>>,
 }
 
 impl Metrics {
+    /// How long the present commit takes already; none between commits.
+    pub fn commit_running(&self) -> Option<Duration> {
+        self.running_since.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    }
+
+    pub(super) fn note_running(&self, since: Option<Instant>) {
+        *self.running_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
     pub(super) fn note_queue(&self, members: usize, octets: usize) {
         self.queue_members.store(members as u64, Relaxed);
         self.queue_octets.store(octets as u64, Relaxed);

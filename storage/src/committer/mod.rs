@@ -169,6 +169,7 @@ impl Committer {
     }
 
     /// Hands in a request; never blocks longer than a short lock.
+    #[expect(clippy::result_large_err, reason = "the request comes back by value, without an allocation")]
     pub fn try_submit(&self, request: Request) -> Result<(), Refused> {
         if let Err(error) = request.batch.check() {
             return Err(Refused::Final(request, CommitError::Bounds(error)));
@@ -368,9 +369,11 @@ impl Shared {
         }
         let octets = merged.octets();
         let started = Instant::now();
+        self.metrics.note_running(Some(started));
         let outcome = catch_unwind(AssertUnwindSafe(|| self.engine.commit(merged, durability)));
         let outcome = outcome
             .unwrap_or_else(|_| Err(EngineError::Poisoned { cause: "the engine panicked".to_owned() }));
+        self.metrics.note_running(None);
         match outcome {
             Ok(()) => {
                 let group = self.metrics.note_group(members.len(), octets, durability, started.elapsed());

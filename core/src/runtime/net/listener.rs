@@ -142,7 +142,9 @@ fn verdict(error: &io::Error, shutdown: &Shutdown) -> Verdict {
             | libc::EPERM,
         ) => Verdict::Next,
         Some(libc::EINVAL | libc::EBADF | libc::ECANCELED) if shutdown.is_stopping() => Verdict::End,
-        _ => Verdict::Exhausted(code.map_or_else(|| io::Error::other("unknown"), io::Error::from_raw_os_error)),
+        _ => {
+            Verdict::Exhausted(code.map_or_else(|| io::Error::other("unknown"), io::Error::from_raw_os_error))
+        }
     }
 }
 

@@ -87,7 +87,11 @@ impl Stream {
     /// An empty slice is the end of the stream.
     ///
     /// `prefix` comes before the new data in the slice; it must leave room in the 64 KiB there are.
-    pub async fn read_with<T>(&mut self, prefix: &[u8], take: impl FnOnce(&mut [u8], usize) -> T) -> io::Result<T> {
+    pub async fn read_with<T>(
+        &mut self,
+        prefix: &[u8],
+        take: impl FnOnce(&mut [u8], usize) -> T,
+    ) -> io::Result<T> {
         let mut take = Some(take);
         poll_fn(|context| {
             SCRATCH.with_borrow_mut(|scratch| {

@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::super::mailbox::{BadMailboxName, MailboxName};
 use super::super::types::{Flags, Keyword};
+use super::super::utf7;
+use super::cursor::{Cursor, Parsed, is_astring_octet};
+use super::{Fault, Utf8};
 
 /// The tag of a command: ASTRING-CHARs except `+` (RFC 9051 §9), so it can be echoed as it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,4 +58,80 @@ impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
     }
+}
+
+impl Tag {
+    /// Takes a tag.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        let octets = cursor.while_octets(|octet| is_astring_octet(octet) && octet != b'+');
+        if octets.len() > cursor.context().limits.tag_octets_max {
+            return Err(Fault::Syntax("tag is too long"));
+        }
+        match std::str::from_utf8(octets) {
+            Ok(tag) if !tag.is_empty() => Ok(Self(tag.into())),
+            _ => Err(Fault::Syntax("tag expected")),
+        }
+    }
+}
+
+impl MailboxArgument {
+    /// Takes `mailbox`.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        let octets = cursor.astring_octets()?;
+        Ok(Self::decode(&octets, cursor.utf8()))
+    }
+
+    fn decode(octets: &[u8], utf8: Utf8) -> Self {
+        let Some(written) = decode_name(octets, utf8) else {
+            let written = String::from_utf8_lossy(octets).into();
+            return Self { written, name: Err(MailboxFault::Encoding) };
+        };
+        let bare = written.strip_suffix(MailboxName::SEPARATOR).unwrap_or(&written);
+        let name = MailboxName::new(bare).map_err(MailboxFault::Name);
+        Self { written: written.into(), name }
+    }
+}
+
+/// Decodes a mailbox name or pattern as the client writes them.
+pub(super) fn decode_name(octets: &[u8], utf8: Utf8) -> Option<String> {
+    match utf8 {
+        Utf8::Off => utf7::decode(octets),
+        Utf8::Rev2 | Utf8::Accept => std::str::from_utf8(octets).ok().map(str::to_owned),
+    }
+}
+
+impl FlagList {
+    /// Takes `flag-list`: flags in parentheses, perhaps none.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        cursor.open()?;
+        let mut list = Self::default();
+        if !cursor.take(b')') {
+            cursor.list(|cursor| list.take(cursor))?;
+        }
+        Ok(list)
+    }
+
+    /// Takes one flag and adds it.
+    pub(super) fn take(&mut self, cursor: &mut Cursor<'_>) -> Parsed<()> {
+        if cursor.take(b'\\') {
+            let name = cursor.atom()?;
+            let flag = Flags::ALL.iter().find(|(_, known)| known[1..].eq_ignore_ascii_case(name));
+            let (flag, _) = flag.ok_or(Fault::Syntax("this system flag can't be set"))?;
+            self.flags = self.flags.with(*flag);
+            return Ok(());
+        }
+        let keyword = parse_keyword(cursor)?;
+        if !self.keywords.contains(&keyword) {
+            if self.keywords.len() == cursor.context().limits.keywords_max {
+                return Err(Fault::Limit("too many keywords"));
+            }
+            self.keywords.push(keyword);
+        }
+        Ok(())
+    }
+}
+
+/// Takes `flag-keyword`.
+pub(super) fn parse_keyword(cursor: &mut Cursor<'_>) -> Parsed<Keyword> {
+    Keyword::new(cursor.atom()?).ok_or(Fault::Limit("keyword is too long"))
 }

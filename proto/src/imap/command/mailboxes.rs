@@ -1,6 +1,7 @@
 //! CREATE, RENAME, STATUS (RFC 9051 §6.3, RFC 6154, RFC 8438, RFC 7889, RFC 7162 §3.1.7).
 
-use super::MailboxArgument;
+use super::cursor::{Cursor, Parsed};
+use super::{Fault, MailboxArgument};
 
 /// CREATE (RFC 9051 §6.3.4) with USE (RFC 6154 §3).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -140,5 +141,78 @@ impl StatusItems {
     /// The items, in the order in which they are written.
     pub fn iter(self) -> impl Iterator<Item = StatusItem> {
         StatusItem::ALL.into_iter().filter(move |item| self.contains(*item))
+    }
+}
+
+impl Create {
+    /// Takes the arguments, from the space on.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        cursor.space()?;
+        let mailbox = MailboxArgument::parse(cursor)?;
+        let mut uses = Vec::new();
+        if cursor.take(b' ') {
+            cursor.open()?;
+            cursor.list(|cursor| match cursor.label()?.as_str() {
+                "USE" => {
+                    cursor.space()?;
+                    take_uses(cursor, &mut uses)
+                }
+                _ => Err(Fault::Syntax("unknown CREATE parameter")),
+            })?;
+        }
+        Ok(Self { mailbox, uses })
+    }
+}
+
+/// Takes `(use ...)`, perhaps empty (RFC 6154 §6).
+fn take_uses(cursor: &mut Cursor<'_>, uses: &mut Vec<SpecialUse>) -> Parsed<()> {
+    cursor.open()?;
+    if cursor.take(b')') {
+        return Ok(());
+    }
+    cursor.list(|cursor| {
+        cursor.expect(b'\\', "\\ expected")?;
+        let name = cursor.atom()?;
+        let known = SpecialUse::ALL.into_iter().find(|u| u.attribute()[1..].eq_ignore_ascii_case(name));
+        let known = known.ok_or(Fault::SpecialUse)?;
+        if !uses.contains(&known) {
+            uses.push(known);
+        }
+        Ok(())
+    })
+}
+
+impl Rename {
+    /// Takes the arguments, from the space on.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        cursor.space()?;
+        let from = MailboxArgument::parse(cursor)?;
+        cursor.space()?;
+        Ok(Self { from, to: MailboxArgument::parse(cursor)? })
+    }
+}
+
+impl Status {
+    /// Takes the arguments, from the space on.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        cursor.space()?;
+        let mailbox = MailboxArgument::parse(cursor)?;
+        cursor.space()?;
+        Ok(Self { mailbox, items: StatusItems::parse(cursor)? })
+    }
+}
+
+impl StatusItems {
+    /// Takes `(item ...)`.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        let mut items = Self::NONE;
+        cursor.open()?;
+        cursor.list(|cursor| {
+            let name = cursor.label()?;
+            let item = StatusItem::ALL.into_iter().find(|item| item.name() == name.as_str());
+            items = items.with(item.ok_or(Fault::Syntax("unknown STATUS item"))?);
+            Ok(())
+        })?;
+        Ok(items)
     }
 }

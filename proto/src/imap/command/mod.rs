@@ -6,6 +6,7 @@
 
 mod append;
 mod arguments;
+mod cursor;
 mod fetch;
 mod list;
 mod mailboxes;
@@ -13,6 +14,8 @@ mod search;
 mod select;
 mod session;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use append::{Append, AppendMessage, MessageForm};
 pub use arguments::{FlagList, MailboxArgument, MailboxFault, Secret, Tag};
@@ -24,8 +27,11 @@ pub use select::{Access, Matched, Qresync, Select};
 pub use session::{Authenticate, Enable, Extension, Id, Login};
 pub use store::{CopyMove, FlagChange, Loudness, Store};
 
+pub(in crate::imap) use cursor::is_astring_octet;
+
 use super::limits::Limits;
-use super::sequence::MessageSet;
+use super::sequence::{MessageSet, Numbering};
+use cursor::{Cursor, Label, Parsed};
 
 /// A command with the tag that its answer repeats.
 #[derive(Debug)]
@@ -130,9 +136,12 @@ pub enum Fault {
     /// No such command. Answer: BAD.
     #[error("unknown command")]
     UnknownCommand,
-    /// More than [`Limits`] allow. Answer: `BAD [TOOBIG]` where it is octets, else `NO [LIMIT]`.
+    /// More things than [`Limits`] allow. Answer: `NO [LIMIT]`.
     #[error("{0}")]
     Limit(&'static str),
+    /// More octets than [`Limits`] allow. Answer: `BAD [TOOBIG]`.
+    #[error("{0}")]
+    TooBig(&'static str),
     /// A charset other than US-ASCII and UTF-8. Answer: `NO [BADCHARSET (US-ASCII UTF-8)]`.
     #[error("charset is not supported")]
     Charset,
@@ -148,4 +157,115 @@ pub struct BadCommand {
     pub tag: Option<Tag>,
     /// Why.
     pub fault: Fault,
+}
+
+/// Parses one framed command, with its line end. APPEND is parsed up to its first message literal,
+/// whose header ends `input` ([`MessageLiteral::head`](super::framing::MessageLiteral)).
+pub fn parse(input: &[u8], context: Context<'_>) -> Result<Tagged, BadCommand> {
+    let mut cursor = Cursor::new(input, context);
+    let tag = Tag::parse(&mut cursor).map_err(|fault| BadCommand { tag: None, fault })?;
+    match parse_tagged(&mut cursor) {
+        Ok(command) => Ok(Tagged { tag, command }),
+        Err(fault) => Err(BadCommand { tag: Some(tag), fault }),
+    }
+}
+
+/// Parses what stands before a further message of APPEND (RFC 3502), from the space on.
+pub fn parse_append_further(head: &[u8], context: Context<'_>) -> Result<AppendMessage, Fault> {
+    AppendMessage::parse(&mut Cursor::new(head, context))
+}
+
+/// Parses what follows the last message of APPEND, with its line end. `form` is that of the
+/// message.
+pub fn parse_append_end(rest: &[u8], form: MessageForm, context: Context<'_>) -> Result<(), Fault> {
+    append::parse_end(&mut Cursor::new(rest, context), form)
+}
+
+/// Reads the tag of a command that may be cut off; none when it isn't followed by anything.
+pub(super) fn read_tag(input: &[u8], limits: &Limits) -> Option<Tag> {
+    let mut cursor = Cursor::new(input, Context { utf8: Utf8::Off, limits });
+    let tag = Tag::parse(&mut cursor).ok()?;
+    cursor.take(b' ').then_some(tag)
+}
+
+/// Whether `text`, a command up to and with a literal header, stands before a message: the mailbox
+/// name of APPEND, itself perhaps a literal, is complete before the header (RFC 9051 §6.3.12).
+pub(super) fn stands_before_message(text: &[u8], limits: &Limits) -> bool {
+    let mut cursor = Cursor::new(text, Context { utf8: Utf8::Off, limits });
+    let mailbox = Tag::parse(&mut cursor)
+        .and_then(|_| cursor.space())
+        .and_then(|()| cursor.label())
+        .and_then(|name| if name.as_str() == "APPEND" { Ok(()) } else { Err(Fault::UnknownCommand) })
+        .and_then(|()| cursor.space())
+        .and_then(|()| cursor.astring_octets());
+    mailbox.is_ok() && cursor.take(b' ')
+}
+
+fn parse_tagged(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    let name = cursor.label()?;
+    let command = if name.as_str() == "UID" {
+        cursor.space()?;
+        let name = cursor.label()?;
+        parse_messages(cursor, name, Numbering::Uid)?
+    } else {
+        parse_named(cursor, name)?
+    };
+    if !matches!(command, Command::Append(_)) {
+        cursor.end()?;
+    }
+    Ok(command)
+}
+
+/// Parses the arguments of the command `name`.
+fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
+    Ok(match name.as_str() {
+        "CAPABILITY" => Command::Capability,
+        "NOOP" => Command::Noop,
+        "LOGOUT" => Command::Logout,
+        "ID" => Command::Id(Id::parse(cursor)?),
+        "STARTTLS" => Command::StartTls,
+        "AUTHENTICATE" => Command::Authenticate(Authenticate::parse(cursor)?),
+        "LOGIN" => Command::Login(Login::parse(cursor)?),
+        "ENABLE" => Command::Enable(Enable::parse(cursor)?),
+        "SELECT" => Command::Select(Select::parse(cursor, Access::ReadWrite)?),
+        "EXAMINE" => Command::Select(Select::parse(cursor, Access::ReadOnly)?),
+        "CREATE" => Command::Create(Create::parse(cursor)?),
+        "DELETE" => Command::Delete(mailbox(cursor)?),
+        "RENAME" => Command::Rename(Rename::parse(cursor)?),
+        "SUBSCRIBE" => Command::Subscribe(mailbox(cursor)?),
+        "UNSUBSCRIBE" => Command::Unsubscribe(mailbox(cursor)?),
+        "LIST" => Command::List(List::parse(cursor)?),
+        "LSUB" => Command::Lsub(Lsub::parse(cursor)?),
+        "NAMESPACE" => Command::Namespace,
+        "STATUS" => Command::Status(Status::parse(cursor)?),
+        "APPEND" => Command::Append(Append::parse(cursor)?),
+        "IDLE" => Command::Idle,
+        "CHECK" => Command::Check,
+        "CLOSE" => Command::Close,
+        "UNSELECT" => Command::Unselect,
+        "EXPUNGE" => Command::Expunge(None),
+        _ => return parse_messages(cursor, name, Numbering::Sequence),
+    })
+}
+
+/// Parses the arguments of a command that has a UID variant.
+fn parse_messages(cursor: &mut Cursor<'_>, name: Label, numbering: Numbering) -> Parsed<Command> {
+    Ok(match name.as_str() {
+        "SEARCH" => Command::Search(Search::parse(cursor, numbering)?),
+        "FETCH" => Command::Fetch(Fetch::parse(cursor, numbering)?),
+        "STORE" => Command::Store(Store::parse(cursor, numbering)?),
+        "COPY" => Command::Copy(CopyMove::parse(cursor, numbering)?),
+        "MOVE" => Command::Move(CopyMove::parse(cursor, numbering)?),
+        "EXPUNGE" if numbering == Numbering::Uid => {
+            cursor.space()?;
+            Command::Expunge(Some(cursor.message_set()?))
+        }
+        _ => return Err(Fault::UnknownCommand),
+    })
+}
+
+fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxArgument> {
+    cursor.space()?;
+    MailboxArgument::parse(cursor)
 }

@@ -2,7 +2,8 @@
 
 use super::super::sequence::SequenceSet;
 use super::super::types::UidValidity;
-use super::MailboxArgument;
+use super::cursor::{Cursor, Parsed};
+use super::{Fault, MailboxArgument};
 
 /// Whether a mailbox is opened for changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,4 +47,64 @@ pub struct Matched {
     pub sequence: SequenceSet,
     /// Their uids, ascending.
     pub uids: SequenceSet,
+}
+
+impl Select {
+    /// Takes the arguments, from the space on.
+    pub(super) fn parse(cursor: &mut Cursor<'_>, access: Access) -> Parsed<Self> {
+        cursor.space()?;
+        let mailbox = MailboxArgument::parse(cursor)?;
+        let mut select = Self { mailbox, access, condstore: false, qresync: None };
+        if cursor.take(b' ') {
+            cursor.open()?;
+            cursor.list(|cursor| select.parameter(cursor))?;
+        }
+        Ok(select)
+    }
+
+    fn parameter(&mut self, cursor: &mut Cursor<'_>) -> Parsed<()> {
+        match cursor.label()?.as_str() {
+            "CONDSTORE" if !self.condstore => self.condstore = true,
+            "QRESYNC" if self.qresync.is_none() => self.qresync = Some(Qresync::parse(cursor)?),
+            "CONDSTORE" | "QRESYNC" => return Err(Fault::Syntax("parameter given twice")),
+            _ => return Err(Fault::Syntax("unknown SELECT parameter")),
+        }
+        Ok(())
+    }
+}
+
+impl Qresync {
+    /// Takes ` (uidvalidity modseq [known-uids] [(numbers uids)])`.
+    fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        cursor.space()?;
+        cursor.open()?;
+        let uid_validity = UidValidity(cursor.nz_number()?);
+        cursor.space()?;
+        let modseq = cursor.number64()?;
+        let mut qresync = Self { uid_validity, modseq, known_uids: None, matched: None };
+        if cursor.peek() == Some(b' ') {
+            cursor.space()?;
+            if cursor.peek() != Some(b'(') {
+                qresync.known_uids = Some(known_set(cursor)?);
+                if cursor.take(b')') {
+                    return Ok(qresync);
+                }
+                cursor.space()?;
+            }
+            cursor.open()?;
+            let sequence = known_set(cursor)?;
+            cursor.space()?;
+            let uids = known_set(cursor)?;
+            cursor.close()?;
+            qresync.matched = Some(Matched { sequence, uids });
+        }
+        cursor.close()?;
+        Ok(qresync)
+    }
+}
+
+/// Takes a set without `*` (RFC 7162 §7, `known-uids`).
+fn known_set(cursor: &mut Cursor<'_>) -> Parsed<SequenceSet> {
+    let set = cursor.sequence_set()?;
+    if set.has_last() { Err(Fault::Syntax("* isn't allowed here")) } else { Ok(set) }
 }

@@ -1,7 +1,9 @@
 //! STORE, COPY and MOVE (RFC 9051 §6.4.6-6.4.8, RFC 7162 §3.1.3).
 
 use super::super::sequence::Messages;
-use super::{FlagList, MailboxArgument};
+use super::super::sequence::Numbering;
+use super::cursor::{Cursor, Parsed};
+use super::{Fault, FlagList, MailboxArgument};
 
 /// STORE or UID STORE.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,4 +47,63 @@ pub struct CopyMove {
     pub messages: Messages,
     /// Where to.
     pub mailbox: MailboxArgument,
+}
+
+impl Store {
+    /// Takes the arguments, from the space on.
+    pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Parsed<Self> {
+        cursor.space()?;
+        let messages = Messages { numbering, set: cursor.message_set()? };
+        cursor.space()?;
+        let mut unchanged_since = None;
+        if cursor.take(b'(') {
+            cursor.list(|cursor| match cursor.label()?.as_str() {
+                "UNCHANGEDSINCE" if unchanged_since.is_none() => {
+                    cursor.space()?;
+                    unchanged_since = Some(cursor.number64()?);
+                    Ok(())
+                }
+                _ => Err(Fault::Syntax("unknown STORE modifier")),
+            })?;
+            cursor.space()?;
+        }
+        let change = match cursor.peek() {
+            Some(b'+') => FlagChange::Add,
+            Some(b'-') => FlagChange::Remove,
+            _ => FlagChange::Replace,
+        };
+        if change != FlagChange::Replace {
+            cursor.skip();
+        }
+        let loudness = match cursor.label()?.as_str() {
+            "FLAGS" => Loudness::Loud,
+            "FLAGS.SILENT" => Loudness::Silent,
+            _ => return Err(Fault::Syntax("FLAGS expected")),
+        };
+        cursor.space()?;
+        Ok(Self { messages, change, flags: store_flags(cursor)?, loudness, unchanged_since })
+    }
+}
+
+/// Takes flags, with or without parentheses around them.
+fn store_flags(cursor: &mut Cursor<'_>) -> Parsed<FlagList> {
+    if cursor.peek() == Some(b'(') {
+        return FlagList::parse(cursor);
+    }
+    let mut flags = FlagList::default();
+    flags.take(cursor)?;
+    while cursor.take(b' ') {
+        flags.take(cursor)?;
+    }
+    Ok(flags)
+}
+
+impl CopyMove {
+    /// Takes the arguments, from the space on.
+    pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Parsed<Self> {
+        cursor.space()?;
+        let messages = Messages { numbering, set: cursor.message_set()? };
+        cursor.space()?;
+        Ok(Self { messages, mailbox: MailboxArgument::parse(cursor)? })
+    }
 }

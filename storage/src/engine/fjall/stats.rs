@@ -26,11 +26,6 @@ pub(super) fn gather(live: &Live, path: &Path) -> EngineStats {
     }
 }
 
-/// Free octets of the file system, as far as an ordinary user may use them; all there is when unknown.
-pub(super) fn free_octets(path: &Path) -> u64 {
-    rustix::fs::statvfs(path).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
 /// Allocated size and number of the journal files; they are sparse, so their length says nothing.
 fn journals(path: &Path) -> (u64, u64) {
     let Ok(entries) = std::fs::read_dir(path) else { return (0, 0) };

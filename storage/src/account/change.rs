@@ -1,0 +1,133 @@
+//! What a transaction changed, for the sessions that show it.
+
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::types::{Flags, ModSeq, Uid};
+
+use crate::ids::{EmailId, KeywordId, MailboxId};
+use crate::rows::SpecialUse;
+
+/// One change. Publish it after the commit was acknowledged and installed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use = "publish the changes or other sessions go stale"]
+pub enum Change {
+    /// A message came into a mailbox.
+    Added {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The message; above all that were there.
+        uid: Uid,
+        /// The transaction.
+        modseq: ModSeq,
+        /// Its flags.
+        flags: Flags,
+        /// Its keywords, ascending.
+        keywords: Box<[KeywordId]>,
+        /// Its octets.
+        size: u64,
+        /// What it shares with its copies.
+        email: EmailId,
+    },
+    /// A message's flags or keywords changed.
+    Flags {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The message.
+        uid: Uid,
+        /// The transaction.
+        modseq: ModSeq,
+        /// Its flags now.
+        flags: Flags,
+        /// Its keywords now, ascending.
+        keywords: Box<[KeywordId]>,
+    },
+    /// A message was removed from a mailbox.
+    Removed {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The message.
+        uid: Uid,
+        /// The transaction.
+        modseq: ModSeq,
+        /// Its content, which stays until [`Tx::erase`](super::Tx::erase).
+        email: EmailId,
+    },
+    /// A keyword was used in a mailbox for the first time (the FLAGS response changes).
+    MailboxKeyword {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The keyword.
+        keyword: KeywordId,
+        /// The transaction.
+        modseq: ModSeq,
+    },
+    /// A mailbox was created.
+    MailboxCreated {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its name.
+        name: MailboxName,
+        /// The transaction.
+        modseq: ModSeq,
+    },
+    /// A mailbox was renamed; one change for each mailbox below it, too.
+    MailboxRenamed {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its name before.
+        from: MailboxName,
+        /// Its name now.
+        to: MailboxName,
+        /// The transaction.
+        modseq: ModSeq,
+    },
+    /// A mailbox was deleted with all its messages. Call [`Tx::sweep`](super::Tx::sweep) until done.
+    MailboxDeleted {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The name it had.
+        name: MailboxName,
+        /// The transaction.
+        modseq: ModSeq,
+    },
+    /// A mailbox's special use changed.
+    SpecialUse {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// What it is for now.
+        special_use: SpecialUse,
+        /// The transaction.
+        modseq: ModSeq,
+    },
+    /// A name was subscribed.
+    Subscribed {
+        /// The name.
+        name: MailboxName,
+        /// The transaction.
+        modseq: ModSeq,
+    },
+    /// A name was unsubscribed.
+    Unsubscribed {
+        /// The name.
+        name: MailboxName,
+        /// The transaction.
+        modseq: ModSeq,
+    },
+}
+
+impl Change {
+    /// The transaction that made the change.
+    pub const fn modseq(&self) -> ModSeq {
+        match self {
+            Self::Added { modseq, .. }
+            | Self::Flags { modseq, .. }
+            | Self::Removed { modseq, .. }
+            | Self::MailboxKeyword { modseq, .. }
+            | Self::MailboxCreated { modseq, .. }
+            | Self::MailboxRenamed { modseq, .. }
+            | Self::MailboxDeleted { modseq, .. }
+            | Self::SpecialUse { modseq, .. }
+            | Self::Subscribed { modseq, .. }
+            | Self::Unsubscribed { modseq, .. } => *modseq,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Changing flags and keywords (RFC 9051 §6.4.6, RFC 7162 §3.1.3).
+
+use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
+
+use super::append::pack_octet;
+use super::{Change, Tx};
+use crate::ids::{KeywordId, MailboxId};
+use crate::keys::{self, Which};
+use crate::rows::MessageRow;
+use crate::store::{Refusal, StoreError};
+
+/// How flags change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlagOp {
+    /// These are set besides those that are.
+    Add,
+    /// These are no longer set.
+    Remove,
+    /// These are set and no others.
+    Replace,
+}
+
+/// A change of flags and keywords.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlagChange {
+    /// How.
+    pub op: FlagOp,
+    /// System flags.
+    pub flags: Flags,
+    /// Keywords.
+    pub keywords: Vec<Keyword>,
+}
+
+/// A message's flags after [`Tx::store_flags`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Updated {
+    /// The message.
+    pub uid: Uid,
+    /// Its modification sequence; an old one when its flags were already so.
+    pub modseq: ModSeq,
+    /// Its flags.
+    pub flags: Flags,
+    /// Its keywords, ascending.
+    pub keywords: Box<[KeywordId]>,
+}
+
+/// What [`Tx::store_flags`] did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StoreDone {
+    /// Messages that have the wanted flags now, ascending.
+    pub updated: Vec<Updated>,
+    /// Messages that changed after `unchanged_since` and so were left alone (RFC 7162 MODIFIED).
+    pub modified: Vec<Uid>,
+    /// Uids without message.
+    pub missing: Vec<Uid>,
+}
+
+impl Tx<'_, '_> {
+    /// Changes flags of messages (`uids` ascending, each once). A message whose flags are already as
+    /// wanted keeps its modification sequence. With `unchanged_since`, one that changed later is left
+    /// alone; 0 leaves all alone.
+    pub fn store_flags(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        change: &FlagChange,
+        unchanged_since: Option<u64>,
+    ) -> Result<StoreDone, StoreError> {
+        self.check_messages(uids.len())?;
+        self.mailbox(mailbox)?;
+        let rows = self.rows(mailbox, uids)?;
+        let mut done = StoreDone {
+            missing: uids
+                .iter()
+                .filter(|uid| rows.binary_search_by_key(uid, |(uid, _)| uid).is_err())
+                .copied()
+                .collect(),
+            ..StoreDone::default()
+        };
+        let (rows, modified): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|(_, row)| unchanged_since.is_none_or(|since| row.modseq.get() <= since));
+        done.modified = modified.into_iter().map(|(uid, _)| uid).collect();
+        // An unknown keyword joins the dictionary only when a message gets it.
+        let keywords = match change.op {
+            FlagOp::Remove => change.keywords.iter().filter_map(|keyword| self.keyword_id(keyword)).collect(),
+            FlagOp::Add | FlagOp::Replace if rows.is_empty() => Box::default(),
+            FlagOp::Add | FlagOp::Replace => self.intern(&change.keywords)?,
+        };
+        let mut packed = Vec::new();
+        for (uid, mut row) in rows {
+            let flags = apply_flags(row.flags, change);
+            let new_keywords = apply_keywords(&row.keywords, &keywords, change.op);
+            if (flags, &new_keywords) != (row.flags, &row.keywords) {
+                if new_keywords.len() > self.batch.account.limits.message_keywords_max {
+                    return Err(Refusal::TooManyKeywords.into());
+                }
+                packed.push((uid, pack_octet(flags, &new_keywords)));
+                self.replace_flags(mailbox, uid, &mut row, flags, new_keywords)?;
+            }
+            done.updated.push(Updated { uid, modseq: row.modseq, flags: row.flags, keywords: row.keywords });
+        }
+        let (packs, source) = self.packs();
+        packs.set(source, mailbox, &packed)?;
+        Ok(done)
+    }
+
+    /// The only place that changes a message's flags.
+    fn replace_flags(
+        &mut self,
+        mailbox: MailboxId,
+        uid: Uid,
+        row: &mut MessageRow,
+        flags: Flags,
+        keywords: Box<[KeywordId]>,
+    ) -> Result<(), StoreError> {
+        let modseq = self.modseq()?;
+        let account = self.account();
+        self.use_keywords(mailbox, &keywords)?;
+        let (before, after) = (Counted::of(row.flags), Counted::of(flags));
+        let target = self.mailbox_mut(mailbox)?;
+        target.modseq = modseq;
+        target.unseen = target.unseen - before.unseen + after.unseen;
+        target.deleted = target.deleted - before.deleted + after.deleted;
+
+        self.remove(keys::change(account, mailbox, Which::Live, row.modseq, uid));
+        self.insert(keys::change(account, mailbox, Which::Live, modseq, uid), Vec::new());
+        row.flags = flags;
+        row.keywords = keywords;
+        row.modseq = modseq;
+        self.insert(keys::message(account, mailbox, uid), row.encode());
+        self.changes.push(Change::Flags { mailbox, uid, modseq, flags, keywords: row.keywords.clone() });
+        Ok(())
+    }
+}
+
+/// What a message counts for in its mailbox.
+struct Counted {
+    unseen: u32,
+    deleted: u32,
+}
+
+impl Counted {
+    fn of(flags: Flags) -> Self {
+        Self {
+            unseen: u32::from(!flags.contains(Flags::SEEN)),
+            deleted: u32::from(flags.contains(Flags::DELETED)),
+        }
+    }
+}
+
+fn apply_flags(flags: Flags, change: &FlagChange) -> Flags {
+    match change.op {
+        FlagOp::Add => flags.with(change.flags),
+        FlagOp::Remove => flags.without(change.flags),
+        FlagOp::Replace => change.flags,
+    }
+}
+
+fn apply_keywords(keywords: &[KeywordId], change: &[KeywordId], op: FlagOp) -> Box<[KeywordId]> {
+    match op {
+        FlagOp::Add => {
+            let mut all: Vec<_> = keywords.iter().chain(change).copied().collect();
+            all.sort_unstable();
+            all.dedup();
+            all.into()
+        }
+        FlagOp::Remove => keywords.iter().filter(|id| !change.contains(id)).copied().collect(),
+        FlagOp::Replace => change.into(),
+    }
+}

@@ -1,0 +1,410 @@
+//! Every key of the store, and nowhere else.
+//!
+//! A key of the space `rows` is `owner u32 ‖ table u8 ‖ rest`, big-endian throughout, so that byte
+//! order is the order of the numbers and an account is one contiguous range. The owner is an account,
+//! or 0 for the system. Signed times are stored with the sign bit flipped, which keeps their order.
+//!
+//! | owner | table | name | rest of the key | value |
+//! |---|---|---|---|---|
+//! | account | 0x01 | HEAD | - | [`HeadRow`](crate::rows::HeadRow) |
+//! | account | 0x02 | KEYWORD | keyword id u16 | spelling |
+//! | account | 0x03 | MAILBOX | mailbox id u32 | [`MailboxRow`](crate::rows::MailboxRow) ‖ keyword ids ‖ name |
+//! | account | 0x04 | SUBSCRIPTION | mailbox name | version |
+//! | account | 0x10 | MESSAGE | mailbox u32 ‖ uid u32 | [`MessageRow`](crate::rows::MessageRow) ‖ keyword ids |
+//! | account | 0x11 | CHANGE | mailbox u32 ‖ kind u8 ‖ modseq u64 ‖ uid u32 | kind 0 (live): nothing; kind 1: [`TombstoneRow`](crate::rows::TombstoneRow) |
+//! | account | 0x12 | PACK | mailbox u32 ‖ base uid u32 | [`Block`](crate::rows::pack::Block) |
+//! | account | 0x13 | EMAIL | email id u64 | [`EmailRow`](crate::rows::EmailRow) ‖ prefix bytes |
+//! | account | 0x16 | EMAILREFS | email id u64 | [`RefsRow`](crate::rows::RefsRow), only when two or more |
+//! | account | 0x14 | THREADMSG | hash of Message-ID u64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
+//! | account | 0x15 | THREADSUBJECT | hash of base subject u64 ‖ received i64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
+//! | 0 | 0x01 | FORMAT | - | [`FormatRow`](crate::rows::FormatRow) |
+//! | 0 | 0x10 | BLOB | blob id u64 | [`BlobRow`](crate::rows::BlobRow) ‖ structure record |
+//! | 0 | 0x11 | BLOBREF | blob id u64 ‖ owner u32 ‖ email or queue id u64 | version |
+//! | 0 | 0x12 | BLOBGC | blob id u64 | version |
+//! | 0 | 0x13 | BLOBPENDING | blob id u64 | version |
+//! | 0 | 0x18 | ERASE | account u32 ‖ modseq u64 ‖ email id u64 | [`EraseRow`](crate::rows::EraseRow) |
+//! | 0 | 0x19 | DROP | account u32 ‖ mailbox u32 | [`DropRow`](crate::rows::DropRow) |
+//! | 0 | 0x20 | QUEUE | queue id u64 | [`QueueRow`](crate::rows::QueueRow) ‖ texts |
+//! | 0 | 0x21 | QUEUERCPT | queue id u64 ‖ recipient u32 | [`RecipientRow`](crate::rows::RecipientRow) ‖ texts |
+//! | 0 | 0x22 | QUEUEDUE | due i64 ‖ queue id u64 ‖ recipient u32 | hash of the recipient's domain u64 |
+//! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
+//!
+//! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
+
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::types::{ModSeq, Uid};
+
+use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId, QueueId};
+
+/// An encoded key.
+pub type Key = Vec<u8>;
+
+/// The owner of rows that belong to no account.
+pub const SYSTEM: u32 = 0;
+
+/// Numbers of the tables: the fifth octet of a key.
+pub mod table {
+    /// Account: counters and next ids.
+    pub const HEAD: u8 = 0x01;
+    /// Account: the dictionary of keywords.
+    pub const KEYWORD: u8 = 0x02;
+    /// Account: mailboxes.
+    pub const MAILBOX: u8 = 0x03;
+    /// Account: subscribed names.
+    pub const SUBSCRIPTION: u8 = 0x04;
+    /// Account: messages by uid.
+    pub const MESSAGE: u8 = 0x10;
+    /// Account: messages and tombstones by modseq.
+    pub const CHANGE: u8 = 0x11;
+    /// Account: uids and flags, packed.
+    pub const PACK: u8 = 0x12;
+    /// Account: what the copies of one message share.
+    pub const EMAIL: u8 = 0x13;
+    /// Account: emails by Message-ID.
+    pub const THREADMSG: u8 = 0x14;
+    /// Account: emails by base subject and time.
+    pub const THREADSUBJECT: u8 = 0x15;
+    /// Account: how many refer to an email, when several do.
+    pub const EMAILREFS: u8 = 0x16;
+    /// System: version of the format.
+    pub const FORMAT: u8 = 0x01;
+    /// System: headers of message contents.
+    pub const BLOB: u8 = 0x10;
+    /// System: who uses a blob.
+    pub const BLOBREF: u8 = 0x11;
+    /// System: blobs to look at, for they may be unused.
+    pub const BLOBGC: u8 = 0x12;
+    /// System: blobs whose references are still being written.
+    pub const BLOBPENDING: u8 = 0x13;
+    /// System: removed messages that a session may still fetch.
+    pub const ERASE: u8 = 0x18;
+    /// System: deleted mailboxes whose rows are still to be removed.
+    pub const DROP: u8 = 0x19;
+    /// System: outgoing messages.
+    pub const QUEUE: u8 = 0x20;
+    /// System: recipients of outgoing messages.
+    pub const QUEUERCPT: u8 = 0x21;
+    /// System: recipients by the time of their next attempt.
+    pub const QUEUEDUE: u8 = 0x22;
+    /// System: the first table of the directory.
+    pub const DIRECTORY_FIRST: u8 = 0x40;
+    /// System: the last table of the directory.
+    pub const DIRECTORY_LAST: u8 = 0x5f;
+}
+
+/// What of a mailbox's change index a query wants (RFC 7162 §3.2.5): nobody gets tombstones, or
+/// misses them, by forgetting to say.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Which {
+    /// Messages that are there.
+    Live = 0,
+    /// Messages that were removed.
+    Tombstones = 1,
+}
+
+/// A key that is not of the form its table has.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("malformed key {0:02x?}")]
+pub struct BadKey(pub Vec<u8>);
+
+/// The prefix of all rows of `owner` (an account's number, or [`SYSTEM`]).
+pub fn owner(owner: u32) -> Key {
+    owner.to_be_bytes().to_vec()
+}
+
+/// The prefix of one table of `owner`.
+pub fn of_table(owner: u32, table: u8) -> Key {
+    build(owner, table, &[])
+}
+
+/// HEAD of an account.
+pub fn head(account: AccountId) -> Key {
+    of_table(account.get(), table::HEAD)
+}
+
+/// A keyword's row.
+pub fn keyword(account: AccountId, keyword: KeywordId) -> Key {
+    build(account.get(), table::KEYWORD, &[&keyword.0.to_be_bytes()])
+}
+
+/// A mailbox's row.
+pub fn mailbox(account: AccountId, mailbox: MailboxId) -> Key {
+    in_mailbox(account, table::MAILBOX, mailbox)
+}
+
+/// A subscription's row.
+pub fn subscription(account: AccountId, name: &MailboxName) -> Key {
+    build(account.get(), table::SUBSCRIPTION, &[name.as_str().as_bytes()])
+}
+
+/// A message's row.
+pub fn message(account: AccountId, mailbox: MailboxId, uid: Uid) -> Key {
+    build(account.get(), table::MESSAGE, &[&mailbox.get().to_be_bytes(), &uid.get().to_be_bytes()])
+}
+
+/// The prefix of all messages of a mailbox.
+pub fn messages(account: AccountId, mailbox: MailboxId) -> Key {
+    in_mailbox(account, table::MESSAGE, mailbox)
+}
+
+/// An entry of the change index.
+pub fn change(account: AccountId, mailbox: MailboxId, which: Which, modseq: ModSeq, uid: Uid) -> Key {
+    build(
+        account.get(),
+        table::CHANGE,
+        &[
+            &mailbox.get().to_be_bytes(),
+            &[which as u8],
+            &modseq.get().to_be_bytes(),
+            &uid.get().to_be_bytes(),
+        ],
+    )
+}
+
+/// The prefix of one kind of entries of a mailbox's change index.
+pub fn changes(account: AccountId, mailbox: MailboxId, which: Which) -> Key {
+    build(account.get(), table::CHANGE, &[&mailbox.get().to_be_bytes(), &[which as u8]])
+}
+
+/// The prefix of a mailbox's whole change index.
+pub fn changes_all(account: AccountId, mailbox: MailboxId) -> Key {
+    in_mailbox(account, table::CHANGE, mailbox)
+}
+
+/// The first possible key of entries with a modseq above `since`.
+pub fn changes_after(account: AccountId, mailbox: MailboxId, which: Which, since: ModSeq) -> Key {
+    let mut key = changes(account, mailbox, which);
+    key.extend_from_slice(&(since.get() + 1).to_be_bytes());
+    key
+}
+
+/// A block of packed uids and flags.
+pub fn pack(account: AccountId, mailbox: MailboxId, base: Uid) -> Key {
+    build(account.get(), table::PACK, &[&mailbox.get().to_be_bytes(), &base.get().to_be_bytes()])
+}
+
+/// The prefix of a mailbox's blocks.
+pub fn packs(account: AccountId, mailbox: MailboxId) -> Key {
+    in_mailbox(account, table::PACK, mailbox)
+}
+
+/// An email's row.
+pub fn email(account: AccountId, email: EmailId) -> Key {
+    build(account.get(), table::EMAIL, &[&email.0.to_be_bytes()])
+}
+
+/// How many refer to an email.
+pub fn email_refs(account: AccountId, email: EmailId) -> Key {
+    build(account.get(), table::EMAILREFS, &[&email.0.to_be_bytes()])
+}
+
+/// An email found by the hash of its Message-ID.
+pub fn thread_message(account: AccountId, message_id: u64, email: EmailId) -> Key {
+    build(account.get(), table::THREADMSG, &[&message_id.to_be_bytes(), &email.0.to_be_bytes()])
+}
+
+/// The prefix of all emails with a Message-ID of that hash.
+pub fn thread_messages(account: AccountId, message_id: u64) -> Key {
+    build(account.get(), table::THREADMSG, &[&message_id.to_be_bytes()])
+}
+
+/// An email found by the hash of its base subject and the time it was received.
+pub fn thread_subject(account: AccountId, subject: u64, received: i64, email: EmailId) -> Key {
+    build(
+        account.get(),
+        table::THREADSUBJECT,
+        &[&subject.to_be_bytes(), &time(received), &email.0.to_be_bytes()],
+    )
+}
+
+/// The prefix of all emails with a base subject of that hash.
+pub fn thread_subjects(account: AccountId, subject: u64) -> Key {
+    build(account.get(), table::THREADSUBJECT, &[&subject.to_be_bytes()])
+}
+
+/// The one FORMAT row.
+pub fn format() -> Key {
+    of_table(SYSTEM, table::FORMAT)
+}
+
+/// A blob's header.
+pub fn blob(blob: BlobId) -> Key {
+    of_blob(table::BLOB, blob)
+}
+
+/// One use of a blob: by an account's email, or (owner [`SYSTEM`]) by a message of the queue.
+pub fn blob_ref(blob: BlobId, owner: u32, user: u64) -> Key {
+    build(SYSTEM, table::BLOBREF, &[&blob.0.to_be_bytes(), &owner.to_be_bytes(), &user.to_be_bytes()])
+}
+
+/// The prefix of all uses of a blob.
+pub fn blob_refs(blob: BlobId) -> Key {
+    of_blob(table::BLOBREF, blob)
+}
+
+/// The to-do row of a blob that may be unused.
+pub fn blob_gc(blob: BlobId) -> Key {
+    of_blob(table::BLOBGC, blob)
+}
+
+/// The row that protects a blob while its uses are being written.
+pub fn blob_pending(blob: BlobId) -> Key {
+    of_blob(table::BLOBPENDING, blob)
+}
+
+/// A chunk, in the space of blobs.
+pub fn chunk(blob: BlobId, chunk: u32) -> Key {
+    let mut key = blob.0.to_be_bytes().to_vec();
+    key.extend_from_slice(&chunk.to_be_bytes());
+    key
+}
+
+/// The prefix of a blob's chunks, in the space of blobs.
+pub fn chunks(blob: BlobId) -> Key {
+    blob.0.to_be_bytes().to_vec()
+}
+
+/// A removed message that a session may still fetch.
+pub fn erase(account: AccountId, modseq: ModSeq, email: EmailId) -> Key {
+    build(
+        SYSTEM,
+        table::ERASE,
+        &[&account.get().to_be_bytes(), &modseq.get().to_be_bytes(), &email.0.to_be_bytes()],
+    )
+}
+
+/// The prefix of an account's removed messages.
+pub fn erases(account: AccountId) -> Key {
+    build(SYSTEM, table::ERASE, &[&account.get().to_be_bytes()])
+}
+
+/// A deleted mailbox whose rows are still to be removed.
+pub fn dropped(account: AccountId, mailbox: MailboxId) -> Key {
+    build(SYSTEM, table::DROP, &[&account.get().to_be_bytes(), &mailbox.get().to_be_bytes()])
+}
+
+/// The prefix of an account's deleted mailboxes.
+pub fn drops(account: AccountId) -> Key {
+    build(SYSTEM, table::DROP, &[&account.get().to_be_bytes()])
+}
+
+/// An outgoing message.
+pub fn queue(id: QueueId) -> Key {
+    build(SYSTEM, table::QUEUE, &[&id.0.to_be_bytes()])
+}
+
+/// One recipient of an outgoing message.
+pub fn queue_recipient(id: QueueId, recipient: u32) -> Key {
+    build(SYSTEM, table::QUEUERCPT, &[&id.0.to_be_bytes(), &recipient.to_be_bytes()])
+}
+
+/// The prefix of an outgoing message's recipients.
+pub fn queue_recipients(id: QueueId) -> Key {
+    build(SYSTEM, table::QUEUERCPT, &[&id.0.to_be_bytes()])
+}
+
+/// A recipient by the time of its next attempt.
+pub fn queue_due(due: i64, id: QueueId, recipient: u32) -> Key {
+    build(SYSTEM, table::QUEUEDUE, &[&time(due), &id.0.to_be_bytes(), &recipient.to_be_bytes()])
+}
+
+/// The smallest key that no key with `prefix` reaches; none when `prefix` is all ones.
+pub fn after(prefix: &[u8]) -> Option<Key> {
+    let last = prefix.iter().rposition(|&octet| octet != u8::MAX)?;
+    let mut key = prefix.get(..=last)?.to_vec();
+    *key.last_mut()? += 1;
+    Some(key)
+}
+
+/// Owner, table and rest of a key of the space `rows`.
+pub fn split(key: &[u8]) -> Result<(u32, u8, &[u8]), BadKey> {
+    let (owner, rest) = key.split_first_chunk::<4>().ok_or_else(|| bad(key))?;
+    let (table, rest) = rest.split_first().ok_or_else(|| bad(key))?;
+    Ok((u32::from_be_bytes(*owner), *table, rest))
+}
+
+/// The mailbox and the uid that end a MESSAGE or PACK key.
+pub fn mailbox_and_uid(key: &[u8]) -> Result<(MailboxId, Uid), BadKey> {
+    let (_, _, rest) = split(key)?;
+    let (mailbox, uid) = rest.split_first_chunk::<4>().ok_or_else(|| bad(key))?;
+    let uid: [u8; 4] = uid.try_into().map_err(|_| bad(key))?;
+    let mailbox = MailboxId::new(u32::from_be_bytes(*mailbox)).ok_or_else(|| bad(key))?;
+    Ok((mailbox, Uid::new(u32::from_be_bytes(uid)).ok_or_else(|| bad(key))?))
+}
+
+/// The parts of a CHANGE key.
+pub fn change_parts(key: &[u8]) -> Result<(MailboxId, Which, ModSeq, Uid), BadKey> {
+    let (_, _, rest) = split(key)?;
+    let rest: &[u8; 17] = rest.try_into().map_err(|_| bad(key))?;
+    let mailbox = MailboxId::new(be32(rest, 0)).ok_or_else(|| bad(key))?;
+    let which = match rest[4] {
+        0 => Which::Live,
+        1 => Which::Tombstones,
+        _ => return Err(bad(key)),
+    };
+    let modseq = ModSeq::new(be64(rest, 5)).ok_or_else(|| bad(key))?;
+    Ok((mailbox, which, modseq, Uid::new(be32(rest, 13)).ok_or_else(|| bad(key))?))
+}
+
+/// The numbers that make up the rest of a key whose parts are 4 and 8 octets long, as said by
+/// `widths`; times come back with their sign bit still flipped.
+pub fn numbers<const N: usize>(key: &[u8], widths: [usize; N]) -> Result<[u64; N], BadKey> {
+    let (_, _, mut rest) = split(key)?;
+    let mut numbers = [0; N];
+    for (number, width) in numbers.iter_mut().zip(widths) {
+        let (part, tail) = rest.split_at_checked(width).ok_or_else(|| bad(key))?;
+        *number = part.iter().fold(0, |value, octet| value << 8 | u64::from(*octet));
+        rest = tail;
+    }
+    if rest.is_empty() { Ok(numbers) } else { Err(bad(key)) }
+}
+
+/// The blob and the number of a chunk's key.
+pub fn chunk_parts(key: &[u8]) -> Result<(BlobId, u32), BadKey> {
+    let key: &[u8; 12] = key.try_into().map_err(|_| bad(key))?;
+    Ok((BlobId(be64(key, 0)), be32(key, 8)))
+}
+
+/// The time that [`numbers`] read.
+pub fn to_time(number: u64) -> i64 {
+    (number ^ SIGN).cast_signed()
+}
+
+const SIGN: u64 = 1 << 63;
+
+fn time(seconds: i64) -> [u8; 8] {
+    (seconds.cast_unsigned() ^ SIGN).to_be_bytes()
+}
+
+fn in_mailbox(account: AccountId, table: u8, mailbox: MailboxId) -> Key {
+    build(account.get(), table, &[&mailbox.get().to_be_bytes()])
+}
+
+fn of_blob(table: u8, blob: BlobId) -> Key {
+    build(SYSTEM, table, &[&blob.0.to_be_bytes()])
+}
+
+fn build(owner: u32, table: u8, parts: &[&[u8]]) -> Key {
+    let mut key = Vec::with_capacity(5 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.extend_from_slice(&owner.to_be_bytes());
+    key.push(table);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+fn be32<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    bytes[at..at + 4].iter().fold(0, |value, octet| value << 8 | u32::from(*octet))
+}
+
+fn be64<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+    bytes[at..at + 8].iter().fold(0, |value, octet| value << 8 | u64::from(*octet))
+}
+
+fn bad(key: &[u8]) -> BadKey {
+    BadKey(key.to_vec())
+}
+
+#[cfg(test)]
+mod tests;

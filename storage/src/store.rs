@@ -1,0 +1,204 @@
+//! An opened store: its engine, its format, its ids; and what can go wrong in it.
+//!
+//! What always holds: a store of a newer format is never read or written; a blob or queue id is given
+//! out once, and is greater than every id that a row or chunk has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::engine::{Batch, Durability, Engine, EngineError, Space};
+use crate::ids::{BlobId, QueueId};
+use crate::keys::{self, BadKey, SYSTEM, table};
+use crate::reader::Reader;
+use crate::rows::{BadRow, FormatRow};
+
+/// The format that this program writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// Why something could not be done in the store.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The user asked for what can't be; the session goes on.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A stored value is malformed: the store is damaged.
+    #[error("the store is damaged: {0}")]
+    BadRow(#[from] BadRow),
+    /// A stored key is malformed: the store is damaged.
+    #[error("the store is damaged: {0}")]
+    BadKey(#[from] BadKey),
+    /// Rows contradict each other: the store is damaged. `postrider verifydata` tells more.
+    #[error("the store is damaged: {0}; run postrider verifydata")]
+    Inconsistent(&'static str),
+    /// The store was written by a newer program.
+    #[error(
+        "the store has format {found}, this program knows formats up to {supported}: \
+         install the newer version of postrider again, or restore a backup made before the upgrade"
+    )]
+    NewerFormat {
+        /// The format found.
+        found: u32,
+        /// The newest format that is supported.
+        supported: u32,
+    },
+}
+
+/// Why a transaction of an account was refused. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The account has no rows.
+    #[error("no such account")]
+    NoSuchAccount,
+    /// The account exists already.
+    #[error("account exists already")]
+    AccountExists,
+    /// The mailbox doesn't exist.
+    #[error("no such mailbox")]
+    NoSuchMailbox,
+    /// A mailbox of that name exists already.
+    #[error("mailbox exists already")]
+    MailboxExists,
+    /// RFC 9051 §7.1, HASCHILDREN.
+    #[error("mailbox has mailboxes below it")]
+    HasChildren,
+    /// The inbox can't be deleted, and is renamed by moving its messages.
+    #[error("not possible with the inbox")]
+    Inbox,
+    /// A mailbox can't be moved below itself.
+    #[error("a mailbox can't be moved below itself")]
+    BelowItself,
+    /// The new name of a mailbox below the renamed one would be too long or too deep.
+    #[error("a mailbox below it would get a name that is too long or too deep")]
+    ChildName,
+    /// COPY or MOVE to the mailbox that the messages are in.
+    #[error("source and destination are the same mailbox")]
+    SameMailbox,
+    /// RFC 9051 §7.1, OVERQUOTA.
+    #[error("over quota")]
+    OverQuota,
+    /// More than [`Limits::mailboxes_max`](crate::account::Limits::mailboxes_max).
+    #[error("too many mailboxes")]
+    TooManyMailboxes,
+    /// More than [`Limits::subscriptions_max`](crate::account::Limits::subscriptions_max).
+    #[error("too many subscriptions")]
+    TooManySubscriptions,
+    /// More than [`Limits::keywords_max`](crate::account::Limits::keywords_max) in the account, or
+    /// [`Limits::message_keywords_max`](crate::account::Limits::message_keywords_max) on a message.
+    #[error("too many keywords")]
+    TooManyKeywords,
+    /// More than [`Limits::messages_max`](crate::account::Limits::messages_max) in one transaction: the
+    /// caller has to cut the work into several.
+    #[error("too many messages for one transaction")]
+    TooManyMessages,
+    /// More than [`Limits::prefix_octets_max`](crate::account::Limits::prefix_octets_max).
+    #[error("the message's own header fields are too long")]
+    PrefixTooLong,
+    /// More than [`Limits::octets_max`](crate::account::Limits::octets_max) written by one transaction.
+    #[error("the change is too large for one transaction")]
+    TooLarge,
+    /// The mailbox has given out all its uids.
+    #[error("the mailbox has no more uids: copy its messages to a new one")]
+    NoMoreUids,
+    /// A counter of the account is at its end.
+    #[error("a counter of the account is at its end")]
+    CounterEnd,
+    /// A message's structure record is longer than
+    /// [`STRUCTURE_OCTETS_MAX`](crate::blobs::STRUCTURE_OCTETS_MAX).
+    #[error("the message's structure is too large")]
+    StructureTooLarge,
+    /// A message is longer than [`BLOB_OCTETS_MAX`](crate::blobs::BLOB_OCTETS_MAX).
+    #[error("the message is too large")]
+    MessageTooLarge,
+    /// A text of an envelope is too long.
+    #[error("an address or parameter of the envelope is too long")]
+    EnvelopeTooLong,
+    /// More than [`RECIPIENTS_MAX`](crate::queue::RECIPIENTS_MAX).
+    #[error("too many recipients")]
+    TooManyRecipients,
+}
+
+/// An opened store.
+pub struct Store {
+    engine: Arc<dyn Engine>,
+    last_id: AtomicU64,
+}
+
+/// Bits of an id that count within one millisecond.
+const ID_COUNTER_BITS: u32 = 20;
+
+impl Store {
+    /// Opens the store that `engine` holds; an empty one gets the present format.
+    ///
+    /// Runs before the committer starts: it may write one batch itself.
+    pub fn open(engine: Arc<dyn Engine>) -> Result<Self, StoreError> {
+        let reader = Reader::new(engine.snapshot());
+        match reader.get(&keys::format())? {
+            Some(row) => {
+                let found = FormatRow::decode(&row)?.format;
+                if found > FORMAT {
+                    return Err(StoreError::NewerFormat { found, supported: FORMAT });
+                }
+            }
+            None if reader.is_empty()? => {
+                let mut batch = Batch::new();
+                batch.insert(Space::Rows, keys::format(), FormatRow { format: FORMAT }.encode());
+                engine.commit(batch, Durability::Synced)?;
+            }
+            None => return Err(StoreError::Inconsistent("it has rows, but none that says its format")),
+        }
+        let last_id = AtomicU64::new(last_id(&reader)?);
+        Ok(Self { engine, last_id })
+    }
+
+    /// The engine below.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    /// The committed state of this moment. Keep it short: an open snapshot pins disk space.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.engine.snapshot())
+    }
+
+    /// A new id for a message's content.
+    pub fn new_blob(&self) -> BlobId {
+        BlobId(self.new_id())
+    }
+
+    /// A new id for an outgoing message.
+    pub fn new_queue_id(&self) -> QueueId {
+        QueueId(self.new_id())
+    }
+
+    fn new_id(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_millis()).unwrap_or(0) << ID_COUNTER_BITS;
+        let next = |last: u64| now.max(last + 1);
+        // The closure never refuses, so both arms hold the id from before.
+        match self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last))) {
+            Ok(last) | Err(last) => next(last),
+        }
+    }
+}
+
+/// The greatest id that anything in the store has: a clock that was set back must not repeat one.
+fn last_id(reader: &Reader) -> Result<u64, StoreError> {
+    let mut last = 0;
+    for number in
+        [table::BLOB, table::BLOBREF, table::BLOBGC, table::BLOBPENDING, table::QUEUE, table::QUEUERCPT]
+    {
+        if let Some((key, _)) = reader.last(Space::Rows, &keys::of_table(SYSTEM, number))? {
+            let (_, _, rest) = keys::split(&key)?;
+            let id = rest.first_chunk::<8>().ok_or_else(|| BadKey(key.to_vec()))?;
+            last = last.max(u64::from_be_bytes(*id));
+        }
+    }
+    if let Some((key, _)) = reader.last(Space::Blobs, &[])? {
+        last = last.max(keys::chunk_parts(&key)?.0.0);
+    }
+    Ok(last)
+}
