@@ -71,7 +71,9 @@ const FLAGS: [Flags; 4] = [Flags::SEEN, Flags::DELETED, Flags::FLAGGED, Flags::A
 impl Model {
     /// Applies what the transaction says it changed; then the model must equal the store.
     fn apply(&mut self, changes: &[Change], keyword: impl Fn(crate::ids::KeywordId) -> String) {
-        let words = |ids: &[crate::ids::KeywordId]| -> BTreeSet<String> { ids.iter().map(|id| keyword(*id)).collect() };
+        let words = |ids: &[crate::ids::KeywordId]| -> BTreeSet<String> {
+            ids.iter().map(|id| keyword(*id)).collect()
+        };
         for change in changes {
             match change {
                 Change::Added { mailbox, uid, modseq, flags, keywords, size, email } => {
@@ -190,10 +192,13 @@ fn compare(world: &World, model: &Model, random: &mut Random) {
 
         let mut uids = Vec::new();
         reader
-            .uid_runs(id, *mailbox, |first, count| uids.extend((first.get()..first.get() + count).map(super::uid)))
+            .uid_runs(id, *mailbox, |first, count| {
+                uids.extend((first.get()..first.get() + count).map(super::uid))
+            })
             .unwrap();
         assert!(uids.iter().eq(expected.messages.keys()));
-        let unseen = expected.messages.iter().zip(0..).find(|((_, message), _)| !message.flags.contains(Flags::SEEN));
+        let unseen =
+            expected.messages.iter().zip(0..).find(|((_, message), _)| !message.flags.contains(Flags::SEEN));
         let unseen = unseen.map(|((uid, _), before)| (*uid, before));
         assert_eq!(reader.first_unseen(id, *mailbox).unwrap(), unseen);
         let query = FlagQuery { set: random.pick(&FLAGS).unwrap(), unset: random.pick(&FLAGS).unwrap() };
@@ -261,9 +266,14 @@ fn step(
                     let change = FlagChange {
                         op: random.pick(&[FlagOp::Add, FlagOp::Remove, FlagOp::Replace]).unwrap(),
                         flags: if random.below(3) == 0 { Flags::NONE } else { FLAGS[random.below(4)] },
-                        keywords: KEYWORDS.iter().take(random.below(3)).filter_map(|k| Keyword::new(k)).collect(),
+                        keywords: KEYWORDS
+                            .iter()
+                            .take(random.below(3))
+                            .filter_map(|k| Keyword::new(k))
+                            .collect(),
                     };
-                    let since = (random.below(3) == 0).then(|| random.below(model.modseq as usize + 1) as u64);
+                    let since =
+                        (random.below(3) == 0).then(|| random.below(model.modseq as usize + 1) as u64);
                     let done = tx.store_flags(at, &uids, &change, since)?;
                     assert_eq!(done.updated.len() + done.modified.len() + done.missing.len(), uids.len());
                 }
@@ -272,17 +282,24 @@ fn step(
                 15 => drop(tx.expunge(at, Expunge::These(&uids))?),
                 16 | 17 => {
                     let to = random.pick(&mailboxes).unwrap();
-                    let copied = if kind == 16 { tx.copy(at, &uids, to)? } else { tx.move_messages(at, &uids, to)? };
+                    let copied =
+                        if kind == 16 { tx.copy(at, &uids, to)? } else { tx.move_messages(at, &uids, to)? };
                     assert!(copied.pairs.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1));
                 }
-                18 => drop(tx.create_mailbox(&name(text), random.pick(&[SpecialUse::NONE, SpecialUse::JUNK]).unwrap())?),
+                18 => drop(tx.create_mailbox(
+                    &name(text),
+                    random.pick(&[SpecialUse::NONE, SpecialUse::JUNK]).unwrap(),
+                )?),
                 19 => tx.rename_mailbox(&here.name, &name(text))?,
                 20 => tx.delete_mailbox(at)?,
                 21 => {
                     tx.subscribe(&name(text))?;
                     tx.unsubscribe(&name(random.pick(&NAMES).unwrap()))?;
                 }
-                22 => tx.set_special_use(at, random.pick(&[SpecialUse::NONE, SpecialUse::JUNK.with(SpecialUse::SENT)]).unwrap())?,
+                22 => tx.set_special_use(
+                    at,
+                    random.pick(&[SpecialUse::NONE, SpecialUse::JUNK.with(SpecialUse::SENT)]).unwrap(),
+                )?,
                 _ => {
                     let head = tx.head()?.modseq;
                     tx.erase(Erase::UpTo(head))?;
@@ -296,7 +313,7 @@ fn step(
         .map(|((), changes)| changes)
 }
 
-fn run(seed: u64, steps: usize) {
+fn run(seed: u64, steps: usize, prefill: usize) {
     let mut random = Random(seed);
     let mut world = World::with_limits(Limits { messages_max: 50, ..Limits::default() });
     let mut model = Model::default();
@@ -319,6 +336,20 @@ fn run(seed: u64, steps: usize) {
             model.mailboxes.insert(id, created);
         }
     }
+    for piece in (0..prefill).collect::<Vec<_>>().chunks(200) {
+        let inbox = world.inbox();
+        let new: Vec<_> = piece.iter().map(|_| message(&world.store, b"old", Flags::SEEN, &[])).collect();
+        let (_, changes) = world
+            .run(|tx| {
+                for (message, blob) in new {
+                    tx.attach(blob);
+                    tx.append(inbox, message)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        model.apply(&changes, |_| String::new());
+    }
     for number in 0..steps {
         let reader = world.store.reader();
         let mut batch = world.account.begin(&reader);
@@ -328,7 +359,9 @@ fn run(seed: u64, steps: usize) {
             match step(&mut random, &after, &mut batch, &world.store) {
                 Ok(changes) => {
                     let known = |id: crate::ids::KeywordId| {
-                        let new = || batch.delta.keywords[usize::from(id.0) - world.account.keywords.len()].to_string();
+                        let new = || {
+                            batch.delta.keywords[usize::from(id.0) - world.account.keywords.len()].to_string()
+                        };
                         world.account.keyword(id).map_or_else(new, ToString::to_string)
                     };
                     after.apply(&changes, known);
@@ -419,6 +452,13 @@ fn finish(world: &mut World, model: &Model, random: &mut Random) {
 #[test]
 fn random_transactions_and_crashes_leave_what_the_model_says() {
     for seed in [1, 2, 3, 4, 5, 6] {
-        run(seed, 700);
+        run(seed, 700, 0);
+    }
+}
+
+#[test]
+fn mailboxes_of_many_blocks_agree_with_the_model_too() {
+    for seed in [11, 12] {
+        run(seed, 300, 1400);
     }
 }
