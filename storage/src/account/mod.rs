@@ -269,3 +269,6 @@ fn children<'a, T>(
         })
         .filter(move |(name, _)| name.is_below(&parent))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
