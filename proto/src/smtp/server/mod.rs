@@ -303,8 +303,19 @@ struct Message {
     envelope: Box<Envelope>,
     reader: Reader,
     watch: HeaderWatch,
-    /// Set as soon as it is known that the message will be refused; the driver has discarded it then.
-    verdict: Option<Reply>,
+    /// Octets on the wire.
+    read_octets: u64,
+    fate: Fate,
+}
+
+/// What is known of a message before its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// Nothing speaks against it yet.
+    Open,
+    /// It will be refused, and the driver has discarded it. For what, only the end can tell: of several
+    /// faults always the same one is named, however the input is cut.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -536,7 +547,7 @@ impl Session {
     fn abandon_message(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Idle);
         if let State::Data(message) | State::Chunked(message) | State::Chunk { message, .. } = state
-            && message.verdict.is_none()
+            && message.fate == Fate::Open
         {
             self.actions.push_back(Action::Discard);
         }
