@@ -19,6 +19,7 @@ mod proceed;
 mod tests;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -200,7 +201,6 @@ pub enum Answer {
 }
 
 /// A conversation.
-#[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
     state: State,
@@ -322,6 +322,19 @@ enum Fate {
 enum Reader {
     Data(DataReader),
     Chunk(ChunkReader),
+}
+
+/// Without input and content: they may hold passwords and mail.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("state", &self.state)
+            .field("channel", &self.channel)
+            .field("hello", &self.hello)
+            .field("login", &self.login)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
