@@ -34,4 +34,4 @@ pub use task::{Task, TaskPanicked, spawn, spawn_task, yield_if_needed, yield_now
 pub use time::{Elapsed, now, sleep, sleep_until, timeout, timeout_at};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
