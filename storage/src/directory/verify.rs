@@ -7,6 +7,7 @@ use super::rows::{self, AddressRow, PREFIX_OCTETS, Place, StateRow};
 use super::types::{AddressPattern, DomainSettings, Target};
 use crate::engine::{EngineError, Snapshot, Space};
 use crate::ids::AccountId;
+use crate::keys;
 
 /// A rule of the directory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,7 +50,7 @@ pub fn verify(snapshot: &dyn Snapshot) -> Result<Vec<Violation>, EngineError> {
         violations: Vec::new(),
         counted: StateRow::default(),
     };
-    for table in 0x40..=0x5f {
+    for table in keys::table::DIRECTORY_FIRST..=keys::table::DIRECTORY_LAST {
         for row in snapshot.prefix(Space::Rows, &rows::table(table)) {
             let (key, value) = row?;
             checker.row(table, &key, &value)?;
