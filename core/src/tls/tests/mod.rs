@@ -21,8 +21,11 @@ use super::*;
 use crate::runtime::net::{Gate, Stream};
 use crate::runtime::tests::Server;
 
-const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
-const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+type Versions = &'static [&'static SupportedProtocolVersion];
+
+const TLS12: Versions = &[&rustls::version::TLS12];
+const TLS13: Versions = &[&rustls::version::TLS13];
+const BOTH: Versions = &[&rustls::version::TLS12, &rustls::version::TLS13];
 
 type Client = StreamOwned<ClientConnection, StdStream>;
 
@@ -49,11 +52,11 @@ impl Identity {
     }
 
     /// A client that trusts these certificates and no others.
-    fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    fn client(&self, versions: Versions) -> ClientConfig {
         Self::client_trusting(&self.pairs, versions)
     }
 
-    fn client_trusting(pairs: &[PemPair], versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    fn client_trusting(pairs: &[PemPair], versions: Versions) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         for pair in pairs {
             roots.add(CertificateDer::from_pem_file(&pair.chain).unwrap()).unwrap();

@@ -10,7 +10,7 @@ use crate::runtime::{
 };
 
 /// What the server saw of a connection.
-fn seen_by_server(versions: &[&'static SupportedProtocolVersion]) -> (TlsInfo, Option<[u8; 32]>, Client) {
+fn seen_by_server(versions: Versions) -> (TlsInfo, Option<[u8; 32]>, Client) {
     let identity = Identity::new();
     let seen = Arc::new(Mutex::new(None));
     let slot = Arc::clone(&seen);
@@ -163,6 +163,7 @@ fn a_dropped_read_loses_nothing_under_tls() {
 }
 
 fn kind_of_second(
+    versions: Versions,
     identity: &Identity,
     first: ServiceOptions,
     second: Option<ServiceOptions>,
@@ -170,7 +171,7 @@ fn kind_of_second(
     let first = serve(identity.service(first), echo);
     let second = second.map(|options| serve(identity.service(options), echo));
     // One configuration, so one store of tickets, keyed by server name.
-    let config = Arc::new(identity.client(TLS13));
+    let config = Arc::new(identity.client(versions));
     ping(&mut dial(&first, &config, "localhost").unwrap());
     let mut client = dial(second.as_ref().unwrap_or(&first), &config, "localhost").unwrap();
     ping(&mut client);
@@ -180,16 +181,20 @@ fn kind_of_second(
 #[test]
 fn tickets_resume_within_a_service_only() {
     let identity = Identity::new();
-    let resumed = kind_of_second(&identity, ServiceOptions::IMAP, None);
-    assert_eq!(resumed, HandshakeKind::Resumed);
-    let other = kind_of_second(&identity, ServiceOptions::SUBMISSION, Some(ServiceOptions::IMAP));
-    assert_ne!(other, HandshakeKind::Resumed);
+    for versions in [TLS12, TLS13] {
+        let same = kind_of_second(versions, &identity, ServiceOptions::IMAP, None);
+        assert_eq!(same, HandshakeKind::Resumed);
+        let (first, second) = (ServiceOptions::SUBMISSION, Some(ServiceOptions::IMAP));
+        assert_ne!(kind_of_second(versions, &identity, first, second), HandshakeKind::Resumed);
+    }
 }
 
 #[test]
 fn port_25_gives_no_tickets() {
-    let second = kind_of_second(&Identity::new(), ServiceOptions::SMTP, None);
-    assert_ne!(second, HandshakeKind::Resumed);
+    for versions in [TLS12, TLS13] {
+        let second = kind_of_second(versions, &Identity::new(), ServiceOptions::SMTP, None);
+        assert_ne!(second, HandshakeKind::Resumed);
+    }
 }
 
 #[test]
@@ -236,7 +241,7 @@ fn sessions_move_to_another_shard_in_the_middle_of_a_record() {
         }
     })
     .unwrap();
-    let config = Arc::new(identity.client(&[&rustls::version::TLS12, &rustls::version::TLS13]));
+    let config = Arc::new(identity.client(BOTH));
     let mut clients = Vec::new();
     for _ in 0..SESSIONS {
         let mut socket = StdStream::connect(address).unwrap();
