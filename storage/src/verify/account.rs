@@ -6,7 +6,7 @@ use super::{Report, mailbox};
 use crate::ids::{AccountId, EmailId, MailboxId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
-use crate::rows::{EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow};
+use crate::rows::{DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow};
 use crate::store::StoreError;
 
 /// What is known of the account while its mailboxes are checked.
@@ -48,6 +48,8 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     let (size, messages) = mailboxes
         .values()
         .fold((0, 0), |(size, messages), row| (size + row.size, messages + u64::from(row.exists)));
+    let count = mailboxes.len() == head.mailboxes as usize;
+    report.check(count, &place, "HEAD miscounts the mailboxes");
     report.check(head.quota_used == size, &place, "HEAD miscounts the octets used");
     report.check(head.messages == messages, &place, "HEAD miscounts the messages");
     erasures(reader, &mut known, report)?;
@@ -101,8 +103,9 @@ fn dropped(
 ) -> Result<BTreeSet<MailboxId>, StoreError> {
     let mut dropped = BTreeSet::new();
     for row in reader.prefix(&keys::drops(account)) {
-        let (key, _) = row?;
+        let (key, value) = row?;
         let numbers = report.read(keys::numbers(&key, [4, 4]), "DROP")?;
+        report.read(DropRow::decode(&value), format_args!("account {account} DROP"))?;
         dropped.extend(numbers.and_then(|[_, id]| MailboxId::new(u32::try_from(id).ok()?)));
     }
     Ok(dropped)
