@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The server: runtime, TLS, sessions, delivery and control.
+
+pub mod accounts;
+pub mod admission;
+pub mod auth;
+pub mod clock;
+pub mod commit;
+pub mod config;
+pub mod control;
+pub mod intake;
+pub mod log;
+pub mod metrics;
+pub mod runtime;
+pub mod shard;
+pub mod smtp;
+pub mod tls;
+
+mod sys;

@@ -4,4 +4,8 @@
 //! in. Every type that stands for something from the wire can only hold valid values.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod imap;
+pub mod mime;
+pub mod sasl;
+pub mod smtp;

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod blobs;
 pub mod committer;
+pub mod directory;
 pub mod engine;
 pub mod error;
 pub mod ids;

@@ -113,3 +113,21 @@ pub enum Change {
         modseq: ModSeq,
     },
 }
+
+impl Change {
+    /// The transaction that made the change.
+    pub const fn modseq(&self) -> ModSeq {
+        match self {
+            Self::Added { modseq, .. }
+            | Self::Flags { modseq, .. }
+            | Self::Removed { modseq, .. }
+            | Self::MailboxKeyword { modseq, .. }
+            | Self::MailboxCreated { modseq, .. }
+            | Self::MailboxRenamed { modseq, .. }
+            | Self::MailboxDeleted { modseq, .. }
+            | Self::SpecialUse { modseq, .. }
+            | Self::Subscribed { modseq, .. }
+            | Self::Unsubscribed { modseq, .. } => *modseq,
+        }
+    }
+}

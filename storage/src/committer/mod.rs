@@ -169,6 +169,7 @@ impl Committer {
     }
 
     /// Hands in a request; never blocks longer than a short lock.
+    #[expect(clippy::result_large_err, reason = "the request comes back by value, without an allocation")]
     pub fn try_submit(&self, request: Request) -> Result<(), Refused> {
         if let Err(error) = request.batch.check() {
             return Err(Refused::Final(request, CommitError::Bounds(error)));

@@ -30,7 +30,7 @@ impl Default for CollectLimits {
             freed_octets_min: 64 * 1024 * 1024,
             freed_percent_min: 20,
             free_octets_reserve: 768 * 1024 * 1024,
-            rounds_max: 3,
+            rounds_max: 4,
         }
     }
 }
@@ -128,11 +128,13 @@ impl Collector {
             let seconds = seconds_since(started);
             tell(Progress { round: rounds, rounds_max, octets_before, octets_now, seconds });
             engine.compact(Space::Blobs)?;
-            let after = engine.stats().blobs_octets;
+            let EngineStats { blobs_octets: after, blob_garbage_octets: known, .. } = engine.stats();
             let gained = octets_now.saturating_sub(after);
             octets_now = after;
+            // The first round mostly finds out what is garbage, the second one rewrites the files that hold it.
             // The last percent is not worth another round.
-            if gained.saturating_mul(100) < octets_before {
+            let more_known = known.saturating_mul(100) >= after.saturating_mul(self.limits.freed_percent_min);
+            if rounds > 1 && !more_known && gained.saturating_mul(100) < octets_before {
                 break;
             }
         }

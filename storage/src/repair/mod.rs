@@ -8,7 +8,7 @@
 //!
 //! - Nothing bad: open.
 //! - Bad at the end of the newest journal, with zeroed pages, and no whole batch behind it says that syncs had
-//!   come that far when it was written (see [`Mark`](crate::engine::fjall)): nobody was told that it is safe.
+//!   come that far when it was written (see `engine/fjall/mark.rs`): nobody was told that it is safe.
 //!   Opening cuts it, keeps a copy beside, and says so.
 //! - Bad without zeroed pages (a changed octet): power loss does not do that, so opening refuses. The command
 //!   cuts when no whole batch follows.

@@ -34,6 +34,7 @@ fn hold(committer: &Committer) -> mpsc::Sender<()> {
 
 type Outcomes = Arc<Mutex<Vec<(u64, Result<u64, CommitError>)>>>;
 
+#[expect(clippy::result_large_err, reason = "it is the committer's own error")]
 fn submit(
     committer: &Committer,
     number: u64,

@@ -8,6 +8,7 @@ mod failing;
 mod measure;
 mod model;
 mod torn;
+mod upkeep;
 
 use postrider_storage::engine::fjall::{FjallEngine, Options};
 use postrider_storage::engine::{Batch, Snapshot, Space};

@@ -4,8 +4,10 @@
 //! written to the journal once and to a blob file once, and compactions move only references to it.
 //!
 //! What always holds: at least two workers (with one, fjall can wait for itself for ever); all handles of one
-//! life sit in one `Live`, so that reopening can wait until none is left; every batch carries a [`Mark`].
+//! life sit in one `Live`, so that reopening can wait until none is left; every batch carries a mark of its own
+//! (see `mark.rs`), from which a repair can tell what had been synced.
 
+mod compact;
 mod mark;
 mod options;
 mod snapshot;
@@ -93,6 +95,50 @@ impl FjallEngine {
         live.clone().ok_or_else(|| EngineError::Poisoned { cause: "the store is being reopened".to_owned() })
     }
 
+    /// Writes a batch with its mark, also an empty one.
+    fn write(
+        &self,
+        writer: &mut Writer,
+        live: &Live,
+        batch: Batch,
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        if let Some(error) = &writer.failed {
+            return Err(EngineError::Poisoned { cause: error.to_string() });
+        }
+        let mode = match durability {
+            Durability::Buffered => PersistMode::Buffer,
+            Durability::Synced => PersistMode::SyncData,
+        };
+        let mark = Mark {
+            nonce: writer.nonce,
+            number: writer.number + 1,
+            synced: writer.synced,
+            syncs: durability == Durability::Synced,
+        };
+        let capacity = batch.len() + 1;
+        let mut inner =
+            ::fjall::OwnedWriteBatch::with_capacity(live.db.clone(), capacity).durability(Some(mode));
+        inner.insert(&live.rows, MARK_KEY, mark.encode());
+        for write in batch.into_writes() {
+            let keyspace = live.keyspace(write.space);
+            match write.value {
+                Some(value) => inner.insert(keyspace, write.key.into_engine(), value.into_engine()),
+                None => inner.remove(keyspace, write.key.into_engine()),
+            }
+        }
+        match inner.commit() {
+            Ok(()) => {
+                writer.number = mark.number;
+                if durability == Durability::Synced {
+                    writer.synced = mark.number;
+                }
+                Ok(())
+            }
+            Err(error) => Err(self.fail(writer, "writing the journal", error)),
+        }
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,42 +186,10 @@ impl Engine for FjallEngine {
                 Durability::Synced => self.sync(),
             };
         }
+        // The writer's lock comes first: reopening holds it while it waits for `Live` to be let go.
         let mut writer = self.writer();
-        if let Some(error) = &writer.failed {
-            return Err(EngineError::Poisoned { cause: error.to_string() });
-        }
         let live = self.live()?;
-        let mode = match durability {
-            Durability::Buffered => PersistMode::Buffer,
-            Durability::Synced => PersistMode::SyncData,
-        };
-        let mark = Mark {
-            nonce: writer.nonce,
-            number: writer.number + 1,
-            synced: writer.synced,
-            syncs: durability == Durability::Synced,
-        };
-        let capacity = batch.len() + 1;
-        let mut inner =
-            ::fjall::OwnedWriteBatch::with_capacity(live.db.clone(), capacity).durability(Some(mode));
-        inner.insert(&live.rows, MARK_KEY, mark.encode());
-        for write in batch.into_writes() {
-            let keyspace = live.keyspace(write.space);
-            match write.value {
-                Some(value) => inner.insert(keyspace, write.key.into_engine(), value.into_engine()),
-                None => inner.remove(keyspace, write.key.into_engine()),
-            }
-        }
-        match inner.commit() {
-            Ok(()) => {
-                writer.number = mark.number;
-                if durability == Durability::Synced {
-                    writer.synced = mark.number;
-                }
-                Ok(())
-            }
-            Err(error) => Err(self.fail(&mut writer, "writing the journal", error)),
-        }
+        self.write(&mut writer, &live, batch, durability)
     }
 
     fn sync(&self) -> Result<(), EngineError> {
@@ -223,14 +237,9 @@ impl Engine for FjallEngine {
 
     fn compact(&self, space: Space) -> Result<(), EngineError> {
         let live = self.live()?;
-        let keyspace = live.keyspace(space);
-        let compacting = |error| typed("compacting", error);
-        // Files are freed only when a memtable rotates after the compaction that emptied them.
-        keyspace.rotate_memtable_and_wait().map_err(compacting)?;
-        keyspace.major_compact().map_err(compacting)?;
-        live.rows.rotate_memtable().map_err(compacting)?;
-        live.blobs.rotate_memtable().map_err(compacting)?;
-        Ok(())
+        compact::compact(&live, space, || {
+            self.write(&mut self.writer(), &live, Batch::new(), Durability::Buffered)
+        })
     }
 }
 

@@ -1,0 +1,56 @@
+//! Calls of cargo.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// Formatting, lints and documentation, each with warnings as errors.
+pub fn check_house() -> Result<()> {
+    cargo("formatting", &["fmt", "--all", "--check"], &[])?;
+    cargo(
+        "lints",
+        &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"],
+        &[],
+    )?;
+    cargo(
+        "documentation",
+        &["doc", "--workspace", "--no-deps", "--locked", "--quiet"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )
+}
+
+/// The tests that need nothing but Rust.
+pub fn test_workspace() -> Result<()> {
+    cargo("tests", &["test", "--workspace", "--locked"], &[])
+}
+
+/// Builds the release binary and returns its path.
+pub fn release_binary() -> Result<PathBuf> {
+    cargo("release build", &["build", "--release", "--locked", "--quiet", "--package", "postrider"], &[])?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let binary = target.join("release/postrider");
+    if !binary.exists() {
+        bail!("{} isn't there after a release build", binary.display());
+    }
+    Ok(binary)
+}
+
+fn cargo(what: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    eprintln!("== {what}: cargo {}", arguments.join(" "));
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("{what}: cargo could not be started"))?;
+    if !status.success() {
+        bail!("{what} failed: cargo {}", arguments.join(" "));
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Tests with other people's programs, against the release binary.
+
+mod curl;
+mod python;
+mod swaks;
+mod sync;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::localserve::Localserve;
+use crate::summary::Summary;
+use crate::{cargo, install};
+
+type Test = (&'static str, fn(&Path) -> Result<()>);
+
+const TESTS: &[Test] = &[
+    ("localserve_listens_within_a_second_of_its_start", listens_within_a_second),
+    ("swaks_delivers_and_submits_with_each_mechanism", swaks::delivers_and_submits),
+    ("swaks_is_refused_where_it_must_be", swaks::is_refused),
+    ("curl_fetches_over_imaps", curl::fetches),
+    ("imaplib_runs_a_session", python::imaplib),
+    ("imapclient_runs_a_session", python::imapclient),
+    ("mbsync_syncs_both_ways_and_then_finds_nothing_to_do", sync::mbsync),
+    ("offlineimap_syncs_both_ways_and_then_finds_nothing_to_do", sync::offlineimap),
+];
+
+/// Runs the tests whose names contain one of `names`, or all.
+pub fn run(names: &[String]) -> Result<Summary> {
+    install::install_or_explain()?;
+    let binary = cargo::release_binary()?;
+    let mut summary = Summary::default();
+    for (name, test) in TESTS {
+        if !names.is_empty() && !names.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        let begun = Instant::now();
+        eprint!("test {name} ... ");
+        match test(&binary) {
+            Ok(()) => {
+                eprintln!("ok ({:.1} s)", begun.elapsed().as_secs_f32());
+                summary.passed.push((*name).to_owned());
+            }
+            Err(error) => {
+                eprintln!("FAILED");
+                summary.failed.push(((*name).to_owned(), format!("{error:?}")));
+            }
+        }
+    }
+    Ok(summary)
+}
+
+/// The best of three, because the machine may be busy: one start in time shows that it can.
+fn listens_within_a_second(binary: &Path) -> Result<()> {
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let server = Localserve::start(binary)?;
+        best = best.min(server.started_in);
+        server.stop_and_verify()?;
+    }
+    ensure!(best < Duration::from_secs(1), "took {best:?}");
+    Ok(())
+}
+
+/// Runs a program with a limit of time; its output on success, an error with all of it otherwise.
+fn run_program(command: &mut Command, limit: Duration) -> Result<Output> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let out = tempfile::NamedTempFile::new()?;
+    let err = tempfile::NamedTempFile::new()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(out.reopen()?)
+        .stderr(err.reopen()?)
+        .spawn()
+        .with_context(|| format!("{name} could not be started"))?;
+    let begun = Instant::now();
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break Some(status),
+            None if begun.elapsed() > limit => {
+                child.kill()?;
+                child.wait()?;
+                break None;
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let (stdout, stderr) = (std::fs::read(out.path())?, std::fs::read(err.path())?);
+    let text = || format!("{}\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    match status {
+        None => bail!("{name} was not done after {limit:?}:\n{}", text()),
+        Some(status) if !status.success() => bail!("{name} ended with {status}:\n{}", text()),
+        Some(status) => Ok(Output { status, stdout, stderr }),
+    }
+}

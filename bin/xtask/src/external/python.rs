@@ -1,0 +1,32 @@
+//! Scripted sessions of Python's `imaplib` and of `imapclient`.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::run_program;
+use crate::cargo;
+use crate::localserve::{Localserve, PASSWORD, USER, port};
+
+const LIMIT: Duration = Duration::from_secs(180);
+
+pub fn imaplib(binary: &Path) -> Result<()> {
+    script(binary, "imaplib_session.py")
+}
+
+pub fn imapclient(binary: &Path) -> Result<()> {
+    script(binary, "imapclient_session.py")
+}
+
+fn script(binary: &Path, name: &str) -> Result<()> {
+    let server = Localserve::start(binary)?;
+    // Debian's own Python, which sees Debian's packages whatever else is installed.
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(cargo::root().join("bin/xtask/clients").join(name));
+    command.args([port::IMAP.to_string(), port::IMAPS.to_string()]).args([USER, PASSWORD]);
+    command.arg(server.dir().join("cert.pem"));
+    run_program(&mut command, LIMIT)?;
+    server.stop_and_verify()
+}

@@ -1,0 +1,92 @@
+//! The external programs that the tests use, all from Debian's or Ubuntu's packages.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// A program, how to see that it is there, and the package that brings it.
+struct Program {
+    package: &'static str,
+    /// A file that the package brings.
+    file: &'static str,
+    used_for: &'static str,
+}
+
+const PROGRAMS: &[Program] = &[
+    Program {
+        package: "swaks",
+        file: "/usr/bin/swaks",
+        used_for: "delivery and submission with each mechanism",
+    },
+    Program {
+        package: "libauthen-sasl-perl",
+        file: "/usr/share/perl5/Authen/SASL.pm",
+        used_for: "CRAM-MD5 in swaks",
+    },
+    Program {
+        package: "libdigest-hmac-perl",
+        file: "/usr/share/perl5/Digest/HMAC_MD5.pm",
+        used_for: "CRAM-MD5 in swaks",
+    },
+    Program {
+        package: "libio-socket-ssl-perl",
+        file: "/usr/share/perl5/IO/Socket/SSL.pm",
+        used_for: "TLS in swaks",
+    },
+    Program {
+        package: "libnet-ssleay-perl",
+        file: "/usr/share/doc/libnet-ssleay-perl/copyright",
+        used_for: "TLS in swaks",
+    },
+    Program { package: "curl", file: "/usr/bin/curl", used_for: "fetching over imaps" },
+    Program { package: "isync", file: "/usr/bin/mbsync", used_for: "two-way synchronisation" },
+    Program { package: "offlineimap3", file: "/usr/bin/offlineimap", used_for: "two-way synchronisation" },
+    Program {
+        package: "python3-imapclient",
+        file: "/usr/lib/python3/dist-packages/imapclient/__init__.py",
+        used_for: "scripted IMAP sessions",
+    },
+];
+
+/// Installs what is missing when root, otherwise says exactly what is missing and how to get it.
+pub fn install_or_explain() -> Result<()> {
+    let missing: Vec<&Program> =
+        PROGRAMS.iter().filter(|program| !Path::new(program.file).exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
+    let by_hand = format!("apt-get update && apt-get install --no-install-recommends {}", packages.join(" "));
+    let can_install = rustix::process::geteuid().is_root() && Path::new("/usr/bin/apt-get").exists();
+    if !can_install {
+        let list: Vec<String> =
+            missing.iter().map(|p| format!("  {} (package {}): {}", p.file, p.package, p.used_for)).collect();
+        bail!(
+            "programs that the tests use are missing:\n{}\nInstall them as root: {by_hand}",
+            list.join("\n")
+        );
+    }
+    eprintln!("== installing {}", packages.join(" "));
+    apt(&["update", "-qq"])?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    arguments.extend(&packages);
+    apt(&arguments)?;
+    match missing.iter().find(|program| !Path::new(program.file).exists()) {
+        Some(program) => bail!("package {} was installed but {} isn't there", program.package, program.file),
+        None => Ok(()),
+    }
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .context("apt-get could not be started")?;
+    if !status.success() {
+        bail!("apt-get {} failed", arguments.join(" "));
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! A `postrider localserve` for the time of one test.
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// The ports that `localserve` listens on.
+pub mod port {
+    /// SMTP, with STARTTLS.
+    pub const SMTP: u16 = 1025;
+    /// Submission, with STARTTLS.
+    pub const SUBMISSION: u16 = 1587;
+    /// Submission over TLS.
+    pub const SUBMISSIONS: u16 = 1465;
+    /// IMAP, with STARTTLS.
+    pub const IMAP: u16 = 1143;
+    /// IMAP over TLS.
+    pub const IMAPS: u16 = 1993;
+    /// Metrics.
+    pub const METRICS: u16 = 1081;
+    /// All of them.
+    pub const ALL: [u16; 6] = [SMTP, SUBMISSION, SUBMISSIONS, IMAP, IMAPS, METRICS];
+}
+
+/// The account that `localserve` makes.
+pub const USER: &str = "user@localhost";
+/// Its password.
+pub const PASSWORD: &str = "localserve";
+/// How long a start may take before the tests give up on it (the product's own aim is one second).
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// A running server; stopped when dropped.
+pub struct Localserve {
+    binary: PathBuf,
+    dir: tempfile::TempDir,
+    child: Option<Child>,
+    /// From starting the process to the first accepted connection on each port.
+    pub started_in: Duration,
+}
+
+impl Localserve {
+    /// Starts a server on an empty directory.
+    pub fn start(binary: &Path) -> Result<Self> {
+        let dir = tempfile::tempdir().context("a directory for the server")?;
+        let mut server = Self { binary: binary.into(), dir, child: None, started_in: Duration::ZERO };
+        server.launch()?;
+        Ok(server)
+    }
+
+    /// The server's directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What the server wrote so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Runs a command of the binary, and returns what it printed.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let output =
+            Command::new(&self.binary).args(arguments).output().context("postrider could not be started")?;
+        if !output.status.success() {
+            bail!(
+                "postrider {} ended with {}: {}",
+                arguments.join(" "),
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The control socket, as the command line wants it.
+    pub fn socket(&self) -> String {
+        self.dir.path().join("data/ctl").display().to_string()
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        if let Some(taken) = port::ALL.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok()) {
+            bail!("port {taken} is in use; these tests need {:?}", port::ALL);
+        }
+        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"))?;
+        let begun = Instant::now();
+        let child = Command::new(&self.binary)
+            .args(["localserve", "--dir"])
+            .arg(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} could not be started", self.binary.display()))?;
+        self.child = Some(child);
+        for port in port::ALL {
+            while TcpStream::connect(("127.0.0.1", port)).is_err() {
+                let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+                if let Some(status) = ended {
+                    bail!("localserve ended with {status}:\n{}", self.log());
+                }
+                if begun.elapsed() > START_MAX {
+                    bail!("localserve doesn't listen on port {port}:\n{}", self.log());
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        self.started_in = begun.elapsed();
+        Ok(())
+    }
+
+    /// Stops the server as an operator would and checks what it left behind.
+    pub fn stop_and_verify(mut self) -> Result<()> {
+        self.command(&["stop", "--socket", &self.socket()])?;
+        let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
+        let status = child.wait()?;
+        if !status.success() {
+            bail!("localserve ended with {status}:\n{}", tail(&self.log()));
+        }
+        let data = self.dir.path().join("data").display().to_string();
+        self.command(&["verifydata", &data]).map(drop)
+    }
+}
+
+impl Drop for Localserve {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself: then there is nothing to end.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The last lines of a text.
+pub fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}

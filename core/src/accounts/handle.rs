@@ -1,0 +1,355 @@
+//! One account: its transactions, and who is told of them.
+//!
+//! Transactions that arrive while a batch is on its way to the disk wait, and are then built into the
+//! next batch together, each with its own modification sequence. A transaction that is refused leaves
+//! no trace and doesn't disturb its neighbours.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use postrider_proto::imap::types::{ModSeq, Uid};
+use postrider_storage::account::{Account, AccountBatch, Change, Erase, TRANSACTION_OCTETS_MAX, Tx};
+use postrider_storage::blobs::CHUNK_OCTETS;
+use postrider_storage::committer::{CommitError, Committer};
+use postrider_storage::engine::{BATCH_OCTETS_MAX, Batch, Durability, Incarnation};
+use postrider_storage::ids::{AccountId, EmailId, MailboxId};
+use postrider_storage::reader::Reader;
+use postrider_storage::store::{Refusal, Store, StoreError};
+
+use super::log::{ChangeLog, Published};
+use super::watch::{Watcher, WatcherId, Watchers};
+use crate::clock::unix_now;
+use crate::commit;
+use crate::runtime::{LocalNotify, oneshot, spawn};
+
+/// Transactions that may wait for one account.
+const JOBS_MAX: usize = 4096;
+/// Transactions in one batch; each is bounded, so the batch is.
+const JOBS_PER_BATCH_MAX: usize = 24;
+
+const _: () = assert!(JOBS_PER_BATCH_MAX * (TRANSACTION_OCTETS_MAX + CHUNK_OCTETS) <= BATCH_OCTETS_MAX);
+
+/// Why a transaction was not done. Nothing of it was acknowledged to anybody.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WriteError {
+    /// What was asked can't be; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store could not read what it needed; nothing was changed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The commit failed: it isn't known whether it was done.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Too many transactions wait for this account; nothing was changed.
+    #[error("too many changes wait for this account")]
+    Busy,
+    /// The account was loaded anew since, after a failed commit; nothing was changed.
+    #[error("the account was reopened")]
+    Reopened,
+}
+
+impl From<StoreError> for WriteError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(refusal) => Self::Refused(refusal),
+            other => Self::Store(other),
+        }
+    }
+}
+
+type Finish = Box<dyn FnOnce(Result<(), WriteError>)>;
+
+/// Runs a transaction within a batch; gives its changes and what is to be called with the outcome.
+type Job = Box<dyn FnOnce(&mut AccountBatch<'_>) -> (Vec<Change>, Finish)>;
+
+struct Waiting {
+    origin: Option<WatcherId>,
+    job: Job,
+}
+
+/// An account on its home shard.
+pub struct AccountHandle {
+    id: AccountId,
+    store: Arc<Store>,
+    committer: Arc<Committer>,
+    state: RefCell<Account>,
+    waiting: RefCell<VecDeque<Waiting>>,
+    committing: Cell<bool>,
+    broken: Cell<bool>,
+    /// The life of the store that the state was loaded in.
+    incarnation: Incarnation,
+    log: RefCell<ChangeLog>,
+    watchers: RefCell<Watchers>,
+    /// Told after each batch that changed something, and when the account breaks.
+    changed: LocalNotify,
+    /// Content of removed messages that waits to be erased.
+    removed: RefCell<BTreeMap<(MailboxId, ModSeq, Uid), EmailId>>,
+}
+
+impl AccountHandle {
+    pub(super) fn new(
+        state: Account,
+        incarnation: Incarnation,
+        store: Arc<Store>,
+        committer: Arc<Committer>,
+    ) -> Self {
+        let floor = state.head().map(|head| head.modseq);
+        Self {
+            id: state.id(),
+            store,
+            committer,
+            state: RefCell::new(state),
+            waiting: RefCell::default(),
+            committing: Cell::new(false),
+            broken: Cell::new(false),
+            incarnation,
+            log: RefCell::new(ChangeLog::new(floor)),
+            watchers: RefCell::default(),
+            changed: LocalNotify::new(),
+            removed: RefCell::default(),
+        }
+    }
+
+    /// The account's id.
+    pub const fn id(&self) -> AccountId {
+        self.id
+    }
+
+    /// The committed state. Don't hold it over an `await`.
+    pub fn state(&self) -> Ref<'_, Account> {
+        self.state.borrow()
+    }
+
+    /// Sets the quota that the directory has for the account.
+    pub fn set_quota(&self, octets: Option<u64>) {
+        self.state.borrow_mut().set_quota_max(octets);
+    }
+
+    /// The store, for reading. It may show a batch that [`Self::state`] doesn't show yet.
+    pub fn reader(&self) -> Reader {
+        self.store.reader()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The committer.
+    pub fn committer(&self) -> &Arc<Committer> {
+        &self.committer
+    }
+
+    /// Whether a commit failed, or the account was removed: sessions have to end.
+    pub fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    pub(super) fn break_off(&self) {
+        self.broken.set(true);
+        self.changed.notify();
+    }
+
+    /// Tells of every batch that changed something.
+    pub const fn changed(&self) -> &LocalNotify {
+        &self.changed
+    }
+
+    /// The last changes.
+    pub fn log(&self) -> Ref<'_, ChangeLog> {
+        self.log.borrow()
+    }
+
+    /// Starts to watch: from now on changes are remembered.
+    pub fn watch(&self) -> Rc<Watcher> {
+        self.watchers.borrow_mut().add()
+    }
+
+    /// Number of sessions that watch.
+    pub fn watching(&self) -> usize {
+        self.watchers.borrow().len()
+    }
+
+    /// Says which removals a session has processed; what nobody can fetch any more is erased.
+    pub fn hold(self: &Rc<Self>, watcher: &Watcher, holds: Option<(MailboxId, ModSeq)>) {
+        if watcher.holds.replace(holds) != holds {
+            self.erase_unheld();
+        }
+    }
+
+    /// Ends watching.
+    pub fn unwatch(self: &Rc<Self>, watcher: &Watcher) {
+        self.watchers.borrow_mut().remove(watcher.id);
+        if self.watchers.borrow().is_empty() {
+            self.log.borrow_mut().clear(self.state.borrow().head().map(|head| head.modseq));
+        }
+        self.erase_unheld();
+    }
+
+    /// The content of a message that was removed from a mailbox, while a session may still fetch it.
+    pub fn removed(&self, mailbox: MailboxId, uid: Uid) -> Option<EmailId> {
+        let removed = self.removed.borrow();
+        let all = (mailbox, ModSeq::MIN, Uid::MIN)..=(mailbox, ModSeq::MAX, Uid::MAX);
+        removed.range(all).find(|((_, _, removed), _)| *removed == uid).map(|(_, email)| *email)
+    }
+
+    /// Runs a transaction, and returns once it is on the disk.
+    ///
+    /// `content` is the life of the store in which content that the transaction refers to was written,
+    /// when that was not synced yet. Changes are marked with `origin` when a session caused them.
+    ///
+    /// Dropping the future doesn't take the transaction back.
+    pub async fn transact<T: 'static>(
+        self: &Rc<Self>,
+        origin: Option<WatcherId>,
+        content: Option<Incarnation>,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + 'static,
+    ) -> Result<T, WriteError> {
+        if self.broken.get() || content.is_some_and(|content| content != self.incarnation) {
+            return Err(WriteError::Reopened);
+        }
+        if self.waiting.borrow().len() >= JOBS_MAX {
+            return Err(WriteError::Busy);
+        }
+        let (tell, outcome) = oneshot::oneshot();
+        let job: Job = Box::new(move |batch| {
+            let (changes, value) = match batch.transact(unix_now(), work) {
+                Ok((value, changes)) => (changes, Ok(value)),
+                Err(error) => (Vec::new(), Err(WriteError::from(error))),
+            };
+            let finish: Finish = Box::new(move |committed| {
+                let outcome = match (value, committed) {
+                    // A refusal needs no commit to be true.
+                    (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+                    (Ok(value), Ok(())) => Ok(value),
+                };
+                // The one who asked may be gone; the transaction stands.
+                let _ = tell.send(outcome);
+            });
+            (changes, finish)
+        });
+        self.waiting.borrow_mut().push_back(Waiting { origin, job });
+        self.start();
+        outcome.await.unwrap_or(Err(WriteError::Reopened))
+    }
+
+    /// Begins to commit what waits, unless that is under way.
+    fn start(self: &Rc<Self>) {
+        if !self.committing.replace(true) {
+            let account = Rc::clone(self);
+            spawn("account commits", async move { account.run().await });
+        }
+    }
+
+    async fn run(self: Rc<Self>) {
+        while !self.waiting.borrow().is_empty() {
+            self.commit_waiting().await;
+        }
+        self.committing.set(false);
+        self.erase_unheld();
+    }
+
+    /// Builds a batch of what waits, commits it, and tells of it.
+    async fn commit_waiting(self: &Rc<Self>) {
+        let mut published = Vec::new();
+        let mut finishes = Vec::new();
+        let built = {
+            let state = self.state.borrow();
+            let reader = self.store.reader();
+            let mut batch = state.begin(&reader);
+            loop {
+                let next = self.waiting.borrow_mut().pop_front();
+                let Some(Waiting { origin, job }) = next else { break };
+                let (changes, finish) = job(&mut batch);
+                finishes.push(finish);
+                published.extend(changes.into_iter().map(|change| Published {
+                    modseq: change.modseq(),
+                    change,
+                    origin,
+                }));
+                if finishes.len() == JOBS_PER_BATCH_MAX {
+                    break;
+                }
+            }
+            batch.finish()
+        };
+        let (batch, pending) = built;
+        let outcome = if batch.is_empty() { Ok(()) } else { self.commit(batch).await };
+        let outcome = match outcome {
+            Ok(()) if self.broken.get() => Err(WriteError::Reopened),
+            Ok(()) => Ok(()),
+            Err(error) => Err(WriteError::Commit(error)),
+        };
+        match &outcome {
+            Ok(()) => {
+                self.state.borrow_mut().install(pending);
+                self.publish(published);
+            }
+            Err(_) => self.break_off(),
+        }
+        for finish in finishes {
+            finish(outcome.clone());
+        }
+    }
+
+    /// Refused when the store was reopened since this account was loaded: it may show what is gone.
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        let life = Some(self.incarnation);
+        commit::submit(&self.committer, batch, Durability::Synced, life).await?.done().await.map(drop)
+    }
+
+    fn publish(&self, published: Vec<Published>) {
+        if published.is_empty() {
+            return;
+        }
+        for entry in &published {
+            if let Change::Removed { mailbox, uid, modseq, email } = &entry.change {
+                self.removed.borrow_mut().insert((*mailbox, *modseq, *uid), *email);
+            }
+        }
+        if self.watchers.borrow().is_empty() {
+            self.log.borrow_mut().clear(self.state.borrow().head().map(|head| head.modseq));
+        } else {
+            let mut log = self.log.borrow_mut();
+            published.into_iter().for_each(|entry| log.push(entry));
+        }
+        self.changed.notify();
+    }
+
+    /// Erases the content of removed messages that no session can fetch any more.
+    fn erase_unheld(self: &Rc<Self>) {
+        if self.committing.get() || self.broken.get() {
+            return;
+        }
+        let mut due = Vec::new();
+        {
+            let watchers = self.watchers.borrow();
+            self.removed.borrow_mut().retain(|(mailbox, modseq, _), email| {
+                let held = watchers.hold(*mailbox, *modseq);
+                if !held {
+                    due.push((*modseq, *email));
+                }
+                held
+            });
+        }
+        if due.is_empty() {
+            return;
+        }
+        let account = Rc::clone(self);
+        spawn("erase removed messages", async move {
+            for some in due.chunks(postrider_storage::account::MESSAGES_PER_TRANSACTION_MAX) {
+                let some = some.to_vec();
+                // What isn't erased now is found again at the next start.
+                if let Err(error) =
+                    account.transact(None, None, move |tx| tx.erase(Erase::These(&some))).await
+                {
+                    tracing::debug!(account = %account.id, %error, "removed messages wait for a later erasure");
+                    return;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,508 @@
+//! What the command line and the server say to each other over the control socket.
+//!
+//! The server greets with [`Greeting`], the client sends one [`Request`], and then both sides send
+//! [`Frame`]s until the server sends `done` or `failed` and closes. Each of these is one JSON
+//! object on a line of at most [`LINE_OCTETS_MAX`] octets, the last one of the server of at most
+//! [`ANSWER_OCTETS_MAX`].
+//!
+//! Streamed data goes as `{"data":n}` followed by `n` octets, `n` at most [`CHUNK_OCTETS_MAX`].
+//! The receiver sends `{"ack":n}` *after* it has read the chunk, and the sender waits for it
+//! before it sends more: acknowledging before reading deadlocks when both wait to write.
+//! `{"data":0}` ends a stream and isn't acknowledged.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the protocol; client and server must have the same.
+pub const VERSION: u32 = 1;
+
+/// Octets of a line that isn't an answer, its line feed included.
+pub const LINE_OCTETS_MAX: usize = 64 << 10;
+
+/// Octets of an answer, its line feed included.
+pub const ANSWER_OCTETS_MAX: usize = 1 << 20;
+
+/// Octets of a chunk of streamed data.
+pub const CHUNK_OCTETS_MAX: usize = 64 << 10;
+
+const _: () = assert!(CHUNK_OCTETS_MAX <= u32::MAX as usize && LINE_OCTETS_MAX <= ANSWER_OCTETS_MAX);
+
+/// The first line that the server sends.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Greeting {
+    /// The version of the protocol.
+    #[serde(rename = "postrider-control")]
+    pub version: u32,
+    /// The version of the server.
+    pub server: String,
+}
+
+impl Greeting {
+    /// The greeting of this server.
+    pub fn ours() -> Self {
+        Self { version: VERSION, server: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+}
+
+/// A password on its way; never shown by `Debug`.
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// The format of messages in files.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// A directory with `cur`, `new` and `tmp`, one file a message; sub-mailboxes as in Maildir++.
+    Maildir,
+    /// One file a mailbox, in the `mboxrd` variant.
+    Mbox,
+}
+
+/// What the server is asked to do. What each answers is said with it; requests that list
+/// something stream it as lines of JSON, of the type that is named.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Answers [`Answer::Status`].
+    Status,
+    /// Stops the server gracefully. Answers [`Answer::Done`] before it stops.
+    Stop,
+    /// Answers [`Answer::LogLevels`].
+    LogLevels,
+    /// Sets the level of a module, or of all that have none of their own. Answers
+    /// [`Answer::LogLevels`], the levels as they are now.
+    SetLogLevel {
+        /// The module; none is the default.
+        module: Option<String>,
+        /// The level; none removes the module's own.
+        level: Option<String>,
+    },
+    /// Makes an account with an address.
+    AccountAdd {
+        /// Its name.
+        account: String,
+        /// Its first address.
+        address: String,
+        /// Its password.
+        password: Secret,
+        /// Octets of all its messages; none is the configured default.
+        quota: Option<u64>,
+    },
+    /// Streams [`AccountRow`]s, ordered by name.
+    AccountList,
+    /// Streams [`MailboxRow`]s and answers [`Answer::Account`].
+    AccountShow {
+        /// Its name.
+        account: String,
+    },
+    /// Removes an account and its mail.
+    AccountRemove {
+        /// Its name.
+        account: String,
+    },
+    /// Gives an account another password.
+    AccountSetPassword {
+        /// Its name.
+        account: String,
+        /// The new password.
+        password: Secret,
+    },
+    /// Gives an account another quota.
+    AccountSetQuota {
+        /// Its name.
+        account: String,
+        /// Octets of all its messages; none is unlimited.
+        quota: Option<u64>,
+    },
+    /// Refuses logins to an account; it still gets mail.
+    AccountDisable {
+        /// Its name.
+        account: String,
+        /// What a client is told at login.
+        message: String,
+    },
+    /// Allows logins again.
+    AccountEnable {
+        /// Its name.
+        account: String,
+    },
+    /// Gives an account an address; `@domain` is the catch-all of a domain.
+    AddressAdd {
+        /// The address.
+        address: String,
+        /// The account that gets its mail.
+        account: String,
+    },
+    /// Removes an address.
+    AddressRemove {
+        /// The address.
+        address: String,
+    },
+    /// Streams [`AddressRow`]s.
+    AddressList {
+        /// Only those of this account.
+        account: Option<String>,
+    },
+    /// Makes a domain ours.
+    DomainAdd {
+        /// The domain.
+        domain: String,
+        /// Whether it is added without taking mail yet.
+        disabled: bool,
+    },
+    /// Removes a domain that has no addresses.
+    DomainRemove {
+        /// The domain.
+        domain: String,
+    },
+    /// Streams [`DomainRow`]s.
+    DomainList,
+    /// Takes mail for a domain again.
+    DomainEnable {
+        /// The domain.
+        domain: String,
+    },
+    /// Refuses mail for a domain with a temporary error.
+    DomainDisable {
+        /// The domain.
+        domain: String,
+    },
+    /// Makes an alias.
+    AliasAdd {
+        /// The address of the alias.
+        alias: String,
+        /// The addresses that get its mail.
+        members: Vec<String>,
+    },
+    /// Removes an alias.
+    AliasRemove {
+        /// The address of the alias.
+        alias: String,
+    },
+    /// Streams [`AliasRow`]s.
+    AliasList {
+        /// Only those of this domain.
+        domain: Option<String>,
+    },
+    /// Adds members to an alias.
+    AliasAddMember {
+        /// The address of the alias.
+        alias: String,
+        /// The addresses that get its mail too.
+        members: Vec<String>,
+    },
+    /// Removes members from an alias.
+    AliasRemoveMember {
+        /// The address of the alias.
+        alias: String,
+        /// The addresses that no longer get its mail.
+        members: Vec<String>,
+    },
+    /// Streams the whole directory as text.
+    DirectoryExport,
+    /// Makes the directory like the text that the client streams, as one transaction. Streams the
+    /// lines of the difference and answers [`Answer::Applied`].
+    DirectoryApply {
+        /// Only shows the difference.
+        dry_run: bool,
+    },
+    /// Reads messages from files that the server can read into a mailbox, and its sub-mailboxes.
+    /// Answers [`Answer::Transferred`].
+    Import {
+        /// The format of the files.
+        format: Format,
+        /// The account that gets the messages.
+        account: String,
+        /// The mailbox, made if it is not there.
+        mailbox: String,
+        /// The absolute path of the directory or file.
+        path: PathBuf,
+    },
+    /// Writes an account's messages to a new directory. Answers [`Answer::Transferred`].
+    Export {
+        /// The format of the files.
+        format: Format,
+        /// The account.
+        account: String,
+        /// Only this mailbox.
+        mailbox: Option<String>,
+        /// The absolute path of the directory.
+        path: PathBuf,
+    },
+}
+
+impl Request {
+    /// The name, as in log lines and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Stop => "stop",
+            Self::LogLevels => "log-levels",
+            Self::SetLogLevel { .. } => "set-log-level",
+            Self::AccountAdd { .. } => "account-add",
+            Self::AccountList => "account-list",
+            Self::AccountShow { .. } => "account-show",
+            Self::AccountRemove { .. } => "account-remove",
+            Self::AccountSetPassword { .. } => "account-set-password",
+            Self::AccountSetQuota { .. } => "account-set-quota",
+            Self::AccountDisable { .. } => "account-disable",
+            Self::AccountEnable { .. } => "account-enable",
+            Self::AddressAdd { .. } => "address-add",
+            Self::AddressRemove { .. } => "address-remove",
+            Self::AddressList { .. } => "address-list",
+            Self::DomainAdd { .. } => "domain-add",
+            Self::DomainRemove { .. } => "domain-remove",
+            Self::DomainList => "domain-list",
+            Self::DomainEnable { .. } => "domain-enable",
+            Self::DomainDisable { .. } => "domain-disable",
+            Self::AliasAdd { .. } => "alias-add",
+            Self::AliasRemove { .. } => "alias-remove",
+            Self::AliasList { .. } => "alias-list",
+            Self::AliasAddMember { .. } => "alias-add-member",
+            Self::AliasRemoveMember { .. } => "alias-remove-member",
+            Self::DirectoryExport => "directory-export",
+            Self::DirectoryApply { .. } => "directory-apply",
+            Self::Import { .. } => "import",
+            Self::Export { .. } => "export",
+        }
+    }
+
+    /// Whether the client streams data to the server after the request.
+    pub const fn has_input(&self) -> bool {
+        matches!(self, Self::DirectoryApply { .. })
+    }
+}
+
+/// What comes after the request, from either side.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Frame {
+    /// A chunk of this many octets follows.
+    Data(u32),
+    /// A chunk of this many octets was read.
+    Ack(u32),
+    /// How far a long request is. Server only; not acknowledged.
+    Progress(Progress),
+    /// The request was carried out. Server only, last.
+    Done(Answer),
+    /// The request failed. Server only, last.
+    Failed(Failure),
+}
+
+/// How far a long request is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Messages that are done.
+    pub done: u64,
+    /// Messages in all, when that is known.
+    pub total: Option<u64>,
+    /// The mailbox that is worked on.
+    pub what: Option<String>,
+}
+
+/// What a request gave.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Answer {
+    /// Nothing more to say.
+    Done,
+    /// How the server is.
+    Status(Status),
+    /// The levels of log lines.
+    LogLevels {
+        /// That of modules without their own.
+        default: String,
+        /// Modules with their own, and it.
+        modules: Vec<(String, String)>,
+    },
+    /// An account.
+    Account(AccountDetails),
+    /// The directory was compared, and changed unless only asked to compare.
+    Applied {
+        /// Records that were added, changed or removed, or would be.
+        changes: u64,
+    },
+    /// Messages were imported or exported.
+    Transferred {
+        /// How many messages.
+        messages: u64,
+        /// Octets of them.
+        octets: u64,
+        /// Files or messages that were left out, each with the reason, the first 100 of them.
+        skipped: Vec<String>,
+        /// How many were left out.
+        skipped_count: u64,
+    },
+}
+
+/// How the server is.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// The version of the server.
+    pub version: String,
+    /// The number of its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// Threads that serve connections.
+    pub shards: u32,
+    /// Where it listens: name, protocol and address of each.
+    pub listeners: Vec<ListenerStatus>,
+    /// Connections that are open.
+    pub connections: u64,
+    /// Messages that wait to be delivered elsewhere.
+    pub queued: u64,
+    /// Whether the store takes writes; otherwise why it doesn't.
+    pub store: StoreStatus,
+}
+
+/// Whether the store takes writes.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreStatus {
+    /// It does.
+    #[default]
+    Writable,
+    /// It doesn't.
+    Stopped {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+/// Where the server listens.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerStatus {
+    /// The name in the configuration.
+    pub name: String,
+    /// What is spoken.
+    pub protocol: String,
+    /// Address and port.
+    pub address: String,
+}
+
+/// An account in a list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountRow {
+    /// Its name.
+    pub account: String,
+    /// Its number in the store.
+    pub id: u32,
+    /// Whether logins are refused.
+    pub disabled: bool,
+    /// Octets of its messages.
+    pub used: u64,
+    /// Octets that they may have; none is unlimited.
+    pub quota: Option<u64>,
+}
+
+/// An account with what belongs to it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AccountDetails {
+    /// What a list shows.
+    #[serde(flatten)]
+    pub row: AccountRow,
+    /// What a client is told at login, when it is disabled.
+    pub disabled_message: Option<String>,
+    /// Messages in all mailboxes.
+    pub messages: u64,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+}
+
+/// A mailbox of an account.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailboxRow {
+    /// Its name.
+    pub mailbox: String,
+    /// Messages in it.
+    pub messages: u64,
+    /// Those without `\Seen`.
+    pub unseen: u64,
+    /// Octets of them.
+    pub octets: u64,
+}
+
+/// An address in a list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressRow {
+    /// The address; `@domain` is a catch-all.
+    pub address: String,
+    /// The account that gets its mail.
+    pub account: String,
+}
+
+/// A domain in a list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DomainRow {
+    /// The domain.
+    pub domain: String,
+    /// Whether mail for it is refused for now.
+    pub disabled: bool,
+}
+
+/// An alias in a list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AliasRow {
+    /// The address of the alias.
+    pub alias: String,
+    /// The addresses that get its mail.
+    pub members: Vec<String>,
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(deny_unknown_fields)]
+#[error("{message}")]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// What went wrong, where, and what to do, as a sentence without a full stop.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// Kinds of failure, by who can do something about it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// What was asked for isn't there.
+    NotFound,
+    /// What was to be made is there already.
+    Exists,
+    /// What was asked for doesn't make sense.
+    Invalid,
+    /// Something else depends on what was to be removed.
+    InUse,
+    /// The server can't do it now: it stops, or the store takes no writes.
+    Unavailable,
+    /// Reading or writing files failed.
+    Files,
+    /// The frames don't follow the protocol.
+    Protocol,
+    /// A fault of the server; its log says more.
+    Internal,
+}

@@ -1,0 +1,486 @@
+//! Every metric of the server, with its name, labels and meaning.
+//!
+//! `docs/metrics.md` lists the same names; a test compares them.
+
+use super::registry::{
+    Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS, SECONDS,
+};
+use crate::config::Protocol;
+
+/// Declares an enum whose values are those of a label.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum $name { $($(#[$value_doc])* $value,)+ }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$value,)+];
+
+            /// The value in metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$value => $text,)+ }
+            }
+        }
+    };
+}
+
+label! {
+    /// Why a connection was not served.
+    Refusal {
+        /// Too many are open from its network.
+        Open = "open",
+        /// Too many came from its network in the last minute.
+        Rate = "rate",
+        /// Too many authentications failed from its network.
+        Authentication = "authentication",
+        /// Too many are open on the listener.
+        Total = "total",
+        /// The server stops.
+        Stopping = "stopping",
+        /// The TLS handshake failed.
+        Tls = "tls",
+    }
+}
+
+label! {
+    /// Commands of SMTP.
+    SmtpCommand {
+        /// `HELO`
+        Helo = "helo",
+        /// `EHLO`
+        Ehlo = "ehlo",
+        /// `STARTTLS`
+        StartTls = "starttls",
+        /// `AUTH`
+        Auth = "auth",
+        /// `MAIL`
+        Mail = "mail",
+        /// `RCPT`
+        Rcpt = "rcpt",
+        /// `DATA`, with its message
+        Data = "data",
+        /// `BDAT`, with its chunk
+        Bdat = "bdat",
+        /// `RSET`
+        Rset = "rset",
+        /// `VRFY`
+        Vrfy = "vrfy",
+        /// `EXPN`
+        Expn = "expn",
+        /// `HELP`
+        Help = "help",
+        /// `NOOP`
+        Noop = "noop",
+        /// `QUIT`
+        Quit = "quit",
+        /// Anything else.
+        Unknown = "unknown",
+    }
+}
+
+label! {
+    /// Commands of IMAP; `UID` forms count as the command that they are a form of.
+    ImapCommand {
+        /// `CAPABILITY`
+        Capability = "capability",
+        /// `NOOP`
+        Noop = "noop",
+        /// `LOGOUT`
+        Logout = "logout",
+        /// `STARTTLS`
+        StartTls = "starttls",
+        /// `AUTHENTICATE`
+        Authenticate = "authenticate",
+        /// `LOGIN`
+        Login = "login",
+        /// `ENABLE`
+        Enable = "enable",
+        /// `SELECT`
+        Select = "select",
+        /// `EXAMINE`
+        Examine = "examine",
+        /// `CREATE`
+        Create = "create",
+        /// `DELETE`
+        Delete = "delete",
+        /// `RENAME`
+        Rename = "rename",
+        /// `SUBSCRIBE`
+        Subscribe = "subscribe",
+        /// `UNSUBSCRIBE`
+        Unsubscribe = "unsubscribe",
+        /// `LIST`
+        List = "list",
+        /// `LSUB`
+        Lsub = "lsub",
+        /// `NAMESPACE`
+        Namespace = "namespace",
+        /// `STATUS`
+        Status = "status",
+        /// `APPEND`
+        Append = "append",
+        /// `IDLE`
+        Idle = "idle",
+        /// `CHECK`
+        Check = "check",
+        /// `CLOSE`
+        Close = "close",
+        /// `UNSELECT`
+        Unselect = "unselect",
+        /// `EXPUNGE`
+        Expunge = "expunge",
+        /// `SEARCH`
+        Search = "search",
+        /// `FETCH`
+        Fetch = "fetch",
+        /// `STORE`
+        Store = "store",
+        /// `COPY`
+        Copy = "copy",
+        /// `MOVE`
+        Move = "move",
+        /// `ID`
+        Id = "id",
+        /// Another extension's command.
+        Other = "other",
+        /// What isn't a command.
+        Unknown = "unknown",
+    }
+}
+
+label! {
+    /// How an IMAP command ended.
+    Completion {
+        /// `OK`
+        Ok = "ok",
+        /// `NO`
+        No = "no",
+        /// `BAD`
+        Bad = "bad",
+    }
+}
+
+label! {
+    /// The first digit of an SMTP reply.
+    ReplyClass {
+        /// Done.
+        Positive = "2",
+        /// More is expected.
+        Intermediate = "3",
+        /// Not now.
+        Temporary = "4",
+        /// Not ever.
+        Permanent = "5",
+    }
+}
+
+label! {
+    /// Mechanisms of SASL, and IMAP's `LOGIN`.
+    Mechanism {
+        /// `PLAIN`
+        Plain = "plain",
+        /// `LOGIN`, of SASL or IMAP
+        Login = "login",
+        /// `CRAM-MD5`
+        CramMd5 = "cram-md5",
+        /// `SCRAM-SHA-1`
+        ScramSha1 = "scram-sha-1",
+        /// `SCRAM-SHA-1-PLUS`
+        ScramSha1Plus = "scram-sha-1-plus",
+        /// `SCRAM-SHA-256`
+        ScramSha256 = "scram-sha-256",
+        /// `SCRAM-SHA-256-PLUS`
+        ScramSha256Plus = "scram-sha-256-plus",
+        /// Anything else.
+        Unknown = "unknown",
+    }
+}
+
+label! {
+    /// How an authentication ended.
+    Authentication {
+        /// It succeeded.
+        Ok = "ok",
+        /// No such account, or a wrong password; these aren't told apart.
+        BadCredentials = "badcreds",
+        /// The client's channel binding doesn't fit: someone may sit in between.
+        BadChannelBinding = "badchanbind",
+        /// The client broke the mechanism's protocol.
+        BadProtocol = "badprotocol",
+        /// The account's logins are disabled.
+        LoginDisabled = "logindisabled",
+        /// The client gave up.
+        Aborted = "aborted",
+        /// Ours is the fault.
+        Error = "error",
+    }
+}
+
+label! {
+    /// What became of a message for one recipient.
+    Delivery {
+        /// Stored in a mailbox.
+        Stored = "stored",
+        /// Waits to be delivered elsewhere.
+        Queued = "queued",
+        /// Refused for now.
+        Deferred = "deferred",
+        /// Refused.
+        Refused = "refused",
+    }
+}
+
+label! {
+    /// Limits, each counted when it is met.
+    Limit {
+        /// Open connections of a network.
+        OpenConnections = "open_connections",
+        /// Connections of a network in a minute.
+        ConnectionRate = "connection_rate",
+        /// Open connections of a listener.
+        TotalConnections = "total_connections",
+        /// Failed authentications of a network.
+        AuthenticationFailures = "authentication_failures",
+        /// Failed authentications on one connection.
+        ConnectionAuthenticationFailures = "connection_authentication_failures",
+        /// Time for a TLS handshake.
+        TlsHandshakeTime = "tls_handshake_time",
+        /// Octets of an SMTP line.
+        SmtpLineOctets = "smtp_line_octets",
+        /// Octets of a message.
+        MessageOctets = "message_octets",
+        /// Recipients of a message.
+        Recipients = "recipients",
+        /// Time of an idle SMTP connection.
+        SmtpIdleTime = "smtp_idle_time",
+        /// Time for a message.
+        MessageTime = "message_time",
+        /// Time for an SMTP connection.
+        SmtpSessionTime = "smtp_session_time",
+        /// Failed transactions on one connection.
+        FailedTransactions = "failed_transactions",
+        /// Bad SMTP commands on one connection.
+        SmtpBadCommands = "smtp_bad_commands",
+        /// `Received` fields: a loop.
+        ReceivedFields = "received_fields",
+        /// Octets of an IMAP line.
+        ImapLineOctets = "imap_line_octets",
+        /// Octets of an IMAP literal.
+        ImapLiteralOctets = "imap_literal_octets",
+        /// Octets of an IMAP command with its literals.
+        ImapCommandOctets = "imap_command_octets",
+        /// Literals of an IMAP command.
+        ImapLiterals = "imap_literals",
+        /// Octets of an appended message.
+        AppendOctets = "append_octets",
+        /// Time of an idle IMAP connection.
+        ImapIdleTime = "imap_idle_time",
+        /// Bad IMAP commands on one connection.
+        ImapBadCommands = "imap_bad_commands",
+        /// Octets of an account.
+        Quota = "quota",
+        /// Keywords of an account.
+        Keywords = "keywords",
+        /// Mailboxes of an account.
+        Mailboxes = "mailboxes",
+        /// Free octets on the disk.
+        FreeSpace = "free_space",
+        /// Jobs that wait for the worker threads.
+        WorkerQueue = "worker_queue",
+        /// Batches that wait for the committer.
+        CommitQueue = "commit_queue",
+        /// Messages between shards.
+        ShardQueue = "shard_queue",
+        /// Connections to the control socket.
+        ControlConnections = "control_connections",
+        /// Connections that ask for metrics.
+        MetricsConnections = "metrics_connections",
+    }
+}
+
+label! {
+    /// Queues whose length is shown.
+    Queue {
+        /// Batches for the committer.
+        Commit = "commit",
+        /// Jobs for the worker threads.
+        Worker = "worker",
+        /// Messages between shards.
+        Shard = "shard",
+        /// Messages to be delivered elsewhere.
+        Delivery = "delivery",
+    }
+}
+
+/// Every metric of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics {
+    /// Connections accepted, by listener (its place in the configuration).
+    pub connections: Counters<1>,
+    /// Connections open, by protocol.
+    pub connections_open: Gauges<1>,
+    /// Connections refused, by protocol and [`Refusal`].
+    pub connections_refused: Counters<2>,
+    /// TLS handshakes completed, by protocol.
+    pub tls_handshakes: Counters<1>,
+    /// Time of SMTP commands, by [`SmtpCommand`].
+    pub smtp_command: Histograms<1>,
+    /// SMTP replies, by [`SmtpCommand`] and [`ReplyClass`].
+    pub smtp_replies: Counters<2>,
+    /// Recipients of messages over SMTP and submission, by [`Delivery`].
+    pub deliveries: Counters<1>,
+    /// Octets of messages received.
+    pub message_octets: Histogram,
+    /// Time of IMAP commands, by [`ImapCommand`].
+    pub imap_command: Histograms<1>,
+    /// IMAP commands, by [`ImapCommand`] and [`Completion`].
+    pub imap_completions: Counters<2>,
+    /// Authentications, by protocol, [`Mechanism`] and [`Authentication`].
+    pub authentications: Counters<3>,
+    /// Limits met, by [`Limit`].
+    pub limit_hits: Counters<1>,
+    /// Commits of the store: their time.
+    pub commit_seconds: Histogram,
+    /// Commits of the store: their octets.
+    pub commit_octets: Histogram,
+    /// Commits of the store: batches in each.
+    pub commit_batches: Histogram,
+    /// Commits that failed.
+    pub commit_failures: Counter,
+    /// Times that a shard was busy for too long without a pause.
+    pub stalls: Counter,
+    /// How long those were.
+    pub stall_seconds: Histogram,
+    /// Length of queues, by [`Queue`].
+    pub queue_length: Gauges<1>,
+    /// Sessions that ended in a panic.
+    pub panics: Counter,
+    /// Requests over the control socket.
+    pub control_requests: Counter,
+    /// Threads that serve connections.
+    pub shards: Gauge,
+}
+
+fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+    all.iter().map(|value| name(*value)).collect()
+}
+
+impl Metrics {
+    /// Registers every metric. `listeners` are the names of the configured listeners, in order.
+    pub fn register(builder: &mut Builder, listeners: &[&str]) -> Self {
+        let protocol = || Label::new("protocol", Protocol::ALL.map(Protocol::name));
+        let listeners = if listeners.is_empty() { &["none"][..] } else { listeners };
+        let smtp_command = || Label::new("command", names(SmtpCommand::ALL, SmtpCommand::name));
+        let imap_command = || Label::new("command", names(ImapCommand::ALL, ImapCommand::name));
+        let b = builder;
+        Self {
+            connections: b.counters(
+                "postrider_connections_total",
+                "Connections accepted, by listener.",
+                [Label::new("listener", listeners.iter().copied())],
+            ),
+            connections_open: b.gauges("postrider_connections_open", "Connections open.", [protocol()]),
+            connections_refused: b.counters(
+                "postrider_connections_refused_total",
+                "Connections that were not served, by reason.",
+                [protocol(), Label::new("reason", names(Refusal::ALL, Refusal::name))],
+            ),
+            tls_handshakes: b.counters(
+                "postrider_tls_handshakes_total",
+                "TLS handshakes completed.",
+                [protocol()],
+            ),
+            smtp_command: b.histograms(
+                "postrider_smtpserver_command_duration_seconds",
+                "Time from an SMTP command to its reply.",
+                &SECONDS,
+                [smtp_command()],
+            ),
+            smtp_replies: b.counters(
+                "postrider_smtpserver_replies_total",
+                "SMTP replies, by command and first digit.",
+                [smtp_command(), Label::new("class", names(ReplyClass::ALL, ReplyClass::name))],
+            ),
+            deliveries: b.counters(
+                "postrider_smtpserver_delivery_total",
+                "Recipients of messages received, by what became of them.",
+                [Label::new("result", names(Delivery::ALL, Delivery::name))],
+            ),
+            message_octets: b.histogram(
+                "postrider_message_size_bytes",
+                "Size of messages received.",
+                &OCTETS,
+            ),
+            imap_command: b.histograms(
+                "postrider_imap_command_duration_seconds",
+                "Time from an IMAP command to its completion.",
+                &SECONDS,
+                [imap_command()],
+            ),
+            imap_completions: b.counters(
+                "postrider_imap_commands_total",
+                "IMAP commands, by how they ended.",
+                [imap_command(), Label::new("result", names(Completion::ALL, Completion::name))],
+            ),
+            authentications: b.counters(
+                "postrider_authentication_total",
+                "Authentications, by how they ended.",
+                [
+                    protocol(),
+                    Label::new("mechanism", names(Mechanism::ALL, Mechanism::name)),
+                    Label::new("result", names(Authentication::ALL, Authentication::name)),
+                ],
+            ),
+            limit_hits: b.counters(
+                "postrider_limit_hits_total",
+                "Times that a limit was met.",
+                [Label::new("limit", names(Limit::ALL, Limit::name))],
+            ),
+            commit_seconds: b.histogram(
+                "postrider_commit_duration_seconds",
+                "Time of a commit with its sync.",
+                &SECONDS,
+            ),
+            commit_octets: b.histogram("postrider_commit_size_bytes", "Size of a commit.", &OCTETS),
+            commit_batches: b.histogram("postrider_commit_batches", "Batches in a commit.", &NUMBERS),
+            commit_failures: b.counter("postrider_commit_failures_total", "Commits that failed."),
+            stalls: b.counter("postrider_stalls_total", "Times that a shard ran over 50 ms without a pause."),
+            stall_seconds: b.histogram(
+                "postrider_stall_duration_seconds",
+                "Length of stalls over 50 ms.",
+                &SECONDS,
+            ),
+            queue_length: b.gauges(
+                "postrider_queue_length",
+                "Entries waiting, by queue.",
+                [Label::new("queue", names(Queue::ALL, Queue::name))],
+            ),
+            panics: b
+                .counter("postrider_panic_total", "Sessions that ended because of a fault of the server."),
+            control_requests: b
+                .counter("postrider_control_requests_total", "Requests over the control socket."),
+            shards: b.gauge("postrider_shards", "Threads that serve connections."),
+        }
+    }
+
+    /// The counter of times that `limit` was met.
+    pub fn limit(&self, limit: Limit) -> Counter {
+        self.limit_hits.at([limit as usize])
+    }
+}
+
+/// The label of a SASL mechanism.
+pub const fn mechanism(mechanism: postrider_proto::sasl::Mechanism) -> Mechanism {
+    use postrider_proto::sasl::Mechanism as Sasl;
+    match mechanism {
+        Sasl::Plain => Mechanism::Plain,
+        Sasl::Login => Mechanism::Login,
+        Sasl::CramMd5 => Mechanism::CramMd5,
+        Sasl::ScramSha1 => Mechanism::ScramSha1,
+        Sasl::ScramSha1Plus => Mechanism::ScramSha1Plus,
+        Sasl::ScramSha256 => Mechanism::ScramSha256,
+        Sasl::ScramSha256Plus => Mechanism::ScramSha256Plus,
+    }
+}

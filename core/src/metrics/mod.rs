@@ -1,0 +1,24 @@
+//! Metrics in Prometheus' form.
+//!
+//! [`Metrics`] names every one, [`Recorder`] counts them on one thread, [`Registry`] adds them up
+//! when they are asked for, and [`http`] answers `GET /metrics`.
+
+mod catalogue;
+pub mod http;
+mod process;
+mod registry;
+mod text;
+
+pub use catalogue::{
+    Authentication, Completion, Delivery, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass,
+    SmtpCommand, mechanism,
+};
+pub use process::write_process;
+pub use registry::{
+    Buckets, Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS,
+    Recorder, Registry, SECONDS,
+};
+pub use text::{MEDIA_TYPE, Text};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,11 @@
+//! Listening sockets, streams, and the cap on connections.
+
+mod bind;
+mod gate;
+mod listener;
+mod stream;
+
+pub use bind::{BoundSocket, LISTEN_BACKLOG, bind_tcp, bind_unix};
+pub use gate::{Gate, Permit};
+pub use listener::{AcceptStats, Listener, ServeOptions};
+pub use stream::{DetachedStream, PeerCredentials, Stream};

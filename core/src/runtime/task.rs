@@ -1,0 +1,148 @@
+//! Tasks of a shard. A panic ends its task and nothing else.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::shards;
+use super::stats::{LabelId, ShardStats};
+
+/// How long a task may run before [`yield_if_needed`] gives way.
+const RUN_BUDGET: Duration = Duration::from_millis(2);
+
+/// The task panicked. The panic was logged and counted where it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the task panicked")]
+pub struct TaskPanicked;
+
+/// Starts a task on this shard and lets it run on its own. `label` names it in logs and figures.
+/// The task first runs after the caller gives way, never inside this call.
+///
+/// # Panics
+/// When called outside of a shard.
+pub fn spawn<F: Future<Output = ()> + 'static>(label: &'static str, future: F) {
+    glommio::spawn_local(Guarded::new(label, future)).detach();
+}
+
+/// Starts a task on this shard whose result can be awaited. Dropping the handle cancels the task.
+///
+/// # Panics
+/// When called outside of a shard.
+pub fn spawn_task<T: 'static, F: Future<Output = T> + 'static>(label: &'static str, future: F) -> Task<T> {
+    Task { inner: glommio::spawn_local(Guarded::new(label, future)) }
+}
+
+/// Handle of a running task. Dropping it cancels the task.
+#[must_use = "dropping the handle cancels the task"]
+pub struct Task<T> {
+    inner: glommio::Task<Result<T, TaskPanicked>>,
+}
+
+impl<T> Task<T> {
+    /// Lets the task run on without its handle.
+    pub fn detach(self) {
+        self.inner.detach();
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, TaskPanicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.inner).poll(context)
+    }
+}
+
+/// Lets the other ready tasks of this shard run first.
+pub async fn yield_now() {
+    futures_lite::future::yield_now().await;
+}
+
+/// Gives way when the running task has used up its 2 ms. Cheap enough for the body of any loop.
+pub async fn yield_if_needed() {
+    if shards::with_stats(ShardStats::running_for) >= RUN_BUDGET {
+        yield_now().await;
+    }
+}
+
+/// Wraps each poll of a task: measures it, and catches its panics.
+///
+/// The future is boxed, so its memory is given back when it ends, and moving the task is cheap.
+struct Guarded<F> {
+    future: Option<Pin<Box<F>>>,
+    stats: Arc<ShardStats>,
+    label: LabelId,
+    started: bool,
+}
+
+impl<F> Guarded<F> {
+    fn new(label: &'static str, future: F) -> Self {
+        let stats = shards::with_stats_arc();
+        stats.task_begins();
+        Self { future: Some(Box::pin(future)), stats, label: LabelId::of(label), started: false }
+    }
+
+    fn panicked(&mut self, payload: &(dyn Any + Send)) {
+        // A destructor may panic too; that must not reach the executor either.
+        let future = self.future.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+        self.stats.task_panicked();
+        tracing::error!(task = self.label.text(), panic = panic_text(payload), "a task panicked");
+    }
+}
+
+impl<T, F: Future<Output = T>> Future for Guarded<F> {
+    type Output = Result<T, TaskPanicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if !this.started {
+            // The library polls a new task inside `spawn`: there the caller may hold borrows, and
+            // tasks that start tasks would pile up on one stack.
+            this.started = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Some(future) = this.future.as_mut() else { return Poll::Ready(Err(TaskPanicked)) };
+        let began = this.stats.poll_begins(this.label);
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        this.stats.poll_ends(this.label, began);
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => {
+                let future = this.future.take();
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
+                    this.panicked(&*payload);
+                }
+                Poll::Ready(Ok(output))
+            }
+            Err(payload) => {
+                this.panicked(&*payload);
+                Poll::Ready(Err(TaskPanicked))
+            }
+        }
+    }
+}
+
+impl<F> Drop for Guarded<F> {
+    fn drop(&mut self) {
+        self.stats.task_ends();
+        let future = self.future.take();
+        if future.is_some() && catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+            self.stats.task_panicked();
+        }
+    }
+}
+
+/// The message of a panic, when it has one.
+pub(super) fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,117 @@
+//! One shard of the server: what its sessions share, and how work gets to another shard.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use postrider_storage::committer::Committer;
+use postrider_storage::ids::AccountId;
+use postrider_storage::maintenance::Gate;
+use postrider_storage::store::Store;
+
+use crate::accounts::{Accounts, home_of};
+use crate::admission::Admission;
+use crate::auth::Authenticator;
+use crate::config::Config;
+
+use crate::log::LogHandle;
+use crate::metrics::{Metrics, Recorder, Registry};
+use crate::runtime::channel::{Closed, Receiver, Sender};
+use crate::runtime::{Pool, ShardId, Shutdown, oneshot, spawn};
+
+/// Tasks that may wait for a shard before those who send more have to wait.
+pub const MAILBOX_MAX: usize = 4096;
+
+/// Work for a shard, made on another.
+pub type Work = Box<dyn FnOnce(Rc<Shard>) + Send>;
+
+/// A future of a shard's own.
+pub type Local<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// What all shards share: handles that are made for it, and what never changes.
+pub struct Shared {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The store, for reading.
+    pub store: Arc<Store>,
+    /// The only way to write to it.
+    pub committer: Arc<Committer>,
+    /// Threads for what would hold up a shard.
+    pub pool: Pool,
+    /// Who may connect.
+    pub admission: Admission,
+    /// Who may log in.
+    pub authenticator: Authenticator,
+    /// Whether new mail may be stored at the moment.
+    pub gate: Arc<Gate>,
+    /// The metrics by name.
+    pub metrics: Metrics,
+    /// Their values.
+    pub registry: Arc<Registry>,
+    /// Log levels.
+    pub log: LogHandle,
+    /// The signal that the server stops.
+    pub shutdown: Shutdown,
+    /// The way to each shard, in their order.
+    pub shards: Vec<Sender<Work>>,
+}
+
+/// A shard, as its sessions see it.
+pub struct Shard {
+    /// Its number.
+    pub id: ShardId,
+    /// What all shards share.
+    pub shared: Arc<Shared>,
+    /// The accounts that live here.
+    pub accounts: Accounts,
+    /// Where this shard counts.
+    pub recorder: Recorder,
+}
+
+impl Shard {
+    /// The shard on which an account lives.
+    pub fn home_of(&self, account: AccountId) -> ShardId {
+        home_of(account, self.shared.shards.len())
+    }
+
+    /// Hands work to a shard, this one too; waits while that shard has too much of it already.
+    pub async fn send(self: &Rc<Self>, to: ShardId, work: Work) -> Result<(), Closed> {
+        if to == self.id {
+            work(Rc::clone(self));
+            return Ok(());
+        }
+        match self.shared.shards.get(to.0) {
+            Some(shard) => shard.send(work).await,
+            None => Err(Closed),
+        }
+    }
+
+    /// Runs a future on the home shard of an account and waits for what it gives.
+    ///
+    /// The future runs to its end there, also when nobody waits for it any more.
+    pub async fn at_home<T: Send + 'static>(
+        self: &Rc<Self>,
+        account: AccountId,
+        work: impl FnOnce(Rc<Self>) -> Local<T> + Send + 'static,
+    ) -> Result<T, Closed> {
+        let home = self.home_of(account);
+        let (tell, outcome) = oneshot::oneshot();
+        let run: Work = Box::new(move |shard| {
+            let work = work(shard);
+            spawn("work for another shard", async move {
+                // Whoever asked may be gone.
+                let _ = tell.send(work.await);
+            });
+        });
+        self.send(home, run).await?;
+        outcome.await
+    }
+
+    /// Does the work that other shards send, until all of them have ended.
+    pub async fn serve_others(self: Rc<Self>, work: Receiver<Work>) {
+        while let Ok(work) = work.recv().await {
+            work(Rc::clone(&self));
+        }
+    }
+}

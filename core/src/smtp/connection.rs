@@ -1,0 +1,381 @@
+//! One connection: reads, hands to the session, does what the session asks for, writes.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use postrider_proto::smtp::Reply;
+use postrider_proto::smtp::server::{Action, Answer, Channel, Pace, Question, Session};
+use tracing::{debug, info, trace};
+
+use super::deliver::Target;
+use super::{Service, policy};
+use crate::admission::{Admitted, Purpose, Refusal};
+use crate::auth::{Conversation, User};
+use crate::clock::unix_now;
+use crate::config::Protocol;
+use crate::intake::Intake;
+use crate::log::ConnectionId;
+use crate::metrics;
+use crate::runtime::net::Stream;
+use crate::runtime::{sleep, timeout_at};
+use crate::shard::Shard;
+use crate::tls::{Transport, TransportError};
+
+/// How long a refused or ended connection may take to read its last reply.
+const CLOSING: Duration = Duration::from_secs(2);
+/// Octets of replies that are gathered before they are written.
+const OUT_OCTETS: usize = 16 * 1024;
+/// With less than this left of the time for a write, a slowed one goes at once.
+const SLOW_WRITE_RESERVE: Duration = Duration::from_secs(5);
+
+/// A connection with all that belongs to it.
+pub(super) struct Connection {
+    pub(super) shard: Rc<Shard>,
+    pub(super) service: Rc<Service>,
+    pub(super) id: ConnectionId,
+    pub(super) peer: IpAddr,
+    pub(super) local: Option<IpAddr>,
+    pub(super) session: Session,
+    pub(super) user: Option<User>,
+    pub(super) conversation: Option<Conversation>,
+    /// The message that is coming in.
+    pub(super) intake: Option<Intake>,
+    /// Why the message that is coming in can't be stored, although the session reads it to its end.
+    pub(super) intake_failed: Option<Reply>,
+    /// Where the accepted recipients' mail goes; a recipient's token is its place here.
+    pub(super) targets: Vec<Target>,
+    pub(super) tls: Option<TlsFacts>,
+    out: Vec<u8>,
+    spare: Vec<u8>,
+    pace: Pace,
+    _admitted: Admitted,
+    _open: OpenGauge,
+}
+
+/// What is told of TLS in trace fields, and what logins are bound to.
+pub(super) struct TlsFacts {
+    pub(super) version: &'static str,
+    pub(super) cipher: &'static str,
+    pub(super) exporter: Option<[u8; 32]>,
+}
+
+/// Counts a connection as open for as long as it lives.
+struct OpenGauge(Rc<Shard>, Protocol);
+
+impl OpenGauge {
+    fn new(shard: &Rc<Shard>, protocol: Protocol) -> Self {
+        shard.recorder.change(shard.shared.metrics.connections_open.at([protocol as usize]), 1);
+        Self(Rc::clone(shard), protocol)
+    }
+}
+
+impl Drop for OpenGauge {
+    fn drop(&mut self) {
+        self.0.recorder.change(self.0.shared.metrics.connections_open.at([self.1 as usize]), -1);
+    }
+}
+
+/// Why a connection ends.
+enum End {
+    /// The session closed it, or the peer did.
+    Done,
+    /// It broke.
+    Broken(TransportError),
+}
+
+impl<E: Into<TransportError>> From<E> for End {
+    fn from(error: E) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+/// Serves a connection from its acceptance to its end.
+pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
+    let id = ConnectionId::next();
+    let Ok(Some(peer)) = stream.peer_address() else { return };
+    let recorder = &shard.recorder;
+    let known = &shard.shared.metrics;
+    let mut transport = Transport::Plain(stream);
+    let implicit = service.protocol.implicit_tls();
+    if implicit {
+        transport = match start_tls(&shard, &service, id, transport).await {
+            Some(transport) => transport,
+            None => return,
+        };
+    }
+    let address = peer.ip().to_canonical();
+    let purpose = if service.protocol == Protocol::Smtp { Purpose::Delivery } else { Purpose::Login };
+    let now = u64::try_from(unix_now()).unwrap_or(0);
+    let admitted = match shard.shared.admission.connect(address, purpose, now) {
+        Ok(admitted) if !shard.shared.shutdown.is_stopping() => admitted,
+        refused => {
+            let (reply, label) = match refused.err() {
+                None => (Reply::SHUTTING_DOWN, metrics::Refusal::Stopping),
+                Some(Refusal::Rate) => (Reply::TOO_MANY_CONNECTIONS, metrics::Refusal::Rate),
+                Some(Refusal::Open) => (Reply::TOO_MANY_CONNECTIONS, metrics::Refusal::Open),
+                Some(Refusal::Failures) => (Reply::TOO_MANY_AUTH_FAILURES, metrics::Refusal::Authentication),
+            };
+            info!(cid = %id, peer = %address, reason = label.name(), "connection refused");
+            recorder.increment(known.connections_refused.at([service.protocol as usize, label as usize]));
+            let mut out = Vec::new();
+            reply.encode(None, &mut out);
+            let until = Instant::now() + CLOSING;
+            if matches!(timeout_at(until, transport.write_all(&out)).await, Ok(Ok(()))) {
+                transport.close(until).await;
+            }
+            return;
+        }
+    };
+    recorder.increment(known.connections.at([service.number]));
+    debug!(cid = %id, %peer, listener = %service.listener.name, "connected");
+    let channel = if implicit { Channel::Tls } else { Channel::Clear };
+    let session = Session::new(service.settings.clone(), channel, Instant::now(), unix_now());
+    let local = transport.local_address().ok().flatten().map(|local| SocketAddr::ip(&local).to_canonical());
+    let connection = Connection {
+        id,
+        peer: address,
+        local,
+        session,
+        user: None,
+        conversation: None,
+        intake: None,
+        intake_failed: None,
+        targets: Vec::new(),
+        tls: tls_facts(&transport),
+        out: Vec::new(),
+        spare: Vec::new(),
+        pace: Pace::Normal,
+        _admitted: admitted,
+        _open: OpenGauge::new(&shard, service.protocol),
+        shard,
+        service,
+    };
+    // Boxed, so that what waits between commands is small.
+    Box::pin(connection.run(transport)).await;
+}
+
+fn tls_facts(transport: &Transport) -> Option<TlsFacts> {
+    let info = transport.tls_info()?;
+    Some(TlsFacts { version: info.version, cipher: info.cipher, exporter: transport.channel_binding() })
+}
+
+/// The TLS handshake; none when it failed, which ends the connection.
+async fn start_tls(
+    shard: &Rc<Shard>,
+    service: &Service,
+    id: ConnectionId,
+    transport: Transport,
+) -> Option<Transport> {
+    let tls = service.tls.as_ref()?;
+    let deadline = Instant::now() + service.listener.limits.connections.tls_handshake;
+    let known = &shard.shared.metrics;
+    match transport.start_tls(tls, deadline).await {
+        Ok(transport) => {
+            shard.recorder.increment(known.tls_handshakes.at([service.protocol as usize]));
+            Some(transport)
+        }
+        Err(error) => {
+            debug!(cid = %id, %error, "TLS handshake failed");
+            let label = metrics::Refusal::Tls as usize;
+            shard.recorder.increment(known.connections_refused.at([service.protocol as usize, label]));
+            None
+        }
+    }
+}
+
+impl Connection {
+    async fn run(mut self, transport: Transport) {
+        let mut transport = Some(transport);
+        let until = Instant::now() + self.service.listener.limits.smtp.session;
+        let end = self.converse(&mut transport, until).await;
+        // What came of a message that was not finished is given back.
+        self.intake = None;
+        match end {
+            Err(End::Broken(error)) => debug!(cid = %self.id, %error, "connection broke"),
+            Ok(()) | Err(End::Done) => {
+                debug!(cid = %self.id, "connection ends");
+                if let Some(transport) = transport {
+                    transport.close(Instant::now() + CLOSING).await;
+                }
+            }
+        }
+    }
+
+    /// The one loop: do what the session wants, write, read, until the end.
+    async fn converse(&mut self, transport: &mut Option<Transport>, until: Instant) -> Result<(), End> {
+        let shutdown = self.shard.shared.shutdown.clone();
+        loop {
+            self.work(transport).await?;
+            self.flush(transport).await?;
+            self.session.flushed(Instant::now());
+            if self.session.is_closed() {
+                return Err(End::Done);
+            }
+            if shutdown.is_stopping() {
+                self.session.shutdown();
+                continue;
+            }
+            let Some(deadline) = self.session.deadline() else {
+                // Nothing to do and nothing to wait for: a defect, and better ended than hung.
+                return Err(End::Done);
+            };
+            if self.pace == Pace::Slow {
+                sleep(self.service.listener.limits.smtp.slow_read).await;
+            }
+            self.read(transport, deadline.min(until)).await?;
+            if Instant::now() >= until {
+                self.count_limit(metrics::Limit::SmtpSessionTime);
+                self.session.shutdown();
+            }
+        }
+    }
+
+    async fn read(&mut self, transport: &mut Option<Transport>, deadline: Instant) -> Result<(), End> {
+        let shutdown = self.shard.shared.shutdown.clone();
+        let Some(stream) = transport.as_mut() else { return Err(End::Done) };
+        let count = Cell::new(None);
+        let session = &mut self.session;
+        let reading = async {
+            let read = stream.receive(|input| session.receive(input, Instant::now())).await;
+            count.set(Some(read));
+        };
+        let stopping = async {
+            shutdown.wait().await;
+        };
+        // Dropping the read loses nothing: it takes octets only when it is ready.
+        let _ = timeout_at(deadline, futures_lite::future::or(reading, stopping)).await;
+        match count.take() {
+            Some(Ok(0)) => Err(End::Done),
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(End::Broken(error)),
+            None => {
+                self.session.on_deadline(Instant::now());
+                Ok(())
+            }
+        }
+    }
+
+    /// Does everything that the session wants done now.
+    async fn work(&mut self, transport: &mut Option<Transport>) -> Result<(), End> {
+        loop {
+            self.take_content().await;
+            let Some(action) = self.session.poll() else {
+                if self.session.content().is_empty() {
+                    return Ok(());
+                }
+                continue;
+            };
+            match action {
+                Action::Send(reply) => self.say(&reply, transport).await?,
+                Action::Ask(question) => {
+                    let answer = self.answer(question).await;
+                    self.session.answer(answer, Instant::now());
+                }
+                Action::Discard => {
+                    self.intake = None;
+                    self.intake_failed = None;
+                }
+                Action::Pause(time) => {
+                    self.flush(transport).await?;
+                    sleep(time).await;
+                }
+                Action::SetPace(pace) => self.pace = pace,
+                Action::StartTls => {
+                    self.flush(transport).await?;
+                    let Some(plain) = transport.take() else { return Err(End::Done) };
+                    let tls = start_tls(&self.shard, &self.service, self.id, plain).await.ok_or(End::Done)?;
+                    self.tls = tls_facts(&tls);
+                    (self.user, self.conversation) = (None, None);
+                    *transport = Some(tls);
+                    self.session.started_tls(Instant::now());
+                }
+                Action::Close => {
+                    self.flush(transport).await?;
+                    return Err(End::Done);
+                }
+            }
+        }
+    }
+
+    /// Hands the content that has gathered to the store.
+    async fn take_content(&mut self) {
+        if self.session.content().is_empty() {
+            return;
+        }
+        let content = self.session.take_content(std::mem::take(&mut self.spare), Instant::now());
+        if let Some(intake) = &mut self.intake
+            && let Err(error) = intake.push(&content).await
+        {
+            self.intake = None;
+            self.intake_failed = Some(policy::intake_reply(&error, self.id));
+        }
+        // A large buffer is not kept by an idle connection.
+        self.spare = if content.capacity() <= OUT_OCTETS { content } else { Vec::new() };
+    }
+
+    async fn say(&mut self, reply: &Reply, transport: &mut Option<Transport>) -> Result<(), End> {
+        trace!(cid = %self.id, code = reply.code(), text = reply.text(), "reply");
+        let reference = reply.is_refusal().then(|| self.id.to_string());
+        reply.encode(reference.as_deref(), &mut self.out);
+        if self.out.len() >= OUT_OCTETS { self.flush(transport).await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self, transport: &mut Option<Transport>) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let Some(stream) = transport.as_mut() else { return Err(End::Done) };
+        let out = std::mem::take(&mut self.out);
+        let deadline = Instant::now() + self.service.listener.limits.smtp.idle;
+        let written = match self.pace {
+            Pace::Normal => timeout_at(deadline, stream.write_all(&out)).await,
+            Pace::Slow => timeout_at(deadline, write_slowly(stream, &out, deadline)).await,
+        };
+        match written {
+            Ok(Ok(())) => {
+                self.out = out;
+                self.out.clear();
+                self.out.shrink_to(1024);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(End::Broken(error)),
+            Err(_) => Err(End::Done),
+        }
+    }
+
+    async fn answer(&mut self, question: Question) -> Answer {
+        let answer = match question {
+            Question::Hello(_) => Answer::Proceed,
+            Question::AuthBegin { mechanism, initial_response } => {
+                self.begin_auth(&mechanism, initial_response).await
+            }
+            Question::AuthRespond(response) => self.respond_auth(response).await,
+            Question::Sender(path) => self.sender(&path).await,
+            Question::Recipient(path) => self.recipient(&path).await,
+            Question::Content => self.begin_content(),
+            Question::Deliver { envelope, facts } => Answer::Delivered(self.deliver(*envelope, facts).await),
+        };
+        if let Answer::Refuse(reply) | Answer::AuthFailed(reply) = &answer {
+            debug!(cid = %self.id, peer = %self.peer, code = reply.code(), text = reply.text(), "refused");
+        }
+        answer
+    }
+
+    pub(super) fn count_limit(&self, limit: metrics::Limit) {
+        self.shard.recorder.increment(self.shard.shared.metrics.limit(limit));
+    }
+}
+
+/// An octet a second, the rest at once when time runs out.
+async fn write_slowly(stream: &mut Transport, out: &[u8], deadline: Instant) -> Result<(), TransportError> {
+    for (at, octet) in out.iter().enumerate() {
+        if Instant::now() + SLOW_WRITE_RESERVE >= deadline {
+            return stream.write_all(&out[at..]).await;
+        }
+        stream.write_all(std::slice::from_ref(octet)).await?;
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,555 @@
+//! What becomes of a message that was received: into the mailboxes of local recipients, into the queue
+//! for all others.
+//!
+//! The reply is given after everything is on the disk. The content is stored once, whatever the
+//! number of recipients; each recipient gets its own trace fields in front of it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use postrider_proto::address::{Address, ForwardPath};
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::mime::{self, FieldName};
+use postrider_proto::smtp::body::ContentFacts;
+use postrider_proto::smtp::envelope::{BodyType, Envelope, Hold, Return};
+use postrider_proto::smtp::reply::Class;
+use postrider_proto::smtp::trace;
+use postrider_proto::smtp::{Reply, envelope};
+use postrider_storage::account::{Content, NewMessage, ThreadInfo, hash};
+use postrider_storage::blobs::Sharing;
+use postrider_storage::directory::{AliasSettings, Directory, SenderVerdict};
+use postrider_storage::engine::{Batch, Durability, EngineError, Incarnation};
+use postrider_storage::ids::AccountId;
+use postrider_storage::queue::{self, NewQueued, NewRecipient};
+use postrider_storage::rows::Ret;
+use postrider_storage::store::{Refusal, StoreError};
+use tracing::{error, info};
+
+use super::bounce::{self, Failed};
+use super::connection::Connection;
+use super::policy;
+use super::rehearsal::Wish;
+use crate::accounts::WriteError;
+use crate::clock::unix_now;
+use crate::commit;
+use crate::intake::{self, Message};
+use crate::log::ConnectionId;
+use crate::metrics;
+use crate::runtime::spawn_task;
+use crate::shard::Shard;
+
+/// The text that goes with an unknown address after the content.
+const NO_SUCH_USERS: Reply = Reply::new(Class::Permanent, 50, (1, 1), "no such user(s)");
+const NO_SEPARATOR: Reply =
+    Reply::new(Class::Permanent, 54, (6, 0), "the message has no empty line between header and body");
+const BAD_FROM: Reply =
+    Reply::new(Class::Permanent, 50, (6, 0), "the message needs exactly one address in its From field");
+const FROM_NOT_YOURS: Reply =
+    Reply::new(Class::Permanent, 50, (7, 1), "the From field must hold an address of the authenticated user");
+const NOT_A_MEMBER: Reply =
+    Reply::new(Class::Permanent, 50, (7, 2), "this list takes messages of its members only");
+
+/// Where an accepted recipient's mail goes.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// Into a mailbox.
+    Account {
+        /// The account.
+        account: AccountId,
+        /// Its mailbox.
+        mailbox: MailboxName,
+        /// The recipient as it was given, for `Delivered-To`.
+        delivered_to: Option<Address>,
+    },
+    /// To the members of an alias.
+    Alias {
+        /// The alias.
+        address: Address,
+        /// Who may write to it.
+        settings: AliasSettings,
+    },
+    /// To another server, by the queue.
+    Remote(Address),
+    /// To nobody: the sender learns it after the content.
+    Unknown,
+    /// An address of a local instance that asks for a reply.
+    Rehearsal(Wish),
+}
+
+/// One mailbox that gets the message.
+struct Drop {
+    account: AccountId,
+    mailbox: MailboxName,
+    delivered_to: Option<Address>,
+}
+
+/// What one recipient came to.
+type Outcome = Result<(), Reply>;
+
+impl Connection {
+    /// Stores a received message, and says what the client is told.
+    pub(super) async fn deliver(&mut self, envelope: Envelope, facts: ContentFacts) -> Reply {
+        let intake = self.intake.take();
+        if let Some(reply) = self.intake_failed.take() {
+            return reply;
+        }
+        let Some(intake) = intake else { return Reply::LOCAL_ERROR };
+        let targets: Vec<Target> = envelope
+            .recipients
+            .iter()
+            .map(|recipient| self.targets.get(recipient.token as usize).cloned().unwrap_or(Target::Unknown))
+            .collect();
+        if targets.iter().all(|target| matches!(target, Target::Unknown)) {
+            crate::runtime::sleep(self.service.listener.limits.smtp.unknown_recipients_delay).await;
+            self.count_deliveries(targets.len(), metrics::Delivery::Refused);
+            return NO_SUCH_USERS;
+        }
+        let single = envelope.recipients.len() == 1 && !matches!(targets.first(), Some(Target::Alias { .. }));
+        let sharing = if single { Sharing::One } else { Sharing::Several };
+        let message = match intake.finish(sharing) {
+            Ok(message) => message,
+            Err(error) => return policy::intake_reply(&error, self.id),
+        };
+        let trace = match self.trace(&envelope, &facts, &message) {
+            Ok(trace) => trace,
+            Err(reply) => {
+                intake::abandon(&self.shard.shared.committer, message.content);
+                return reply;
+            }
+        };
+        let from = from_address(&message.structure);
+        self.shard.recorder.observe(self.shard.shared.metrics.message_octets, message.content.size);
+        Delivery {
+            shard: Rc::clone(&self.shard),
+            id: self.id,
+            sender: self.user.as_ref().map(|user| user.account),
+            from,
+            trace,
+            now: unix_now(),
+            hostname: self.service.settings.hostname.to_string(),
+            content: message.content,
+            thread: message.thread,
+            incarnation: message.incarnation,
+            envelope,
+        }
+        .run(targets, message.batch, sharing)
+        .await
+    }
+
+    fn count_deliveries(&self, count: usize, outcome: metrics::Delivery) {
+        let counter = self.shard.shared.metrics.deliveries.at([outcome as usize]);
+        self.shard.recorder.add(counter, u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// The trace fields that all recipients share, and for our own users what is missing of the header.
+    fn trace(&self, envelope: &Envelope, facts: &ContentFacts, message: &Message) -> Result<String, Reply> {
+        let Some(hello) = self.session.hello() else { return Err(Reply::LOCAL_ERROR) };
+        let now = unix_now();
+        let id = self.id.to_string();
+        let mut fields = trace::Received {
+            from: match &self.user {
+                Some(_) => trace::From::OurUser,
+                None => trace::From::Client { hello: &hello.name, reverse_name: None, address: self.peer },
+            },
+            by: &self.service.settings.hostname,
+            local_address: self.local.filter(|_| self.user.is_none()),
+            dialect: hello.dialect,
+            charset: if envelope.smtputf8 { trace::Charset::Utf8 } else { trace::Charset::Ascii },
+            tls: self
+                .tls
+                .as_ref()
+                .map(|tls| trace::TlsFacts { version: tls.version, cipher_suite: tls.cipher }),
+            authenticated: if self.user.is_some() {
+                trace::Authenticated::Yes
+            } else {
+                trace::Authenticated::No
+            },
+            requiretls: envelope.requiretls,
+            id: &id,
+            recipient: match &*envelope.recipients {
+                [only] => Some(&only.path),
+                _ => None,
+            },
+            unix_seconds: now,
+        }
+        .field();
+        if let Some(user) = &self.user {
+            self.check_submission(user.account, facts, message)?;
+            let root = message.structure.root();
+            if root.field(FieldName::MessageId).is_none() {
+                fields += &format!("Message-ID: <{id}.{now}@{}>\r\n", self.service.settings.hostname);
+            }
+            if root.field(FieldName::Date).is_none() {
+                fields += &format!("Date: {}\r\n", trace::date(now));
+            }
+        }
+        Ok(fields)
+    }
+
+    /// What a message of our own users must be like (product 2.3).
+    fn check_submission(
+        &self,
+        account: AccountId,
+        facts: &ContentFacts,
+        message: &Message,
+    ) -> Result<(), Reply> {
+        if !facts.has_separator {
+            return Err(NO_SEPARATOR);
+        }
+        let Some(from) = from_address(&message.structure) else { return Err(BAD_FROM) };
+        match self.may_send_as(account, &from) {
+            Ok(SenderVerdict::Allowed) => Ok(()),
+            Ok(SenderVerdict::Refused | SenderVerdict::DomainDisabled) => Err(FROM_NOT_YOURS),
+            Err(error) => {
+                error!(cid = %self.id, %error, "the directory could not be read");
+                Err(Reply::LOCAL_ERROR)
+            }
+        }
+    }
+}
+
+/// The address of the From field, when it holds exactly one.
+fn from_address(structure: &mime::Structure) -> Option<Address> {
+    let value = structure.root().field(FieldName::From)?;
+    let addresses = mime::address::parse(value, 2);
+    let [only] = &*addresses else { return None };
+    let text = |octets: &Option<Vec<u8>>| String::from_utf8(octets.clone()?).ok();
+    Address::parse(&format!("{}@{}", text(&only.mailbox)?, text(&only.host)?)).ok()
+}
+
+/// A message on its way to its recipients.
+struct Delivery {
+    shard: Rc<Shard>,
+    id: ConnectionId,
+    sender: Option<AccountId>,
+    from: Option<Address>,
+    trace: String,
+    now: i64,
+    hostname: String,
+    content: Content,
+    thread: ThreadInfo,
+    incarnation: Option<Incarnation>,
+    envelope: Envelope,
+}
+
+impl Delivery {
+    async fn run(self, targets: Vec<Target>, batch: Batch, sharing: Sharing) -> Reply {
+        let committer = Arc::clone(&self.shard.shared.committer);
+        let (mut attached, mut incarnation) = (Some(batch), self.incarnation);
+        if sharing == Sharing::Several
+            && let Some(batch) = attached.take()
+        {
+            // In order: everything that refers to the content is submitted, and so committed, later.
+            match commit::commit(&committer, batch, Durability::Buffered).await {
+                Ok(info) if incarnation.is_none_or(|before| before == info.incarnation) => {
+                    incarnation = Some(info.incarnation);
+                }
+                Ok(_) => return Reply::LOCAL_ERROR,
+                Err(error) => return policy::commit_reply(&error, self.id),
+            }
+        }
+        let mut tasks = Vec::new();
+        let mut remote = Vec::new();
+        let mut outcomes: Vec<(usize, Outcome)> = Vec::new();
+        for (number, target) in targets.into_iter().enumerate() {
+            match self.drops(target).await {
+                Ok(Place::Mailboxes(drops)) => {
+                    for drop in drops {
+                        let work = self.store(drop, attached.take(), incarnation);
+                        tasks.push((number, spawn_task("deliver", work)));
+                    }
+                }
+                Ok(Place::Queue) => remote.push(number),
+                Err(reply) => outcomes.push((number, Err(reply))),
+            }
+        }
+        if !remote.is_empty() {
+            let outcome = self.queue(&remote, attached.take(), incarnation).await;
+            outcomes.extend(remote.iter().map(|number| (*number, outcome.clone())));
+        }
+        for (number, task) in tasks {
+            outcomes.push((number, task.await.unwrap_or(Err(Reply::LOCAL_ERROR))));
+        }
+        let stored = outcomes.iter().any(|(_, outcome)| outcome.is_ok());
+        match sharing {
+            Sharing::Several if stored => intake::settle(&committer, self.content),
+            Sharing::Several => intake::abandon(&committer, self.content),
+            Sharing::One if !stored => intake::abandon(&committer, self.content),
+            Sharing::One => {}
+        }
+        self.reply(outcomes).await
+    }
+
+    /// The mailboxes that a recipient's mail goes to.
+    async fn drops(&self, target: Target) -> Result<Place, Reply> {
+        match target {
+            Target::Account { account, mailbox, delivered_to } => {
+                Ok(Place::Mailboxes(vec![Drop { account, mailbox, delivered_to }]))
+            }
+            Target::Remote(_) => Ok(Place::Queue),
+            Target::Unknown => Err(Reply::NO_SUCH_USER),
+            Target::Rehearsal(wish) => Err(Connection::fulfil(wish).await),
+            Target::Alias { address, settings } => match self.members(&address, settings) {
+                Ok(drops) => drops.map(Place::Mailboxes),
+                Err(error) => {
+                    error!(cid = %self.id, %error, "the directory could not be read");
+                    Err(Reply::LOCAL_ERROR)
+                }
+            },
+        }
+    }
+
+    /// The members of an alias that get the message (product 1.14).
+    fn members(
+        &self,
+        alias: &Address,
+        settings: AliasSettings,
+    ) -> Result<Result<Vec<Drop>, Reply>, EngineError> {
+        let reader = self.shard.shared.store.reader();
+        let directory = Directory::new(reader.snapshot());
+        let members = directory.members(alias)?;
+        let from = self.from.as_ref();
+        let is_member = members.iter().any(|(_, address)| Some(address) == from);
+        let is_alias = settings.allow_msg_from && from == Some(alias);
+        if !(settings.post_public || is_member || is_alias) {
+            return Ok(Err(NOT_A_MEMBER));
+        }
+        let mut drops = Vec::new();
+        for (account, address) in members {
+            // The author has the message already; who is addressed directly gets it that way.
+            let direct = self.envelope.recipients.iter().any(|r| r.path.address() == Some(&address));
+            if Some(&address) == from || direct {
+                continue;
+            }
+            drops.push(Drop { account, mailbox: MailboxName::inbox(), delivered_to: Some(address) });
+        }
+        Ok(Ok(drops))
+    }
+
+    fn prefix(&self, delivered_to: Option<&Address>) -> Vec<u8> {
+        let mut prefix = delivered_to.map(trace::delivered_to).unwrap_or_default();
+        prefix += &trace::return_path(&self.envelope.reverse_path);
+        prefix += &self.trace;
+        prefix.into_bytes()
+    }
+
+    /// Stores the message in one mailbox, on the account's home shard.
+    fn store(
+        &self,
+        drop: Drop,
+        content_batch: Option<Batch>,
+        incarnation: Option<Incarnation>,
+    ) -> impl Future<Output = Outcome> + use<> {
+        let Drop { account, mailbox, delivered_to } = drop;
+        let message = NewMessage {
+            content: self.content,
+            prefix: self.prefix(delivered_to.as_ref()),
+            flags: postrider_proto::imap::types::Flags::NONE,
+            keywords: Vec::new(),
+            received: self.now,
+            thread: self.thread.clone(),
+        };
+        let (shard, id) = (Rc::clone(&self.shard), self.id);
+        async move {
+            let stored = shard
+                .at_home(account, move |home| {
+                    Box::pin(async move {
+                        let handle = match home.accounts.get(account).await {
+                            Ok(handle) => handle,
+                            Err(error) => {
+                                error!(cid = %id, %account, %error, "the account could not be loaded");
+                                return Err(Reply::LOCAL_ERROR);
+                            }
+                        };
+                        let appended = handle.transact(None, incarnation, move |tx| {
+                            let inbox = MailboxName::inbox();
+                            let mailbox = tx.mailbox_id(&mailbox).or_else(|| tx.mailbox_id(&inbox));
+                            let mailbox = mailbox.ok_or(Refusal::NoSuchMailbox)?;
+                            if let Some(batch) = content_batch {
+                                tx.attach(batch);
+                            }
+                            tx.append(mailbox, message)
+                        });
+                        match appended.await {
+                            Ok(appended) => {
+                                info!(cid = %id, %account, uid = %appended.uid, "delivered");
+                                Ok(())
+                            }
+                            Err(error) => Err(write_reply(&error, id)),
+                        }
+                    })
+                })
+                .await;
+            stored.unwrap_or(Err(Reply::SHUTTING_DOWN))
+        }
+    }
+
+    /// Puts the message into the queue for these recipients.
+    async fn queue(
+        &self,
+        recipients: &[usize],
+        content_batch: Option<Batch>,
+        incarnation: Option<Incarnation>,
+    ) -> Outcome {
+        let envelope = &self.envelope;
+        let recipients: Vec<NewRecipient> = recipients
+            .iter()
+            .filter_map(|number| envelope.recipients.get(*number))
+            .filter_map(new_recipient)
+            .collect();
+        let queued = NewQueued {
+            content: self.content,
+            prefix: self.trace.clone().into_bytes(),
+            created: self.now,
+            sender: self.sender,
+            mail_from: envelope.reverse_path.address().map(Address::to_string).unwrap_or_default().into(),
+            require_tls: envelope.requiretls,
+            smtputf8: envelope.smtputf8,
+            eight_bit: envelope.body == BodyType::EightBitMime,
+            binary: envelope.body == BodyType::BinaryMime,
+            ret: match envelope.ret {
+                None => Ret::Unspecified,
+                Some(Return::Full) => Ret::Full,
+                Some(Return::Headers) => Ret::Headers,
+            },
+            envelope_id: envelope.envelope_id.as_deref().unwrap_or_default().into(),
+            hold_until: envelope.hold.map(|hold| match hold {
+                Hold::For(seconds) => self.now.saturating_add(i64::from(seconds)),
+                Hold::Until(time) => time,
+            }),
+            recipients,
+        };
+        self.enqueue(queued, content_batch, incarnation).await
+    }
+
+    async fn enqueue(
+        &self,
+        queued: NewQueued,
+        content_batch: Option<Batch>,
+        incarnation: Option<Incarnation>,
+    ) -> Outcome {
+        let shared = &self.shard.shared;
+        let mut batch = queue::enqueue(shared.store.new_queue_id(), queued)
+            .map_err(|error| policy::store_reply(&error, self.id))?;
+        if let Some(content) = content_batch {
+            batch.append(content);
+        }
+        let submitted = commit::submit(&shared.committer, batch, Durability::Synced, incarnation).await;
+        let done = match submitted {
+            Ok(submitted) => submitted.done().await,
+            Err(error) => Err(error),
+        };
+        done.map(drop).map_err(|error| policy::commit_reply(&error, self.id))
+    }
+
+    /// What the client is told (product 1.11): success when anybody got the message; those who did not
+    /// are then named in a report to the sender.
+    async fn reply(&self, outcomes: Vec<(usize, Outcome)>) -> Reply {
+        let metrics = &self.shard.shared.metrics;
+        let mut failed: Vec<(usize, Reply)> = Vec::new();
+        let mut stored = 0;
+        for (number, outcome) in outcomes {
+            let label = match &outcome {
+                Ok(()) => metrics::Delivery::Stored,
+                Err(reply) if reply.class() == Class::Permanent => metrics::Delivery::Refused,
+                Err(_) => metrics::Delivery::Deferred,
+            };
+            self.shard.recorder.increment(metrics.deliveries.at([label as usize]));
+            match outcome {
+                Ok(()) => stored += 1,
+                Err(reply) => failed.push((number, reply)),
+            }
+        }
+        if stored > 0 {
+            if !failed.is_empty()
+                && let Err(reply) = self.report(&failed).await
+            {
+                error!(cid = %self.id, code = reply.code(), "a report on failed recipients could not be queued");
+            }
+            return Reply::DELIVERED;
+        }
+        let Some((_, first)) = failed.first() else {
+            // An alias whose only member is the author: nobody was to get it.
+            return Reply::DELIVERED;
+        };
+        if failed.iter().all(|(_, reply)| reply.code() == first.code()) {
+            return first.clone();
+        }
+        let permanent = failed.iter().any(|(_, reply)| reply.class() == Class::Permanent);
+        let (class, basic) = if permanent { (Class::Permanent, 54) } else { (Class::Transient, 51) };
+        let lines: Vec<String> = failed.iter().map(|(_, r)| format!("{} {}", r.code(), r.text())).collect();
+        Reply::new(class, basic, (3, 0), "").with_text(lines.join("\n") + "\nmultiple errors")
+    }
+
+    /// Queues a report to the sender about recipients that did not get the message.
+    async fn report(&self, failed: &[(usize, Reply)]) -> Outcome {
+        let Some(sender) = self.envelope.reverse_path.address() else { return Ok(()) };
+        let failed: Vec<Failed<'_>> = failed
+            .iter()
+            .filter_map(|(number, reply)| {
+                Some(Failed { recipient: self.envelope.recipients.get(*number)?, reply })
+            })
+            .filter(|failed| failed.recipient.notify.is_none_or(|notify| notify.failure))
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let report = bounce::report(&self.hostname, sender, &self.envelope, &failed, self.now);
+        let shared = &self.shard.shared;
+        let mut taken = intake::Intake::new(&shared.store, &shared.committer, u64::MAX);
+        let failed = |error| policy::intake_reply(&error, self.id);
+        taken.push(report.as_bytes()).await.map_err(failed)?;
+        let message = taken.finish(Sharing::One).map_err(failed)?;
+        let queued = NewQueued {
+            content: message.content,
+            prefix: Vec::new(),
+            created: self.now,
+            sender: None,
+            mail_from: Vec::new(),
+            require_tls: self.envelope.requiretls,
+            smtputf8: self.envelope.smtputf8,
+            eight_bit: true,
+            binary: false,
+            ret: Ret::Unspecified,
+            envelope_id: Vec::new(),
+            hold_until: None,
+            recipients: vec![NewRecipient {
+                address: sender.to_string().into(),
+                domain: hash(sender.domain.as_str().as_bytes()),
+                notify: 0,
+                original: Vec::new(),
+            }],
+        };
+        self.enqueue(queued, Some(message.batch), message.incarnation).await
+    }
+}
+
+/// Where a recipient's mail goes.
+enum Place {
+    Mailboxes(Vec<Drop>),
+    Queue,
+}
+
+fn new_recipient(recipient: &envelope::Recipient) -> Option<NewRecipient> {
+    let ForwardPath::Address(address) = &recipient.path else { return None };
+    let notify = recipient.notify.map_or(0, |notify| {
+        // As `RecipientRow::notify` has it: 0 is unspecified, the first bit says that it was given.
+        1 | u8::from(notify.success) << 1 | u8::from(notify.failure) << 2 | u8::from(notify.delay) << 3
+    });
+    let original = recipient.original.as_ref().map(|o| format!("{};{}", o.address_type, o.address));
+    Some(NewRecipient {
+        address: address.to_string().into(),
+        domain: hash(address.domain.as_str().as_bytes()),
+        notify,
+        original: original.unwrap_or_default().into(),
+    })
+}
+
+fn write_reply(error: &WriteError, id: ConnectionId) -> Reply {
+    match error {
+        WriteError::Refused(refusal) => policy::store_reply(&StoreError::Refused(*refusal), id),
+        WriteError::Store(error) => policy::store_reply(error, id),
+        WriteError::Commit(error) => policy::commit_reply(error, id),
+        WriteError::Busy | WriteError::Reopened => Reply::LOCAL_ERROR,
+    }
+}

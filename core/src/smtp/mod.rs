@@ -1,0 +1,102 @@
+//! SMTP and submission: the pure session of `proto` driven by a connection of a shard.
+//!
+//! [`connection`] moves octets and time, [`policy`] answers what the session asks, [`deliver`] stores
+//! what it received. A message is acknowledged only after the commit of all of its local recipients.
+
+mod bounce;
+mod connection;
+mod deliver;
+mod policy;
+mod rehearsal;
+
+use std::sync::Arc;
+
+use postrider_proto::address::Domain;
+use postrider_proto::smtp::server::{ClearAuth, RequireTls, Role, Settings, TlsOffer};
+use postrider_proto::smtp::{self};
+
+pub use connection::serve;
+
+use crate::auth::Authenticator;
+use crate::config::{Listener, Mode, Protocol, Switch, TlsMode};
+use crate::tls::TlsService;
+
+/// What all connections of a listener share.
+pub struct Service {
+    /// The listener's place in the configuration.
+    pub number: usize,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// What sessions are made with.
+    pub settings: Arc<Settings>,
+    /// TLS, when the listener has it.
+    pub tls: Option<TlsService>,
+    /// The listener's configuration.
+    pub listener: Listener,
+    /// The names of this host.
+    pub hostnames: Vec<Domain>,
+    /// Whether replies can be asked for by the recipient's address.
+    pub mode: Mode,
+}
+
+impl Service {
+    /// The service of a listener that speaks SMTP or submission. `hostname` is the one it greets with,
+    /// `hostnames` are all of this host.
+    pub fn new(
+        number: usize,
+        listener: &Listener,
+        tls: Option<TlsService>,
+        hostname: Domain,
+        hostnames: Vec<Domain>,
+        mode: Mode,
+    ) -> Self {
+        let role = if listener.protocol == Protocol::Smtp { Role::Incoming } else { Role::Submission };
+        let settings = Settings {
+            hostname,
+            role,
+            limits: limits(listener),
+            tls: match listener.tls {
+                TlsMode::Off => TlsOffer::Absent,
+                TlsMode::Optional | TlsMode::Implicit => TlsOffer::Optional,
+                TlsMode::Required => TlsOffer::Required,
+            },
+            requiretls: match listener.requiretls {
+                Switch::On => RequireTls::Offered,
+                Switch::Off => RequireTls::Disabled,
+            },
+            clear_auth: ClearAuth::Refused,
+            mechanisms: match role {
+                Role::Incoming => Vec::new(),
+                Role::Submission => Authenticator::mechanisms(true, true).map(|m| m.name().into()).collect(),
+            },
+        };
+        Self {
+            number,
+            protocol: listener.protocol,
+            settings: Arc::new(settings),
+            tls,
+            listener: listener.clone(),
+            hostnames,
+            mode,
+        }
+    }
+}
+
+fn limits(listener: &Listener) -> smtp::Limits {
+    let (smtp, authentication) = (&listener.limits.smtp, &listener.limits.authentication);
+    smtp::Limits {
+        line_octets_max: smtp.line_octets as usize,
+        message_octets_max: smtp.message_octets,
+        discard_octets_max: smtp.message_octets,
+        recipients_max: smtp.recipients as usize,
+        received_fields_max: smtp.received_fields,
+        strikes_max: smtp.bad_commands,
+        failed_transactions_max: smtp.failed_transactions,
+        auth_failures_free: authentication.slow_after,
+        auth_failures_max: authentication.failures_per_connection,
+        command_idle: smtp.idle,
+        content_idle: smtp.idle,
+        content_total: smtp.message,
+        ..smtp::Limits::DEFAULT
+    }
+}

@@ -1,0 +1,290 @@
+//! Answers to what a session asks: who may log in, send, and be written to.
+
+use std::time::Duration;
+
+use postrider_proto::address::{Address, Domain, ForwardPath, ReversePath};
+use postrider_proto::sasl::{FailureKind, Mechanism};
+use postrider_proto::smtp::Reply;
+use postrider_proto::smtp::command::SaslOctets;
+use postrider_proto::smtp::reply::Class;
+use postrider_proto::smtp::server::{Answer, Role};
+use postrider_storage::committer::{CommitError, StopReason};
+use postrider_storage::directory::{Directory, Recipient, Resolution, SenderVerdict};
+use postrider_storage::engine::EngineError;
+use postrider_storage::ids::AccountId;
+use postrider_storage::store::{Refusal, StoreError};
+use tracing::{error, info};
+
+use super::connection::Connection;
+use super::deliver::Target;
+use super::rehearsal::{self, Stage, Wish};
+use crate::auth::{self, AuthError, Next};
+use crate::clock::unix_now;
+use crate::config::{Mode, TlsMode};
+use crate::intake::{Intake, IntakeError};
+use crate::log::ConnectionId;
+use crate::metrics;
+use crate::runtime::sleep;
+
+/// How long an address that asks for silence gets none.
+const SILENCE: Duration = Duration::from_secs(60 * 60);
+
+const SENDER_NOT_YOURS: Reply =
+    Reply::new(Class::Permanent, 50, (7, 1), "the sender must be an address of the authenticated user");
+const DOMAIN_DISABLED_HERE: Reply =
+    Reply::new(Class::Transient, 51, (3, 0), "the sender's domain is temporarily disabled");
+const RECIPIENT_DOMAIN_DISABLED: Reply =
+    Reply::new(Class::Transient, 50, (2, 1), "recipient domain temporarily disabled");
+const TLS_NEEDED: Reply = Reply::new(Class::Permanent, 30, (7, 0), "STARTTLS is required to deliver here");
+const LOGIN_DISABLED: Reply = Reply::new(Class::Permanent, 25, (7, 13), "login is disabled");
+const CHANNEL_BINDING: Reply =
+    Reply::new(Class::Permanent, 35, (7, 7), "channel binding does not match: somebody may sit in between");
+const NOT_RELAYING: Reply = Reply::new(Class::Permanent, 50, (1, 1), "not a domain of this server");
+
+/// What a client is told when its message can't be stored.
+pub(super) fn intake_reply(error: &IntakeError, id: ConnectionId) -> Reply {
+    match error {
+        IntakeError::Store(error) => store_reply(error, id),
+        IntakeError::Commit(error) => commit_reply(error, id),
+    }
+}
+
+/// What a client is told when a commit failed.
+pub(super) fn commit_reply(error: &CommitError, id: ConnectionId) -> Reply {
+    match error {
+        CommitError::Stopped(StopReason::Full) => Reply::STORAGE_FULL,
+        CommitError::Closed => Reply::SHUTTING_DOWN,
+        CommitError::Bounds(_) | CommitError::Stale | CommitError::Stopped(StopReason::Failed(_)) => {
+            error!(cid = %id, %error, "a message could not be committed");
+            Reply::LOCAL_ERROR
+        }
+    }
+}
+
+/// What a client is told when the store refused or failed.
+pub(super) fn store_reply(error: &StoreError, id: ConnectionId) -> Reply {
+    match error {
+        StoreError::Refused(Refusal::OverQuota) => Reply::MAILBOX_FULL,
+        StoreError::Refused(Refusal::MessageTooLarge | Refusal::StructureTooLarge) => Reply::MESSAGE_TOO_BIG,
+        StoreError::Engine(EngineError::Full) => Reply::STORAGE_FULL,
+        error => {
+            error!(cid = %id, %error, "a message could not be stored");
+            Reply::LOCAL_ERROR
+        }
+    }
+}
+
+impl Connection {
+    fn directory_failed(&self, error: &EngineError) -> Answer {
+        error!(cid = %self.id, %error, "the directory could not be read");
+        Answer::Refuse(Reply::LOCAL_ERROR)
+    }
+
+    /// Fulfils what an address asks of a local instance at this stage.
+    async fn rehearse(&self, address: &Address, stage: Stage) -> Option<Reply> {
+        if self.service.mode != Mode::Local {
+            return None;
+        }
+        match rehearsal::wish(address.localpart.as_str()) {
+            Some((wanted, wish)) if wanted == stage => Some(Self::fulfil(wish).await),
+            _ => None,
+        }
+    }
+
+    /// Waits when silence is wanted, and gives the reply.
+    pub(super) async fn fulfil(wish: Wish) -> Reply {
+        match wish {
+            Wish::Reply(reply) => reply,
+            Wish::Silence => {
+                sleep(SILENCE).await;
+                Reply::TIMEOUT
+            }
+        }
+    }
+
+    pub(super) async fn sender(&mut self, path: &ReversePath) -> Answer {
+        self.targets.clear();
+        if let Err(refusal) = self.shard.shared.gate.admits() {
+            info!(cid = %self.id, %refusal, "no mail is taken at the moment");
+            self.count_limit(metrics::Limit::FreeSpace);
+            return Answer::Refuse(Reply::STORAGE_FULL);
+        }
+        let Some(address) = path.address() else { return Answer::Proceed };
+        if let Some(reply) = self.rehearse(address, Stage::Sender).await {
+            return Answer::Refuse(reply);
+        }
+        let Some(user) = &self.user else { return Answer::Proceed };
+        match self.may_send_as(user.account, address) {
+            Ok(SenderVerdict::Allowed) => Answer::Proceed,
+            Ok(SenderVerdict::Refused) => Answer::Refuse(SENDER_NOT_YOURS),
+            Ok(SenderVerdict::DomainDisabled) => Answer::Refuse(DOMAIN_DISABLED_HERE),
+            Err(error) => self.directory_failed(&error),
+        }
+    }
+
+    /// Whether an account may use an address as its own (product 2.3).
+    pub(super) fn may_send_as(
+        &self,
+        account: AccountId,
+        address: &Address,
+    ) -> Result<SenderVerdict, EngineError> {
+        let reader = self.shard.shared.store.reader();
+        Directory::new(reader.snapshot()).may_send_as(account, address)
+    }
+
+    pub(super) async fn recipient(&mut self, path: &ForwardPath) -> Answer {
+        let incoming = self.service.settings.role == Role::Incoming;
+        if incoming && self.service.listener.tls == TlsMode::Required && self.tls.is_none() {
+            return Answer::Refuse(TLS_NEEDED);
+        }
+        let recipient = match path {
+            ForwardPath::Postmaster => Recipient::Postmaster,
+            ForwardPath::Address(address) => {
+                if let Some(reply) = self.rehearse(address, Stage::Recipient).await {
+                    return Answer::Refuse(reply);
+                }
+                Recipient::Address(address)
+            }
+            ForwardPath::Literal(_) => return Answer::Refuse(Reply::LITERAL_RECIPIENT),
+        };
+        let target = match self.resolve(recipient) {
+            Ok(resolution) => self.target(path, resolution),
+            Err(error) => return self.directory_failed(&error),
+        };
+        match target {
+            Ok(target) => {
+                let token = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
+                self.targets.push(target);
+                Answer::Recipient(token)
+            }
+            Err(reply) => Answer::Refuse(reply),
+        }
+    }
+
+    fn resolve(&self, recipient: Recipient<'_>) -> Result<Resolution, EngineError> {
+        let reader = self.shard.shared.store.reader();
+        let hostnames: &[Domain] = &self.service.hostnames;
+        Directory::new(reader.snapshot()).resolve(recipient, hostnames)
+    }
+
+    /// What becomes of mail for a recipient (product 1.7, 2.3).
+    fn target(&self, path: &ForwardPath, resolution: Resolution) -> Result<Target, Reply> {
+        let submission = self.user.is_some();
+        if self.service.mode == Mode::Local
+            && let Some(address) = path.address()
+            && let Some((Stage::Content, wish)) = rehearsal::wish(address.localpart.as_str())
+        {
+            return Ok(Target::Rehearsal(wish));
+        }
+        match resolution {
+            Resolution::Account { account, mailbox, .. } => {
+                Ok(Target::Account { account, mailbox, delivered_to: path.address().cloned() })
+            }
+            Resolution::Alias { address, settings } => Ok(Target::Alias { address, settings }),
+            Resolution::NotLocal if submission => match path.address() {
+                Some(address) => Ok(Target::Remote(address.clone())),
+                None => Err(Reply::NO_SUCH_USER),
+            },
+            Resolution::NotLocal => Err(NOT_RELAYING),
+            Resolution::DomainDisabled => Err(RECIPIENT_DOMAIN_DISABLED),
+            // Who delivers mail learns only after the content which addresses exist, so that guessing
+            // costs a message each; our own users are told at once (product 1.7).
+            Resolution::Unknown if submission => Err(Reply::NO_SUCH_USER),
+            Resolution::Unknown => Ok(Target::Unknown),
+            Resolution::Refused(code) => {
+                Err(rehearsal::reply_of(code, "not accepted at this address").unwrap_or(Reply::NO_SUCH_USER))
+            }
+        }
+    }
+
+    pub(super) fn begin_content(&mut self) -> Answer {
+        if self.shard.shared.gate.admits().is_err() {
+            self.count_limit(metrics::Limit::FreeSpace);
+            return Answer::Refuse(Reply::STORAGE_FULL);
+        }
+        let shared = &self.shard.shared;
+        let octets_max = self.service.listener.limits.smtp.message_octets;
+        self.intake = Some(Intake::new(&shared.store, &shared.committer, octets_max));
+        self.intake_failed = None;
+        Answer::Proceed
+    }
+
+    pub(super) async fn begin_auth(&mut self, mechanism: &str, initial: Option<SaslOctets>) -> Answer {
+        let Some(mechanism) = Mechanism::parse(mechanism.as_bytes()) else {
+            return Answer::Refuse(Reply::UNKNOWN_MECHANISM);
+        };
+        let connection = auth::Connection {
+            peer: self.peer,
+            exporter: self.tls.as_ref().and_then(|tls| tls.exporter),
+            hostname: self.service.settings.hostname.to_string(),
+            now: u64::try_from(unix_now()).unwrap_or(0),
+        };
+        self.conversation = None;
+        let authenticator = self.shard.shared.authenticator.clone();
+        let begun =
+            authenticator.begin(connection, mechanism, initial.as_ref().map(|octets| &*octets.0)).await;
+        match begun {
+            Ok((conversation, next)) => {
+                self.conversation = Some(conversation);
+                self.auth_step(mechanism, Ok(next))
+            }
+            Err(error) => self.auth_step(mechanism, Err(error)),
+        }
+    }
+
+    pub(super) async fn respond_auth(&mut self, response: SaslOctets) -> Answer {
+        let Some(mut conversation) = self.conversation.take() else {
+            return Answer::Refuse(Reply::BAD_SEQUENCE);
+        };
+        let next = conversation.respond(&response.0).await;
+        let mechanism = conversation.mechanism();
+        self.conversation = Some(conversation);
+        self.auth_step(mechanism, next)
+    }
+
+    fn auth_step(&mut self, mechanism: Mechanism, next: Result<Next, AuthError>) -> Answer {
+        let (answer, outcome) = match next {
+            Ok(Next::Challenge(challenge)) => return Answer::AuthChallenge(challenge),
+            Ok(Next::Done(user)) => {
+                info!(cid = %self.id, peer = %self.peer, account = %user.name, %mechanism, "authenticated");
+                let login = user.login.clone().into();
+                self.user = Some(user);
+                (Answer::AuthSucceeded { login }, metrics::Authentication::Ok)
+            }
+            Err(error) => {
+                info!(cid = %self.id, remote = %self.peer, %mechanism, %error, "failed authentication attempt");
+                auth_refusal(&error)
+            }
+        };
+        self.conversation = None;
+        let known = &self.shard.shared.metrics;
+        let labels =
+            [self.service.protocol as usize, metrics::mechanism(mechanism) as usize, outcome as usize];
+        self.shard.recorder.increment(known.authentications.at(labels));
+        answer
+    }
+}
+
+/// The answer to a failed authentication (product 2.2). Only what a client did counts against it.
+fn auth_refusal(error: &AuthError) -> (Answer, metrics::Authentication) {
+    use metrics::Authentication as Outcome;
+    match error {
+        AuthError::Failed(kind) => match kind {
+            FailureKind::BadCredentials | FailureKind::AuthzidDiffers => {
+                (Answer::AuthFailed(Reply::BAD_CREDENTIALS), Outcome::BadCredentials)
+            }
+            FailureKind::ChannelBinding => (Answer::AuthFailed(CHANNEL_BINDING), Outcome::BadChannelBinding),
+            FailureKind::Aborted => (Answer::Refuse(Reply::AUTH_ABORTED), Outcome::Aborted),
+            FailureKind::BadBase64 => (Answer::Refuse(Reply::BAD_BASE64), Outcome::BadProtocol),
+            FailureKind::BadSyntax | FailureKind::TooLong | FailureKind::Unsupported => {
+                (Answer::AuthFailed(Reply::SYNTAX), Outcome::BadProtocol)
+            }
+            FailureKind::OutOfTurn => (Answer::Refuse(Reply::LOCAL_ERROR), Outcome::Error),
+        },
+        AuthError::Disabled(message) => {
+            (Answer::Refuse(LOGIN_DISABLED.with_text(message.clone())), Outcome::LoginDisabled)
+        }
+        AuthError::Limited => (Answer::AuthFailed(Reply::TOO_MANY_AUTH_FAILURES), Outcome::BadCredentials),
+        AuthError::Busy(_) | AuthError::Store(_) => (Answer::Refuse(Reply::AUTH_NOT_NOW), Outcome::Error),
+    }
+}

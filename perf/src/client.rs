@@ -1,0 +1,155 @@
+//! A plain blocking client for line protocols, in the clear or over TLS.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+/// A connection that is read by lines.
+pub struct Client {
+    stream: BufReader<Box<dyn ReadWrite>>,
+    line: String,
+}
+
+trait ReadWrite: Read + Write + Send {}
+impl<T: Read + Write + Send> ReadWrite for T {}
+
+/// Whether a connection is encrypted from its start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    Plain,
+    Tls,
+}
+
+impl Client {
+    pub fn connect(address: &str, security: Security) -> Result<Self> {
+        let socket = TcpStream::connect(address).with_context(|| format!("no connection to {address}"))?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let stream: Box<dyn ReadWrite> = match security {
+            Security::Plain => Box::new(socket),
+            Security::Tls => {
+                let name = ServerName::try_from("localhost")?;
+                Box::new(StreamOwned::new(ClientConnection::new(tls_config()?, name)?, socket))
+            }
+        };
+        Ok(Self { stream: BufReader::with_capacity(16 << 10, stream), line: String::new() })
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes)?;
+        Ok(stream.flush()?)
+    }
+
+    /// The next line, without its end.
+    pub fn line(&mut self) -> Result<&str> {
+        self.line.clear();
+        if self.stream.read_line(&mut self.line)? == 0 {
+            bail!("the server closed the connection");
+        }
+        Ok(self.line.trim_end_matches(['\r', '\n']))
+    }
+
+    /// Reads an SMTP reply, all of its lines, and checks its code.
+    pub fn expect_reply(&mut self, code: &str) -> Result<()> {
+        loop {
+            let line = self.line()?;
+            if !line.starts_with(code) {
+                bail!("expected {code}, got {line:?}");
+            }
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends an IMAP command and reads up to its tagged answer; the number of lines and octets before it.
+    pub fn imap(&mut self, command: &str) -> Result<(usize, usize)> {
+        self.send(format!("t {command}\r\n").as_bytes())?;
+        let (mut lines, mut octets) = (0, 0);
+        loop {
+            let line = self.line()?;
+            if let Some(answer) = line.strip_prefix("t ") {
+                if !answer.starts_with("OK") {
+                    bail!("{command}: {answer}");
+                }
+                return Ok((lines, octets));
+            }
+            lines += 1;
+            octets += line.len() + 2;
+            let literal = line
+                .strip_suffix('}')
+                .and_then(|line| line.rsplit_once('{'))
+                .and_then(|(_, n)| n.parse::<u64>().ok());
+            if let Some(length) = literal {
+                let copied = std::io::copy(&mut self.stream.by_ref().take(length), &mut std::io::sink())?;
+                octets += usize::try_from(copied)?;
+            }
+        }
+    }
+}
+
+/// A configuration that takes any certificate: the drivers only talk to loopback.
+fn tls_config() -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

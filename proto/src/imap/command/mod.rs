@@ -1,0 +1,273 @@
+//! Commands of clients as values (RFC 9051 §6, RFC 3501 §6 and the extensions named in each file).
+//!
+//! [`parse`] reads one framed command: recursive descent, bounded in depth and size by
+//! [`Limits`]. What it returns obeys the grammar; whether a command is
+//! allowed in the present state is decided by whoever executes it. One file a command family.
+
+mod append;
+mod arguments;
+mod cursor;
+mod fetch;
+mod list;
+mod mailboxes;
+mod search;
+mod select;
+mod session;
+mod store;
+#[cfg(test)]
+mod suites;
+#[cfg(test)]
+mod tests;
+
+pub use append::{Append, AppendMessage, MessageForm};
+pub use arguments::{FlagList, MailboxArgument, MailboxFault, Secret, Tag};
+pub use fetch::{ChangedSince, Fetch, FetchItem, Partial, Peek, Section, SectionText, Vanished};
+pub use list::{List, ListReturn, ListSelect, Lsub};
+pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
+pub use search::{DateTest, Search, SearchKey, SearchReturn, TextTarget};
+pub use select::{Access, Matched, Qresync, Select};
+pub use session::{Authenticate, Enable, Extension, Id, Login};
+pub use store::{CopyMove, FlagChange, Loudness, Store};
+
+pub(in crate::imap) use cursor::is_astring_octet;
+
+use super::limits::Limits;
+use super::sequence::{MessageSet, Numbering};
+use cursor::{Cursor, Label, Parsed};
+
+/// A command with the tag that its answer repeats.
+#[derive(Debug)]
+pub struct Tagged {
+    /// The tag.
+    pub tag: Tag,
+    /// The command.
+    pub command: Command,
+}
+
+/// One command with its arguments. UID variants are the same commands with another
+/// [`Numbering`].
+#[derive(Debug)]
+pub enum Command {
+    /// CAPABILITY
+    Capability,
+    /// NOOP
+    Noop,
+    /// LOGOUT
+    Logout,
+    /// ID (RFC 2971)
+    Id(Id),
+    /// STARTTLS
+    StartTls,
+    /// AUTHENTICATE, with an initial response (RFC 4959)
+    Authenticate(Authenticate),
+    /// LOGIN
+    Login(Login),
+    /// ENABLE (RFC 5161)
+    Enable(Enable),
+    /// SELECT and EXAMINE
+    Select(Select),
+    /// CREATE
+    Create(Create),
+    /// DELETE
+    Delete(MailboxArgument),
+    /// RENAME
+    Rename(Rename),
+    /// SUBSCRIBE
+    Subscribe(MailboxArgument),
+    /// UNSUBSCRIBE
+    Unsubscribe(MailboxArgument),
+    /// LIST
+    List(List),
+    /// LSUB
+    Lsub(Lsub),
+    /// NAMESPACE (RFC 2342)
+    Namespace,
+    /// STATUS
+    Status(Status),
+    /// APPEND up to its message literal, which streams
+    Append(Append),
+    /// IDLE (RFC 2177)
+    Idle,
+    /// CHECK (RFC 3501 §6.4.1)
+    Check,
+    /// CLOSE
+    Close,
+    /// UNSELECT (RFC 3691)
+    Unselect,
+    /// EXPUNGE; with uids UID EXPUNGE (RFC 4315)
+    Expunge(Option<MessageSet>),
+    /// SEARCH, UID SEARCH
+    Search(Search),
+    /// FETCH, UID FETCH
+    Fetch(Fetch),
+    /// STORE, UID STORE
+    Store(Store),
+    /// COPY, UID COPY
+    Copy(CopyMove),
+    /// MOVE, UID MOVE (RFC 6851)
+    Move(CopyMove),
+}
+
+/// How mailbox names and strings are to be read: what the client has enabled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Utf8 {
+    /// IMAP4rev1: mailbox names in modified UTF-7 (RFC 3501 §5.1.3), responses in 7 bits.
+    #[default]
+    Off,
+    /// After `ENABLE IMAP4rev2`: names and strings in UTF-8.
+    Rev2,
+    /// After `ENABLE UTF8=ACCEPT`: as `Rev2`, and SEARCH refuses CHARSET (RFC 6855 §3).
+    Accept,
+}
+
+/// What the grammar needs to know of the session.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// How names are read.
+    pub utf8: Utf8,
+    /// The bounds.
+    pub limits: &'a Limits,
+}
+
+/// Why a command is refused before it is executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fault {
+    /// Against the grammar; the text says what was expected. Answer: BAD.
+    #[error("{0}")]
+    Syntax(&'static str),
+    /// No such command. Answer: BAD.
+    #[error("unknown command")]
+    UnknownCommand,
+    /// More things than [`Limits`] allow. Answer: `NO [LIMIT]`.
+    #[error("{0}")]
+    Limit(&'static str),
+    /// More octets than [`Limits`] allow. Answer: `BAD [TOOBIG]`.
+    #[error("{0}")]
+    TooBig(&'static str),
+    /// A charset other than US-ASCII and UTF-8. Answer: `NO [BADCHARSET (US-ASCII UTF-8)]`.
+    #[error("charset is not supported")]
+    Charset,
+    /// CREATE with a special use that isn't known. Answer: `NO [USEATTR]` (RFC 6154 §3).
+    #[error("special use is not supported")]
+    SpecialUse,
+}
+
+/// A refused command, with its tag when one could be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BadCommand {
+    /// The tag; without one the answer is untagged BAD.
+    pub tag: Option<Tag>,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// Parses one framed command, with its line end. APPEND is parsed up to its first message literal,
+/// whose header ends `input` ([`MessageLiteral::head`](super::framing::MessageLiteral)).
+pub fn parse(input: &[u8], context: Context<'_>) -> Result<Tagged, BadCommand> {
+    let mut cursor = Cursor::new(input, context);
+    let tag = Tag::parse(&mut cursor).map_err(|fault| BadCommand { tag: None, fault })?;
+    match parse_tagged(&mut cursor) {
+        Ok(command) => Ok(Tagged { tag, command }),
+        Err(fault) => Err(BadCommand { tag: Some(tag), fault }),
+    }
+}
+
+/// Parses what stands before a further message of APPEND (RFC 3502), from the space on.
+pub fn parse_append_further(head: &[u8], context: Context<'_>) -> Result<AppendMessage, Fault> {
+    AppendMessage::parse(&mut Cursor::new(head, context))
+}
+
+/// Parses what follows the last message of APPEND, with its line end. `form` is that of the
+/// message.
+pub fn parse_append_end(rest: &[u8], form: MessageForm, context: Context<'_>) -> Result<(), Fault> {
+    append::parse_end(&mut Cursor::new(rest, context), form)
+}
+
+/// Reads the tag of a command that may be cut off; none when it isn't followed by anything.
+pub(super) fn read_tag(input: &[u8], limits: &Limits) -> Option<Tag> {
+    let mut cursor = Cursor::new(input, Context { utf8: Utf8::Off, limits });
+    let tag = Tag::parse(&mut cursor).ok()?;
+    cursor.take(b' ').then_some(tag)
+}
+
+/// Whether `text`, a command up to and with a literal header, stands before a message: the mailbox
+/// name of APPEND, itself perhaps a literal, is complete before the header (RFC 9051 §6.3.12).
+pub(super) fn stands_before_message(text: &[u8], limits: &Limits) -> bool {
+    let mut cursor = Cursor::new(text, Context { utf8: Utf8::Off, limits });
+    let mailbox = Tag::parse(&mut cursor)
+        .and_then(|_| cursor.space())
+        .and_then(|()| cursor.label())
+        .and_then(|name| if name.as_str() == "APPEND" { Ok(()) } else { Err(Fault::UnknownCommand) })
+        .and_then(|()| cursor.space())
+        .and_then(|()| cursor.astring_octets());
+    mailbox.is_ok() && cursor.take(b' ')
+}
+
+fn parse_tagged(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    let name = cursor.label()?;
+    let command = if name.as_str() == "UID" {
+        cursor.space()?;
+        let name = cursor.label()?;
+        parse_messages(cursor, name, Numbering::Uid)?
+    } else {
+        parse_named(cursor, name)?
+    };
+    if !matches!(command, Command::Append(_)) {
+        cursor.end()?;
+    }
+    Ok(command)
+}
+
+/// Parses the arguments of the command `name`.
+fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
+    Ok(match name.as_str() {
+        "CAPABILITY" => Command::Capability,
+        "NOOP" => Command::Noop,
+        "LOGOUT" => Command::Logout,
+        "ID" => Command::Id(Id::parse(cursor)?),
+        "STARTTLS" => Command::StartTls,
+        "AUTHENTICATE" => Command::Authenticate(Authenticate::parse(cursor)?),
+        "LOGIN" => Command::Login(Login::parse(cursor)?),
+        "ENABLE" => Command::Enable(Enable::parse(cursor)?),
+        "SELECT" => Command::Select(Select::parse(cursor, Access::ReadWrite)?),
+        "EXAMINE" => Command::Select(Select::parse(cursor, Access::ReadOnly)?),
+        "CREATE" => Command::Create(Create::parse(cursor)?),
+        "DELETE" => Command::Delete(mailbox(cursor)?),
+        "RENAME" => Command::Rename(Rename::parse(cursor)?),
+        "SUBSCRIBE" => Command::Subscribe(mailbox(cursor)?),
+        "UNSUBSCRIBE" => Command::Unsubscribe(mailbox(cursor)?),
+        "LIST" => Command::List(List::parse(cursor)?),
+        "LSUB" => Command::Lsub(Lsub::parse(cursor)?),
+        "NAMESPACE" => Command::Namespace,
+        "STATUS" => Command::Status(Status::parse(cursor)?),
+        "APPEND" => Command::Append(Append::parse(cursor)?),
+        "IDLE" => Command::Idle,
+        "CHECK" => Command::Check,
+        "CLOSE" => Command::Close,
+        "UNSELECT" => Command::Unselect,
+        "EXPUNGE" => Command::Expunge(None),
+        _ => return parse_messages(cursor, name, Numbering::Sequence),
+    })
+}
+
+/// Parses the arguments of a command that has a UID variant.
+fn parse_messages(cursor: &mut Cursor<'_>, name: Label, numbering: Numbering) -> Parsed<Command> {
+    Ok(match name.as_str() {
+        "SEARCH" => Command::Search(Search::parse(cursor, numbering)?),
+        "FETCH" => Command::Fetch(Fetch::parse(cursor, numbering)?),
+        "STORE" => Command::Store(Store::parse(cursor, numbering)?),
+        "COPY" => Command::Copy(CopyMove::parse(cursor, numbering)?),
+        "MOVE" => Command::Move(CopyMove::parse(cursor, numbering)?),
+        "EXPUNGE" if numbering == Numbering::Uid => {
+            cursor.space()?;
+            Command::Expunge(Some(cursor.message_set()?))
+        }
+        _ => return Err(Fault::UnknownCommand),
+    })
+}
+
+fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxArgument> {
+    cursor.space()?;
+    MailboxArgument::parse(cursor)
+}

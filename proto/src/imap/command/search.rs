@@ -1,0 +1,318 @@
+//! SEARCH (RFC 9051 §6.4.4, RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5).
+
+use super::super::date::Date;
+use super::super::sequence::{MessageSet, Numbering};
+use super::super::types::{Flags, Keyword};
+use super::arguments::parse_keyword;
+use super::cursor::{Cursor, Parsed};
+use super::{Fault, Utf8};
+
+/// SEARCH or UID SEARCH.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Search {
+    /// How results are told.
+    pub numbering: Numbering,
+    /// The RETURN options, none when there was no RETURN: an IMAP4rev1 session answers SEARCH then,
+    /// an IMAP4rev2 session ESEARCH. `RETURN ()` is ALL.
+    pub returns: Option<SearchReturn>,
+    /// What to look for.
+    pub key: SearchKey,
+}
+
+/// RETURN options (RFC 4731 §3.1, SAVE: RFC 5182).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SearchReturn {
+    /// MIN
+    pub min: bool,
+    /// MAX
+    pub max: bool,
+    /// ALL
+    pub all: bool,
+    /// COUNT
+    pub count: bool,
+    /// SAVE
+    pub save: bool,
+}
+
+/// A condition on one message. Strings are UTF-8, compared without regard to case as substrings.
+/// `\Recent` is never set, so RECENT and NEW are `Nothing` and OLD is `All`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SearchKey {
+    /// Every message.
+    All,
+    /// No message.
+    Nothing,
+    /// All of these; never empty.
+    And(Vec<Self>),
+    /// One of these.
+    Or(Box<(Self, Self)>),
+    /// Not this.
+    Not(Box<Self>),
+    /// Has the flag (ANSWERED, DELETED, DRAFT, FLAGGED, SEEN); the UN forms are inside `Not`.
+    Flag(Flags),
+    /// Has the keyword.
+    Keyword(Keyword),
+    /// Message numbers; those that don't exist match nothing.
+    Sequence(MessageSet),
+    /// Uids.
+    Uid(MessageSet),
+    /// Text somewhere in the message.
+    Text(TextTarget, Box<str>),
+    /// The day of the internal date, without its time and zone.
+    InternalDate(DateTest, Date),
+    /// The day of the Date field, without its time and zone.
+    SentDate(DateTest, Date),
+    /// More octets than this.
+    Larger(u64),
+    /// Fewer octets than this.
+    Smaller(u64),
+    /// A modification sequence of at least this (RFC 7162 §3.1.5); an entry name that came with it is dropped.
+    ModSeq(u64),
+}
+
+/// Where text is looked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TextTarget {
+    /// BCC
+    Bcc,
+    /// BODY: texts of the message without headers
+    Body,
+    /// CC
+    Cc,
+    /// FROM
+    From,
+    /// HEADER: the field of this name; with empty text its presence
+    Header(Box<str>),
+    /// SUBJECT
+    Subject,
+    /// TEXT: headers and texts
+    Text,
+    /// TO
+    To,
+}
+
+/// How a day is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DateTest {
+    /// Earlier than the day.
+    Before,
+    /// On the day.
+    On,
+    /// On the day or later.
+    Since,
+}
+
+impl Search {
+    /// Takes the arguments, from the space on.
+    pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Parsed<Self> {
+        cursor.space()?;
+        let mut returns = None;
+        if cursor.take_text("RETURN ") {
+            returns = Some(SearchReturn::parse(cursor)?);
+            cursor.space()?;
+        }
+        if cursor.take_text("CHARSET ") {
+            charset(cursor)?;
+            cursor.space()?;
+        }
+        let mut budget = Budget { keys: cursor.context().limits.search_keys_max };
+        let key = keys(cursor, 0, &mut budget)?;
+        Ok(Self { numbering, returns, key })
+    }
+}
+
+impl SearchReturn {
+    /// Takes `(option ...)`; nothing asked is ALL (RFC 4731 §3.1).
+    fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        let mut returns = Self::default();
+        cursor.open()?;
+        if cursor.take(b')') {
+            return Ok(Self { all: true, ..returns });
+        }
+        cursor.list(|cursor| {
+            match cursor.label()?.as_str() {
+                "MIN" => returns.min = true,
+                "MAX" => returns.max = true,
+                "ALL" => returns.all = true,
+                "COUNT" => returns.count = true,
+                "SAVE" => returns.save = true,
+                _ => return Err(Fault::Syntax("unknown RETURN option")),
+            }
+            Ok(())
+        })?;
+        Ok(returns)
+    }
+}
+
+/// Takes a charset. Strings are read as UTF-8 in any case, of which US-ASCII is a part.
+fn charset(cursor: &mut Cursor<'_>) -> Parsed<()> {
+    let name = cursor.astring()?;
+    if cursor.utf8() == Utf8::Accept {
+        return Err(Fault::Syntax("no CHARSET after UTF8=ACCEPT"));
+    }
+    let known = ["UTF-8", "US-ASCII"].iter().any(|known| known.eq_ignore_ascii_case(&name));
+    if known { Ok(()) } else { Err(Fault::Charset) }
+}
+
+/// How many keys a search may still have.
+struct Budget {
+    keys: usize,
+}
+
+/// Takes keys separated by spaces: all of them have to match.
+fn keys(cursor: &mut Cursor<'_>, depth: usize, budget: &mut Budget) -> Parsed<SearchKey> {
+    let first = key(cursor, depth, budget)?;
+    if cursor.peek() != Some(b' ') {
+        return Ok(first);
+    }
+    let mut all = vec![first];
+    while cursor.take(b' ') {
+        all.push(key(cursor, depth, budget)?);
+    }
+    Ok(SearchKey::And(all))
+}
+
+/// Takes one key.
+fn key(cursor: &mut Cursor<'_>, depth: usize, budget: &mut Budget) -> Parsed<SearchKey> {
+    if depth > cursor.context().limits.search_depth_max {
+        return Err(Fault::Limit("search is nested too deeply"));
+    }
+    budget.keys = budget.keys.checked_sub(1).ok_or(Fault::Limit("search has too many keys"))?;
+    match cursor.peek() {
+        Some(b'(') => {
+            cursor.skip();
+            let inner = keys(cursor, depth + 1, budget)?;
+            cursor.close()?;
+            return Ok(inner);
+        }
+        Some(b'0'..=b'9' | b'*' | b'$') => return cursor.message_set().map(SearchKey::Sequence),
+        _ => {}
+    }
+    let name = cursor.label()?;
+    let name = name.as_str();
+    match name {
+        "NOT" => {
+            cursor.space()?;
+            Ok(not(key(cursor, depth + 1, budget)?))
+        }
+        "OR" => {
+            cursor.space()?;
+            let left = key(cursor, depth + 1, budget)?;
+            cursor.space()?;
+            Ok(SearchKey::Or(Box::new((left, key(cursor, depth + 1, budget)?))))
+        }
+        _ => match plain_key(name) {
+            Some(key) => Ok(key),
+            None => key_with_argument(cursor, name),
+        },
+    }
+}
+
+fn not(key: SearchKey) -> SearchKey {
+    SearchKey::Not(Box::new(key))
+}
+
+/// A key without argument.
+fn plain_key(name: &str) -> Option<SearchKey> {
+    Some(match name {
+        "ALL" | "OLD" => SearchKey::All,
+        "NEW" | "RECENT" => SearchKey::Nothing,
+        "ANSWERED" => SearchKey::Flag(Flags::ANSWERED),
+        "DELETED" => SearchKey::Flag(Flags::DELETED),
+        "DRAFT" => SearchKey::Flag(Flags::DRAFT),
+        "FLAGGED" => SearchKey::Flag(Flags::FLAGGED),
+        "SEEN" => SearchKey::Flag(Flags::SEEN),
+        "UNANSWERED" => not(SearchKey::Flag(Flags::ANSWERED)),
+        "UNDELETED" => not(SearchKey::Flag(Flags::DELETED)),
+        "UNDRAFT" => not(SearchKey::Flag(Flags::DRAFT)),
+        "UNFLAGGED" => not(SearchKey::Flag(Flags::FLAGGED)),
+        "UNSEEN" => not(SearchKey::Flag(Flags::SEEN)),
+        _ => return None,
+    })
+}
+
+/// A key with an argument, from the space before that on.
+fn key_with_argument(cursor: &mut Cursor<'_>, name: &str) -> Parsed<SearchKey> {
+    let text = |cursor: &mut Cursor<'_>, target| Ok(SearchKey::Text(target, cursor.astring()?.into()));
+    if !KEYS_WITH_ARGUMENT.contains(&name) {
+        return Err(Fault::Syntax("unknown search key"));
+    }
+    cursor.space()?;
+    match name {
+        "KEYWORD" => parse_keyword(cursor).map(SearchKey::Keyword),
+        "UNKEYWORD" => parse_keyword(cursor).map(SearchKey::Keyword).map(not),
+        "UID" => cursor.message_set().map(SearchKey::Uid),
+        "LARGER" => cursor.number64().map(SearchKey::Larger),
+        "SMALLER" => cursor.number64().map(SearchKey::Smaller),
+        "MODSEQ" => modseq(cursor).map(SearchKey::ModSeq),
+        "HEADER" => {
+            let field = cursor.astring()?.into();
+            cursor.space()?;
+            text(cursor, TextTarget::Header(field))
+        }
+        "BCC" => text(cursor, TextTarget::Bcc),
+        "BODY" => text(cursor, TextTarget::Body),
+        "CC" => text(cursor, TextTarget::Cc),
+        "FROM" => text(cursor, TextTarget::From),
+        "SUBJECT" => text(cursor, TextTarget::Subject),
+        "TEXT" => text(cursor, TextTarget::Text),
+        "TO" => text(cursor, TextTarget::To),
+        "BEFORE" => Ok(SearchKey::InternalDate(DateTest::Before, date(cursor)?)),
+        "ON" => Ok(SearchKey::InternalDate(DateTest::On, date(cursor)?)),
+        "SINCE" => Ok(SearchKey::InternalDate(DateTest::Since, date(cursor)?)),
+        "SENTBEFORE" => Ok(SearchKey::SentDate(DateTest::Before, date(cursor)?)),
+        "SENTON" => Ok(SearchKey::SentDate(DateTest::On, date(cursor)?)),
+        "SENTSINCE" => Ok(SearchKey::SentDate(DateTest::Since, date(cursor)?)),
+        _ => Err(Fault::Syntax("unknown search key")),
+    }
+}
+
+/// The names that [`key_with_argument`] knows, so that another one is called unknown.
+const KEYS_WITH_ARGUMENT: [&str; 20] = [
+    "BCC",
+    "BEFORE",
+    "BODY",
+    "CC",
+    "FROM",
+    "HEADER",
+    "KEYWORD",
+    "LARGER",
+    "MODSEQ",
+    "ON",
+    "SENTBEFORE",
+    "SENTON",
+    "SENTSINCE",
+    "SINCE",
+    "SMALLER",
+    "SUBJECT",
+    "TEXT",
+    "TO",
+    "UID",
+    "UNKEYWORD",
+];
+
+/// Takes `date`, in quotes or not.
+fn date(cursor: &mut Cursor<'_>) -> Parsed<Date> {
+    let quoted = cursor.take(b'"');
+    let text = cursor.while_octets(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    if quoted {
+        cursor.expect(b'"', "date doesn't end")?;
+    }
+    Date::parse(text).ok_or(Fault::Syntax("date expected"))
+}
+
+/// Takes `[entry-name entry-type] modseq` (RFC 7162 §3.1.5). Flags have no modification sequences
+/// of their own here, so the name only narrows what can't be narrowed.
+fn modseq(cursor: &mut Cursor<'_>) -> Parsed<u64> {
+    if cursor.peek() == Some(b'"') {
+        if !cursor.string()?.starts_with("/flags/") {
+            return Err(Fault::Syntax("entry name expected"));
+        }
+        cursor.space()?;
+        if !matches!(cursor.label()?.as_str(), "ALL" | "PRIV" | "SHARED") {
+            return Err(Fault::Syntax("all, priv or shared expected"));
+        }
+        cursor.space()?;
+    }
+    cursor.number64()
+}

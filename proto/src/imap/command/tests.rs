@@ -1,0 +1,431 @@
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use super::super::date::Date;
+use super::super::mailbox::BadMailboxName;
+use super::super::sequence::{Messages, SequenceNumber, SequenceRange, SequenceSet};
+use super::super::types::{Flags, Keyword, UidValidity};
+use super::*;
+
+const LIMITS: Limits = Limits {
+    tag_octets_max: 5,
+    search_depth_max: 3,
+    search_keys_max: 5,
+    sequence_set_elements_max: 3,
+    fetch_items_max: 3,
+    header_fields_max: 2,
+    part_depth_max: 3,
+    keywords_max: 2,
+    list_patterns_max: 2,
+    id_pairs_max: 2,
+    enable_names_max: 3,
+    ..Limits::AUTHENTICATED
+};
+
+fn parse_as(input: &str, utf8: Utf8, limits: &Limits) -> Result<Tagged, BadCommand> {
+    parse(format!("a {input}\r\n").as_bytes(), Context { utf8, limits })
+}
+
+fn command(input: &str) -> Command {
+    let parsed = parse_as(input, Utf8::Off, &Limits::AUTHENTICATED);
+    parsed.unwrap_or_else(|bad| panic!("{input}: {bad:?}")).command
+}
+
+fn fault(input: &str) -> Fault {
+    parse_as(input, Utf8::Off, &Limits::AUTHENTICATED).expect_err(input).fault
+}
+
+/// `fits` parses under the small limits and `over` is refused by one.
+fn at_the_limit(fits: &str, over: &str) {
+    parse_as(fits, Utf8::Off, &LIMITS).unwrap_or_else(|bad| panic!("{fits}: {bad:?}"));
+    let bad = parse_as(over, Utf8::Off, &LIMITS).expect_err(over);
+    assert!(matches!(bad.fault, Fault::Limit(_) | Fault::TooBig(_)), "{over}: {bad:?}");
+}
+
+fn nz(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap()
+}
+
+fn set(ranges: &[(u32, u32)]) -> SequenceSet {
+    let number = |n: u32| NonZeroU32::new(n).map_or(SequenceNumber::Last, SequenceNumber::Number);
+    let ranges = ranges.iter().map(|(from, to)| SequenceRange { from: number(*from), to: number(*to) });
+    SequenceSet::new(ranges.collect()).unwrap()
+}
+
+fn mailbox_named(input: &str, utf8: Utf8) -> MailboxArgument {
+    match parse_as(&format!("DELETE {input}"), utf8, &LIMITS).unwrap().command {
+        Command::Delete(mailbox) => mailbox,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_fault_keeps_the_tag_when_there_is_one() {
+    let bad = |input: &str| {
+        let context = Context { utf8: Utf8::Off, limits: &LIMITS };
+        let bad = parse(input.as_bytes(), context).unwrap_err();
+        (bad.tag.map(|tag| tag.as_str().to_owned()), bad.fault)
+    };
+    assert_eq!(bad("a FOO\r\n"), (Some("a".into()), Fault::UnknownCommand));
+    assert_eq!(bad("abcde\r\n").0.as_deref(), Some("abcde"));
+    assert_eq!(bad("abcdef NOOP\r\n"), (None, Fault::Syntax("tag is too long")));
+    for untagged in ["\r\n", " NOOP\r\n", "a+b NOOP\r\n", "\"a\" NOOP\r\n", "\u{e9} NOOP\r\n", "* NOOP\r\n"] {
+        assert_eq!(bad(untagged).0.filter(|tag| tag != "a"), None, "{untagged}");
+    }
+    assert_eq!(bad("a NOOP\n").1, Fault::Syntax("a line ends with CRLF"));
+    assert_eq!(bad("a NOOP \r\n").1, Fault::Syntax("end of command expected"));
+    assert_eq!(bad("a  NOOP\r\n").1, Fault::Syntax("name expected"));
+    assert_eq!(bad("a UID NOOP\r\n").1, Fault::UnknownCommand);
+}
+
+#[test]
+fn strings_have_three_forms() {
+    let login = |input: &str| match command(&format!("login {input}")) {
+        Command::Login(login) => (login.user.into_string(), login.password.0.into_string()),
+        other => panic!("{other:?}"),
+    };
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(login("fred ]x"), pair("fred", "]x"));
+    assert_eq!(login(r#""a \"b\\" """#), pair("a \"b\\", ""));
+    assert_eq!(login("{3}\r\na\r\n {2+}\r\n\"x"), pair("a\r\n", "\"x"));
+    assert_eq!(login("\"\u{e9}\" {2}\r\n\u{e9}"), pair("\u{e9}", "\u{e9}"));
+    for bad in [
+        "a",
+        "a b c",
+        "a \"b",
+        "a \"\\n\"",
+        "a (b",
+        "{1}\r\n\0 b",
+        "{9}\r\na b",
+        "\u{e9} b",
+        "a \"x\"y",
+        "{1} a",
+    ] {
+        assert!(matches!(fault(&format!("login {bad}")), Fault::Syntax(_)), "{bad}");
+    }
+    assert_eq!(format!("{:?}", command("login u secretive")).find("secretive"), None);
+    assert_eq!(format!("{:?}", command("authenticate plain c2VjcmV0")).find("115"), None);
+}
+
+#[test]
+fn sessions_begin() {
+    let Command::Authenticate(a) = command("AUTHENTICATE scram-sha-256 =") else { panic!() };
+    assert_eq!((&*a.mechanism, a.initial.unwrap().0), ("SCRAM-SHA-256", vec![]));
+    let Command::Authenticate(a) = command("AUTHENTICATE PLAIN AGEAYg==") else { panic!() };
+    assert_eq!(a.initial.unwrap().0, b"\0a\0b");
+    assert_eq!(fault("AUTHENTICATE PLAIN AGEAYg"), Fault::Syntax("base64 is malformed"));
+    let Command::Enable(e) = command("enable utf8=accept X-FOO qresync condstore QRESYNC imap4rev2") else {
+        panic!()
+    };
+    use Extension::{Condstore, Imap4Rev2, Qresync, Utf8Accept};
+    assert_eq!(e.extensions, [Utf8Accept, Qresync, Condstore, Imap4Rev2]);
+    let Command::Id(id) = command("ID (\"name\" \"x\" \"version\" NIL)") else { panic!() };
+    assert_eq!(id.fields, [("name".into(), Some("x".into())), ("version".into(), None)]);
+    assert!(matches!(command("ID nil"), Command::Id(id) if id.fields.is_empty()));
+    at_the_limit("ENABLE A B C", "ENABLE A B C D");
+    at_the_limit(r#"ID ("a" "b" "c" "d")"#, r#"ID ("a" "b" "c" "d" "e" "f")"#);
+}
+
+#[test]
+fn mailbox_names_are_read_in_the_encoding_that_was_enabled() {
+    let name = |input, utf8| mailbox_named(input, utf8).name.map(|name| name.to_string());
+    assert_eq!(name("inbox", Utf8::Off), Ok("Inbox".into()));
+    assert_eq!(name("&AOk-/x", Utf8::Off), Ok("é/x".into()));
+    assert_eq!(name("&AOk-", Utf8::Rev2), Ok("&AOk-".into()));
+    assert_eq!(name("\"é\"", Utf8::Accept), Ok("é".into()));
+    assert_eq!(name("\"é\"", Utf8::Off), Err(MailboxFault::Encoding));
+    assert_eq!(name("a&b", Utf8::Off), Err(MailboxFault::Encoding));
+    assert_eq!(name("a//b", Utf8::Off), Err(MailboxFault::Name(BadMailboxName::EmptyPart)));
+    assert_eq!(name("\"\"", Utf8::Off), Err(MailboxFault::Name(BadMailboxName::EmptyPart)));
+    // RFC 9051 §6.3.4: a separator at the end only announces names below.
+    assert_eq!(name("a/", Utf8::Off), Ok("a".into()));
+    assert_eq!(mailbox_named("a/", Utf8::Off).written.as_ref(), "a/");
+    assert_eq!(name("a//", Utf8::Off), Err(MailboxFault::Name(BadMailboxName::EmptyPart)));
+}
+
+#[test]
+fn select_takes_what_a_client_knows() {
+    let select = |input: &str| match command(input) {
+        Command::Select(select) => select,
+        other => panic!("{other:?}"),
+    };
+    let plain = select("EXAMINE x");
+    assert_eq!((plain.access, plain.condstore, plain.qresync), (Access::ReadOnly, false, None));
+    assert!(select("SELECT x (CONDSTORE)").condstore);
+    let qresync = |input: &str| select(&format!("SELECT x (QRESYNC ({input}))")).qresync.unwrap();
+    let uid_validity = UidValidity(nz(67));
+    let mut known = Qresync { uid_validity, modseq: 20, known_uids: None, matched: None };
+    assert_eq!(qresync("67 20"), known);
+    known.known_uids = Some(set(&[(1, 5), (7, 7)]));
+    assert_eq!(qresync("67 20 1:5,7"), known);
+    known.matched = Some(Matched { sequence: set(&[(1, 1)]), uids: set(&[(2, 2)]) });
+    assert_eq!(qresync("67 20 1:5,7 (1 2)"), known);
+    known.known_uids = None;
+    assert_eq!(qresync("67 20 (1 2)"), known);
+    for bad in ["0 1", "1", "1 2 *", "1 2 3 4", "1 2 (3)", "1 2 (3 4", "1 9223372036854775808", "1 2 $"] {
+        assert!(matches!(fault(&format!("SELECT x (QRESYNC ({bad}))")), Fault::Syntax(_)), "{bad}");
+    }
+    assert!(matches!(fault("SELECT x (CONDSTORE CONDSTORE)"), Fault::Syntax(_)));
+    assert!(matches!(fault("SELECT x ()"), Fault::Syntax(_)));
+}
+
+#[test]
+fn mailboxes_are_made_and_asked_about() {
+    let Command::Create(create) = command("CREATE x (USE (\\sent \\Drafts \\Sent))") else { panic!() };
+    assert_eq!(create.uses, [SpecialUse::Sent, SpecialUse::Drafts]);
+    assert_eq!(fault("CREATE x (USE (\\All))"), Fault::SpecialUse);
+    let Command::Status(status) = command("STATUS x (SIZE messages HighestModSeq)") else { panic!() };
+    let names: Vec<_> = status.items.iter().map(StatusItem::name).collect();
+    assert_eq!(names, ["MESSAGES", "SIZE", "HIGHESTMODSEQ"]);
+    assert!(matches!(fault("STATUS x ()"), Fault::Syntax(_)));
+    let Command::Rename(rename) = command("RENAME a b/") else { panic!() };
+    assert_eq!((&*rename.from.written, &*rename.to.written), ("a", "b/"));
+}
+
+#[test]
+fn list_has_a_plain_and_an_extended_form() {
+    let list = |input: &str| match command(input) {
+        Command::List(list) => list,
+        other => panic!("{other:?}"),
+    };
+    let texts = |list: &List| list.patterns.iter().map(|p| p.as_str().to_owned()).collect::<Vec<_>>();
+    assert!(list("LIST \"\" \"\"").asks_separator);
+    assert!(!list("LIST () \"\" \"\"").asks_separator);
+    assert_eq!(texts(&list("LIST a/ %")), ["a/%"]);
+    assert_eq!(texts(&list("LIST \"\" Entw&APw-r%]")), ["Entwür%]"]);
+    // No name can be meant by what can't be decoded.
+    assert_eq!(texts(&list("LIST \"\" *&")), [""]);
+    let full = list(
+        "LIST (SUBSCRIBED REMOTE RECURSIVEMATCH SPECIAL-USE) \"\" (% \"a b\") RETURN (CHILDREN STATUS (MESSAGES) SUBSCRIBED SPECIAL-USE)",
+    );
+    assert_eq!(texts(&full), ["%", "a b"]);
+    let all = ListSelect { subscribed: true, remote: true, recursive_match: true, special_use: true };
+    assert_eq!(full.select, all);
+    let status = StatusItems::NONE.with(StatusItem::Messages);
+    assert_eq!(full.returns, ListReturn { subscribed: true, children: true, special_use: true, status });
+    assert!(matches!(fault("LIST (RECURSIVEMATCH) \"\" %"), Fault::Syntax(_)));
+    assert!(matches!(fault("LIST (REMOTE RECURSIVEMATCH) \"\" %"), Fault::Syntax(_)));
+    list("LIST () \"\" % RETURN ()");
+    at_the_limit("LIST \"\" (a b)", "LIST \"\" (a b c)");
+    assert!(matches!(command("LSUB \"\" *"), Command::Lsub(lsub) if lsub.pattern.as_str() == "*"));
+}
+
+#[test]
+fn append_is_read_up_to_its_message() {
+    let append = |input: &str| match command(input) {
+        Command::Append(append) => append.message,
+        other => panic!("{other:?}"),
+    };
+    let message = append("APPEND x (\\Seen $Junk) \" 7-Feb-1994 21:52:25 -0800\" {310}");
+    assert_eq!(message.flags.flags, Flags::SEEN);
+    assert_eq!(message.flags.keywords, [Keyword::new("$Junk").unwrap()]);
+    assert_eq!(message.internal_date, Some(760_686_745));
+    assert_eq!(message.form, MessageForm::Literal);
+    assert_eq!(append("APPEND {1}\r\nx {310+}").form, MessageForm::Literal);
+    assert_eq!(append("APPEND x () ~{310+}").form, MessageForm::Literal8);
+    assert_eq!(append("APPEND x UTF8 (~{310}").form, MessageForm::Utf8);
+    for bad in [
+        "x",
+        "x {1",
+        "x UTF8 ({310}",
+        "x (\\Recent) {1}",
+        "x \"7-Feb-1994\" {1}",
+        "x {1} ",
+        "x  {1}",
+        "x (a {1}",
+    ] {
+        assert!(matches!(fault(&format!("APPEND {bad}")), Fault::Syntax(_)), "{bad}");
+    }
+    let context = Context { utf8: Utf8::Off, limits: &LIMITS };
+    assert_eq!(parse_append_end(b"\r\n", MessageForm::Literal, context), Ok(()));
+    assert_eq!(parse_append_end(b")\r\n", MessageForm::Utf8, context), Ok(()));
+    assert!(parse_append_end(b")\r\n", MessageForm::Literal8, context).is_err());
+    assert!(parse_append_end(b"\r\n", MessageForm::Utf8, context).is_err());
+    let further = parse_append_further(b" (\\Draft) {1}\r\n", context).unwrap();
+    assert_eq!(further.flags.flags, Flags::DRAFT);
+    at_the_limit("APPEND x (a b A) {1}", "APPEND x (a b c) {1}");
+    let long = |n| format!("APPEND x ({}) {{1}}", "k".repeat(n));
+    at_the_limit(&long(Keyword::OCTETS_MAX), &long(Keyword::OCTETS_MAX + 1));
+}
+
+#[test]
+fn sequence_sets_are_read_as_written() {
+    let messages = |input: &str| match command(input) {
+        Command::Copy(copy) => copy.messages,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        messages("UID COPY 5:2,*,3:* x"),
+        Messages { numbering: Numbering::Uid, set: MessageSet::Set(set(&[(5, 2), (0, 0), (3, 0)])) }
+    );
+    assert_eq!(messages("COPY $ x").set, MessageSet::Saved);
+    for bad in ["0", "1,", ",1", "1:", ":1", "1::2", "4294967296", "1,$", "", "-1"] {
+        assert!(matches!(fault(&format!("COPY {bad} x")), Fault::Syntax(_)), "{bad}");
+    }
+    at_the_limit("COPY 1,2,3:4 x", "COPY 1,2,3,4 x");
+    assert!(matches!(command("UID EXPUNGE 1:*"), Command::Expunge(Some(_))));
+    assert!(matches!(command("EXPUNGE"), Command::Expunge(None)));
+}
+
+#[test]
+fn store_adds_removes_and_replaces() {
+    let store = |input: &str| match command(input) {
+        Command::Store(store) => store,
+        other => panic!("{other:?}"),
+    };
+    let first = store("STORE 1 +FLAGS.SILENT (\\Deleted $x $X)");
+    assert_eq!((first.change, first.loudness), (FlagChange::Add, Loudness::Silent));
+    assert_eq!((first.flags.flags, first.flags.keywords.len()), (Flags::DELETED, 1));
+    let second = store("UID STORE 1 (UNCHANGEDSINCE 0) -flags \\Seen b");
+    assert_eq!(second.unchanged_since, Some(0));
+    assert_eq!((second.change, second.loudness), (FlagChange::Remove, Loudness::Loud));
+    assert_eq!(store("STORE 1 FLAGS ()").change, FlagChange::Replace);
+    assert!(matches!(fault("STORE 1 FLAGS (\\Recent)"), Fault::Syntax(_)));
+    assert!(matches!(fault("STORE 1 FLAGS (a]b)"), Fault::Syntax(_)));
+    assert!(matches!(fault("STORE 1 FLAGS"), Fault::Syntax(_)));
+}
+
+fn search(input: &str) -> Search {
+    match command(input) {
+        Command::Search(search) => search,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn search_keys_become_a_tree() {
+    let key = |input: &str| search(&format!("SEARCH {input}")).key;
+    let not = |key| SearchKey::Not(Box::new(key));
+    let text = |target, text: &str| SearchKey::Text(target, text.into());
+    assert_eq!(key("all"), SearchKey::All);
+    assert_eq!(key("((ALL))"), SearchKey::All);
+    assert_eq!(key("UNSEEN"), not(SearchKey::Flag(Flags::SEEN)));
+    assert_eq!(key("NEW"), SearchKey::Nothing);
+    assert_eq!(
+        key("FLAGGED SINCE 1-Feb-1994 NOT FROM \"Smith\""),
+        SearchKey::And(vec![
+            SearchKey::Flag(Flags::FLAGGED),
+            SearchKey::InternalDate(DateTest::Since, Date::new(1994, 2, 1).unwrap()),
+            not(text(TextTarget::From, "Smith")),
+        ])
+    );
+    assert_eq!(
+        key("OR (TO a) HEADER x-y \"\""),
+        SearchKey::Or(Box::new((text(TextTarget::To, "a"), text(TextTarget::Header("x-y".into()), ""))))
+    );
+    assert_eq!(key("2,4:7"), SearchKey::Sequence(MessageSet::Set(set(&[(2, 2), (4, 7)]))));
+    assert_eq!(key("UID $"), SearchKey::Uid(MessageSet::Saved));
+    assert_eq!(key("MODSEQ \"/flags/\\\\draft\" all 620162338"), SearchKey::ModSeq(620_162_338));
+    assert_eq!(key("MODSEQ 7"), SearchKey::ModSeq(7));
+    assert_eq!(
+        key("SENTON \"01-Jan-2000\""),
+        SearchKey::SentDate(DateTest::On, Date::new(2000, 1, 1).unwrap())
+    );
+    assert_eq!(key("CHARSET utf-8 BODY {2}\r\n\u{e9}"), text(TextTarget::Body, "\u{e9}"));
+    for bad in [
+        "",
+        "FOO",
+        "FROM",
+        "(ALL",
+        "ALL)",
+        "NOT",
+        "OR ALL",
+        "SINCE 31-Feb-2000",
+        "ALL  ALL",
+        "()",
+        "BODY {1}\r\n\u{0}",
+    ] {
+        assert!(matches!(fault(&format!("SEARCH {bad}")), Fault::Syntax(_)), "{bad}");
+    }
+}
+
+#[test]
+fn search_says_how_to_answer() {
+    assert_eq!(search("SEARCH ALL").returns, None);
+    let all = SearchReturn { all: true, ..SearchReturn::default() };
+    assert_eq!(search("UID SEARCH RETURN () ALL").returns, Some(all));
+    let some = SearchReturn { min: true, count: true, save: true, ..SearchReturn::default() };
+    assert_eq!(search("SEARCH return (save Min COUNT) CHARSET UTF-8 ALL").returns, Some(some));
+    assert_eq!(fault("SEARCH CHARSET KOI8-R ALL"), Fault::Charset);
+    let accept = parse_as("SEARCH CHARSET UTF-8 ALL", Utf8::Accept, &LIMITS).unwrap_err();
+    assert_eq!(accept.fault, Fault::Syntax("no CHARSET after UTF8=ACCEPT"));
+}
+
+#[test]
+fn searches_are_bounded_in_depth_and_size() {
+    at_the_limit("SEARCH (((ALL)))", "SEARCH ((((ALL))))");
+    at_the_limit("SEARCH NOT NOT NOT ALL", "SEARCH NOT NOT NOT NOT ALL");
+    at_the_limit("SEARCH OR ALL OR ALL ALL", "SEARCH OR ALL OR ALL OR ALL ALL");
+    at_the_limit("SEARCH 1 2 3 4 5", "SEARCH 1 2 3 4 5 6");
+    // What the threat list asks for: a million of them, were the line that long.
+    for hostile in ["(", "NOT ", "OR ", "OR ALL "] {
+        let bad = fault(&format!("SEARCH {}", hostile.repeat(1_000_000)));
+        assert!(matches!(bad, Fault::Limit(_)), "{bad:?}");
+    }
+    let bad = fault(&format!("COPY {}1 x", "1,".repeat(10_000)));
+    assert!(matches!(bad, Fault::TooBig(_)), "{bad:?}");
+}
+
+#[test]
+fn fetch_items_are_read() {
+    let fetch = |input: &str| match command(input) {
+        Command::Fetch(fetch) => fetch,
+        other => panic!("{other:?}"),
+    };
+    use FetchItem as I;
+    assert_eq!(fetch("FETCH 1 fast").items, [I::Flags, I::InternalDate, I::Rfc822Size]);
+    assert_eq!(fetch("FETCH 1 FULL").items.len(), 5);
+    assert_eq!(fetch("FETCH 1 (UID FLAGS uid)").items, [I::Uid, I::Flags]);
+    let partial = Some(Partial { offset: 0, length: NonZeroU64::new(20).unwrap() });
+    let section = |part: &[u32], text| Section { part: part.iter().map(|n| nz(*n)).collect(), text };
+    assert_eq!(
+        fetch("FETCH 1 (BODY[] BODY.PEEK[1.2.HEADER.FIELDS (Date \"From\")]<0.20> BODY[3.MIME] RFC822.TEXT)")
+            .items,
+        [
+            I::Section(Peek::MarksSeen, section(&[], None), None),
+            I::Section(
+                Peek::Peeks,
+                section(&[1, 2], Some(SectionText::HeaderFields(vec!["Date".into(), "From".into()]))),
+                partial
+            ),
+            I::Section(Peek::MarksSeen, section(&[3], Some(SectionText::Mime)), None),
+            I::Rfc822Text,
+        ]
+    );
+    assert_eq!(
+        fetch("FETCH 1 (BINARY.PEEK[1]<0.20> BINARY.SIZE[2] BINARY[])").items,
+        [
+            I::Binary(Peek::Peeks, [nz(1)].into(), partial),
+            I::BinarySize([nz(2)].into()),
+            I::Binary(Peek::MarksSeen, [].into(), None)
+        ]
+    );
+    let since = fetch("UID FETCH 1 FLAGS (CHANGEDSINCE 12345 VANISHED)").changed_since.unwrap();
+    assert_eq!(since, ChangedSince { modseq: 12345, vanished: Vanished::Told });
+    for bad in [
+        "FOO",
+        "BODY[",
+        "BODY[FOO]",
+        "BODY[1.]",
+        "BODY[0]",
+        "BODY[MIME]",
+        "BODY[HEADER.FIELDS ()]",
+        "BODY[]<0.0>",
+        "BODY[]<1>",
+        "(FLAGS",
+        "()",
+        "(FAST)",
+        "FLAGS (VANISHED)",
+        "BINARY[TEXT]",
+        "RFC822[]",
+        "BODY.PEEK",
+        "BODY[HEADER.FIELDS (\"a b\")]",
+        "FLAGS UID",
+    ] {
+        assert!(matches!(fault(&format!("FETCH 1 {bad}")), Fault::Syntax(_)), "{bad}");
+    }
+    at_the_limit("FETCH 1 (UID FLAGS BODY UID)", "FETCH 1 (UID FLAGS BODY MODSEQ)");
+    at_the_limit("FETCH 1 BODY[1.2.3]", "FETCH 1 BODY[1.2.3.4]");
+    at_the_limit("FETCH 1 BODY[HEADER.FIELDS (a b)]", "FETCH 1 BODY[HEADER.FIELDS (a b c)]");
+}

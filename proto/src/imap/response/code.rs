@@ -1,0 +1,178 @@
+//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154).
+
+use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
+use super::super::uidset::UidSet;
+use super::fetch::write_flag_list;
+use super::write_number;
+
+/// What stands in brackets before the text of a status response.
+#[derive(Clone, Copy, Debug)]
+pub enum Code<'a> {
+    /// ALERT: the user has to see the text.
+    Alert,
+    /// ALREADYEXISTS
+    AlreadyExists,
+    /// APPENDUID: the uids of appended messages (RFC 4315 §3)
+    AppendUid(UidValidity, &'a UidSet),
+    /// AUTHENTICATIONFAILED
+    AuthenticationFailed,
+    /// AUTHORIZATIONFAILED
+    AuthorizationFailed,
+    /// BADCHARSET, with those that are supported
+    BadCharset,
+    /// CANNOT
+    Cannot,
+    /// CAPABILITY, the names separated by spaces
+    Capability(&'a str),
+    /// CLIENTBUG
+    ClientBug,
+    /// CLOSED: the mailbox selected before is (RFC 7162 §3.2.11)
+    Closed,
+    /// CONTACTADMIN
+    ContactAdmin,
+    /// COPYUID: uid validity of the target, the uids copied, their new uids (RFC 4315 §3)
+    CopyUid(UidValidity, &'a UidSet, &'a UidSet),
+    /// CORRUPTION
+    Corruption,
+    /// EXPIRED
+    Expired,
+    /// EXPUNGEISSUED
+    ExpungeIssued,
+    /// HASCHILDREN
+    HasChildren,
+    /// HIGHESTMODSEQ (RFC 7162 §3.1.2.1)
+    HighestModSeq(ModSeq),
+    /// INUSE
+    InUse,
+    /// LIMIT
+    Limit,
+    /// MODIFIED: the numbers or uids that failed UNCHANGEDSINCE (RFC 7162 §3.1.3)
+    Modified(&'a UidSet),
+    /// NOMODSEQ (RFC 7162 §3.1.2.2)
+    NoModSeq,
+    /// NONEXISTENT
+    NonExistent,
+    /// NOPERM
+    NoPerm,
+    /// NOTSAVED: `$` is empty (RFC 5182 §2.1)
+    NotSaved,
+    /// OVERQUOTA
+    OverQuota,
+    /// PERMANENTFLAGS; with `true`, new keywords can be made (`\*`)
+    PermanentFlags(Flags, &'a [Keyword], bool),
+    /// PRIVACYREQUIRED
+    PrivacyRequired,
+    /// READ-ONLY
+    ReadOnly,
+    /// READ-WRITE
+    ReadWrite,
+    /// SERVERBUG
+    ServerBug,
+    /// TOOBIG (RFC 7889 §4, RFC 4469)
+    TooBig,
+    /// TRYCREATE
+    TryCreate,
+    /// UIDNEXT
+    UidNext(Uid),
+    /// UIDNOTSTICKY
+    UidNotSticky,
+    /// UIDVALIDITY
+    UidValidity(UidValidity),
+    /// UNAVAILABLE
+    Unavailable,
+    /// UNKNOWN-CTE (RFC 3516 §4.3)
+    UnknownCte,
+    /// UNSEEN: the number of the first message without `\Seen` (RFC 3501 §7.1)
+    Unseen(u32),
+    /// USEATTR (RFC 6154 §3)
+    UseAttr,
+}
+
+impl Code<'_> {
+    /// Appends the code without brackets.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.name().as_bytes());
+        match *self {
+            Self::Capability(names) => {
+                out.push(b' ');
+                out.extend_from_slice(names.as_bytes());
+            }
+            Self::AppendUid(validity, uids) => {
+                number(out, validity.0.get().into());
+                set(out, uids);
+            }
+            Self::CopyUid(validity, from, to) => {
+                number(out, validity.0.get().into());
+                set(out, from);
+                set(out, to);
+            }
+            Self::BadCharset => out.extend_from_slice(b" (US-ASCII UTF-8)"),
+            Self::HighestModSeq(modseq) => number(out, modseq.get()),
+            Self::Modified(numbers) => set(out, numbers),
+            Self::PermanentFlags(flags, keywords, any) => {
+                out.push(b' ');
+                let keywords = keywords.iter().map(Keyword::as_str);
+                write_flag_list(out, flags, keywords.chain(any.then_some("\\*")));
+            }
+            Self::UidNext(uid) => number(out, uid.get().into()),
+            Self::UidValidity(validity) => number(out, validity.0.get().into()),
+            Self::Unseen(sequence) => number(out, sequence.into()),
+            _ => {}
+        }
+    }
+
+    /// The name as registered.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Alert => "ALERT",
+            Self::AlreadyExists => "ALREADYEXISTS",
+            Self::AppendUid(..) => "APPENDUID",
+            Self::AuthenticationFailed => "AUTHENTICATIONFAILED",
+            Self::AuthorizationFailed => "AUTHORIZATIONFAILED",
+            Self::BadCharset => "BADCHARSET",
+            Self::Cannot => "CANNOT",
+            Self::Capability(_) => "CAPABILITY",
+            Self::ClientBug => "CLIENTBUG",
+            Self::Closed => "CLOSED",
+            Self::ContactAdmin => "CONTACTADMIN",
+            Self::CopyUid(..) => "COPYUID",
+            Self::Corruption => "CORRUPTION",
+            Self::Expired => "EXPIRED",
+            Self::ExpungeIssued => "EXPUNGEISSUED",
+            Self::HasChildren => "HASCHILDREN",
+            Self::HighestModSeq(_) => "HIGHESTMODSEQ",
+            Self::InUse => "INUSE",
+            Self::Limit => "LIMIT",
+            Self::Modified(_) => "MODIFIED",
+            Self::NoModSeq => "NOMODSEQ",
+            Self::NonExistent => "NONEXISTENT",
+            Self::NoPerm => "NOPERM",
+            Self::NotSaved => "NOTSAVED",
+            Self::OverQuota => "OVERQUOTA",
+            Self::PermanentFlags(..) => "PERMANENTFLAGS",
+            Self::PrivacyRequired => "PRIVACYREQUIRED",
+            Self::ReadOnly => "READ-ONLY",
+            Self::ReadWrite => "READ-WRITE",
+            Self::ServerBug => "SERVERBUG",
+            Self::TooBig => "TOOBIG",
+            Self::TryCreate => "TRYCREATE",
+            Self::UidNext(_) => "UIDNEXT",
+            Self::UidNotSticky => "UIDNOTSTICKY",
+            Self::UidValidity(_) => "UIDVALIDITY",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::UnknownCte => "UNKNOWN-CTE",
+            Self::Unseen(_) => "UNSEEN",
+            Self::UseAttr => "USEATTR",
+        }
+    }
+}
+
+fn number(out: &mut Vec<u8>, number: u64) {
+    out.push(b' ');
+    write_number(out, number);
+}
+
+fn set(out: &mut Vec<u8>, uids: &UidSet) {
+    out.push(b' ');
+    uids.write(out);
+}

@@ -1,0 +1,49 @@
+//! The directory: domains, accounts, addresses, aliases and credentials, as rows of the store.
+//!
+//! [`Directory`] reads a snapshot: finding a recipient takes at most four point reads, however large
+//! the directory is. [`plan`] turns [`Change`]s into one batch, or says what is wrong and changes
+//! nothing. [`Document`] is the whole directory as a text. [`verify`] states what always holds.
+//!
+//! Rows belong to the system (account 0) in the space `rows`; a name is followed by an octet 0 where
+//! more follows, for no name can hold one. Values start with a version; numbers in them are
+//! little-endian, texts have their length in 16 bits before them.
+//!
+//! | table | name | rest of the key | value |
+//! |---|---|---|---|
+//! | 0x40 | STATE | - | next account id, counts, postmaster |
+//! | 0x41 | DOMAIN | domain | settings |
+//! | 0x42 | ACCOUNT | account id u32 | name, created, settings |
+//! | 0x43 | ACCOUNTNAME | name | account id |
+//! | 0x44 | ADDRESS | domain, 0, canonical localpart (empty: catch-all) | target: account and mailbox, SMTP code, or alias |
+//! | 0x45 | ACCOUNTADDRESS | account id u32, domain, 0, localpart | version |
+//! | 0x46 | CREDENTIAL | account id u32 | `StoredSecrets` of `proto::sasl` |
+//! | 0x47 | MEMBER | alias' domain, 0, localpart, 0, member's account id u32, domain, 0, localpart | version |
+//! | 0x48 | MEMBEROF | member's account id u32, domain, 0, localpart, 0, alias' domain, 0, localpart | version |
+//! | 0x49 | ACCOUNTDOMAIN | domain, 0, account id u32 | version |
+//! | 0x4a | REMOVED | account id u32 | version; a to-do: the account's own rows are to be erased |
+
+mod change;
+mod diff;
+mod document;
+mod draft;
+mod lookup;
+mod plan;
+mod rows;
+mod types;
+mod verify;
+mod write;
+
+pub use change::{Change, HeldMail};
+pub use diff::{Diff, NewPassword, diff};
+pub use document::{AccountEntry, AliasEntry, Credential, Document, DocumentError, Fault};
+pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
+pub use plan::{DirectoryError, plan};
+pub use rows::{BadRow, removed_account};
+pub use types::{
+    Account, AccountName, AccountSettings, AddressPattern, AliasSettings, BadName, DomainSettings,
+    DomainState, Limits, LocalpartCase, Postmaster, Target,
+};
+pub use verify::{Rule, Violation, verify};
+
+#[cfg(test)]
+mod tests;

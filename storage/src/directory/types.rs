@@ -1,0 +1,293 @@
+//! What the directory holds, as values.
+
+use std::fmt;
+
+use postrider_proto::address::{Address, AddressError, Domain, Localpart};
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::sasl::Mechanism;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::ids::AccountId;
+
+/// What bounds single values of the directory. The number of rows is not bounded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The longest account name.
+    pub account_name_octets_max: usize,
+    /// The longest description and full name.
+    pub text_octets_max: usize,
+    /// The longest message to a user whose login is disabled.
+    pub login_disabled_octets_max: usize,
+    /// The most separators of a domain.
+    pub separators_max: usize,
+    /// The longest separator.
+    pub separator_octets_max: usize,
+    /// The most members of an alias.
+    pub alias_members_max: usize,
+}
+
+impl Limits {
+    /// What is used when nothing else is configured.
+    pub const DEFAULT: Self = Self {
+        account_name_octets_max: 128,
+        text_octets_max: 1024,
+        login_disabled_octets_max: 256,
+        separators_max: 8,
+        separator_octets_max: 16,
+        alias_members_max: 10_000,
+    };
+}
+
+// Texts are stored with 16 bits of length.
+const _: () = assert!(Limits::DEFAULT.text_octets_max <= 0xffff);
+const _: () = assert!(Limits::DEFAULT.login_disabled_octets_max <= Limits::DEFAULT.text_octets_max);
+
+/// Why a text is no account name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadName {
+    /// Nothing at all.
+    #[error("an account name must not be empty")]
+    Empty,
+    /// Longer than [`Limits::account_name_octets_max`].
+    #[error("an account name has at most 128 octets")]
+    TooLong,
+    /// Control characters, `/`, or `.` at the start, which would not do as a directory's name.
+    #[error("an account name has no control characters and no /, and does not start with .")]
+    Character,
+}
+
+/// An account's name for operators: normal form C, fit to be a directory's name in exports.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AccountName(Box<str>);
+
+impl AccountName {
+    /// Checks and normalises a name.
+    pub fn new(text: &str) -> Result<Self, BadName> {
+        // Bounded before normalising; what becomes longer by it is refused below.
+        if text.len() > 4 * Limits::DEFAULT.account_name_octets_max {
+            return Err(BadName::TooLong);
+        }
+        let name: String = text.nfc().collect();
+        if name.is_empty() {
+            return Err(BadName::Empty);
+        }
+        if name.len() > Limits::DEFAULT.account_name_octets_max {
+            return Err(BadName::TooLong);
+        }
+        if name.starts_with('.') || name.contains('/') || name.chars().any(char::is_control) {
+            return Err(BadName::Character);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a domain takes and sends mail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DomainState {
+    /// It does.
+    #[default]
+    Enabled,
+    /// It does not for now; logins with its addresses work.
+    Disabled,
+}
+
+/// Whether `Fred` and `fred` are one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LocalpartCase {
+    /// They are.
+    #[default]
+    Insensitive,
+    /// They are not.
+    Sensitive,
+}
+
+/// What is set for a domain.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DomainSettings {
+    /// Whether it takes and sends mail.
+    pub state: DomainState,
+    /// Whether case matters before the `@`.
+    pub case: LocalpartCase,
+    /// What ends the part of a localpart that counts: with `+`, `fred+lists` is `fred`.
+    pub separators: Vec<String>,
+    /// For operators.
+    pub description: String,
+}
+
+impl DomainSettings {
+    /// The localpart that is looked up for `localpart` (product 8.5): its case folded unless case
+    /// matters, then cut at each separator in turn. Never empty, so never the catch-all.
+    pub fn canonical(&self, localpart: &str) -> String {
+        let mut canonical = self.fold(localpart);
+        for separator in &self.separators {
+            // At the very start there would be nothing left.
+            if let Some(at) = canonical.find(self.fold(separator).as_str())
+                && at > 0
+            {
+                canonical.truncate(at);
+            }
+        }
+        canonical
+    }
+
+    /// Whether a localpart contains a separator, so that it could never be looked up.
+    pub fn separator_in(&self, localpart: &str) -> Option<&str> {
+        let folded = self.fold(localpart);
+        self.separators.iter().map(String::as_str).find(|separator| folded.contains(&self.fold(separator)))
+    }
+
+    /// The localpart with its case folded, if it is to be. `postmaster` never depends on case
+    /// (RFC 5321 §4.5.1).
+    pub fn fold(&self, localpart: &str) -> String {
+        match self.case {
+            LocalpartCase::Sensitive if !is_postmaster(localpart) => localpart.to_owned(),
+            // Lower-casing can leave normal form C.
+            _ => localpart.to_lowercase().nfc().collect(),
+        }
+    }
+}
+
+/// Whether a localpart is `postmaster`, in whatever case.
+pub(super) fn is_postmaster(localpart: &str) -> bool {
+    localpart.eq_ignore_ascii_case("postmaster")
+}
+
+/// What is set for an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountSettings {
+    /// The domain that it belongs to.
+    pub domain: Domain,
+    /// The person's name.
+    pub full_name: String,
+    /// The most octets of mail; none is no limit.
+    pub quota: Option<u64>,
+    /// When set, nobody can log in and is told this; mail still comes in.
+    pub login_disabled: Option<String>,
+    /// Mechanisms that this account does not use, in order.
+    pub disabled_mechanisms: Vec<Mechanism>,
+}
+
+impl AccountSettings {
+    /// An account of `domain` with nothing special.
+    pub const fn new(domain: Domain) -> Self {
+        Self {
+            domain,
+            full_name: String::new(),
+            quota: None,
+            login_disabled: None,
+            disabled_mechanisms: Vec::new(),
+        }
+    }
+}
+
+/// An account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Its number, which no other account ever gets.
+    pub id: AccountId,
+    /// Its name.
+    pub name: AccountName,
+    /// When it was added, in seconds since 1970.
+    pub created: i64,
+    /// What is set for it.
+    pub settings: AccountSettings,
+}
+
+/// An address, or `@domain` for all that have none of their own.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AddressPattern {
+    /// All other addresses of the domain.
+    CatchAll(Domain),
+    /// This address.
+    Exact(Address),
+}
+
+impl AddressPattern {
+    /// Parses `localpart@domain` or `@domain`.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        match text.strip_prefix('@') {
+            Some(domain) => Ok(Self::CatchAll(Domain::parse(domain)?)),
+            None => Ok(Self::Exact(Address::parse(text)?)),
+        }
+    }
+
+    /// The domain.
+    pub const fn domain(&self) -> &Domain {
+        match self {
+            Self::CatchAll(domain) => domain,
+            Self::Exact(address) => &address.domain,
+        }
+    }
+
+    /// The localpart, empty for a catch-all.
+    pub fn localpart(&self) -> &str {
+        match self {
+            Self::CatchAll(_) => "",
+            Self::Exact(address) => address.localpart.as_str(),
+        }
+    }
+
+    /// Puts a domain and a decoded localpart together.
+    pub(super) fn of(domain: &Domain, localpart: &str) -> Result<Self, AddressError> {
+        if localpart.is_empty() {
+            return Ok(Self::CatchAll(domain.clone()));
+        }
+        Ok(Self::Exact(Address { localpart: Localpart::from_decoded(localpart)?, domain: domain.clone() }))
+    }
+}
+
+impl fmt::Display for AddressPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CatchAll(domain) => write!(f, "@{domain}"),
+            Self::Exact(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Where mail to an address goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Into a mailbox of an account.
+    Account {
+        /// The account.
+        account: AccountId,
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// Nowhere: the sender is answered with this SMTP code, 451 or 550 (product 8.2).
+    Refused(u16),
+    /// To the members of an alias.
+    Alias(AliasSettings),
+}
+
+/// What is set for an alias.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AliasSettings {
+    /// Everybody may post, not only members.
+    pub post_public: bool,
+    /// Members may see who else is one.
+    pub list_members: bool,
+    /// Members may send with the alias as their address.
+    pub allow_msg_from: bool,
+}
+
+/// Who gets the mail for `postmaster`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Postmaster {
+    /// The account.
+    pub account: AccountId,
+    /// Its mailbox.
+    pub mailbox: MailboxName,
+}
