@@ -9,10 +9,13 @@ pub mod config;
 pub mod control;
 pub mod intake;
 pub mod log;
+pub mod maintenance;
 pub mod metrics;
+pub mod operations;
 pub mod runtime;
 pub mod shard;
 pub mod smtp;
 pub mod tls;
+pub mod transfer;
 
 mod sys;
