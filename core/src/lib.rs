@@ -18,5 +18,6 @@ pub mod server;
 pub mod shard;
 pub mod smtp;
 pub mod tls;
+pub mod transfer;
 
 mod sys;

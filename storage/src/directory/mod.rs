@@ -38,7 +38,7 @@ pub use diff::{Diff, NewPassword, diff};
 pub use document::{AccountEntry, AliasEntry, Credential, Document, DocumentError, Fault};
 pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
 pub use plan::{DirectoryError, plan};
-pub use rows::{BadRow, removed_account};
+pub use rows::{BadRow, added_accounts, removed_account};
 pub use types::{
     Account, AccountName, AccountSettings, AddressPattern, AliasSettings, BadName, DomainSettings,
     DomainState, Limits, LocalpartCase, Postmaster, Target,
