@@ -192,7 +192,7 @@ impl Connection {
             }
             Resolution::Alias { address, settings } => Ok(Target::Alias { address, settings }),
             Resolution::NotLocal if submission => match path.address() {
-                Some(address) => Ok(Target::Remote(address.clone())),
+                Some(_) => Ok(Target::Remote),
                 None => Err(Reply::NO_SUCH_USER),
             },
             Resolution::NotLocal => Err(NOT_RELAYING),
