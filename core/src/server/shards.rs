@@ -211,11 +211,11 @@ fn listen(
     let accepting = Accepting::new(socket)?;
     match listener.protocol {
         Protocol::Imap | Protocol::Imaps => {
-            let service = Rc::new(imap::Service::new(number, listener, tls, config.mode));
+            let service = Arc::new(imap::Service::new(number, listener, tls));
             let shard = Rc::clone(shard);
             let options = options("imap", b"* BYE [UNAVAILABLE] too many connections\r\n");
             accepting.serve(options, shutdown, move |stream: Stream| {
-                imap::serve(Rc::clone(&shard), Rc::clone(&service), stream)
+                imap::serve(Rc::clone(&shard), Arc::clone(&service), stream)
             });
         }
         Protocol::Smtp | Protocol::Submission | Protocol::Submissions | Protocol::Metrics => {

@@ -46,7 +46,7 @@ pub fn run(names: &[String]) -> Result<Summary> {
             }
             Err(error) => {
                 eprintln!("FAILED");
-                summary.failed.push(((*name).to_owned(), format!("{error:?}")));
+                summary.failed.push(((*name).to_owned(), format!("{error:#}")));
             }
         }
     }
