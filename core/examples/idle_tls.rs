@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use postrider_core::config::TlsVersion;
 use postrider_core::runtime::net::{
     AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp,
 };
@@ -40,7 +41,7 @@ fn measure(connections: usize) -> Result<(), Failure> {
     println!("resident before the runtime starts: {} kB", resident_kb()?);
     for tls in [false, true] {
         let service =
-            TlsService::new(&Certificates::load(std::slice::from_ref(&pair))?, ServiceOptions::IMAP)?;
+            TlsService::new(&Certificates::load(std::slice::from_ref(&pair))?, ServiceOptions::IMAP, TlsVersion::Tls12)?;
         measure_one(connections, tls.then_some(service), &pair)?;
     }
     std::fs::remove_dir_all(directory)?;

@@ -52,7 +52,7 @@ fn make(config: &Config, opened: &Opened) -> Result<(), Box<dyn std::error::Erro
         Change::SetPostmaster(Some((name.clone(), MailboxName::inbox()))),
     ];
     let now = unix_now();
-    let batch = directory::plan(reader.snapshot(), &changes, &directory::Limits::default(), now)?;
+    let batch = directory::plan(reader.snapshot(), &changes, &directory::Limits::DEFAULT, now)?;
     opened.committer.commit_blocking(batch, Durability::Synced)?;
     let reader = opened.store.reader();
     let id = Directory::new(reader.snapshot()).account_by_name(&name)?.ok_or("the account isn't there")?.id;

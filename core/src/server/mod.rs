@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 pub use open::{Opened, open_store};
 
@@ -105,9 +105,6 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     let begun = Instant::now();
     let host = preflight()?;
     let log = log::start(config.log.format, config.log.levels.clone())?;
-    for advice in host.advice() {
-        warn!("{advice}");
-    }
     std::fs::create_dir_all(&config.data_dir).map_err(system("can't make the data directory"))?;
     let shards = config.shards.map_or_else(cores, usize::from);
     let opened = open_store(&config)?;

@@ -14,7 +14,7 @@ use super::{BoundListener, Opened, ServeError, system};
 use crate::accounts::Accounts;
 use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
-use crate::config::{Classes, Config, Listener, Protocol};
+use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
 use crate::imap;
 use crate::log::LogHandle;
@@ -219,7 +219,7 @@ fn listen(
             });
         }
         Protocol::Smtp | Protocol::Submission | Protocol::Submissions | Protocol::Metrics => {
-            let hostname = name_of(listener);
+            let hostname = listener.hostname.domain().clone();
             let service = smtp::Service::new(number, listener, tls, hostname, names_of(config), config.mode);
             let (service, shard) = (Rc::new(service), Rc::clone(shard));
             let options = options("smtp", b"421 4.7.0 too many connections, try again later\r\n");
@@ -231,15 +231,10 @@ fn listen(
     Ok(())
 }
 
-/// A configured name as a domain.
-fn name_of(listener: &Listener) -> Domain {
-    Domain::of_host(&listener.hostname)
-}
-
 /// The names of this host: `postmaster` at each of them is the server's.
 fn names_of(config: &Config) -> Vec<Domain> {
-    let mut names = vec![Domain::of_host(&config.hostname)];
-    names.extend(config.listeners.iter().map(name_of));
+    let mut names = vec![config.hostname.domain().clone()];
+    names.extend(config.listeners.iter().map(|listener| listener.hostname.domain().clone()));
     names.sort();
     names.dedup();
     names

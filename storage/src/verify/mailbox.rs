@@ -127,6 +127,12 @@ fn check_changes(
     removed.sort_unstable();
     let twice = removed.windows(2).any(|pair| pair[0] == pair[1]);
     report.check(!twice, &place, "has two tombstones for one uid");
+    let known = u64::from(row.exists) + removed.len() as u64 + u64::from(row.purged);
+    report.check(
+        known == u64::from(row.uid_next.get()) - 1,
+        &place,
+        format_args!("has given out uids up to {}, but knows of {known}", row.uid_next),
+    );
     Ok(())
 }
 
@@ -144,6 +150,12 @@ pub(super) fn check_dropped(
             report.check(reader.get(&change)?.is_some(), &place, "has a message outside its change index");
             known.refs.push(row.email);
         }
+    }
+    for change in reader.changes(known.account, id, ModSeq::MIN, Which::Tombstones) {
+        report.read(change, &place)?;
+    }
+    for block in reader.blocks(known.account, id) {
+        report.read(block, &place)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::account::unknown_tables;
 use super::{Counts, Report};
 use crate::blobs::CHUNK_OCTETS;
+use crate::directory::removed_account;
 use crate::engine::Space;
 use crate::ids::{AccountId, BlobId, EmailId, QueueId};
 use crate::keys::{self, SYSTEM, table};
@@ -166,8 +167,9 @@ fn to_dos(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
         for account in reader.accounts_in(number) {
             let Some(account) = report.read(account, "to-do list")? else { continue };
             let exists = report.read(reader.head(account), "to-do list")?.flatten().is_some();
+            let removed = reader.get(&removed_account(account))?.is_some();
             report.check(
-                exists,
+                exists || removed,
                 format!("account {account}"),
                 format_args!("is in the to-do table {number:#04x}, but has no rows"),
             );

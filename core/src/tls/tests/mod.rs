@@ -48,7 +48,7 @@ impl Identity {
     }
 
     fn service(&self, options: ServiceOptions) -> TlsService {
-        TlsService::new(&self.certificates, options).unwrap()
+        TlsService::new(&self.certificates, options, crate::config::TlsVersion::Tls12).unwrap()
     }
 
     /// A client that trusts these certificates and no others.

@@ -109,6 +109,8 @@ fn opening_a_mailbox_of_a_million_messages_touches_few_rows() {
     assert_eq!(count, MESSAGES);
     let blocks = (MESSAGES as usize).div_ceil(BLOCK_MESSAGES_MAX);
     assert_eq!(touched(), blocks, "all uids cost one row for each block");
+    let uids = reader.uid_set(id, inbox).unwrap();
+    assert_eq!((uids.len(), uids.run_count(), touched()), (MESSAGES, 1, blocks));
 
     let mut batch = account.begin(&reader);
     let (_, changes) = batch

@@ -57,7 +57,7 @@ struct ModelMailbox {
     tombstones: BTreeMap<Uid, u64>,
 }
 
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug)]
 struct Model {
     modseq: u64,
     mailboxes: BTreeMap<MailboxId, ModelMailbox>,
@@ -316,13 +316,14 @@ fn step(
 fn run(seed: u64, steps: usize, prefill: usize) {
     let mut random = Random(seed);
     let mut world = World::with_limits(Limits { messages_max: 50, ..Limits::default() });
-    let mut model = Model::default();
-    model.modseq = 1;
+    // The world's account was created by a transaction whose changes nobody saw.
+    let mut model = Model {
+        modseq: 2,
+        mailboxes: BTreeMap::new(),
+        subscriptions: world.account.subscriptions().cloned().collect(),
+    };
     {
-        // The world's account was created by a transaction whose changes nobody saw.
         let reader = world.store.reader();
-        model.modseq = 2;
-        model.subscriptions = world.account.subscriptions().cloned().collect();
         for (id, row) in reader.mailboxes(world.account.id()).map(Result::unwrap) {
             let created = ModelMailbox {
                 name: row.name,

@@ -6,9 +6,10 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{Flags, Keyword, Uid};
 
 use super::{NOW, World, message, name, uid};
-use crate::account::{Change, Erase, Expunge, FlagChange, FlagOp, Initial};
+use crate::account::{Change, Erase, Expunge, FlagChange, FlagOp, Initial, remove_account};
 use crate::blobs::{self, BlobReader};
-use crate::engine::{Durability, Engine};
+use crate::directory::removed_account;
+use crate::engine::{Batch, Durability, Engine, Space};
 use crate::ids::BlobId;
 use crate::rows::SpecialUse;
 use crate::store::Refusal;
@@ -277,4 +278,31 @@ fn a_batch_begun_before_another_was_installed_is_not_installed() {
     let (_, early) = world.account.begin(&reader).finish();
     world.append(world.inbox(), b"m", Flags::NONE, &[]);
     world.account.install(early);
+}
+
+#[test]
+fn a_removed_account_leaves_nothing_and_its_contents_are_collected() {
+    let mut world = World::new();
+    let inbox = world.inbox();
+    world.append(inbox, &vec![b'x'; 100_000], Flags::NONE, &["work"]);
+    let dropped = world.run(|tx| tx.create_mailbox(&name("gone"), SpecialUse::NONE)).unwrap().0;
+    world.append(dropped, b"m", Flags::NONE, &[]);
+    world.run(|tx| tx.delete_mailbox(dropped)).unwrap();
+    world.run(|tx| tx.expunge(inbox, Expunge::These(&[uid(1)]))).unwrap();
+    let id = world.account.id();
+    let mut batch = Batch::new();
+    batch.insert(Space::Rows, removed_account(id), [1]);
+    world.engine.commit(batch, Durability::Synced).unwrap();
+    loop {
+        let removal = remove_account(&world.store.reader(), id, 3).unwrap();
+        world.engine.commit(removal.batch, Durability::Synced).unwrap();
+        world.verify();
+        if !removal.more {
+            break;
+        }
+    }
+    let collected = blobs::collect(&world.store.reader(), BlobId(0), 100).unwrap();
+    assert_eq!((collected.blobs, collected.chunks), (2, 3));
+    world.engine.commit(collected.batch, Durability::Synced).unwrap();
+    assert_eq!(world.store.reader().prefix(&[]).count(), 1, "only the format is left");
 }
