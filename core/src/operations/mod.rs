@@ -6,7 +6,7 @@
 mod apply;
 mod changes;
 mod edit;
-mod failure;
+pub(crate) mod failure;
 mod listing;
 mod lock;
 mod status;

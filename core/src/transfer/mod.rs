@@ -17,6 +17,7 @@ mod maildir;
 mod mbox;
 mod source;
 mod target;
+mod write;
 #[cfg(test)]
 mod tests;
 
