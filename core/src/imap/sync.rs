@@ -41,6 +41,8 @@ pub enum OwnFlags {
     Tell,
     /// `.SILENT`: not; with CONDSTORE the new modification sequence only (RFC 7162 §3.1.3).
     Silent,
+    /// Not at all: the command's own rows told them.
+    Told,
 }
 
 /// What a session didn't know yet.
@@ -189,7 +191,11 @@ impl Context<'_> {
         let known: Vec<_> = flagged
             .into_iter()
             .filter(|(uid, _)| self.selected.view.contains(*uid) && !self.selected.deferred.contains_key(uid))
-            .filter(|(_, cause)| (*cause, own) != (Cause::Own, OwnFlags::Silent) || self.enabled.condstore)
+            .filter(|(_, cause)| match own {
+                OwnFlags::Tell => true,
+                OwnFlags::Silent => *cause == Cause::Other || self.enabled.condstore,
+                OwnFlags::Told => *cause == Cause::Other,
+            })
             .collect();
         for some in known.chunks(ROWS_PER_READER) {
             self.tell_some_flags(some, own).map_err(|error| {

@@ -8,6 +8,8 @@ mod plan;
 mod rows;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) mod world;
 
 use std::sync::Arc;
 
@@ -72,7 +74,7 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
         Numbering::Uid => Expunges::Now,
         Numbering::Sequence => Expunges::Later,
     };
-    context.sync(expunges, OwnFlags::Silent).await?;
+    context.sync(expunges, OwnFlags::Told).await?;
     Ok(completion)
 }
 
@@ -169,7 +171,7 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
     while !rows.is_finished() {
         if plan.marks_seen && !rows.is_in_row() {
             // After each transaction, while the account still remembers whose changes these are.
-            context.sync(Expunges::Later, OwnFlags::Silent).await?;
+            context.sync(Expunges::Later, OwnFlags::Told).await?;
             let marked = mark_seen(context, rows).await?;
             match marked {
                 Ok(marked) => rows = marked,

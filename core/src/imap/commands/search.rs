@@ -22,6 +22,7 @@ use postrider_storage::store::{Store, StoreError};
 use crate::imap::answers::store_failed;
 use crate::imap::content::on_worker;
 use crate::imap::session::{Completion, Context, Ended};
+use crate::imap::sync::{Expunges, OwnFlags};
 use crate::runtime::PoolError;
 use scan::{Scan, Sorted, Want, sort};
 use tree::{Names, Tree};
@@ -54,7 +55,7 @@ pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Comple
             }
             return Ok(match failed {
                 Failed::Store(error) => store_failed(&error, context.id),
-                Failed::Busy(_) => Completion::refused(Code::Unavailable, "too much to do, try again"),
+                Failed::Busy => Completion::refused(Code::Unavailable, "too much to do, try again"),
             });
         }
     };
@@ -62,7 +63,11 @@ pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Comple
     if returns.is_some_and(|returns| returns.save) {
         context.selected.saved = found.uids;
     }
-    context.out.flush_if_full().await?;
+    let expunges = match command.numbering {
+        Numbering::Uid => Expunges::Now,
+        Numbering::Sequence => Expunges::Later,
+    };
+    context.sync(expunges, OwnFlags::Tell).await?;
     Ok(Completion::ok("SEARCH done"))
 }
 
@@ -74,7 +79,8 @@ struct Found {
 
 enum Failed {
     Store(StoreError),
-    Busy(PoolError),
+    /// No worker took it.
+    Busy,
 }
 
 impl From<StoreError> for Failed {
@@ -84,8 +90,8 @@ impl From<StoreError> for Failed {
 }
 
 impl From<PoolError> for Failed {
-    fn from(error: PoolError) -> Self {
-        Self::Busy(error)
+    fn from(_: PoolError) -> Self {
+        Self::Busy
     }
 }
 

@@ -12,6 +12,8 @@ use crate::imap::content::{ContentReader, MessageContent};
 
 /// Octets of a header of which HEADER.FIELDS picks fields; fields behind them aren't seen.
 pub const HEADER_OCTETS_MAX: u64 = 1024 * 1024;
+/// The empty line behind the fields, which isn't needed.
+const EMPTY_LINE_OCTETS: u64 = 2;
 
 /// What a step did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -170,7 +172,11 @@ fn begin_octets(
         let start = range.start + skip;
         return Ok(Some(Streaming::Copy(message.range(start..start + length))));
     };
-    let header = message.read(reader, range, HEADER_OCTETS_MAX)?;
+    let mut header = message.read(reader, range.clone(), HEADER_OCTETS_MAX)?;
+    if range.end - range.start > HEADER_OCTETS_MAX + EMPTY_LINE_OCTETS {
+        let whole_lines = header.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
+        header.truncate(whole_lines);
+    }
     let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
     let mut picked = Vec::new();
     imap::filter_fields(&header, *filter, &names, &mut picked);

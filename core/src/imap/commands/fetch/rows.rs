@@ -344,12 +344,14 @@ impl Rows {
     }
 }
 
+type Walk<'a> = Box<dyn Iterator<Item = Result<(Uid, MessageRow), StoreError>> + 'a>;
+
 /// Looks up the rows of a set of messages, ascending: neighbours are walked.
 pub struct Cursor<'a> {
     reader: &'a Reader,
     account: AccountId,
     mailbox: MailboxId,
-    walk: Option<Box<dyn Iterator<Item = Result<(Uid, MessageRow), StoreError>> + 'a>>,
+    walk: Option<Walk<'a>>,
     ahead: Option<(Uid, MessageRow)>,
 }
 
