@@ -100,7 +100,7 @@ pub fn run(arguments: &Crash) -> Result<bool> {
             Ok(true)
         }
         Err(error) => {
-            println!("crash: FAILED\n{error:?}");
+            println!("crash: FAILED\n{error:#}");
             Ok(false)
         }
     }

@@ -87,7 +87,7 @@ impl Server {
     /// Stops the server as an operator would.
     pub fn stop(&mut self) -> Result<()> {
         let socket = self.data().join("ctl").display().to_string();
-        self.command(&["stop", "--socket", &socket])?;
+        self.command(&["--socket", &socket, "stop"])?;
         let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
         let status = child.wait()?;
         if !status.success() {
