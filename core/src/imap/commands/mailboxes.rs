@@ -1,0 +1,160 @@
+//! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 9051 §6.3.4 to §6.3.8, RFC 6154 §3).
+
+use postrider_proto::imap::command::{Create, MailboxArgument, Rename, SpecialUse as Use};
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::response::{Code, Condition, ListAttributes, ListRow, write_list};
+use postrider_storage::account::Tx;
+use postrider_storage::ids::MailboxId;
+use postrider_storage::rows::SpecialUse;
+use postrider_storage::store::{Refusal, StoreError};
+use tracing::debug;
+
+use super::select::old_name;
+use crate::accounts::{AccountHandle, WriteError};
+use crate::imap::answers;
+use crate::imap::session::{AccountContext, Completion, Ended};
+use crate::runtime::spawn;
+
+const BAD_NAME: Completion = Completion::refused(Code::Cannot, "no valid mailbox name");
+
+impl AccountContext<'_> {
+    async fn transact<T: 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + 'static,
+    ) -> Result<T, WriteError> {
+        self.member.account.transact(Some(self.member.watcher.id()), None, work).await
+    }
+
+    fn outcome(&self, outcome: Result<(), WriteError>, text: &'static str) -> Completion {
+        match outcome {
+            Ok(()) => Completion::ok(text),
+            Err(error) => answers::write_failed(&error, self.id),
+        }
+    }
+}
+
+/// CREATE. What lies above is created, too, and all of it subscribed.
+pub(in crate::imap) async fn create(
+    context: &mut AccountContext<'_>,
+    command: Create,
+) -> Result<Completion, Ended> {
+    let Ok(name) = command.mailbox.name else { return Ok(BAD_NAME) };
+    let special_use = command.uses.iter().fold(SpecialUse::NONE, |all, one| all.with(stored_use(*one)));
+    let wanted = name.clone();
+    let created = context.transact(move |tx| tx.create_mailbox(&wanted, special_use)).await;
+    // RFC 9051 §6.3.4: the client learns under which name it was created.
+    if created.is_ok() && context.member.enabled.rev2 {
+        let old_name = old_name(&command.mailbox.written, name.as_str());
+        if old_name.is_some() {
+            let row = ListRow {
+                attributes: ListAttributes::NONE,
+                name: name.as_str(),
+                child_subscribed: false,
+                child_special_use: false,
+                old_name,
+            };
+            write_list(&mut context.out.buffer, context.member.enabled.utf8, &row);
+        }
+    }
+    Ok(context.outcome(created.map(drop), "created"))
+}
+
+/// DELETE; refused for the inbox and for mailboxes that others lie below.
+pub(in crate::imap) async fn delete(
+    context: &mut AccountContext<'_>,
+    mailbox: MailboxArgument,
+) -> Result<Completion, Ended> {
+    let Ok(name) = mailbox.name else { return Ok(answers::NO_SUCH_MAILBOX) };
+    let deleted = context
+        .transact(move |tx| {
+            let mailbox = tx.mailbox_id(&name).ok_or(Refusal::NoSuchMailbox)?;
+            tx.delete_mailbox(mailbox)?;
+            Ok(mailbox)
+        })
+        .await;
+    let mailbox = match deleted {
+        Ok(mailbox) => mailbox,
+        Err(error) => return Ok(answers::write_failed(&error, context.id)),
+    };
+    if context.member.selected.as_ref().is_some_and(|selected| selected.mailbox == mailbox) {
+        context.member.deselect();
+        context.out.untagged(Condition::Ok, Some(&Code::Closed), "the selected mailbox was deleted");
+    }
+    sweep(&context.member.account, mailbox);
+    Ok(Completion::ok("deleted"))
+}
+
+/// Removes the rows of a deleted mailbox, bit by bit. What isn't done now is done after the next start.
+fn sweep(account: &std::rc::Rc<AccountHandle>, mailbox: MailboxId) {
+    let account = std::rc::Rc::clone(account);
+    spawn("sweep a deleted mailbox", async move {
+        loop {
+            match account.transact(None, None, move |tx| tx.sweep(mailbox)).await {
+                Ok(swept) if swept.more => {}
+                Ok(_) => return,
+                Err(error) => {
+                    return debug!(account = %account.id(), %error, "a deleted mailbox is swept later");
+                }
+            }
+        }
+    });
+}
+
+/// RENAME. The inbox stays: its messages move (RFC 9051 §6.3.6).
+pub(in crate::imap) async fn rename(
+    context: &mut AccountContext<'_>,
+    command: Rename,
+) -> Result<Completion, Ended> {
+    let Ok(from) = command.from.name else { return Ok(answers::NO_SUCH_MAILBOX) };
+    let Ok(to) = command.to.name else { return Ok(BAD_NAME) };
+    if from.is_inbox() {
+        let outcome = rename_inbox(context, to).await;
+        return Ok(context.outcome(outcome, "renamed"));
+    }
+    let outcome = context.transact(move |tx| tx.rename_mailbox(&from, &to)).await;
+    Ok(context.outcome(outcome, "renamed"))
+}
+
+async fn rename_inbox(context: &AccountContext<'_>, to: MailboxName) -> Result<(), WriteError> {
+    let mut moved = context.transact(move |tx| tx.rename_inbox(&to)).await?;
+    while let Some(rest) = moved.rest {
+        let target = moved.mailbox;
+        moved = context
+            .transact(move |tx| {
+                let inbox = tx.mailbox_id(&MailboxName::inbox()).ok_or(Refusal::NoSuchMailbox)?;
+                tx.move_range(inbox, rest, target)
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// SUBSCRIBE; the mailbox need not exist (RFC 9051 §6.3.7).
+pub(in crate::imap) async fn subscribe(
+    context: &mut AccountContext<'_>,
+    mailbox: MailboxArgument,
+) -> Result<Completion, Ended> {
+    let Ok(name) = mailbox.name else { return Ok(BAD_NAME) };
+    let outcome = context.transact(move |tx| tx.subscribe(&name)).await;
+    Ok(context.outcome(outcome, "subscribed"))
+}
+
+/// UNSUBSCRIBE.
+pub(in crate::imap) async fn unsubscribe(
+    context: &mut AccountContext<'_>,
+    mailbox: MailboxArgument,
+) -> Result<Completion, Ended> {
+    let Ok(name) = mailbox.name else { return Ok(BAD_NAME) };
+    let outcome = context.transact(move |tx| tx.unsubscribe(&name)).await;
+    Ok(context.outcome(outcome, "unsubscribed"))
+}
+
+const fn stored_use(special_use: Use) -> SpecialUse {
+    match special_use {
+        Use::Archive => SpecialUse::ARCHIVE,
+        Use::Drafts => SpecialUse::DRAFTS,
+        Use::Junk => SpecialUse::JUNK,
+        Use::Sent => SpecialUse::SENT,
+        Use::Trash => SpecialUse::TRASH,
+    }
+}

@@ -1,0 +1,18 @@
+//! The commands, a file for each family.
+
+pub mod copy;
+pub mod expunge;
+pub mod fetch;
+pub mod search;
+pub mod store;
+
+pub(super) mod append;
+pub(super) mod auth;
+pub(super) mod idle;
+pub(super) mod list;
+pub(super) mod mailboxes;
+pub(super) mod select;
+pub(super) mod session;
+pub(super) mod status;
+
+mod qresync;

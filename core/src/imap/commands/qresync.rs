@@ -1,0 +1,139 @@
+//! What changed in a mailbox since a client saw it last (RFC 7162 §3.2.5).
+
+use postrider_proto::imap::command::{Matched, Qresync};
+use postrider_proto::imap::response::{Code, write_vanished};
+use postrider_proto::imap::types::{ModSeq, Uid};
+use postrider_proto::imap::uidset::UidSet;
+use postrider_storage::ids::{AccountId, MailboxId};
+use postrider_storage::keys::Which;
+use postrider_storage::reader::Reader;
+use postrider_storage::rows::MailboxRow;
+use postrider_storage::store::StoreError;
+use tracing::error;
+
+use crate::imap::session::{AccountContext, Context, Ended};
+use crate::runtime::yield_if_needed;
+
+/// Messages whose rows are read from one snapshot.
+const ROWS_PER_READER: usize = 256;
+
+/// What a client has missed.
+pub(super) struct News {
+    /// Uids that it knows and that are gone.
+    vanished: UidSet,
+    /// Messages that changed, in the order of their changes.
+    changed: Vec<Uid>,
+}
+
+/// Finds out what a client has missed. `view` is of the same moment as `reader` and `row`.
+///
+/// Tombstones reach back to the mailbox's horizon. For a client that was away longer, every known
+/// uid that isn't there is gone; that may name uids that it never had, which it ignores.
+pub(super) fn news(
+    reader: &Reader,
+    account: AccountId,
+    mailbox: MailboxId,
+    row: &MailboxRow,
+    view: &UidSet,
+    client: &Qresync,
+) -> Result<News, StoreError> {
+    let since =
+        ModSeq::new(client.modseq).unwrap_or(if client.modseq == 0 { ModSeq::MIN } else { ModSeq::MAX });
+    let known = known(client, row.uid_next);
+    let removed = if since.get() < row.horizon {
+        None
+    } else {
+        let mut uids = Vec::new();
+        if since < row.modseq {
+            for changed in reader.changes(account, mailbox, since, Which::Tombstones) {
+                uids.push(changed?.uid);
+            }
+        }
+        Some(uids.into_iter().collect::<UidSet>())
+    };
+    let matched = client.matched.as_ref().map(|matched| pairs(matched, row.uid_next)).unwrap_or_default();
+    // A client that has a message which was gone before its modification sequence knows less than it
+    // says: it is told of everything.
+    let mistaken =
+        |removed: &UidSet| matched.iter().any(|(_, uid)| !view.contains(*uid) && !removed.contains(*uid));
+    let vanished = match removed {
+        Some(removed) if !mistaken(&removed) => removed.intersection(&known),
+        _ => {
+            let gone = known.difference(view);
+            match last_match(&matched, view) {
+                // Up to a message that has the same number on both sides, nothing can be missing.
+                Some(last) => gone.difference(&UidSet::from_range(Uid::MIN..=last)),
+                None => gone,
+            }
+        }
+    };
+    let mut changed = Vec::new();
+    if since < row.modseq {
+        for live in reader.changes(account, mailbox, since, Which::Live) {
+            let uid = live?.uid;
+            if known.contains(uid) {
+                changed.push(uid);
+            }
+        }
+    }
+    Ok(News { vanished, changed })
+}
+
+/// The uids that the client knows, none from `uid_next` on.
+fn known(client: &Qresync, uid_next: Uid) -> UidSet {
+    let Some(last) = Uid::new(uid_next.get() - 1) else { return UidSet::new() };
+    let all = UidSet::from_range(Uid::MIN..=last);
+    match &client.known_uids {
+        None => all,
+        Some(set) => all.resolve_uids(set),
+    }
+}
+
+/// The pairs of message number and uid that a client gives, as far as both lists go.
+fn pairs(matched: &Matched, uid_next: Uid) -> Vec<(u32, Uid)> {
+    let last = uid_next.0;
+    let numbers = matched.sequence.normalised(last).into_iter().flat_map(|(from, to)| from..=to);
+    let uids = matched.uids.normalised(last).into_iter().flat_map(|(from, to)| from..=to);
+    // There are no more messages than uids, which bounds what a client can make of a short range.
+    numbers.zip(uids).take(PAIRS_MAX).filter_map(|(number, uid)| Some((number, Uid::new(uid)?))).collect()
+}
+
+/// Pairs that are looked at; clients send a few dozen (RFC 7162 §3.2.5.2).
+const PAIRS_MAX: usize = 4096;
+
+/// The largest uid that has the same message number on both sides.
+fn last_match(matched: &[(u32, Uid)], view: &UidSet) -> Option<Uid> {
+    matched.iter().rev().find(|(number, uid)| view.sequence_of(*uid) == Some(*number)).map(|(_, uid)| *uid)
+}
+
+/// Tells it: removals first, so that message numbers fit.
+pub(super) async fn tell(context: &mut AccountContext<'_>, news: News) -> Result<(), Ended> {
+    write_vanished(&mut context.out.buffer, &news.vanished, true);
+    let (shard, out, tag, id) = (context.shard, &mut *context.out, context.tag, context.id);
+    let member = &mut *context.member;
+    let Some(selected) = member.selected.as_mut() else { return Ok(()) };
+    let (account, watcher, enabled) = (&member.account, &member.watcher, &mut member.enabled);
+    let mut context = Context { shard, account, watcher, enabled, selected, out, tag, id };
+    for some in news.changed.chunks(ROWS_PER_READER) {
+        if let Err(error) = tell_some(&mut context, some) {
+            error!(cid = %id, %error, "flags could not be read");
+            return Err(Ended::Bye(Some(Code::Unavailable), "the store failed"));
+        }
+        context.out.flush_if_full().await?;
+        yield_if_needed().await;
+    }
+    Ok(())
+}
+
+fn tell_some(context: &mut Context<'_>, some: &[Uid]) -> Result<(), StoreError> {
+    let reader = context.account.reader();
+    for uid in some {
+        // One that is gone by now is told by the next command.
+        let Some(row) = reader.message(context.account.id(), context.selected.mailbox, *uid)? else {
+            continue;
+        };
+        let Some(sequence) = context.selected.view.sequence_of(*uid) else { continue };
+        context.write_flags_row(sequence, *uid, &row, false);
+    }
+    Ok(())
+}

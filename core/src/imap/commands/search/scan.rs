@@ -1,0 +1,187 @@
+//! Finds the messages of a mailbox that satisfy a search, some at a time, on worker threads.
+
+use std::sync::Arc;
+
+use postrider_proto::imap::types::{Flags, ModSeq, Uid};
+use postrider_proto::imap::uidset::UidSet;
+use postrider_storage::ids::{AccountId, MailboxId};
+use postrider_storage::keys;
+use postrider_storage::reader::{FlagQuery, Reader};
+use postrider_storage::rows::pack::{Block, BlockCounts, HAS_KEYWORDS, View};
+use postrider_storage::store::{Store, StoreError};
+
+use super::facts::{Facts, test_row};
+use super::tree::{Test, Tree};
+use crate::imap::commands::fetch::Cursor;
+
+/// Messages that are looked at with one snapshot.
+const GROUP: u32 = 256;
+/// What one run costs at most, about 50 ms: a message counts as [`MESSAGE_COST`] octets.
+const RUN_COST: u64 = 8 * 1024 * 1024;
+const MESSAGE_COST: u64 = 1024;
+
+/// Which end of the mailbox is looked at first, and whether one message is enough.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Want {
+    /// Every message.
+    Every,
+    /// The first one.
+    First,
+    /// The last one.
+    Last,
+}
+
+/// A search under way.
+pub struct Scan {
+    tree: Arc<Tree>,
+    account: AccountId,
+    mailbox: MailboxId,
+    want: Want,
+    /// Messages that are still to be looked at.
+    open: UidSet,
+    found: Vec<Uid>,
+    modseq: Option<ModSeq>,
+}
+
+/// What the flags alone decide.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sorted {
+    /// Messages that satisfy the search.
+    pub sure: UidSet,
+    /// Messages of which more has to be known.
+    pub open: UidSet,
+}
+
+/// Decides what flags and sets decide. Reads the packed blocks only: a few octets for each message.
+pub fn sort(
+    tree: &Tree,
+    reader: &Reader,
+    (account, mailbox): (AccountId, MailboxId),
+    view: &UidSet,
+) -> Result<Sorted, StoreError> {
+    if let Some(sure) = tree.test.set(view) {
+        return Ok(Sorted { sure, open: UidSet::new() });
+    }
+    let candidates = tree.test.bound(view);
+    let has_flags = tree.test.has(|test| matches!(test, Test::Flags(_) | Test::Keyword(_)));
+    if candidates.is_empty() || !has_flags {
+        return Ok(Sorted { sure: UidSet::new(), open: candidates });
+    }
+    let query = tree.test.flag_query();
+    let (mut sure, mut open) = (Vec::new(), Vec::new());
+    for row in reader.prefix(&keys::packs(account, mailbox)) {
+        let (key, value) = row?;
+        let base = keys::mailbox_and_uid(&key)?.1;
+        if candidates.last().is_some_and(|last| last < base) {
+            break;
+        }
+        if excludes(query, View::parse(base, &value)?.counts()) {
+            continue;
+        }
+        let block = Block::decode(base, &value)?;
+        for (uid, octet) in block.uids().iter().zip(block.octets()) {
+            let flags = Flags::from_bits(*octet);
+            if !query.matches(flags) || !candidates.contains(*uid) {
+                continue;
+            }
+            let may_have_keywords = octet & HAS_KEYWORDS != 0;
+            let facts = Facts {
+                uid: *uid,
+                flags,
+                may_have_keywords,
+                row: None,
+                root: None,
+                header: None,
+                terms: &[],
+            };
+            match tree.test.decide(&facts) {
+                Some(true) => sure.push(*uid),
+                Some(false) => {}
+                None => open.push(*uid),
+            }
+        }
+    }
+    Ok(Sorted { sure: sure.into_iter().collect(), open: open.into_iter().collect() })
+}
+
+/// Whether the counts of a block say that no message in it has such flags.
+fn excludes(query: FlagQuery, counts: BlockCounts) -> bool {
+    (query.unset.contains(Flags::SEEN) && counts.unseen == 0)
+        || (query.set.contains(Flags::SEEN) && counts.unseen == counts.messages)
+        || (query.set.contains(Flags::DELETED) && counts.deleted == 0)
+}
+
+impl Scan {
+    /// Looks at `open`.
+    pub fn new(
+        tree: Arc<Tree>,
+        (account, mailbox): (AccountId, MailboxId),
+        open: UidSet,
+        want: Want,
+    ) -> Self {
+        Self { tree, account, mailbox, want, open, found: Vec::new(), modseq: None }
+    }
+
+    /// Whether everything is looked at that has to be.
+    pub fn is_finished(&self) -> bool {
+        self.open.is_empty() || (self.want != Want::Every && !self.found.is_empty())
+    }
+
+    /// What was found, and the highest modification sequence among it.
+    pub fn into_found(self) -> (UidSet, Option<ModSeq>) {
+        (self.found.into_iter().collect(), self.modseq)
+    }
+
+    /// Looks at some messages.
+    pub fn run(&mut self, store: &Store) -> Result<(), StoreError> {
+        let mut cost = 0;
+        while !self.is_finished() && cost < RUN_COST {
+            self.group(&store.reader(), &mut cost)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at messages with one snapshot.
+    fn group(&mut self, reader: &Reader, cost: &mut u64) -> Result<(), StoreError> {
+        let count = self.open.len();
+        let numbers = match self.want {
+            Want::Every | Want::First => (1, GROUP.min(count)),
+            Want::Last => (count.saturating_sub(GROUP) + 1, count),
+        };
+        let (Some(first), Some(last)) = (Uid::new(numbers.0), Uid::new(numbers.1)) else { return Ok(()) };
+        let group = self.open.at_sequence(&UidSet::from_range(first..=last));
+        let mut looked_at = Vec::new();
+        let mut look = |this: &mut Self, uid, row: Option<_>| {
+            looked_at.push(uid);
+            *cost += MESSAGE_COST;
+            let Some(row) = row else { return Ok(false) };
+            let found = test_row(&this.tree, reader, this.account, uid, &row, cost)?;
+            if found {
+                this.found.push(uid);
+                this.modseq = this.modseq.max(Some(row.modseq));
+            }
+            Ok::<bool, StoreError>((found && this.want != Want::Every) || *cost >= RUN_COST)
+        };
+        match self.want {
+            Want::Every | Want::First => {
+                let mut cursor = Cursor::new(reader, self.account, self.mailbox, &group);
+                for uid in group.iter() {
+                    let row = cursor.at(uid)?;
+                    if look(self, uid, row)? {
+                        break;
+                    }
+                }
+            }
+            Want::Last => {
+                for uid in group.iter().rev() {
+                    let row = reader.message(self.account, self.mailbox, uid)?;
+                    if look(self, uid, row)? {
+                        break;
+                    }
+                }
+            }
+        }
+        self.open.remove_all(&looked_at.into_iter().collect());
+        Ok(())
+    }
+}

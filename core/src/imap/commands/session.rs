@@ -1,0 +1,68 @@
+//! CAPABILITY, ENABLE, ID, NAMESPACE (RFC 9051 §6.1.1 and §6.3, RFC 5161, RFC 2971, RFC 2342).
+
+use postrider_proto::imap::command::{Enable, Extension, Id, Utf8};
+use postrider_proto::imap::response::{write_capability, write_enabled, write_id, write_namespace};
+use tracing::debug;
+
+use crate::imap::connection::Connection;
+use crate::imap::session::{AccountContext, Completion, Ended};
+
+/// Octets of what a client says of itself that are logged.
+const ID_OCTETS_MAX: usize = 200;
+
+impl Connection {
+    /// CAPABILITY.
+    pub(in crate::imap) fn capability(&mut self) -> Completion {
+        let names = self.capabilities();
+        write_capability(&mut self.out.buffer, &names);
+        Completion::ok("done")
+    }
+
+    /// ID. The version is for users only.
+    pub(in crate::imap) fn id(&mut self, id: &Id) -> Completion {
+        let mut told = String::new();
+        for (field, value) in &id.fields {
+            if told.len() < ID_OCTETS_MAX {
+                told.extend([&**field, "=", value.as_deref().unwrap_or("NIL"), " "]);
+            }
+        }
+        debug!(cid = %self.peer.id, client = ?told.trim_end(), "client identifies itself");
+        let name = ("name", Some("Postrider"));
+        let version = ("version", Some(env!("CARGO_PKG_VERSION")));
+        let fields: &[_] = if self.member.is_some() { &[name, version] } else { &[name] };
+        write_id(&mut self.out.buffer, fields);
+        Completion::ok("done")
+    }
+}
+
+/// NAMESPACE.
+pub(in crate::imap) fn namespace(context: &mut AccountContext<'_>) -> Completion {
+    write_namespace(&mut context.out.buffer);
+    Completion::ok("done")
+}
+
+/// ENABLE.
+pub(in crate::imap) async fn enable(
+    context: &mut AccountContext<'_>,
+    command: Enable,
+) -> Result<Completion, Ended> {
+    for extension in &command.extensions {
+        let enabled = &mut context.member.enabled;
+        match extension {
+            Extension::Imap4Rev2 => {
+                enabled.rev2 = true;
+                if enabled.utf8 == Utf8::Off {
+                    enabled.utf8 = Utf8::Rev2;
+                }
+            }
+            Extension::Utf8Accept => enabled.utf8 = Utf8::Accept,
+            Extension::Condstore => context.enable_condstore(),
+            Extension::Qresync => {
+                enabled.qresync = true;
+                context.enable_condstore();
+            }
+        }
+    }
+    write_enabled(&mut context.out.buffer, &command.extensions);
+    Ok(Completion::ok("enabled"))
+}

@@ -1,0 +1,46 @@
+//! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7), from counters only.
+
+use postrider_proto::imap::command::{Status, StatusItem, StatusItems};
+use postrider_proto::imap::response::{StatusValue, write_status};
+use postrider_storage::rows::MailboxRow;
+
+use crate::imap::answers;
+use crate::imap::session::{AccountContext, Completion, Ended};
+
+/// STATUS.
+pub(in crate::imap) async fn status(
+    context: &mut AccountContext<'_>,
+    command: Status,
+) -> Result<Completion, Ended> {
+    let row = {
+        let state = context.member.account.state();
+        let name = command.mailbox.name.as_ref().ok();
+        name.and_then(|name| state.mailbox_id(name)).and_then(|id| state.mailbox(id).cloned())
+    };
+    let Some(row) = row else { return Ok(answers::NO_SUCH_MAILBOX) };
+    tell_status(context, &row, command.items);
+    Ok(Completion::ok("done"))
+}
+
+/// Appends STATUS of a mailbox. Asking for HIGHESTMODSEQ enables CONDSTORE (RFC 7162 §3.1).
+pub(super) fn tell_status(context: &mut AccountContext<'_>, row: &MailboxRow, items: StatusItems) {
+    if items.contains(StatusItem::HighestModSeq) {
+        context.enable_condstore();
+    }
+    let append_octets_max = context.append_octets_max;
+    let values = items.iter().map(|item| {
+        let number = match item {
+            StatusItem::Messages => row.exists.into(),
+            StatusItem::Recent => 0,
+            StatusItem::UidNext => row.uid_next.get().into(),
+            StatusItem::UidValidity => row.uid_validity.0.get().into(),
+            StatusItem::Unseen => row.unseen.into(),
+            StatusItem::Deleted => row.deleted.into(),
+            StatusItem::Size => row.size,
+            StatusItem::HighestModSeq => row.modseq.get(),
+            StatusItem::AppendLimit => append_octets_max,
+        };
+        (item, StatusValue::Number(number))
+    });
+    write_status(&mut context.out.buffer, context.member.enabled.utf8, row.name.as_str(), values);
+}

@@ -1,0 +1,195 @@
+//! STORE and UID STORE (RFC 9051 §6.4.6, UNCHANGEDSINCE: RFC 7162 §3.1.3).
+//!
+//! What changed is told by [`Context::sync`], in the order of the changes. A message whose flags were
+//! already as wanted keeps its modification sequence; its row is written here.
+
+use std::collections::HashSet;
+
+use postrider_proto::imap::command::{FlagChange as Wanted, Loudness, Store};
+use postrider_proto::imap::response::{Code, FetchRow};
+use postrider_proto::imap::sequence::Numbering;
+use postrider_proto::imap::types::Uid;
+use postrider_proto::imap::uidset::UidSet;
+use postrider_storage::account::{FlagChange, FlagOp, MESSAGES_PER_TRANSACTION_MAX, Tx, Updated};
+use postrider_storage::ids::MailboxId;
+use postrider_storage::store::StoreError;
+
+use crate::accounts::WriteError;
+use crate::imap::answers::{NO_SUCH_MESSAGE, READ_ONLY, write_failed};
+use crate::imap::session::{Completion, CompletionCode, Context, Ended};
+use crate::imap::sync::{Expunges, OwnFlags};
+
+/// What one transaction did.
+#[derive(Debug, Default)]
+struct Done {
+    /// Messages whose flags were already so.
+    unchanged: Vec<Updated>,
+    modified: Vec<Uid>,
+    missing: Vec<Uid>,
+}
+
+/// Does it.
+pub async fn store(context: &mut Context<'_>, command: Store) -> Result<Completion, Ended> {
+    if !context.selected.is_writable() {
+        return Ok(READ_ONLY);
+    }
+    let Ok(uids) = context.selected.resolve(&command.messages) else { return Ok(NO_SUCH_MESSAGE) };
+    if command.unchanged_since.is_some() {
+        context.enable_condstore();
+    }
+    let expunges = match command.messages.numbering {
+        Numbering::Uid => Expunges::Now,
+        Numbering::Sequence => Expunges::Later,
+    };
+    let own = match command.loudness {
+        Loudness::Loud => OwnFlags::Tell,
+        Loudness::Silent => OwnFlags::Silent,
+    };
+    let mut outcome = Outcome::default();
+    let uids: Vec<Uid> = uids.iter().collect();
+    for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
+        match transact(context, &command, some).await {
+            Ok(done) => {
+                tell_unchanged(context, &command, &done.unchanged);
+                outcome.modified.extend(done.modified);
+                outcome.missing |= !done.missing.is_empty();
+            }
+            Err(error) => {
+                outcome.failed = Some(write_failed(&error, context.id));
+                break;
+            }
+        }
+        // After each transaction, while the account still remembers whose changes these are.
+        context.sync(expunges, own).await?;
+        context.out.flush_if_full().await?;
+    }
+    Ok(outcome.completion(command.messages.numbering, &context.selected.view))
+}
+
+async fn transact(context: &Context<'_>, command: &Store, uids: &[Uid]) -> Result<Done, WriteError> {
+    let change = FlagChange {
+        op: match command.change {
+            Wanted::Replace => FlagOp::Replace,
+            Wanted::Add => FlagOp::Add,
+            Wanted::Remove => FlagOp::Remove,
+        },
+        flags: command.flags.flags,
+        keywords: command.flags.keywords.clone(),
+    };
+    let (mailbox, since, uids) = (context.selected.mailbox, command.unchanged_since, uids.to_vec());
+    context
+        .account
+        .transact(Some(context.watcher.id()), None, move |tx| apply(tx, mailbox, &uids, &change, since))
+        .await
+}
+
+/// Changes flags, and tells apart what changed from what was already so.
+fn apply(
+    tx: &mut Tx<'_, '_>,
+    mailbox: MailboxId,
+    uids: &[Uid],
+    change: &FlagChange,
+    unchanged_since: Option<u64>,
+) -> Result<Done, StoreError> {
+    let before = tx.head()?.modseq;
+    let done = tx.store_flags(mailbox, uids, change, unchanged_since)?;
+    let unchanged = done.updated.into_iter().filter(|updated| updated.modseq <= before).collect();
+    Ok(Done { unchanged, modified: done.modified, missing: done.missing })
+}
+
+/// Writes rows of messages that didn't change: STORE is answered for each message (RFC 9051 §6.4.6),
+/// and with UNCHANGEDSINCE in any case (RFC 7162 §3.1.3).
+fn tell_unchanged(context: &mut Context<'_>, command: &Store, unchanged: &[Updated]) {
+    let loud = command.loudness == Loudness::Loud;
+    if !loud && command.unchanged_since.is_none() {
+        return;
+    }
+    if loud && !unchanged.is_empty() {
+        context.tell_keywords();
+    }
+    let state = context.account.state();
+    for updated in unchanged {
+        let Some(sequence) = context.selected.view.sequence_of(updated.uid) else { continue };
+        let buffer = &mut context.out.buffer;
+        let mut row = FetchRow::begin(buffer, sequence);
+        row.uid(buffer, updated.uid);
+        if loud {
+            let keywords = updated.keywords.iter().filter_map(|id| state.keyword(*id));
+            row.flags(buffer, updated.flags, keywords.map(|keyword| keyword.as_str()));
+        }
+        if context.enabled.condstore {
+            row.modseq(buffer, updated.modseq);
+        }
+        row.end(buffer);
+    }
+}
+
+/// What all transactions of a command did.
+#[derive(Debug, Default)]
+struct Outcome {
+    modified: HashSet<Uid>,
+    missing: bool,
+    failed: Option<Completion>,
+}
+
+impl Outcome {
+    fn completion(self, numbering: Numbering, view: &UidSet) -> Completion {
+        if let Some(failed) = self.failed {
+            return failed;
+        }
+        if !self.modified.is_empty() {
+            let uids: UidSet = self.modified.into_iter().collect();
+            let numbers = match numbering {
+                Numbering::Uid => uids,
+                Numbering::Sequence => view.sequence_numbers(&uids),
+            };
+            return Completion::ok("some messages were changed by others")
+                .with(CompletionCode::Modified(numbers));
+        }
+        if self.missing {
+            return Completion::ok("some messages were removed by others")
+                .with(CompletionCode::Plain(Code::ExpungeIssued));
+        }
+        Completion::ok("STORE done")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use postrider_proto::imap::response::Status;
+
+    use super::*;
+
+    fn uids(numbers: &[u32]) -> UidSet {
+        numbers.iter().map(|number| Uid::new(*number).unwrap()).collect()
+    }
+
+    fn outcome(modified: &[u32], missing: bool) -> Outcome {
+        Outcome { modified: uids(modified).iter().collect(), missing, failed: None }
+    }
+
+    #[test]
+    fn failed_messages_come_back_as_modified_in_the_numbers_of_the_command() {
+        let view = uids(&[3, 5, 8, 9]);
+        let text = |numbering| {
+            let completion = outcome(&[5, 8], true).completion(numbering, &view);
+            assert_eq!(completion.status, Status::Ok);
+            match completion.code {
+                CompletionCode::Modified(numbers) => numbers.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(text(Numbering::Uid), "5,8");
+        assert_eq!(text(Numbering::Sequence), "2:3");
+    }
+
+    #[test]
+    fn messages_that_are_gone_are_told_of() {
+        let completion = outcome(&[], true).completion(Numbering::Sequence, &uids(&[1]));
+        assert!(matches!(completion.code, CompletionCode::Plain(Code::ExpungeIssued)));
+        let completion = outcome(&[], false).completion(Numbering::Sequence, &uids(&[1]));
+        assert!(matches!(completion.code, CompletionCode::None));
+    }
+}

@@ -1,0 +1,53 @@
+//! The selected mailbox as its client knows it.
+
+use std::collections::BTreeMap;
+
+use postrider_proto::imap::command::Access;
+use postrider_proto::imap::sequence::{MessageSet, Messages, Numbering};
+use postrider_proto::imap::types::{ModSeq, Uid};
+use postrider_proto::imap::uidset::{NoSuchMessage, UidSet};
+use postrider_storage::ids::{KeywordId, MailboxId};
+
+/// A selected mailbox.
+///
+/// What always holds: message numbers are those of `view`; a message leaves `view` only when its removal
+/// is told; every change up to `seen` was told, or is in `deferred`.
+pub struct Selected {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// SELECT or EXAMINE.
+    pub access: Access,
+    /// The uids that the client knows.
+    pub view: UidSet,
+    /// Every change up to here has been looked at.
+    pub seen: ModSeq,
+    /// Removals that were looked at and are not told yet, still in `view`, with the change that removed
+    /// them.
+    pub deferred: BTreeMap<Uid, ModSeq>,
+    /// The keywords told by FLAGS, ascending.
+    pub keywords_told: Box<[KeywordId]>,
+    /// `$`: the result of the last saved search (RFC 5182).
+    pub saved: UidSet,
+}
+
+impl Selected {
+    /// Whether the mailbox may be changed.
+    pub fn is_writable(&self) -> bool {
+        self.access == Access::ReadWrite
+    }
+
+    /// The uids that a command's messages mean.
+    pub fn resolve(&self, messages: &Messages) -> Result<UidSet, NoSuchMessage> {
+        match (&messages.set, messages.numbering) {
+            (MessageSet::Saved, _) => Ok(self.view.intersection(&self.saved)),
+            (MessageSet::Set(set), Numbering::Uid) => Ok(self.view.resolve_uids(set)),
+            (MessageSet::Set(set), Numbering::Sequence) => self.view.resolve_sequence(set),
+        }
+    }
+
+    /// Up to where removals are told; content of messages removed later must stay.
+    pub fn told(&self) -> ModSeq {
+        let first = self.deferred.values().min().and_then(|first| ModSeq::new(first.get() - 1));
+        first.map_or(self.seen, |first| first.min(self.seen))
+    }
+}

@@ -1,0 +1,295 @@
+//! Tells a session what changed in its selected mailbox (RFC 9051 §5.2 and §7.5.1, RFC 7162 §3.2.10).
+//!
+//! There is no queue for each session: what is new is read from the account's log, or from the store
+//! when the log doesn't reach back that far. What always holds: changes are told in their order, rows
+//! are those of the moment of telling, and a message loses its number only when its removal is told.
+
+use std::collections::{BTreeMap, HashMap};
+
+use postrider_proto::imap::response::{
+    Code, Condition, FetchRow, write_exists, write_expunge, write_flags, write_vanished,
+};
+use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
+use postrider_proto::imap::uidset::UidSet;
+use postrider_storage::account::Change;
+use postrider_storage::ids::KeywordId;
+use postrider_storage::keys::Which;
+use postrider_storage::rows::MessageRow;
+use postrider_storage::store::StoreError;
+use tracing::error;
+
+use super::session::{Context, Ended};
+use crate::accounts::{AccountHandle, Published, Since, WatcherId};
+use crate::runtime::yield_if_needed;
+
+/// Messages whose rows are read from one snapshot.
+const ROWS_PER_READER: usize = 256;
+
+/// Whether removals may be told: not while FETCH, STORE or SEARCH run (RFC 9051 §7.5.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expunges {
+    /// They are told.
+    Now,
+    /// They wait for another command.
+    Later,
+}
+
+/// How flags that this very session changed are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnFlags {
+    /// Like everybody else's.
+    Tell,
+    /// `.SILENT`: not; with CONDSTORE the new modification sequence only (RFC 7162 §3.1.3).
+    Silent,
+}
+
+/// What a session didn't know yet.
+#[derive(Default)]
+struct News {
+    /// New messages, ascending.
+    added: Vec<Uid>,
+    /// Removed ones, with the change that removed them.
+    removed: BTreeMap<Uid, ModSeq>,
+    /// Messages whose flags changed, in the order of their last change.
+    flagged: Vec<(Uid, Cause)>,
+    /// Everything up to here is in it.
+    seen: Option<ModSeq>,
+}
+
+/// Who changed flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cause {
+    /// This session alone.
+    Own,
+    /// Somebody else, at least once.
+    Other,
+}
+
+impl Context<'_> {
+    /// Tells everything that was committed since the last call: FLAGS, FETCH in the order of the
+    /// changes, EXPUNGE or VANISHED, EXISTS. Call it after a command's transactions.
+    pub async fn sync(&mut self, expunges: Expunges, own: OwnFlags) -> Result<(), Ended> {
+        if self.account.is_broken() {
+            return Err(Ended::Bye(Some(Code::Unavailable), "the account was closed, log in again"));
+        }
+        let news = self.news()?;
+        self.tell_keywords();
+        if let Some(News { added, removed, flagged, seen }) = news {
+            for (uid, modseq) in removed {
+                if self.selected.view.contains(uid) {
+                    self.selected.deferred.insert(uid, modseq);
+                }
+            }
+            Box::pin(self.tell_flags(flagged, own)).await?;
+            if expunges == Expunges::Now {
+                self.tell_removals().await?;
+            }
+            self.tell_added(&added);
+            self.selected.seen = seen.unwrap_or(self.selected.seen);
+        } else if expunges == Expunges::Now {
+            self.tell_removals().await?;
+        }
+        self.account.hold(self.watcher, Some((self.selected.mailbox, self.selected.told())));
+        self.out.flush_if_full().await
+    }
+
+    /// Tells FLAGS and PERMANENTFLAGS anew when a keyword came into use that wasn't told. Call it
+    /// before keywords are written.
+    pub fn tell_keywords(&mut self) {
+        let state = self.account.state();
+        let Some(row) = state.mailbox(self.selected.mailbox) else { return };
+        if row.keywords == self.selected.keywords_told {
+            return;
+        }
+        let keywords: Vec<Keyword> =
+            row.keywords.iter().filter_map(|id| state.keyword(*id)).cloned().collect();
+        self.selected.keywords_told = row.keywords.clone();
+        write_flags(&mut self.out.buffer, ALL_FLAGS, &keywords);
+        if self.selected.is_writable() {
+            let code = Code::PermanentFlags(ALL_FLAGS, &keywords, true);
+            self.out.untagged(Condition::Ok, Some(&code), "flags that stay");
+        }
+    }
+
+    /// What is new since the last look; none when nothing is.
+    fn news(&self) -> Result<Option<News>, Ended> {
+        let seen = self.selected.seen;
+        let since = {
+            let log = self.account.log();
+            if !log.has_since(seen) {
+                return Ok(None);
+            }
+            log.since(seen)
+        };
+        match since {
+            Since::Changes(changes) => self.news_of(&changes).map(Some),
+            Since::Forgotten => match self.news_of_store() {
+                Ok(Some(news)) => Ok(Some(news)),
+                Ok(None) => Err(MAILBOX_GONE),
+                Err(error) => {
+                    error!(cid = %self.id, %error, "changes could not be read");
+                    Err(Ended::Bye(Some(Code::Unavailable), "the store failed"))
+                }
+            },
+        }
+    }
+
+    fn news_of(&self, changes: &[std::rc::Rc<Published>]) -> Result<News, Ended> {
+        let selected = self.selected.mailbox;
+        let me = self.watcher.id();
+        let mut news = News::default();
+        let mut flags: HashMap<Uid, (usize, Cause)> = HashMap::new();
+        for (at, published) in changes.iter().enumerate() {
+            news.seen = Some(published.modseq);
+            match &published.change {
+                Change::Added { mailbox, uid, .. } if *mailbox == selected => news.added.push(*uid),
+                Change::Removed { mailbox, uid, modseq, .. } if *mailbox == selected => {
+                    news.removed.insert(*uid, *modseq);
+                }
+                Change::Flags { mailbox, uid, .. } if *mailbox == selected => {
+                    let entry = flags.entry(*uid).or_insert((at, Cause::Own));
+                    entry.0 = at;
+                    if !is_own(published.origin, me) {
+                        entry.1 = Cause::Other;
+                    }
+                }
+                Change::MailboxDeleted { mailbox, .. } if *mailbox == selected => return Err(MAILBOX_GONE),
+                _ => {}
+            }
+        }
+        let mut order: Vec<_> = flags.into_iter().map(|(uid, (at, cause))| (at, uid, cause)).collect();
+        order.sort_unstable_by_key(|(at, ..)| *at);
+        news.flagged = order.into_iter().map(|(_, uid, cause)| (uid, cause)).collect();
+        news.added.retain(|uid| !news.removed.contains_key(uid));
+        Ok(news)
+    }
+
+    /// What is new by the store's change index; none when the mailbox is gone.
+    fn news_of_store(&self) -> Result<Option<News>, StoreError> {
+        let (account, mailbox, seen) = (self.account.id(), self.selected.mailbox, self.selected.seen);
+        let reader = self.account.reader();
+        let (Some(head), Some(_)) = (reader.head(account)?, reader.mailbox(account, mailbox)?) else {
+            return Ok(None);
+        };
+        let now = read_view(self.account, &reader, mailbox)?;
+        let mut news = News { seen: Some(head.modseq), ..News::default() };
+        // The exact change that removed each isn't needed: all of them came after `seen`.
+        let after = seen.next().unwrap_or(seen);
+        news.removed = self.selected.view.difference(&now).iter().map(|uid| (uid, after)).collect();
+        news.removed.retain(|uid, _| !self.selected.deferred.contains_key(uid));
+        news.added = now.difference(&self.selected.view).iter().collect();
+        for changed in reader.changes(account, mailbox, seen, Which::Live) {
+            news.flagged.push((changed?.uid, Cause::Other));
+        }
+        Ok(Some(news))
+    }
+
+    /// Tells flags as they are now, in the order given. Messages that are new or gone are left out.
+    async fn tell_flags(&mut self, flagged: Vec<(Uid, Cause)>, own: OwnFlags) -> Result<(), Ended> {
+        let known: Vec<_> = flagged
+            .into_iter()
+            .filter(|(uid, _)| self.selected.view.contains(*uid) && !self.selected.deferred.contains_key(uid))
+            .filter(|(_, cause)| (*cause, own) != (Cause::Own, OwnFlags::Silent) || self.enabled.condstore)
+            .collect();
+        for some in known.chunks(ROWS_PER_READER) {
+            self.tell_some_flags(some, own).map_err(|error| {
+                error!(cid = %self.id, %error, "flags could not be read");
+                Ended::Bye(Some(Code::Unavailable), "the store failed")
+            })?;
+            self.out.flush_if_full().await?;
+            yield_if_needed().await;
+        }
+        Ok(())
+    }
+
+    fn tell_some_flags(&mut self, some: &[(Uid, Cause)], own: OwnFlags) -> Result<(), StoreError> {
+        let reader = self.account.reader();
+        for (uid, cause) in some {
+            let Some(row) = reader.message(self.account.id(), self.selected.mailbox, *uid)? else { continue };
+            let Some(sequence) = self.selected.view.sequence_of(*uid) else { continue };
+            let silent = (*cause, own) == (Cause::Own, OwnFlags::Silent);
+            self.write_flags_row(sequence, *uid, &row, silent);
+        }
+        Ok(())
+    }
+
+    /// Appends FETCH with UID, FLAGS and, when enabled, MODSEQ; without FLAGS when `silent`.
+    pub(super) fn write_flags_row(&mut self, sequence: u32, uid: Uid, row: &MessageRow, silent: bool) {
+        let state = self.account.state();
+        let out = &mut self.out.buffer;
+        let mut fetch = FetchRow::begin(out, sequence);
+        fetch.uid(out, uid);
+        if !silent {
+            fetch.flags(out, row.flags, names(&state, &row.keywords));
+        }
+        if self.enabled.condstore {
+            fetch.modseq(out, row.modseq);
+        }
+        fetch.end(out);
+    }
+
+    /// Tells all removals that wait.
+    async fn tell_removals(&mut self) -> Result<(), Ended> {
+        if self.selected.deferred.is_empty() {
+            return Ok(());
+        }
+        let gone: UidSet = std::mem::take(&mut self.selected.deferred).into_keys().collect();
+        if self.enabled.qresync {
+            write_vanished(&mut self.out.buffer, &gone, false);
+            self.selected.view.remove_all(&gone);
+            return Ok(());
+        }
+        // From the last to the first, so that no number told shifts those that follow.
+        let numbers = self.selected.view.sequence_numbers(&gone);
+        self.selected.view.remove_all(&gone);
+        for number in numbers.iter().rev() {
+            write_expunge(&mut self.out.buffer, number.get());
+            self.out.flush_if_full().await?;
+        }
+        Ok(())
+    }
+
+    fn tell_added(&mut self, added: &[Uid]) {
+        let view = &mut self.selected.view;
+        let before = view.len();
+        for uid in added {
+            if view.last().is_none_or(|last| last < *uid) {
+                view.push(*uid);
+            }
+        }
+        if view.len() > before {
+            write_exists(&mut self.out.buffer, view.len());
+        }
+    }
+}
+
+/// All system flags.
+pub(super) const ALL_FLAGS: Flags = Flags::from_bits(u8::MAX);
+
+const MAILBOX_GONE: Ended = Ended::Bye(Some(Code::NonExistent), "the selected mailbox was deleted");
+
+fn is_own(origin: Option<WatcherId>, me: WatcherId) -> bool {
+    origin == Some(me)
+}
+
+/// The spellings of keywords.
+pub(super) fn names<'a>(
+    state: &'a postrider_storage::account::Account,
+    keywords: &'a [KeywordId],
+) -> impl Iterator<Item = &'a str> {
+    keywords.iter().filter_map(|id| state.keyword(*id)).map(Keyword::as_str)
+}
+
+/// The uids of a mailbox at the moment of `reader`.
+pub(super) fn read_view(
+    account: &AccountHandle,
+    reader: &postrider_storage::reader::Reader,
+    mailbox: postrider_storage::ids::MailboxId,
+) -> Result<UidSet, StoreError> {
+    let mut runs = Vec::new();
+    reader.uid_runs(account.id(), mailbox, |first, count| {
+        let last = first.get().saturating_add(count.saturating_sub(1));
+        runs.extend(Uid::new(last).map(|last| first..=last));
+    })?;
+    Ok(UidSet::from_runs(runs))
+}
