@@ -120,7 +120,9 @@ __attribute__((constructor)) static void start(void) {
         syscall(SYS_close, fd);
         base = map;
         header = map;
-        atomic_store(&header->used, HEADER);
+        /* A process that it starts goes on with the same log. */
+        uint64_t unused = 0;
+        atomic_compare_exchange_strong(&header->used, &unused, HEADER);
     }
     atomic_store(&ready, 1);
 }

@@ -28,6 +28,29 @@ pub fn make_mailboxes() -> Result<()> {
     Ok(())
 }
 
+/// Reads all messages of a mailbox. None is there twice, and each is as it was sent.
+pub fn contents(mailbox: &str) -> Result<BTreeSet<Token>> {
+    let mut imap = Imap::login()?;
+    imap.done(&format!("EXAMINE {mailbox}"))?;
+    let answer = imap.done("UID FETCH 1:* (UID BODY.PEEK[])")?;
+    let mut found = BTreeSet::new();
+    for response in answer.untagged.iter().filter(|response| response.is_fetch()) {
+        let content = response.literals.first().context("a message without content")?;
+        let token = Token::find(content).context("no message of this run")?;
+        ensure!(is_as_sent(token, content), "{token:?} has other content");
+        ensure!(found.insert(token), "{token:?} is there twice");
+    }
+    Ok(found)
+}
+
+/// Whether the content is what was sent, behind the trace fields if it was delivered.
+fn is_as_sent(token: Token, content: &[u8]) -> bool {
+    let sent = token.content();
+    let before = content.len().saturating_sub(sent.len());
+    let before_max = if is_delivered(token.client()) { TRACE_OCTETS_MAX } else { 0 };
+    before <= before_max && content.ends_with(&sent)
+}
+
 /// Reads everything and compares it with the model.
 pub fn check(model: &mut Model, random: &mut Random) -> Result<()> {
     let mut imap = Imap::login()?;
@@ -111,11 +134,8 @@ fn compare_contents(imap: &mut Imap, mailbox: usize, messages: &[&Seen]) -> Resu
             continue;
         };
         let content = response.literals.first().map_or(&[][..], Vec::as_slice);
-        let sent = seen.token.content();
-        let before = content.len().saturating_sub(sent.len());
-        let fits = if is_delivered(seen.token.client()) { before <= TRACE_OCTETS_MAX } else { before == 0 };
-        if !fits || !content.ends_with(&sent) {
-            let (is, was) = (content.len(), sent.len());
+        if !is_as_sent(seen.token, content) {
+            let (is, was) = (content.len(), seen.token.content().len());
             problems
                 .push(format!("{name}: uid {} has other content: {is} octets, {was} were sent", seen.uid));
         }

@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use argh::FromArgs;
 
-pub use client::{Answer, Imap, Smtp};
+pub use check::contents;
+pub use client::{Imap, Smtp};
+pub use message::Token;
 pub use server::Server;
 pub use shim::compile as compile_shim;
 
@@ -100,7 +102,7 @@ pub fn run(arguments: &Crash) -> Result<bool> {
             Ok(true)
         }
         Err(error) => {
-            println!("crash: FAILED\n{error:?}");
+            println!("crash: FAILED\n{error:#}");
             Ok(false)
         }
     }

@@ -257,16 +257,9 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// Runs shell commands below the shim; false when there is no C compiler.
-    fn life(dir: &Path, script: &str) -> Option<Watch> {
-        let library = match shim::compile(dir) {
-            Ok(library) => library,
-            Err(error) => {
-                eprintln!("skipped: {error:#}");
-                return None;
-            }
-        };
-        let watch = Watch::new(dir, &dir.join("data"), &library).expect("a watch");
+    /// Runs shell commands below the shim.
+    fn life(dir: &Path, library: &Path, script: &str) -> Watch {
+        let watch = Watch::new(dir, &dir.join("data"), library).expect("a watch");
         let status = Command::new("sh")
             .args(["-c", script])
             .current_dir(dir.join("data"))
@@ -274,20 +267,25 @@ mod tests {
             .status()
             .expect("a shell");
         assert!(status.success());
-        Some(watch)
+        watch
     }
 
     #[test]
     fn what_was_synced_stays_and_the_rest_may_go() {
         let (mut lost, mut kept, mut renamed_back) = (0, 0, 0);
-        for seed in 0..40 {
+        let tools = tempfile::tempdir().expect("a directory");
+        let library = match shim::compile(tools.path()) {
+            Ok(library) => library,
+            Err(error) => return eprintln!("skipped: {error:#}"),
+        };
+        for seed in 0..16 {
             let dir = tempfile::tempdir().expect("a directory");
             fs::create_dir(dir.path().join("data")).expect("a directory");
             fs::write(dir.path().join("data/old"), vec![b'o'; 9000]).expect("a file");
             let script = "head -c 8192 /dev/zero | tr '\\0' a | dd of=synced bs=4096 conv=fsync status=none; sync .;\
                           head -c 8192 /dev/zero | tr '\\0' b | dd of=synced bs=4096 oflag=append conv=notrunc status=none;\
                           mv old new";
-            let Some(watch) = life(dir.path(), script) else { return };
+            let watch = life(dir.path(), &library, script);
             let loss = watch.lose_power(&mut Random::new(seed)).expect("a loss");
             assert_eq!(loss.written, 16384);
             let content = fs::read(dir.path().join("data/synced")).expect("what was synced");

@@ -17,6 +17,7 @@ const START_MAX: Duration = Duration::from_secs(60);
 pub struct Server {
     binary: PathBuf,
     dir: PathBuf,
+    log: PathBuf,
     environment: Vec<(String, String)>,
     child: Option<Child>,
 }
@@ -24,7 +25,13 @@ pub struct Server {
 impl Server {
     /// Starts nothing yet.
     pub fn new(binary: &Path, dir: &Path) -> Self {
-        Self { binary: binary.into(), dir: dir.into(), environment: Vec::new(), child: None }
+        let log = dir.join("log");
+        Self { binary: binary.into(), dir: dir.into(), log, environment: Vec::new(), child: None }
+    }
+
+    /// Where the process writes its log from the next start on.
+    pub fn set_log(&mut self, path: PathBuf) {
+        self.log = path;
     }
 
     /// What the process gets in its environment from the next start on.
@@ -39,7 +46,7 @@ impl Server {
 
     /// What the server wrote so far, its last lines.
     pub fn log(&self) -> String {
-        tail(&std::fs::read_to_string(self.dir.join("log")).unwrap_or_default())
+        tail(&std::fs::read_to_string(&self.log).unwrap_or_default())
     }
 
     /// Starts the server and waits until it listens on all ports.
@@ -47,7 +54,7 @@ impl Server {
         if let Some(taken) = port::ALL.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok()) {
             bail!("port {taken} is in use; crash runs need {:?}", port::ALL);
         }
-        let log = File::options().create(true).append(true).open(self.dir.join("log"))?;
+        let log = File::options().create(true).append(true).open(&self.log)?;
         let begun = Instant::now();
         let child = Command::new(&self.binary)
             .args(["localserve", "--dir"])
@@ -87,7 +94,7 @@ impl Server {
     /// Stops the server as an operator would.
     pub fn stop(&mut self) -> Result<()> {
         let socket = self.data().join("ctl").display().to_string();
-        self.command(&["stop", "--socket", &socket])?;
+        self.command(&["--socket", &socket, "stop"])?;
         let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
         let status = child.wait()?;
         if !status.success() {
