@@ -178,7 +178,7 @@ impl Connection {
             }
         };
         let watcher = account.watch();
-        self.member = Some(Box::new(Member::new(user, account, watcher)));
+        self.member = Some(Box::new(Member::new(account, watcher)));
         let names = capability::after_login(self.service.limits().append_octets);
         let answer = Completion::ok("logged in").with(CompletionCode::Capability(names));
         self.answer(&tag, &answer);

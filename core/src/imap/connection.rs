@@ -59,7 +59,6 @@ pub(super) struct Connection {
 
 /// What a session has after login.
 pub(super) struct Member {
-    pub(super) user: User,
     pub(super) account: Rc<AccountHandle>,
     pub(super) watcher: Rc<Watcher>,
     pub(super) enabled: Enabled,
@@ -67,8 +66,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(user: User, account: Rc<AccountHandle>, watcher: Rc<Watcher>) -> Self {
-        Self { user, account, watcher, enabled: Enabled::default(), selected: None }
+    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>) -> Self {
+        Self { account, watcher, enabled: Enabled::default(), selected: None }
     }
 
     /// Leaves the selected mailbox.

@@ -37,7 +37,7 @@ pub(in crate::imap) struct Announced {
 /// What came of reading a message.
 enum Read {
     /// All of it is there.
-    Whole(Intake),
+    Whole(Box<Intake>),
     /// It can't be stored.
     Failed(Completion),
     /// The input was refused by the framer, which is answered already.
@@ -74,7 +74,7 @@ impl Connection {
             Read::Refused => return Ok(()),
             Read::Failed(completion) => completion,
             Read::Whole(_) if announced.octets == 0 => Completion::no("there is no message"),
-            Read::Whole(intake) => Box::pin(self.store_message(mailbox, command.message, intake)).await,
+            Read::Whole(intake) => Box::pin(self.store_message(mailbox, command.message, *intake)).await,
         };
         if let Some(mut context) = self.context(&tag) {
             Box::pin(context.sync(Expunges::Now, OwnFlags::Tell)).await?;
@@ -151,7 +151,7 @@ impl Connection {
                         return Ok(Read::Refused);
                     }
                     return Ok(match (intake, failed) {
-                        (Some(intake), None) => Read::Whole(intake),
+                        (Some(intake), None) => Read::Whole(Box::new(intake)),
                         (_, failed) => Read::Failed(failed.unwrap_or(Completion::no("not stored"))),
                     });
                 }

@@ -21,14 +21,13 @@ use postrider_storage::directory::{
 };
 use postrider_storage::engine::memory::MemoryEngine;
 use postrider_storage::engine::{Durability, Engine};
-use postrider_storage::ids::AccountId;
 use postrider_storage::maintenance::Gate as DiskGate;
 use postrider_storage::store::Store;
 
 use crate::accounts::Accounts;
 use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
-use crate::config::{Config, Listener as Settings, Protocol, TlsMode};
+use crate::config::{Config, Listener as Settings, Protocol, TlsMode, TlsVersion};
 use crate::imap::{Service, serve};
 use crate::log::{self, LogHandle};
 use crate::metrics::{Builder, Metrics};
@@ -49,7 +48,6 @@ fn log_handle() -> LogHandle {
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) shared: Arc<Shared>,
-    pub(super) account: AccountId,
     runtime: Option<Runtime>,
     _dir: tempfile::TempDir,
 }
@@ -76,12 +74,13 @@ impl Server {
         (setup.change)(&mut listener);
         let tls = (setup.tls != TlsMode::Off).then(|| {
             let pair = self_signed(dir.path(), &["localhost"]).unwrap();
-            TlsService::new(&Certificates::load(&[pair]).unwrap(), ServiceOptions::IMAP).unwrap()
+            TlsService::new(&Certificates::load(&[pair]).unwrap(), ServiceOptions::IMAP, TlsVersion::Tls12)
+                .unwrap()
         });
         let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::new());
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
-        let account = make_account(&store, &committer);
+        make_account(&store, &committer);
         let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 256 }).unwrap();
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
@@ -136,13 +135,13 @@ impl Server {
             }
         })
         .unwrap();
-        Self { address, shared, account, runtime: Some(runtime), _dir: dir }
+        Self { address, shared, runtime: Some(runtime), _dir: dir }
     }
 
     pub(super) fn connect(&self) -> Peer {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        Peer { reader: BufReader::new(stream) }
+        Peer { reader: BufReader::with_capacity(256, stream) }
     }
 
     /// A client that has logged in.
@@ -178,7 +177,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
     Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })
 }
 
-fn make_account(store: &Arc<Store>, committer: &Committer) -> AccountId {
+fn make_account(store: &Arc<Store>, committer: &Committer) {
     let name = AccountName::new("user").unwrap();
     let domain = Domain::parse("localhost").unwrap();
     let derivation =
@@ -206,7 +205,6 @@ fn make_account(store: &Arc<Store>, committer: &Committer) -> AccountId {
     let initial = Initial::usual(NonZeroU32::new(1000).unwrap());
     let ((), _) = batch.transact(NOW, |tx| tx.create_account(&initial)).unwrap();
     committer.commit_blocking(batch.finish().0, Durability::Synced).unwrap();
-    id
 }
 
 /// The client's end of a connection.

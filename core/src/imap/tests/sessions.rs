@@ -67,3 +67,29 @@ fn sessions_are_small() {
     let sizes = (size_of::<Connection>(), size_of::<Member>());
     assert!(sizes.0 <= 640 && sizes.1 <= 512, "{sizes:?}");
 }
+
+/// Octets of memory of this process.
+fn resident() -> u64 {
+    let pages: u64 =
+        std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[test]
+#[ignore = "measures the process, so it has to run alone"]
+fn idle_sessions_take_little_memory() {
+    const SESSIONS: u64 = 400;
+    let server = Server::start(&Setup::default());
+    let select = || {
+        let mut peer = server.log_in();
+        peer.send(b"a1 SELECT Inbox\r\na2 IDLE\r\n");
+        while peer.line() != "+ waiting" {}
+        peer
+    };
+    let mut peers: Vec<_> = (0..100).map(|_| select()).collect();
+    let before = resident();
+    peers.extend((0..SESSIONS).map(|_| select()));
+    let each = (resident() - before) / SESSIONS;
+    println!("{each} octets for an idle session, the test's client with it");
+    assert!(each < 10 * 1024, "{each}");
+}
