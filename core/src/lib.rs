@@ -10,10 +10,14 @@ pub mod control;
 pub mod imap;
 pub mod intake;
 pub mod log;
+pub mod maintenance;
 pub mod metrics;
+pub mod operations;
 pub mod runtime;
+pub mod server;
 pub mod shard;
 pub mod smtp;
 pub mod tls;
+pub mod transfer;
 
 mod sys;

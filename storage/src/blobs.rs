@@ -175,6 +175,8 @@ pub struct Collected {
     pub blobs: usize,
     /// Chunks that are removed.
     pub chunks: usize,
+    /// Octets of the contents, as far as they are known: of those that were never finished, about.
+    pub octets: u64,
     /// Where to go on; none when all to-do rows were looked at.
     pub next: Option<BlobId>,
 }
@@ -198,13 +200,14 @@ pub fn collect(reader: &Reader, from: BlobId, chunks_max: usize) -> Result<Colle
             continue;
         }
         if reader.prefix(&keys::blob_refs(blob)).next().transpose()?.is_none() {
-            let chunks = chunk_count(reader, blob)?;
+            let (chunks, octets) = extent(reader, blob)?;
             for chunk in 0..chunks {
                 collected.batch.remove(Space::Blobs, keys::chunk(blob, chunk));
             }
             collected.batch.remove(Space::Rows, keys::blob(blob));
             collected.blobs += 1;
             collected.chunks += chunks as usize;
+            collected.octets += octets;
             cost += chunks as usize;
         }
         collected.batch.remove(Space::Rows, keys::blob_gc(blob));
@@ -212,15 +215,16 @@ pub fn collect(reader: &Reader, from: BlobId, chunks_max: usize) -> Result<Colle
     Ok(collected)
 }
 
-/// How many chunks to remove. A content that was never finished has no row that says it.
-fn chunk_count(reader: &Reader, blob: BlobId) -> Result<u32, StoreError> {
+/// How many chunks to remove, and their octets. A content that was never finished has no row that says it.
+fn extent(reader: &Reader, blob: BlobId) -> Result<(u32, u64), StoreError> {
     if let Some(row) = reader.blob(blob)? {
-        return Ok(row.chunks);
+        return Ok((row.chunks, row.size));
     }
-    match reader.last(Space::Blobs, &keys::chunks(blob))? {
-        Some((key, _)) => Ok(keys::chunk_parts(&key)?.1.saturating_add(1)),
-        None => Ok(0),
-    }
+    let chunks = match reader.last(Space::Blobs, &keys::chunks(blob))? {
+        Some((key, _)) => keys::chunk_parts(&key)?.1.saturating_add(1),
+        None => 0,
+    };
+    Ok((chunks, u64::from(chunks) * CHUNK_OCTETS as u64))
 }
 
 /// A place in a content, to read from there on. It holds no snapshot: each read may use another.

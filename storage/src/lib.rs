@@ -17,3 +17,4 @@ pub mod reader;
 pub mod repair;
 pub mod rows;
 pub mod store;
+pub mod verify;

@@ -6,6 +6,7 @@
 use std::ops::{Bound, RangeInclusive};
 
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
+use postrider_proto::imap::uidset::UidSet;
 
 use crate::engine::{Bytes, Snapshot, Space};
 use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId};
@@ -216,14 +217,29 @@ impl Reader {
         mailbox: MailboxId,
         mut each: impl FnMut(Uid, u32),
     ) -> Result<(), StoreError> {
+        let mut behind = 0;
         for row in self.prefix(&keys::packs(account, mailbox)) {
             let (key, value) = row?;
             for run in View::parse(keys::mailbox_and_uid(&key)?.1, &value)?.runs() {
                 let (first, count) = run?;
+                if first.get() <= behind {
+                    return Err(StoreError::Inconsistent("PACK blocks overlap"));
+                }
+                behind = first.get() + (count - 1);
                 each(first, count);
             }
         }
         Ok(())
+    }
+
+    /// All uids of a mailbox.
+    pub fn uid_set(&self, account: AccountId, mailbox: MailboxId) -> Result<UidSet, StoreError> {
+        let mut runs = Vec::new();
+        self.uid_runs(account, mailbox, |first, count| {
+            // The runs of a block end at or below the last uid.
+            runs.push(first..=Uid::new(first.get() + (count - 1)).unwrap_or(Uid::MAX));
+        })?;
+        Ok(UidSet::from_runs(runs))
     }
 
     /// The uids of messages whose flags are as asked for, ascending. Blocks whose counts exclude a

@@ -31,10 +31,10 @@ def main():
         assert client.has_capability(capability.decode()), capability
     client.create_folder("Entwürfe/Größe")
     assert "Entwürfe/Größe" in [name for _, _, name in client.list_folders()]
-    assert client.find_special_folder(imapclient.SENT) == "Sent"
+    assert client.find_special_folder(b"\\Sent") == "Sent"
 
     for number in range(10):
-        client.append("Entwürfe/Größe", message(number), flags=[imapclient.SEEN] if number < 5 else [])
+        client.append("Entwürfe/Größe", message(number), flags=[b"\\Seen"] if number < 5 else [])
     info = client.select_folder("Entwürfe/Größe")
     assert info[b"EXISTS"] == 10, info
     first_modseq = info[b"HIGHESTMODSEQ"]
@@ -49,7 +49,7 @@ def main():
     assert fetched[uids[0]][b"RFC822.SIZE"] == len(message(0))
     assert client.fetch(uids[3], ["BODY[2]"])[uids[3]][b"BODY[2]"] == "<p>Grüße</p>".encode()
 
-    client.add_flags(uids[:2], [imapclient.FLAGGED, b"$Custom"])
+    client.add_flags(uids[:2], [b"\\Flagged", b"$Custom"])
     changed = client.fetch("1:*", ["FLAGS"], modifiers=[f"CHANGEDSINCE {first_modseq}"])
     assert sorted(changed) == uids[:2], changed
 
@@ -69,7 +69,7 @@ def main():
     told = client.idle_check(timeout=10)
     assert (1, b"EXISTS") in told, told
     other.select_folder("INBOX")
-    other.add_flags(other.search("ALL"), [imapclient.ANSWERED])
+    other.add_flags(other.search("ALL"), [b"\\Answered"])
     told = client.idle_check(timeout=10)
     assert any(len(entry) > 1 and entry[1] == b"FETCH" for entry in told), told
     client.idle_done()

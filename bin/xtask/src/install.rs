@@ -1,9 +1,11 @@
-//! The external programs that the tests use, all from Debian's or Ubuntu's packages.
+//! The external programs that the tests use, from Debian's or Ubuntu's packages, and one from PyPI.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+
+use crate::cargo;
 
 /// A program, how to see that it is there, and the package that brings it.
 struct Program {
@@ -43,9 +45,9 @@ const PROGRAMS: &[Program] = &[
     Program { package: "isync", file: "/usr/bin/mbsync", used_for: "two-way synchronisation" },
     Program { package: "offlineimap3", file: "/usr/bin/offlineimap", used_for: "two-way synchronisation" },
     Program {
-        package: "python3-imapclient",
-        file: "/usr/lib/python3/dist-packages/imapclient/__init__.py",
-        used_for: "scripted IMAP sessions",
+        package: "python3-pip",
+        file: "/usr/lib/python3/dist-packages/pip/__init__.py",
+        used_for: "installing imapclient",
     },
 ];
 
@@ -54,7 +56,7 @@ pub fn install_or_explain() -> Result<()> {
     let missing: Vec<&Program> =
         PROGRAMS.iter().filter(|program| !Path::new(program.file).exists()).collect();
     if missing.is_empty() {
-        return Ok(());
+        return install_imapclient();
     }
     let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
     let by_hand = format!("apt-get update && apt-get install --no-install-recommends {}", packages.join(" "));
@@ -74,8 +76,34 @@ pub fn install_or_explain() -> Result<()> {
     apt(&arguments)?;
     match missing.iter().find(|program| !Path::new(program.file).exists()) {
         Some(program) => bail!("package {} was installed but {} isn't there", program.package, program.file),
-        None => Ok(()),
+        None => install_imapclient(),
     }
+}
+
+/// Where Python packages that Debian has not are put.
+pub fn python_packages() -> PathBuf {
+    cargo::root().join("target/python")
+}
+
+/// `imapclient` is on PyPI only. It goes into the target directory, not into the system.
+fn install_imapclient() -> Result<()> {
+    let target = python_packages();
+    if target.join("imapclient/__init__.py").exists() {
+        return Ok(());
+    }
+    let status = Command::new("/usr/bin/python3")
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+        .arg(&target)
+        .arg("imapclient")
+        .status()
+        .context("/usr/bin/python3 could not be started")?;
+    if !status.success() {
+        bail!(
+            "imapclient could not be installed. By hand: python3 -m pip install --target {} imapclient",
+            target.display()
+        );
+    }
+    Ok(())
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {

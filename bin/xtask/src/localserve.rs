@@ -55,6 +55,11 @@ impl Localserve {
         self.dir.path()
     }
 
+    /// The certificate that clients have to trust.
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.path().join("data/selfsigned.pem")
+    }
+
     /// What the server wrote so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()

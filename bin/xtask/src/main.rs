@@ -4,6 +4,7 @@
 //! against the release binary. `ci` is `test` after formatting, lints and documentation.
 
 mod cargo;
+mod crash;
 mod external;
 mod install;
 mod localserve;
@@ -27,6 +28,7 @@ enum Task {
     Test(Test),
     Ci(Ci),
     External(External),
+    Crash(crash::Crash),
     Install(Install),
 }
 
@@ -75,6 +77,7 @@ fn run(task: &Task) -> Result<bool> {
             test()
         }
         Task::External(External { names }) => external::run(names).map(|summary| summary.print()),
+        Task::Crash(arguments) => crash::run(arguments),
         Task::Install(Install {}) => install::install_or_explain().map(|()| true),
     }
 }

@@ -8,6 +8,7 @@ use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postrider_proto::imap::types::{ModSeq, Uid};
 use postrider_storage::account::{Account, AccountBatch, Change, Erase, TRANSACTION_OCTETS_MAX, Tx};
@@ -22,12 +23,15 @@ use super::log::{ChangeLog, Published};
 use super::watch::{Watcher, WatcherId, Watchers};
 use crate::clock::unix_now;
 use crate::commit;
-use crate::runtime::{LocalNotify, oneshot, spawn};
+use crate::runtime::{LocalNotify, oneshot, sleep, spawn};
 
 /// Transactions that may wait for one account.
 const JOBS_MAX: usize = 4096;
 /// Transactions in one batch; each is bounded, so the batch is.
 const JOBS_PER_BATCH_MAX: usize = 24;
+
+/// How often the end of a commit is looked for when an account is removed.
+const QUIET_LOOK: Duration = Duration::from_millis(5);
 
 const _: () = assert!(JOBS_PER_BATCH_MAX * (TRANSACTION_OCTETS_MAX + CHUNK_OCTETS) <= BATCH_OCTETS_MAX);
 
@@ -153,6 +157,19 @@ impl AccountHandle {
         self.changed.notify();
     }
 
+    /// Waits until no commit is under way.
+    pub(super) async fn quiet(&self) {
+        while self.committing.get() {
+            sleep(QUIET_LOOK).await;
+        }
+    }
+
+    /// What every session has processed: removals up to this one can't be fetched any more. None when
+    /// no session has a mailbox selected.
+    pub fn processed_by_all(&self) -> Option<ModSeq> {
+        self.watchers.borrow().processed_by_all()
+    }
+
     /// Tells of every batch that changed something.
     pub const fn changed(&self) -> &LocalNotify {
         &self.changed
@@ -246,6 +263,12 @@ impl AccountHandle {
 
     async fn run(self: Rc<Self>) {
         while !self.waiting.borrow().is_empty() {
+            if self.broken.get() {
+                // Those who wait are told by the end of their channel.
+                let refused = std::mem::take(&mut *self.waiting.borrow_mut());
+                drop(refused);
+                break;
+            }
             self.commit_waiting().await;
         }
         self.committing.set(false);

@@ -15,14 +15,16 @@ pub use handle::{AccountHandle, WriteError};
 pub use log::{CHANGES_MAX, ChangeLog, Published, Since};
 pub use watch::{Watcher, WatcherId};
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use postrider_storage::account::{Account, Limits};
 use postrider_storage::committer::Committer;
+use postrider_storage::directory::{Directory, removed_account};
 use postrider_storage::ids::AccountId;
+use postrider_storage::reader::Reader;
 use postrider_storage::store::{Store, StoreError};
 
 use crate::runtime::{Pool, PoolError, ShardId};
@@ -46,6 +48,9 @@ pub enum LoadError {
     /// Too much work waits, or the work panicked.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// The account was removed; its rows are being erased.
+    #[error("the account was removed")]
+    Removed,
 }
 
 /// The accounts of one shard.
@@ -55,49 +60,91 @@ pub struct Accounts {
     pool: Pool,
     limits: Limits,
     loaded: RefCell<HashMap<AccountId, Rc<AccountHandle>>>,
+    /// Counts changes of the directory that accounts here had to be told of.
+    told: Cell<u64>,
+}
+
+/// What the directory says of an account that is loaded.
+enum Listed {
+    /// Its quota.
+    Quota(Option<u64>),
+    /// It was removed.
+    Removed,
 }
 
 impl Accounts {
     /// No account is loaded yet. `pool` reads those that are asked for.
     pub fn new(store: Arc<Store>, committer: Arc<Committer>, pool: Pool, limits: Limits) -> Self {
-        Self { store, committer, pool, limits, loaded: RefCell::default() }
+        Self { store, committer, pool, limits, loaded: RefCell::default(), told: Cell::new(0) }
     }
 
-    /// The account, loaded when it isn't yet. Call it on the account's home shard only.
+    /// The account, loaded when it isn't yet, with its quota. Call it on the account's home shard only.
     pub async fn get(&self, id: AccountId) -> Result<Rc<AccountHandle>, LoadError> {
-        if let Some(handle) = self.present(id) {
+        loop {
+            if let Some(handle) = self.loaded(id) {
+                return Ok(handle);
+            }
+            let (store, limits, told) = (Arc::clone(&self.store), self.limits, self.told.get());
+            // Before the reading: what was loaded is never younger than what it says.
+            let incarnation = self.committer.engine().incarnation();
+            let read = self.pool.run(move || {
+                let reader = store.reader();
+                Ok::<_, StoreError>((Account::load(&reader, id, limits)?, listed(&reader, id)?))
+            });
+            let (mut account, listed) = read.await??;
+            // Another task may have loaded it meanwhile, and may have changed it since.
+            if let Some(handle) = self.loaded(id) {
+                return Ok(handle);
+            }
+            if self.told.get() != told {
+                // What was read of the directory may be outdated.
+                continue;
+            }
+            match listed {
+                Listed::Quota(octets) => account.set_quota_max(octets),
+                Listed::Removed => return Err(LoadError::Removed),
+            }
+            let (store, committer) = (Arc::clone(&self.store), Arc::clone(&self.committer));
+            let handle = Rc::new(AccountHandle::new(account, incarnation, store, committer));
+            let mut loaded = self.loaded.borrow_mut();
+            if loaded.len() >= LOADED_MAX {
+                loaded.retain(|_, handle| Rc::strong_count(handle) > 1);
+            }
+            loaded.insert(id, Rc::clone(&handle));
             return Ok(handle);
         }
-        let (store, limits) = (Arc::clone(&self.store), self.limits);
-        // Before the reading: what was loaded is never younger than what it says.
-        let incarnation = self.committer.engine().incarnation();
-        let account = self.pool.run(move || Account::load(&store.reader(), id, limits)).await??;
-        // Another task may have loaded it meanwhile, and may have changed it since.
-        if let Some(handle) = self.present(id) {
-            return Ok(handle);
-        }
-        let handle = Rc::new(AccountHandle::new(
-            account,
-            incarnation,
-            Arc::clone(&self.store),
-            Arc::clone(&self.committer),
-        ));
-        let mut loaded = self.loaded.borrow_mut();
-        if loaded.len() >= LOADED_MAX {
-            loaded.retain(|_, handle| Rc::strong_count(handle) > 1);
-        }
-        loaded.insert(id, Rc::clone(&handle));
-        Ok(handle)
     }
 
-    fn present(&self, id: AccountId) -> Option<Rc<AccountHandle>> {
+    /// The account, when it is loaded.
+    pub fn loaded(&self, id: AccountId) -> Option<Rc<AccountHandle>> {
         self.loaded.borrow().get(&id).filter(|handle| !handle.is_broken()).cloned()
     }
 
-    /// Forgets an account that was removed.
-    pub fn forget(&self, id: AccountId) {
-        if let Some(handle) = self.loaded.borrow_mut().remove(&id) {
-            handle.break_off();
+    /// Tells of a quota that was changed in the directory.
+    pub fn set_quota(&self, id: AccountId, octets: Option<u64>) {
+        self.told.set(self.told.get() + 1);
+        if let Some(handle) = self.loaded(id) {
+            handle.set_quota(octets);
         }
     }
+
+    /// Ends the sessions of an account that was removed from the directory, and waits until its last
+    /// commit is done: nothing writes rows of it any more.
+    pub async fn forget(&self, id: AccountId) {
+        self.told.set(self.told.get() + 1);
+        let handle = self.loaded.borrow_mut().remove(&id);
+        if let Some(handle) = handle {
+            handle.break_off();
+            handle.quiet().await;
+        }
+    }
+}
+
+fn listed(reader: &Reader, id: AccountId) -> Result<Listed, StoreError> {
+    let directory = Directory::new(reader.snapshot());
+    if let Some(account) = directory.account(id)? {
+        return Ok(Listed::Quota(account.settings.quota));
+    }
+    let removed = reader.get(&removed_account(id))?.is_some();
+    Ok(if removed { Listed::Removed } else { Listed::Quota(None) })
 }

@@ -58,6 +58,11 @@ impl Watchers {
         self.all.len()
     }
 
+    /// The last removal that every session with a selected mailbox has processed.
+    pub(super) fn processed_by_all(&self) -> Option<ModSeq> {
+        self.all.iter().filter_map(|watcher| watcher.holds.get()).map(|(_, seen)| seen).min()
+    }
+
     /// Whether a session may still fetch a message that was removed from `mailbox` at `modseq`.
     pub(super) fn hold(&self, mailbox: MailboxId, modseq: ModSeq) -> bool {
         self.all.iter().any(|watcher| {

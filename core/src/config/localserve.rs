@@ -33,7 +33,7 @@ const LISTENERS: [(&str, Protocol, u16, TlsMode); 6] = [
 impl Config {
     /// The configuration of a local instance with everything in `dir`.
     pub fn localserve(dir: &Path) -> Self {
-        let hostname = HostName("localhost".to_owned());
+        let hostname = HostName::localhost();
         let data_dir = dir.join("data");
         let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         let listeners = LISTENERS.map(|(name, protocol, port, tls)| Listener {

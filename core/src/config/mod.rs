@@ -25,6 +25,7 @@ pub use model::{
 };
 pub use problem::{ConfigError, Problem};
 pub use resolve::Files;
+pub use section::parse_octets;
 
 use problem::Problems;
 use section::Section;

@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 
 use super::limits::Limits;
@@ -60,20 +61,30 @@ pub enum Mode {
     Local,
 }
 
-/// A validated domain name of a host, lower-case and in ASCII form.
+/// The name of a host.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct HostName(pub(super) String);
+pub struct HostName(pub(super) Domain);
 
 impl HostName {
-    /// The name.
+    /// `localhost`, the name of a local instance, and what stands in for a name that has a mistake.
+    pub(super) fn localhost() -> Self {
+        Self(Domain::parse("localhost").expect("a domain"))
+    }
+
+    /// The name in ASCII.
     pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The name as a domain.
+    pub const fn domain(&self) -> &Domain {
         &self.0
     }
 }
 
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 

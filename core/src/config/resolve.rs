@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 
 use super::limits::Limits;
@@ -79,7 +80,7 @@ impl Resolver<'_> {
                 "\"hostname\" is missing",
                 "Write the full name of this host at the top, such as hostname = \"mail.example.com\"",
             );
-            return HostName(String::new());
+            return HostName::localhost();
         };
         let name = self.host_name(&text);
         if !name.as_str().is_empty() && !name.as_str().contains('.') {
@@ -96,7 +97,7 @@ impl Resolver<'_> {
                 format!("{:?} is not a valid name of a host", text.value),
                 "Write letters, digits and hyphens with dots between, such as \"mail.example.com\"",
             );
-            HostName(String::new())
+            HostName::localhost()
         })
     }
 
@@ -412,15 +413,8 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
         && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
-/// Parses the name of a host: letters, digits and hyphens (RFC 5321 §2.3.5, RFC 1123 §2.1), names
-/// in other scripts in their `xn--` form.
+/// Parses the name of a host; one that looks like an address is none (RFC 1123 §2.1).
 pub(super) fn parse_host_name(text: &str) -> Option<HostName> {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
     let numeric = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    (text.len() <= 253 && text.split('.').all(label) && !numeric).then(|| HostName(text.to_ascii_lowercase()))
+    if numeric { None } else { Domain::parse(text).ok().map(HostName) }
 }

@@ -296,7 +296,7 @@ impl<'a> Section<'a> {
 }
 
 /// Parses `"100 MiB"`, `"1GiB"`, `"512"`.
-pub(super) fn parse_octets(text: &str) -> Option<u64> {
+pub fn parse_octets(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text.trim())?;
     let unit = match unit.trim() {
         "" | "B" => 1,

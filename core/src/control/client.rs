@@ -84,7 +84,8 @@ impl Client {
         Self::greeted(stream)
     }
 
-    fn greeted(stream: UnixStream) -> Result<Self, ClientError> {
+    /// Takes a fresh connection, and checks its greeting.
+    pub(super) fn greeted(stream: UnixStream) -> Result<Self, ClientError> {
         stream.set_read_timeout(Some(GREETING_TIME)).map_err(ClientError::Lost)?;
         let mut client = Self { stream, input: Vec::new() };
         let line = client.line()?;

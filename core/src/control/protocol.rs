@@ -70,7 +70,7 @@ pub enum Format {
 /// What the server is asked to do. What each answers is said with it; requests that list
 /// something stream it as lines of JSON, of the type that is named.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Answers [`Answer::Status`].
     Status,

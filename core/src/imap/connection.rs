@@ -181,11 +181,7 @@ impl Connection {
                     Box::pin(self.append(announced)).await?;
                     self.command_ended()?;
                 }
-                Step::Command(Err(bad)) => {
-                    write_bad_command(&mut self.out.buffer, &bad);
-                    self.bad_command(&bad.fault)?;
-                    self.command_ended()?;
-                }
+                Step::Command(Err(bad)) => self.bad_command(&bad)?,
                 Step::Command(Ok(tagged)) => {
                     if let Some(login) = Box::pin(self.execute(tagged)).await? {
                         return Ok(login);
@@ -296,16 +292,19 @@ impl Connection {
         self.command_ended()
     }
 
-    /// Counts a command that wasn't understood. One at the very beginning isn't IMAP.
-    fn bad_command(&mut self, fault: &Fault) -> Result<(), Ended> {
-        if matches!(fault, Fault::Limit(_) | Fault::Charset | Fault::SpecialUse) {
-            return Ok(());
-        }
-        self.count_completion(metrics::ImapCommand::Unknown, Status::Bad);
-        if self.commands == 0 {
+    /// Answers and counts a command that wasn't understood. One at the very beginning isn't IMAP.
+    fn bad_command(&mut self, bad: &BadCommand) -> Result<(), Ended> {
+        let bounded = matches!(bad.fault, Fault::Limit(_) | Fault::Charset | Fault::SpecialUse);
+        if self.commands == 0 && !bounded {
             return Err(Ended::Bye(None, "please speak IMAP"));
         }
-        self.strike()
+        write_bad_command(&mut self.out.buffer, bad);
+        let status = if bounded { Status::No } else { Status::Bad };
+        self.count_completion(metrics::ImapCommand::Unknown, status);
+        if !bounded {
+            self.strike()?;
+        }
+        self.command_ended()
     }
 
     pub(super) fn strike(&mut self) -> Result<(), Ended> {

@@ -88,7 +88,8 @@ impl LogHandle {
         self.writer.counts()
     }
 
-    /// Waits until every line that was logged before this call is written.
+    /// Waits until every line that was logged before this call is written, for a second or two at
+    /// most.
     pub fn flush(&self) {
         self.writer.flush();
     }

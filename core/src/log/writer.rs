@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Lines that wait to be written; more are dropped and counted.
 pub const QUEUE_LINES_MAX: usize = 8192;
@@ -20,6 +21,9 @@ pub struct LineCounts {
     /// Lines at any level that were dropped because the queue was full.
     pub lost: u64,
 }
+
+/// How long the end of the process waits for lines to be written.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Counters {
@@ -67,13 +71,14 @@ impl Writer {
         self.jobs.as_ref().map(Sender::counts).unwrap_or_default()
     }
 
+    /// Waits for the lines before this, for a while: who reads them may have stopped.
     pub(super) fn flush(&self) {
         let (done, wait) = flume::bounded(1);
         if let Some(sender) = &self.jobs
-            && sender.jobs.send(Job::Flush(done)).is_ok()
+            && sender.jobs.send_timeout(Job::Flush(done), FLUSH_TIME).is_ok()
         {
-            // An error means that the thread is gone, and with it everything that was to be written.
-            let _ = wait.recv();
+            // An error means that the thread is stuck or gone, and nothing more can be done.
+            let _ = wait.recv_timeout(FLUSH_TIME);
         }
     }
 }

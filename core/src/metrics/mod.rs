@@ -19,3 +19,6 @@ pub use registry::{
     Recorder, Registry, SECONDS,
 };
 pub use text::{MEDIA_TYPE, Text};
+
+#[cfg(test)]
+mod tests;

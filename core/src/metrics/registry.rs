@@ -399,7 +399,8 @@ fn in_units(value: u64, unit: u64) -> String {
     }
     let digits = unit.ilog10() as usize;
     debug_assert_eq!(10_u64.checked_pow(unit.ilog10()), Some(unit), "a unit is a power of ten");
-    format!("{}.{:0digits$}", value / unit, value % unit)
+    let text = format!("{}.{:0digits$}", value / unit, value % unit);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// What one thread counts with. Cloning is cheap; using it on another thread is right, but slower.

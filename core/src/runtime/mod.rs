@@ -29,9 +29,9 @@ pub use pool::{Pool, PoolError, PoolLimits, PoolStats};
 pub use preflight::{Preflight, PreflightError, preflight};
 pub use shards::{Runtime, RuntimeError, RuntimeOptions, ShardDeath, ShardId, current_shard};
 pub use shutdown::Shutdown;
-pub use stats::{ShardStats, StatsSnapshot};
+pub use stats::{AllStats, ShardStats, StatsSnapshot};
 pub use task::{Task, TaskPanicked, spawn, spawn_task, yield_if_needed, yield_now};
 pub use time::{Elapsed, now, sleep, sleep_until, timeout, timeout_at};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -69,7 +69,7 @@ pub(super) enum Target {
         settings: AliasSettings,
     },
     /// To another server, by the queue.
-    Remote(Address),
+    Remote,
     /// To nobody: the sender learns it after the content.
     Unknown,
     /// An address of a local instance that asks for a reply.
@@ -286,7 +286,7 @@ impl Delivery {
             Target::Account { account, mailbox, delivered_to } => {
                 Ok(Place::Mailboxes(vec![Drop { account, mailbox, delivered_to }]))
             }
-            Target::Remote(_) => Ok(Place::Queue),
+            Target::Remote => Ok(Place::Queue),
             Target::Unknown => Err(Reply::NO_SUCH_USER),
             Target::Rehearsal(wish) => Err(Connection::fulfil(wish).await),
             Target::Alias { address, settings } => match self.members(&address, settings) {

@@ -87,7 +87,8 @@ fn limits(listener: &Listener) -> smtp::Limits {
     smtp::Limits {
         line_octets_max: smtp.line_octets as usize,
         message_octets_max: smtp.message_octets,
-        discard_octets_max: smtp.message_octets,
+        // A message that is too large is read to its end, so that the session goes on.
+        discard_octets_max: smtp.message_octets.saturating_mul(2),
         recipients_max: smtp.recipients as usize,
         received_fields_max: smtp.received_fields,
         strikes_max: smtp.bad_commands,

@@ -176,13 +176,23 @@ impl Connection {
         {
             return Ok(Target::Rehearsal(wish));
         }
+        // A local instance takes mail for everybody: it is all for its one account (product 11.2).
+        let resolution = match resolution {
+            Resolution::NotLocal | Resolution::Unknown if self.service.mode == Mode::Local && !submission => {
+                match self.resolve(Recipient::Postmaster) {
+                    Ok(resolution) => resolution,
+                    Err(_) => return Err(Reply::LOCAL_ERROR),
+                }
+            }
+            resolution => resolution,
+        };
         match resolution {
             Resolution::Account { account, mailbox, .. } => {
                 Ok(Target::Account { account, mailbox, delivered_to: path.address().cloned() })
             }
             Resolution::Alias { address, settings } => Ok(Target::Alias { address, settings }),
             Resolution::NotLocal if submission => match path.address() {
-                Some(address) => Ok(Target::Remote(address.clone())),
+                Some(_) => Ok(Target::Remote),
                 None => Err(Reply::NO_SUCH_USER),
             },
             Resolution::NotLocal => Err(NOT_RELAYING),

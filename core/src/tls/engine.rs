@@ -35,6 +35,11 @@ pub(super) struct Engine {
     outgoing: Vec<u8>,
     binding: Option<[u8; 32]>,
     peer_closed: bool,
+    /// rustls panics when it is asked to go on after some of its errors, so nobody asks.
+    failed: Option<Error>,
+    /// Nor does it get input after our close_notify: it would panic on input that is wrong, where
+    /// it may not send an alert any more.
+    closed: bool,
 }
 
 /// What a connection does next.
@@ -48,7 +53,7 @@ pub(super) enum Progress {
 
 impl Engine {
     pub(super) fn new(side: Side) -> Self {
-        Self { side, outgoing: Vec::new(), binding: None, peer_closed: false }
+        Self { side, outgoing: Vec::new(), binding: None, peer_closed: false, failed: None, closed: false }
     }
 
     pub(super) fn common(&self) -> &CommonState {
@@ -64,6 +69,10 @@ impl Engine {
 
     pub(super) fn peer_closed(&self) -> bool {
         self.peer_closed
+    }
+
+    pub(super) fn failure(&self) -> Option<&Error> {
+        self.failed.as_ref()
     }
 
     pub(super) fn outgoing(&self) -> &[u8] {
@@ -87,6 +96,12 @@ impl Engine {
     /// Works through `incoming`, gives plaintext to `sink`, and returns how many octets of the
     /// front of `incoming` are done with. The rest must come first in the next call.
     pub(super) fn advance(&mut self, incoming: &mut [u8], sink: &mut dyn FnMut(&[u8])) -> (usize, Progress) {
+        if let Some(error) = &self.failed {
+            return (incoming.len(), Progress::Failed(error.clone()));
+        }
+        if self.closed {
+            return (incoming.len(), Progress::NeedInput);
+        }
         self.borrow_buffer();
         let (result, secret) = binding::tapped(|| match &mut self.side {
             Side::Server(connection) => {
@@ -98,6 +113,9 @@ impl Engine {
         });
         if let (Some(secret), Some(suite)) = (secret, self.common().negotiated_cipher_suite()) {
             self.binding = binding::derive(&secret, suite);
+        }
+        if let Progress::Failed(error) = &result.1 {
+            self.failed = Some(error.clone());
         }
         if self.outgoing.is_empty() {
             self.outgoing_written();
@@ -115,13 +133,16 @@ impl Engine {
         })
     }
 
-    /// Puts a close_notify behind what is to be sent already.
+    /// Puts a close_notify behind what is to be sent already. What the peer sends from now on is
+    /// ignored.
     pub(super) fn close(&mut self, incoming: &mut Vec<u8>) -> Result<(), Error> {
-        self.with_traffic(incoming, |traffic, output| {
+        let result = self.with_traffic(incoming, |traffic, output| {
             let start = output.len();
             output.resize(start + RECORD_OVERHEAD, 0);
             append(output, start, |space| traffic.queue_close_notify(space))
-        })
+        });
+        self.closed = true;
+        result
     }
 
     fn with_traffic(
@@ -129,11 +150,19 @@ impl Engine {
         incoming: &mut Vec<u8>,
         mut write: impl FnMut(&mut dyn Traffic, &mut Vec<u8>) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        if self.closed {
+            return Err(Error::General("TLS connection is closed".to_owned()));
+        }
         self.borrow_buffer();
-        match &mut self.side {
+        let result = match &mut self.side {
             Side::Server(connection) => run_to_traffic(connection, incoming, &mut self.outgoing, &mut write),
             Side::Client(connection) => run_to_traffic(connection, incoming, &mut self.outgoing, &mut write),
-        }
+        };
+        self.failed = result.clone().err();
+        result
     }
 
     fn borrow_buffer(&mut self) {
@@ -161,11 +190,17 @@ fn append(
 /// What both sides of rustls' unbuffered interface have in common.
 trait Connection {
     type Data;
+    fn wants_write(&self) -> bool;
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 }
 
 impl Connection for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+
+    fn wants_write(&self) -> bool {
+        CommonState::wants_write(self)
+    }
+
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
     }
@@ -173,6 +208,11 @@ impl Connection for UnbufferedServerConnection {
 
 impl Connection for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+
+    fn wants_write(&self) -> bool {
+        CommonState::wants_write(self)
+    }
+
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
     }
@@ -200,7 +240,6 @@ fn run<C: Connection>(
     sink: &mut dyn FnMut(&[u8]),
 ) -> (usize, Progress) {
     let mut done = 0;
-    let mut failure: Option<Error> = None;
     loop {
         let UnbufferedStatus { mut discard, state } = connection.process(&mut incoming[done..]);
         let step = match state {
@@ -223,8 +262,7 @@ fn run<C: Connection>(
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
-                // After an error this is the alert, and the last that comes.
-                failure.take().map(Progress::Failed)
+                None
             }
             Ok(ConnectionState::PeerClosed) => {
                 *peer_closed = true;
@@ -235,21 +273,29 @@ fn run<C: Connection>(
                 ConnectionState::WriteTraffic(_)
                 | ConnectionState::BlockedHandshake
                 | ConnectionState::Closed,
-            ) => Some(failure.take().map_or(Progress::NeedInput, Progress::Failed)),
+            ) => Some(Progress::NeedInput),
             // Early data is switched off.
             Ok(_) => Some(Progress::Failed(Error::General("unexpected TLS state".to_owned()))),
-            // Once more, for the alert that tells the peer.
-            Err(error) => match failure.take() {
-                None => {
-                    failure = Some(error);
-                    None
-                }
-                Some(first) => Some(Progress::Failed(first)),
-            },
+            Err(error) => {
+                take_alert(connection, output);
+                Some(Progress::Failed(error))
+            }
         };
         done += discard;
         if let Some(progress) = step {
             return (done, progress);
+        }
+    }
+}
+
+/// After an error: fetches the alert that tells the peer. No step beyond what is waiting to be
+/// sent may be taken.
+fn take_alert<C: Connection>(connection: &mut C, output: &mut Vec<u8>) {
+    while connection.wants_write() {
+        match connection.process(&mut []).state {
+            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, output),
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => while traffic.next_record().is_some() {},
+            _ => return,
         }
     }
 }
@@ -264,12 +310,14 @@ fn encode<Data>(mut data: EncodeTlsData<'_, Data>, output: &mut Vec<u8>) {
     output.truncate(start + encoded.unwrap_or(0));
 }
 
+type TrafficWriter<'a> = dyn FnMut(&mut dyn Traffic, &mut Vec<u8>) -> Result<(), Error> + 'a;
+
 /// Gets to the state in which data can be written; records of the connection itself go first.
 fn run_to_traffic<C: Connection>(
     connection: &mut C,
     incoming: &mut Vec<u8>,
     output: &mut Vec<u8>,
-    write: &mut dyn FnMut(&mut dyn Traffic, &mut Vec<u8>) -> Result<(), Error>,
+    write: &mut TrafficWriter<'_>,
 ) -> Result<(), Error> {
     loop {
         let UnbufferedStatus { discard, state } = connection.process(incoming);

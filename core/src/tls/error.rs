@@ -46,17 +46,42 @@ pub enum TlsError {
     Protocol(#[source] rustls::Error),
 }
 
+/// The first octets that a peer sent: record header (5), message header (4), version (2).
+#[derive(Clone, Copy)]
+pub(super) struct HelloStart([u8; 11]);
+
+impl HelloStart {
+    pub(super) fn of(input: &[u8]) -> Self {
+        Self(std::array::from_fn(|index| input.get(index).copied().unwrap_or(0)))
+    }
+
+    /// The hello of SSL 2.0 begins with a length whose top bit is set, and message type 1.
+    fn is_ssl2(self) -> bool {
+        self.0[0] & 0x80 != 0 && self.0[2] == 1
+    }
+
+    /// A ClientHello in the form of SSL 3.0 and later, of a version before TLS 1.2.
+    fn is_old(self) -> bool {
+        self.0[0] == 22 && self.0[5] == 1 && self.0[9..] < [3, 3][..]
+    }
+}
+
 impl TlsError {
-    /// Sorts an error of rustls. `first` are the first octets that the peer sent.
-    pub(super) fn from_rustls(error: rustls::Error, first: [u8; 3]) -> Self {
+    /// Sorts an error of rustls. During the handshake `hello` is what the peer began with.
+    pub(super) fn from_rustls(error: rustls::Error, hello: Option<HelloStart>) -> Self {
         match error {
-            // The hello of SSL 2.0: a length with the top bit set, then message type 1.
-            rustls::Error::InvalidMessage(_) if first[0] & 0x80 != 0 && first[2] == 1 => Self::SslV2,
+            rustls::Error::InvalidMessage(_) if hello.is_some_and(HelloStart::is_ssl2) => Self::SslV2,
+            // rustls misses an extension before it looks at the version.
+            rustls::Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired)
+                if hello.is_some_and(HelloStart::is_old) =>
+            {
+                Self::UnsupportedVersion
+            }
             rustls::Error::InvalidMessage(
                 InvalidMessage::InvalidContentType
                 | InvalidMessage::UnknownProtocolVersion
                 | InvalidMessage::MessageTooLarge,
-            ) => Self::NotTls,
+            ) if hello.is_some() => Self::NotTls,
             rustls::Error::PeerIncompatible(
                 PeerIncompatible::Tls12NotOffered
                 | PeerIncompatible::Tls12NotOfferedOrEnabled

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
+use rustls::SupportedProtocolVersion;
 use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
 
 use super::binding::ExporterTap;
 use super::certificates::Certificates;
 use super::error::TlsConfigError;
+use crate::config::TlsVersion;
 
 /// What a client gets that asks for a name no certificate is valid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +62,18 @@ pub struct TlsService(pub(super) Arc<ServerConfig>);
 impl TlsService {
     /// Makes the configuration of one service. Call it once for each service: what is made here
     /// has ticket keys of its own.
-    pub fn new(certificates: &Certificates, options: ServiceOptions) -> Result<Self, TlsConfigError> {
+    pub fn new(
+        certificates: &Certificates,
+        options: ServiceOptions,
+        min_version: TlsVersion,
+    ) -> Result<Self, TlsConfigError> {
+        let versions: &[&SupportedProtocolVersion] = match min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
         let resolver = Resolver { certificates: certificates.clone(), unknown_names: options.unknown_names };
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![options.protocol.as_bytes().to_vec()];

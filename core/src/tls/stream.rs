@@ -9,7 +9,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls_pki_types::ServerName;
 
 use super::engine::{Engine, Progress, Side};
-use super::error::TlsError;
+use super::error::{HelloStart, TlsError};
 use super::service::TlsService;
 use crate::runtime::net::{DetachedStream, Stream};
 use crate::runtime::timeout_at;
@@ -48,8 +48,6 @@ pub(super) struct TlsSession {
     plain: Vec<u8>,
     /// Octets of the engine's outgoing records that were written.
     sent: usize,
-    /// First octets of the peer, to tell what it speaks.
-    first: Option<[u8; 3]>,
 }
 
 impl TlsStream {
@@ -72,13 +70,8 @@ impl TlsStream {
     }
 
     async fn establish(stream: Stream, side: Side, deadline: Instant) -> Result<Self, TlsError> {
-        let session = TlsSession {
-            engine: Engine::new(side),
-            incoming: Vec::new(),
-            plain: Vec::new(),
-            sent: 0,
-            first: None,
-        };
+        let session =
+            TlsSession { engine: Engine::new(side), incoming: Vec::new(), plain: Vec::new(), sent: 0 };
         let mut tls = Self { stream, session };
         timeout_at(deadline, tls.handshake()).await.map_err(|_| TlsError::Timeout)??;
         Ok(tls)
@@ -86,8 +79,9 @@ impl TlsStream {
 
     async fn handshake(&mut self) -> Result<(), TlsError> {
         // A client speaks first.
-        let (_, progress) = self.session.engine.advance(&mut [], &mut |_| {});
-        self.check(progress)?;
+        if let (_, Progress::Failed(error)) = self.session.engine.advance(&mut [], &mut |_| {}) {
+            return Err(TlsError::Protocol(error));
+        }
         loop {
             self.flush().await?;
             if !self.session.engine.common().is_handshaking() {
@@ -136,6 +130,9 @@ impl TlsStream {
         }
         loop {
             self.flush().await?;
+            if let Some(error) = self.session.engine.failure() {
+                return Err(TlsError::Protocol(error.clone()));
+            }
             if self.session.engine.peer_closed() {
                 return Ok(0);
             }
@@ -194,13 +191,19 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Ends the sending side: close_notify (RFC 8446 §6.1), then the end of the stream.
+    /// Ends the sending side: close_notify (RFC 8446 §6.1), then the end of the stream. Nothing can
+    /// be received any more either.
     pub async fn shutdown(&mut self) -> Result<(), TlsError> {
         self.flush().await?;
         let TlsSession { engine, incoming, .. } = &mut self.session;
         engine.close(incoming).map_err(TlsError::Protocol)?;
         self.flush().await?;
         Ok(self.stream.shutdown_write()?)
+    }
+
+    /// Reads octets of the socket and throws them away; 0 at the end. For after `shutdown`.
+    pub(super) async fn discard(&mut self) -> io::Result<usize> {
+        self.stream.read_with(&[], |_, count| count).await
     }
 
     /// The stream underneath.
@@ -220,39 +223,31 @@ impl TlsStream {
 
     /// Reads once and works through it. Returns the octets read, 0 at the end of the stream.
     async fn step(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<usize, TlsError> {
-        let TlsSession { engine, incoming, first, .. } = &mut self.session;
-        let (count, left, progress) = self
+        let TlsSession { engine, incoming, .. } = &mut self.session;
+        let (count, left, failure) = self
             .stream
             .read_with(incoming, |input, count| {
-                first.get_or_insert_with(|| first_octets(input));
-                let (done, progress) = engine.advance(input, sink);
-                (count, input[done..].to_vec(), progress)
+                let hello = engine.common().is_handshaking().then(|| HelloStart::of(input));
+                match engine.advance(input, sink) {
+                    (done, Progress::NeedInput) => (count, input[done..].to_vec(), None),
+                    (_, Progress::Failed(error)) => {
+                        (count, Vec::new(), Some(TlsError::from_rustls(error, hello)))
+                    }
+                }
             })
             .await?;
         self.session.incoming = left;
-        if let Progress::Failed(_) = progress {
+        if let Some(error) = failure {
             // The alert is worth one try; the peer may be gone.
             let _ = self.stream.try_write(self.session.engine.outgoing());
+            self.session.engine.outgoing_written();
+            return Err(error);
         }
-        self.check(progress)?;
         if self.session.incoming.len() > INCOMPLETE_OCTETS_MAX {
             return Err(TlsError::TooLarge);
         }
         Ok(count)
     }
-
-    fn check(&self, progress: Progress) -> Result<(), TlsError> {
-        match progress {
-            Progress::NeedInput => Ok(()),
-            Progress::Failed(error) => {
-                Err(TlsError::from_rustls(error, self.session.first.unwrap_or_default()))
-            }
-        }
-    }
-}
-
-fn first_octets(input: &[u8]) -> [u8; 3] {
-    std::array::from_fn(|index| input.get(index).copied().unwrap_or(0))
 }
 
 /// The registry leaves the version out of these names.

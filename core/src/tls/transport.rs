@@ -138,7 +138,7 @@ impl Transport {
         }
     }
 
-    /// Ends the sending side, with close_notify under TLS. Reading goes on.
+    /// Ends the sending side, with close_notify under TLS. In the clear, reading goes on.
     pub async fn shutdown(&mut self) -> Result<(), TransportError> {
         match self {
             Self::Plain(stream) => Ok(stream.shutdown_write()?),
@@ -153,7 +153,11 @@ impl Transport {
             self.shutdown().await?;
             let mut discarded = 0;
             while discarded < LINGER_OCTETS_MAX {
-                match self.receive(|_| {}).await? {
+                let count = match &mut self {
+                    Self::Plain(stream) => stream.read_with(&[], |_, count| count).await?,
+                    Self::Tls(tls) => tls.discard().await?,
+                };
+                match count {
                     0 => break,
                     count => discarded += count,
                 }

@@ -11,8 +11,9 @@ pub struct Limits {
     pub auth_line_octets_max: usize,
     /// Largest message, as stored (line ends of two octets, dots removed).
     pub message_octets_max: u64,
-    /// Content that is read only to be thrown away, a connection: what exceeds the message's limit, and
-    /// chunks of refused BDAT commands. Past it the connection is closed.
+    /// Content that is refused, a connection: messages that turn out too large or faulty, and chunks of
+    /// refused BDAT commands. So much is read over to stay in step with the client; past it the
+    /// connection is closed. More than `message_octets_max`, or all larger messages close it.
     pub discard_octets_max: u64,
     /// Most recipients of a message.
     pub recipients_max: usize,
@@ -61,7 +62,7 @@ impl Limits {
         line_octets_max: 2048,
         auth_line_octets_max: 12_288,
         message_octets_max: 100 << 20,
-        discard_octets_max: 100 << 20,
+        discard_octets_max: 200 << 20,
         recipients_max: 1000,
         received_fields_max: 100,
         strikes_max: 20,
@@ -94,6 +95,7 @@ const _: () = {
     assert!(limits.auth_line_octets_max >= 12_288);
     assert!(limits.auth_line_octets_max >= limits.line_octets_max);
     assert!(limits.message_octets_max >= 64 << 10);
+    assert!(limits.discard_octets_max > limits.message_octets_max);
     assert!(limits.recipients_max >= 100);
     // RFC 5321 §6.3: loop detection must not be set below 100.
     assert!(limits.received_fields_max >= 100);

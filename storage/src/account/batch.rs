@@ -172,18 +172,6 @@ impl Tx<'_, '_> {
         Ok(Arc::make_mut(entry.as_mut().ok_or(Refusal::NoSuchMailbox)?))
     }
 
-    /// How many mailboxes there are.
-    pub(super) fn mailbox_count(&self) -> usize {
-        let account = &self.batch.account.mailboxes;
-        self.batch.delta.mailboxes.iter().fold(account.len(), |count, (id, row)| {
-            match (row.is_some(), account.contains_key(id)) {
-                (true, false) => count + 1,
-                (false, true) => count - 1,
-                (true, true) | (false, false) => count,
-            }
-        })
-    }
-
     /// The packed blocks, and where they come from.
     pub(super) fn packs(&mut self) -> (&mut Packs, Source<'_>) {
         let source = Source { reader: self.batch.reader, account: self.batch.account.id };

@@ -166,6 +166,7 @@ impl Tx<'_, '_> {
             let (_, _, modseq, _) = keys::change_parts(&key)?;
             let row = self.mailbox_mut(mailbox)?;
             row.horizon = row.horizon.max(modseq.get());
+            row.purged += 1;
             self.remove(key);
             swept.rows += 1;
         }

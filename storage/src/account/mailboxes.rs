@@ -65,6 +65,7 @@ impl Tx<'_, '_> {
             next_uid_validity: initial.uid_validity,
             quota_used: 0,
             messages: 0,
+            mailboxes: 0,
             keywords: 0,
         });
         self.create_mailbox(&MailboxName::inbox(), SpecialUse::NONE)?;
@@ -103,11 +104,12 @@ impl Tx<'_, '_> {
     }
 
     fn create_one(&mut self, name: &MailboxName, special_use: SpecialUse) -> Result<MailboxId, StoreError> {
-        if self.mailbox_count() >= self.batch.account.limits.mailboxes_max {
+        if self.head()?.mailboxes as usize >= self.batch.account.limits.mailboxes_max {
             return Err(Refusal::TooManyMailboxes.into());
         }
         let modseq = self.modseq()?;
         let head = self.head_mut()?;
+        head.mailboxes += 1;
         let id = MailboxId(head.next_mailbox);
         head.next_mailbox = head.next_mailbox.checked_add(1).ok_or(Refusal::CounterEnd)?;
         let uid_validity = UidValidity(head.next_uid_validity);
@@ -123,6 +125,7 @@ impl Tx<'_, '_> {
             exists: 0,
             unseen: 0,
             deleted: 0,
+            purged: 0,
             size: 0,
             tail: None,
             keywords: Box::default(),
@@ -214,6 +217,7 @@ impl Tx<'_, '_> {
         let head = self.head_mut()?;
         head.quota_used -= row.size;
         head.messages -= u64::from(row.exists);
+        head.mailboxes -= 1;
         if row.uid_next > Uid::MIN {
             self.insert(keys::dropped(self.account(), mailbox), DropRow { modseq }.encode());
         }

@@ -19,6 +19,7 @@ mod flags;
 mod mailboxes;
 mod overlay;
 mod packs;
+mod remove;
 mod threads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -40,6 +41,7 @@ pub use erase::{Erase, Swept};
 pub use expunge::{Copied, Expunge, Expunged};
 pub use flags::{FlagChange, FlagOp, StoreDone, Updated};
 pub use mailboxes::{Initial, Moved};
+pub use remove::{Removal, remove_account};
 pub use threads::{ThreadInfo, hash};
 
 /// The most messages that one transaction touches, by default. At most about 1100 octets are written for
@@ -269,3 +271,6 @@ fn children<'a, T>(
         })
         .filter(move |(name, _)| name.is_below(&parent))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -23,18 +23,27 @@
 //! | 0x4a | REMOVED | account id u32 | version; a to-do: the account's own rows are to be erased |
 
 mod change;
+mod diff;
+mod document;
 mod draft;
 mod lookup;
 mod plan;
 mod rows;
 mod types;
+mod verify;
 mod write;
 
 pub use change::{Change, HeldMail};
+pub use diff::{Diff, NewPassword, diff};
+pub use document::{AccountEntry, AliasEntry, Credential, Document, DocumentError, Fault};
 pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
 pub use plan::{DirectoryError, plan};
-pub use rows::{BadRow, removed_account};
+pub use rows::{BadRow, added_accounts, removed_account};
 pub use types::{
     Account, AccountName, AccountSettings, AddressPattern, AliasSettings, BadName, DomainSettings,
     DomainState, Limits, LocalpartCase, Postmaster, Target,
 };
+pub use verify::{Rule, Violation, verify};
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use super::types::{
     Account, AccountName, AccountSettings, AliasSettings, DomainSettings, DomainState, LocalpartCase,
     Postmaster, Target,
 };
+use crate::engine::Batch;
 use crate::ids::AccountId;
 
 /// A row that is not what was ever written.
@@ -301,6 +302,14 @@ pub(super) fn encode_account_id(account: AccountId) -> Vec<u8> {
     let mut out = Writer(vec![VERSION]);
     out.u32(account.get());
     out.0
+}
+
+/// The accounts that a planned batch adds, which have no rows of their own yet.
+pub fn added_accounts(batch: &Batch) -> Result<Vec<AccountId>, BadRow> {
+    let prefix = table(ACCOUNT_NAME);
+    let names = batch.writes().iter().filter(|write| write.key.starts_with(&prefix));
+    // A name is written once, when its account is added.
+    names.filter_map(|write| Some(decode_account_id(&write.key, write.value.as_ref()?))).collect()
 }
 
 pub(super) fn decode_account_id(key: &[u8], value: &[u8]) -> Result<AccountId, BadRow> {

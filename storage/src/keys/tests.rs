@@ -1,1 +1,115 @@
+//! The bytes of every key. A change here is a change of the format.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
+use super::*;
+
+fn hex(key: &[u8]) -> String {
+    key.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn account() -> AccountId {
+    AccountId::new(0x0102_0304).unwrap()
+}
+
+fn mailbox_id() -> MailboxId {
+    MailboxId::new(0x0a0b).unwrap()
+}
+
+fn uid(number: u32) -> Uid {
+    Uid::new(number).unwrap()
+}
+
+fn modseq(number: u64) -> ModSeq {
+    ModSeq::new(number).unwrap()
+}
+
+#[test]
+fn keys_of_an_account_have_these_bytes() {
+    let name = MailboxName::new("inbox/x").unwrap();
+    let (a, m) = (account(), mailbox_id());
+    for (key, expected) in [
+        (head(a), "0102030401"),
+        (keyword(a, KeywordId(0x1122)), "01020304021122"),
+        (mailbox(a, m), "010203040300000a0b"),
+        (subscription(a, &name), "0102030404496e626f782f78"),
+        (message(a, m, uid(0x11)), "010203041000000a0b00000011"),
+        (messages(a, m), "010203041000000a0b"),
+        (change(a, m, Which::Live, modseq(0x22), uid(0x11)), "010203041100000a0b00000000000000002200000011"),
+        (
+            change(a, m, Which::Tombstones, modseq(0x22), uid(0x11)),
+            "010203041100000a0b01000000000000002200000011",
+        ),
+        (changes(a, m, Which::Tombstones), "010203041100000a0b01"),
+        (changes_all(a, m), "010203041100000a0b"),
+        (changes_after(a, m, Which::Live, modseq(0x22)), "010203041100000a0b000000000000000023"),
+        (pack(a, m, uid(0x11)), "010203041200000a0b00000011"),
+        (email(a, EmailId(0x33)), "01020304130000000000000033"),
+        (email_refs(a, EmailId(0x33)), "01020304160000000000000033"),
+        (thread_message(a, 0x44, EmailId(0x33)), "010203041400000000000000440000000000000033"),
+        (
+            thread_subject(a, 0x44, 5, EmailId(0x33)),
+            "0102030415000000000000004480000000000000050000000000000033",
+        ),
+    ] {
+        assert_eq!(hex(&key), expected);
+    }
+}
+
+#[test]
+fn keys_of_the_system_have_these_bytes() {
+    let (a, m, b, q) = (account(), mailbox_id(), BlobId(0x55), QueueId(0x66));
+    for (key, expected) in [
+        (format(), "0000000001"),
+        (blob(b), "00000000100000000000000055"),
+        (blob_ref(b, a.get(), 0x33), "00000000110000000000000055010203040000000000000033"),
+        (blob_gc(b), "00000000120000000000000055"),
+        (blob_pending(b), "00000000130000000000000055"),
+        (erase(a, modseq(0x22), EmailId(0x33)), "00000000180102030400000000000000220000000000000033"),
+        (dropped(a, m), "00000000190102030400000a0b"),
+        (queue(q), "00000000200000000000000066"),
+        (queue_recipient(q, 7), "0000000021000000000000006600000007"),
+        (queue_due(-1, q, 7), "00000000227fffffffffffffff000000000000006600000007"),
+        (chunk(b, 8), "000000000000005500000008"),
+        (chunks(b), "0000000000000055"),
+    ] {
+        assert_eq!(hex(&key), expected);
+    }
+}
+
+#[test]
+fn the_order_of_keys_is_the_order_of_numbers_and_times() {
+    let due = |time| queue_due(time, QueueId(1), 0);
+    assert!([i64::MIN, -5, -1, 0, 1, 255, 256, i64::MAX].map(due).is_sorted());
+    let change = |number| change(account(), mailbox_id(), Which::Live, modseq(number), uid(1));
+    assert!([1, 255, 256, 1 << 40].map(change).is_sorted());
+    assert!(changes_after(account(), mailbox_id(), Which::Live, modseq(255)) <= change(256));
+    assert!(changes_after(account(), mailbox_id(), Which::Live, modseq(255)) > change(255));
+    assert!(head(account()) < owner(account().get() + 1));
+}
+
+#[test]
+fn keys_are_read_as_they_were_written_and_others_are_refused() {
+    let key = message(account(), mailbox_id(), uid(9));
+    assert_eq!(mailbox_and_uid(&key), Ok((mailbox_id(), uid(9))));
+    let key = change(account(), mailbox_id(), Which::Tombstones, modseq(3), uid(9));
+    assert_eq!(change_parts(&key), Ok((mailbox_id(), Which::Tombstones, modseq(3), uid(9))));
+    assert!(mailbox_and_uid(&key).is_err());
+    for end in 0..key.len() {
+        assert!(change_parts(&key[..end]).is_err());
+    }
+    let mut kind = key;
+    kind[9] = 2;
+    assert!(change_parts(&kind).is_err());
+    let key = queue_due(-7, QueueId(5), 6);
+    let [due, id, recipient] = numbers(&key, [8, 8, 4]).unwrap();
+    assert_eq!((to_time(due), id, recipient), (-7, 5, 6));
+    assert!(numbers(&key, [8, 8]).is_err() && numbers(&key, [8, 8, 8]).is_err());
+    assert_eq!(chunk_parts(&chunk(BlobId(4), 3)), Ok((BlobId(4), 3)));
+    assert!(chunk_parts(&[0; 11]).is_err());
+}
+
+#[test]
+fn the_key_after_a_prefix_carries() {
+    assert_eq!(after(&[1, 0xff]), Some(vec![2]));
+    assert_eq!(after(&[0xff]), None);
+}

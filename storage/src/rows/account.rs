@@ -28,6 +28,8 @@ pub struct HeadRow {
     pub quota_used: u64,
     /// Messages in all mailboxes.
     pub messages: u64,
+    /// Mailboxes.
+    pub mailboxes: u32,
     /// Keywords in the dictionary; their ids are 0 up to this.
     pub keywords: u16,
 }
@@ -40,7 +42,7 @@ struct HeadLayout {
     keywords: U16,
     next_mailbox: U32,
     next_uid_validity: U32,
-    reserved_too: U32,
+    mailboxes: U32,
     modseq: U64,
     next_email: U64,
     next_thread: U64,
@@ -61,7 +63,7 @@ impl HeadRow {
             keywords: self.keywords.into(),
             next_mailbox: self.next_mailbox.get().into(),
             next_uid_validity: self.next_uid_validity.get().into(),
-            reserved_too: 0.into(),
+            mailboxes: self.mailboxes.into(),
             modseq: self.modseq.get().into(),
             next_email: self.next_email.into(),
             next_thread: self.next_thread.into(),
@@ -85,6 +87,7 @@ impl HeadRow {
                 .ok_or(field::<Layout>("uidvalidity"))?,
             quota_used: row.quota_used.get(),
             messages: row.messages.get(),
+            mailboxes: row.mailboxes.get(),
             keywords: row.keywords.get(),
         })
     }
@@ -188,6 +191,9 @@ pub struct MailboxRow {
     pub unseen: u32,
     /// Messages with `\Deleted`.
     pub deleted: u32,
+    /// Tombstones that were removed: with these and the tombstones that are there, each uid below the
+    /// next one is accounted for.
+    pub purged: u32,
     /// Octets of all messages.
     pub size: u64,
     /// The base of the last PACK block; none while there is no block.
@@ -208,7 +214,7 @@ struct MailboxLayout {
     exists: U32,
     unseen: U32,
     deleted: U32,
-    reserved: U32,
+    purged: U32,
     size: U64,
     modseq: U64,
     createseq: U64,
@@ -233,7 +239,7 @@ impl MailboxRow {
             exists: self.exists.into(),
             unseen: self.unseen.into(),
             deleted: self.deleted.into(),
-            reserved: 0.into(),
+            purged: self.purged.into(),
             size: self.size.into(),
             modseq: self.modseq.get().into(),
             createseq: self.createseq.get().into(),
@@ -269,6 +275,7 @@ impl MailboxRow {
             exists: row.exists.get(),
             unseen: row.unseen.get(),
             deleted: row.deleted.get(),
+            purged: row.purged.get(),
             size: row.size.get(),
             tail: Uid::new(row.tail.get()),
             keywords: keyword_ids::<Layout>(keywords)?,

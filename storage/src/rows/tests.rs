@@ -1,1 +1,296 @@
+//! The bytes of every value. A change here is a change of the format: it needs a new version.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::num::NonZeroU32;
+
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
+use proptest::prelude::*;
+
+use super::pack::{BLOCK_MESSAGES_MAX, Block, HAS_KEYWORDS, View};
+use super::*;
+use crate::ids::{BlobId, EmailId, KeywordId, ThreadId};
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<_> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+/// Pins the bytes, and that every shorter input and every other version is refused.
+macro_rules! golden {
+    ($row:expr, $type:ty, $encoded:expr, $text:expr, tail: $tail:expr) => {{
+        let encoded: Vec<u8> = $encoded;
+        let expected = hex($text);
+        assert_eq!(encoded, expected, "{:02x?}", encoded);
+        assert_eq!(<$type>::decode(&encoded).unwrap(), $row);
+        for end in 0..encoded.len() - $tail {
+            assert!(<$type>::decode(&encoded[..end]).is_err(), "cut at {end}");
+        }
+        let mut newer = encoded.clone();
+        newer[0] = 2;
+        assert!(matches!(<$type>::decode(&newer), Err(BadRow::Version { found: 2, known: 1, .. })));
+        if $tail == 0 {
+            let longer = [&encoded[..], &[0]].concat();
+            assert!(matches!(<$type>::decode(&longer), Err(BadRow::Length { .. })));
+        }
+    }};
+}
+
+fn modseq(number: u64) -> ModSeq {
+    ModSeq::new(number).unwrap()
+}
+
+#[test]
+fn rows_of_an_account_have_these_bytes() {
+    let head = HeadRow {
+        modseq: modseq(0x0102_0304_0506_0708),
+        next_email: 0x11,
+        next_thread: 0x12,
+        next_mailbox: NonZeroU32::new(0x13).unwrap(),
+        next_uid_validity: NonZeroU32::new(0x14).unwrap(),
+        quota_used: 0x15,
+        messages: 0x16,
+        mailboxes: 0x18,
+        keywords: 0x0217,
+    };
+    let text = "01 00 1702 13000000 14000000 18000000 0807060504030201 1100000000000000
+        1200000000000000 1500000000000000 1600000000000000";
+    golden!(head, HeadRow, head.encode(), text, tail: 0);
+
+    let mailbox = MailboxRow {
+        name: MailboxName::new("A\u{e9}").unwrap(),
+        special_use: SpecialUse::SENT.with(SpecialUse::ARCHIVE),
+        uid_validity: UidValidity(NonZeroU32::new(0x21).unwrap()),
+        uid_next: Uid::new(0x22).unwrap(),
+        modseq: modseq(0x23),
+        createseq: modseq(0x24),
+        horizon: 0x25,
+        exists: 0x26,
+        unseen: 0x27,
+        deleted: 0x28,
+        purged: 0x2b,
+        size: 0x29,
+        tail: Uid::new(0x2a),
+        keywords: [KeywordId(1), KeywordId(0x102)].into(),
+    };
+    let text = "01 09 0200 21000000 22000000 2a000000 26000000 27000000 28000000 2b000000
+        2900000000000000 2300000000000000 2400000000000000 2500000000000000 0100 0201 41 c3a9";
+    // The name ends the value, and any part of it that is UTF-8 is a name.
+    golden!(mailbox, MailboxRow, mailbox.encode(), text, tail: 2);
+
+    let dropped = DropRow { modseq: modseq(9) };
+    golden!(dropped, DropRow, dropped.encode(), "01 00000000000000 0900000000000000", tail: 0);
+    let keyword = Keyword::new("$Junk").unwrap();
+    assert_eq!(encode_keyword(&keyword), b"\x01$Junk");
+    assert_eq!(decode_keyword(b"\x01$Junk"), Ok(keyword));
+    for bad in [&b""[..], b"\x02$Junk", b"\x01", b"\x01a b"] {
+        assert!(decode_keyword(bad).is_err());
+    }
+    assert_eq!(MARK, [1]);
+}
+
+#[test]
+fn rows_of_messages_have_these_bytes() {
+    let message = MessageRow {
+        flags: Flags::SEEN.with(Flags::DRAFT),
+        keywords: [KeywordId(3), KeywordId(4)].into(),
+        modseq: modseq(0x31),
+        createseq: modseq(0x30),
+        email: EmailId(0x32),
+        thread: ThreadId(0x33),
+        size: 0x34,
+        received: -2,
+        saved: 0x35,
+    };
+    let text = "01 11 000000000000 3100000000000000 3000000000000000 3200000000000000 3300000000000000
+        3400000000000000 feffffffffffffff 3500000000000000 0300 0400";
+    let encoded = message.encode();
+    assert_eq!(encoded, hex(text));
+    assert_eq!(MessageRow::decode(&encoded), Ok(message));
+    for end in (0..64).chain([65, 67]) {
+        assert!(MessageRow::decode(&encoded[..end]).is_err(), "cut at {end}");
+    }
+    let mut unordered = encoded.clone();
+    unordered[64] = 4;
+    assert!(MessageRow::decode(&unordered).is_err(), "keywords ascend, each once");
+    let mut zero = encoded;
+    zero[8] = 0;
+    assert_eq!(MessageRow::decode(&zero), Err(BadRow::Field { row: "MESSAGE", field: "modseq" }));
+
+    let tombstone = TombstoneRow { createseq: modseq(5), removed: -1 };
+    let text = "01 00000000000000 0500000000000000 ffffffffffffffff";
+    golden!(tombstone, TombstoneRow, tombstone.encode(), text, tail: 0);
+
+    let email = EmailRow {
+        blob: BlobId(0x41),
+        size: 0x42,
+        thread: ThreadId(0x43),
+        received: 0x44,
+        message_id: 0x45,
+        subject: 0x46,
+        prefix: (*b"ab").into(),
+    };
+    let text = "01 00000000000000 4100000000000000 4200000000000000 4300000000000000 4400000000000000
+        4500000000000000 4600000000000000 6162";
+    golden!(email, EmailRow, email.encode(), text, tail: 2);
+
+    let refs = RefsRow { refs: 2 };
+    golden!(refs, RefsRow, refs.encode(), "01 000000 02000000", tail: 0);
+    assert!(RefsRow::decode(&hex("01 000000 01000000")).is_err());
+    let thread = ThreadRow { thread: ThreadId(7), subject: 8 };
+    let text = "01 00000000000000 0700000000000000 0800000000000000";
+    golden!(thread, ThreadRow, thread.encode(), text, tail: 0);
+}
+
+#[test]
+fn rows_of_the_system_have_these_bytes() {
+    let format = FormatRow { format: 1 };
+    golden!(format, FormatRow, format.encode(), "01 000000 01000000", tail: 0);
+    let blob = BlobRow { size: 0x51, chunks: 0x52, structure: (*b"s").into() };
+    golden!(blob, BlobRow, blob.encode(), "01 000000 52000000 5100000000000000 73", tail: 1);
+    let erase = EraseRow { refs: 1 };
+    golden!(erase, EraseRow, erase.encode(), "01 000000 01000000", tail: 0);
+    assert!(EraseRow::decode(&hex("01 000000 00000000")).is_err());
+
+    let queued = QueueRow {
+        blob: BlobId(0x61),
+        size: 0x62,
+        created: 0x63,
+        sender: 0x64,
+        recipients: 0x65,
+        require_tls: true,
+        smtputf8: false,
+        eight_bit: true,
+        binary: false,
+        ret: Ret::Headers,
+        envelope_id: (*b"id").into(),
+        mail_from: (*b"a@b").into(),
+        prefix: (*b"p").into(),
+    };
+    let text = "01 05 02 00 64000000 65000000 0200 0300 6100000000000000 6200000000000000
+        6300000000000000 6964 614062 70";
+    golden!(queued, QueueRow, queued.encode().unwrap(), text, tail: 1);
+    let recipient = RecipientRow {
+        due: 0x71,
+        hold_until: -1,
+        domain: 0x72,
+        attempts: 0x73,
+        notify: 3,
+        address: (*b"c@d").into(),
+        original: (*b"o").into(),
+    };
+    let text = "01 03 0300 73000000 7100000000000000 ffffffffffffffff 7200000000000000 634064 6f";
+    golden!(recipient, RecipientRow, recipient.encode().unwrap(), text, tail: 1);
+    assert_eq!(encode_due(0x0102), hex("01 0201000000000000"));
+    assert_eq!(decode_due(&encode_due(5)), Ok(5));
+    for bad in [&b""[..], b"\x01", b"\x02\0\0\0\0\0\0\0\0", b"\x01\0\0\0\0\0\0\0\0\0"] {
+        assert!(decode_due(bad).is_err());
+    }
+}
+
+#[test]
+fn a_text_of_the_queue_has_two_octets_of_length() {
+    let row = |octets: usize| RecipientRow {
+        due: 0,
+        hold_until: 0,
+        domain: 0,
+        attempts: 0,
+        notify: 0,
+        address: vec![b'a'; octets].into(),
+        original: Box::default(),
+    };
+    assert!(row(usize::from(u16::MAX)).encode().is_some());
+    assert!(row(usize::from(u16::MAX) + 1).encode().is_none());
+}
+
+fn block(base: u32, messages: &[(u32, u8)]) -> Block {
+    let mut block = Block::new(Uid::new(base).unwrap());
+    for (uid, octet) in messages {
+        assert!(block.push(Uid::new(*uid).unwrap(), *octet));
+    }
+    block
+}
+
+#[test]
+fn blocks_have_these_bytes() {
+    let seen = Flags::SEEN.bits();
+    let deleted = Flags::DELETED.bits();
+    let sparse = block(5, &[(5, seen), (6, deleted), (7, seen | HAS_KEYWORDS), (300, 0), (302, seen)]);
+    // Runs: 5-7, then 292 further on 300, then 1 further on 302.
+    let text = "01 00 0500 0200 0100 00 03 a402 01 01 01 01 08 81 00 01";
+    assert_eq!(sparse.encode(), hex(text));
+    assert_eq!(Block::decode(sparse.base(), &sparse.encode()), Ok(sparse));
+    let last = block(1, &[(u32::MAX, 0)]);
+    assert_eq!(Block::decode(last.base(), &last.encode()), Ok(last));
+}
+
+#[test]
+fn a_block_takes_messages_to_its_limit_and_only_behind() {
+    let mut full = block(10, &[]);
+    assert!(!full.push(Uid::new(9).unwrap(), 0), "below its base");
+    for uid in 0..BLOCK_MESSAGES_MAX as u32 {
+        assert!(!full.is_full());
+        assert!(full.push(Uid::new(10 + uid).unwrap(), 0));
+        assert!(!full.push(Uid::new(10 + uid).unwrap(), 0), "twice");
+    }
+    assert!(full.is_full() && !full.push(Uid::MAX, 0));
+    assert_eq!(full.encode().len(), 8 + 3 + BLOCK_MESSAGES_MAX);
+}
+
+#[test]
+fn damaged_blocks_are_refused() {
+    let good = block(5, &[(5, 1), (6, 8), (9, 0)]).encode();
+    let base = Uid::new(5).unwrap();
+    for at in 0..good.len() {
+        assert!(Block::decode(base, &good[..at]).is_err(), "cut at {at}");
+    }
+    for (at, octet) in [(0, 2), (2, 0), (2, 4), (4, 9), (6, 9), (9, 0), (9, 9), (11, 0x80)] {
+        let mut bad = good.clone();
+        bad[at] = octet;
+        assert!(Block::decode(base, &bad).is_err(), "octet {at} is {octet}");
+    }
+    assert!(Block::decode(Uid::MAX, &good).is_err(), "uids beyond the last");
+    assert!(Block::decode(base, &hex("01 00 0000 0000 0000")).is_err(), "no block is empty");
+}
+
+proptest! {
+    #[test]
+    fn blocks_come_back_as_they_were(
+        base in 1_u32..,
+        gaps in proptest::collection::vec((0_u32..2000, any::<u8>()), 1..BLOCK_MESSAGES_MAX),
+        gone in any::<u64>(),
+    ) {
+        let mut block = Block::new(Uid::new(base).unwrap());
+        let mut next = Some(base);
+        for (gap, octet) in gaps {
+            let gap = if gap < 1500 { 0 } else { gap };
+            let Some(uid) = next.and_then(|next| next.checked_add(gap)) else { break };
+            prop_assert!(block.push(Uid::new(uid).unwrap(), octet & 0x9f));
+            next = uid.checked_add(1);
+        }
+        let stored = block.encode();
+        prop_assert_eq!(&Block::decode(block.base(), &stored).unwrap(), &block);
+        let view = View::parse(block.base(), &stored).unwrap();
+        prop_assert_eq!(view.counts(), block.counts());
+        let count: u32 = view.runs().map(|run| run.unwrap().1).sum();
+        prop_assert_eq!(count as usize, block.len());
+
+        let keep = |uid: Uid| gone >> (uid.get() % 64) & 1 == 1;
+        let expected: Vec<_> = block.iter().filter(|(uid, _)| keep(*uid)).collect();
+        block.remove_all(|uid| !keep(uid));
+        prop_assert_eq!(block.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic(base in 1_u32.., bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let mut bytes = bytes;
+        if let Some(version) = bytes.first_mut() {
+            *version = 1;
+        }
+        let _ = Block::decode(Uid::new(base).unwrap(), &bytes);
+        let _ = MessageRow::decode(&bytes);
+        let _ = MailboxRow::decode(&bytes);
+        let _ = QueueRow::decode(&bytes);
+        let _ = RecipientRow::decode(&bytes);
+    }
+}

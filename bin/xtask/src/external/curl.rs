@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// One request over imaps; what curl printed.
 pub fn imap(server: &Localserve, path: &str, request: Option<&str>) -> Result<String> {
-    let certificate = server.dir().join("cert.pem");
+    let certificate = server.certificate();
     let url = format!("imaps://localhost:{}/{path}", port::IMAPS);
     let mut command = Command::new("/usr/bin/curl");
     command.args([

@@ -1,6 +1,7 @@
 //! Tests with other people's programs, against the release binary.
 
 mod curl;
+mod faults;
 mod python;
 mod swaks;
 mod sync;
@@ -26,6 +27,10 @@ const TESTS: &[Test] = &[
     ("imapclient_runs_a_session", python::imapclient),
     ("mbsync_syncs_both_ways_and_then_finds_nothing_to_do", sync::mbsync),
     ("offlineimap_syncs_both_ways_and_then_finds_nothing_to_do", sync::offlineimap),
+    ("a_crash_loses_nothing_that_was_acknowledged", faults::crash_loses_nothing),
+    ("a_power_loss_loses_nothing_that_was_acknowledged", faults::power_loss_loses_nothing),
+    ("a_full_disk_is_survived_and_left_behind", faults::full_disk),
+    ("after_a_failing_sync_nothing_is_acknowledged_until_the_restart", faults::failing_sync),
 ];
 
 /// Runs the tests whose names contain one of `names`, or all.
@@ -46,7 +51,7 @@ pub fn run(names: &[String]) -> Result<Summary> {
             }
             Err(error) => {
                 eprintln!("FAILED");
-                summary.failed.push(((*name).to_owned(), format!("{error:?}")));
+                summary.failed.push(((*name).to_owned(), format!("{error:#}")));
             }
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::run_program;
-use crate::cargo;
 use crate::localserve::{Localserve, PASSWORD, USER, port};
+use crate::{cargo, install};
 
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -26,7 +26,7 @@ fn script(binary: &Path, name: &str) -> Result<()> {
     let mut command = Command::new("/usr/bin/python3");
     command.arg(cargo::root().join("bin/xtask/clients").join(name));
     command.args([port::IMAP.to_string(), port::IMAPS.to_string()]).args([USER, PASSWORD]);
-    command.arg(server.dir().join("cert.pem"));
+    command.arg(server.certificate()).env("PYTHONPATH", install::python_packages());
     run_program(&mut command, LIMIT)?;
     server.stop_and_verify()
 }

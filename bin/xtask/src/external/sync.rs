@@ -75,7 +75,7 @@ pub fn mbsync(binary: &Path) -> Result<()> {
              CertificateFile {}\nTimeout 120\n\nIMAPStore far\nAccount local\n\nMaildirStore near\nPath {}/\nInbox {}/Inbox\nSubFolders Verbatim\n\n\
              Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nRemove Both\nExpunge Both\nSyncState *\n",
             port::IMAPS,
-            server.dir().join("cert.pem").display(),
+            server.certificate().display(),
             maildir.display(),
             maildir.display(),
         ),
@@ -137,7 +137,7 @@ pub fn offlineimap(binary: &Path) -> Result<()> {
             dir.path().join("meta").display(),
             maildir.display(),
             port::IMAPS,
-            server.dir().join("cert.pem").display(),
+            server.certificate().display(),
         ),
     )?;
     let mut sync = || -> Result<()> {

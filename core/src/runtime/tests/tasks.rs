@@ -39,7 +39,7 @@ fn oneshots_wake_a_shard_from_a_thread() {
 
 fn thread_sends(value: u32, sender: oneshot::Sender<u32>) {
     thread::spawn(move || {
-        if value % 3 == 0 {
+        if value.is_multiple_of(3) {
             thread::sleep(Duration::from_micros(200));
         }
         sender.send(value).unwrap();
@@ -180,11 +180,13 @@ fn dropping_a_task_handle_cancels_and_a_panic_is_an_error() {
 fn a_new_task_runs_after_the_caller_gives_way() {
     on_shard(|| async {
         let shared = Rc::new(RefCell::new(Vec::new()));
-        let mut held = shared.borrow_mut();
-        let theirs = Rc::clone(&shared);
-        let task = spawn_task("borrower", async move { theirs.borrow_mut().push("task") });
-        held.push("caller");
-        drop(held);
+        let task = {
+            let mut held = shared.borrow_mut();
+            let theirs = Rc::clone(&shared);
+            let task = spawn_task("borrower", async move { theirs.borrow_mut().push("task") });
+            held.push("caller");
+            task
+        };
         task.await.unwrap();
         assert_eq!(*shared.borrow(), ["caller", "task"]);
     });

@@ -4,14 +4,14 @@ use super::super::Reply;
 use super::super::body::{ChunkReader, DataProgress, DataReader, HeaderWatch, LineEnds};
 use super::super::command::Chunk;
 use super::super::envelope::BodyType;
-use super::{Action, Envelope, Message, Opening, Pending, Question, Reader, Session, State};
+use super::{Action, Envelope, Fate, Message, Opening, Pending, Question, Reader, Session, State};
 
 /// What became of a piece of content.
 enum Piece {
     /// Passed on, or read over.
     Fine,
     /// More was read over than the connection is worth.
-    TooMuch(Reply),
+    TooMuch,
 }
 
 impl Session {
@@ -26,7 +26,13 @@ impl Session {
             Opening::Data => Reader::Data(DataReader::new()),
             Opening::Chunk(_) => Reader::Chunk(ChunkReader::new(line_ends)),
         };
-        let message = Box::new(Message { envelope, reader, watch: HeaderWatch::default(), verdict: None });
+        let message = Box::new(Message {
+            envelope,
+            reader,
+            watch: HeaderWatch::default(),
+            read_octets: 0,
+            fate: Fate::Open,
+        });
         match opening {
             Opening::Data => {
                 self.send(Reply::START_CONTENT);
@@ -65,21 +71,18 @@ impl Session {
         let before = self.content.len();
         let Reader::Data(reader) = &mut message.reader else { return 0 };
         let progress = reader.push(rest, &mut self.content);
-        let fault = reader.fault().map(|_| Reply::BARE_CR_LF);
-        if let Piece::TooMuch(reply) = self.pass_on(&mut message, before, rest.len(), fault) {
-            self.close(reply);
-            return rest.len();
+        let used = match progress {
+            DataProgress::More => rest.len(),
+            DataProgress::Ended(used) => used,
+        };
+        if let Piece::TooMuch = self.pass_on(&mut message, before, used) {
+            self.close(Reply::MESSAGE_TOO_BIG);
+        } else if progress == DataProgress::More {
+            self.state = State::Data(message);
+        } else {
+            self.end_content(*message);
         }
-        match progress {
-            DataProgress::More => {
-                self.state = State::Data(message);
-                rest.len()
-            }
-            DataProgress::Ended(used) => {
-                self.end_content(*message);
-                used
-            }
-        }
+        used
     }
 
     fn read_chunk(&mut self, mut message: Box<Message>, left: u64, last: bool, rest: &[u8]) -> usize {
@@ -91,12 +94,11 @@ impl Session {
         if left == 0 && last {
             reader.finish();
         }
-        let fault = reader.fault().map(|_| Reply::BARE_CR_LF);
-        if let Piece::TooMuch(reply) = self.pass_on(&mut message, before, used, fault) {
-            self.close(reply);
+        if let Piece::TooMuch = self.pass_on(&mut message, before, used) {
+            self.close(Reply::MESSAGE_TOO_BIG);
         } else if left > 0 {
             self.state = State::Chunk { message, left, last };
-        } else if last || message.verdict.is_some() {
+        } else if last || message.fate == Fate::Refused {
             // A chunk that is refused ends the transaction: those that follow find none (RFC 3030 §2).
             self.end_content(*message);
         } else {
@@ -121,27 +123,36 @@ impl Session {
     }
 
     /// Looks at what was appended to the content since `before`. A message with a fault is discarded at
-    /// once, and the rest of it read over.
-    fn pass_on(&mut self, message: &mut Message, before: usize, read: usize, fault: Option<Reply>) -> Piece {
-        if message.verdict.is_none() {
-            message.watch.push(&self.content[before..]);
-            message.verdict = fault.or_else(|| self.judge(message));
-            if message.verdict.is_none() {
-                return Piece::Fine;
-            }
+    /// once, and the rest of it read over, as long as the connection is worth it.
+    fn pass_on(&mut self, message: &mut Message, before: usize, read: usize) -> Piece {
+        message.read_octets += read as u64;
+        message.watch.push(&self.content[before..]);
+        let refused = match message.fate {
+            Fate::Open if self.judge(message).is_none() => return Piece::Fine,
+            Fate::Open => message.read_octets,
+            Fate::Refused => read as u64,
+        };
+        if message.fate == Fate::Open {
+            message.fate = Fate::Refused;
             self.drop_content();
         }
         self.content.truncate(0);
-        self.counts.discarded_octets += read as u64;
-        match &message.verdict {
-            Some(reply) if self.counts.discarded_octets > self.limits().discard_octets_max => {
-                Piece::TooMuch(reply.clone())
-            }
-            _ => Piece::Fine,
+        self.counts.discarded_octets += refused;
+        if self.counts.discarded_octets > self.limits().discard_octets_max {
+            return Piece::TooMuch;
         }
+        Piece::Fine
     }
 
+    /// Why the message is to be refused, so far.
     fn judge(&self, message: &Message) -> Option<Reply> {
+        let fault = match &message.reader {
+            Reader::Data(reader) => reader.fault(),
+            Reader::Chunk(reader) => reader.fault(),
+        };
+        if fault.is_some() {
+            return Some(Reply::BARE_CR_LF);
+        }
         let facts = message.watch.facts();
         if facts.octets > self.limits().message_octets_max {
             return Some(Reply::MESSAGE_TOO_BIG);
@@ -152,7 +163,7 @@ impl Session {
     /// The true end of the content. The envelope goes with it, whatever the verdict.
     fn end_content(&mut self, message: Message) {
         self.idle_deadline = self.now + self.limits().command_idle;
-        match message.verdict {
+        match self.judge(&message) {
             Some(reply) => self.send(reply),
             None => {
                 let facts = message.watch.facts();

@@ -4,6 +4,7 @@ use memchr::memchr;
 
 use super::super::Reply;
 use super::super::command::{Command, CommandError, decode_sasl};
+use super::check::Step;
 use super::{Action, Pending, Question, Session, State};
 
 /// What came of looking at the input once.
@@ -90,7 +91,7 @@ impl Session {
     /// A line that ends in a bare LF or holds a bare CR: never executed, but what follows is in step.
     fn on_broken_line(&mut self, line: &[u8]) {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
-        let is_smtp = Command::parse(text).is_ok_and(|_| true);
+        let is_smtp = Command::parse(text).is_ok();
         if self.counts.lines == 1 && !is_smtp {
             return self.close(Reply::NOT_SMTP);
         }
@@ -105,9 +106,10 @@ impl Session {
             return self.on_auth_line(line);
         }
         match Command::parse(line) {
-            // RFC 3207 §4.2: what was said in clear after STARTTLS must not count (NO STARTTLS, CVE-2011-0411).
-            Ok(Command::StartTls) if has_more => self.close(Reply::TLS_PIPELINED),
             Ok(command) => match self.check(command) {
+                // RFC 3207 §4.2: what was said in clear after STARTTLS must not count under TLS (NO
+                // STARTTLS, CVE-2011-0411), and whoever says it waits for replies that cannot come.
+                Ok(Step::StartTls) if has_more => self.close(Reply::TLS_PIPELINED),
                 Ok(step) => self.proceed(step),
                 Err(reply) => self.refuse(reply),
             },

@@ -19,6 +19,7 @@ mod proceed;
 mod tests;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -200,7 +201,6 @@ pub enum Answer {
 }
 
 /// A conversation.
-#[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
     state: State,
@@ -303,14 +303,38 @@ struct Message {
     envelope: Box<Envelope>,
     reader: Reader,
     watch: HeaderWatch,
-    /// Set as soon as it is known that the message will be refused; the driver has discarded it then.
-    verdict: Option<Reply>,
+    /// Octets on the wire.
+    read_octets: u64,
+    fate: Fate,
+}
+
+/// What is known of a message before its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// Nothing speaks against it yet.
+    Open,
+    /// It will be refused, and the driver has discarded it. For what, only the end can tell: of several
+    /// faults always the same one is named, however the input is cut.
+    Refused,
 }
 
 #[derive(Debug)]
 enum Reader {
     Data(DataReader),
     Chunk(ChunkReader),
+}
+
+/// Without input and content: they may hold passwords and mail.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("state", &self.state)
+            .field("channel", &self.channel)
+            .field("hello", &self.hello)
+            .field("login", &self.login)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -536,7 +560,7 @@ impl Session {
     fn abandon_message(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Idle);
         if let State::Data(message) | State::Chunked(message) | State::Chunk { message, .. } = state
-            && message.verdict.is_none()
+            && message.fate == Fate::Open
         {
             self.actions.push_back(Action::Discard);
         }

@@ -12,9 +12,7 @@ use super::super::types::{Account, AccountName, AccountSettings, AddressPattern,
 use super::{address, check_text, settings_of};
 use crate::engine::Space;
 use crate::ids::AccountId;
-
-/// The account's own table of messages (see `keys`): a row there is mail.
-const MESSAGE_TABLE: u8 = 0x10;
+use crate::keys;
 
 /// An account that must exist.
 pub(super) fn find(draft: &Draft<'_>, name: &AccountName) -> Result<Account, DirectoryError> {
@@ -116,8 +114,7 @@ pub(in super::super) fn set_postmaster(
 }
 
 fn holds_mail(draft: &Draft<'_>, account: AccountId) -> Result<bool, DirectoryError> {
-    let mut prefix = account.get().to_be_bytes().to_vec();
-    prefix.push(MESSAGE_TABLE);
+    let prefix = keys::of_table(account.get(), keys::table::MESSAGE);
     Ok(draft.base().prefix(Space::Rows, &prefix).next().transpose()?.is_some())
 }
 

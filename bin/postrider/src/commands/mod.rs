@@ -1,0 +1,38 @@
+//! What each command does.
+
+mod config;
+mod control;
+mod locate;
+mod serve;
+mod show;
+
+use crate::arguments::{Command, Top};
+use crate::terminal;
+
+pub use locate::Server;
+
+/// Runs the command.
+pub fn run(top: Top) -> anyhow::Result<()> {
+    let server = Server { socket: top.socket, data: top.data, config: top.config };
+    match top.command {
+        Command::Serve(arguments) => serve::serve(arguments.config.or(server.config)),
+        Command::Localserve(arguments) => serve::localserve(arguments.dir),
+        Command::Verifydata(arguments) => serve::verifydata(&arguments.dir),
+        Command::Repair(arguments) => serve::repair(&arguments.dir, arguments.force),
+        Command::Config(arguments) => config::run(arguments.command),
+        Command::Version(_) => {
+            terminal::print(&format!("postrider {}", env!("CARGO_PKG_VERSION")));
+            Ok(())
+        }
+        Command::Stop(_) => control::stop(&server),
+        Command::Status(_) => control::status(&server),
+        Command::Account(arguments) => control::account(&server, arguments.command),
+        Command::Address(arguments) => control::address(&server, arguments.command),
+        Command::Domain(arguments) => control::domain(&server, arguments.command),
+        Command::Alias(arguments) => control::alias(&server, arguments.command),
+        Command::Directory(arguments) => control::directory(&server, arguments.command),
+        Command::Loglevels(arguments) => control::loglevels(&server, &arguments),
+        Command::Import(arguments) => control::import(&server, arguments),
+        Command::Export(arguments) => control::export(&server, arguments),
+    }
+}

@@ -1,0 +1,132 @@
+//! The server under test: started again and again on one directory, ended by `kill -9`.
+
+use std::fs::File;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::localserve::{port, tail};
+
+/// How long a start may take.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// A directory for `localserve`, and the process when one runs.
+pub struct Server {
+    binary: PathBuf,
+    dir: PathBuf,
+    log: PathBuf,
+    environment: Vec<(String, String)>,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts nothing yet.
+    pub fn new(binary: &Path, dir: &Path) -> Self {
+        let log = dir.join("log");
+        Self { binary: binary.into(), dir: dir.into(), log, environment: Vec::new(), child: None }
+    }
+
+    /// Where the process writes its log from the next start on.
+    pub fn set_log(&mut self, path: PathBuf) {
+        self.log = path;
+    }
+
+    /// What the process gets in its environment from the next start on.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
+    /// Where the store is.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// What the server wrote so far, its last lines.
+    pub fn log(&self) -> String {
+        tail(&std::fs::read_to_string(&self.log).unwrap_or_default())
+    }
+
+    /// Starts the server and waits until it listens on all ports.
+    pub fn start(&mut self) -> Result<()> {
+        if let Some(taken) = port::ALL.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok()) {
+            bail!("port {taken} is in use; crash runs need {:?}", port::ALL);
+        }
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let begun = Instant::now();
+        let child = Command::new(&self.binary)
+            .args(["localserve", "--dir"])
+            .arg(&self.dir)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} could not be started", self.binary.display()))?;
+        self.child = Some(child);
+        for port in port::ALL {
+            while TcpStream::connect(("127.0.0.1", port)).is_err() {
+                if let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
+                    bail!("localserve ended with {status}:\n{}", self.log());
+                }
+                if begun.elapsed() > START_MAX {
+                    bail!("localserve doesn't listen on port {port}:\n{}", self.log());
+                }
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the process without giving it a chance to do anything.
+    pub fn kill(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
+        if let Some(status) = child.try_wait()? {
+            bail!("the server had ended by itself with {status}:\n{}", self.log());
+        }
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Stops the server as an operator would.
+    pub fn stop(&mut self) -> Result<()> {
+        let socket = self.data().join("ctl").display().to_string();
+        self.command(&["--socket", &socket, "stop"])?;
+        let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
+        let status = child.wait()?;
+        if !status.success() {
+            bail!("localserve ended with {status}:\n{}", self.log());
+        }
+        Ok(())
+    }
+
+    /// Runs a command of the binary, and returns what it printed.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let output =
+            Command::new(&self.binary).args(arguments).output().context("postrider could not be started")?;
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        if !output.status.success() {
+            bail!("postrider {} ended with {}: {said}", arguments.join(" "), output.status);
+        }
+        Ok(said)
+    }
+
+    /// Checks every invariant of the store, which must not be in use.
+    pub fn verify(&self, data: &Path) -> Result<()> {
+        self.command(&["verifydata", &data.display().to_string()]).map(drop)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself: then there is nothing to end.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! A full disk, a sync that fails, and short crash runs.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::crash::{self, Cut, Imap, Plan, Server, Smtp, Token, compile_shim, contents};
+use crate::localserve::USER;
+
+/// Octets of the small disk at first, and after it got more room. The server refuses mail when less than 64 MiB
+/// are free.
+const DISK_OCTETS: [u64; 2] = [160 << 20, 400 << 20];
+/// Below this, the disk is filled slowly, so that the server, which looks each second, sees it in time.
+const SLOW_BELOW_OCTETS: u64 = 80 << 20;
+/// Messages that are more than enough to fill the disk.
+const FILLING_MAX: u64 = 20_000;
+/// How long the server may take to notice that there is room, or none.
+const NOTICE_MAX: Duration = Duration::from_secs(30);
+/// How long nothing may be acknowledged after a failed sync.
+const SILENCE: Duration = Duration::from_secs(4);
+/// Rounds of the crash runs, and where their random choices begin.
+const ROUNDS: u64 = 10;
+const SEED: u64 = 20_261_122;
+
+/// Numbers of clients in tokens: messages that came by SMTP and by APPEND.
+const DELIVERS: u64 = 9;
+const APPENDS: u64 = 0;
+
+pub fn crash_loses_nothing(binary: &Path) -> Result<()> {
+    rounds(binary, Cut::Process)
+}
+
+pub fn power_loss_loses_nothing(binary: &Path) -> Result<()> {
+    rounds(binary, Cut::Power)
+}
+
+fn rounds(binary: &Path, cut: Cut) -> Result<()> {
+    let plan = Plan { cut, rounds: ROUNDS, seed: SEED, until: None };
+    let said = crash::rounds(binary, &plan)?;
+    eprintln!("{said}");
+    Ok(())
+}
+
+/// A small filesystem in memory.
+struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount() -> Result<Self> {
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "this test mounts a small filesystem and so must run as root: sudo -E cargo xtask external full_disk"
+        );
+        let disk = Self { dir: tempfile::tempdir()? };
+        disk.run(&["-t", "tmpfs", "-o", &format!("size={}", DISK_OCTETS[0]), "tmpfs"]).context(
+            "this machine, or its container, doesn't let root mount a tmpfs (CAP_SYS_ADMIN is needed)",
+        )?;
+        Ok(disk)
+    }
+
+    fn grow(&self) -> Result<()> {
+        self.run(&["-o", &format!("remount,size={}", DISK_OCTETS[1])])
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<()> {
+        let output = Command::new("mount").args(arguments).arg(self.dir.path()).output().context("mount")?;
+        ensure!(output.status.success(), "mount: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    fn free(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(self.dir.path())?;
+        Ok(stat.f_bavail * stat.f_frsize)
+    }
+
+    /// Takes all the room that is left.
+    fn take_all(&self) -> Result<PathBuf> {
+        let path = self.dir.path().join("ballast");
+        let file = File::create(&path)?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, self.free()?)?;
+        Ok(path)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, since a failed test may leave the server's files open for a moment.
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status();
+    }
+}
+
+/// Sends messages and keeps account of those that the server took.
+#[derive(Default)]
+struct Sender {
+    number: u64,
+    taken: BTreeSet<Token>,
+    gone: BTreeSet<Token>,
+}
+
+impl Sender {
+    fn next(&mut self, client: u64) -> Token {
+        self.number += 1;
+        Token::new(1, client, self.number)
+    }
+
+    /// The reply to a delivery; an error when the server closed the connection.
+    fn deliver(&mut self, smtp: &mut Smtp) -> Result<String> {
+        let token = self.next(DELIVERS);
+        let reply = smtp.deliver(USER, &token.content())?;
+        if reply.starts_with("250") {
+            self.taken.insert(token);
+        }
+        Ok(reply)
+    }
+
+    /// The answer to an APPEND.
+    fn append(&mut self, imap: &mut Imap) -> Result<String> {
+        let token = self.next(APPENDS);
+        let answer = imap.append("Inbox", "", &token.content())?;
+        if answer.is_ok() {
+            self.taken.insert(token);
+        }
+        Ok(answer.tagged.text)
+    }
+
+    /// What was taken is there, once and unchanged, and nothing else is.
+    fn check(&self, unanswered: u64) -> Result<()> {
+        let found = contents("Inbox")?;
+        let more = found.difference(&self.taken).count() as u64;
+        let lost: Vec<&Token> = self.taken.difference(&found).collect();
+        ensure!(lost.is_empty(), "{} acknowledged messages are gone: {lost:?}", lost.len());
+        ensure!(more <= unanswered, "{more} messages are there that were not acknowledged");
+        ensure!(found.is_disjoint(&self.gone), "messages are back that were expunged");
+        Ok(())
+    }
+
+    /// Tries until both protocols take a message.
+    fn is_served_within(&mut self, limit: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let reply = self.deliver(&mut Smtp::connect()?).unwrap_or_else(|error| error.to_string());
+            let answer = self.append(&mut Imap::login()?).unwrap_or_else(|error| error.to_string());
+            if reply.starts_with("250") && answer.starts_with("OK") {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < limit, "no service after {limit:?}: SMTP {reply:?}, APPEND {answer:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Delivers until the answer is 452; no other refusal is allowed.
+    fn fill(&mut self, disk: &SmallDisk) -> Result<()> {
+        let mut smtp = Smtp::connect()?;
+        for _ in 0..FILLING_MAX {
+            let reply = self.deliver(&mut smtp)?;
+            if reply.starts_with("452") {
+                return Ok(());
+            }
+            ensure!(reply.starts_with("250"), "on a disk with {} octets free: {reply}", disk.free()?);
+            if disk.free()? < SLOW_BELOW_OCTETS {
+                std::thread::sleep(Duration::from_millis(30));
+            }
+        }
+        bail!("the disk doesn't get full: {} octets are free", disk.free()?);
+    }
+
+    /// An APPEND gets NO.
+    fn append_is_refused(&mut self) -> Result<()> {
+        let answer = self.append(&mut Imap::login()?)?;
+        ensure!(answer.starts_with("NO"), "APPEND on a full disk: {answer}");
+        Ok(())
+    }
+
+    /// Expunges the first messages.
+    fn remove_some(&mut self, messages: usize) -> Result<()> {
+        let before = contents("Inbox")?;
+        let mut imap = Imap::login()?;
+        imap.done("SELECT Inbox")?;
+        imap.done(&format!("STORE 1:{messages} +FLAGS.SILENT (\\Deleted)"))?;
+        imap.done("EXPUNGE")?;
+        let after = contents("Inbox")?;
+        ensure!(before.len() == after.len() + messages, "{} of {} are left", after.len(), before.len());
+        self.gone.extend(before.difference(&after));
+        self.taken = self.taken.intersection(&after).copied().collect();
+        Ok(())
+    }
+}
+
+/// First the disk gets low, then it is full to the last octet.
+pub fn full_disk(binary: &Path) -> Result<()> {
+    let disk = SmallDisk::mount()?;
+    let logs = tempfile::tempdir()?;
+    let dir = disk.dir.path().join("server");
+    fs::create_dir(&dir)?;
+    let mut server = Server::new(binary, &dir);
+    server.set_log(logs.path().join("log"));
+    server.start()?;
+    let result = full_disk_steps(&mut server, &disk);
+    result.with_context(|| format!("the end of the server's log:\n{}", server.log()))
+}
+
+fn full_disk_steps(server: &mut Server, disk: &SmallDisk) -> Result<()> {
+    let mut sender = Sender::default();
+    sender.fill(disk).context("a disk that gets low")?;
+    sender.append_is_refused()?;
+    sender.check(0)?;
+    sender.remove_some(20).context("deleting on a disk that is low")?;
+    disk.grow()?;
+    sender.is_served_within(NOTICE_MAX).context("after the disk got room")?;
+    sender.check(0)?;
+
+    let ballast = disk.take_all()?;
+    let mut refused = false;
+    let begun = Instant::now();
+    while !refused {
+        ensure!(begun.elapsed() < NOTICE_MAX, "a full disk is not noticed");
+        let reply = sender.deliver(&mut Smtp::connect()?)?;
+        ensure!(["250", "452"].contains(&&reply[..3]), "on a full disk: {reply}");
+        refused = reply.starts_with("452");
+    }
+    sender.append_is_refused()?;
+    fs::remove_file(ballast)?;
+    sender.is_served_within(NOTICE_MAX).context("after the full disk got room")?;
+    sender.check(0)?;
+    server.stop()?;
+    server.verify(&server.data())?;
+    server.start()?;
+    sender.check(0)?;
+    server.stop()
+}
+
+/// After a sync that failed, nothing is acknowledged until the restart, and then all that was is there.
+pub fn failing_sync(binary: &Path) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let library = compile_shim(dir.path())?;
+    let trigger = dir.path().canonicalize()?.join("fail-the-next-sync");
+    let mut server = Server::new(binary, &dir.path().canonicalize()?);
+    server.set_environment(
+        [("LD_PRELOAD", &library), ("POSTRIDER_SHIM_DIR", &server.data()), ("POSTRIDER_SHIM_FAIL", &trigger)]
+            .map(|(name, value)| (name.to_owned(), value.display().to_string()))
+            .into(),
+    );
+    server.start()?;
+    let result = failing_sync_steps(&mut server, &trigger);
+    result.with_context(|| format!("the end of the server's log:\n{}", server.log()))
+}
+
+fn failing_sync_steps(server: &mut Server, trigger: &Path) -> Result<()> {
+    let mut sender = Sender::default();
+    let (mut smtp, mut imap) = (Smtp::connect()?, Imap::login()?);
+    for _ in 0..20 {
+        let reply = sender.deliver(&mut smtp)?;
+        ensure!(reply.starts_with("250"), "{reply}");
+        let answer = sender.append(&mut imap)?;
+        ensure!(answer.starts_with("OK"), "{answer}");
+    }
+    imap.done("SELECT Inbox")?;
+    let taken = sender.taken.len();
+    File::create(trigger)?;
+    let first = sender.deliver(&mut smtp);
+    ensure!(!trigger.exists(), "no sync of a journal came by: {first:?}");
+    let begun = Instant::now();
+    while begun.elapsed() < SILENCE {
+        // Whether the server answers at all is its own affair; it must not say that something is done.
+        if let Ok(mut smtp) = Smtp::connect() {
+            let _ = sender.deliver(&mut smtp);
+        }
+        if let Ok(mut other) = Imap::login() {
+            let _ = sender.append(&mut other);
+        }
+        if let Ok(answer) = imap.command("STORE 1 +FLAGS (\\Flagged)") {
+            ensure!(!answer.is_ok(), "STORE after a failed sync: {}", answer.tagged.text);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let after = sender.taken.len();
+    ensure!(after == taken, "{} messages were acknowledged after a failed sync", after - taken);
+    server.kill()?;
+    server.set_environment(Vec::new());
+    server.start().context("the restart after a failed sync")?;
+    // The one whose sync failed may be there.
+    sender.check(1)?;
+    sender.is_served_within(NOTICE_MAX)?;
+    server.stop()?;
+    server.verify(&server.data())
+}

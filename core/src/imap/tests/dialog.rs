@@ -1,0 +1,98 @@
+//! Dialogs in text files.
+//!
+//! `C: ` is a line that the first client sends, `S: ` one that it gets, `C2: ` and `S2: ` those of a
+//! second client and so on. `S~: ` skips lines up to the one given. `<*>` stands for any text, `<=x>`
+//! too, which is then called `x`; `<x>` stands for it from then on. `<crlf>` in a sent line makes two
+//! of it, `<nothing>` at its end sends it without CRLF. `EOF` is the end of the connection, `SILENCE`
+//! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
+//! first line is `GUESTS`.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::server::{Peer, Server, Setup};
+
+type Names = HashMap<String, String>;
+
+/// Plays the dialog of a file.
+pub(super) fn play(path: &Path) {
+    play_with(path, &Setup::default());
+}
+
+/// Plays the dialog of a file with a server set up as given.
+pub(super) fn play_with(path: &Path, setup: &Setup) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let server = Server::start(setup);
+    let guests = text.lines().next() == Some("GUESTS");
+    let mut peers: HashMap<String, Peer> = HashMap::new();
+    let mut names = Names::new();
+    for (number, line) in text.lines().enumerate().skip(usize::from(guests)) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let at = format!("{}:{}", path.display(), number + 1);
+        let (who, what) = line.split_once(": ").unwrap_or_else(|| panic!("{at}: no dialog line: {line}"));
+        let key = who.trim_matches(['C', 'S', '~']).to_owned();
+        let connect = || if guests { server.connect() } else { server.log_in() };
+        let peer = peers.entry(key).or_insert_with(connect);
+        if who.starts_with('C') {
+            let text = filled(what, &names).replace("<crlf>", "\r\n");
+            match text.strip_suffix("<nothing>") {
+                Some(part) => peer.send(part.as_bytes()),
+                None => peer.send(format!("{text}\r\n").as_bytes()),
+            }
+        } else if what == "SILENCE" {
+            assert!(peer.is_silent(), "{at}: {:?} came", peer.line());
+        } else {
+            expect(peer, what, who.contains('~'), &mut names, &at);
+        }
+    }
+}
+
+fn expect(peer: &mut Peer, what: &str, skip: bool, names: &mut Names, at: &str) {
+    let wanted = filled(what, names);
+    let mut skipped = Vec::new();
+    loop {
+        let line = peer.line();
+        if let Some(found) = matched(&wanted, &line) {
+            names.extend(found);
+            return;
+        }
+        assert!(
+            skip && line != "EOF" && !line.starts_with("NOTHING"),
+            "{at}\nwanted {wanted}\ngot    {line}\nskipped {skipped:#?}"
+        );
+        skipped.push(line);
+    }
+}
+
+fn filled(text: &str, names: &Names) -> String {
+    names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("<{name}>"), value))
+}
+
+/// The names that a line gives, when it is as wanted.
+fn matched(wanted: &str, line: &str) -> Option<Vec<(String, String)>> {
+    let Some(at) = wanted.find("<*>").into_iter().chain(wanted.find("<=")).min() else {
+        return (wanted == line).then(Vec::new);
+    };
+    let rest = line.strip_prefix(&wanted[..at])?;
+    let (hole, after) = wanted[at..].split_once('>')?;
+    let ends = (0..=rest.len()).filter(|end| rest.is_char_boundary(*end));
+    for end in ends {
+        if let Some(mut found) = matched(after, &rest[end..]) {
+            if let Some(name) = hole.strip_prefix("<=") {
+                found.push((name.to_owned(), rest[..end].to_owned()));
+            }
+            return Some(found);
+        }
+    }
+    None
+}
+
+#[test]
+fn wildcards_match_and_name() {
+    assert_eq!(matched("a <*> c", "a b b c"), Some(vec![]));
+    assert_eq!(matched("a <=x>]", "a 12]"), Some(vec![("x".to_owned(), "12".to_owned())]));
+    assert_eq!(matched("a <*> c", "a b"), None);
+    assert_eq!(matched("a", "ab"), None);
+}

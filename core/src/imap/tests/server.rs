@@ -1,0 +1,268 @@
+//! A server in this process: real shards and sockets, a store in memory.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use postrider_proto::address::{Address, Domain};
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::sasl::client::{Client, ClientBinding, ClientCredentials};
+use postrider_proto::sasl::secrets::{Derivation, SALT_OCTETS, StoredSecrets};
+use postrider_proto::sasl::{Mechanism, Secret};
+use postrider_storage::account::{self, Account, Initial};
+use postrider_storage::committer::{self, Committer};
+use postrider_storage::directory::{
+    self, AccountName, AccountSettings, AddressPattern, Change, Directory, DomainSettings,
+};
+use postrider_storage::engine::memory::MemoryEngine;
+use postrider_storage::engine::{Durability, Engine};
+use postrider_storage::ids::AccountId;
+use postrider_storage::maintenance::Gate as DiskGate;
+use postrider_storage::store::Store;
+
+use crate::accounts::Accounts;
+use crate::admission::{self, Admission};
+use crate::auth::Authenticator;
+use crate::config::{Config, Listener as Settings, Protocol, TlsMode};
+use crate::imap::{Service, serve};
+use crate::log::{self, LogHandle};
+use crate::metrics::{Builder, Metrics};
+use crate::runtime::net::{AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp};
+use crate::runtime::{Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn};
+use crate::shard::{MAILBOX_MAX, Shard, Shared};
+use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
+
+const NOW: i64 = 1_700_000_000;
+
+/// The process has one log.
+fn log_handle() -> LogHandle {
+    static LOG: OnceLock<LogHandle> = OnceLock::new();
+    LOG.get_or_init(|| log::start(log::Format::Text, log::Levels::default()).unwrap()).clone()
+}
+
+/// A running server with the account `user@localhost`.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) shared: Arc<Shared>,
+    pub(super) account: AccountId,
+    runtime: Option<Runtime>,
+    _dir: tempfile::TempDir,
+}
+
+/// How it is set up.
+pub(super) struct Setup {
+    pub(super) shards: usize,
+    pub(super) tls: TlsMode,
+    pub(super) change: fn(&mut Settings),
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { shards: 1, tls: TlsMode::Off, change: |_| {} }
+    }
+}
+
+impl Server {
+    pub(super) fn start(setup: &Setup) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Arc::new(Config::localserve(dir.path()));
+        let mut listener = config.listeners.iter().find(|l| l.protocol == Protocol::Imap).unwrap().clone();
+        listener.tls = setup.tls;
+        (setup.change)(&mut listener);
+        let tls = (setup.tls != TlsMode::Off).then(|| {
+            let pair = self_signed(dir.path(), &["localhost"]).unwrap();
+            TlsService::new(&Certificates::load(&[pair]).unwrap(), ServiceOptions::IMAP).unwrap()
+        });
+        let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::new());
+        let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
+        let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
+        let account = make_account(&store, &committer);
+        let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 256 }).unwrap();
+        let admission = Admission::new(admission::Limits {
+            allowed: config.unlimited.clone(),
+            ..admission::Limits::default()
+        });
+        let authenticator =
+            Authenticator::new(Arc::clone(&store), pool.clone(), admission.clone(), [7; 32], 4096).unwrap();
+        let mut builder = Builder::new();
+        let metrics = Metrics::register(&mut builder, &["imap"]);
+        let registry = builder.build(setup.shards + 1);
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..setup.shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
+        let shutdown = Shutdown::new();
+        let shared = Arc::new(Shared {
+            config,
+            store,
+            committer,
+            pool,
+            admission,
+            authenticator,
+            gate: Arc::new(DiskGate::default()),
+            metrics,
+            registry,
+            log: log_handle(),
+            shutdown: shutdown.clone(),
+            shards: senders,
+        });
+        let service = Arc::new(Service::new(0, &listener, tls));
+        let sockets = bind_tcp("127.0.0.1:0".parse().unwrap(), setup.shards, LISTEN_BACKLOG).unwrap();
+        let address = sockets[0].local_address().unwrap().unwrap();
+        let parts: Vec<_> = sockets.into_iter().zip(receivers).map(Some).collect();
+        let parts = Arc::new(Mutex::new(parts));
+        let options = RuntimeOptions { pin: false, ..RuntimeOptions::new(setup.shards) };
+        let (all, stop) = (Arc::clone(&shared), shutdown.clone());
+        let runtime = Runtime::start(&options, shutdown, move |id| {
+            let (socket, work) = parts.lock().unwrap()[id.0].take().unwrap();
+            let (shared, service, stop) = (Arc::clone(&all), Arc::clone(&service), stop.clone());
+            async move {
+                let shard = shard(id, shared);
+                spawn("work", Rc::clone(&shard).serve_others(work));
+                let options = ServeOptions {
+                    label: "imap",
+                    gate: Gate::new(1000),
+                    busy: b"* BYE\r\n",
+                    stats: Arc::new(AcceptStats::default()),
+                };
+                Listener::new(socket).unwrap().serve(options, stop.clone(), move |stream: Stream| {
+                    serve(Rc::clone(&shard), Arc::clone(&service), stream)
+                });
+                stop.wait().await;
+                sleep(Duration::from_millis(300)).await;
+            }
+        })
+        .unwrap();
+        Self { address, shared, account, runtime: Some(runtime), _dir: dir }
+    }
+
+    pub(super) fn connect(&self) -> Peer {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        Peer { reader: BufReader::new(stream) }
+    }
+
+    /// A client that has logged in.
+    pub(super) fn log_in(&self) -> Peer {
+        let mut peer = self.connect();
+        assert!(peer.line().starts_with("* OK [CAPABILITY "));
+        peer.authenticate("user@localhost", "localserve");
+        let answer = peer.line();
+        assert!(answer.starts_with("login OK [CAPABILITY "), "{answer}");
+        peer
+    }
+
+    /// Asks the server to stop.
+    pub(super) fn stop(&self) {
+        self.shared.shutdown.begin(Duration::from_secs(3));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.shutdown.begin(Duration::ZERO);
+        self.runtime.take().unwrap().join().unwrap();
+    }
+}
+
+fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
+    let accounts = Accounts::new(
+        Arc::clone(&shared.store),
+        Arc::clone(&shared.committer),
+        shared.pool.clone(),
+        account::Limits::default(),
+    );
+    Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })
+}
+
+fn make_account(store: &Arc<Store>, committer: &Committer) -> AccountId {
+    let name = AccountName::new("user").unwrap();
+    let domain = Domain::parse("localhost").unwrap();
+    let derivation =
+        Derivation { iterations: 4096, salt_sha_256: [1; SALT_OCTETS], salt_sha_1: [2; SALT_OCTETS] };
+    let changes = [
+        Change::AddDomain { domain: domain.clone(), settings: DomainSettings::default() },
+        Change::AddAccount { name: name.clone(), settings: AccountSettings::new(domain) },
+        Change::AddAddress {
+            address: AddressPattern::Exact(Address::parse("user@localhost").unwrap()),
+            account: name.clone(),
+            mailbox: MailboxName::inbox(),
+        },
+        Change::SetSecrets {
+            account: name.clone(),
+            secrets: Some(StoredSecrets::derive("localserve", &derivation)),
+        },
+    ];
+    let reader = store.reader();
+    let batch = directory::plan(reader.snapshot(), &changes, &directory::Limits::DEFAULT, NOW).unwrap();
+    committer.commit_blocking(batch, Durability::Synced).unwrap();
+    let reader = store.reader();
+    let id = Directory::new(reader.snapshot()).account_by_name(&name).unwrap().unwrap().id;
+    let account = Account::load(&reader, id, account::Limits::default()).unwrap();
+    let mut batch = account.begin(&reader);
+    let initial = Initial::usual(NonZeroU32::new(1000).unwrap());
+    let ((), _) = batch.transact(NOW, |tx| tx.create_account(&initial)).unwrap();
+    committer.commit_blocking(batch.finish().0, Durability::Synced).unwrap();
+    id
+}
+
+/// The client's end of a connection.
+pub(super) struct Peer {
+    reader: BufReader<TcpStream>,
+}
+
+impl Peer {
+    pub(super) fn send(&mut self, octets: &[u8]) {
+        self.reader.get_mut().write_all(octets).unwrap();
+    }
+
+    /// The next line without its CRLF; `EOF` at the end.
+    pub(super) fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        match self.reader.read_until(b'\n', &mut line) {
+            Ok(0) => return "EOF".to_owned(),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return "EOF".to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return format!("NOTHING after {:?}", String::from_utf8_lossy(&line));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.strip_suffix("\r\n").unwrap_or_else(|| panic!("line ends with CRLF: {line:?}")).to_owned()
+    }
+
+    /// Whether nothing comes for a moment.
+    pub(super) fn is_silent(&mut self) -> bool {
+        let stream = self.reader.get_ref();
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let silent = self.reader.buffer().is_empty() && {
+            let mut octet = [0];
+            let peeked = self.reader.get_ref().peek(&mut octet);
+            peeked.is_err()
+        };
+        self.reader.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        silent
+    }
+
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let _ = self.reader.read_to_end(&mut rest);
+        rest
+    }
+
+    /// Sends CRAM-MD5, which needs no TLS; the answer comes next.
+    pub(super) fn authenticate(&mut self, login: &str, password: &str) {
+        let credentials =
+            ClientCredentials { login: login.to_owned(), password: Secret::new(password.to_owned()) };
+        let mut client = Client::new(Mechanism::CramMd5, credentials, ClientBinding::Incapable, "nonce");
+        self.send(b"login AUTHENTICATE CRAM-MD5\r\n");
+        let challenge = self.line();
+        let challenge = STANDARD.decode(challenge.strip_prefix("+ ").unwrap()).unwrap();
+        let response = STANDARD.encode(client.respond(&challenge).unwrap());
+        self.send(format!("{response}\r\n").as_bytes());
+    }
+}

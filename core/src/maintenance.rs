@@ -1,0 +1,438 @@
+//! What the server does besides serving: gives back what removed messages, mailboxes and accounts used.
+//!
+//! Each shard looks after its own accounts; the first one after contents and disk space. All of it goes in
+//! bounded steps with pauses: reading happens on the worker pool, writing through the committer, and only
+//! the transactions of an account are built on its shard. Whatever is left when the server stops is a
+//! to-do row in the store, and is found again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_proto::imap::types::ModSeq;
+use postrider_storage::account::{Erase, Swept};
+use postrider_storage::blobs;
+use postrider_storage::committer::CommitError;
+use postrider_storage::directory::{Directory, removed_account};
+use postrider_storage::engine::{Batch, Durability, Space};
+use postrider_storage::ids::{AccountId, BlobId, EmailId, MailboxId};
+use postrider_storage::keys::{self, Key, SYSTEM, Which, table};
+use postrider_storage::maintenance::{CollectLimits, Collector, free_octets};
+use postrider_storage::reader::Reader;
+use postrider_storage::rows::{EmailRow, MARK};
+use postrider_storage::store::StoreError;
+
+use crate::accounts::{AccountHandle, LoadError, WriteError, home_of};
+use crate::clock::unix_now;
+use crate::commit;
+use crate::runtime::{PoolError, ShardId, oneshot, sleep, spawn, timeout};
+use crate::shard::Shard;
+
+/// How often deleted mailboxes are looked for, and whether removed messages can go.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// How often contents that nothing refers to are looked for.
+const CONTENTS_EVERY: Duration = Duration::from_secs(5);
+/// How often it is asked whether collecting disk space pays.
+const SPACE_EVERY: Duration = Duration::from_secs(60);
+/// How often tombstones that are too old are looked for, and when first.
+const TOMBSTONES_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const TOMBSTONES_FIRST: Duration = Duration::from_secs(10 * 60);
+/// The pause between two steps of the same work.
+const STEP_PAUSE: Duration = Duration::from_millis(5);
+/// Removed messages that one transaction erases: its building stays around a millisecond.
+const ERASED_MAX: usize = 64;
+/// Chunks that one step removes.
+const CHUNKS_MAX: usize = 256;
+/// Rows of a removed account that one step removes.
+const ROWS_MAX: usize = 500;
+/// Accounts that one step looks at, or lists.
+const ACCOUNTS_MAX: usize = 256;
+
+/// Why a piece of work was given up for now. It is begun again later.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Starts the work of a shard. Call it before the shard serves anybody.
+pub fn start(shard: &Rc<Shard>) {
+    // Who removed these messages is gone: this is taken before there are sessions.
+    let before = shard.shared.store.reader();
+    let tidied = Rc::clone(shard);
+    spawn("tidy accounts", async move { tidy_accounts(&tidied, before).await });
+    let purged = Rc::clone(shard);
+    spawn("purge tombstones", async move { purge_tombstones(&purged).await });
+    if shard.id == ShardId(0) {
+        let erased = Rc::clone(shard);
+        spawn("erase removed accounts", async move { erase_removed(&erased).await });
+        let collector = Arc::new(Collector::new(CollectLimits::default()));
+        let (collected, freed) = (Rc::clone(shard), Arc::clone(&collector));
+        spawn("collect contents", async move { collect_contents(&collected, &freed).await });
+        let spaced = Rc::clone(shard);
+        spawn("collect space", async move { collect_space(&spaced, collector).await });
+    }
+}
+
+/// Waits; false when the server stops.
+async fn pause(shard: &Shard, time: Duration) -> bool {
+    timeout(time, shard.shared.shutdown.wait()).await.is_err()
+}
+
+/// Reads on the worker pool.
+async fn read<T: Send + 'static>(
+    shard: &Shard,
+    work: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Trouble> {
+    let store = Arc::clone(&shard.shared.store);
+    Ok(shard.shared.pool.run(move || work(&store.reader())).await??)
+}
+
+async fn write(shard: &Shard, batch: Batch) -> Result<(), Trouble> {
+    if !batch.is_empty() {
+        commit::commit(&shard.shared.committer, batch, Durability::Buffered).await?;
+    }
+    Ok(())
+}
+
+/// Erases what an earlier run left, then sweeps deleted mailboxes for as long as the server runs.
+async fn tidy_accounts(shard: &Rc<Shard>, before: Reader) {
+    let (home, shards) = (shard.id, shard.shared.shards.len());
+    let left = shard.shared.pool.run(move || {
+        let accounts = before.accounts_in(table::ERASE);
+        let here = accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
+        here.map(|account| {
+            let account = account?;
+            Ok((account, before.head(account)?.map(|head| head.modseq)))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()
+    });
+    // Accounts with removed messages that can go now, or once no session may fetch them.
+    let mut waiting: BTreeMap<AccountId, Option<ModSeq>> = BTreeMap::new();
+    match left.await {
+        Ok(Ok(left)) => waiting.extend(left),
+        Ok(Err(error)) => tracing::warn!(%error, "removed messages of an earlier run can't be listed"),
+        Err(error) => tracing::warn!(%error, "removed messages of an earlier run can't be listed"),
+    }
+    loop {
+        match accounts_with_drops(shard).await {
+            Ok(dropped) => waiting.extend(dropped.into_iter().map(|account| (account, None))),
+            Err(error) => tracing::warn!(%error, "deleted mailboxes can't be listed"),
+        }
+        for (account, up_to) in std::mem::take(&mut waiting) {
+            match tidy_account(shard, account, up_to).await {
+                Ok(true) | Err(Trouble::Load(LoadError::Removed)) => {}
+                Ok(false) => {
+                    waiting.insert(account, None);
+                }
+                Err(error) => {
+                    tracing::warn!(%account, %error, "what was removed from an account is erased later");
+                    waiting.insert(account, up_to);
+                }
+            }
+            if shard.shared.shutdown.is_stopping() {
+                return;
+            }
+        }
+        if !pause(shard, TIDY_EVERY).await {
+            return;
+        }
+    }
+}
+
+async fn accounts_with_drops(shard: &Shard) -> Result<BTreeSet<AccountId>, Trouble> {
+    let (home, shards) = (shard.id, shard.shared.shards.len());
+    read(shard, move |reader| {
+        let accounts = reader.accounts_in(table::DROP);
+        let here = accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
+        here.take(ACCOUNTS_MAX).collect()
+    })
+    .await
+}
+
+/// Sweeps the deleted mailboxes of an account, and erases its removed messages up to `up_to`, or else up to
+/// what no session can fetch any more. Says whether all were.
+async fn tidy_account(shard: &Shard, id: AccountId, up_to: Option<ModSeq>) -> Result<bool, Trouble> {
+    let account = shard.accounts.get(id).await?;
+    let mut rows = 0;
+    for mailbox in account.transact(None, None, |tx| tx.dropped()).await? {
+        loop {
+            let swept: Swept = account.transact(None, None, move |tx| tx.sweep(mailbox)).await?;
+            rows += swept.rows;
+            if !swept.more {
+                break;
+            }
+            sleep(STEP_PAUSE).await;
+        }
+    }
+    let mut erased = 0;
+    let all = loop {
+        let head = account.state().head().map(|head| head.modseq);
+        let Some(limit) = up_to.or_else(|| account.processed_by_all()).or(head) else { break true };
+        let (due, more) = read(shard, move |reader| removed_messages(reader, id, limit)).await?;
+        if due.is_empty() {
+            break !more;
+        }
+        erased += due.len();
+        account.transact(None, None, move |tx| tx.erase(Erase::These(&due))).await?;
+        sleep(STEP_PAUSE).await;
+    };
+    if rows > 0 || erased > 0 {
+        tracing::info!(account = %id, rows, erased, "erased what was removed");
+    }
+    Ok(all)
+}
+
+type Removed = Vec<(ModSeq, EmailId)>;
+
+/// Some removed messages of an account, and whether there are others that have to wait.
+fn removed_messages(reader: &Reader, id: AccountId, up_to: ModSeq) -> Result<(Removed, bool), StoreError> {
+    let mut found = Vec::new();
+    for row in reader.prefix(&keys::erases(id)) {
+        let [_, modseq, email] = keys::numbers(&row?.0, [4, 8, 8])?;
+        let modseq = ModSeq::new(modseq).ok_or(StoreError::Inconsistent("a removal without its number"))?;
+        if modseq > up_to || found.len() == ERASED_MAX {
+            return Ok((found, true));
+        }
+        found.push((modseq, EmailId(email)));
+    }
+    Ok((found, false))
+}
+
+/// Once a day removes the tombstones that are older than configured.
+async fn purge_tombstones(shard: &Rc<Shard>) {
+    let mut wait = TOMBSTONES_FIRST;
+    while pause(shard, wait).await {
+        wait = TOMBSTONES_EVERY;
+        match purge_once(shard).await {
+            Ok(0) => {}
+            Ok(purged) => tracing::info!(purged, "forgot removals that are too old"),
+            Err(error) => tracing::warn!(%error, "old removals are forgotten another day"),
+        }
+    }
+}
+
+/// Removes the tombstones of this shard's accounts that are too old; gives their number.
+async fn purge_once(shard: &Rc<Shard>) -> Result<usize, Trouble> {
+    let retention = shard.shared.config.storage.tombstone_retention.as_secs();
+    let removed_before = unix_now().saturating_sub_unsigned(retention);
+    let (home, shards) = (shard.id, shard.shared.shards.len());
+    let mut from = AccountId::new(1);
+    let mut purged = 0;
+    while let Some(first) = from {
+        let page = read(shard, move |reader| {
+            let mut due = Vec::new();
+            let mut last = None;
+            for account in reader.accounts_from(first).take(ACCOUNTS_MAX) {
+                let account = account?;
+                last = Some(account);
+                if home_of(account, shards) == home {
+                    old_tombstones(reader, account, removed_before, &mut due)?;
+                }
+            }
+            Ok((due, last))
+        });
+        let (due, last) = page.await?;
+        for (account, mailbox) in due {
+            let handle = match shard.accounts.get(account).await {
+                Err(LoadError::Removed) => continue,
+                handle => handle?,
+            };
+            purged += purge_mailbox(&handle, mailbox, removed_before).await?;
+        }
+        from = last.and_then(|last| AccountId::new(last.get().wrapping_add(1)));
+        sleep(STEP_PAUSE).await;
+    }
+    Ok(purged)
+}
+
+fn old_tombstones(
+    reader: &Reader,
+    account: AccountId,
+    removed_before: i64,
+    due: &mut Vec<(AccountId, MailboxId)>,
+) -> Result<(), StoreError> {
+    for mailbox in reader.mailboxes(account) {
+        let (mailbox, _) = mailbox?;
+        // The oldest comes first.
+        let first = reader.changes(account, mailbox, ModSeq::MIN, Which::Tombstones).next().transpose()?;
+        if first.and_then(|change| change.tombstone).is_some_and(|row| row.removed < removed_before) {
+            due.push((account, mailbox));
+        }
+    }
+    Ok(())
+}
+
+async fn purge_mailbox(
+    account: &Rc<AccountHandle>,
+    mailbox: MailboxId,
+    removed_before: i64,
+) -> Result<usize, Trouble> {
+    let mut purged = 0;
+    loop {
+        let swept =
+            account.transact(None, None, move |tx| tx.purge_tombstones(mailbox, removed_before)).await?;
+        purged += swept.rows;
+        if !swept.more {
+            return Ok(purged);
+        }
+        sleep(STEP_PAUSE).await;
+    }
+}
+
+/// Goes on with accounts whose erasure an earlier run did not finish.
+async fn erase_removed(shard: &Rc<Shard>) {
+    let listed = read(shard, |reader| Ok(Directory::new(reader.snapshot()).removed_accounts(usize::MAX)?));
+    match listed.await {
+        Ok(accounts) => {
+            for account in accounts {
+                erase_account(shard, account).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "removed accounts can't be listed; they are erased later"),
+    }
+}
+
+/// Erases the rows of an account that was removed from the directory, after nothing writes them any more.
+pub async fn erase_account(shard: &Rc<Shard>, account: AccountId) {
+    match try_erase(shard, account).await {
+        Ok(Some(rows)) => tracing::info!(%account, rows, "a removed account is erased"),
+        // It goes on at the next start.
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%account, %error, "a removed account is erased at the next start"),
+    }
+}
+
+async fn try_erase(shard: &Rc<Shard>, account: AccountId) -> Result<Option<usize>, Trouble> {
+    let mut rows = 0;
+    // The to-do rows first: what they refer to must be there.
+    for prefix in [keys::erases(account), keys::drops(account), keys::owner(account.get())] {
+        let mut from = Some(prefix.clone());
+        while let Some(key) = from {
+            let prefix = prefix.clone();
+            let (batch, next) = read(shard, move |reader| erase_step(reader, account, &key, &prefix)).await?;
+            rows += batch.len();
+            write(shard, batch).await?;
+            from = next;
+            sleep(STEP_PAUSE).await;
+            if shard.shared.shutdown.is_stopping() {
+                return Ok(None);
+            }
+        }
+    }
+    let mut batch = Batch::new();
+    batch.remove(Space::Rows, removed_account(account));
+    write(shard, batch).await?;
+    Ok(Some(rows))
+}
+
+/// Removes some rows with `prefix` from `from` on; says where to go on.
+fn erase_step(
+    reader: &Reader,
+    account: AccountId,
+    from: &[u8],
+    prefix: &[u8],
+) -> Result<(Batch, Option<Key>), StoreError> {
+    let mut batch = Batch::new();
+    for (count, row) in reader.from(from, prefix).enumerate() {
+        let (key, value) = row?;
+        if count == ROWS_MAX {
+            return Ok((batch, Some(key.to_vec())));
+        }
+        let (owner, number, _) = keys::split(&key)?;
+        if owner != SYSTEM && number == table::EMAIL {
+            let [email] = keys::numbers(&key, [8])?;
+            let blob = EmailRow::decode(&value)?.blob;
+            batch.remove(Space::Rows, keys::blob_ref(blob, account.get(), email));
+            batch.insert(Space::Rows, keys::blob_gc(blob), MARK);
+        }
+        batch.remove(Space::Rows, key);
+    }
+    Ok((batch, None))
+}
+
+/// Removes contents that nothing refers to.
+async fn collect_contents(shard: &Rc<Shard>, collector: &Collector) {
+    let mut from = BlobId(0);
+    loop {
+        let wait = match collect_step(shard, collector, from).await {
+            Ok(Some(next)) => {
+                from = next;
+                STEP_PAUSE
+            }
+            Ok(None) => {
+                from = BlobId(0);
+                CONTENTS_EVERY
+            }
+            Err(error) => {
+                tracing::debug!(%error, "unused contents are removed later");
+                CONTENTS_EVERY
+            }
+        };
+        if !pause(shard, wait).await {
+            return;
+        }
+    }
+}
+
+async fn collect_step(
+    shard: &Shard,
+    collector: &Collector,
+    from: BlobId,
+) -> Result<Option<BlobId>, Trouble> {
+    let collected = read(shard, move |reader| blobs::collect(reader, from, CHUNKS_MAX)).await?;
+    let (contents, octets) = (collected.blobs, collected.octets);
+    write(shard, collected.batch).await?;
+    collector.note_freed(octets);
+    if contents > 0 {
+        tracing::debug!(contents, octets, "removed contents that nothing refers to");
+    }
+    Ok(collected.next)
+}
+
+/// Gives disk space back when enough content was removed.
+async fn collect_space(shard: &Rc<Shard>, collector: Arc<Collector>) {
+    let dir: PathBuf = shard.shared.config.data_dir.clone();
+    while pause(shard, SPACE_EVERY).await {
+        let engine = Arc::clone(shard.shared.committer.engine());
+        let (asked, dir) = (Arc::clone(&collector), dir.clone());
+        let pays = shard.shared.pool.run(move || asked.pays(&engine.stats(), free_octets(&dir)));
+        if !matches!(pays.await, Ok(true)) {
+            continue;
+        }
+        // Minutes of work: not for a worker.
+        let engine = Arc::clone(shard.shared.committer.engine());
+        let (runs, (tell, done)) = (Arc::clone(&collector), oneshot::oneshot());
+        let thread = std::thread::Builder::new().name("space".to_owned()).spawn(move || {
+            // Nobody may be waiting when the server stops.
+            let _ = tell.send(runs.run(&*engine, |_| {}));
+        });
+        if let Err(error) = thread {
+            tracing::warn!(%error, "disk space is given back later");
+            continue;
+        }
+        let stopping = async {
+            shard.shared.shutdown.wait().await;
+            collector.cancel();
+            None
+        };
+        match futures_lite::future::or(async { Some(done.await) }, stopping).await {
+            Some(Ok(Ok(Some(run)))) => {
+                let (before, after) = (run.octets_before, run.octets_after);
+                tracing::info!(before, after, seconds = run.seconds, "disk space was given back");
+            }
+            Some(Ok(Err(error))) => tracing::warn!(%error, "disk space can't be given back"),
+            _ => {}
+        }
+    }
+}

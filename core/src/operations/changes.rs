@@ -1,0 +1,139 @@
+//! Changing the directory: planned on a snapshot, committed as one batch, then told to the shards.
+//!
+//! A new account's own rows are in the batch that adds it to the directory, so there never is an account
+//! without an inbox, whatever happens in between.
+
+use std::num::NonZeroU32;
+
+use postrider_storage::account::{Account, Initial, Limits};
+use postrider_storage::directory::{self, Change, Directory, added_accounts};
+use postrider_storage::engine::{Batch, Durability};
+use postrider_storage::ids::AccountId;
+use postrider_storage::reader::Reader;
+use postrider_storage::rows::SpecialUse;
+use postrider_storage::store::StoreError;
+
+use super::{ServerOperations, failure, internal};
+use crate::clock::unix_now;
+use crate::commit;
+use crate::config::{self, AccountDefaults};
+use crate::control::OperationError;
+use crate::maintenance;
+use crate::runtime::spawn;
+
+/// What is to be committed, and whom it concerns.
+pub(super) struct Planned {
+    /// The changes.
+    pub(super) changes: Vec<Change>,
+    batch: Batch,
+    quotas: Vec<(AccountId, Option<u64>)>,
+    removed: Vec<AccountId>,
+}
+
+impl ServerOperations {
+    /// Makes the changes that `make` wants of the present directory.
+    pub(super) async fn change(
+        &self,
+        make: impl FnOnce(&Directory<'_>) -> Result<Vec<Change>, OperationError> + Send + 'static,
+    ) -> Result<(), OperationError> {
+        let held = self.directory.take().await;
+        let defaults = self.shard.shared.config.accounts.clone();
+        let planned = self.on_pool(move |shared| {
+            let reader = shared.store.reader();
+            let changes = make(&Directory::new(reader.snapshot()))?;
+            plan(&reader, changes, &defaults)
+        });
+        let planned = planned.await?;
+        self.commit(planned).await?;
+        drop(held);
+        Ok(())
+    }
+
+    /// Commits what was planned since the lock was taken, and tells the accounts' shards.
+    pub(super) async fn commit(&self, planned: Planned) -> Result<(), OperationError> {
+        let Planned { batch, quotas, removed, .. } = planned;
+        if !batch.is_empty() {
+            commit::commit(&self.shard.shared.committer, batch, Durability::Synced)
+                .await
+                .map_err(|error| failure::commit(&error))?;
+        }
+        for (account, octets) in quotas {
+            let told = self.shard.at_home(account, move |home| {
+                Box::pin(async move { home.accounts.set_quota(account, octets) })
+            });
+            told.await.map_err(internal)?;
+        }
+        for account in removed {
+            let forgotten = self
+                .shard
+                .at_home(account, move |home| Box::pin(async move { home.accounts.forget(account).await }));
+            forgotten.await.map_err(internal)?;
+            let shard = std::rc::Rc::clone(&self.shard);
+            spawn("erase a removed account", async move {
+                maintenance::erase_account(&shard, account).await;
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Plans changes, with the first rows of accounts that they add.
+pub(super) fn plan(
+    reader: &Reader,
+    changes: Vec<Change>,
+    defaults: &AccountDefaults,
+) -> Result<Planned, OperationError> {
+    let now = unix_now();
+    let known = Directory::new(reader.snapshot());
+    let mut batch = directory::plan(reader.snapshot(), &changes, &directory::Limits::DEFAULT, now)
+        .map_err(failure::directory)?;
+    let initial = initial(defaults, now);
+    for account in added_accounts(&batch).map_err(internal)? {
+        batch.append(first_rows(reader, account, &initial, now).map_err(internal)?);
+    }
+    if let Err(error) = batch.check() {
+        return Err(failure::invalid(format!(
+            "{} changes are too many for one transaction ({error}); split them up",
+            changes.len()
+        )));
+    }
+    let (mut quotas, mut removed) = (Vec::new(), Vec::new());
+    for change in &changes {
+        let (Change::SetAccount { name, .. } | Change::RemoveAccount { name, .. }) = change else { continue };
+        // One that is added by the same changes is loaded nowhere.
+        let Some(account) = known.account_by_name(name).map_err(internal)? else { continue };
+        match change {
+            Change::SetAccount { settings, .. } if settings.quota != account.settings.quota => {
+                quotas.push((account.id, settings.quota));
+            }
+            Change::RemoveAccount { .. } => removed.push(account.id),
+            _ => {}
+        }
+    }
+    Ok(Planned { changes, batch, quotas, removed })
+}
+
+/// What the configuration says that a new account has.
+fn initial(defaults: &AccountDefaults, now: i64) -> Initial {
+    let special_use = |special_use: &Option<config::SpecialUse>| match special_use {
+        None => SpecialUse::NONE,
+        Some(config::SpecialUse::Sent) => SpecialUse::SENT,
+        Some(config::SpecialUse::Archive) => SpecialUse::ARCHIVE,
+        Some(config::SpecialUse::Trash) => SpecialUse::TRASH,
+        Some(config::SpecialUse::Drafts) => SpecialUse::DRAFTS,
+        Some(config::SpecialUse::Junk) => SpecialUse::JUNK,
+    };
+    let mailboxes = defaults.mailboxes.iter();
+    Initial {
+        uid_validity: u32::try_from(now).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
+        mailboxes: mailboxes.map(|mailbox| (mailbox.name.clone(), special_use(&mailbox.special_use))).collect(),
+    }
+}
+
+fn first_rows(reader: &Reader, id: AccountId, initial: &Initial, now: i64) -> Result<Batch, StoreError> {
+    let account = Account::load(reader, id, Limits::default())?;
+    let mut batch = account.begin(reader);
+    // Nobody can have loaded the account, so nobody has to be told.
+    batch.transact(now, |tx| tx.create_account(initial)).map(drop)?;
+    Ok(batch.finish().0)
+}

@@ -1,0 +1,101 @@
+//! What the control socket asks of the running server.
+//!
+//! Runs on the first shard. Reading and planning happen on the worker pool; changes of the directory
+//! are made one after the other, under one lock, and are durable when they are answered.
+
+mod apply;
+mod changes;
+mod edit;
+pub(crate) mod failure;
+mod listing;
+mod lock;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::control::protocol::{Answer, Request};
+use crate::control::{Exchange, LocalFuture, OperationError, Operations, Transport};
+use crate::shard::{Shard, Shared};
+use crate::transfer;
+
+use failure::{busy, internal};
+use lock::Lock;
+
+/// How long sessions may take to finish when the server is told to stop.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// Carries out requests for the running server.
+pub struct ServerOperations {
+    shard: Rc<Shard>,
+    started: Instant,
+    /// Held from reading the directory to the commit of what was planned on it.
+    directory: Lock,
+}
+
+impl ServerOperations {
+    /// Serves the server that `shard`, its first one, belongs to.
+    pub fn new(shard: Rc<Shard>) -> Self {
+        Self { shard, started: Instant::now(), directory: Lock::default() }
+    }
+
+    /// Runs `work` on the worker pool.
+    async fn on_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, OperationError> + Send + 'static,
+    ) -> Result<T, OperationError> {
+        let shared = Arc::clone(&self.shard.shared);
+        self.shard.shared.pool.run(move || work(&shared)).await.map_err(busy)?
+    }
+
+    async fn carry_out<T: Transport>(
+        &self,
+        request: Request,
+        exchange: &mut Exchange<T>,
+    ) -> Result<Answer, OperationError> {
+        match request {
+            Request::Status => self.status().await,
+            Request::Stop => {
+                self.shard.shared.shutdown.begin(STOP_GRACE);
+                Ok(Answer::Done)
+            }
+            Request::LogLevels => Ok(self.log_levels()),
+            Request::SetLogLevel { module, level } => {
+                self.set_log_level(module.as_deref(), level.as_deref())
+            }
+            Request::AccountList => self.list_accounts(exchange).await,
+            Request::AccountShow { account } => self.show_account(&account, exchange).await,
+            Request::AddressList { account } => self.list_addresses(account.as_deref(), exchange).await,
+            Request::DomainList => self.list_domains(exchange).await,
+            Request::AliasList { domain } => self.list_aliases(domain.as_deref(), exchange).await,
+            Request::DirectoryExport => self.export_directory(exchange).await,
+            Request::DirectoryApply { dry_run } => self.apply_directory(dry_run, exchange).await,
+            Request::Import { format, account, mailbox, path } => {
+                let account = self.account_id(&account).await?;
+                let mailbox = failure::mailbox(&mailbox)?;
+                let import = transfer::Import { format, account, mailbox, path };
+                transfer::import(&self.shard, import, exchange).await
+            }
+            Request::Export { format, account, mailbox, path } => {
+                let account = self.account_id(&account).await?;
+                let mailbox = mailbox.as_deref().map(failure::mailbox).transpose()?;
+                let export = transfer::Export { format, account, mailbox, path };
+                transfer::export(&self.shard, export, exchange).await
+            }
+            change => self.edit(change).await,
+        }
+    }
+}
+
+impl Operations for ServerOperations {
+    fn run<'a, T: Transport>(
+        &'a self,
+        request: Request,
+        exchange: &'a mut Exchange<T>,
+    ) -> LocalFuture<'a, Result<Answer, OperationError>> {
+        Box::pin(self.carry_out(request, exchange))
+    }
+}

@@ -1,0 +1,359 @@
+//! Reads a document. Every fault is found in one go, each with its line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use postrider_proto::address::{Address, Domain};
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::sasl::secrets::StoredSecrets;
+use postrider_proto::sasl::text::prepare_new_password;
+use postrider_proto::sasl::{Limits, Mechanism};
+use toml_edit::{Array, Item, TableLike, Value};
+
+use super::{AccountEntry, AliasEntry, Credential, Document, DocumentError, Fault, VERSION};
+use crate::directory::diff::fold_pattern;
+use crate::directory::types::{
+    AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, DomainState, LocalpartCase,
+};
+
+impl Document {
+    /// Reads a text.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        let root = match toml_edit::Document::parse(text) {
+            Ok(root) => root,
+            Err(error) => {
+                let line = error.span().map_or(0, |span| line_at(text, span.start));
+                return Err(DocumentError(vec![Fault { line, problem: error.message().to_owned() }]));
+            }
+        };
+        let mut reader = Reader { text, faults: Vec::new(), given: Vec::new() };
+        let document = reader.document(root.as_table());
+        if reader.faults.is_empty() {
+            return Ok(document);
+        }
+        reader.faults.sort_by_key(|fault| fault.line);
+        Err(DocumentError(reader.faults))
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    faults: Vec<Fault>,
+    /// Every address that something is at, where it stands.
+    given: Vec<(AddressPattern, Option<Range<usize>>)>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, root: &dyn TableLike) -> Document {
+        let mut document = Document::default();
+        self.known(root, &["version", "postmaster", "domain", "account", "refusal", "alias"]);
+        match root.get("version") {
+            Some(item) if item.as_integer() == Some(VERSION) => {}
+            Some(item) => {
+                self.fault(item.span(), format!("version must be {VERSION}, the only one there is"))
+            }
+            None => self.fault(None, format!("version = {VERSION} is missing")),
+        }
+        document.postmaster = root.get("postmaster").and_then(|item| self.postmaster(item));
+        for (name, item, span) in self.entries(root, "domain") {
+            let Some(domain) = self.parsed(span, name, Domain::parse) else { continue };
+            if let Some(table) = self.table(item) {
+                let settings = self.domain(table);
+                self.unique(item, &mut document.domains, domain, settings);
+            }
+        }
+        for (name, item, span) in self.entries(root, "account") {
+            let Some(name) = self.parsed(span, name, AccountName::new) else { continue };
+            if let Some(table) = self.table(item)
+                && let Some(entry) = self.account(item, table)
+            {
+                self.unique(item, &mut document.accounts, name, entry);
+            }
+        }
+        for (name, item, span) in self.entries(root, "refusal") {
+            let Some(address) = self.parsed(span.clone(), name, AddressPattern::parse) else { continue };
+            self.given.push((address.clone(), span));
+            match item.as_integer().and_then(|code| u16::try_from(code).ok()) {
+                // 421 is stored as 451.
+                Some(421 | 451) => self.unique(item, &mut document.refusals, address, 451),
+                Some(550) => self.unique(item, &mut document.refusals, address, 550),
+                _ => self.fault(item.span(), "must be 421, 451 or 550".into()),
+            }
+        }
+        for (name, item, span) in self.entries(root, "alias") {
+            let Some(alias) = self.parsed(span.clone(), name, Address::parse) else { continue };
+            self.given.push((AddressPattern::Exact(alias.clone()), span));
+            if let Some(table) = self.table(item) {
+                let entry = self.alias(item, table);
+                self.unique(item, &mut document.aliases, alias, entry);
+            }
+        }
+        self.once(&document);
+        document
+    }
+
+    fn postmaster(&mut self, item: &Item) -> Option<(AccountName, MailboxName)> {
+        let table = self.table(item)?;
+        self.known(table, &["account", "mailbox"]);
+        let mailbox = self.value(table, "mailbox", MailboxName::new).unwrap_or_else(MailboxName::inbox);
+        let account = self.value(table, "account", AccountName::new);
+        if table.get("account").is_none() {
+            self.fault(item.span(), "account is missing".into());
+        }
+        Some((account?, mailbox))
+    }
+
+    fn domain(&mut self, table: &dyn TableLike) -> DomainSettings {
+        self.known(table, &["disabled", "case_sensitive", "separators", "description"]);
+        let state = if self.flag(table, "disabled") { DomainState::Disabled } else { DomainState::Enabled };
+        let case = if self.flag(table, "case_sensitive") {
+            LocalpartCase::Sensitive
+        } else {
+            LocalpartCase::Insensitive
+        };
+        let separators = self.strings(table, "separators");
+        let separators = separators.into_iter().map(|(text, _)| text).collect();
+        let description = self.string(table, "description").unwrap_or_default();
+        DomainSettings { state, case, separators, description }
+    }
+
+    fn account(&mut self, item: &Item, table: &dyn TableLike) -> Option<AccountEntry> {
+        self.known(
+            table,
+            &[
+                "domain",
+                "full_name",
+                "quota",
+                "login_disabled",
+                "disabled_mechanisms",
+                "credentials",
+                "password",
+                "addresses",
+            ],
+        );
+        let credential = self.credential(table);
+        let addresses = self.addresses(table);
+        let full_name = self.string(table, "full_name").unwrap_or_default();
+        let login_disabled = self.string(table, "login_disabled");
+        let quota = table.get("quota").and_then(|item| {
+            let quota = item.as_integer().and_then(|quota| u64::try_from(quota).ok());
+            if quota.is_none() {
+                self.fault(item.span(), "quota must be a number of octets".into());
+            }
+            quota
+        });
+        let mut disabled_mechanisms = Vec::new();
+        for (name, span) in self.strings(table, "disabled_mechanisms") {
+            match Mechanism::parse(name.as_bytes()) {
+                Some(mechanism) => disabled_mechanisms.push(mechanism),
+                None => self.fault(span, format!("{name} is no mechanism of this server")),
+            }
+        }
+        disabled_mechanisms.sort_unstable();
+        disabled_mechanisms.dedup();
+        if table.get("domain").is_none() {
+            self.fault(item.span(), "domain is missing".into());
+        }
+        let domain = self.value(table, "domain", Domain::parse)?;
+        let settings = AccountSettings { domain, full_name, quota, login_disabled, disabled_mechanisms };
+        Some(AccountEntry { settings, credential, addresses })
+    }
+
+    fn credential(&mut self, table: &dyn TableLike) -> Credential {
+        let verifiers = table.get("credentials");
+        let Some(password) = table.get("password") else {
+            let Some(item) = verifiers else { return Credential::Unsaid };
+            let texts = self.strings(table, "credentials");
+            if texts.is_empty() {
+                return Credential::Nothing;
+            }
+            return match StoredSecrets::from_texts(texts.iter().map(|(text, _)| text.as_str())) {
+                Ok(secrets) => Credential::Verifiers(Box::new(secrets)),
+                Err(error) => {
+                    self.fault(item.span(), error.to_string());
+                    Credential::Unsaid
+                }
+            };
+        };
+        if verifiers.is_some() {
+            self.fault(password.span(), "password and credentials exclude each other".into());
+        }
+        let prepare = |text: &str| prepare_new_password(text.as_bytes(), &Limits::DEFAULT);
+        self.value(table, "password", prepare).map_or(Credential::Unsaid, Credential::Password)
+    }
+
+    fn addresses(&mut self, table: &dyn TableLike) -> BTreeMap<AddressPattern, MailboxName> {
+        let mut addresses = BTreeMap::new();
+        let Some(array) = self.array(table, "addresses") else { return addresses };
+        for value in array {
+            let (address, mailbox) = match value {
+                Value::InlineTable(entry) => {
+                    self.known(entry, &["address", "mailbox"]);
+                    if entry.get("address").is_none() {
+                        self.fault(value.span(), "address is missing".into());
+                    }
+                    let address = self.value(entry, "address", AddressPattern::parse);
+                    (address, self.value(entry, "mailbox", MailboxName::new))
+                }
+                _ => match value.as_str() {
+                    Some(text) => (self.parsed(value.span(), text, AddressPattern::parse), None),
+                    None => {
+                        self.fault(value.span(), "must be a text, or { address = , mailbox = }".into());
+                        continue;
+                    }
+                },
+            };
+            let Some(address) = address else { continue };
+            self.given.push((address.clone(), value.span()));
+            addresses.insert(address, mailbox.unwrap_or_else(MailboxName::inbox));
+        }
+        addresses
+    }
+
+    fn alias(&mut self, item: &Item, table: &dyn TableLike) -> AliasEntry {
+        self.known(table, &["post_public", "list_members", "allow_msg_from", "members"]);
+        let settings = AliasSettings {
+            post_public: self.flag(table, "post_public"),
+            list_members: self.flag(table, "list_members"),
+            allow_msg_from: self.flag(table, "allow_msg_from"),
+        };
+        let mut members = Vec::new();
+        for (text, span) in self.strings(table, "members") {
+            members.extend(self.parsed(span, &text, Address::parse));
+        }
+        if members.is_empty() {
+            self.fault(item.span(), "an alias needs members".into());
+        }
+        members.sort();
+        members.dedup();
+        AliasEntry { settings, members }
+    }
+
+    /// Complains of addresses that are given more than once, in whatever spelling and place.
+    fn once(&mut self, document: &Document) {
+        let mut seen = BTreeSet::new();
+        for (address, span) in std::mem::take(&mut self.given) {
+            let folded = fold_pattern(document, &address).unwrap_or_else(|| address.clone());
+            if !seen.insert(folded) {
+                self.fault(span, format!("{address} is given twice"));
+            }
+        }
+    }
+
+    /// The entries of the table `key`, with the place of each name.
+    fn entries<'t>(
+        &mut self,
+        root: &'t dyn TableLike,
+        key: &str,
+    ) -> Vec<(&'t str, &'t Item, Option<Range<usize>>)> {
+        let Some(item) = root.get(key) else { return Vec::new() };
+        let Some(table) = self.table(item) else { return Vec::new() };
+        let place =
+            |name: &str, item: &Item| table.key(name).and_then(toml_edit::Key::span).or_else(|| item.span());
+        table.iter().map(|(name, item)| (name, item, place(name, item))).collect()
+    }
+
+    /// Complains of keys that nobody reads, most likely misspelt.
+    fn known(&mut self, table: &dyn TableLike, keys: &[&str]) {
+        for (key, item) in table.iter() {
+            if !keys.contains(&key) {
+                let span = table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span());
+                self.fault(span, format!("{key} is not known here; possible are {}", keys.join(", ")));
+            }
+        }
+    }
+
+    fn table<'t>(&mut self, item: &'t Item) -> Option<&'t dyn TableLike> {
+        let table = item.as_table_like();
+        if table.is_none() {
+            self.fault(item.span(), "must be a table".into());
+        }
+        table
+    }
+
+    fn array<'t>(&mut self, table: &'t dyn TableLike, key: &str) -> Option<&'t Array> {
+        let item = table.get(key)?;
+        let array = item.as_array();
+        if array.is_none() {
+            self.fault(item.span(), format!("{key} must be a list, in [ and ]"));
+        }
+        array
+    }
+
+    fn strings(&mut self, table: &dyn TableLike, key: &str) -> Vec<(String, Option<Range<usize>>)> {
+        let Some(array) = self.array(table, key) else { return Vec::new() };
+        let mut texts = Vec::new();
+        for value in array {
+            match value.as_str() {
+                Some(text) => texts.push((text.to_owned(), value.span())),
+                None => self.fault(value.span(), format!("{key} must be a list of texts")),
+            }
+        }
+        texts
+    }
+
+    fn string(&mut self, table: &dyn TableLike, key: &str) -> Option<String> {
+        let item = table.get(key)?;
+        let text = item.as_str();
+        if text.is_none() {
+            self.fault(item.span(), format!("{key} must be a text, in quotes"));
+        }
+        text.map(str::to_owned)
+    }
+
+    fn flag(&mut self, table: &dyn TableLike, key: &str) -> bool {
+        let Some(item) = table.get(key) else { return false };
+        let flag = item.as_bool();
+        if flag.is_none() {
+            self.fault(item.span(), format!("{key} must be true or false"));
+        }
+        flag.unwrap_or(false)
+    }
+
+    fn value<T, E: std::fmt::Display>(
+        &mut self,
+        table: &dyn TableLike,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.string(table, key)?;
+        let span = table.get(key).and_then(Item::span);
+        match parse(&text) {
+            Ok(value) => Some(value),
+            // The text is not repeated: it may be a password.
+            Err(error) => {
+                self.fault(span, format!("{key}: {error}"));
+                None
+            }
+        }
+    }
+
+    fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        span: Option<Range<usize>>,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let parsed = parse(text);
+        if let Err(error) = &parsed {
+            self.fault(span, format!("{text:?}: {error}"));
+        }
+        parsed.ok()
+    }
+
+    /// Two spellings may mean one name.
+    fn unique<K: Ord, V>(&mut self, item: &Item, map: &mut BTreeMap<K, V>, key: K, value: V) {
+        if map.insert(key, value).is_some() {
+            self.fault(item.span(), "given twice, in another spelling".into());
+        }
+    }
+
+    fn fault(&mut self, span: Option<Range<usize>>, problem: String) {
+        let line = span.map_or(0, |span| line_at(self.text, span.start));
+        self.faults.push(Fault { line, problem });
+    }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|&octet| octet == b'\n').count()
+}

@@ -1,0 +1,173 @@
+//! Random changes, compared with a model that is a map of addresses to accounts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Default)]
+struct Model {
+    accounts: BTreeSet<u8>,
+    addresses: BTreeMap<u8, u8>,
+    aliases: BTreeMap<u8, BTreeSet<u8>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    AddAccount(u8),
+    RemoveAccount(u8),
+    AddAddress(u8, u8),
+    RemoveAddress(u8),
+    AddAlias(u8, u8),
+    RemoveAlias(u8),
+    AddMember(u8, u8),
+    RemoveMember(u8, u8),
+}
+
+fn user(n: u8) -> String {
+    format!("user{n}")
+}
+
+fn spot(n: u8) -> String {
+    format!("a{n}@example.org")
+}
+
+impl Model {
+    fn is_member(&self, spot: u8) -> bool {
+        self.aliases.values().any(|members| members.contains(&spot))
+    }
+
+    /// Whether it worked.
+    fn apply(&mut self, op: Op) -> bool {
+        let taken = |model: &Self, at| model.addresses.contains_key(&at) || model.aliases.contains_key(&at);
+        match op {
+            Op::AddAccount(account) => self.accounts.insert(account),
+            Op::RemoveAccount(account) => {
+                let owned: Vec<_> = self
+                    .addresses
+                    .iter()
+                    .filter(|(_, owner)| **owner == account)
+                    .map(|(at, _)| *at)
+                    .collect();
+                if !self.accounts.contains(&account) || owned.iter().any(|at| self.is_member(*at)) {
+                    return false;
+                }
+                self.addresses.retain(|_, owner| *owner != account);
+                self.accounts.remove(&account)
+            }
+            Op::AddAddress(at, account) => {
+                let works = self.accounts.contains(&account) && !taken(self, at);
+                if works {
+                    self.addresses.insert(at, account);
+                }
+                works
+            }
+            Op::RemoveAddress(at) => !self.is_member(at) && self.addresses.remove(&at).is_some(),
+            Op::AddAlias(at, member) => {
+                let works = !taken(self, at) && self.addresses.contains_key(&member);
+                if works {
+                    self.aliases.insert(at, BTreeSet::from([member]));
+                }
+                works
+            }
+            Op::RemoveAlias(at) => self.aliases.remove(&at).is_some(),
+            Op::AddMember(at, member) => {
+                self.addresses.contains_key(&member)
+                    && self.aliases.get_mut(&at).is_some_and(|members| members.insert(member))
+            }
+            Op::RemoveMember(at, member) => match self.aliases.get_mut(&at) {
+                Some(members) if members.len() > 1 => members.remove(&member),
+                _ => false,
+            },
+        }
+    }
+}
+
+fn change(op: Op) -> Change {
+    match op {
+        Op::AddAccount(account) => add_account(&user(account), "example.org"),
+        Op::RemoveAccount(account) => {
+            Change::RemoveAccount { name: name(&user(account)), mail: HeldMail::Keep }
+        }
+        Op::AddAddress(at, account) => add_address(&spot(at).to_uppercase(), &user(account)),
+        Op::RemoveAddress(at) => Change::RemoveAddress(pattern(&spot(at))),
+        Op::AddAlias(at, member) => add_alias(&spot(at), &[&spot(member)]),
+        Op::RemoveAlias(at) => Change::RemoveAlias(address(&spot(at))),
+        Op::AddMember(at, member) => {
+            Change::AddMember { alias: address(&spot(at)), member: address(&spot(member)) }
+        }
+        Op::RemoveMember(at, member) => {
+            Change::RemoveMember { alias: address(&spot(at)), member: address(&spot(member)) }
+        }
+    }
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let n = || 0..5_u8;
+    let op = prop_oneof![
+        n().prop_map(Op::AddAccount),
+        n().prop_map(Op::RemoveAccount),
+        (n(), n()).prop_map(|(at, account)| Op::AddAddress(at, account)),
+        (n(), n()).prop_map(|(at, account)| Op::AddAddress(at, account)),
+        n().prop_map(Op::RemoveAddress),
+        (n(), n()).prop_map(|(at, member)| Op::AddAlias(at, member)),
+        n().prop_map(Op::RemoveAlias),
+        (n(), n()).prop_map(|(at, member)| Op::AddMember(at, member)),
+        (n(), n()).prop_map(|(at, member)| Op::RemoveMember(at, member)),
+    ];
+    proptest::collection::vec(op, 1..40)
+}
+
+fn check(world: &World, model: &Model) {
+    for at in 0..5 {
+        let expected = match (model.addresses.get(&at), model.aliases.get(&at)) {
+            (Some(account), _) => delivered(world.account(&user(*account)), &spot(at)),
+            (None, Some(_)) => {
+                Resolution::Alias { address: address(&spot(at)), settings: AliasSettings::default() }
+            }
+            (None, None) => Resolution::Unknown,
+        };
+        assert_eq!(world.resolve(&spot(at)), expected);
+        let snapshot = world.0.snapshot();
+        let members = Directory::new(&*snapshot).members(&address(&spot(at))).unwrap();
+        let members: BTreeSet<_> = members.into_iter().map(|(_, member)| member).collect();
+        let expected = model.aliases.get(&at).cloned().unwrap_or_default();
+        assert_eq!(members, expected.into_iter().map(|member| address(&spot(member))).collect());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// One change a transaction: it works exactly when the model says so, and every rule holds after.
+    #[test]
+    fn the_directory_is_the_model(ops in ops()) {
+        let add = Change::AddDomain { domain: domain("example.org"), settings: DomainSettings::default() };
+        let world = World::new(&[add]);
+        let mut model = Model::default();
+        for op in ops {
+            let worked = world.apply(&[change(op)]);
+            prop_assert_eq!(worked.is_ok(), model.apply(op), "{:?}: {:?}", op, worked);
+        }
+        check(&world, &model);
+    }
+
+    /// From any directory to any other in one transaction.
+    #[test]
+    fn differences_lead_from_any_directory_to_any_other(before in ops(), after in ops()) {
+        let build = |ops: Vec<Op>| {
+            let add = Change::AddDomain { domain: domain("example.org"), settings: DomainSettings::default() };
+            let world = World::new(&[add]);
+            for op in ops {
+                let _ = world.apply(&[change(op)]);
+            }
+            world
+        };
+        let (world, goal) = (build(before), build(after));
+        let wanted = Document::parse(&goal.export().to_string()).unwrap();
+        world.apply(&diff(&world.export(), &wanted, HeldMail::Keep).changes).unwrap();
+        let rest = diff(&world.export(), &wanted, HeldMail::Keep).changes;
+        prop_assert!(rest.is_empty(), "{:?}", rest);
+    }
+}

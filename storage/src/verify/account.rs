@@ -1,0 +1,294 @@
+//! Invariants of one account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Report, mailbox};
+use crate::directory::removed_account;
+use crate::ids::{AccountId, EmailId, MailboxId};
+use crate::keys::{self, SYSTEM, table};
+use crate::reader::Reader;
+use crate::rows::{DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow};
+use crate::store::StoreError;
+
+/// What is known of the account while its mailboxes are checked.
+pub(super) struct Known {
+    pub account: AccountId,
+    pub head: HeadRow,
+    /// One entry for each reference to an email.
+    pub refs: Vec<EmailId>,
+}
+
+pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
+    let place = format!("account {account}");
+    if reader.get(&removed_account(account))?.is_some() {
+        // Its rows go in pieces; which are left says nothing.
+        return Ok(());
+    }
+    report.counts.accounts += 1;
+    let Some(head) = report.read(reader.head(account), &place)? else { return Ok(()) };
+    let Some(head) = head else {
+        report.violation(place, "has rows but no HEAD");
+        return Ok(());
+    };
+    let mut known = Known { account, head, refs: Vec::new() };
+    if let Some(keywords) = report.read(reader.keywords(account), &place)? {
+        report.check(keywords.len() == usize::from(head.keywords), &place, "HEAD miscounts the keywords");
+        let different: std::collections::HashSet<_> = keywords.iter().collect();
+        report.check(different.len() == keywords.len(), &place, "a keyword has two ids");
+    }
+    let mailboxes = mailboxes(reader, &known, report)?;
+    let dropped = dropped(reader, account, report)?;
+    for id in dropped.iter().filter(|id| mailboxes.contains_key(id)) {
+        report.violation(format!("{place} mailbox {id}"), "exists and is listed as deleted");
+    }
+    for (id, row) in &mailboxes {
+        mailbox::check(reader, &mut known, *id, row, report)?;
+    }
+    for id in &dropped {
+        mailbox::check_dropped(reader, &mut known, *id, report)?;
+    }
+    for table in [table::MESSAGE, table::CHANGE, table::PACK] {
+        orphans(reader, account, table, report, |id| mailboxes.contains_key(&id) || dropped.contains(&id))?;
+    }
+    let (size, messages) = mailboxes
+        .values()
+        .fold((0, 0), |(size, messages), row| (size + row.size, messages + u64::from(row.exists)));
+    let count = mailboxes.len() == head.mailboxes as usize;
+    report.check(count, &place, "HEAD miscounts the mailboxes");
+    report.check(head.quota_used == size, &place, "HEAD miscounts the octets used");
+    report.check(head.messages == messages, &place, "HEAD miscounts the messages");
+    erasures(reader, &mut known, report)?;
+    emails(reader, known, report)?;
+    threads(reader, account, report)?;
+    tables(reader, account, report)
+}
+
+fn mailboxes(
+    reader: &Reader,
+    known: &Known,
+    report: &mut Report,
+) -> Result<BTreeMap<MailboxId, MailboxRow>, StoreError> {
+    let Known { account, head, .. } = known;
+    let mut mailboxes = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    let mut validities = BTreeSet::new();
+    let mut used = SpecialUse::NONE;
+    for mailbox in reader.mailboxes(*account) {
+        let Some((id, row)) = report.read(mailbox, format!("account {account}"))? else { continue };
+        let place = format!("account {account} mailbox {id}");
+        report.counts.mailboxes += 1;
+        report.check(names.insert(row.name.clone()), &place, "has the name of another");
+        report.check(validities.insert(row.uid_validity), &place, "has the UIDVALIDITY of another");
+        report.check(id.0 < head.next_mailbox, &place, "has an id that is not yet given out");
+        report.check(
+            row.uid_validity.0 < head.next_uid_validity,
+            &place,
+            "has a UIDVALIDITY that is not yet given out",
+        );
+        report.check(used.and(row.special_use).is_empty(), &place, "has a special use that another has");
+        used = used.with(row.special_use);
+        mailboxes.insert(id, row);
+    }
+    let place = format!("account {account}");
+    report.check(names.iter().any(|name| name.is_inbox()), &place, "has no inbox");
+    for parent in names.iter().filter_map(|name| name.parent()) {
+        report.check(
+            names.contains(&parent),
+            &place,
+            format_args!("has no mailbox {parent}, but one below it"),
+        );
+    }
+    Ok(mailboxes)
+}
+
+fn dropped(
+    reader: &Reader,
+    account: AccountId,
+    report: &mut Report,
+) -> Result<BTreeSet<MailboxId>, StoreError> {
+    let mut dropped = BTreeSet::new();
+    for row in reader.prefix(&keys::drops(account)) {
+        let (key, value) = row?;
+        let numbers = report.read(keys::numbers(&key, [4, 4]), "DROP")?;
+        report.read(DropRow::decode(&value), format_args!("account {account} DROP"))?;
+        dropped.extend(numbers.and_then(|[_, id]| MailboxId::new(u32::try_from(id).ok()?)));
+    }
+    Ok(dropped)
+}
+
+/// Rows of a mailbox that is neither there nor deleted: one seek for each mailbox.
+fn orphans(
+    reader: &Reader,
+    account: AccountId,
+    table: u8,
+    report: &mut Report,
+    known: impl Fn(MailboxId) -> bool,
+) -> Result<(), StoreError> {
+    let prefix = keys::of_table(account.get(), table);
+    let mut from = prefix.clone();
+    while let Some((key, _)) = reader.from(&from, &prefix).next().transpose()? {
+        let (_, _, rest) = keys::split(&key)?;
+        let number = rest.first_chunk::<4>().map_or(0, |number| u32::from_be_bytes(*number));
+        if !MailboxId::new(number).is_some_and(&known) {
+            report.violation(
+                format!("account {account} mailbox {number}"),
+                format_args!("doesn't exist but has rows in table {table:#04x}"),
+            );
+        }
+        let Some(next) = number.checked_add(1) else { break };
+        from.truncate(prefix.len());
+        from.extend_from_slice(&next.to_be_bytes());
+    }
+    Ok(())
+}
+
+fn erasures(reader: &Reader, known: &mut Known, report: &mut Report) -> Result<(), StoreError> {
+    let place = format!("account {}", known.account);
+    for row in reader.prefix(&keys::erases(known.account)) {
+        let (key, value) = row?;
+        let Some([_, modseq, email]) = report.read(keys::numbers(&key, [4, 8, 8]), &place)? else { continue };
+        report.counts.erasures += 1;
+        report.check(modseq <= known.head.modseq.get(), &place, "ERASE has a modseq of the future");
+        if let Some(row) = report.read(EraseRow::decode(&value), &place)? {
+            known.refs.extend((0..row.refs).map(|_| EmailId(email)));
+        }
+    }
+    Ok(())
+}
+
+fn emails(reader: &Reader, known: Known, report: &mut Report) -> Result<(), StoreError> {
+    let Known { account, head, mut refs } = known;
+    refs.sort_unstable();
+    let mut refs = refs.into_iter().peekable();
+    for row in reader.prefix(&keys::of_table(account.get(), table::EMAIL)) {
+        let (key, value) = row?;
+        let Some([id]) = report.read(keys::numbers(&key, [8]), "EMAIL")? else { continue };
+        let id = EmailId(id);
+        report.counts.emails += 1;
+        while let Some(missing) = refs.next_if(|email| *email < id) {
+            report.violation(format!("account {account} email {}", missing.0), "is referred to but missing");
+        }
+        let mut counted = 0;
+        while refs.next_if(|email| *email == id).is_some() {
+            counted += 1;
+        }
+        let place = format!("account {account} email {}", id.0);
+        if let Some(stored) = report.read(reader.email_refs(account, id), &place)? {
+            report.check(
+                counted == stored,
+                &place,
+                format_args!("has {counted} references, but {stored} are noted"),
+            );
+        }
+        report.check(id.0 < head.next_email, &place, "has an id that is not yet given out");
+        if let Some(row) = report.read(EmailRow::decode(&value), &place)? {
+            check_email(reader, account, id, &row, &head, report)?;
+        }
+    }
+    for missing in refs {
+        report.violation(format!("account {account} email {}", missing.0), "is referred to but missing");
+    }
+    for row in reader.prefix(&keys::of_table(account.get(), table::EMAILREFS)) {
+        let (key, value) = row?;
+        report.read(RefsRow::decode(&value), format_args!("account {account} EMAILREFS"))?;
+        if let Some([id]) = report.read(keys::numbers(&key, [8]), "EMAILREFS")? {
+            let exists = reader.get(&keys::email(account, EmailId(id)))?.is_some();
+            report.check(exists, format!("account {account} email {id}"), "has references but no row");
+        }
+    }
+    Ok(())
+}
+
+fn check_email(
+    reader: &Reader,
+    account: AccountId,
+    id: EmailId,
+    row: &EmailRow,
+    head: &HeadRow,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let place = format!("account {account} email {}", id.0);
+    report.check(row.thread.0 < head.next_thread, &place, "has a thread id that is not yet given out");
+    let referred = reader.get(&keys::blob_ref(row.blob, account.get(), id.0))?.is_some();
+    report.check(referred, &place, "is not listed as user of its content");
+    match report.read(reader.blob(row.blob), &place)? {
+        Some(Some(blob)) => {
+            let size = blob.size + row.prefix.len() as u64;
+            report.check(row.size == size, &place, "has not the size of its prefix and content");
+        }
+        Some(None) => report.violation(&place, "has no content"),
+        None => {}
+    }
+    let by_id = keys::thread_message(account, row.message_id, id);
+    let by_subject = keys::thread_subject(account, row.subject, row.received, id);
+    for (key, hash) in [(by_id, row.message_id), (by_subject, row.subject)] {
+        let Some(found) = reader.get(&key)? else {
+            report.check(hash == 0, &place, "can't be found for its conversation");
+            continue;
+        };
+        if let Some(found) = report.read(ThreadRow::decode(&found), &place)? {
+            let same = found == ThreadRow { thread: row.thread, subject: row.subject };
+            report.check(same, &place, "is in another conversation than its THREAD row says");
+        }
+    }
+    Ok(())
+}
+
+/// Every row that finds an email finds one that is so.
+fn threads(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(account.get(), table::THREADMSG)) {
+        let (key, _) = row?;
+        let Some([hash, id]) = report.read(keys::numbers(&key, [8, 8]), "THREADMSG")? else { continue };
+        let place = format!("account {account} email {id}");
+        let email = report.read(reader.email(account, EmailId(id)), &place)?.flatten();
+        let right = email.is_some_and(|email| email.message_id == hash);
+        report.check(right, place, "is missing or has not the Message-ID of its THREADMSG row");
+    }
+    for row in reader.prefix(&keys::of_table(account.get(), table::THREADSUBJECT)) {
+        let (key, _) = row?;
+        let Some([hash, time, id]) = report.read(keys::numbers(&key, [8, 8, 8]), "THREADSUBJECT")? else {
+            continue;
+        };
+        let place = format!("account {account} email {id}");
+        let email = report.read(reader.email(account, EmailId(id)), &place)?.flatten();
+        let right = email.is_some_and(|email| email.subject == hash && email.received == keys::to_time(time));
+        report.check(right, place, "is missing or has not the subject of its THREADSUBJECT row");
+    }
+    Ok(())
+}
+
+/// No rows in tables that no account has: one seek for each table.
+fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
+    const TABLES: [u8; 11] = [
+        table::HEAD,
+        table::KEYWORD,
+        table::MAILBOX,
+        table::SUBSCRIPTION,
+        table::MESSAGE,
+        table::CHANGE,
+        table::PACK,
+        table::EMAIL,
+        table::EMAILREFS,
+        table::THREADMSG,
+        table::THREADSUBJECT,
+    ];
+    unknown_tables(reader, account.get(), report, |table| TABLES.contains(&table))
+}
+
+pub(super) fn unknown_tables(
+    reader: &Reader,
+    owner: u32,
+    report: &mut Report,
+    known: impl Fn(u8) -> bool,
+) -> Result<(), StoreError> {
+    let mut next = Some(0_u8);
+    while let Some(from) = next {
+        let from = keys::of_table(owner, from);
+        let Some((key, _)) = reader.from(&from, &keys::owner(owner)).next().transpose()? else { break };
+        let (_, table, _) = keys::split(&key)?;
+        let place = if owner == SYSTEM { "system".to_owned() } else { format!("account {owner}") };
+        report.check(known(table), place, format_args!("has rows in the unknown table {table:#04x}"));
+        next = table.checked_add(1);
+    }
+    Ok(())
+}

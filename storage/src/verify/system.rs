@@ -1,0 +1,213 @@
+//! Invariants of what belongs to no account: format, contents, to-do lists, queue.
+
+use super::account::unknown_tables;
+use super::{Counts, Report};
+use crate::blobs::CHUNK_OCTETS;
+use crate::directory::removed_account;
+use crate::engine::Space;
+use crate::ids::{AccountId, BlobId, EmailId, QueueId};
+use crate::keys::{self, SYSTEM, table};
+use crate::queue;
+use crate::reader::Reader;
+use crate::rows::{BlobRow, FormatRow};
+use crate::store::{FORMAT, StoreError};
+
+/// How many chunks are read between two calls of `progress`.
+const PROGRESS_CHUNKS: u64 = 1024;
+
+pub(super) fn check(
+    reader: &Reader,
+    report: &mut Report,
+    progress: &mut dyn FnMut(&Counts),
+) -> Result<(), StoreError> {
+    match reader.get(&keys::format())? {
+        Some(row) => {
+            let row = report.read(FormatRow::decode(&row), "FORMAT")?;
+            report.check(row.is_none_or(|row| row.format <= FORMAT), "FORMAT", "is of a newer program");
+        }
+        None => report.violation("FORMAT", "is missing"),
+    }
+    chunks(reader, report, progress)?;
+    blobs(reader, report)?;
+    references(reader, report)?;
+    to_dos(reader, report)?;
+    messages_queued(reader, report)?;
+    const TABLES: [u8; 10] = [
+        table::FORMAT,
+        table::BLOB,
+        table::BLOBREF,
+        table::BLOBGC,
+        table::BLOBPENDING,
+        table::ERASE,
+        table::DROP,
+        table::QUEUE,
+        table::QUEUERCPT,
+        table::QUEUEDUE,
+    ];
+    unknown_tables(reader, SYSTEM, report, |table| {
+        TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)
+    })
+}
+
+/// Whether the collector, now or after recovery, will look at a content.
+fn to_collect(reader: &Reader, blob: BlobId) -> Result<bool, StoreError> {
+    Ok(reader.get(&keys::blob_pending(blob))?.is_some() || reader.get(&keys::blob_gc(blob))?.is_some())
+}
+
+/// What the chunks of one content add up to.
+struct Summed {
+    blob: BlobId,
+    chunks: u32,
+    octets: u64,
+}
+
+fn chunks(reader: &Reader, report: &mut Report, progress: &mut dyn FnMut(&Counts)) -> Result<(), StoreError> {
+    let mut summed: Option<Summed> = None;
+    for row in reader.snapshot().prefix(Space::Blobs, &[]) {
+        let (key, value) = row?;
+        let Some((blob, number)) = report.read(keys::chunk_parts(&key), "blobs")? else { continue };
+        report.counts.chunks += 1;
+        report.counts.octets += value.len() as u64;
+        if report.counts.chunks.is_multiple_of(PROGRESS_CHUNKS) {
+            progress(&report.counts);
+        }
+        if let Some(done) = summed.take_if(|sum| sum.blob != blob) {
+            sum_up(reader, &done, report)?;
+        }
+        let sum = summed.get_or_insert(Summed { blob, chunks: 0, octets: 0 });
+        let place = format!("blob {}", blob.0);
+        report.check(number == sum.chunks, &place, format_args!("lacks a chunk before {number}"));
+        report.check(
+            sum.octets == u64::from(sum.chunks) * CHUNK_OCTETS as u64,
+            &place,
+            format_args!("has a short chunk before {number}"),
+        );
+        report.check(!value.is_empty() && value.len() <= CHUNK_OCTETS, &place, "has a chunk of wrong size");
+        sum.chunks += 1;
+        sum.octets += value.len() as u64;
+    }
+    summed.map_or(Ok(()), |sum| sum_up(reader, &sum, report))
+}
+
+fn sum_up(reader: &Reader, sum: &Summed, report: &mut Report) -> Result<(), StoreError> {
+    let place = format!("blob {}", sum.blob.0);
+    match report.read(reader.blob(sum.blob), &place)? {
+        Some(Some(row)) => report.check(
+            (row.chunks, row.size) == (sum.chunks, sum.octets),
+            &place,
+            format_args!(
+                "should have {} chunks and {} octets, but has {} and {}",
+                row.chunks, row.size, sum.chunks, sum.octets
+            ),
+        ),
+        Some(None) => {
+            let known = to_collect(reader, sum.blob)?;
+            report.check(known, &place, "has chunks, but no BLOB row, and nothing will collect it");
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+fn blobs(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::BLOB)) {
+        let (key, value) = row?;
+        let Some([id]) = report.read(keys::numbers(&key, [8]), "BLOB")? else { continue };
+        let blob = BlobId(id);
+        let place = format!("blob {id}");
+        report.counts.blobs += 1;
+        if let Some(row) = report.read(BlobRow::decode(&value), &place)? {
+            let chunks = row.size.div_ceil(CHUNK_OCTETS as u64);
+            report.check(u64::from(row.chunks) == chunks, &place, "has not the chunks that its size needs");
+            let last = row.chunks.checked_sub(1).map(|last| keys::chunk(blob, last));
+            let complete = match last {
+                Some(last) => reader.snapshot().contains(Space::Blobs, &last)?,
+                None => true,
+            };
+            report.check(complete, &place, "lacks its last chunk");
+        }
+        let used = reader.prefix(&keys::blob_refs(blob)).next().transpose()?.is_some();
+        let known = used || to_collect(reader, blob)?;
+        report.check(known, &place, "is used by nothing, and nothing will collect it");
+    }
+    for number in [table::BLOBGC, table::BLOBPENDING] {
+        for row in reader.prefix(&keys::of_table(SYSTEM, number)) {
+            report.read(keys::numbers(&row?.0, [8]), "blob to collect")?;
+            report.counts.blobs_to_collect += 1;
+        }
+    }
+    Ok(())
+}
+
+fn references(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::BLOBREF)) {
+        let (key, _) = row?;
+        let Some([blob, owner, user]) = report.read(keys::numbers(&key, [8, 4, 8]), "BLOBREF")? else {
+            continue;
+        };
+        let place = format!("blob {blob} reference of {owner}/{user}");
+        report.check(reader.get(&keys::blob(BlobId(blob)))?.is_some(), &place, "is to no content");
+        let used = match u32::try_from(owner).ok().and_then(AccountId::new) {
+            Some(account) => report
+                .read(reader.email(account, EmailId(user)), &place)?
+                .flatten()
+                .is_some_and(|email| email.blob == BlobId(blob)),
+            None => report
+                .read(queue::message(reader, QueueId(user)), &place)?
+                .flatten()
+                .is_some_and(|message| message.blob == BlobId(blob)),
+        };
+        report.check(used, &place, "is of nobody that uses it");
+    }
+    Ok(())
+}
+
+fn to_dos(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
+    for number in [table::ERASE, table::DROP] {
+        for account in reader.accounts_in(number) {
+            let Some(account) = report.read(account, "to-do list")? else { continue };
+            let exists = report.read(reader.head(account), "to-do list")?.flatten().is_some();
+            let removed = reader.get(&removed_account(account))?.is_some();
+            report.check(
+                exists || removed,
+                format!("account {account}"),
+                format_args!("is in the to-do table {number:#04x}, but has no rows"),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn messages_queued(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
+    for message in queue::messages(reader, QueueId(0)) {
+        let Some((id, row)) = report.read(message, "queue")? else { continue };
+        let place = format!("queued message {}", id.0);
+        report.counts.queued += 1;
+        let referred = reader.get(&keys::blob_ref(row.blob, SYSTEM, id.0))?.is_some();
+        report.check(referred, &place, "is not listed as user of its content");
+        if let Some(blob) = report.read(reader.blob(row.blob), &place)?.flatten() {
+            let right = blob.size == queue::content(&row).size;
+            report.check(right, &place, "has not the size of its prefix and content");
+        }
+        let mut recipients = 0;
+        for recipient in queue::recipients(reader, id) {
+            let Some((number, recipient)) = report.read(recipient, &place)? else { continue };
+            recipients += 1;
+            report.check(number < row.recipients, &place, "has a recipient that it never had");
+            let due = reader.get(&keys::queue_due(recipient.due, id, number))?;
+            report.check(due.is_some(), &place, format_args!("has recipient {number} outside the schedule"));
+        }
+        report.check(recipients > 0, &place, "has no recipients left");
+    }
+    for due in queue::schedule(reader) {
+        let Some(due) = report.read(due, "schedule")? else { continue };
+        let place = format!("queued message {} recipient {}", due.id.0, due.recipient);
+        let row = reader.get(&keys::queue_recipient(due.id, due.recipient))?;
+        let row = row.map(|row| crate::rows::RecipientRow::decode(&row)).transpose();
+        let row = report.read(row, &place)?.flatten();
+        let right = row.is_some_and(|row| (row.due, row.domain) == (due.due, due.domain));
+        report.check(right, &place, "is in the schedule otherwise than in its row");
+        report.check(reader.get(&keys::queue(due.id))?.is_some(), &place, "has no message");
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! The checker sees every kind of damage: each row of a sound store is removed in turn.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use postrider_proto::imap::types::Flags;
+
+use super::verify;
+use crate::account::tests::{World, name, uid};
+use crate::account::{Erase, Expunge};
+use crate::engine::{Batch, Durability, Engine, Space};
+use crate::keys::{self, table};
+use crate::rows::SpecialUse;
+
+/// A store with a row in every table.
+fn world() -> World {
+    let mut world = World::new();
+    let (inbox, trash) = (world.inbox(), world.named("Trash"));
+    for content in [&vec![b'x'; 150_000][..], b"two", b"three"] {
+        let (mut new, blob) =
+            crate::account::tests::message(&world.store, content, Flags::FLAGGED, &["work", "later"]);
+        new.thread.message_id = 5;
+        new.thread.subject = 6;
+        world
+            .run(|tx| {
+                tx.attach(blob);
+                tx.append(inbox, new)
+            })
+            .unwrap();
+    }
+    world.run(|tx| tx.copy(inbox, &[uid(1), uid(2)], trash)).unwrap();
+    world.run(|tx| tx.expunge(inbox, Expunge::These(&[uid(2), uid(3)]))).unwrap();
+    let dropped = world.run(|tx| tx.create_mailbox(&name("gone"), SpecialUse::NONE)).unwrap().0;
+    world.append(dropped, b"four", Flags::NONE, &[]);
+    world.run(|tx| tx.delete_mailbox(dropped)).unwrap();
+    world.verify();
+    world
+}
+
+#[test]
+fn no_row_can_be_missing() {
+    let world = world();
+    // The seventh: the account began with six.
+    let dropped = crate::ids::MailboxId::new(7).unwrap();
+    let rows: Vec<_> = world.store.reader().prefix(&[]).map(|row| row.unwrap()).collect();
+    let chunks: Vec<_> = world.engine.snapshot().prefix(Space::Blobs, &[]).map(|row| row.unwrap()).collect();
+    let rows = rows.into_iter().map(|row| (Space::Rows, row));
+    for (space, (key, value)) in rows.chain(chunks.into_iter().map(|row| (Space::Blobs, row))) {
+        // Rows that may be missing: subscriptions, and blocks of the deleted mailbox.
+        let block = keys::mailbox_and_uid(&key).is_ok_and(|(mailbox, _)| mailbox == dropped);
+        let may = key[4] == table::SUBSCRIPTION || key[4] == table::PACK && block;
+        if space == Space::Rows && may {
+            continue;
+        }
+        let mut batch = Batch::new();
+        batch.remove(space, key.clone());
+        world.engine.commit(batch, Durability::Synced).unwrap();
+        let report = verify(&world.store.reader(), None, &mut |_| {}).unwrap();
+        assert!(!report.is_clean(), "{key:?} is not missed");
+        let mut batch = Batch::new();
+        batch.insert(space, key, value);
+        world.engine.commit(batch, Durability::Synced).unwrap();
+    }
+    world.verify();
+}
+
+#[test]
+fn no_row_can_be_cut_or_of_another_version() {
+    let world = world();
+    let rows: Vec<_> = world.store.reader().prefix(&[]).map(|row| row.unwrap()).collect();
+    for (key, value) in rows {
+        // Values that only mark their key are not read.
+        if value.len() <= 1 {
+            continue;
+        }
+        for bad in [&value[..1], &[&[9], &value[1..]].concat()[..]] {
+            let mut batch = Batch::new();
+            batch.insert(Space::Rows, key.clone(), bad);
+            world.engine.commit(batch, Durability::Synced).unwrap();
+            let report = verify(&world.store.reader(), None, &mut |_| {}).unwrap();
+            assert!(!report.is_clean(), "{key:?} with {bad:02x?} is not noticed");
+        }
+        let mut batch = Batch::new();
+        batch.insert(Space::Rows, key, value);
+        world.engine.commit(batch, Durability::Synced).unwrap();
+    }
+    world.verify();
+}
+
+#[test]
+fn rows_that_belong_to_nothing_are_seen() {
+    let world = world();
+    let account = world.account.id();
+    let unknown = crate::ids::MailboxId::new(99).unwrap();
+    let (email, blob) = (crate::ids::EmailId(99), crate::ids::BlobId(1));
+    for key in [
+        keys::message(account, unknown, uid(1)),
+        keys::pack(account, unknown, uid(1)),
+        keys::email_refs(account, email),
+        keys::thread_message(account, 1, email),
+        keys::thread_subject(account, 1, 1, email),
+        keys::blob_ref(blob, account.get(), email.0),
+        keys::blob_ref(blob, 0, 1),
+        keys::queue_due(1, crate::ids::QueueId(1), 1),
+        keys::of_table(account.get(), 0x7f),
+        keys::of_table(0, 0x7f),
+        keys::owner(1234),
+    ] {
+        let mut batch = Batch::new();
+        batch.insert(Space::Rows, key.clone(), [1, 0, 0, 0, 2, 0, 0, 0]);
+        world.engine.commit(batch, Durability::Synced).unwrap();
+        let report = verify(&world.store.reader(), None, &mut |_| {});
+        assert!(report.is_err() || !report.unwrap().is_clean(), "{key:02x?} is not noticed");
+        let mut batch = Batch::new();
+        batch.remove(Space::Rows, key);
+        world.engine.commit(batch, Durability::Synced).unwrap();
+    }
+    let mut batch = Batch::new();
+    batch.insert(Space::Blobs, keys::chunk(blob, 0), [1]);
+    world.engine.commit(batch, Durability::Synced).unwrap();
+    assert!(!verify(&world.store.reader(), None, &mut |_| {}).unwrap().is_clean());
+}
+
+#[test]
+fn the_report_counts_what_there_is_and_asks_the_directory() {
+    let mut world = world();
+    let mut asked = 0;
+    let mut directory = |_: &crate::reader::Reader, report: &mut super::Report| {
+        asked += 1;
+        report.violation("domain example.org", "is of no account");
+        Ok(())
+    };
+    let report = verify(&world.store.reader(), Some(&mut directory), &mut |_| {}).unwrap();
+    assert_eq!((asked, report.violation_count), (1, 1));
+    assert_eq!(report.violations[0].to_string(), "domain example.org: is of no account");
+    let counts = report.counts;
+    assert_eq!((counts.accounts, counts.mailboxes, counts.messages, counts.tombstones), (1, 6, 3, 2));
+    assert_eq!((counts.emails, counts.erasures, counts.blobs, counts.chunks), (4, 2, 4, 6));
+    world.run(|tx| tx.erase(Erase::UpTo(postrider_proto::imap::types::ModSeq::MAX))).unwrap();
+    let counts = verify(&world.store.reader(), None, &mut |_| {}).unwrap().counts;
+    assert_eq!((counts.emails, counts.erasures, counts.blobs_to_collect), (3, 0, 1));
+}
