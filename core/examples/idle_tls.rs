@@ -40,8 +40,11 @@ fn measure(connections: usize) -> Result<(), Failure> {
     let pair = self_signed(&directory, &["localhost"])?;
     println!("resident before the runtime starts: {} kB", resident_kb()?);
     for tls in [false, true] {
-        let service =
-            TlsService::new(&Certificates::load(std::slice::from_ref(&pair))?, ServiceOptions::IMAP, TlsVersion::Tls12)?;
+        let service = TlsService::new(
+            &Certificates::load(std::slice::from_ref(&pair))?,
+            ServiceOptions::IMAP,
+            TlsVersion::Tls12,
+        )?;
         measure_one(connections, tls.then_some(service), &pair)?;
     }
     std::fs::remove_dir_all(directory)?;

@@ -110,7 +110,8 @@ async fn tidy_accounts(shard: &Rc<Shard>, before: Reader) {
     let (home, shards) = (shard.id, shard.shared.shards.len());
     let left = shard.shared.pool.run(move || {
         let accounts = before.accounts_in(table::ERASE);
-        let here = accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
+        let here =
+            accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
         here.map(|account| {
             let account = account?;
             Ok((account, before.head(account)?.map(|head| head.modseq)))
@@ -154,7 +155,8 @@ async fn accounts_with_drops(shard: &Shard) -> Result<BTreeSet<AccountId>, Troub
     let (home, shards) = (shard.id, shard.shared.shards.len());
     read(shard, move |reader| {
         let accounts = reader.accounts_in(table::DROP);
-        let here = accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
+        let here =
+            accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
         here.take(ACCOUNTS_MAX).collect()
     })
     .await
@@ -385,11 +387,7 @@ async fn collect_contents(shard: &Rc<Shard>, collector: &Collector) {
     }
 }
 
-async fn collect_step(
-    shard: &Shard,
-    collector: &Collector,
-    from: BlobId,
-) -> Result<Option<BlobId>, Trouble> {
+async fn collect_step(shard: &Shard, collector: &Collector, from: BlobId) -> Result<Option<BlobId>, Trouble> {
     let collected = read(shard, move |reader| blobs::collect(reader, from, CHUNKS_MAX)).await?;
     let (contents, octets) = (collected.blobs, collected.octets);
     write(shard, collected.batch).await?;

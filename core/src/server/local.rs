@@ -30,7 +30,10 @@ fn make(config: &Config, opened: &Opened) -> Result<(), Box<dyn std::error::Erro
     let domain = Domain::parse(config.hostname.as_str())?;
     let (mut salt_sha_256, mut salt_sha_1) = ([0; SALT_OCTETS], [0; SALT_OCTETS]);
     let random = SystemRandom::new();
-    random.fill(&mut salt_sha_256).and_then(|()| random.fill(&mut salt_sha_1)).map_err(|_| "no randomness")?;
+    random
+        .fill(&mut salt_sha_256)
+        .and_then(|()| random.fill(&mut salt_sha_1))
+        .map_err(|_| "no randomness")?;
     let derivation = Derivation { iterations: config.passwords.iterations, salt_sha_256, salt_sha_1 };
     let changes = [
         Change::AddDomain { domain: domain.clone(), settings: DomainSettings::default() },

@@ -120,7 +120,8 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     let shutdown = Shutdown::new();
     stop_on_signals(&shutdown).map_err(system("can't listen to signals"))?;
     let control_socket = config.control_socket.clone();
-    let parts = shards::prepare(Arc::new(config), opened, bound, control, log.clone(), &shutdown, host, shards)?;
+    let parts =
+        shards::prepare(Arc::new(config), opened, bound, control, log.clone(), &shutdown, host, shards)?;
     let options = RuntimeOptions::new(shards);
     let runtime = Runtime::start(&options, shutdown, move |shard| {
         let parts = parts.clone();
@@ -158,9 +159,11 @@ fn bind(config: &Config, shards: usize) -> Result<Vec<BoundListener>, ServeError
             Switch::Off => Tickets::Off,
         };
         let tls = match (&certificates, listener.tls) {
-            (Some(certificates), mode) if mode != crate::config::TlsMode::Off => {
-                Some(TlsService::new(certificates, ServiceOptions { tickets, ..defaults }, config.tls.min_version)?)
-            }
+            (Some(certificates), mode) if mode != crate::config::TlsMode::Off => Some(TlsService::new(
+                certificates,
+                ServiceOptions { tickets, ..defaults },
+                config.tls.min_version,
+            )?),
             _ => None,
         };
         for address in &listener.addresses {

@@ -23,9 +23,7 @@ use crate::metrics::{self, Builder, Metrics, Queue, Registry, Text, write_proces
 use crate::operations::ServerOperations;
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream};
-use crate::runtime::{
-    AllStats, Pool, PoolLimits, Preflight, ShardId, Shutdown, sleep, sleep_until, spawn,
-};
+use crate::runtime::{AllStats, Pool, PoolLimits, Preflight, ShardId, Shutdown, sleep, sleep_until, spawn};
 use crate::shard::{MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
 
@@ -108,10 +106,8 @@ pub(super) fn prepare(
     let metrics = Metrics::register(&mut builder, &names);
     let registry = builder.build(shards + 1);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
-    let mut parts: Vec<Part> = receivers
-        .into_iter()
-        .map(|work| Part { listeners: Vec::new(), work, control: None })
-        .collect();
+    let mut parts: Vec<Part> =
+        receivers.into_iter().map(|work| Part { listeners: Vec::new(), work, control: None }).collect();
     if let Some(first) = parts.first_mut() {
         first.control = Some(control);
     }
@@ -147,7 +143,8 @@ pub(super) fn prepare(
 
 /// Runs a shard to its end.
 pub(super) async fn run(parts: Parts, id: ShardId) {
-    let part = parts.parts.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id.0).and_then(Option::take);
+    let part =
+        parts.parts.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id.0).and_then(Option::take);
     let Some(part) = part else { return };
     let shared = Arc::clone(&parts.shared);
     let shutdown = shared.shutdown.clone();
@@ -271,7 +268,9 @@ fn first_shard(parts: &Parts, shard: &Rc<Shard>, socket: BoundSocket) {
 fn take_figures(shard: &Shard) {
     let (shared, known) = (&shard.shared, &shard.shared.metrics);
     let set = |queue: Queue, length: u64| {
-        shard.recorder.set(known.queue_length.at([queue as usize]), i64::try_from(length).unwrap_or(i64::MAX));
+        shard
+            .recorder
+            .set(known.queue_length.at([queue as usize]), i64::try_from(length).unwrap_or(i64::MAX));
     };
     let waiting: usize = shared.shards.iter().map(channel::Sender::len).sum();
     set(Queue::Shard, waiting as u64);
@@ -321,7 +320,11 @@ fn write_store(shared: &Shared, text: &mut Text) {
     );
     text.counter("postrider_commit_members_total", "Batches committed.", commits.members.load(Relaxed));
     text.counter("postrider_commit_bytes_total", "Octets committed.", commits.octets.load(Relaxed));
-    text.counter("postrider_commit_stops_total", "Times that the store stopped.", commits.stops.load(Relaxed));
+    text.counter(
+        "postrider_commit_stops_total",
+        "Times that the store stopped.",
+        commits.stops.load(Relaxed),
+    );
     let stats = shared.committer.engine().stats();
     text.gauge("postrider_store_disk_bytes", "Disk space of the store.", stats.disk_octets);
     text.gauge("postrider_store_journal_bytes", "Disk space of its journals.", stats.journal_octets);

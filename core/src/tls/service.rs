@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use rustls::SupportedProtocolVersion;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
-use rustls::SupportedProtocolVersion;
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
