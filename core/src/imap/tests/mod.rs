@@ -30,4 +30,7 @@ macro_rules! folders {
     };
 }
 
-folders!(basic, mailboxes, list, select, append, idle, condstore, qresync, limits);
+folders!(
+    basic, mailboxes, list, select, append, idle, condstore, qresync, limits, fetch, store, search, copy,
+    expunge
+);
