@@ -110,7 +110,8 @@ async fn tidy_accounts(shard: &Rc<Shard>, before: Reader) {
     let (home, shards) = (shard.id, shard.shared.shards.len());
     let left = shard.shared.pool.run(move || {
         let accounts = before.accounts_in(table::ERASE);
-        let here = accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
+        let here =
+            accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
         here.map(|account| {
             let account = account?;
             Ok((account, before.head(account)?.map(|head| head.modseq)))
@@ -154,7 +155,8 @@ async fn accounts_with_drops(shard: &Shard) -> Result<BTreeSet<AccountId>, Troub
     let (home, shards) = (shard.id, shard.shared.shards.len());
     read(shard, move |reader| {
         let accounts = reader.accounts_in(table::DROP);
-        let here = accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
+        let here =
+            accounts.filter(|account| account.as_ref().map_or(true, |id| home_of(*id, shards) == home));
         here.take(ACCOUNTS_MAX).collect()
     })
     .await
@@ -214,7 +216,8 @@ async fn purge_tombstones(shard: &Rc<Shard>) {
     let mut wait = TOMBSTONES_FIRST;
     while pause(shard, wait).await {
         wait = TOMBSTONES_EVERY;
-        match purge_once(shard).await {
+        let retention = shard.shared.config.storage.tombstone_retention.as_secs();
+        match purge_once(shard, unix_now().saturating_sub_unsigned(retention)).await {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "forgot removals that are too old"),
             Err(error) => tracing::warn!(%error, "old removals are forgotten another day"),
@@ -223,9 +226,7 @@ async fn purge_tombstones(shard: &Rc<Shard>) {
 }
 
 /// Removes the tombstones of this shard's accounts that are too old; gives their number.
-async fn purge_once(shard: &Rc<Shard>) -> Result<usize, Trouble> {
-    let retention = shard.shared.config.storage.tombstone_retention.as_secs();
-    let removed_before = unix_now().saturating_sub_unsigned(retention);
+async fn purge_once(shard: &Rc<Shard>, removed_before: i64) -> Result<usize, Trouble> {
     let (home, shards) = (shard.id, shard.shared.shards.len());
     let mut from = AccountId::new(1);
     let mut purged = 0;
@@ -385,11 +386,7 @@ async fn collect_contents(shard: &Rc<Shard>, collector: &Collector) {
     }
 }
 
-async fn collect_step(
-    shard: &Shard,
-    collector: &Collector,
-    from: BlobId,
-) -> Result<Option<BlobId>, Trouble> {
+async fn collect_step(shard: &Shard, collector: &Collector, from: BlobId) -> Result<Option<BlobId>, Trouble> {
     let collected = read(shard, move |reader| blobs::collect(reader, from, CHUNKS_MAX)).await?;
     let (contents, octets) = (collected.blobs, collected.octets);
     write(shard, collected.batch).await?;
@@ -436,3 +433,6 @@ async fn collect_space(shard: &Rc<Shard>, collector: Arc<Collector>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

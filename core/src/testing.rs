@@ -24,7 +24,9 @@ use crate::log;
 use crate::maintenance;
 use crate::metrics::{Builder, Metrics};
 use crate::operations::ServerOperations;
-use crate::runtime::{Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep, spawn};
+use crate::runtime::{
+    Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep, spawn,
+};
 use crate::shard::{Local, MAILBOX_MAX, Shard, Shared, Work};
 
 /// A running server.
@@ -71,8 +73,7 @@ impl TestServer {
         config.passwords.iterations = 4096;
         let socket = dir.path().join("ctl");
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
-        let committer =
-            Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
+        let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
         let pool = Pool::start("test", PoolLimits { threads: 2, queue_max: 4096 }).unwrap();
         let admission = Admission::new(admission::Limits::default());
         let authenticator =

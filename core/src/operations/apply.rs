@@ -83,8 +83,7 @@ impl ServerOperations {
             }
         }
         let defaults = self.shard.shared.config.accounts.clone();
-        let planned =
-            self.on_pool(move |shared| plan(&shared.store.reader(), changes, &defaults)).await?;
+        let planned = self.on_pool(move |shared| plan(&shared.store.reader(), changes, &defaults)).await?;
         let changes = planned.changes.clone();
         if !dry_run {
             self.commit(planned).await?;

@@ -126,7 +126,9 @@ fn initial(defaults: &AccountDefaults, now: i64) -> Initial {
     let mailboxes = defaults.mailboxes.iter();
     Initial {
         uid_validity: u32::try_from(now).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
-        mailboxes: mailboxes.map(|mailbox| (mailbox.name.clone(), special_use(&mailbox.special_use))).collect(),
+        mailboxes: mailboxes
+            .map(|mailbox| (mailbox.name.clone(), special_use(&mailbox.special_use)))
+            .collect(),
     }
 }
 

@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 
 use postrider_proto::address::Domain;
-use postrider_storage::directory::{
-    Account, AddressPattern, Directory, DomainSettings, DomainState, Target,
-};
+use postrider_storage::directory::{Account, AddressPattern, Directory, DomainSettings, DomainState, Target};
 use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
@@ -212,7 +210,8 @@ impl ServerOperations {
                     let page = directory.domain_addresses(&of, from.as_deref(), PAGE).map_err(internal)?;
                     let last = page.last().map(|(localpart, ..)| localpart.clone());
                     let rows = page.iter().map(|(_, address, target)| row(&directory, address, target));
-                    let rows: Vec<_> = rows.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(internal)?;
+                    let rows: Vec<_> =
+                        rows.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(internal)?;
                     Ok((last, rows, row))
                 });
                 let (last, rows, again) = page.await?;

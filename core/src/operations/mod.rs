@@ -25,9 +25,6 @@ use crate::transfer;
 use failure::{busy, internal};
 use lock::Lock;
 
-
-
-
 /// Carries out requests for the running server.
 pub struct ServerOperations {
     shard: Rc<Shard>,
@@ -63,9 +60,7 @@ impl ServerOperations {
                 Ok(Answer::Done)
             }
             Request::LogLevels => Ok(self.log_levels()),
-            Request::SetLogLevel { module, level } => {
-                self.set_log_level(module.as_deref(), level.as_deref())
-            }
+            Request::SetLogLevel { module, level } => self.set_log_level(module.as_deref(), level.as_deref()),
             Request::AccountList => self.list_accounts(exchange).await,
             Request::AccountShow { account } => self.show_account(&account, exchange).await,
             Request::AddressList { account } => self.list_addresses(account.as_deref(), exchange).await,

@@ -122,7 +122,10 @@ fn what_can_not_be_added_is_refused_with_the_reason_and_changes_nothing() {
 #[test]
 fn a_new_password_replaces_the_old_one() {
     let server = with_account();
-    server.ok(&Request::AccountSetPassword { account: text("anna"), password: Secret(text("second password")) });
+    server.ok(&Request::AccountSetPassword {
+        account: text("anna"),
+        password: Secret(text("second password")),
+    });
     assert!(log_in(&server, "anna@example.org", "second password").is_ok());
     assert!(log_in(&server, "anna@example.org", "first password").is_err());
 }
@@ -198,7 +201,10 @@ fn addresses_and_catch_alls_lead_where_they_are_told_to() {
     assert_eq!(same.lines().count(), 3, "{same}");
     server.ok(&Request::AddressRemove { address: text("@example.org") });
     assert_eq!(resolve(&server, "other@example.org"), Resolution::Unknown);
-    assert_eq!(server.fails(&Request::AddressRemove { address: text("@example.org") }).0, FailureKind::NotFound);
+    assert_eq!(
+        server.fails(&Request::AddressRemove { address: text("@example.org") }).0,
+        FailureKind::NotFound
+    );
     assert_eq!(server.fails(&add("no address")).0, FailureKind::Invalid);
 }
 
@@ -231,7 +237,9 @@ fn aliases_have_members() {
     let more = members(&["b@example.org", "c@example.org"]);
     server.ok(&Request::AliasAddMember { alias: alias(), members: more });
     server.ok(&Request::AliasRemoveMember { alias: alias(), members: members(&["b@example.org"]) });
-    assert!(matches!(resolve(&server, "team@example.org"), Resolution::Alias { settings, .. } if settings.post_public));
+    assert!(
+        matches!(resolve(&server, "team@example.org"), Resolution::Alias { settings, .. } if settings.post_public)
+    );
     let (rows, _) = server.ok(&Request::AliasList { domain: Some(text("example.org")) });
     let expected = "{\"alias\":\"team@example.org\",\"members\":[\"anna@example.org\",\"c@example.org\"]}\n";
     assert_eq!(rows, expected);
@@ -240,7 +248,10 @@ fn aliases_have_members() {
     assert_eq!(emptied.0, FailureKind::InUse);
     server.ok(&Request::AliasRemove { alias: alias() });
     assert_eq!(resolve(&server, "team@example.org"), Resolution::Unknown);
-    assert_eq!(server.fails(&Request::AliasList { domain: Some(text("example.com")) }).0, FailureKind::NotFound);
+    assert_eq!(
+        server.fails(&Request::AliasList { domain: Some(text("example.com")) }).0,
+        FailureKind::NotFound
+    );
 }
 
 #[test]
@@ -261,14 +272,18 @@ fn the_directory_is_exported_and_applied_as_one_transaction() {
     assert!(lines.contains("+ account bert\n") && !lines.contains("password of bert\n+"), "{lines}");
     assert_eq!(server.account("bert"), None, "only tried");
     let (made, answer) = apply(&wanted, false);
-    assert_eq!((String::from_utf8(made.data).unwrap(), answer.unwrap()), (lines, Answer::Applied { changes }));
+    assert_eq!(
+        (String::from_utf8(made.data).unwrap(), answer.unwrap()),
+        (lines, Answer::Applied { changes })
+    );
     assert_eq!(log_in(&server, "bert@example.com", "password of bert").unwrap().name, "bert");
     let bert = server.account("bert").unwrap();
     deliver(&server, bert, "Subject: a\r\n\r\nb").unwrap();
     assert_eq!(apply(&wanted, false).1.unwrap(), Answer::Applied { changes: 0 }, "the password matches");
 
     // One fault, and nothing is done.
-    let faulty = wanted.replace("[account.bert]", "[account.carl]\ndomain = \"nowhere.example\"\n\n[account.bert]");
+    let faulty =
+        wanted.replace("[account.bert]", "[account.carl]\ndomain = \"nowhere.example\"\n\n[account.bert]");
     assert!(apply(&faulty, false).1.is_err());
     assert_eq!(server.account("carl"), None);
     // An account that holds mail isn't removed by leaving it out.

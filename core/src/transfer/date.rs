@@ -12,9 +12,8 @@ pub(super) fn read(line: &[u8]) -> Option<i64> {
     let line = std::str::from_utf8(line).ok()?;
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     // The sender may hold spaces: the date begins at the last month that a day of the week precedes.
-    let month_at = (1..words.len())
-        .rev()
-        .find(|at| month(words.get(*at)).is_some() && is_day(words.get(at - 1)))?;
+    let month_at =
+        (1..words.len()).rev().find(|at| month(words.get(*at)).is_some() && is_day(words.get(at - 1)))?;
     let month = month(words.get(month_at))?;
     let day = words.get(month_at + 1)?.parse().ok()?;
     let mut time = words.get(month_at + 2)?.split(':');

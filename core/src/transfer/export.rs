@@ -16,7 +16,7 @@ use postrider_storage::reader::Reader;
 use postrider_storage::store::StoreError;
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 
-use super::write::{Exported, Writer, WriteFailed};
+use super::write::{Exported, WriteFailed, Writer};
 use super::{Export, Tally, files};
 use crate::control::protocol::{Answer, FailureKind, Format, Progress};
 use crate::control::{Exchange, OperationError, Transport};
@@ -131,9 +131,8 @@ impl Work<'_> {
     ) -> Result<(), OperationError> {
         let (account, mailbox, name) = (self.account, source.id, source.name.to_string());
         let dir = dir.to_owned();
-        let made = self.on_pool(&name, exchange, move || {
-            Writer::begin(format, &dir, &source.name, source.id, alone)
-        });
+        let made = self
+            .on_pool(&name, exchange, move || Writer::begin(format, &dir, &source.name, source.id, alone));
         let mut writer = made.await?.map_err(|error| files(format!("can't write {name}: {error}")))?;
         let mut from = Some(Uid::MIN);
         let mut told = std::time::Instant::now();

@@ -51,7 +51,8 @@ fn unescape(part: &str) -> Option<String> {
     while let [first, after @ ..] = rest {
         rest = after;
         let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let escaped =
+            digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match escaped {
             // A separator in a part would make another mailbox of it.
             Some(b'/') => return None,

@@ -57,8 +57,11 @@ impl Marks {
             (Flags::SEEN, 'S'),
             (Flags::DELETED, 'T'),
         ];
-        let mut name: String =
-            letters.iter().filter(|(flag, _)| self.flags.contains(*flag)).map(|(_, letter)| *letter).collect();
+        let mut name: String = letters
+            .iter()
+            .filter(|(flag, _)| self.flags.contains(*flag))
+            .map(|(_, letter)| *letter)
+            .collect();
         let (mut places, mut lost) = (Vec::new(), Vec::new());
         for keyword in &self.keywords {
             let place = keywords.iter().position(|known| known == keyword);
@@ -72,7 +75,9 @@ impl Marks {
             }
         }
         places.sort_unstable();
-        name.extend(places.iter().filter_map(|place| u8::try_from(*place).ok()).map(|at| char::from(b'a' + at)));
+        name.extend(
+            places.iter().filter_map(|place| u8::try_from(*place).ok()).map(|at| char::from(b'a' + at)),
+        );
         (name, lost)
     }
 

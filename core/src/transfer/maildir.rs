@@ -63,7 +63,14 @@ impl Maildir {
         folders.sort();
         // The one that was named comes first, and the first is taken from the end.
         folders.reverse();
-        Ok(Self { folders, directories: Vec::new(), keywords: Vec::new(), names: Vec::new(), reading: None, begin })
+        Ok(Self {
+            folders,
+            directories: Vec::new(),
+            keywords: Vec::new(),
+            names: Vec::new(),
+            reading: None,
+            begin,
+        })
     }
 
     /// The next file; none when all were read.

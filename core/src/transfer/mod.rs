@@ -17,17 +17,17 @@ mod maildir;
 mod mbox;
 mod source;
 mod target;
-mod write;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::path::PathBuf;
 
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_storage::ids::AccountId;
 
-use crate::control::protocol::{Answer, FailureKind, Format};
 use crate::control::OperationError;
+use crate::control::protocol::{Answer, FailureKind, Format};
 
 pub use export::export;
 pub use import::import;

@@ -141,7 +141,10 @@ fn what_can_not_be_imported_is_named_and_the_rest_goes_on() {
     let server = TestServer::start();
     with_account(&server, "anna");
     let path = server.path("maildir");
-    maildir(&path, &[("cur/1.a", "Subject: a\n\n"), ("cur/2.b", ""), ("cur/4.d", "Subject: d\n\n"), ("cur/.x", "x")]);
+    maildir(
+        &path,
+        &[("cur/1.a", "Subject: a\n\n"), ("cur/2.b", ""), ("cur/4.d", "Subject: d\n\n"), ("cur/.x", "x")],
+    );
     fs::create_dir(path.join("cur/3.c")).unwrap();
     fs::create_dir_all(path.join(".bad..name/cur")).unwrap();
     let (_, answer) = server.ok(&import(Format::Maildir, "anna", "Old/2020", &path));
@@ -197,7 +200,8 @@ fn one_mailbox_is_exported_alone() {
     let path = server.path("out");
     let (_, answer) = server.ok(&export(Format::Maildir, "anna", Some("Sent"), &path));
     assert_eq!(transferred(answer).0, 1);
-    let files: Vec<_> = fs::read_dir(path.join("cur")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let files: Vec<_> =
+        fs::read_dir(path.join("cur")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(files.len() == 1 && files[0].to_str().unwrap().ends_with(":2,S"), "{files:?}");
     let missing = export(Format::Mbox, "anna", Some("Nothing"), &server.path("other"));
     assert_eq!(server.fails(&missing).0, FailureKind::NotFound);

@@ -140,7 +140,8 @@ impl Writer {
         match self {
             Self::Maildir { path, keywords, lost } => {
                 if !keywords.is_empty() {
-                    create(&path.join("dovecot-keywords"))?.write_all(write_keywords(&keywords).as_bytes())?;
+                    create(&path.join("dovecot-keywords"))?
+                        .write_all(write_keywords(&keywords).as_bytes())?;
                 }
                 Ok((lost > 0).then(|| {
                     format!("{lost} keywords of messages: a Maildir has letters for {LETTERS} only")
