@@ -21,3 +21,5 @@ pub mod tls;
 pub mod transfer;
 
 mod sys;
+#[cfg(test)]
+mod testing;

@@ -216,7 +216,8 @@ async fn purge_tombstones(shard: &Rc<Shard>) {
     let mut wait = TOMBSTONES_FIRST;
     while pause(shard, wait).await {
         wait = TOMBSTONES_EVERY;
-        match purge_once(shard).await {
+        let retention = shard.shared.config.storage.tombstone_retention.as_secs();
+        match purge_once(shard, unix_now().saturating_sub_unsigned(retention)).await {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "forgot removals that are too old"),
             Err(error) => tracing::warn!(%error, "old removals are forgotten another day"),
@@ -225,9 +226,7 @@ async fn purge_tombstones(shard: &Rc<Shard>) {
 }
 
 /// Removes the tombstones of this shard's accounts that are too old; gives their number.
-async fn purge_once(shard: &Rc<Shard>) -> Result<usize, Trouble> {
-    let retention = shard.shared.config.storage.tombstone_retention.as_secs();
-    let removed_before = unix_now().saturating_sub_unsigned(retention);
+async fn purge_once(shard: &Rc<Shard>, removed_before: i64) -> Result<usize, Trouble> {
     let (home, shards) = (shard.id, shard.shared.shards.len());
     let mut from = AccountId::new(1);
     let mut purged = 0;
@@ -434,3 +433,6 @@ async fn collect_space(shard: &Rc<Shard>, collector: Arc<Collector>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,5 +95,18 @@ impl LogHandle {
     }
 }
 
+/// A handle for tests: its levels can be changed, its lines go nowhere.
+#[cfg(test)]
+pub(crate) fn for_tests() -> LogHandle {
+    match subscriber(Format::Text, Levels::default(), Box::new(std::io::sink())) {
+        Ok((subscriber, handle)) => {
+            // Levels can only be changed while it is there.
+            Box::leak(Box::new(subscriber));
+            handle
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 #[cfg(test)]
 mod tests;

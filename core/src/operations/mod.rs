@@ -15,7 +15,7 @@ mod tests;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::control::protocol::{Answer, Request};
 use crate::control::{Exchange, LocalFuture, OperationError, Operations, Transport};
@@ -24,9 +24,6 @@ use crate::transfer;
 
 use failure::{busy, internal};
 use lock::Lock;
-
-/// How long sessions may take to finish when the server is told to stop.
-const STOP_GRACE: Duration = Duration::from_secs(3);
 
 /// Carries out requests for the running server.
 pub struct ServerOperations {
@@ -59,7 +56,7 @@ impl ServerOperations {
         match request {
             Request::Status => self.status().await,
             Request::Stop => {
-                self.shard.shared.shutdown.begin(STOP_GRACE);
+                self.shard.shared.shutdown.begin(crate::server::STOP_GRACE);
                 Ok(Answer::Done)
             }
             Request::LogLevels => Ok(self.log_levels()),

@@ -86,7 +86,7 @@ mod tests {
         ] {
             assert_eq!(read(line.as_bytes()), seconds, "{line}");
         }
-        for seconds in [-1, 0, 86_399, 1_700_000_000, 253_402_300_799] {
+        for seconds in [-1, 0, 86_399, 1_700_000_000, 253_370_764_800] {
             assert_eq!(read(format!("From - {}", write(seconds)).as_bytes()), Some(seconds));
         }
     }

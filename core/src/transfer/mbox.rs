@@ -133,6 +133,7 @@ impl Message {
             return false;
         };
         let (name, value) = line.split_at(colon);
+        let value = value.get(1..).unwrap_or_default();
         if FIELDS.get(self.fields).is_some_and(|field| name.eq_ignore_ascii_case(field)) {
             self.fields += 1;
             self.ours = true;

@@ -1,0 +1,105 @@
+//! What an earlier run left is found again and done.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::types::Uid;
+use postrider_storage::account::Expunge;
+use postrider_storage::directory::{self, AccountName, Change, HeldMail};
+use postrider_storage::engine::memory::MemoryEngine;
+
+use super::*;
+use crate::control::protocol::{Format, Request, Secret};
+use crate::testing::{TestServer, wait_until};
+
+fn with_mail(engine: &Arc<MemoryEngine>) -> (TestServer, AccountId) {
+    let server = TestServer::on(Arc::clone(engine) as _);
+    server.ok(&Request::DomainAdd { domain: "example.org".to_owned(), disabled: false });
+    server.ok(&Request::AccountAdd {
+        account: "anna".to_owned(),
+        address: "anna@example.org".to_owned(),
+        password: Secret("long enough".to_owned()),
+        quota: None,
+    });
+    let path = server.path("maildir");
+    fs::create_dir_all(path.join("cur")).unwrap();
+    for number in 0..700 {
+        fs::write(path.join(format!("cur/{number}.x:2,")), format!("Subject: {number}\n\nx\n")).unwrap();
+    }
+    let (account, mailbox) = ("anna".to_owned(), "Old".to_owned());
+    server.ok(&Request::Import { format: Format::Maildir, account, mailbox, path });
+    let account = server.account("anna").unwrap();
+    (server, account)
+}
+
+fn is_empty(server: &TestServer, space: Space, prefix: &[u8]) -> bool {
+    server.shared.store.reader().snapshot().prefix(space, prefix).next().is_none()
+}
+
+#[test]
+fn an_account_whose_erasure_was_cut_off_is_erased_at_the_next_start() {
+    let engine = Arc::new(MemoryEngine::new());
+    let (server, anna) = with_mail(&engine);
+    let shared = Arc::clone(&server.shared);
+    drop(server);
+    let reader = shared.store.reader();
+    let name = AccountName::new("anna").unwrap();
+    let removal = [Change::RemoveAccount { name, mail: HeldMail::Erase }];
+    let batch = directory::plan(reader.snapshot(), &removal, &directory::Limits::DEFAULT, 1).unwrap();
+    shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    // One step was done.
+    let rows = keys::owner(anna.get());
+    let (batch, next) = erase_step(&shared.store.reader(), anna, &rows, &rows).unwrap();
+    assert!(next.is_some() && batch.len() >= ROWS_MAX);
+    shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    drop((reader, shared));
+    let server = TestServer::on(engine);
+    server.verify();
+    wait_until(|| is_empty(&server, Space::Rows, &removed_account(anna)));
+    assert!(is_empty(&server, Space::Rows, &rows));
+    wait_until(|| is_empty(&server, Space::Blobs, &[]));
+}
+
+#[test]
+fn a_deleted_mailbox_gives_its_rows_and_contents_back() {
+    let engine = Arc::new(MemoryEngine::new());
+    let (server, anna) = with_mail(&engine);
+    server.at_home(anna, move |shard| {
+        Box::pin(async move {
+            let account = shard.accounts.get(anna).await.unwrap();
+            let deleted = account.transact(None, None, |tx| {
+                let old = tx.mailbox_id(&MailboxName::new("Old").unwrap()).unwrap();
+                tx.delete_mailbox(old)
+            });
+            deleted.await.unwrap();
+        })
+    });
+    assert!(!is_empty(&server, Space::Rows, &keys::drops(anna)));
+    drop(server);
+    let server = TestServer::on(engine);
+    wait_until(|| is_empty(&server, Space::Rows, &keys::of_table(anna.get(), table::EMAIL)));
+    assert!(is_empty(&server, Space::Rows, &keys::drops(anna)));
+    assert!(is_empty(&server, Space::Rows, &keys::of_table(anna.get(), table::MESSAGE)));
+    wait_until(|| is_empty(&server, Space::Blobs, &[]));
+}
+
+#[test]
+fn old_removals_are_forgotten_and_young_ones_are_not() {
+    let engine = Arc::new(MemoryEngine::new());
+    let (server, anna) = with_mail(&engine);
+    let purged = server.at_home(anna, move |shard| {
+        Box::pin(async move {
+            let account = shard.accounts.get(anna).await.unwrap();
+            let removed = account.transact(None, None, |tx| {
+                let old = tx.mailbox_id(&MailboxName::new("Old").unwrap()).unwrap();
+                let uids: Vec<Uid> = (1..=100).filter_map(Uid::new).collect();
+                tx.expunge(old, Expunge::These(&uids))
+            });
+            removed.await.unwrap();
+            let young = purge_once(&shard, unix_now() - 60).await.unwrap();
+            (young, purge_once(&shard, unix_now() + 60).await.unwrap())
+        })
+    });
+    assert_eq!(purged, (0, 100));
+}

@@ -1,0 +1,236 @@
+//! A server for tests: shards, a store in memory and a control socket, without any other listener.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use postrider_storage::committer::{self, Committer};
+use postrider_storage::engine::Engine;
+use postrider_storage::engine::memory::MemoryEngine;
+use postrider_storage::ids::AccountId;
+use postrider_storage::store::Store;
+use postrider_storage::{account, directory, verify};
+
+use crate::accounts::Accounts;
+use crate::admission::{self, Admission};
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::control::protocol::{Answer, Progress, Request};
+use crate::control::{self, Client, ClientError, ControlOptions, Events};
+use crate::log;
+use crate::maintenance;
+use crate::metrics::{Builder, Metrics};
+use crate::operations::ServerOperations;
+use crate::runtime::{
+    Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep, spawn,
+};
+use crate::shard::{Local, MAILBOX_MAX, Shard, Shared, Work};
+
+/// A running server.
+pub struct TestServer {
+    /// Files of the test.
+    pub dir: tempfile::TempDir,
+    /// What its shards share.
+    pub shared: Arc<Shared>,
+    runtime: Option<Runtime>,
+    socket: PathBuf,
+}
+
+/// What came for a request.
+#[derive(Default)]
+pub struct Came {
+    /// Streamed data.
+    pub data: Vec<u8>,
+    /// How far it was.
+    pub progress: Vec<Progress>,
+}
+
+impl Events for Came {
+    fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.data.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        self.progress.push(progress.clone());
+    }
+}
+
+impl TestServer {
+    /// Starts one with an empty store.
+    pub fn start() -> Self {
+        Self::on(Arc::new(MemoryEngine::new()))
+    }
+
+    /// Starts one with the store that `engine` holds.
+    pub fn on(engine: Arc<dyn Engine>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::localserve(dir.path());
+        // The least: tests run unoptimised.
+        config.passwords.iterations = 4096;
+        let socket = dir.path().join("ctl");
+        let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
+        let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
+        let pool = Pool::start("test", PoolLimits { threads: 2, queue_max: 4096 }).unwrap();
+        let admission = Admission::new(admission::Limits::default());
+        let authenticator =
+            Authenticator::new(Arc::clone(&store), pool.clone(), admission.clone(), [7; 32], 4096).unwrap();
+        let mut builder = Builder::new();
+        let metrics = Metrics::register(&mut builder, &["smtp"]);
+        let shards = 2;
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
+        let shutdown = Shutdown::new();
+        let shared = Arc::new(Shared {
+            config: Arc::new(config),
+            store,
+            committer,
+            pool,
+            admission,
+            authenticator,
+            gate: Arc::default(),
+            metrics,
+            registry: builder.build(shards + 1),
+            log: log::for_tests(),
+            shutdown: shutdown.clone(),
+            shards: senders,
+        });
+        let control = Arc::new(Mutex::new(Some(control::bind(&socket).unwrap())));
+        let receivers = Arc::new(Mutex::new(receivers.into_iter().map(Some).collect::<Vec<_>>()));
+        let options = RuntimeOptions { pin: false, ..RuntimeOptions::new(shards) };
+        let all = Arc::clone(&shared);
+        let runtime = Runtime::start(&options, shutdown, move |id| {
+            let (shared, control) = (Arc::clone(&all), Arc::clone(&control));
+            let work = receivers.lock().unwrap()[id.0].take().unwrap();
+            async move {
+                let shard = shard(id, shared);
+                spawn("work of other shards", Rc::clone(&shard).serve_others(work));
+                maintenance::start(&shard);
+                if id == ShardId(0) {
+                    let options = ControlOptions {
+                        limits: control::ExchangeLimits::default(),
+                        recorder: shard.shared.registry.recorder(0),
+                        requests: shard.shared.metrics.control_requests,
+                    };
+                    let operations = Rc::new(ServerOperations::new(Rc::clone(&shard)));
+                    let socket = control.lock().unwrap().take().unwrap();
+                    control::serve(socket, operations, options, shard.shared.shutdown.clone()).unwrap();
+                }
+                shard.shared.shutdown.wait().await;
+                // Answers of the last requests.
+                sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .unwrap();
+        Self { dir, shared, runtime: Some(runtime), socket }
+    }
+
+    /// A path below the directory of the test.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Sends a request.
+    pub fn call(&self, request: &Request) -> (Came, Result<Answer, ClientError>) {
+        self.call_with(request, None)
+    }
+
+    /// Sends a request with data.
+    pub fn call_with(&self, request: &Request, input: Option<&str>) -> (Came, Result<Answer, ClientError>) {
+        let mut came = Came::default();
+        let mut input = input.map(str::as_bytes);
+        let input = input.as_mut().map(|input| input as &mut dyn std::io::Read);
+        let answer = Client::connect(&self.socket).unwrap().call(request, input, &mut came);
+        (came, answer)
+    }
+
+    /// Sends a request that must succeed; gives its data and answer.
+    pub fn ok(&self, request: &Request) -> (String, Answer) {
+        let (came, answer) = self.call(request);
+        (String::from_utf8(came.data).unwrap(), answer.unwrap())
+    }
+
+    /// Sends a request that must fail; gives the kind and the message.
+    pub fn fails(&self, request: &Request) -> (control::protocol::FailureKind, String) {
+        match self.call(request).1 {
+            Err(ClientError::Failed(failure)) => (failure.kind, failure.message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Runs a future on an account's home shard.
+    pub fn at_home<T: Send + 'static>(
+        &self,
+        account: AccountId,
+        work: impl FnOnce(Rc<Shard>) -> Local<T> + Send + 'static,
+    ) -> T {
+        let home = crate::accounts::home_of(account, self.shared.shards.len());
+        let (tell, told) = oneshot::oneshot();
+        let run: Work = Box::new(move |shard| {
+            let work = work(shard);
+            spawn("work of a test", async move { drop(tell.send(work.await)) });
+        });
+        assert!(self.shared.shards[home.0].send_blocking(run).is_ok());
+        told.wait_blocking().unwrap()
+    }
+
+    /// The number of an account.
+    pub fn account(&self, name: &str) -> Option<AccountId> {
+        let reader = self.shared.store.reader();
+        let name = directory::AccountName::new(name).unwrap();
+        directory::Directory::new(reader.snapshot()).account_by_name(&name).unwrap().map(|account| account.id)
+    }
+
+    /// Checks every invariant of the store.
+    pub fn verify(&self) {
+        let reader = self.shared.store.reader();
+        let report = verify::verify(&reader, None, &mut |_| {}).unwrap();
+        assert!(report.is_clean(), "{:?}", report.violations);
+        let violations = directory::verify(reader.snapshot()).unwrap();
+        assert!(violations.is_empty(), "{violations:?}");
+    }
+
+    /// Where the control socket is.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown().begin(Duration::ZERO);
+            let ended = runtime.join();
+            if !thread::panicking() {
+                ended.unwrap();
+                self.verify();
+            }
+        }
+    }
+}
+
+fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
+    Rc::new(Shard {
+        id,
+        accounts: Accounts::new(
+            Arc::clone(&shared.store),
+            Arc::clone(&shared.committer),
+            shared.pool.clone(),
+            account::Limits::default(),
+        ),
+        recorder: shared.registry.recorder(id.0),
+        shared,
+    })
+}
+
+/// Waits for something that happens in the background.
+pub fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
