@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::crash::{self, Cut, Imap, Plan, Server, Smtp, Token, compile_shim, contents};
+use crate::crash::{self, Cut, Imap, Names, Plan, Server, Smtp, Token, compile_shim, contents};
 use crate::localserve::USER;
 
 /// Octets of the small disk at first, and after it got more room. The server refuses mail when less than 64 MiB
@@ -39,7 +39,7 @@ pub fn power_loss_loses_nothing(binary: &Path) -> Result<()> {
 }
 
 fn rounds(binary: &Path, cut: Cut) -> Result<()> {
-    let plan = Plan { cut, rounds: ROUNDS, seed: SEED, until: None };
+    let plan = Plan { cut, names: Names::WithTheFile, rounds: ROUNDS, seed: SEED, until: None };
     let said = crash::rounds(binary, &plan)?;
     eprintln!("{said}");
     Ok(())
