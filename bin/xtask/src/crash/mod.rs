@@ -149,6 +149,7 @@ struct Run<'a> {
     begun: Instant,
     rounds: u64,
     repairs: u64,
+    wanted_repairs: u64,
     loss: Loss,
 }
 
@@ -167,6 +168,7 @@ impl<'a> Run<'a> {
             begun: Instant::now(),
             rounds: 0,
             repairs: 0,
+            wanted_repairs: 0,
             loss: Loss::default(),
         })
     }
@@ -193,7 +195,7 @@ impl<'a> Run<'a> {
                 }
             }
             self.progress(&format!("round {round} of {}: check", self.plan.rounds));
-            self.verify(&mut random).with_context(|| format!("round {round}"))?;
+            self.verify_or_repair(&mut random).with_context(|| format!("round {round}"))?;
             watch = self.start().with_context(|| format!("round {round}"))?;
             self.check(round)?;
             self.rounds = round;
@@ -215,8 +217,8 @@ impl<'a> Run<'a> {
         };
         match attempt(self) {
             Err(error) if self.plan.cut == Cut::Power => {
-                eprintln!("\nthe server wants a repair: {error:#}");
-                self.repair()?;
+                self.repair().context(format!("{error:#}"))?;
+                self.wanted_repairs += 1;
                 attempt(self)
             }
             result => result,
@@ -242,6 +244,20 @@ impl<'a> Run<'a> {
         self.server.command(&["repair", &self.server.data().display().to_string()]).map(drop)
     }
 
+    /// After a power loss the store may want a repair before anything else.
+    fn verify_or_repair(&mut self, random: &mut Random) -> Result<()> {
+        match self.verify(random) {
+            Err(error)
+                if self.plan.cut == Cut::Power && format!("{error:#}").contains("see postrider repair") =>
+            {
+                self.repair()?;
+                self.wanted_repairs += 1;
+                self.verify(random)
+            }
+            result => result,
+        }
+    }
+
     /// Verifies a copy, so that the server finds the store as the crash left it, or the store itself.
     fn verify(&self, random: &mut Random) -> Result<()> {
         let data = self.server.data();
@@ -249,6 +265,9 @@ impl<'a> Run<'a> {
             return self.server.verify(&data);
         }
         let copy = self.dir.join("copy");
+        if copy.exists() {
+            std::fs::remove_dir_all(&copy)?;
+        }
         let status = std::process::Command::new("cp")
             .args(["-a", "--sparse=always"])
             .arg(&data)
@@ -294,14 +313,15 @@ impl<'a> Run<'a> {
         if self.plan.cut == Cut::Power {
             let loss = &self.loss;
             text += &format!(
-                "\ncrash: power lost; {} MiB written, {} of {} unsynced pages lost, {} sizes, {} of {} names; {} repairs",
+                "\ncrash: power lost; {} MiB written, {} of {} unsynced pages lost, {} sizes, {} of {} names; {} repairs, {} of them needed",
                 loss.written >> 20,
                 loss.pages.1,
                 loss.pages.0,
                 loss.sizes,
                 loss.names.1,
                 loss.names.0,
-                self.repairs
+                self.repairs,
+                self.wanted_repairs
             );
         }
         text
