@@ -143,8 +143,10 @@ impl Sender {
     fn is_served_within(&mut self, limit: Duration) -> Result<()> {
         let begun = Instant::now();
         loop {
-            let reply = self.deliver(&mut Smtp::connect()?).unwrap_or_else(|error| error.to_string());
-            let answer = self.append(&mut Imap::login()?).unwrap_or_else(|error| error.to_string());
+            let reply = Smtp::connect().and_then(|mut smtp| self.deliver(&mut smtp));
+            let reply = reply.unwrap_or_else(|error| error.to_string());
+            let answer = Imap::login().and_then(|mut imap| self.append(&mut imap));
+            let answer = answer.unwrap_or_else(|error| error.to_string());
             if reply.starts_with("250") && answer.starts_with("OK") {
                 return Ok(());
             }
