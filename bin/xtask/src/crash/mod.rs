@@ -25,6 +25,7 @@ use argh::FromArgs;
 pub use check::contents;
 pub use client::{Imap, Smtp};
 pub use message::Token;
+pub use power::Names;
 pub use server::Server;
 pub use shim::compile as compile_shim;
 
@@ -52,6 +53,10 @@ pub struct Crash {
     /// also lose what was not synced, as a power failure does
     #[argh(switch)]
     power_cut: bool,
+    /// with --power-cut: a new file's name is only durable after a sync of its directory, as POSIX says (on Linux a sync
+    /// of the file is enough)
+    #[argh(switch)]
+    strict_names: bool,
     /// end after so many minutes, whatever the rounds
     #[argh(option)]
     minutes: Option<u64>,
@@ -74,6 +79,8 @@ pub enum Cut {
 pub struct Plan {
     /// What dies.
     pub cut: Cut,
+    /// When a new file's name is durable.
+    pub names: Names,
     /// How often.
     pub rounds: u64,
     /// Where the random choices begin.
@@ -90,8 +97,10 @@ pub fn run(arguments: &Crash) -> Result<bool> {
     };
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let cut = if arguments.power_cut { Cut::Power } else { Cut::Process };
+    let names = if arguments.strict_names { Names::WithTheDirectory } else { Names::WithTheFile };
     let plan = Plan {
         cut,
+        names,
         rounds: arguments.rounds.unwrap_or(if cut == Cut::Power { 50 } else { 200 }),
         seed: arguments.seed.unwrap_or(u64::from(clock.subsec_nanos())),
         until: arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes)),
@@ -115,17 +124,18 @@ pub fn rounds(binary: &Path, plan: &Plan) -> Result<String> {
     let result = run.all();
     run.progress("");
     if let Err(error) = result {
-        let log = run.server.log();
+        let (log, lost) = (run.server.log(), std::mem::take(&mut run.loss.details));
         drop(run);
         let option = if plan.cut == Cut::Power { " --power-cut" } else { "" };
         let dir = dir.keep();
-        return Err(error.context(format!(
-            "seed {}: cargo xtask crash{option} --seed {} (the moment of a kill depends on the machine as well)\n\
-             the server's directory is {}; the end of its log:\n{log}",
+        bail!(
+            "seed {}: {error:#}\n\nagain: cargo xtask crash{option} --seed {} (the moment of a kill depends on the machine \
+             as well)\nthe directory: {}\nlast power loss:\n  {}\nend of the log:\n{log}",
             plan.seed,
             plan.seed,
-            dir.display()
-        )));
+            dir.display(),
+            lost.join("\n  "),
+        );
     }
     Ok(run.summary())
 }
@@ -139,6 +149,7 @@ struct Run<'a> {
     begun: Instant,
     rounds: u64,
     repairs: u64,
+    wanted_repairs: u64,
     loss: Loss,
 }
 
@@ -157,6 +168,7 @@ impl<'a> Run<'a> {
             begun: Instant::now(),
             rounds: 0,
             repairs: 0,
+            wanted_repairs: 0,
             loss: Loss::default(),
         })
     }
@@ -177,13 +189,13 @@ impl<'a> Run<'a> {
             let mut random = Random::at(self.plan.seed, &[round, u64::MAX]);
             if let Some(watch) = &watch {
                 self.progress(&format!("round {round} of {}: power loss", self.plan.rounds));
-                self.loss.add(watch.lose_power(&mut random)?);
+                self.loss.add(watch.lose_power(self.plan.names, &mut random)?);
                 if random.percent(50) {
                     self.repair()?;
                 }
             }
             self.progress(&format!("round {round} of {}: check", self.plan.rounds));
-            self.verify(&mut random).with_context(|| format!("round {round}"))?;
+            self.verify_or_repair(&mut random).with_context(|| format!("round {round}"))?;
             watch = self.start().with_context(|| format!("round {round}"))?;
             self.check(round)?;
             self.rounds = round;
@@ -205,8 +217,8 @@ impl<'a> Run<'a> {
         };
         match attempt(self) {
             Err(error) if self.plan.cut == Cut::Power => {
-                eprintln!("\nthe server wants a repair: {error:#}");
-                self.repair()?;
+                self.repair().context(format!("{error:#}"))?;
+                self.wanted_repairs += 1;
                 attempt(self)
             }
             result => result,
@@ -232,6 +244,20 @@ impl<'a> Run<'a> {
         self.server.command(&["repair", &self.server.data().display().to_string()]).map(drop)
     }
 
+    /// After a power loss the store may want a repair before anything else.
+    fn verify_or_repair(&mut self, random: &mut Random) -> Result<()> {
+        match self.verify(random) {
+            Err(error)
+                if self.plan.cut == Cut::Power && format!("{error:#}").contains("see postrider repair") =>
+            {
+                self.repair()?;
+                self.wanted_repairs += 1;
+                self.verify(random)
+            }
+            result => result,
+        }
+    }
+
     /// Verifies a copy, so that the server finds the store as the crash left it, or the store itself.
     fn verify(&self, random: &mut Random) -> Result<()> {
         let data = self.server.data();
@@ -239,6 +265,9 @@ impl<'a> Run<'a> {
             return self.server.verify(&data);
         }
         let copy = self.dir.join("copy");
+        if copy.exists() {
+            std::fs::remove_dir_all(&copy)?;
+        }
         let status = std::process::Command::new("cp")
             .args(["-a", "--sparse=always"])
             .arg(&data)
@@ -282,16 +311,17 @@ impl<'a> Run<'a> {
             model.len()
         );
         if self.plan.cut == Cut::Power {
-            let loss = self.loss;
+            let loss = &self.loss;
             text += &format!(
-                "\ncrash: power lost; {} MiB written, {} of {} unsynced pages lost, {} sizes, {} of {} names; {} repairs",
+                "\ncrash: power lost; {} MiB written, {} of {} unsynced pages lost, {} sizes, {} of {} names; {} repairs, {} of them needed",
                 loss.written >> 20,
                 loss.pages.1,
                 loss.pages.0,
                 loss.sizes,
                 loss.names.1,
                 loss.names.0,
-                self.repairs
+                self.repairs,
+                self.wanted_repairs
             );
         }
         text

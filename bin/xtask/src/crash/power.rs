@@ -3,6 +3,10 @@
 //! What was not covered by a sync that began after the write had returned is kept or thrown away, page by page,
 //! by chance; a page may also hold any state that it had in between. Sizes likewise. Names (made, renamed,
 //! removed) since the last sync of their directory are undone all, none or some. Everything else stays.
+//!
+//! POSIX promises a new file's name only after a sync of its directory. The filesystems of Linux (ext4, XFS, Btrfs,
+//! F2FS) also make it durable with the first sync of the file itself, and the engine relies on that for its files of
+//! message content. [`Names`] chooses which of the two to go by.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -16,6 +20,15 @@ use super::shim::{self, Log, What};
 
 const PAGE: u64 = 4096;
 
+/// When a new file's name is durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Names {
+    /// After a sync of its directory or of itself, as on Linux.
+    WithTheFile,
+    /// After a sync of its directory only.
+    WithTheDirectory,
+}
+
 /// What is logged of one life of the server, and how to bring back what it removed.
 pub struct Watch {
     data: PathBuf,
@@ -26,7 +39,7 @@ pub struct Watch {
 }
 
 /// What a loss took.
-#[derive(Default, Debug, Clone, Copy)]
+#[derive(Default, Debug)]
 pub struct Loss {
     /// Octets that the server wrote.
     pub written: u64,
@@ -36,15 +49,18 @@ pub struct Loss {
     pub sizes: u64,
     /// Names that were not synced, and how many of them were undone.
     pub names: (u64, u64),
+    /// What was lost where, a line each.
+    pub details: Vec<String>,
 }
 
 impl Loss {
-    /// Adds the numbers of another loss.
+    /// Adds the numbers of a later loss, and takes over its details.
     pub fn add(&mut self, other: Self) {
         self.written += other.written;
         self.pages = (self.pages.0 + other.pages.0, self.pages.1 + other.pages.1);
         self.sizes += other.sizes;
         self.names = (self.names.0 + other.names.0, self.names.1 + other.names.1);
+        self.details = other.details;
     }
 }
 
@@ -90,7 +106,7 @@ impl Watch {
     }
 
     /// Rewrites the directory. The server was killed.
-    pub fn lose_power(&self, random: &mut Random) -> Result<Loss> {
+    pub fn lose_power(&self, names: Names, random: &mut Random) -> Result<Loss> {
         let log = Log::read(&self.log)?;
         let after = scan(&self.data)?;
         self.bury(&after)?;
@@ -103,7 +119,17 @@ impl Watch {
                 lose_pages(&log, inode, &path, random, &mut loss)?;
             }
         }
-        self.lose_names(&log, &after, random, &mut loss)?;
+        let mut synced = BTreeSet::new();
+        if names == Names::WithTheFile {
+            let syncs = log
+                .records
+                .iter()
+                .filter(|record| matches!(record.what, What::Sync) && record.done.is_some());
+            synced.extend(
+                syncs.map(|record| record.inode).filter(|inode| !self.before.files.contains_key(inode)),
+            );
+        }
+        self.lose_names(&log, &after, &synced, random, &mut loss)?;
         Ok(loss)
     }
 
@@ -145,7 +171,14 @@ impl Watch {
         Ok(())
     }
 
-    fn lose_names(&self, log: &Log, after: &Tree, random: &mut Random, loss: &mut Loss) -> Result<()> {
+    fn lose_names(
+        &self,
+        log: &Log,
+        after: &Tree,
+        durable: &BTreeSet<u64>,
+        random: &mut Random,
+        loss: &mut Loss,
+    ) -> Result<()> {
         for (inode, (path, now)) in &after.directories {
             let synced = log.records.iter().rev().find_map(|record| match &record.what {
                 What::SyncDirectory(names) if record.inode == *inode && record.done.is_some() => {
@@ -162,7 +195,9 @@ impl Watch {
                 // Sockets mean nothing after a restart.
                 let is_socket = fs::symlink_metadata(&target).is_ok_and(|m| !m.is_file() && !m.is_dir());
                 let lost = self.grave.join(old.get(name).map(u64::to_string).unwrap_or_default());
-                if is_socket || (old.contains_key(name) && !lost.is_file()) {
+                let is_durable =
+                    !old.contains_key(name) && now.get(name).is_some_and(|inode| durable.contains(inode));
+                if is_socket || is_durable || (old.contains_key(name) && !lost.is_file()) {
                     continue;
                 }
                 loss.names.0 += 1;
@@ -170,6 +205,8 @@ impl Watch {
                     continue;
                 }
                 loss.names.1 += 1;
+                let (was, is) = (old.get(name), now.get(name));
+                loss.details.push(format!("{}: inode {is:?} was {was:?} again", target.display()));
                 if target.is_dir() {
                     fs::remove_dir_all(&target)?;
                 } else if target.exists() {
@@ -231,6 +268,7 @@ fn lose_pages(log: &Log, inode: u64, path: &Path, random: &mut Random, loss: &mu
     }
     let file = File::options().read(true).write(true).open(path)?;
     let mut size = file.metadata()?.len();
+    let lost_before = loss.pages.1;
     let lost_percent = [100, 0, 50, 50, 10][random.index(5)];
     if !sizes.is_empty() && random.percent(lost_percent) {
         let chosen = sizes[random.index(sizes.len())];
@@ -238,6 +276,7 @@ fn lose_pages(log: &Log, inode: u64, path: &Path, random: &mut Random, loss: &mu
         size = chosen;
         file.set_len(size)?;
     }
+    let unsynced = pages.len();
     for (page, states) in pages {
         loss.pages.0 += 1;
         if !random.percent(lost_percent) {
@@ -249,6 +288,10 @@ fn lose_pages(log: &Log, inode: u64, path: &Path, random: &mut Random, loss: &mu
         let room = size.saturating_sub(page * PAGE).min(PAGE);
         file.write_all_at(&state[..usize::try_from(room)?], page * PAGE)?;
     }
+    let lost = loss.pages.1 - lost_before;
+    loss.details.push(format!(
+        "inode {inode}: {lost} of {unsynced} pages lost, {size} octets long, was one of {sizes:?}"
+    ));
     Ok(())
 }
 
@@ -286,7 +329,7 @@ mod tests {
                           head -c 8192 /dev/zero | tr '\\0' b | dd of=synced bs=4096 oflag=append conv=notrunc status=none;\
                           mv old new";
             let watch = life(dir.path(), &library, script);
-            let loss = watch.lose_power(&mut Random::new(seed)).expect("a loss");
+            let loss = watch.lose_power(Names::WithTheDirectory, &mut Random::new(seed)).expect("a loss");
             assert_eq!(loss.written, 16384);
             let content = fs::read(dir.path().join("data/synced")).expect("what was synced");
             assert!(content.len() >= 8192 && content[..8192].iter().all(|octet| *octet == b'a'));

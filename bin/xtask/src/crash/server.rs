@@ -13,6 +13,9 @@ use crate::localserve::{port, tail};
 /// How long a start may take.
 const START_MAX: Duration = Duration::from_secs(60);
 
+/// How long the ports of a killed server may stay taken.
+const PORTS_FREE_MAX: Duration = Duration::from_secs(5);
+
 /// A directory for `localserve`, and the process when one runs.
 pub struct Server {
     binary: PathBuf,
@@ -51,8 +54,16 @@ impl Server {
 
     /// Starts the server and waits until it listens on all ports.
     pub fn start(&mut self) -> Result<()> {
-        if let Some(taken) = port::ALL.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok()) {
-            bail!("port {taken} is in use; crash runs need {:?}", port::ALL);
+        // The kernel lets go of a killed server's listening sockets a little later than of the process: requests
+        // of its io_uring hold them.
+        let begun = Instant::now();
+        while let Some(taken) =
+            port::ALL.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok())
+        {
+            if begun.elapsed() > PORTS_FREE_MAX {
+                bail!("port {taken} is in use; crash runs need {:?}", port::ALL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
         let log = File::options().create(true).append(true).open(&self.log)?;
         let begun = Instant::now();

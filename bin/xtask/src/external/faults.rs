@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::crash::{self, Cut, Imap, Plan, Server, Smtp, Token, compile_shim, contents};
+use crate::crash::{self, Cut, Imap, Names, Plan, Server, Smtp, Token, compile_shim, contents};
 use crate::localserve::USER;
 
 /// Octets of the small disk at first, and after it got more room. The server refuses mail when less than 64 MiB
@@ -39,7 +39,7 @@ pub fn power_loss_loses_nothing(binary: &Path) -> Result<()> {
 }
 
 fn rounds(binary: &Path, cut: Cut) -> Result<()> {
-    let plan = Plan { cut, rounds: ROUNDS, seed: SEED, until: None };
+    let plan = Plan { cut, names: Names::WithTheFile, rounds: ROUNDS, seed: SEED, until: None };
     let said = crash::rounds(binary, &plan)?;
     eprintln!("{said}");
     Ok(())
@@ -143,8 +143,10 @@ impl Sender {
     fn is_served_within(&mut self, limit: Duration) -> Result<()> {
         let begun = Instant::now();
         loop {
-            let reply = self.deliver(&mut Smtp::connect()?).unwrap_or_else(|error| error.to_string());
-            let answer = self.append(&mut Imap::login()?).unwrap_or_else(|error| error.to_string());
+            let reply = Smtp::connect().and_then(|mut smtp| self.deliver(&mut smtp));
+            let reply = reply.unwrap_or_else(|error| error.to_string());
+            let answer = Imap::login().and_then(|mut imap| self.append(&mut imap));
+            let answer = answer.unwrap_or_else(|error| error.to_string());
             if reply.starts_with("250") && answer.starts_with("OK") {
                 return Ok(());
             }
