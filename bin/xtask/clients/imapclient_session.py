@@ -50,7 +50,7 @@ def main():
     assert client.fetch(uids[3], ["BODY[2]"])[uids[3]][b"BODY[2]"] == "<p>Grüße</p>".encode()
 
     client.add_flags(uids[:2], [b"\\Flagged", b"$Custom"])
-    changed = client.fetch("1:*", ["FLAGS"], modifiers=[f"CHANGEDSINCE {first_modseq}"])
+    changed = client.fetch(uids, ["FLAGS"], modifiers=[f"CHANGEDSINCE {first_modseq}"])
     assert sorted(changed) == uids[:2], changed
 
     client.move(uids[:3], "Archive")

@@ -118,7 +118,7 @@ impl Localserve {
 
     /// Stops the server as an operator would and checks what it left behind.
     pub fn stop_and_verify(mut self) -> Result<()> {
-        self.command(&["stop", "--socket", &self.socket()])?;
+        self.command(&["--socket", &self.socket(), "stop"])?;
         let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
         let status = child.wait()?;
         if !status.success() {

@@ -72,7 +72,7 @@ fn local_urls(dir: &Path) -> String {
          IMAP         imap://user%40localhost:{PASSWORD}@127.0.0.1:1143 (STARTTLS)\n  \
          IMAP         imaps://user%40localhost:{PASSWORD}@127.0.0.1:1993\n  \
          Metrics      http://127.0.0.1:1081/metrics\n\n\
-         Certificate to trust: {cert}\nStop it with Ctrl-C, or: postrider stop --socket {socket}\n",
+         Certificate to trust: {cert}\nStop it with Ctrl-C, or: postrider --socket {socket} stop\n",
         cert = dir.join("data/selfsigned.pem").display(),
         socket = dir.join("data/ctl").display(),
     )

@@ -33,10 +33,10 @@ fn filled_server(binary: &Path) -> Result<Localserve> {
     let mbox = server.dir().join("import.mbox");
     write_mbox(&mbox)?;
     server.command(&[
-        "import",
-        "mbox",
         "--socket",
         &server.socket(),
+        "import",
+        "mbox",
         "user",
         "Inbox",
         &mbox.display().to_string(),
