@@ -55,15 +55,16 @@ fn make(config: &Config, opened: &Opened) -> Result<(), Box<dyn std::error::Erro
         Change::SetPostmaster(Some((name.clone(), MailboxName::inbox()))),
     ];
     let now = unix_now();
-    let batch = directory::plan(reader.snapshot(), &changes, &directory::Limits::DEFAULT, now)?;
-    opened.committer.commit_blocking(batch, Durability::Synced)?;
-    let reader = opened.store.reader();
-    let id = Directory::new(reader.snapshot()).account_by_name(&name)?.ok_or("the account isn't there")?.id;
+    let mut batch = directory::plan(reader.snapshot(), &changes, &directory::Limits::DEFAULT, now)?;
+    let added = directory::added_accounts(&batch)?;
+    let id = *added.first().ok_or("the plan has no account")?;
     let account = Account::load(&reader, id, Limits::default())?;
-    let mut batch = account.begin(&reader);
+    let mut rows = account.begin(&reader);
     let validity = u32::try_from(now).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
-    let ((), _) = batch.transact(now, |tx| tx.create_account(&Initial::usual(validity)))?;
-    let (batch, _) = batch.finish();
+    let ((), _) = rows.transact(now, |tx| tx.create_account(&Initial::usual(validity)))?;
+    let (rows, _) = rows.finish();
+    // One commit: there is never an account without its inbox.
+    batch.append(rows);
     opened.committer.commit_blocking(batch, Durability::Synced)?;
     Ok(())
 }
