@@ -1,11 +1,13 @@
 //! Tasks of a shard. A panic ends its task and nothing else.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::shards;
@@ -30,30 +32,125 @@ pub fn spawn<F: Future<Output = ()> + 'static>(label: &'static str, future: F) {
 
 /// Starts a task on this shard whose result can be awaited. Dropping the handle cancels the task.
 ///
+/// The library's own handles are not used: when another thread drops the last waker of a task at the
+/// moment at which its handle is dropped here, the task is freed twice. A detached task is safe, so the
+/// result goes through a slot of ours.
+///
 /// # Panics
 /// When called outside of a shard.
 pub fn spawn_task<T: 'static, F: Future<Output = T> + 'static>(label: &'static str, future: F) -> Task<T> {
-    Task { inner: glommio::spawn_local(Guarded::new(label, future)) }
+    let slot = Rc::new(Slot { state: RefCell::new(SlotState::Running { task: None, waiter: None }) });
+    spawn(label, Slotted { future: Some(Box::pin(future)), slot: Rc::clone(&slot) });
+    Task { slot: Some(slot) }
 }
 
 /// Handle of a running task. Dropping it cancels the task.
 #[must_use = "dropping the handle cancels the task"]
 pub struct Task<T> {
-    inner: glommio::Task<Result<T, TaskPanicked>>,
+    slot: Option<Rc<Slot<T>>>,
+}
+
+/// What a task and its handle share.
+struct Slot<T> {
+    state: RefCell<SlotState<T>>,
+}
+
+enum SlotState<T> {
+    /// The wakers of the task itself, to cancel it, and of whoever waits for it.
+    Running {
+        task: Option<Waker>,
+        waiter: Option<Waker>,
+    },
+    Done(T),
+    /// The task ended without a result, which is a panic, or its result was taken.
+    Ended,
+    Cancelled,
+}
+
+impl<T> Slot<T> {
+    /// Leaves how the task ended, and wakes who waits.
+    fn end(&self, ended: SlotState<T>) {
+        let before = match &*self.state.borrow() {
+            SlotState::Running { .. } => true,
+            SlotState::Done(_) | SlotState::Ended | SlotState::Cancelled => false,
+        };
+        if before && let SlotState::Running { waiter: Some(waiter), .. } = self.state.replace(ended) {
+            waiter.wake();
+        }
+    }
 }
 
 impl<T> Task<T> {
     /// Lets the task run on without its handle.
-    pub fn detach(self) {
-        self.inner.detach();
+    pub fn detach(mut self) {
+        self.slot = None;
     }
 }
 
 impl<T> Future for Task<T> {
     type Output = Result<T, TaskPanicked>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.inner).poll(context)
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(slot) = &self.slot else { return Poll::Ready(Err(TaskPanicked)) };
+        let mut state = slot.state.borrow_mut();
+        if let SlotState::Running { waiter, .. } = &mut *state {
+            *waiter = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        match std::mem::replace(&mut *state, SlotState::Ended) {
+            SlotState::Done(value) => Poll::Ready(Ok(value)),
+            _ => Poll::Ready(Err(TaskPanicked)),
+        }
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        let before = slot.state.replace(SlotState::Cancelled);
+        // The task sees that it is cancelled, and ends.
+        if let SlotState::Running { task: Some(task), .. } = before {
+            task.wake();
+        }
+    }
+}
+
+/// A future that leaves its result in a slot, and ends early when it is cancelled.
+struct Slotted<T, F> {
+    future: Option<Pin<Box<F>>>,
+    slot: Rc<Slot<T>>,
+}
+
+impl<T, F: Future<Output = T>> Future for Slotted<T, F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if let SlotState::Running { task, .. } = &mut *this.slot.state.borrow_mut() {
+            match task {
+                Some(known) if known.will_wake(context.waker()) => {}
+                _ => *task = Some(context.waker().clone()),
+            }
+        } else {
+            this.future = None;
+            return Poll::Ready(());
+        }
+        let Some(future) = this.future.as_mut() else { return Poll::Ready(()) };
+        match future.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(value) => {
+                this.future = None;
+                this.slot.end(SlotState::Done(value));
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl<T, F> Drop for Slotted<T, F> {
+    fn drop(&mut self) {
+        // Not after a result: then the slot has it already.
+        self.slot.end(SlotState::Ended);
     }
 }
 
