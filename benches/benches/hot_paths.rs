@@ -122,7 +122,12 @@ fn append_a_message(bencher: Bencher<'_, '_>, present: u64) {
             let _ = appended.unwrap();
         }
         let (batch, pending) = batch.finish();
-        postrider_storage::engine::Engine::commit(&*engine, batch, postrider_storage::engine::Durability::Synced).unwrap();
+        postrider_storage::engine::Engine::commit(
+            &*engine,
+            batch,
+            postrider_storage::engine::Durability::Synced,
+        )
+        .unwrap();
         account.install(pending);
     };
     for from in (0..present.max(1)).step_by(500) {

@@ -83,7 +83,7 @@ def main():
     assert b"MESSAGES 3" in ok(session.status("Trash", "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN)"))[0]
     status, data = session.copy("1", "Nowhere")
     assert status == "NO" and b"TRYCREATE" in data[0], data
-    ok(session.rename("Project/Notes", "Project/Old notes"))
+    ok(session.rename("Project/Notes", '"Project/Old notes"'))
     ok(session.close())
 
     # What another session does is told with the next command.
@@ -96,7 +96,7 @@ def main():
     other.logout()
 
     ok(session.unselect())
-    ok(session.delete("Project/Old notes"))
+    ok(session.delete('"Project/Old notes"'))
     ok(session.delete("Project"))
     assert session.delete("Inbox")[0] == "NO"
     session.logout()

@@ -32,6 +32,9 @@ pub const PASSWORD: &str = "localserve";
 /// How long a start may take before the tests give up on it (the product's own aim is one second).
 const START_MAX: Duration = Duration::from_secs(20);
 
+/// How long the ports of an earlier server may take to be free.
+const PORTS_MAX: Duration = Duration::from_secs(5);
+
 /// A running server; stopped when dropped.
 pub struct Localserve {
     binary: PathBuf,
@@ -86,8 +89,15 @@ impl Localserve {
     }
 
     fn launch(&mut self) -> Result<()> {
-        if let Some(taken) = port::ALL.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok()) {
-            bail!("port {taken} is in use; these tests need {:?}", port::ALL);
+        // The ports of a server that was killed are free only when the kernel has ended its requests.
+        let begun = Instant::now();
+        while let Some(taken) =
+            port::ALL.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok())
+        {
+            if begun.elapsed() > PORTS_MAX {
+                bail!("port {taken} is in use; these tests need {:?}", port::ALL);
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"))?;
         let begun = Instant::now();

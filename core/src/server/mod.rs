@@ -28,6 +28,9 @@ use crate::tls::{Certificates, PemPair, ServiceOptions, Tickets, TlsConfigError,
 /// How long sessions may take to finish when the server stops.
 pub const STOP_GRACE: Duration = Duration::from_secs(3);
 
+/// How long the start waits for a port that is in use.
+const PORT_WAIT: Duration = Duration::from_secs(3);
+
 /// Why the server doesn't run (any more).
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -169,7 +172,7 @@ fn bind(config: &Config, shards: usize) -> Result<Vec<BoundListener>, ServeError
         for address in &listener.addresses {
             // The one who reads metrics comes rarely: one socket will do.
             let sockets = if listener.protocol == Protocol::Metrics { 1 } else { shards };
-            let sockets = bind_tcp(*address, sockets, LISTEN_BACKLOG).map_err(|source| ServeError::Bind {
+            let sockets = bind_soon(*address, sockets).map_err(|source| ServeError::Bind {
                 address: *address,
                 listener: listener.name.clone(),
                 source,
@@ -178,6 +181,20 @@ fn bind(config: &Config, shards: usize) -> Result<Vec<BoundListener>, ServeError
         }
     }
     Ok(bound)
+}
+
+/// Binds an address, and waits a little for one that is in use: the ports of a server that was killed
+/// are free only when the kernel has ended its requests.
+fn bind_soon(address: SocketAddr, sockets: usize) -> io::Result<Vec<BoundSocket>> {
+    let begun = Instant::now();
+    loop {
+        match bind_tcp(address, sockets, LISTEN_BACKLOG) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < PORT_WAIT => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn certificates(config: &Config) -> Result<Option<Certificates>, ServeError> {

@@ -86,7 +86,10 @@ fn run_verify(dir: &Path) -> anyhow::Result<()> {
     let progress = ProgressBar::new_spinner().with_message("messages checked");
     let mut directory = |reader: &Reader, report: &mut Report| {
         for violation in directory::verify(reader.snapshot())? {
-            report.violation(format_args!("directory, {}", violation.subject), format_args!("{:?}", violation.rule));
+            report.violation(
+                format_args!("directory, {}", violation.subject),
+                format_args!("{:?}", violation.rule),
+            );
         }
         Ok(())
     };
