@@ -8,7 +8,7 @@ use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postrider_proto::imap::types::{ModSeq, Uid};
 use postrider_storage::account::{Account, AccountBatch, Change, Erase, TRANSACTION_OCTETS_MAX, Tx};
@@ -27,6 +27,8 @@ use crate::runtime::{LocalNotify, oneshot, sleep, spawn};
 
 /// Transactions that may wait for one account.
 const JOBS_MAX: usize = 4096;
+/// A batch is not added to after this time, so that others of the shard get their turn.
+const BUILD_MAX: Duration = Duration::from_millis(5);
 /// Transactions in one batch; each is bounded, so the batch is.
 const JOBS_PER_BATCH_MAX: usize = 24;
 
@@ -279,6 +281,7 @@ impl AccountHandle {
     async fn commit_waiting(self: &Rc<Self>) {
         let mut published = Vec::new();
         let mut finishes = Vec::new();
+        let begun = Instant::now();
         let built = {
             let state = self.state.borrow();
             let reader = self.store.reader();
@@ -293,7 +296,7 @@ impl AccountHandle {
                     change,
                     origin,
                 }));
-                if finishes.len() == JOBS_PER_BATCH_MAX {
+                if finishes.len() == JOBS_PER_BATCH_MAX || begun.elapsed() > BUILD_MAX {
                     break;
                 }
             }

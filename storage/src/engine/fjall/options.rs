@@ -34,6 +34,10 @@ pub struct Options {
     /// Memory table of the blobs, octets. Stored when the store is created, ignored later.
     pub blobs_memtable_octets: u64,
     /// Threads that flush and compact, at least 2: with one, the crate can wait for itself for ever.
+    ///
+    /// fjall keeps its first worker for flushes: while all others compact, it takes requests to compact and
+    /// puts them back, over and over, which costs a core. A flush asks each worker once, so with four there is
+    /// nearly always one that takes what is left.
     pub workers: usize,
     /// Whether values of 4 KiB and more are compressed in the journal.
     pub journal_compression: Compression,
@@ -79,7 +83,7 @@ impl Options {
             journal_octets_max: 128 * 1024 * 1024,
             rows_memtable_octets: 8 * 1024 * 1024,
             blobs_memtable_octets: 16 * 1024 * 1024,
-            workers: 2,
+            workers: 4,
             journal_compression: Compression::Lz4,
             blob_compression: Compression::Lz4,
         }
