@@ -89,7 +89,7 @@ pub struct AccountHandle {
     incarnation: Incarnation,
     log: RefCell<ChangeLog>,
     watchers: RefCell<Watchers>,
-    /// Told after each batch that changed something, and when the account breaks.
+    /// Told after each batch, and when the account breaks.
     changed: LocalNotify,
     /// Content of removed messages that waits to be erased.
     removed: RefCell<BTreeMap<(MailboxId, ModSeq, Uid), EmailId>>,
@@ -166,13 +166,31 @@ impl AccountHandle {
         }
     }
 
+    /// The life of the store that the state was loaded in.
+    pub const fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Waits until [`Self::state`] shows everything up to `modseq`, which a reader showed: from then on
+    /// it is on the disk, and its changes are in the log. Returns also when the account breaks.
+    pub async fn installed(&self, modseq: ModSeq) {
+        loop {
+            let version = self.changed.version();
+            let shown = self.state.borrow().head().is_none_or(|head| head.modseq >= modseq);
+            if shown || self.broken.get() {
+                return;
+            }
+            self.changed.changed(version).await;
+        }
+    }
+
     /// What every session has processed: removals up to this one can't be fetched any more. None when
     /// no session has a mailbox selected.
     pub fn processed_by_all(&self) -> Option<ModSeq> {
         self.watchers.borrow().processed_by_all()
     }
 
-    /// Tells of every batch that changed something.
+    /// Tells of every batch.
     pub const fn changed(&self) -> &LocalNotify {
         &self.changed
     }
@@ -313,6 +331,7 @@ impl AccountHandle {
             Ok(()) => {
                 self.state.borrow_mut().install(pending);
                 self.publish(published);
+                self.changed.notify();
             }
             Err(_) => self.break_off(),
         }
@@ -342,7 +361,6 @@ impl AccountHandle {
             let mut log = self.log.borrow_mut();
             published.into_iter().for_each(|entry| log.push(entry));
         }
-        self.changed.notify();
     }
 
     /// Erases the content of removed messages that no session can fetch any more.

@@ -19,6 +19,7 @@ use super::commands::append::Announced;
 use super::output::Output;
 use super::selected::Selected;
 use super::session::{Completion, Enabled, Ended};
+use super::sync::ACCOUNT_BROKEN;
 use super::views;
 use crate::accounts::{AccountHandle, Watcher};
 use crate::admission::Admitted;
@@ -272,7 +273,7 @@ impl Connection {
     pub(super) fn check_account(&self) -> Result<(), Ended> {
         match &self.member {
             Some(member) if member.account.is_broken() => {
-                Err(Ended::Bye(Some(Code::Unavailable), "the account was closed, log in again"))
+                Err(ACCOUNT_BROKEN)
             }
             _ => Ok(()),
         }

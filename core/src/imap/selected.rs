@@ -21,6 +21,12 @@ pub struct Selected {
     pub view: UidSet,
     /// Every change up to here has been looked at.
     pub seen: ModSeq,
+    /// The highest change that was told or met before the account showed it. The command ends once the
+    /// account does, and everything before it is told too: a client may take the largest MODSEQ for all
+    /// that it has to remember (RFC 7162 §6).
+    pub ahead: ModSeq,
+    /// Whether HIGHESTMODSEQ was told lower than other MODSEQs, because removals wait.
+    pub lowered: bool,
     /// Removals that were looked at and are not told yet, still in `view`, with the change that removed
     /// them.
     pub deferred: BTreeMap<Uid, ModSeq>,

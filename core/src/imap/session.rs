@@ -166,6 +166,8 @@ impl AccountContext<'_> {
 fn tell_highest(account: &AccountHandle, selected: &Selected, out: &mut Output) {
     let modseq = account.state().mailbox(selected.mailbox).map(|row| row.modseq);
     if let Some(modseq) = modseq {
+        // Not more than what the client was told of.
+        let modseq = modseq.min(selected.told());
         out.untagged(Condition::Ok, Some(&Code::HighestModSeq(modseq)), "CONDSTORE is enabled");
     }
 }

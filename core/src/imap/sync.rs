@@ -22,6 +22,8 @@ use super::session::{Context, Ended};
 use crate::accounts::{AccountHandle, Published, Since, WatcherId};
 use crate::runtime::yield_if_needed;
 
+/// How often a row that changes just now is looked at again before it is left to the next command.
+const ROUNDS_MAX: u32 = 4;
 /// Messages whose rows are read from one snapshot.
 const ROWS_PER_READER: usize = 256;
 
@@ -71,9 +73,24 @@ impl Context<'_> {
     /// Tells everything that was committed since the last call: FLAGS, FETCH in the order of the
     /// changes, EXPUNGE or VANISHED, EXISTS. Call it after a command's transactions.
     pub async fn sync(&mut self, expunges: Expunges, own: OwnFlags) -> Result<(), Ended> {
-        if self.account.is_broken() {
-            return Err(Ended::Bye(Some(Code::Unavailable), "the account was closed, log in again"));
+        for _ in 0..ROUNDS_MAX {
+            // The store may have shown what the account doesn't show yet.
+            self.account.installed(self.selected.ahead).await;
+            if self.account.is_broken() {
+                return Err(ACCOUNT_BROKEN);
+            }
+            self.tell_news(expunges, own).await?;
+            if self.selected.ahead <= self.selected.seen {
+                break;
+            }
         }
+        self.tell_delay();
+        self.account.hold(self.watcher, Some((self.selected.mailbox, self.selected.told())));
+        self.out.flush_if_full().await
+    }
+
+    /// Tells what the account shows, and of messages that are just being changed nothing.
+    async fn tell_news(&mut self, expunges: Expunges, own: OwnFlags) -> Result<(), Ended> {
         let news = self.news()?;
         self.tell_keywords();
         if let Some(News { added, removed, flagged, seen }) = news {
@@ -91,8 +108,19 @@ impl Context<'_> {
         } else if expunges == Expunges::Now {
             self.tell_removals().await?;
         }
-        self.account.hold(self.watcher, Some((self.selected.mailbox, self.selected.told())));
-        self.out.flush_if_full().await
+        Ok(())
+    }
+
+    /// Tells up to where the client knows everything, while removals wait: MODSEQs that it was told may be
+    /// higher, and it must not take them for that (RFC 7162 §3.2 and §6).
+    fn tell_delay(&mut self) {
+        let waits = self.enabled.qresync && !self.selected.deferred.is_empty();
+        if waits || std::mem::replace(&mut self.selected.lowered, waits) {
+            self.selected.lowered = waits;
+            let code = Code::HighestModSeq(self.selected.told());
+            let text = if waits { "removals wait" } else { "no removal waits" };
+            self.out.untagged(Condition::Ok, Some(&code), text);
+        }
     }
 
     /// Tells FLAGS and PERMANENTFLAGS anew when a keyword came into use that wasn't told. Call it
@@ -100,7 +128,8 @@ impl Context<'_> {
     pub fn tell_keywords(&mut self) {
         let state = self.account.state();
         let Some(row) = state.mailbox(self.selected.mailbox) else { return };
-        if row.keywords == self.selected.keywords_told {
+        // SELECT may have told more than the account shows yet.
+        if row.keywords.iter().all(|keyword| self.selected.keywords_told.contains(keyword)) {
             return;
         }
         let keywords: Vec<Keyword> =
@@ -210,8 +239,13 @@ impl Context<'_> {
 
     fn tell_some_flags(&mut self, some: &[(Uid, Cause)], own: OwnFlags) -> Result<(), StoreError> {
         let reader = self.account.reader();
+        let shown = self.account.state().head().map(|head| head.modseq);
         for (uid, cause) in some {
             let Some(row) = reader.message(self.account.id(), self.selected.mailbox, *uid)? else { continue };
+            if shown.is_some_and(|shown| row.modseq > shown) {
+                self.selected.ahead = self.selected.ahead.max(row.modseq);
+                continue;
+            }
             let Some(sequence) = self.selected.view.sequence_of(*uid) else { continue };
             let silent = (*cause, own) == (Cause::Own, OwnFlags::Silent);
             self.write_flags_row(sequence, *uid, &row, silent);
@@ -272,6 +306,9 @@ impl Context<'_> {
 /// All system flags.
 pub(super) const ALL_FLAGS: Flags = Flags::from_bits(u8::MAX);
 
+/// The account has to be loaded anew.
+pub(super) const ACCOUNT_BROKEN: Ended =
+    Ended::Bye(Some(Code::Unavailable), "the account was closed, log in again");
 const MAILBOX_GONE: Ended = Ended::Bye(Some(Code::NonExistent), "the selected mailbox was deleted");
 
 fn is_own(origin: Option<WatcherId>, me: WatcherId) -> bool {

@@ -6,13 +6,16 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Bound;
 
-use postrider_proto::imap::types::{ModSeq, Uid};
+use postrider_proto::imap::types::{Flags, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
+use postrider_storage::engine::{Incarnation, Space};
 use postrider_storage::ids::{AccountId, MailboxId};
-use postrider_storage::keys::Which;
+use postrider_storage::keys::{self, Which};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::MailboxRow;
+use postrider_storage::rows::pack::{self, Block};
 use postrider_storage::store::StoreError;
 
 use super::selected::Selected;
@@ -34,12 +37,25 @@ struct View {
     uid_next: Uid,
     /// The account's modification sequence of that moment.
     modseq: ModSeq,
+    /// After a failed commit the same numbers may mean other messages.
+    incarnation: Incarnation,
     used: u64,
+}
+
+/// Where the first unseen message is at the earliest.
+#[derive(Clone, Copy)]
+struct Hint {
+    /// All messages below are seen.
+    from: Uid,
+    /// The account's modification sequence of that moment.
+    modseq: ModSeq,
+    incarnation: Incarnation,
 }
 
 #[derive(Default)]
 struct Views {
     all: HashMap<(AccountId, MailboxId), View>,
+    hints: HashMap<(AccountId, MailboxId), Hint>,
     octets: usize,
     clock: u64,
 }
@@ -85,14 +101,16 @@ pub(super) fn load(
     }
     let key = (account.id(), mailbox);
     if let Some(view) = VIEWS.with_borrow_mut(|views| views.get(key))
+        && view.incarnation == account.incarnation()
         && let Some(uids) = update(account.id(), reader, mailbox, row, &view)?
     {
-        let view = View { uids: uids.clone(), uid_next: row.uid_next, modseq: head, used: 0 };
+        let view = View { uids: uids.clone(), uid_next: row.uid_next, modseq: head, ..view };
         VIEWS.with_borrow_mut(|views| views.put(key, view));
         return Ok(uids);
     }
     let uids = read_view(account, reader, mailbox)?;
-    let view = View { uids: uids.clone(), uid_next: row.uid_next, modseq: head, used: 0 };
+    let incarnation = account.incarnation();
+    let view = View { uids: uids.clone(), uid_next: row.uid_next, modseq: head, incarnation, used: 0 };
     VIEWS.with_borrow_mut(|views| views.put(key, view));
     Ok(uids)
 }
@@ -129,6 +147,83 @@ fn update(
     Ok((uids.len() == row.exists).then_some(uids))
 }
 
+/// The number of the first unseen message; `view`, `row` and `head` are of the moment of `reader`.
+/// Where it was found last is remembered, so that not all blocks before it are read again.
+pub(super) fn first_unseen(
+    account: &AccountHandle,
+    reader: &Reader,
+    mailbox: MailboxId,
+    row: &MailboxRow,
+    view: &UidSet,
+    head: ModSeq,
+) -> Result<Option<u32>, StoreError> {
+    if row.unseen == 0 {
+        return Ok(None);
+    }
+    let (id, incarnation) = (account.id(), account.incarnation());
+    let hint = VIEWS.with_borrow(|views| views.hints.get(&(id, mailbox)).copied());
+    let from = match hint {
+        Some(hint) if hint.incarnation == incarnation => lowered(id, reader, mailbox, hint)?,
+        _ => Uid::MIN,
+    };
+    let found = unseen_from(id, reader, mailbox, from)?;
+    if row.exists >= MESSAGES_MIN {
+        let hint = Hint { from: found.unwrap_or(row.uid_next), modseq: head, incarnation };
+        VIEWS.with_borrow_mut(|views| {
+            if views.hints.len() >= VIEWS_MAX {
+                views.hints.clear();
+            }
+            views.hints.insert((id, mailbox), hint);
+        });
+    }
+    Ok(found.and_then(|uid| view.sequence_of(uid)))
+}
+
+/// A hint as of now: messages below it may have lost `\Seen`.
+fn lowered(account: AccountId, reader: &Reader, mailbox: MailboxId, hint: Hint) -> Result<Uid, StoreError> {
+    let mut from = hint.from;
+    for (at, changed) in reader.changes(account, mailbox, hint.modseq, Which::Live).enumerate() {
+        if at == CHANGES_MAX {
+            return Ok(Uid::MIN);
+        }
+        let uid = changed?.uid;
+        if uid < from
+            && let Some(row) = reader.message(account, mailbox, uid)?
+            && !row.flags.contains(Flags::SEEN)
+        {
+            from = uid;
+        }
+    }
+    Ok(from)
+}
+
+/// The first unseen message that isn't below `from`.
+fn unseen_from(
+    account: AccountId,
+    reader: &Reader,
+    mailbox: MailboxId,
+    from: Uid,
+) -> Result<Option<Uid>, StoreError> {
+    // The block that `from` is in begins at or before it.
+    let (all, at) = (keys::packs(account, mailbox), keys::pack(account, mailbox, from));
+    let before = (Bound::Included(&all[..]), Bound::Included(&at[..]));
+    let block = reader.snapshot().range(Space::Rows, before.0, before.1).next_back().transpose()?;
+    let start = block.map_or_else(|| all.to_vec(), |(key, _)| key.to_vec());
+    for row in reader.from(&start, &all) {
+        let (key, value) = row?;
+        let base = keys::mailbox_and_uid(&key)?.1;
+        if pack::View::parse(base, &value)?.counts().unseen == 0 {
+            continue;
+        }
+        let block = Block::decode(base, &value)?;
+        let unseen = |(uid, flags): &(Uid, Flags)| *uid >= from && !flags.contains(Flags::SEEN);
+        if let Some((uid, _)) = block.iter().find(unseen) {
+            return Ok(Some(uid));
+        }
+    }
+    Ok(None)
+}
+
 /// Keeps the view of a session that leaves its mailbox, when it is up to date.
 pub(super) fn remember(account: &AccountHandle, selected: &Selected) {
     let state = account.state();
@@ -137,7 +232,7 @@ pub(super) fn remember(account: &AccountHandle, selected: &Selected) {
     if !current || row.exists < MESSAGES_MIN || selected.view.len() != row.exists {
         return;
     }
-    let uids = selected.view.clone();
-    let view = View { uids, uid_next: row.uid_next, modseq: head.modseq, used: 0 };
+    let (uids, incarnation) = (selected.view.clone(), account.incarnation());
+    let view = View { uids, uid_next: row.uid_next, modseq: head.modseq, incarnation, used: 0 };
     VIEWS.with_borrow_mut(|views| views.put((account.id(), selected.mailbox), view));
 }

@@ -73,6 +73,7 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
     };
     let Ok(uids) = context.selected.resolve(&command.messages) else { return Ok(NO_SUCH_MESSAGE) };
     let uids: Vec<Uid> = uids.iter().collect();
+    let mut highest = None;
     for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
         let (from, to, some) = (context.selected.mailbox, target.mailbox, some.to_vec());
         let origin = Some(context.watcher.id());
@@ -83,6 +84,9 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
                 let (from, to) = sets(&moved);
                 let code = Code::CopyUid(target.validity, &from, &to);
                 context.out.untagged(Condition::Ok, Some(&code), "moved");
+                // Before the removals are told: whatever comes later isn't covered.
+                let state = context.account.state();
+                highest = state.mailbox(context.selected.mailbox).map(|row| row.modseq);
             }
             Err(error) => {
                 context.sync(Expunges::Now, OwnFlags::Tell).await?;
@@ -92,7 +96,12 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
         context.sync(Expunges::Now, OwnFlags::Tell).await?;
         context.out.flush_if_full().await?;
     }
-    Ok(Completion::ok("MOVE done"))
+    let completion = Completion::ok("MOVE done");
+    // RFC 6851 §4.4.
+    Ok(match highest.filter(|_| context.enabled.condstore) {
+        Some(modseq) => completion.with(CompletionCode::Plain(Code::HighestModSeq(modseq))),
+        None => completion,
+    })
 }
 
 /// Finds the mailbox that messages go to.

@@ -167,6 +167,7 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
     let inline = !plan.needs_message && wanted.len() <= INLINE_MESSAGES_MAX;
     let place = (context.account.id(), context.selected.mailbox);
     let mut rows = Rows::new(Arc::clone(&plan), place, context.selected.view.clone(), wanted, keywords);
+    rows.set_told(&context.selected.keywords_told);
     let mut expunged = false;
     while !rows.is_finished() {
         if plan.marks_seen && !rows.is_in_row() {
@@ -174,7 +175,11 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
             context.sync(Expunges::Later, OwnFlags::Told).await?;
             let marked = mark_seen(context, rows).await?;
             match marked {
-                Ok(marked) => rows = marked,
+                Ok(marked) => {
+                    rows = marked;
+                    context.tell_keywords();
+                    rows.set_told(&context.selected.keywords_told);
+                }
                 Err(completion) => return Ok(completion),
             }
         }
@@ -194,6 +199,11 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
                 }
                 Err(error) => return Ok(store_failed(&error, context.id)),
             };
+            context.selected.ahead = context.selected.ahead.max(rows.highest);
+            if let Some(modseq) = rows.take_awaited() {
+                context.account.installed(modseq).await;
+                context.tell_keywords();
+            }
             let missing = rows.take_missing();
             expunged |= !missing.is_empty();
             if !plan.is_of_flags_only() {

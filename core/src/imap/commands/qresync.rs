@@ -132,6 +132,10 @@ fn tell_some(context: &mut Context<'_>, some: &[Uid]) -> Result<(), StoreError> 
         let Some(row) = reader.message(context.account.id(), context.selected.mailbox, *uid)? else {
             continue;
         };
+        // A later change is told by the next command, in its order.
+        if row.modseq > context.selected.seen {
+            continue;
+        }
         let Some(sequence) = context.selected.view.sequence_of(*uid) else { continue };
         context.write_flags_row(sequence, *uid, &row, false);
     }

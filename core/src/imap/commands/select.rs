@@ -16,7 +16,7 @@ use super::qresync;
 use crate::imap::answers;
 use crate::imap::selected::Selected;
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Ended};
-use crate::imap::sync::ALL_FLAGS;
+use crate::imap::sync::{ACCOUNT_BROKEN, ALL_FLAGS};
 use crate::imap::views;
 
 /// A mailbox at one moment.
@@ -49,15 +49,23 @@ pub(in crate::imap) async fn select(
         Ok(moment) => moment,
         Err(error) => return Ok(answers::store_failed(&error, context.id)),
     };
+    let member = &*context.member;
+    member.account.hold(&member.watcher, Some((moment.mailbox, moment.head)));
+    // A commit may be on its way to the disk: nothing is told that a power loss could take back.
+    member.account.installed(moment.head).await;
+    if member.account.is_broken() {
+        return Err(ACCOUNT_BROKEN);
+    }
     tell(context, &command, &moment);
     let Moment { mailbox, row, view, head, news, .. } = moment;
     let member = &mut *context.member;
-    member.account.hold(&member.watcher, Some((mailbox, head)));
     member.selected = Some(Selected {
         mailbox,
         access: command.access,
         view,
         seen: head,
+        ahead: head,
+        lowered: false,
         deferred: BTreeMap::new(),
         keywords_told: row.keywords,
         saved: UidSet::new(),
@@ -91,7 +99,7 @@ fn moment(context: &AccountContext<'_>, command: &Select) -> Result<Moment, Stor
     }
     // IMAP4rev2 has no UNSEEN here.
     let first_unseen = if row.unseen > 0 && !context.member.enabled.rev2 {
-        reader.first_unseen(account.id(), mailbox)?.map(|(_, before)| before + 1)
+        views::first_unseen(account, &reader, mailbox, &row, &view, head)?
     } else {
         None
     };

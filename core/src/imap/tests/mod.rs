@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod dialog;
+mod model;
+mod probe;
 mod server;
 mod sessions;
 

@@ -19,11 +19,12 @@ use postrider_storage::committer::{self, Committer};
 use postrider_storage::directory::{
     self, AccountName, AccountSettings, AddressPattern, Change, Directory, DomainSettings,
 };
-use postrider_storage::engine::memory::MemoryEngine;
 use postrider_storage::engine::{Durability, Engine};
+use postrider_storage::ids::AccountId;
 use postrider_storage::maintenance::Gate as DiskGate;
 use postrider_storage::store::Store;
 
+use super::probe::Probe;
 use crate::accounts::Accounts;
 use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
@@ -48,6 +49,8 @@ fn log_handle() -> LogHandle {
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) shared: Arc<Shared>,
+    /// The account of `user@localhost`.
+    pub(super) account: AccountId,
     runtime: Option<Runtime>,
     _dir: tempfile::TempDir,
 }
@@ -57,11 +60,12 @@ pub(super) struct Setup {
     pub(super) shards: usize,
     pub(super) tls: TlsMode,
     pub(super) change: fn(&mut Settings),
+    pub(super) engine: Arc<Probe>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { shards: 1, tls: TlsMode::Off, change: |_| {} }
+        Self { shards: 1, tls: TlsMode::Off, change: |_| {}, engine: Arc::default() }
     }
 }
 
@@ -77,10 +81,10 @@ impl Server {
             TlsService::new(&Certificates::load(&[pair]).unwrap(), ServiceOptions::IMAP, TlsVersion::Tls12)
                 .unwrap()
         });
-        let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::new());
+        let engine: Arc<dyn Engine> = Arc::clone(&setup.engine) as _;
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
-        make_account(&store, &committer);
+        let account = make_account(&store, &committer);
         let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 256 }).unwrap();
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
@@ -135,7 +139,7 @@ impl Server {
             }
         })
         .unwrap();
-        Self { address, shared, runtime: Some(runtime), _dir: dir }
+        Self { address, shared, account, runtime: Some(runtime), _dir: dir }
     }
 
     pub(super) fn connect(&self) -> Peer {
@@ -177,7 +181,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
     Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })
 }
 
-fn make_account(store: &Arc<Store>, committer: &Committer) {
+fn make_account(store: &Arc<Store>, committer: &Committer) -> AccountId {
     let name = AccountName::new("user").unwrap();
     let domain = Domain::parse("localhost").unwrap();
     let derivation =
@@ -205,6 +209,7 @@ fn make_account(store: &Arc<Store>, committer: &Committer) {
     let initial = Initial::usual(NonZeroU32::new(1000).unwrap());
     let ((), _) = batch.transact(NOW, |tx| tx.create_account(&initial)).unwrap();
     committer.commit_blocking(batch.finish().0, Durability::Synced).unwrap();
+    id
 }
 
 /// The client's end of a connection.
@@ -215,6 +220,13 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn send(&mut self, octets: &[u8]) {
         self.reader.get_mut().write_all(octets).unwrap();
+    }
+
+    /// The next octets, of a literal.
+    pub(super) fn octets(&mut self, count: usize) -> String {
+        let mut octets = vec![0; count];
+        self.reader.read_exact(&mut octets).unwrap();
+        String::from_utf8(octets).unwrap()
     }
 
     /// The next line without its CRLF; `EOF` at the end.

@@ -93,3 +93,14 @@ fn idle_sessions_take_little_memory() {
     println!("{each} octets for an idle session, the test's client with it");
     assert!(each < 10 * 1024, "{each}");
 }
+
+#[test]
+#[ignore = "takes minutes: looks for a wake-up that gets lost"]
+fn a_million_commands_are_answered() {
+    let server = Server::start(&Setup::default());
+    let mut peer = server.log_in();
+    for number in 0..1_000_000 {
+        peer.send(b"a1 NOOP\r\n");
+        assert_eq!(peer.line(), "a1 OK done", "{number}");
+    }
+}

@@ -50,6 +50,12 @@ pub struct Rows {
     until: u32,
     /// Messages that this very FETCH marked as seen: their rows tell the flags.
     newly_seen: UidSet,
+    /// Keywords that FLAGS told.
+    told: Vec<KeywordId>,
+    /// A row that waits for FLAGS: the change that gave the message keywords which aren't told yet.
+    awaited: Option<(ModSeq, Vec<KeywordId>)>,
+    /// The highest modification sequence among the rows so far.
+    pub highest: ModSeq,
     /// A row that stopped in the middle.
     open: Option<Open>,
     missing: Vec<Uid>,
@@ -97,6 +103,9 @@ impl Rows {
             at: 0,
             until,
             newly_seen: UidSet::new(),
+            told: Vec::new(),
+            awaited: None,
+            highest: ModSeq::MIN,
             open: None,
             missing: Vec::new(),
             removed: VecDeque::new(),
@@ -157,13 +166,26 @@ impl Rows {
         self.newly_seen = uids;
     }
 
+    /// Says which keywords FLAGS told.
+    pub fn set_told(&mut self, keywords: &[KeywordId]) {
+        self.told = keywords.to_vec();
+    }
+
+    /// Whether the next row has keywords that FLAGS has to tell first, and since which change. It is not
+    /// asked for again.
+    pub fn take_awaited(&mut self) -> Option<ModSeq> {
+        let (modseq, keywords) = self.awaited.take()?;
+        self.told.extend(keywords);
+        Some(modseq)
+    }
+
     /// Appends rows until about `octets` more octets are in `out`.
     pub fn run(&mut self, reader: &Reader, out: &mut Vec<u8>, octets: usize) -> Result<Progress, StoreError> {
         let full = out.len() + octets;
         if let Some(open) = self.open.take() {
             self.go_on(open, reader, out, full)?;
         }
-        while self.open.is_none() && out.len() < full {
+        while self.open.is_none() && self.awaited.is_none() && out.len() < full {
             if let Some((uid, email)) = self.removed.pop_front() {
                 let sequence = self.view.sequence_of(uid).unwrap_or(0);
                 let facts = Facts { sequence, uid, state: None, email, size_and_date: None };
@@ -194,11 +216,19 @@ impl Rows {
             let first = self.view.sequence_of(*run.start()).unwrap_or(0);
             for (uid, sequence) in (run.start().get()..=run.end().get()).filter_map(Uid::new).zip(first..) {
                 let row = cursor.at(uid)?;
-                self.at += 1;
                 let Some(row) = row else {
+                    self.at += 1;
                     self.missing.push(uid);
                     continue;
                 };
+                if self.plan.flags || self.newly_seen.contains(uid) {
+                    if !row.keywords.iter().all(|keyword| self.told.contains(keyword)) {
+                        self.awaited = Some((row.modseq, row.keywords.to_vec()));
+                        return Ok(());
+                    }
+                }
+                self.at += 1;
+                self.highest = self.highest.max(row.modseq);
                 if row.modseq.get() <= changed_since {
                     continue;
                 }
