@@ -265,7 +265,7 @@ impl Default for Storage {
             cache_octets: 16 << 20,
             rows_memtable_octets: 8 << 20,
             blobs_memtable_octets: 8 << 20,
-            journal_octets: 128 << 20,
+            journal_octets: 64 << 20,
             min_free_octets: 256 << 20,
             tombstone_retention: Duration::from_secs(90 * 24 * 60 * 60),
         }

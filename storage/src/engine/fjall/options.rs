@@ -1,6 +1,6 @@
 //! How a store is opened, with the reasons for each figure.
 
-use ::fjall::config::{CompressionPolicy, PinningPolicy};
+use ::fjall::config::{CompressionPolicy, PartitioningPolicy, PinningPolicy};
 use ::fjall::{CompressionType, Database, DatabaseBuilder, KeyspaceCreateOptions, KvSeparationOptions};
 use std::path::PathBuf;
 
@@ -99,9 +99,7 @@ impl Options {
     }
 
     pub(super) fn rows(&self) -> KeyspaceCreateOptions {
-        KeyspaceCreateOptions::default()
-            .max_memtable_size(self.rows_memtable_octets)
-            .filter_block_pinning_policy(PinningPolicy::new([true, false]))
+        in_parts(KeyspaceCreateOptions::default()).max_memtable_size(self.rows_memtable_octets)
     }
 
     pub(super) fn blobs(&self) -> KeyspaceCreateOptions {
@@ -112,11 +110,23 @@ impl Options {
             // Collect garbage in files of every age: mail is deleted in any order.
             .age_cutoff(1.0)
             .compression(self.blob_compression.of_fjall());
-        KeyspaceCreateOptions::default()
+        in_parts(KeyspaceCreateOptions::default())
             .max_memtable_size(self.blobs_memtable_octets)
             .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
             .with_kv_separation(Some(separation))
     }
+}
+
+/// Filters and indexes of tables in blocks of a few KiB, but for the small tables of the first level.
+///
+/// fjall keeps them whole down to its third level: a point read that finds none in the cache then reads and
+/// hashes the filter of a table, nearly a megabyte. With 1,100,000 messages stored and 16 MiB of cache, a
+/// delivery spent four times as much on that as on all else.
+fn in_parts(options: KeyspaceCreateOptions) -> KeyspaceCreateOptions {
+    options
+        .filter_block_pinning_policy(PinningPolicy::new([true, false]))
+        .filter_block_partitioning_policy(PartitioningPolicy::new([false, true]))
+        .index_block_partitioning_policy(PartitioningPolicy::new([false, true]))
 }
 
 impl Compression {
