@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use postrider_proto::sasl::client::{self as sasl, ClientBinding, ClientCredentials};
+use postrider_proto::sasl::{Limits, Mechanism, Secret, wire};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
@@ -67,6 +69,24 @@ impl Client {
                 return Ok(());
             }
         }
+    }
+
+    /// Logs in over IMAP without sending the password, as has to be where there is no TLS.
+    pub fn log_in_by_cram_md5(&mut self, user: &str, password: &str) -> Result<()> {
+        let credentials =
+            ClientCredentials { login: user.to_owned(), password: Secret::new(password.to_owned()) };
+        let mut exchange = sasl::Client::new(Mechanism::CramMd5, credentials, ClientBinding::Incapable, "");
+        self.send(b"a AUTHENTICATE CRAM-MD5\r\n")?;
+        let challenge = self.line()?.strip_prefix("+ ").context("the server gave no challenge")?.to_owned();
+        let challenge = wire::decode_response(challenge.as_bytes(), &Limits::DEFAULT)
+            .map_err(|_| anyhow!("bad challenge"))?;
+        let response = exchange.respond(&challenge)?;
+        self.send(format!("{}\r\n", wire::encode(&response)).as_bytes())?;
+        let answer = self.line()?;
+        if !answer.starts_with("a OK") {
+            bail!("AUTHENTICATE: {answer}");
+        }
+        Ok(())
     }
 
     /// Sends an IMAP command and reads up to its tagged answer; the number of lines and octets before it.

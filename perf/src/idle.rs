@@ -42,7 +42,10 @@ pub fn run(scenario: &Idle) -> Result<()> {
     let open = || -> Result<Client> {
         let mut client = Client::connect(target, security)?;
         client.line()?;
-        client.imap(&format!("LOGIN {} {}", scenario.user, scenario.password))?;
+        match security {
+            Security::Tls => drop(client.imap(&format!("LOGIN {} {}", scenario.user, scenario.password))?),
+            Security::Plain => client.log_in_by_cram_md5(&scenario.user, &scenario.password)?,
+        }
         client.imap("SELECT Inbox")?;
         if scenario.in_idle {
             client.send(b"i IDLE\r\n")?;
