@@ -272,9 +272,7 @@ impl Connection {
     /// Ends the session of a broken account.
     pub(super) fn check_account(&self) -> Result<(), Ended> {
         match &self.member {
-            Some(member) if member.account.is_broken() => {
-                Err(ACCOUNT_BROKEN)
-            }
+            Some(member) if member.account.is_broken() => Err(ACCOUNT_BROKEN),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! Dialogs with the server, and what they can't show.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod cost;
 mod dialog;
 mod model;
 mod probe;

@@ -12,7 +12,8 @@ use super::probe::Probe;
 use super::server::{Peer, Server, Setup};
 
 const BOXES: [&str; 2] = ["Inbox", "Archive"];
-const KEYWORDS: [&str; 8] = ["\\Seen", "\\Deleted", "\\Flagged", "\\Answered", "one", "two", "Three", "$four"];
+const KEYWORDS: [&str; 8] =
+    ["\\Seen", "\\Deleted", "\\Flagged", "\\Answered", "one", "two", "Three", "$four"];
 const MESSAGE: &str = "Subject: x\r\n\r\nhello\r\n";
 
 type Set = BTreeSet<String>;
@@ -123,8 +124,7 @@ struct Client {
 impl Client {
     fn new(server: &Server, name: usize, qresync: bool) -> Self {
         let (peer, log) = (server.log_in(), Vec::new());
-        let mut client =
-            Self { name, peer, qresync, mirror: None, commands: 0, running: String::new(), log };
+        let mut client = Self { name, peer, qresync, mirror: None, commands: 0, running: String::new(), log };
         client.hello();
         client
     }
@@ -514,5 +514,5 @@ fn play(seed: u64) {
 
 #[test]
 fn clients_know_in_the_end_what_is_there() {
-    (1..=6).for_each(play);
+    (1..=10).for_each(play);
 }

@@ -221,11 +221,10 @@ impl Rows {
                     self.missing.push(uid);
                     continue;
                 };
-                if self.plan.flags || self.newly_seen.contains(uid) {
-                    if !row.keywords.iter().all(|keyword| self.told.contains(keyword)) {
-                        self.awaited = Some((row.modseq, row.keywords.to_vec()));
-                        return Ok(());
-                    }
+                let tells_flags = self.plan.flags || self.newly_seen.contains(uid);
+                if tells_flags && !row.keywords.iter().all(|keyword| self.told.contains(keyword)) {
+                    self.awaited = Some((row.modseq, row.keywords.to_vec()));
+                    return Ok(());
                 }
                 self.at += 1;
                 self.highest = self.highest.max(row.modseq);

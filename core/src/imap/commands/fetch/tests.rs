@@ -49,6 +49,8 @@ fn finish(world: &World, rows: &mut Rows, octets: usize) -> Vec<u8> {
         let mut out = Vec::new();
         let progress = rows.run(&world.store.reader(), &mut out, octets).unwrap();
         all.extend(out);
+        // FLAGS would be told here.
+        rows.take_awaited();
         if progress == Progress::Done {
             return all;
         }
