@@ -19,7 +19,7 @@ use crate::intake::Intake;
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::runtime::net::Stream;
-use crate::runtime::{sleep, timeout_at};
+use crate::runtime::{Shutdown, sleep, timeout_at};
 use crate::shard::Shard;
 use crate::tls::{Transport, TransportError};
 
@@ -222,7 +222,7 @@ impl Connection {
                 return Err(End::Done);
             };
             if self.pace == Pace::Slow {
-                sleep(self.service.listener.limits.smtp.slow_read).await;
+                pause(&shutdown, self.service.listener.limits.smtp.slow_read).await;
             }
             self.read(transport, deadline.min(until)).await?;
             if Instant::now() >= until {
@@ -279,7 +279,7 @@ impl Connection {
                 }
                 Action::Pause(time) => {
                     self.flush(transport).await?;
-                    sleep(time).await;
+                    pause(&self.shard.shared.shutdown, time).await;
                 }
                 Action::SetPace(pace) => self.pace = pace,
                 Action::StartTls => {
@@ -331,7 +331,9 @@ impl Connection {
         let deadline = Instant::now() + self.service.listener.limits.smtp.idle;
         let written = match self.pace {
             Pace::Normal => timeout_at(deadline, stream.write_all(&out)).await,
-            Pace::Slow => timeout_at(deadline, write_slowly(stream, &out, deadline)).await,
+            Pace::Slow => {
+                timeout_at(deadline, write_slowly(stream, &out, deadline, &self.shard.shared.shutdown)).await
+            }
         };
         match written {
             Ok(Ok(())) => {
@@ -368,14 +370,27 @@ impl Connection {
     }
 }
 
-/// An octet a second, the rest at once when time runs out.
-async fn write_slowly(stream: &mut Transport, out: &[u8], deadline: Instant) -> Result<(), TransportError> {
+/// Waits, but not while the server stops: nobody should miss its good-bye for a pause.
+pub(super) async fn pause(shutdown: &Shutdown, time: Duration) {
+    let stopping = async {
+        shutdown.wait().await;
+    };
+    futures_lite::future::or(sleep(time), stopping).await;
+}
+
+/// An octet a second, the rest at once when time runs out or the server stops.
+async fn write_slowly(
+    stream: &mut Transport,
+    out: &[u8],
+    deadline: Instant,
+    shutdown: &Shutdown,
+) -> Result<(), TransportError> {
     for (at, octet) in out.iter().enumerate() {
-        if Instant::now() + SLOW_WRITE_RESERVE >= deadline {
+        if Instant::now() + SLOW_WRITE_RESERVE >= deadline || shutdown.is_stopping() {
             return stream.write_all(&out[at..]).await;
         }
         stream.write_all(std::slice::from_ref(octet)).await?;
-        sleep(Duration::from_secs(1)).await;
+        pause(shutdown, Duration::from_secs(1)).await;
     }
     Ok(())
 }
