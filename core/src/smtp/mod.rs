@@ -8,6 +8,8 @@ mod connection;
 mod deliver;
 mod policy;
 mod rehearsal;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
