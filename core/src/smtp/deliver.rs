@@ -199,7 +199,9 @@ impl Connection {
         if !facts.has_separator {
             return Err(NO_SEPARATOR);
         }
-        let Some(from) = from_address(&message.structure) else { return Err(BAD_FROM) };
+        // Of several fields each reader shows another one.
+        let from = from_address(&message.structure).filter(|_| facts.from_fields == 1);
+        let Some(from) = from else { return Err(BAD_FROM) };
         match self.may_send_as(account, &from) {
             Ok(SenderVerdict::Allowed) => Ok(()),
             Ok(SenderVerdict::Refused | SenderVerdict::DomainDisabled) => Err(FROM_NOT_YOURS),
