@@ -11,6 +11,9 @@ mod handle;
 mod log;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use handle::{AccountHandle, WriteError};
 pub use log::{CHANGES_MAX, ChangeLog, Published, Since};
 pub use watch::{Watcher, WatcherId};

@@ -6,6 +6,7 @@
 mod bounce;
 mod connection;
 mod deliver;
+mod figures;
 mod policy;
 mod rehearsal;
 #[cfg(test)]

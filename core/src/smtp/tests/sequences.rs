@@ -131,3 +131,31 @@ fn a_local_instance_rehearses_failures() {
     assert!(client.mail("a@x.example", &["anything@x.example"], MESSAGE).starts_with("250"));
     assert_eq!(world.inbox("anna").len(), 1, "everything is for the one account");
 }
+
+#[test]
+fn commands_replies_and_limits_are_counted() {
+    use crate::metrics::{Limit, ReplyClass, SmtpCommand};
+    let world = World::new();
+    let mut client = world.smtp();
+    assert!(client.mail("", &["anna@example.org"], MESSAGE).starts_with("250"));
+    let full = "x".repeat(990);
+    assert!(client.mail("", &["small@example.org"], &format!("Subject: x\r\n\r\n{full}")).starts_with("452"));
+    client.expect("MAIL FROM:<a@client.example> SIZE=999999999999", "552");
+    client.send(&[b'x'; 3000]);
+    assert!(client.reply().starts_with("500"));
+    let (registry, known) = (&world.shared.registry, &world.shared.metrics);
+    let replies = |command: SmtpCommand, class: ReplyClass| {
+        registry.counter(known.smtp_replies.at([command as usize, class as usize]))
+    };
+    assert_eq!(replies(SmtpCommand::Ehlo, ReplyClass::Positive), 1);
+    assert_eq!(replies(SmtpCommand::Rcpt, ReplyClass::Positive), 2);
+    assert_eq!(replies(SmtpCommand::Data, ReplyClass::Intermediate), 2);
+    assert_eq!(replies(SmtpCommand::Data, ReplyClass::Positive), 1);
+    assert_eq!(replies(SmtpCommand::Data, ReplyClass::Temporary), 1);
+    assert_eq!(registry.histogram(known.smtp_command.at([SmtpCommand::Rcpt as usize])).0, 2);
+    for limit in [Limit::Quota, Limit::MessageOctets, Limit::SmtpLineOctets] {
+        assert_eq!(registry.counter(known.limit(limit)), 1, "{}", limit.name());
+    }
+    let delivered = crate::metrics::Delivery::Stored as usize;
+    assert_eq!(registry.counter(known.deliveries.at([delivered])), 1);
+}
