@@ -8,11 +8,12 @@ use std::sync::Arc;
 use postrider_storage::committer::Committer;
 use postrider_storage::ids::AccountId;
 use postrider_storage::maintenance::Gate;
-use postrider_storage::store::Store;
+use postrider_storage::store::{Refusal, Store};
 
-use crate::accounts::{Accounts, home_of};
+use crate::accounts::{AccountHandle, Accounts, LoadError, WriteError, home_of, initial};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
+use crate::clock::unix_now;
 use crate::config::Config;
 
 use crate::log::LogHandle;
@@ -28,6 +29,17 @@ pub type Work = Box<dyn FnOnce(Rc<Shard>) + Send>;
 
 /// A future of a shard's own.
 pub type Local<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Why an account can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It can't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Its first mailboxes can't be made.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
 
 /// What all shards share: handles that are made for it, and what never changes.
 pub struct Shared {
@@ -73,6 +85,22 @@ impl Shard {
     /// The shard on which an account lives.
     pub fn home_of(&self, account: AccountId) -> ShardId {
         home_of(account, self.shared.shards.len())
+    }
+
+    /// An account with its first mailboxes: whoever comes first, a session or a message, makes them when
+    /// there are none. Call it on the account's home shard only.
+    pub async fn open_account(&self, id: AccountId) -> Result<Rc<AccountHandle>, OpenError> {
+        let account = self.accounts.get(id).await?;
+        let exists = account.state().exists();
+        if !exists {
+            let initial = initial(&self.shared.config.accounts, unix_now());
+            match account.transact(None, None, move |tx| tx.create_account(&initial)).await {
+                // Another one was faster.
+                Ok(()) | Err(WriteError::Refused(Refusal::AccountExists)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(account)
     }
 
     /// Hands work to a shard, this one too; waits while that shard has too much of it already.

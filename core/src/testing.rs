@@ -1,6 +1,7 @@
-//! A server for tests: shards, a store in memory and a control socket, without any other listener.
+//! A server for tests: shards, a store in memory and a control socket; and listeners for mail when asked for.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -17,17 +18,22 @@ use postrider_storage::{account, directory, verify};
 use crate::accounts::Accounts;
 use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
-use crate::config::Config;
+use crate::config::{Config, Protocol, TlsMode, TlsVersion};
 use crate::control::protocol::{Answer, Progress, Request};
 use crate::control::{self, Client, ClientError, ControlOptions, Events};
 use crate::log;
 use crate::maintenance;
 use crate::metrics::{Builder, Metrics};
 use crate::operations::ServerOperations;
+use crate::runtime::net::{
+    AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp,
+};
 use crate::runtime::{
-    Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep, spawn,
+    Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep_until, spawn,
 };
 use crate::shard::{Local, MAILBOX_MAX, Shard, Shared, Work};
+use crate::smtp;
+use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
 
 /// A running server.
 pub struct TestServer {
@@ -37,6 +43,7 @@ pub struct TestServer {
     pub shared: Arc<Shared>,
     runtime: Option<Runtime>,
     socket: PathBuf,
+    addresses: Vec<(Protocol, SocketAddr)>,
 }
 
 /// What came for a request.
@@ -67,20 +74,49 @@ impl TestServer {
 
     /// Starts one with the store that `engine` holds.
     pub fn on(engine: Arc<dyn Engine>) -> Self {
+        Self::with(engine, |config| config.listeners.clear())
+    }
+
+    /// Starts one that also listens for SMTP and submission, each on a free port. The configuration is that
+    /// of a local instance, changed by `change`.
+    pub fn with(engine: Arc<dyn Engine>, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::localserve(dir.path());
         // The least: tests run unoptimised.
         config.passwords.iterations = 4096;
+        change(&mut config);
+        let pair = self_signed(dir.path(), &["localhost"]).unwrap();
+        let certificates = Certificates::load(&[pair]).unwrap();
         let socket = dir.path().join("ctl");
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
         let pool = Pool::start("test", PoolLimits { threads: 2, queue_max: 4096 }).unwrap();
-        let admission = Admission::new(admission::Limits::default());
+        let admission = Admission::new(admission::Limits {
+            allowed: config.unlimited.clone(),
+            ..admission::Limits::default()
+        });
         let authenticator =
             Authenticator::new(Arc::clone(&store), pool.clone(), admission.clone(), [7; 32], 4096).unwrap();
         let mut builder = Builder::new();
-        let metrics = Metrics::register(&mut builder, &["smtp"]);
+        let names: Vec<String> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let metrics = Metrics::register(&mut builder, if names.is_empty() { &["smtp"] } else { &names });
         let shards = 2;
+        let mut mail: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for (number, listener) in config.listeners.iter().enumerate() {
+            if !matches!(listener.protocol, Protocol::Smtp | Protocol::Submission | Protocol::Submissions) {
+                continue;
+            }
+            let sockets = bind_tcp("127.0.0.1:0".parse().unwrap(), shards, LISTEN_BACKLOG).unwrap();
+            addresses.push((listener.protocol, sockets[0].local_address().unwrap().unwrap()));
+            let tls = (listener.tls != TlsMode::Off)
+                .then(|| TlsService::new(&certificates, ServiceOptions::SMTP, TlsVersion::Tls12).unwrap());
+            for (shard, socket) in mail.iter_mut().zip(sockets) {
+                shard.push((number, socket, tls.clone()));
+            }
+        }
+        let mail = Arc::new(Mutex::new(mail));
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
@@ -105,10 +141,14 @@ impl TestServer {
         let runtime = Runtime::start(&options, shutdown, move |id| {
             let (shared, control) = (Arc::clone(&all), Arc::clone(&control));
             let work = receivers.lock().unwrap()[id.0].take().unwrap();
+            let mail = std::mem::take(&mut mail.lock().unwrap()[id.0]);
             async move {
                 let shard = shard(id, shared);
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
                 maintenance::start(&shard);
+                for (number, socket, tls) in mail {
+                    listen(&shard, number, socket, tls);
+                }
                 if id == ShardId(0) {
                     let options = ControlOptions {
                         limits: control::ExchangeLimits::default(),
@@ -121,11 +161,23 @@ impl TestServer {
                 }
                 shard.shared.shutdown.wait().await;
                 // Answers of the last requests.
-                sleep(Duration::from_millis(50)).await;
+                let deadline = shard.shared.shutdown.deadline().unwrap();
+                sleep_until(deadline.max(Instant::now() + Duration::from_millis(50))).await;
             }
         })
         .unwrap();
-        Self { dir, shared, runtime: Some(runtime), socket }
+        Self { dir, shared, runtime: Some(runtime), socket, addresses }
+    }
+
+    /// Where a protocol is spoken.
+    pub fn address(&self, protocol: Protocol) -> SocketAddr {
+        self.addresses.iter().find(|(spoken, _)| *spoken == protocol).unwrap().1
+    }
+
+    /// Tasks that ended in a panic.
+    pub fn panics(&self) -> u64 {
+        let stats = self.runtime.as_ref().unwrap().stats();
+        stats.iter().map(|shard| shard.snapshot().panics).sum()
     }
 
     /// A path below the directory of the test.
@@ -210,6 +262,23 @@ impl Drop for TestServer {
             }
         }
     }
+}
+
+fn listen(shard: &Rc<Shard>, number: usize, socket: BoundSocket, tls: Option<TlsService>) {
+    let config = &shard.shared.config;
+    let listener = &config.listeners[number];
+    let name = config.hostname.domain().clone();
+    let service = smtp::Service::new(number, listener, tls, name.clone(), vec![name], config.mode);
+    let (service, served) = (Rc::new(service), Rc::clone(shard));
+    let options = ServeOptions {
+        label: "smtp",
+        gate: Gate::new(1000),
+        busy: b"421 busy\r\n",
+        stats: Arc::new(AcceptStats::default()),
+    };
+    Listener::new(socket).unwrap().serve(options, shard.shared.shutdown.clone(), move |stream: Stream| {
+        smtp::serve(Rc::clone(&served), Rc::clone(&service), stream)
+    });
 }
 
 fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {

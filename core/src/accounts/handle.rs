@@ -76,6 +76,24 @@ struct Waiting {
     job: Job,
 }
 
+/// The task that commits. When it ends early, by a panic in a transaction, those who wait must not wait
+/// for ever: the account is broken, and is loaded anew by the next who asks for it.
+struct Running<'a> {
+    account: &'a AccountHandle,
+    ended: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.account.break_off();
+            let refused = std::mem::take(&mut *self.account.waiting.borrow_mut());
+            drop(refused);
+        }
+        self.account.committing.set(false);
+    }
+}
+
 /// An account on its home shard.
 pub struct AccountHandle {
     id: AccountId,
@@ -152,6 +170,14 @@ impl AccountHandle {
     /// Whether a commit failed, or the account was removed: sessions have to end.
     pub fn is_broken(&self) -> bool {
         self.broken.get()
+    }
+
+    /// Breaks off when the store was reopened since the account was loaded: nothing that is built on this
+    /// state would be committed any more.
+    pub(super) fn check_life(&self) {
+        if !self.broken.get() && self.committer.engine().incarnation() != self.incarnation {
+            self.break_off();
+        }
     }
 
     pub(super) fn break_off(&self) {
@@ -245,6 +271,7 @@ impl AccountHandle {
         content: Option<Incarnation>,
         work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + 'static,
     ) -> Result<T, WriteError> {
+        self.check_life();
         if self.broken.get() || content.is_some_and(|content| content != self.incarnation) {
             return Err(WriteError::Reopened);
         }
@@ -282,6 +309,7 @@ impl AccountHandle {
     }
 
     async fn run(self: Rc<Self>) {
+        let mut running = Running { account: &self, ended: false };
         while !self.waiting.borrow().is_empty() {
             if self.broken.get() {
                 // Those who wait are told by the end of their channel.
@@ -291,7 +319,8 @@ impl AccountHandle {
             }
             self.commit_waiting().await;
         }
-        self.committing.set(false);
+        running.ended = true;
+        drop(running);
         self.erase_unheld();
     }
 

@@ -11,22 +11,28 @@ mod handle;
 mod log;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use handle::{AccountHandle, WriteError};
 pub use log::{CHANGES_MAX, ChangeLog, Published, Since};
 pub use watch::{Watcher, WatcherId};
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use postrider_storage::account::{Account, Limits};
+use postrider_storage::account::{Account, Initial, Limits};
 use postrider_storage::committer::Committer;
 use postrider_storage::directory::{Directory, removed_account};
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
+use postrider_storage::rows::SpecialUse;
 use postrider_storage::store::{Store, StoreError};
 
+use crate::config::{self, AccountDefaults};
 use crate::runtime::{Pool, PoolError, ShardId};
 
 /// Accounts that a shard keeps loaded when nobody uses them.
@@ -37,6 +43,25 @@ pub fn home_of(account: AccountId, shards: usize) -> ShardId {
     // Ids are handed out in order: a multiplication spreads neighbours.
     let mixed = u64::from(account.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     ShardId(usize::try_from(mixed).unwrap_or(0) % shards.max(1))
+}
+
+/// What the configuration says that a new account has.
+pub fn initial(defaults: &AccountDefaults, now: i64) -> Initial {
+    let special_use = |special_use: &Option<config::SpecialUse>| match special_use {
+        None => SpecialUse::NONE,
+        Some(config::SpecialUse::Sent) => SpecialUse::SENT,
+        Some(config::SpecialUse::Archive) => SpecialUse::ARCHIVE,
+        Some(config::SpecialUse::Trash) => SpecialUse::TRASH,
+        Some(config::SpecialUse::Drafts) => SpecialUse::DRAFTS,
+        Some(config::SpecialUse::Junk) => SpecialUse::JUNK,
+    };
+    let mailboxes = defaults.mailboxes.iter();
+    Initial {
+        uid_validity: u32::try_from(now).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
+        mailboxes: mailboxes
+            .map(|mailbox| (mailbox.name.clone(), special_use(&mailbox.special_use)))
+            .collect(),
+    }
 }
 
 /// Why an account can't be used.
@@ -117,7 +142,9 @@ impl Accounts {
 
     /// The account, when it is loaded.
     pub fn loaded(&self, id: AccountId) -> Option<Rc<AccountHandle>> {
-        self.loaded.borrow().get(&id).filter(|handle| !handle.is_broken()).cloned()
+        let handle = self.loaded.borrow().get(&id).cloned()?;
+        handle.check_life();
+        (!handle.is_broken()).then_some(handle)
     }
 
     /// Tells of a quota that was changed in the directory.

@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 use postrider_proto::imap::command::Tag;
 use postrider_proto::imap::framing::Framer;
 use postrider_proto::imap::response::{Code, Condition, write_untagged};
-use postrider_storage::account::{Account, Initial};
-use postrider_storage::rows::SpecialUse;
-use postrider_storage::store::Refusal as StoreRefusal;
 use tracing::{debug, error, info};
 
 use super::Service;
@@ -18,11 +15,9 @@ use super::capability;
 use super::connection::{Connection, LoggedIn, Member, Open, Peer};
 use super::output::Output;
 use super::session::{Completion, CompletionCode, Ended};
-use crate::accounts::{AccountHandle, LoadError, WriteError};
 use crate::admission::{Admitted, Purpose, Refusal};
 use crate::auth::User;
 use crate::clock::unix_now;
-use crate::config;
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::runtime::net::Stream;
@@ -168,7 +163,7 @@ impl Connection {
     async fn enter(&mut self, login: LoggedIn) -> Result<(), Ended> {
         let LoggedIn { user, tag } = login;
         self.framer.set_limits(Arc::clone(&self.service.authenticated));
-        let account = match open(&self.shard, &user).await {
+        let account = match self.shard.open_account(user.account).await {
             Ok(account) => account,
             Err(failed) => {
                 error!(cid = %self.peer.id, account = %user.name, error = %failed, "an account could not be loaded");
@@ -219,47 +214,6 @@ async fn arrive(shard: Rc<Shard>, moving: Moving) {
         Ok(()) => Box::pin(connection.run()).await,
         Err(ended) => Box::pin(connection.end(ended)).await,
     }
-}
-
-/// Why an account can't be opened.
-#[derive(Debug, thiserror::Error)]
-enum OpenError {
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Write(#[from] WriteError),
-}
-
-/// The account of a user, with its first mailboxes.
-async fn open(shard: &Rc<Shard>, user: &User) -> Result<Rc<AccountHandle>, OpenError> {
-    let account = shard.accounts.get(user.account).await?;
-    account.set_quota(user.quota);
-    let exists = account.state().exists();
-    if !exists {
-        let initial = initial(&shard.shared.config.accounts);
-        match account.transact(None, None, move |tx| tx.create_account(&initial)).await {
-            // Another session was faster.
-            Ok(()) | Err(WriteError::Refused(StoreRefusal::AccountExists)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    debug_assert!(Account::exists(&account.state()));
-    Ok(account)
-}
-
-fn initial(defaults: &config::AccountDefaults) -> Initial {
-    let now = u32::try_from(unix_now()).ok().and_then(std::num::NonZeroU32::new);
-    let mailboxes = defaults.mailboxes.iter().map(|mailbox| {
-        let special_use = mailbox.special_use.map_or(SpecialUse::NONE, |special| match special {
-            config::SpecialUse::Sent => SpecialUse::SENT,
-            config::SpecialUse::Archive => SpecialUse::ARCHIVE,
-            config::SpecialUse::Trash => SpecialUse::TRASH,
-            config::SpecialUse::Drafts => SpecialUse::DRAFTS,
-            config::SpecialUse::Junk => SpecialUse::JUNK,
-        });
-        (mailbox.name.clone(), special_use)
-    });
-    Initial { uid_validity: now.unwrap_or(std::num::NonZeroU32::MIN), mailboxes: mailboxes.collect() }
 }
 
 /// What a login leads to.

@@ -3,20 +3,18 @@
 //! A new account's own rows are in the batch that adds it to the directory, so there never is an account
 //! without an inbox, whatever happens in between.
 
-use std::num::NonZeroU32;
-
 use postrider_storage::account::{Account, Initial, Limits};
 use postrider_storage::directory::{self, Change, Directory, added_accounts};
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::SpecialUse;
 use postrider_storage::store::StoreError;
 
 use super::{ServerOperations, failure, internal};
+use crate::accounts::initial;
 use crate::clock::unix_now;
 use crate::commit;
-use crate::config::{self, AccountDefaults};
+use crate::config::AccountDefaults;
 use crate::control::OperationError;
 use crate::maintenance;
 use crate::runtime::spawn;
@@ -111,25 +109,6 @@ pub(super) fn plan(
         }
     }
     Ok(Planned { changes, batch, quotas, removed })
-}
-
-/// What the configuration says that a new account has.
-fn initial(defaults: &AccountDefaults, now: i64) -> Initial {
-    let special_use = |special_use: &Option<config::SpecialUse>| match special_use {
-        None => SpecialUse::NONE,
-        Some(config::SpecialUse::Sent) => SpecialUse::SENT,
-        Some(config::SpecialUse::Archive) => SpecialUse::ARCHIVE,
-        Some(config::SpecialUse::Trash) => SpecialUse::TRASH,
-        Some(config::SpecialUse::Drafts) => SpecialUse::DRAFTS,
-        Some(config::SpecialUse::Junk) => SpecialUse::JUNK,
-    };
-    let mailboxes = defaults.mailboxes.iter();
-    Initial {
-        uid_validity: u32::try_from(now).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
-        mailboxes: mailboxes
-            .map(|mailbox| (mailbox.name.clone(), special_use(&mailbox.special_use)))
-            .collect(),
-    }
 }
 
 fn first_rows(reader: &Reader, id: AccountId, initial: &Initial, now: i64) -> Result<Batch, StoreError> {

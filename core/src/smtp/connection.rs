@@ -10,7 +10,7 @@ use postrider_proto::smtp::server::{Action, Answer, Channel, Pace, Question, Ses
 use tracing::{debug, info, trace};
 
 use super::deliver::Target;
-use super::{Service, policy};
+use super::{Service, figures, policy};
 use crate::admission::{Admitted, Purpose, Refusal};
 use crate::auth::{Conversation, User};
 use crate::clock::unix_now;
@@ -19,9 +19,9 @@ use crate::intake::Intake;
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::runtime::net::Stream;
-use crate::runtime::{sleep, timeout_at};
+use crate::runtime::{Shutdown, sleep, timeout_at};
 use crate::shard::Shard;
-use crate::tls::{Transport, TransportError};
+use crate::tls::{TlsError, Transport, TransportError};
 
 /// How long a refused or ended connection may take to read its last reply.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -47,6 +47,8 @@ pub(super) struct Connection {
     /// Where the accepted recipients' mail goes; a recipient's token is its place here.
     pub(super) targets: Vec<Target>,
     pub(super) tls: Option<TlsFacts>,
+    /// What the client asked that is not answered yet, and when it was looked at.
+    asked: Option<(metrics::SmtpCommand, Instant)>,
     out: Vec<u8>,
     spare: Vec<u8>,
     pace: Pace,
@@ -119,6 +121,9 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
             };
             info!(cid = %id, peer = %address, reason = label.name(), "connection refused");
             recorder.increment(known.connections_refused.at([service.protocol as usize, label as usize]));
+            if let Some(limit) = figures::refused(label) {
+                recorder.increment(known.limit(limit));
+            }
             let mut out = Vec::new();
             reply.encode(None, &mut out);
             let until = Instant::now() + CLOSING;
@@ -144,6 +149,7 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
         intake_failed: None,
         targets: Vec::new(),
         tls: tls_facts(&transport),
+        asked: None,
         out: Vec::new(),
         spare: Vec::new(),
         pace: Pace::Normal,
@@ -180,6 +186,9 @@ async fn start_tls(
             debug!(cid = %id, %error, "TLS handshake failed");
             let label = metrics::Refusal::Tls as usize;
             shard.recorder.increment(known.connections_refused.at([service.protocol as usize, label]));
+            if matches!(error, TransportError::Tls(TlsError::Timeout)) {
+                shard.recorder.increment(known.limit(metrics::Limit::TlsHandshakeTime));
+            }
             None
         }
     }
@@ -222,7 +231,7 @@ impl Connection {
                 return Err(End::Done);
             };
             if self.pace == Pace::Slow {
-                sleep(self.service.listener.limits.smtp.slow_read).await;
+                pause(&shutdown, self.service.listener.limits.smtp.slow_read).await;
             }
             self.read(transport, deadline.min(until)).await?;
             if Instant::now() >= until {
@@ -270,6 +279,7 @@ impl Connection {
             match action {
                 Action::Send(reply) => self.say(&reply, transport).await?,
                 Action::Ask(question) => {
+                    self.asked = Some((figures::command(&question), Instant::now()));
                     let answer = self.answer(question).await;
                     self.session.answer(answer, Instant::now());
                 }
@@ -279,7 +289,7 @@ impl Connection {
                 }
                 Action::Pause(time) => {
                     self.flush(transport).await?;
-                    sleep(time).await;
+                    pause(&self.shard.shared.shutdown, time).await;
                 }
                 Action::SetPace(pace) => self.pace = pace,
                 Action::StartTls => {
@@ -317,6 +327,7 @@ impl Connection {
 
     async fn say(&mut self, reply: &Reply, transport: &mut Option<Transport>) -> Result<(), End> {
         trace!(cid = %self.id, code = reply.code(), text = reply.text(), "reply");
+        self.count_reply(reply);
         let reference = reply.is_refusal().then(|| self.id.to_string());
         reply.encode(reference.as_deref(), &mut self.out);
         if self.out.len() >= OUT_OCTETS { self.flush(transport).await } else { Ok(()) }
@@ -331,7 +342,9 @@ impl Connection {
         let deadline = Instant::now() + self.service.listener.limits.smtp.idle;
         let written = match self.pace {
             Pace::Normal => timeout_at(deadline, stream.write_all(&out)).await,
-            Pace::Slow => timeout_at(deadline, write_slowly(stream, &out, deadline)).await,
+            Pace::Slow => {
+                timeout_at(deadline, write_slowly(stream, &out, deadline, &self.shard.shared.shutdown)).await
+            }
         };
         match written {
             Ok(Ok(())) => {
@@ -363,19 +376,45 @@ impl Connection {
         answer
     }
 
+    fn count_reply(&mut self, reply: &Reply) {
+        let known = &self.shard.shared.metrics;
+        let (command, began) = self.asked.take().unzip();
+        let command = command.unwrap_or(metrics::SmtpCommand::Unknown) as usize;
+        self.shard.recorder.increment(known.smtp_replies.at([command, figures::class(reply) as usize]));
+        if let Some(began) = began {
+            self.shard.recorder.observe_duration(known.smtp_command.at([command]), began.elapsed());
+        }
+        if let Some(limit) = figures::limit(reply) {
+            self.count_limit(limit);
+        }
+    }
+
     pub(super) fn count_limit(&self, limit: metrics::Limit) {
         self.shard.recorder.increment(self.shard.shared.metrics.limit(limit));
     }
 }
 
-/// An octet a second, the rest at once when time runs out.
-async fn write_slowly(stream: &mut Transport, out: &[u8], deadline: Instant) -> Result<(), TransportError> {
+/// Waits, but not while the server stops: nobody should miss its good-bye for a pause.
+pub(super) async fn pause(shutdown: &Shutdown, time: Duration) {
+    let stopping = async {
+        shutdown.wait().await;
+    };
+    futures_lite::future::or(sleep(time), stopping).await;
+}
+
+/// An octet a second, the rest at once when time runs out or the server stops.
+async fn write_slowly(
+    stream: &mut Transport,
+    out: &[u8],
+    deadline: Instant,
+    shutdown: &Shutdown,
+) -> Result<(), TransportError> {
     for (at, octet) in out.iter().enumerate() {
-        if Instant::now() + SLOW_WRITE_RESERVE >= deadline {
+        if Instant::now() + SLOW_WRITE_RESERVE >= deadline || shutdown.is_stopping() {
             return stream.write_all(&out[at..]).await;
         }
         stream.write_all(std::slice::from_ref(octet)).await?;
-        sleep(Duration::from_secs(1)).await;
+        pause(shutdown, Duration::from_secs(1)).await;
     }
     Ok(())
 }

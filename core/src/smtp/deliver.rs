@@ -4,6 +4,7 @@
 //! The reply is given after everything is on the disk. The content is stored once, whatever the
 //! number of recipients; each recipient gets its own trace fields in front of it.
 
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use postrider_proto::smtp::trace;
 use postrider_proto::smtp::{Reply, envelope};
 use postrider_storage::account::{Content, NewMessage, ThreadInfo, hash};
 use postrider_storage::blobs::Sharing;
+use postrider_storage::committer::CommitError;
 use postrider_storage::directory::{AliasSettings, Directory, SenderVerdict};
 use postrider_storage::engine::{Batch, Durability, EngineError, Incarnation};
 use postrider_storage::ids::AccountId;
@@ -26,17 +28,17 @@ use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
 use super::bounce::{self, Failed};
-use super::connection::Connection;
+use super::connection::{Connection, pause};
 use super::policy;
 use super::rehearsal::Wish;
-use crate::accounts::WriteError;
+use crate::accounts::{LoadError, WriteError};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::intake::{self, Message};
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::runtime::spawn_task;
-use crate::shard::Shard;
+use crate::shard::{OpenError, Shard};
 
 /// The text that goes with an unknown address after the content.
 const NO_SUCH_USERS: Reply = Reply::new(Class::Permanent, 50, (1, 1), "no such user(s)");
@@ -84,7 +86,7 @@ struct Drop {
 }
 
 /// What one recipient came to.
-type Outcome = Result<(), Reply>;
+type Outcome = Result<metrics::Delivery, Reply>;
 
 impl Connection {
     /// Stores a received message, and says what the client is told.
@@ -100,7 +102,8 @@ impl Connection {
             .map(|recipient| self.targets.get(recipient.token as usize).cloned().unwrap_or(Target::Unknown))
             .collect();
         if targets.iter().all(|target| matches!(target, Target::Unknown)) {
-            crate::runtime::sleep(self.service.listener.limits.smtp.unknown_recipients_delay).await;
+            pause(&self.shard.shared.shutdown, self.service.listener.limits.smtp.unknown_recipients_delay)
+                .await;
             self.count_deliveries(targets.len(), metrics::Delivery::Refused);
             return NO_SUCH_USERS;
         }
@@ -196,7 +199,9 @@ impl Connection {
         if !facts.has_separator {
             return Err(NO_SEPARATOR);
         }
-        let Some(from) = from_address(&message.structure) else { return Err(BAD_FROM) };
+        // Of several fields each reader shows another one.
+        let from = from_address(&message.structure).filter(|_| facts.from_fields == 1);
+        let Some(from) = from else { return Err(BAD_FROM) };
         match self.may_send_as(account, &from) {
             Ok(SenderVerdict::Allowed) => Ok(()),
             Ok(SenderVerdict::Refused | SenderVerdict::DomainDisabled) => Err(FROM_NOT_YOURS),
@@ -239,38 +244,43 @@ impl Delivery {
         if sharing == Sharing::Several
             && let Some(batch) = attached.take()
         {
-            // In order: everything that refers to the content is submitted, and so committed, later.
-            match commit::commit(&committer, batch, Durability::Buffered).await {
-                Ok(info) if incarnation.is_none_or(|before| before == info.incarnation) => {
-                    incarnation = Some(info.incarnation);
+            match self.write_content(batch).await {
+                Ok(life) => incarnation = Some(life),
+                Err(error) => {
+                    intake::abandon(&committer, self.content);
+                    return policy::commit_reply(&error, self.id);
                 }
-                Ok(_) => return Reply::LOCAL_ERROR,
-                Err(error) => return policy::commit_reply(&error, self.id),
             }
         }
         let mut tasks = Vec::new();
         let mut remote = Vec::new();
-        let mut outcomes: Vec<(usize, Outcome)> = Vec::new();
+        let mut outcomes = Outcomes::default();
+        // Who is named twice, or reached by two aliases, gets one message.
+        let mut reached = HashSet::new();
         for (number, target) in targets.into_iter().enumerate() {
             match self.drops(target).await {
                 Ok(Place::Mailboxes(drops)) => {
                     for drop in drops {
+                        if !reached.insert((drop.account, drop.delivered_to.as_ref().map(Address::to_string)))
+                        {
+                            continue;
+                        }
                         let work = self.store(drop, attached.take(), incarnation);
                         tasks.push((number, spawn_task("deliver", work)));
                     }
                 }
                 Ok(Place::Queue) => remote.push(number),
-                Err(reply) => outcomes.push((number, Err(reply))),
+                Err(reply) => outcomes.note(number, Err(reply)),
             }
         }
         if !remote.is_empty() {
             let outcome = self.queue(&remote, attached.take(), incarnation).await;
-            outcomes.extend(remote.iter().map(|number| (*number, outcome.clone())));
+            remote.iter().for_each(|number| outcomes.note(*number, outcome.clone()));
         }
         for (number, task) in tasks {
-            outcomes.push((number, task.await.unwrap_or(Err(Reply::LOCAL_ERROR))));
+            outcomes.note(number, task.await.unwrap_or(Err(Reply::LOCAL_ERROR)));
         }
-        let stored = outcomes.iter().any(|(_, outcome)| outcome.is_ok());
+        let stored = outcomes.0.values().any(Result::is_ok);
         match sharing {
             Sharing::Several if stored => intake::settle(&committer, self.content),
             Sharing::Several => intake::abandon(&committer, self.content),
@@ -278,6 +288,14 @@ impl Delivery {
             Sharing::One => {}
         }
         self.reply(outcomes).await
+    }
+
+    /// Writes the last batch of a content that several transactions refer to. Those are submitted, and so
+    /// committed, later. Refused when the batches before it may be gone.
+    async fn write_content(&self, batch: Batch) -> Result<Incarnation, CommitError> {
+        let committer = &self.shard.shared.committer;
+        let submitted = commit::submit(committer, batch, Durability::Buffered, self.incarnation).await?;
+        Ok(submitted.done().await?.incarnation)
     }
 
     /// The mailboxes that a recipient's mail goes to.
@@ -288,7 +306,7 @@ impl Delivery {
             }
             Target::Remote => Ok(Place::Queue),
             Target::Unknown => Err(Reply::NO_SUCH_USER),
-            Target::Rehearsal(wish) => Err(Connection::fulfil(wish).await),
+            Target::Rehearsal(wish) => Err(Connection::fulfil(&self.shard, wish).await),
             Target::Alias { address, settings } => match self.members(&address, settings) {
                 Ok(drops) => drops.map(Place::Mailboxes),
                 Err(error) => {
@@ -354,8 +372,10 @@ impl Delivery {
             let stored = shard
                 .at_home(account, move |home| {
                     Box::pin(async move {
-                        let handle = match home.accounts.get(account).await {
+                        let handle = match home.open_account(account).await {
                             Ok(handle) => handle,
+                            Err(OpenError::Load(LoadError::Removed)) => return Err(Reply::NO_SUCH_USER),
+                            Err(OpenError::Write(error)) => return Err(write_reply(&error, id)),
                             Err(error) => {
                                 error!(cid = %id, %account, %error, "the account could not be loaded");
                                 return Err(Reply::LOCAL_ERROR);
@@ -373,7 +393,7 @@ impl Delivery {
                         match appended.await {
                             Ok(appended) => {
                                 info!(cid = %id, %account, uid = %appended.uid, "delivered");
-                                Ok(())
+                                Ok(metrics::Delivery::Stored)
                             }
                             Err(error) => Err(write_reply(&error, id)),
                         }
@@ -392,10 +412,12 @@ impl Delivery {
         incarnation: Option<Incarnation>,
     ) -> Outcome {
         let envelope = &self.envelope;
+        let mut known = HashSet::new();
         let recipients: Vec<NewRecipient> = recipients
             .iter()
             .filter_map(|number| envelope.recipients.get(*number))
             .filter_map(new_recipient)
+            .filter(|recipient| known.insert(recipient.address.clone()))
             .collect();
         let queued = NewQueued {
             content: self.content,
@@ -439,24 +461,24 @@ impl Delivery {
             Ok(submitted) => submitted.done().await,
             Err(error) => Err(error),
         };
-        done.map(drop).map_err(|error| policy::commit_reply(&error, self.id))
+        done.map(|_| metrics::Delivery::Queued).map_err(|error| policy::commit_reply(&error, self.id))
     }
 
     /// What the client is told (product 1.11): success when anybody got the message; those who did not
     /// are then named in a report to the sender.
-    async fn reply(&self, outcomes: Vec<(usize, Outcome)>) -> Reply {
+    async fn reply(&self, outcomes: Outcomes) -> Reply {
         let metrics = &self.shard.shared.metrics;
         let mut failed: Vec<(usize, Reply)> = Vec::new();
         let mut stored = 0;
-        for (number, outcome) in outcomes {
+        for (number, outcome) in outcomes.0 {
             let label = match &outcome {
-                Ok(()) => metrics::Delivery::Stored,
+                Ok(how) => *how,
                 Err(reply) if reply.class() == Class::Permanent => metrics::Delivery::Refused,
                 Err(_) => metrics::Delivery::Deferred,
             };
             self.shard.recorder.increment(metrics.deliveries.at([label as usize]));
             match outcome {
-                Ok(()) => stored += 1,
+                Ok(_) => stored += 1,
                 Err(reply) => failed.push((number, reply)),
             }
         }
@@ -464,7 +486,10 @@ impl Delivery {
             if !failed.is_empty()
                 && let Err(reply) = self.report(&failed).await
             {
+                // Nobody would ever learn of the recipients that failed. The client tries again: some get
+                // the message twice, but no failure is lost.
                 error!(cid = %self.id, code = reply.code(), "a report on failed recipients could not be queued");
+                return reply;
             }
             return Reply::DELIVERED;
         }
@@ -482,7 +507,7 @@ impl Delivery {
     }
 
     /// Queues a report to the sender about recipients that did not get the message.
-    async fn report(&self, failed: &[(usize, Reply)]) -> Outcome {
+    async fn report(&self, failed: &[(usize, Reply)]) -> Result<(), Reply> {
         let Some(sender) = self.envelope.reverse_path.address() else { return Ok(()) };
         let failed: Vec<Failed<'_>> = failed
             .iter()
@@ -520,7 +545,25 @@ impl Delivery {
                 original: Vec::new(),
             }],
         };
-        self.enqueue(queued, Some(message.batch), message.incarnation).await
+        let queued = self.enqueue(queued, Some(message.batch), message.incarnation).await;
+        if queued.is_err() {
+            intake::abandon(&shared.committer, message.content);
+        }
+        queued.map(drop)
+    }
+}
+
+/// What the recipients came to, by their place in the envelope.
+#[derive(Default)]
+struct Outcomes(BTreeMap<usize, Outcome>);
+
+impl Outcomes {
+    /// An alias got the message when any of its members did (product 1.14).
+    fn note(&mut self, number: usize, outcome: Outcome) {
+        let known = self.0.entry(number).or_insert_with(|| outcome.clone());
+        if known.is_err() && outcome.is_ok() {
+            *known = outcome;
+        }
     }
 }
 

@@ -6,8 +6,11 @@
 mod bounce;
 mod connection;
 mod deliver;
+mod figures;
 mod policy;
 mod rehearsal;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

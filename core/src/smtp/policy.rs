@@ -15,7 +15,7 @@ use postrider_storage::ids::AccountId;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
-use super::connection::Connection;
+use super::connection::{Connection, pause};
 use super::deliver::Target;
 use super::rehearsal::{self, Stage, Wish};
 use crate::auth::{self, AuthError, Next};
@@ -24,7 +24,7 @@ use crate::config::{Mode, TlsMode};
 use crate::intake::{Intake, IntakeError};
 use crate::log::ConnectionId;
 use crate::metrics;
-use crate::runtime::sleep;
+use crate::shard::Shard;
 
 /// How long an address that asks for silence gets none.
 const SILENCE: Duration = Duration::from_secs(60 * 60);
@@ -86,17 +86,17 @@ impl Connection {
             return None;
         }
         match rehearsal::wish(address.localpart.as_str()) {
-            Some((wanted, wish)) if wanted == stage => Some(Self::fulfil(wish).await),
+            Some((wanted, wish)) if wanted == stage => Some(Self::fulfil(&self.shard, wish).await),
             _ => None,
         }
     }
 
     /// Waits when silence is wanted, and gives the reply.
-    pub(super) async fn fulfil(wish: Wish) -> Reply {
+    pub(super) async fn fulfil(shard: &Shard, wish: Wish) -> Reply {
         match wish {
             Wish::Reply(reply) => reply,
             Wish::Silence => {
-                sleep(SILENCE).await;
+                pause(&shard.shared.shutdown, SILENCE).await;
                 Reply::TIMEOUT
             }
         }

@@ -1,7 +1,7 @@
 //! Replies that a local instance gives on demand, so that senders can try how they cope.
 //!
-//! A localpart that ends in `temperror`, `permerror`, `timeout` or three digits from 400 to 599 is
-//! answered so: with the prefix `mailfrom` at MAIL, with `rcptto` at RCPT, else after the content.
+//! A localpart that ends in `temperror`, `permerror`, `timeout` or the three digits of a refusal (400 to
+//! 459, 500 to 559: RFC 5321 §4.2.1 has no others) is answered so: with the prefix `mailfrom` at MAIL, with `rcptto` at RCPT, else after the content.
 
 use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::reply::Class;

@@ -169,3 +169,77 @@ fn a_reply_written_in_mid_record_leaves_the_record_alone() {
         assert_eq!(server.plain, b"one octet at a time");
     }
 }
+
+/// A small generator: the same octets each time.
+fn octets(seed: &mut u64, count: usize) -> Vec<u8> {
+    let next = || {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        (*seed >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+#[test]
+fn garbage_instead_of_a_hello_never_panics() {
+    let identity = Identity::new();
+    let service = identity.service(ServiceOptions::SMTP);
+    let mut seed = 0x9e37_79b9_7f4a_7c15;
+    let starts: [&[u8]; 9] = [
+        b"",
+        b"EHLO client.example\r\nMAIL FROM:<a@example>\r\n",
+        b"\x16",
+        b"\x16\x03\x01",
+        b"\x16\x03\x01\x00\x05hello",
+        b"\x16\x03\x01\x00\x20\x01\x00\x00",
+        b"\x15\x03\x03\x00\x02",
+        b"\x17\x03\x03\x00\x10",
+        b"\x14\x03\x03\x00\x01\x01",
+    ];
+    for start in starts {
+        for count in [0, 1, 2, 5, 50, 500, 20_000] {
+            for cut in [usize::MAX, 1, 7] {
+                let garbage = [start, &octets(&mut seed, count)].concat();
+                let mut server = Endpoint::new(&service);
+                for piece in garbage.chunks(cut.min(garbage.len().max(1))) {
+                    server.feed(piece);
+                    let _ = server.take_output();
+                }
+                server.use_everything();
+            }
+        }
+    }
+}
+
+#[test]
+fn records_without_sense_never_panic() {
+    let identity = Identity::new();
+    let service = identity.service(ServiceOptions::SMTP);
+    let mut seed = 0x9e37_79b9_7f4a_7c15;
+    for _ in 0..20_000 {
+        let mut server = Endpoint::new(&service);
+        let mut said = Vec::new();
+        for _ in 0..4 {
+            let dice = octets(&mut seed, 8);
+            let length = usize::from(dice[1] % 12);
+            let mut body = octets(&mut seed, length);
+            if dice[2] & 1 == 0 {
+                // The header of a handshake message, or an alert.
+                for (octet, value) in body.iter_mut().zip([dice[3] % 3, 0, 0, dice[4] % 12]) {
+                    *octet = value;
+                }
+            }
+            let record = [&[20 + dice[0] % 5, 3, 3, 0, length as u8], &body[..]].concat();
+            said.push(record.clone());
+            for piece in record.chunks(1 + usize::from(dice[5] % 20)) {
+                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    server.feed(piece);
+                    let _ = server.take_output();
+                }));
+                assert!(result.is_ok(), "{said:?}");
+            }
+        }
+        server.use_everything();
+    }
+}

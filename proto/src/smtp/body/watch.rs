@@ -1,5 +1,5 @@
 //! What the session itself needs to know of content that passes: its size, its `Received` fields (RFC
-//! 5321 §6.3) and whether its header ends.
+//! 5321 §6.3), its `From` fields and whether its header ends.
 
 /// What is known of content that was received in whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -8,6 +8,8 @@ pub struct ContentFacts {
     pub octets: u64,
     /// `Received` fields in the header.
     pub received_fields: u32,
+    /// `From` fields in the header: one is right (RFC 5322 §3.6).
+    pub from_fields: u32,
     /// Whether an empty line ended the header.
     pub has_separator: bool,
     /// Whether there is an octet over 127.
@@ -23,12 +25,12 @@ pub struct HeaderWatch {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum State {
-    /// This many octets of the name matched, from the start of a line.
     #[default]
     LineStart,
-    Name(u8),
+    /// This many octets of the name matched, from the start of a line.
+    Name(Field, u8),
     /// Blanks between name and colon.
-    Colon,
+    Colon(Field),
     /// CR at the start of a line.
     EmptyLineCr,
     /// The rest of a line.
@@ -36,7 +38,29 @@ enum State {
     Body,
 }
 
-const NAME: &[u8] = b"received";
+/// The fields that are counted. Their names differ in the first octet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Field {
+    Received,
+    From,
+}
+
+impl Field {
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Received => b"received",
+            Self::From => b"from",
+        }
+    }
+
+    const fn of(first: u8) -> Option<Self> {
+        match first {
+            b'r' | b'R' => Some(Self::Received),
+            b'f' | b'F' => Some(Self::From),
+            _ => None,
+        }
+    }
+}
 
 impl HeaderWatch {
     /// What is known so far.
@@ -64,29 +88,33 @@ impl HeaderWatch {
     }
 
     fn step(&mut self, byte: u8) {
-        let matched = match self.state {
-            State::LineStart => 0,
-            State::Name(matched) => usize::from(matched),
-            State::Colon => NAME.len(),
-            State::EmptyLineCr | State::Rest | State::Body => usize::MAX,
+        let whole = match self.state {
+            State::Name(field, matched) if usize::from(matched) == field.name().len() => Some(field),
+            State::Colon(field) => Some(field),
+            _ => None,
         };
-        self.state = match (self.state, byte) {
-            (State::EmptyLineCr, b'\n') | (State::LineStart, b'\n') => {
+        self.state = match (self.state, byte, whole) {
+            (State::EmptyLineCr | State::LineStart, b'\n', _) => {
                 self.facts.has_separator = true;
                 State::Body
             }
-            (State::LineStart, b'\r') => State::EmptyLineCr,
-            (_, b'\n') => State::LineStart,
-            (State::Name(_) | State::Colon, b':') if matched == NAME.len() => {
-                self.facts.received_fields = self.facts.received_fields.saturating_add(1);
+            (State::LineStart, b'\r', _) => State::EmptyLineCr,
+            (_, b'\n', _) => State::LineStart,
+            (_, b':', Some(field)) => {
+                let count = match field {
+                    Field::Received => &mut self.facts.received_fields,
+                    Field::From => &mut self.facts.from_fields,
+                };
+                *count = count.saturating_add(1);
                 State::Rest
             }
             // obs-optional: blanks before the colon (RFC 5322 §4.5).
-            (State::Name(_) | State::Colon, b' ' | b'\t') if matched == NAME.len() => State::Colon,
-            (State::LineStart | State::Name(_), _)
-                if NAME.get(matched).is_some_and(|expected| expected.eq_ignore_ascii_case(&byte)) =>
+            (_, b' ' | b'\t', Some(field)) => State::Colon(field),
+            (State::LineStart, _, _) => Field::of(byte).map_or(State::Rest, |field| State::Name(field, 1)),
+            (State::Name(field, matched), _, None)
+                if field.name()[usize::from(matched)].eq_ignore_ascii_case(&byte) =>
             {
-                State::Name(matched as u8 + 1)
+                State::Name(field, matched + 1)
             }
             _ => State::Rest,
         };
@@ -123,11 +151,29 @@ mod tests {
             let expected = ContentFacts {
                 octets: content.len() as u64,
                 received_fields,
+                from_fields: 0,
                 has_separator,
                 has_eight_bit: false,
             };
             for cut in 0..=content.len() {
                 assert_eq!(watch(content, cut), expected, "{} cut at {cut}", content.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn from_fields_are_counted_too() {
+        for (content, from_fields) in [
+            (&b"From: a\r\nReceived: b\r\nfROM : c\r\n\r\nFrom: body"[..], 2),
+            (b"From a@b Mon Jan 1\r\nFro: m\r\nFromage: x\r\n from: folded\r\n", 0),
+        ] {
+            for cut in 0..=content.len() {
+                assert_eq!(
+                    watch(content, cut).from_fields,
+                    from_fields,
+                    "{} cut at {cut}",
+                    content.escape_ascii()
+                );
             }
         }
     }

@@ -1,0 +1,74 @@
+//! Logging in.
+
+use postrider_proto::sasl::Mechanism;
+
+use super::world::World;
+use crate::config::Protocol;
+
+const LOGIN: &str = "anna@example.org";
+
+#[test]
+fn every_mechanism_works() {
+    let world = World::new();
+    for mechanism in Mechanism::ALL {
+        let mut client = world.submission();
+        let reply = client.log_in(mechanism, LOGIN, "secret word");
+        assert!(reply.starts_with("235 2.7.0"), "{mechanism}: {reply}");
+        client.expect("AUTH PLAIN AGEAYg==", "503");
+        client.expect("MAIL FROM:<anna@example.org>", "250");
+    }
+}
+
+#[test]
+fn a_foreign_channel_binding_is_refused() {
+    let world = World::new();
+    let mut client = world.submission();
+    client.exporter = Some(vec![7; 32]);
+    let reply = client.log_in(Mechanism::ScramSha256Plus, LOGIN, "secret word");
+    assert!(reply.starts_with("535 5.7.7"), "{reply}");
+    client.expect("MAIL FROM:<anna@example.org>", "530");
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_user_look_the_same() {
+    let world = World::new();
+    for mechanism in Mechanism::ALL {
+        let replies = [(LOGIN, "wrong"), ("nobody@example.org", "wrong"), ("nobody", "wrong")]
+            .map(|(login, password)| world.submission().log_in(mechanism, login, password));
+        // What follows is the connection's own number.
+        let replies = replies.map(|reply| reply.split(" (").next().unwrap().to_owned());
+        assert!(replies[0].starts_with("535 5.7.8"), "{mechanism}: {replies:?}");
+        assert!(replies.iter().all(|reply| *reply == replies[0]), "{mechanism}: {replies:?}");
+    }
+}
+
+#[test]
+fn failures_end_the_connection_and_then_shut_the_address_out() {
+    let world = World::with(|config| {
+        config.unlimited.clear();
+        for listener in &mut config.listeners {
+            listener.limits.authentication.slow_after = 100;
+            listener.limits.authentication.failures_per_connection = 3;
+        }
+    });
+    let mut failures = 0;
+    while failures < 9 {
+        let mut client = world.submission();
+        for _ in 0..3 {
+            let reply = client.log_in(Mechanism::Plain, LOGIN, "wrong");
+            assert!(reply.starts_with("535"), "{reply}");
+            failures += 1;
+        }
+        assert!(client.reply().starts_with("421 4.7.0"));
+        assert_eq!(client.reply(), "");
+    }
+    let mut client = world.submission();
+    assert!(client.log_in(Mechanism::Plain, LOGIN, "wrong").starts_with("535"));
+    // The tenth in this minute: even the right password has to wait now.
+    let reply = client.log_in(Mechanism::Plain, LOGIN, "secret word");
+    assert!(reply.starts_with("421 4.7.0"), "{reply}");
+    let mut client = super::client::Client::dial(world.address(Protocol::Submissions)).tls();
+    assert!(client.reply().starts_with("421 4.7.0"));
+    // Mail for us still comes in.
+    assert!(world.smtp().mail("", &["anna@example.org"], "Subject: x\r\n\r\nx").starts_with("250"));
+}

@@ -1,0 +1,12 @@
+//! SMTP and submission end to end: a server with a store in memory, and clients on threads.
+//!
+//! The store is verified at the end of each test, when the server is dropped.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod arrival;
+mod authentication;
+mod client;
+mod failures;
+mod sequences;
+mod submission;
+mod world;
