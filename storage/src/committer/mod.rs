@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bounds of the queue and of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// How long a group that is smaller than the last one waits for more members.
+const GATHER_MAX: Duration = Duration::from_micros(500);
 
 /// What a completion is told about a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,6 +135,8 @@ struct Queue {
     state: State,
     /// True while a group is being committed.
     committing: bool,
+    /// Members of the last group.
+    last_members: usize,
     waiting_for_room: Vec<Box<dyn FnOnce() + Send>>,
 }
 
@@ -157,6 +162,7 @@ impl Committer {
                 octets: 0,
                 state: State::Running,
                 committing: false,
+                last_members: 0,
                 waiting_for_room: Vec::new(),
             }),
             filled: Condvar::new(),
@@ -331,6 +337,7 @@ impl Shared {
             }
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
+        queue = self.gather(queue);
         let mut group = Vec::new();
         let mut octets = 0;
         while let Some(request) = queue.requests.front() {
@@ -343,11 +350,31 @@ impl Shared {
         }
         queue.octets -= octets;
         queue.committing = true;
+        queue.last_members = group.len();
         self.metrics.note_queue(queue.requests.len(), queue.octets);
         let woken = std::mem::take(&mut queue.waiting_for_room);
         drop(queue);
         woken.into_iter().for_each(|wake| wake());
         Some(group)
+    }
+
+    /// Gives those a moment who were in the last group together and are about to ask again: a group of
+    /// more costs each of them less. One who is alone never waits.
+    fn gather<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        let expected = queue.last_members + queue.last_members / 4;
+        let until = Instant::now() + GATHER_MAX;
+        while queue.last_members > 1
+            && queue.requests.len() < expected
+            && queue.octets < self.limits.group_octets_max
+            && matches!(queue.state, State::Running)
+        {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            queue = self.filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue
     }
 
     fn commit(&self, group: Vec<Request>) {
