@@ -1,5 +1,5 @@
 //! What happens for every message that comes in, and for every row that goes out.
-#![expect(missing_docs, clippy::unwrap_used, reason = "benchmarks")]
+#![expect(clippy::unwrap_used, reason = "benchmarks")]
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
