@@ -74,12 +74,22 @@ impl TestServer {
 
     /// Starts one with the store that `engine` holds.
     pub fn on(engine: Arc<dyn Engine>) -> Self {
-        Self::with(engine, |config| config.listeners.clear())
+        Self::build(engine, |_| {}, |_| false)
     }
 
     /// Starts one that also listens for SMTP and submission, each on a free port. The configuration is that
     /// of a local instance, changed by `change`.
     pub fn with(engine: Arc<dyn Engine>, change: impl FnOnce(&mut Config)) -> Self {
+        let mail =
+            |protocol| matches!(protocol, Protocol::Smtp | Protocol::Submission | Protocol::Submissions);
+        Self::build(engine, change, mail)
+    }
+
+    fn build(
+        engine: Arc<dyn Engine>,
+        change: impl FnOnce(&mut Config),
+        serves: impl Fn(Protocol) -> bool,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::localserve(dir.path());
         // The least: tests run unoptimised.
@@ -105,7 +115,7 @@ impl TestServer {
         let mut mail: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
         for (number, listener) in config.listeners.iter().enumerate() {
-            if !matches!(listener.protocol, Protocol::Smtp | Protocol::Submission | Protocol::Submissions) {
+            if !serves(listener.protocol) {
                 continue;
             }
             let sockets = bind_tcp("127.0.0.1:0".parse().unwrap(), shards, LISTEN_BACKLOG).unwrap();

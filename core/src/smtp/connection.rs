@@ -101,16 +101,27 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
     let known = &shard.shared.metrics;
     let mut transport = Transport::Plain(stream);
     let implicit = service.protocol.implicit_tls();
+    let address = peer.ip().to_canonical();
+    let purpose = if service.protocol == Protocol::Smtp { Purpose::Delivery } else { Purpose::Login };
+    let now = u64::try_from(unix_now()).unwrap_or(0);
+    // Before the handshake, which is what costs: it counts as an open connection too.
+    let admitted = shard.shared.admission.connect(address, purpose, now);
     if implicit {
+        if let Err(Refusal::Rate | Refusal::Open) = &admitted {
+            // Told by the end of the connection: another reply would take a handshake.
+            let label = if matches!(admitted, Err(Refusal::Rate)) {
+                metrics::Refusal::Rate
+            } else {
+                metrics::Refusal::Open
+            };
+            return count_refused(&shard, &service, id, address, label);
+        }
         transport = match start_tls(&shard, &service, id, transport).await {
             Some(transport) => transport,
             None => return,
         };
     }
-    let address = peer.ip().to_canonical();
-    let purpose = if service.protocol == Protocol::Smtp { Purpose::Delivery } else { Purpose::Login };
-    let now = u64::try_from(unix_now()).unwrap_or(0);
-    let admitted = match shard.shared.admission.connect(address, purpose, now) {
+    let admitted = match admitted {
         Ok(admitted) if !shard.shared.shutdown.is_stopping() => admitted,
         refused => {
             let (reply, label) = match refused.err() {
@@ -119,11 +130,7 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
                 Some(Refusal::Open) => (Reply::TOO_MANY_CONNECTIONS, metrics::Refusal::Open),
                 Some(Refusal::Failures) => (Reply::TOO_MANY_AUTH_FAILURES, metrics::Refusal::Authentication),
             };
-            info!(cid = %id, peer = %address, reason = label.name(), "connection refused");
-            recorder.increment(known.connections_refused.at([service.protocol as usize, label as usize]));
-            if let Some(limit) = figures::refused(label) {
-                recorder.increment(known.limit(limit));
-            }
+            count_refused(&shard, &service, id, address, label);
             let mut out = Vec::new();
             reply.encode(None, &mut out);
             let until = Instant::now() + CLOSING;
@@ -160,6 +167,21 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
     };
     // Boxed, so that what waits between commands is small.
     Box::pin(connection.run(transport)).await;
+}
+
+fn count_refused(
+    shard: &Shard,
+    service: &Service,
+    id: ConnectionId,
+    address: IpAddr,
+    label: metrics::Refusal,
+) {
+    info!(cid = %id, peer = %address, reason = label.name(), "connection refused");
+    let known = &shard.shared.metrics;
+    shard.recorder.increment(known.connections_refused.at([service.protocol as usize, label as usize]));
+    if let Some(limit) = figures::refused(label) {
+        shard.recorder.increment(known.limit(limit));
+    }
 }
 
 fn tls_facts(transport: &Transport) -> Option<TlsFacts> {

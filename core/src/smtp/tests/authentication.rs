@@ -72,3 +72,19 @@ fn failures_end_the_connection_and_then_shut_the_address_out() {
     // Mail for us still comes in.
     assert!(world.smtp().mail("", &["anna@example.org"], "Subject: x\r\n\r\nx").starts_with("250"));
 }
+
+#[test]
+fn a_handshake_counts_as_a_connection_of_its_address() {
+    let world = World::with(|config| config.unlimited.clear());
+    let address = world.address(Protocol::Submissions);
+    // None of them ever says hello.
+    let waiting: Vec<_> = (0..30).map(|_| super::client::Client::dial(address)).collect();
+    let refused = || {
+        let labels = [Protocol::Submissions as usize, crate::metrics::Refusal::Open as usize];
+        world.shared.registry.counter(world.shared.metrics.connections_refused.at(labels))
+    };
+    // Shards accept on their own: this one may come before some of the others.
+    let more: Vec<_> = (0..5).map(|_| super::client::Client::dial(address)).collect();
+    crate::testing::wait_until(|| refused() == 5);
+    drop((waiting, more));
+}
