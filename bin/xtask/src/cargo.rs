@@ -21,7 +21,7 @@ pub fn check_house() -> Result<()> {
     cargo(
         "documentation",
         &["doc", "--workspace", "--no-deps", "--locked", "--quiet"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
+        &[("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")],
     )
 }
 

@@ -247,10 +247,9 @@ fn names_of_hosts_are_checked() {
     for valid in ["mail.example.com", "MX-1.example.com", "xn--bcher-kva.example", "localhost"] {
         assert_eq!(resolve::parse_host_name(valid).unwrap().as_str(), valid.to_ascii_lowercase());
     }
+    assert_eq!(resolve::parse_host_name("Bücher.example").unwrap().as_str(), "xn--bcher-kva.example");
     let long = format!("{}.com", "a".repeat(64));
-    for wrong in
-        ["", ".", "a..b", "-a.com", "a-.com", "a_b.com", "192.0.2.1", "mail.example.com.", "bücher.de", &long]
-    {
+    for wrong in ["", ".", "a..b", "-a.com", "a-.com", "a_b.com", "192.0.2.1", "mail.example.com.", &long] {
         assert_eq!(resolve::parse_host_name(wrong), None, "{wrong}");
     }
     let found = problems(&with("").replace("mail.example.com", "mail"));
