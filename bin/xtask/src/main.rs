@@ -8,6 +8,8 @@ mod crash;
 mod external;
 mod install;
 mod localserve;
+#[cfg(test)]
+mod paths;
 mod summary;
 
 use std::process::ExitCode;
