@@ -57,6 +57,17 @@ pub enum AuthError {
     Store(#[from] EngineError),
 }
 
+impl AuthError {
+    /// What the log says. Operators ban addresses by the first of these lines, so it is only for what a
+    /// client did, not for what the server could not do.
+    pub const fn log_line(&self) -> &'static str {
+        match self {
+            Self::Failed(_) | Self::Disabled(_) | Self::Limited => "failed authentication attempt",
+            Self::Busy(_) | Self::Store(_) => "nobody can be authenticated at the moment",
+        }
+    }
+}
+
 /// What a conversation does next.
 pub enum Next {
     /// Send this in base64 and wait for an answer.

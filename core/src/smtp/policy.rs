@@ -262,7 +262,7 @@ impl Connection {
                 (Answer::AuthSucceeded { login }, metrics::Authentication::Ok)
             }
             Err(error) => {
-                info!(cid = %self.id, remote = %self.peer, %mechanism, %error, "failed authentication attempt");
+                info!(cid = %self.id, remote = %self.peer, %mechanism, %error, "{}", error.log_line());
                 auth_refusal(&error)
             }
         };

@@ -141,7 +141,7 @@ impl Connection {
             Err(error) => {
                 info!(
                     cid = %self.peer.id, remote = %self.peer.address, mechanism = mechanism.name(), %error,
-                    "failed authentication attempt"
+                    "{}", error.log_line()
                 );
                 let (completion, outcome) = refusal(&error);
                 (Flow::Done(completion), outcome)
