@@ -44,6 +44,8 @@ const PROGRAMS: &[Program] = &[
     Program { package: "curl", file: "/usr/bin/curl", used_for: "fetching over imaps" },
     Program { package: "isync", file: "/usr/bin/mbsync", used_for: "two-way synchronisation" },
     Program { package: "offlineimap3", file: "/usr/bin/offlineimap", used_for: "two-way synchronisation" },
+    Program { package: "neomutt", file: "/usr/bin/neomutt", used_for: "a client with a header cache" },
+    Program { package: "valgrind", file: "/usr/bin/valgrind", used_for: "counting instructions" },
     Program {
         package: "python3-pip",
         file: "/usr/lib/python3/dist-packages/pip/__init__.py",

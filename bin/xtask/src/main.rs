@@ -4,12 +4,14 @@
 //! against the release binary. `ci` is `test` after formatting, lints and documentation.
 
 mod cargo;
+mod counts;
 mod crash;
 mod external;
 mod install;
 mod localserve;
 #[cfg(test)]
 mod paths;
+mod standards;
 mod summary;
 
 use std::process::ExitCode;
@@ -31,7 +33,9 @@ enum Task {
     Ci(Ci),
     External(External),
     Crash(crash::Crash),
+    Counts(counts::Counts),
     Install(Install),
+    Standards(standards::Standards),
 }
 
 /// Run the whole test suite: unit and model tests, then real clients against the release binary.
@@ -80,6 +84,8 @@ fn run(task: &Task) -> Result<bool> {
         }
         Task::External(External { names }) => external::run(names).map(|summary| summary.print()),
         Task::Crash(arguments) => crash::run(arguments),
+        Task::Counts(arguments) => counts::run(arguments),
+        Task::Standards(arguments) => standards::run(arguments),
         Task::Install(Install {}) => install::install_or_explain().map(|()| true),
     }
 }

@@ -1,4 +1,4 @@
-//! Scripted sessions of Python's `imaplib` and of `imapclient`.
+//! Scripted sessions of Python's `imaplib`, of `imapclient` and of neomutt, driven by Python.
 
 use std::path::Path;
 use std::process::Command;
@@ -29,4 +29,8 @@ fn script(binary: &Path, name: &str) -> Result<()> {
     command.arg(server.certificate()).env("PYTHONPATH", install::python_packages());
     run_program(&mut command, LIMIT)?;
     server.stop_and_verify()
+}
+
+pub fn neomutt(binary: &Path) -> Result<()> {
+    script(binary, "neomutt_session.py")
 }

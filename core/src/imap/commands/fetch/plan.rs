@@ -141,6 +141,11 @@ impl Plan {
         self.items.push(item);
     }
 
+    /// Whether the packed blocks know all that is asked for, besides the names of keywords.
+    pub const fn is_packed(&self) -> bool {
+        self.items.is_empty() && self.flags && !self.modseq && self.changed_since.is_none()
+    }
+
     /// Whether there is nothing to tell of a message of which only the content is known.
     pub fn is_of_flags_only(&self) -> bool {
         self.items.is_empty() && (self.flags || self.modseq)

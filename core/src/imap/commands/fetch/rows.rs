@@ -208,8 +208,35 @@ impl Rows {
         }
     }
 
+    /// The account and the mailbox.
+    pub(super) const fn place(&self) -> (AccountId, MailboxId) {
+        (self.account, self.mailbox)
+    }
+
+    /// The number of a message.
+    pub(super) fn sequence_of(&self, uid: Uid) -> u32 {
+        self.view.sequence_of(uid).unwrap_or(0)
+    }
+
+    /// Notes a message that has no row any more.
+    pub(super) fn add_missing(&mut self, uid: Uid) {
+        self.missing.push(uid);
+    }
+
+    /// Says that one more of the wanted messages is done with.
+    pub(super) const fn advance(&mut self) {
+        self.at += 1;
+    }
+
     fn some_rows(&mut self, reader: &Reader, out: &mut Vec<u8>, full: usize) -> Result<(), StoreError> {
-        let group = self.group(GROUP.min(self.until - self.at));
+        let mut group = self.group(GROUP.min(self.until - self.at));
+        if self.plan.is_packed() && self.newly_seen.is_empty() {
+            if self.packed_rows(reader, &group, out, full)? {
+                return Ok(());
+            }
+            // One with keywords comes next: it and those behind it are read as rows.
+            group = self.group(GROUP.min(self.until - self.at));
+        }
         let mut cursor = Cursor::new(reader, self.account, self.mailbox, &group);
         let changed_since = self.plan.changed_since.unwrap_or(0);
         for run in group.runs() {
