@@ -1,17 +1,15 @@
 //! What the index says of the terms of a search.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use postrider_proto::mime::text::Needle;
+use postrider_storage::ids::AccountId;
 use postrider_storage::store::{Store, StoreError};
-use postrider_storage::text::{Finder, Hits, Place, Query, Step};
+use postrider_storage::text::{COVERED_MAX, Finder, Hits, Place, Query, Step};
 
-use super::{EMAILS_MIN, is_on};
-use crate::accounts::AccountHandle;
+use super::{Demand, EMAILS_MIN};
 use crate::imap::content::on_worker;
-use crate::runtime::PoolError;
-use crate::shard::Shard;
+use crate::runtime::{Pool, PoolError};
 
 /// How often a lookup is begun anew because segments were merged meanwhile.
 const TRIES_MAX: u32 = 3;
@@ -50,11 +48,13 @@ pub const BODY: &[Place] = &[Place::Body];
 /// Where TEXT looks.
 pub const TEXT: &[Place] = &[Place::Body, Place::Header];
 
-/// Asks the index of an account, and asks for it to be built when it lags behind. Gives an entry for each
-/// needle; none where the index doesn't tell anything.
+/// Asks the index of an account, and has it built when it lags behind. Gives an entry for each needle; none
+/// where the index doesn't tell anything.
 pub async fn look_up(
-    shard: &Rc<Shard>,
-    account: &Rc<AccountHandle>,
+    pool: &Pool,
+    store: &Arc<Store>,
+    demand: &Demand,
+    account: AccountId,
     wanted: impl Iterator<Item = Wanted<'_>>,
 ) -> Result<Vec<Option<Hits>>, Trouble> {
     let queries: Vec<Query> = wanted
@@ -64,30 +64,21 @@ pub async fn look_up(
         })
         .collect();
     let none = vec![None; queries.len()];
-    if !is_on(shard) {
-        return Ok(none);
-    }
-    let id = account.id();
-    let next = account.state().head().map_or(0, |head| head.next_email);
     for _ in 0..TRIES_MAX {
-        let begin = (queries.clone(), id, None::<Finder>);
-        let work = |(queries, id, finder): &mut (Vec<Query>, _, Option<Finder>), store: &Store| {
-            *finder = Finder::begin(&store.reader(), *id, std::mem::take(queries))?;
-            Ok::<(), StoreError>(())
+        let begin = |(queries, account): &mut (Vec<Query>, AccountId), store: &Store| {
+            let reader = store.reader();
+            let next = reader.head(*account)?.map_or(0, |head| head.next_email);
+            Ok::<_, StoreError>((next, Finder::begin(&reader, *account, std::mem::take(queries))?))
         };
-        let ((_, _, finder), done) = on_worker(&shard.shared.pool, account.store(), begin, work).await?;
-        done?;
-        let Some(finder) = finder else {
-            if next > EMAILS_MIN {
-                shard.accounts.text().ask(id);
-            }
-            return Ok(none);
-        };
-        shard.accounts.text().note(id, finder.covered());
-        if next.saturating_sub(finder.covered().0) > EMAILS_MIN {
-            shard.accounts.text().ask(id);
+        let (_, begun) = on_worker(pool, store, (queries.clone(), account), begin).await?;
+        let (next, finder) = begun?;
+        let covered = finder.as_ref().map_or(0, |finder| finder.covered().0);
+        if next.saturating_sub(covered) > EMAILS_MIN && next <= COVERED_MAX {
+            demand.ask(account);
         }
-        if let Some(hits) = run(shard, account, finder).await? {
+        let Some(finder) = finder else { return Ok(none) };
+        demand.note(account, finder.covered());
+        if let Some(hits) = run(pool, store, finder).await? {
             return Ok(hits);
         }
     }
@@ -96,14 +87,13 @@ pub async fn look_up(
 
 /// Looks at all segments, one at a time; none when they changed.
 async fn run(
-    shard: &Rc<Shard>,
-    account: &Rc<AccountHandle>,
+    pool: &Pool,
+    store: &Arc<Store>,
     mut finder: Finder,
 ) -> Result<Option<Vec<Option<Hits>>>, Trouble> {
-    let store: &Arc<Store> = account.store();
     loop {
         let step = |finder: &mut Finder, store: &Store| finder.step(&store.reader());
-        let (state, step) = on_worker(&shard.shared.pool, store, finder, step).await?;
+        let (state, step) = on_worker(pool, store, finder, step).await?;
         finder = state;
         match step? {
             Step::More => {}

@@ -1,7 +1,7 @@
 //! Terms of a text for an index: what a text must have in it when a needle is in it.
 //!
-//! A folded text ([`fold`](super::text::fold)) is cut into *runs*: letters and digits without anything
-//! between them. A short run is one term, a *word*. A long run, and one in a script that is written without
+//! A folded text ([`fold`](super::text::fold)) is cut into *runs*: letters, their marks and digits without
+//! anything between them. A short run is one term, a *word*. A long run, and one in a script that is written without
 //! spaces, is indexed by all its pieces of a few characters instead.
 //!
 //! What always holds: when a needle is in a text, each run of the needle is within one run of the text, and
@@ -56,7 +56,7 @@ impl TermCutter {
     pub fn push(&mut self, folded: &str, each: &mut impl FnMut(TermKind, &str)) {
         let mut rest = folded;
         while !rest.is_empty() {
-            let end = rest.find(|character: char| !character.is_alphanumeric());
+            let end = rest.find(|character| !is_in_run(character));
             let (run, after) = rest.split_at(end.unwrap_or(rest.len()));
             if end.is_none() {
                 self.grow(run);
@@ -68,7 +68,7 @@ impl TermCutter {
                 self.grow(run);
                 self.end(each);
             }
-            rest = after.trim_start_matches(|character: char| !character.is_alphanumeric());
+            rest = after.trim_start_matches(|character| !is_in_run(character));
         }
     }
 
@@ -101,6 +101,11 @@ impl TermCutter {
             kind => pieces(run, kind.characters().unwrap_or(1), &mut |piece| each(kind, piece)),
         }
     }
+}
+
+/// Letters and digits, and the marks that folding may have taken off them.
+fn is_in_run(character: char) -> bool {
+    character.is_alphanumeric() || matches!(character, '\u{300}'..='\u{36f}' | '\u{3099}' | '\u{309a}')
 }
 
 /// How a run is indexed.
@@ -175,8 +180,8 @@ impl NeedleRun {
     pub fn all(folded: &str) -> Vec<Self> {
         let mut runs = Vec::new();
         let mut at = 0;
-        while let Some(start) = folded[at..].find(char::is_alphanumeric).map(|start| at + start) {
-            let end = folded[start..].find(|character: char| !character.is_alphanumeric());
+        while let Some(start) = folded[at..].find(is_in_run).map(|start| at + start) {
+            let end = folded[start..].find(|character| !is_in_run(character));
             let end = end.map_or(folded.len(), |end| start + end);
             runs.push(Self {
                 text: folded[start..end].into(),

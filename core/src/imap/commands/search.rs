@@ -5,12 +5,14 @@
 //! rows, the text index, stored structures, headers, and texts last.
 
 mod facts;
+mod index;
+#[cfg(test)]
+mod indexed;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use postrider_proto::imap::command::{Search, SearchReturn};
@@ -21,17 +23,15 @@ use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::store::{Store, StoreError};
 
-use crate::accounts::AccountHandle;
 use crate::clock::unix_now;
 use crate::imap::answers::store_failed;
 use crate::imap::content::on_worker;
 use crate::imap::session::{Completion, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 use crate::runtime::PoolError;
-use crate::shard::Shard;
-use crate::textindex::lookup::{self, Wanted};
+use crate::textindex;
 use scan::{Scan, Sorted, Want, sort};
-use tree::{Names, Scope, Tree};
+use tree::{Names, Tree};
 
 /// Without RETURN in an IMAP4rev2 session (RFC 9051 §6.4.4).
 const RETURN_ALL: SearchReturn =
@@ -79,9 +79,6 @@ pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Comple
     Ok(Completion::ok("SEARCH done"))
 }
 
-/// Fewer messages are looked at without asking the text index.
-const ASK_INDEX_MIN: u32 = 32;
-
 /// What was found.
 struct Found {
     uids: UidSet,
@@ -97,15 +94,6 @@ enum Failed {
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
-    }
-}
-
-impl From<lookup::Trouble> for Failed {
-    fn from(trouble: lookup::Trouble) -> Self {
-        match trouble {
-            lookup::Trouble::Store(error) => Self::Store(error),
-            lookup::Trouble::Busy => Self::Busy,
-        }
     }
 }
 
@@ -158,9 +146,9 @@ async fn find(
             on_worker(&context.shard.shared.pool, context.account.store(), sorting, sort).await?.1?
         }
     };
-    if sorted.open.len() >= ASK_INDEX_MIN && !tree.terms.is_empty() {
-        ask_index(context.shard, context.account, &tree).await?;
-    }
+    let texts = textindex::is_on(context.shard).then(|| context.shard.accounts.text());
+    index::ask(&context.shard.shared.pool, context.account.store(), texts, place.0, (&tree, &sorted.open))
+        .await?;
     if tree.has_modseq {
         // Their modification sequences are needed too.
         sorted = Sorted { open: sorted.open.union(&sorted.sure), sure: UidSet::new() };
@@ -184,21 +172,6 @@ async fn find(
     }
     found.modseq = found.modseq.filter(|_| tree.has_modseq);
     Ok(found)
-}
-
-/// Asks the text index about the terms of a search.
-async fn ask_index(shard: &Rc<Shard>, account: &Rc<AccountHandle>, tree: &Tree) -> Result<(), Failed> {
-    let wanted = tree.terms.iter().map(|term| Wanted {
-        needle: &term.needle,
-        places: match term.scope {
-            Scope::Body => lookup::BODY,
-            Scope::Everything => lookup::TEXT,
-        },
-    });
-    let hits = lookup::look_up(shard, account, wanted).await?;
-    // Nobody else asks for this search.
-    let _ = tree.hits.set(hits.into());
-    Ok(())
 }
 
 /// Whether only the smallest or largest message is asked for.
