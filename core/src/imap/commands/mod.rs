@@ -3,6 +3,7 @@
 pub mod copy;
 pub mod expunge;
 pub mod fetch;
+pub mod quota;
 pub mod search;
 pub mod store;
 
