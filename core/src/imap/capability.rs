@@ -32,6 +32,9 @@ const ALWAYS: &[&str] = &[
     "STATUS=SIZE",
     "CONDSTORE",
     "QRESYNC",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
 ];
 
 /// Whether a connection is encrypted, and whether logins can be bound to it.
