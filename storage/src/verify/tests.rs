@@ -107,7 +107,7 @@ fn rows_that_belong_to_nothing_are_seen() {
     let world = world();
     let account = world.account.id();
     let unknown = crate::ids::MailboxId::new(99).unwrap();
-    let (email, blob) = (crate::ids::EmailId(99), crate::ids::BlobId(1));
+    let (email, blob) = (EmailId(99), crate::ids::BlobId(1));
     for key in [
         keys::message(account, unknown, uid(1)),
         keys::pack(account, unknown, uid(1)),
