@@ -193,6 +193,25 @@ fn a_protocol_that_is_always_encrypted_takes_no_tls_setting() {
 }
 
 #[test]
+fn what_is_of_imap_alone_is_refused_elsewhere() {
+    let imap = "[[listener]]\nname = \"i\"\nprotocol = \"imap\"\n";
+    let imaps = "[[listener]]\nname = \"s\"\nprotocol = \"imaps\"\n";
+    let smtp = "[[listener]]\nname = \"x\"\nprotocol = \"submissions\"\n";
+    let config = parse(&with(&format!("{imaps}preauth = true\ndisabled_capabilities = [\"imap4rev2\"]\n"))).unwrap();
+    let listener = config.listeners.iter().find(|listener| listener.name == "s").unwrap();
+    assert_eq!((listener.preauth, &listener.disabled_capabilities[..]), (Switch::On, &["IMAP4REV2".to_owned()][..]));
+    for bad in [
+        format!("{imap}preauth = true\n"),
+        format!("{smtp}preauth = true\n"),
+        format!("{smtp}disabled_capabilities = [\"IDLE\"]\n"),
+        format!("{imap}disabled_capabilities = [\"ID LE\"]\n"),
+        format!("{imap}disabled_capabilities = [\"\"]\n"),
+    ] {
+        assert_eq!(problems(&with(&bad)).len(), 1, "{bad}");
+    }
+}
+
+#[test]
 fn tls_needs_a_certificate() {
     let without = with("").replace("self_signed = true", "");
     assert!(problems(&without)[0].contains("there is no certificate"));

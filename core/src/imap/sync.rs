@@ -257,8 +257,7 @@ impl Context<'_> {
     pub(super) fn write_flags_row(&mut self, sequence: u32, uid: Uid, row: &MessageRow, silent: bool) {
         let state = self.account.state();
         let out = &mut self.out.buffer;
-        let mut fetch = FetchRow::begin(out, sequence);
-        fetch.uid(out, uid);
+        let mut fetch = FetchRow::of(out, self.enabled.numbering(), sequence, uid);
         if !silent {
             fetch.flags(out, row.flags, names(&state, &row.keywords));
         }
@@ -274,7 +273,7 @@ impl Context<'_> {
             return Ok(());
         }
         let gone: UidSet = std::mem::take(&mut self.selected.deferred).into_keys().collect();
-        if self.enabled.qresync {
+        if self.enabled.qresync || self.enabled.uid_only {
             write_vanished(&mut self.out.buffer, &gone, false);
             self.selected.view.remove_all(&gone);
             return Ok(());

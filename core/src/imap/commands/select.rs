@@ -97,8 +97,9 @@ fn moment(context: &AccountContext<'_>, command: &Select) -> Result<Moment, Stor
     for id in &row.keywords {
         keywords.extend(reader.keyword(account.id(), *id)?);
     }
-    // IMAP4rev2 has no UNSEEN here.
-    let first_unseen = if row.unseen > 0 && !context.member.enabled.rev2 {
+    // IMAP4rev2 has no UNSEEN here, nor UIDONLY, as it is a message number (RFC 9586 §3.6).
+    let enabled = context.member.enabled;
+    let first_unseen = if row.unseen > 0 && !enabled.rev2 && !enabled.uid_only {
         views::first_unseen(account, &reader, mailbox, &row, &view, head)?
     } else {
         None

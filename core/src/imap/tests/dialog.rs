@@ -5,18 +5,33 @@
 //! too, which is then called `x`; `<x>` stands for it from then on. `<crlf>` in a sent line makes two
 //! of it, `<nothing>` at its end sends it without CRLF. `EOF` is the end of the connection, `SILENCE`
 //! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
-//! first line is `GUESTS`.
+//! first line is `GUESTS`. `SETUP` in the first line names one of [`SETUPS`].
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use super::server::{Peer, Server, Setup};
+use crate::config::Listener;
 
 type Names = HashMap<String, String>;
 
+/// Servers that are set up in another way.
+const SETUPS: [(&str, fn(&mut Listener)); 2] = [
+    ("limited", |listener| listener.limits.imap.messages_per_command = 3),
+    ("without", |listener| {
+        let names = ["COMPRESS=DEFLATE", "UNAUTHENTICATE", "UIDBATCHES", "QRESYNC", "IMAP4REV2"];
+        listener.disabled_capabilities = names.map(str::to_owned).to_vec();
+    }),
+];
+
 /// Plays the dialog of a file.
 pub(super) fn play(path: &Path) {
-    play_with(path, &Setup::default());
+    let text = std::fs::read_to_string(path).unwrap();
+    let Some(name) = text.lines().next().and_then(|line| line.strip_prefix("SETUP ")) else {
+        return play_with(path, &Setup::default());
+    };
+    let (_, change) = SETUPS.into_iter().find(|(known, _)| *known == name).unwrap();
+    play_with(path, &Setup { change, ..Setup::default() });
 }
 
 /// Plays the dialog of a file with a server set up as given.
@@ -27,7 +42,7 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
     let mut peers: HashMap<String, Peer> = HashMap::new();
     let mut names = Names::new();
     for (number, line) in text.lines().enumerate().skip(usize::from(guests)) {
-        if line.is_empty() || line.starts_with('#') {
+        if line.is_empty() || line.starts_with('#') || line.starts_with("SETUP ") {
             continue;
         }
         let at = format!("{}:{}", path.display(), number + 1);

@@ -1,6 +1,7 @@
 //! Dialogs with the server, and what they can't show.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod compress;
 mod cost;
 mod dialog;
 mod model;
@@ -35,5 +36,5 @@ macro_rules! folders {
 
 folders!(
     basic, mailboxes, list, select, append, idle, condstore, qresync, limits, fetch, store, search, copy,
-    expunge
+    expunge, unauthenticate, uidonly, messagelimit, uidbatches, capabilities
 );
