@@ -281,7 +281,11 @@ impl Resolver<'_> {
                 self.problems.add(&text.place, what, "Remove it here");
             } else if text.value.is_empty() || !text.value.bytes().all(valid) {
                 let what = format!("{:?} can't be a capability of IMAP", text.value);
-                self.problems.add(&text.place, what, "Write it as it is announced, such as \"COMPRESS=DEFLATE\"");
+                self.problems.add(
+                    &text.place,
+                    what,
+                    "Write it as it is announced, such as \"COMPRESS=DEFLATE\"",
+                );
             }
             names.push(text.value.to_ascii_uppercase());
         }

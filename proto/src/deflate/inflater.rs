@@ -9,9 +9,8 @@ use miniz_oxide::inflate::core::{BlockBoundaryState, DecompressorOxide, decompre
 
 use super::{Limits, WINDOW_OCTETS};
 
-const FLAGS: u32 = TINFL_FLAG_HAS_MORE_INPUT
-    | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY
-    | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+const FLAGS: u32 =
+    TINFL_FLAG_HAS_MORE_INPUT | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 /// What a sync flush ends with: the lengths of an empty stored block (RFC 1951 §3.2.4).
 const FLUSH_MARK: &[u8] = &[0, 0, 0xff, 0xff];
 
@@ -112,7 +111,8 @@ impl Inflater {
         let mut at = begin;
         self.full = false;
         let ended = loop {
-            let (status, read, written) = decompress(&mut engine, &self.input[self.start..end], space, at, FLAGS);
+            let (status, read, written) =
+                decompress(&mut engine, &self.input[self.start..end], space, at, FLAGS);
             self.start += read;
             at += written;
             self.pay(read, written)?;

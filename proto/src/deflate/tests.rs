@@ -77,7 +77,8 @@ fn one_compressor_serves_streams_in_turn() {
     let mut streams: Vec<_> = (0..3).map(|_| (Deflater::default(), Inflater::new(Limits::IMAP))).collect();
     for round in 0..50 {
         for (number, (deflater, inflater)) in streams.iter_mut().enumerate() {
-            let plain = format!("stream {number} round {round} says what the others don't\r\n").repeat(number + 1);
+            let plain =
+                format!("stream {number} round {round} says what the others don't\r\n").repeat(number + 1);
             let mut packed = Vec::new();
             deflater.deflate(&mut compressor, plain.as_bytes(), &mut packed);
             assert_eq!(all(inflater, &packed).unwrap(), plain.as_bytes());

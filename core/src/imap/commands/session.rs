@@ -48,7 +48,8 @@ pub(in crate::imap) async fn enable(
     command: Enable,
 ) -> Result<Completion, Ended> {
     let disabled = |extension: &Extension| is_disabled(context.listener, extension.name());
-    let extensions: Vec<_> = command.extensions.into_iter().filter(|extension| !disabled(extension)).collect();
+    let extensions: Vec<_> =
+        command.extensions.into_iter().filter(|extension| !disabled(extension)).collect();
     for extension in &extensions {
         let enabled = &mut context.member.enabled;
         match extension {

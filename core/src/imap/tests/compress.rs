@@ -163,7 +163,9 @@ fn a_connection_is_used_by_one_user_after_the_other() {
         let number = round / 2 + 1;
         peer.send(b"a1 APPEND Inbox {3+}\r\none\r\n");
         while !peer.line().starts_with("a1 OK [APPENDUID ") {}
-        peer.send(b"a2 ENABLE QRESYNC UIDONLY\r\na3 SELECT Inbox\r\na4 UID STORE 1:* +FLAGS.SILENT (\\Deleted)\r\n");
+        peer.send(
+            b"a2 ENABLE QRESYNC UIDONLY\r\na3 SELECT Inbox\r\na4 UID STORE 1:* +FLAGS.SILENT (\\Deleted)\r\n",
+        );
         let mut line = peer.line();
         while !line.starts_with("a3 ") {
             if line.ends_with(" EXISTS") {
@@ -247,6 +249,8 @@ fn idle_compressed_sessions_take_little_memory() {
     peers.extend((0..SESSIONS).map(|_| compress(server.log_in())));
     std::thread::sleep(Duration::from_millis(200));
     let (plain, packed) = ((between - before) / SESSIONS, (resident() - between) / SESSIONS);
-    println!("{plain} octets for an idle session, {packed} for a compressed one, the test's client with them");
+    println!(
+        "{plain} octets for an idle session, {packed} for a compressed one, the test's client with them"
+    );
     assert!(packed < plain + 8 * 1024, "{packed}");
 }

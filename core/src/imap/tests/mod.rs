@@ -35,6 +35,23 @@ macro_rules! folders {
 }
 
 folders!(
-    basic, mailboxes, list, select, append, idle, condstore, qresync, limits, fetch, store, search, copy,
-    expunge, unauthenticate, uidonly, messagelimit, uidbatches, capabilities
+    basic,
+    mailboxes,
+    list,
+    select,
+    append,
+    idle,
+    condstore,
+    qresync,
+    limits,
+    fetch,
+    store,
+    search,
+    copy,
+    expunge,
+    unauthenticate,
+    uidonly,
+    messagelimit,
+    uidbatches,
+    capabilities
 );
