@@ -53,5 +53,6 @@ folders!(
     uidonly,
     messagelimit,
     uidbatches,
-    capabilities
+    capabilities,
+    within,
 );

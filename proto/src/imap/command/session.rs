@@ -3,7 +3,8 @@
 use data_encoding::BASE64;
 
 use super::cursor::{Cursor, Parsed};
-use super::{Command, Fault, Secret};
+use super::{Command, Fault};
+use crate::sasl::Secret;
 
 /// ID (RFC 2971 §3.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -116,7 +117,7 @@ impl Authenticate {
             b"=" => Vec::new(),
             text => BASE64.decode(text).map_err(|_| Fault::Syntax("base64 is malformed"))?,
         };
-        Ok(Self { mechanism, initial: Some(Secret(initial)) })
+        Ok(Self { mechanism, initial: Some(Secret::new(initial)) })
     }
 }
 
@@ -126,7 +127,7 @@ impl Login {
         cursor.space()?;
         let user = cursor.astring()?.into();
         cursor.space()?;
-        Ok(Self { user, password: Secret(cursor.astring()?.into()) })
+        Ok(Self { user, password: Secret::new(cursor.astring()?.into()) })
     }
 }
 
