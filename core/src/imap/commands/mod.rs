@@ -5,7 +5,9 @@ mod compress;
 pub mod copy;
 pub mod expunge;
 pub mod fetch;
+pub mod qresync;
 pub mod search;
+pub mod select;
 pub mod store;
 
 pub(super) mod append;
@@ -13,8 +15,5 @@ pub(super) mod auth;
 pub(super) mod idle;
 pub(super) mod list;
 pub(super) mod mailboxes;
-pub(super) mod select;
 pub(super) mod session;
 pub(super) mod status;
-
-mod qresync;
