@@ -32,6 +32,9 @@ const ALWAYS: &[&str] = &[
     "STATUS=SIZE",
     "CONDSTORE",
     "QRESYNC",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
     "UIDONLY",
     UIDBATCHES,
 ];

@@ -8,7 +8,7 @@ use postrider_proto::imap::response::{Code, Condition};
 
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
-    batches, copy, expunge, fetch, mailboxes, search, select, session as basics, status, store,
+    batches, copy, expunge, fetch, mailboxes, quota, search, select, session as basics, status, store,
 };
 use super::connection::{Connection, Flow, Member};
 use super::session::{AccountContext, Completion, CompletionCode, Context, Enabled, Ended};
@@ -40,6 +40,7 @@ impl Connection {
                 let required = Completion::bad("messages are named by uids only");
                 Ok(Flow::Done(required.with(CompletionCode::Plain(Code::UidRequired))))
             }
+            Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
             Command::Compress => Box::pin(self.compress(tag)).await,
             Command::UidBatches(_) if capability::is_disabled(&self.service.listener, UIDBATCHES) => {
@@ -61,7 +62,9 @@ impl Connection {
             | Command::List(_)
             | Command::Lsub(_)
             | Command::Namespace
-            | Command::Status(_) => {
+            | Command::Status(_)
+            | Command::GetQuota(_)
+            | Command::GetQuotaRoot(_) => {
                 let completion = self.with_account(tag, command).await?;
                 self.after(tag, completion).await
             }
@@ -105,6 +108,8 @@ impl Connection {
             Command::Lsub(command) => Box::pin(super::commands::list::lsub(context, command)),
             Command::Status(command) => Box::pin(status::status(context, command)),
             Command::Namespace => return Ok(basics::namespace(context)),
+            Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
+            Command::GetQuotaRoot(mailbox) => return Ok(quota::get_quota_root(context, &mailbox)),
             _ => return Ok(NOT_HERE),
         };
         running.await

@@ -6,6 +6,7 @@ pub mod copy;
 pub mod expunge;
 pub mod fetch;
 pub mod qresync;
+pub mod quota;
 pub mod search;
 pub mod select;
 pub mod store;

@@ -5,10 +5,13 @@
 //! too, which is then called `x`; `<x>` stands for it from then on. `<crlf>` in a sent line makes two
 //! of it, `<nothing>` at its end sends it without CRLF. `EOF` is the end of the connection, `SILENCE`
 //! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
-//! first line is `GUESTS`. `SETUP` in the first line names one of [`SETUPS`].
+//! first line is `GUESTS`. `QUOTA octets messages` as the first line limits the account; `SETUP` there names
+//! one of [`SETUPS`].
 
 use std::collections::HashMap;
 use std::path::Path;
+
+use postrider_storage::account::Quota;
 
 use super::server::{Peer, Server, Setup};
 use crate::config::Listener;
@@ -27,22 +30,27 @@ const SETUPS: [(&str, fn(&mut Listener)); 2] = [
 /// Plays the dialog of a file.
 pub(super) fn play(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap();
-    let Some(name) = text.lines().next().and_then(|line| line.strip_prefix("SETUP ")) else {
-        return play_with(path, &Setup::default());
-    };
-    let (_, change) = SETUPS.into_iter().find(|(known, _)| *known == name).unwrap();
-    play_with(path, &Setup { change, ..Setup::default() });
+    let first = text.lines().next().unwrap_or_default();
+    let change = first.strip_prefix("SETUP ").map(|name| {
+        SETUPS.into_iter().find_map(|(known, change)| (known == name).then_some(change)).unwrap()
+    });
+    let limits = first.strip_prefix("QUOTA ");
+    let mut limits = limits.into_iter().flat_map(str::split_whitespace).map(|limit| limit.parse().ok());
+    let quota = Quota { octets: limits.next().flatten(), messages: limits.next().flatten() };
+    play_with(path, &Setup { quota, change: change.unwrap_or(|_| {}), ..Setup::default() });
 }
 
 /// Plays the dialog of a file with a server set up as given.
 pub(super) fn play_with(path: &Path, setup: &Setup) {
     let text = std::fs::read_to_string(path).unwrap();
     let server = Server::start(setup);
-    let guests = text.lines().next() == Some("GUESTS");
+    let first = text.lines().next().unwrap_or_default();
+    let guests = first == "GUESTS";
+    let directive = guests || first.starts_with("QUOTA ") || first.starts_with("SETUP ");
     let mut peers: HashMap<String, Peer> = HashMap::new();
     let mut names = Names::new();
-    for (number, line) in text.lines().enumerate().skip(usize::from(guests)) {
-        if line.is_empty() || line.starts_with('#') || line.starts_with("SETUP ") {
+    for (number, line) in text.lines().enumerate().skip(usize::from(directive)) {
+        if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let at = format!("{}:{}", path.display(), number + 1);

@@ -55,4 +55,5 @@ folders!(
     uidbatches,
     capabilities,
     within,
+    quota,
 );
