@@ -18,8 +18,10 @@ use crate::config::Listener;
 
 type Names = HashMap<String, String>;
 
+type Change = fn(&mut Listener);
+
 /// Servers that are set up in another way.
-const SETUPS: [(&str, fn(&mut Listener)); 2] = [
+const SETUPS: [(&str, Change); 2] = [
     ("limited", |listener| listener.limits.imap.messages_per_command = 3),
     ("without", |listener| {
         let names = ["COMPRESS=DEFLATE", "UNAUTHENTICATE", "UIDBATCHES", "QRESYNC", "IMAP4REV2"];
