@@ -14,6 +14,8 @@ use crate::shard::Shard;
 pub const NO_SUCH_MESSAGE: Completion = Completion::bad("no message with this number");
 /// The mailbox doesn't exist.
 pub const NO_SUCH_MAILBOX: Completion = Completion::refused(Code::NonExistent, "no such mailbox");
+/// The message was removed by another session (RFC 5530).
+pub const MESSAGE_GONE: Completion = Completion::refused(Code::ExpungeIssued, "the message was removed");
 /// The mailbox was opened by EXAMINE.
 pub const READ_ONLY: Completion = Completion::no("the mailbox is open read-only");
 
@@ -52,6 +54,7 @@ pub fn store_failed(error: &StoreError, id: ConnectionId) -> Completion {
 fn refused(refusal: &Refusal) -> Completion {
     match refusal {
         Refusal::NoSuchMailbox => NO_SUCH_MAILBOX,
+        Refusal::NoSuchMessage => MESSAGE_GONE,
         Refusal::MailboxExists => Completion::refused(Code::AlreadyExists, "mailbox exists already"),
         Refusal::HasChildren => Completion::refused(Code::HasChildren, "mailbox has mailboxes below it"),
         Refusal::Inbox => Completion::refused(Code::Cannot, "not possible with the inbox"),

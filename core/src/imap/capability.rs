@@ -29,6 +29,10 @@ const ALWAYS: &[&str] = &[
     "ID",
     "NAMESPACE",
     "STATUS=SIZE",
+    "MULTIAPPEND",
+    "CATENATE",
+    "REPLACE",
+    "PREVIEW",
     "CONDSTORE",
     "QRESYNC",
 ];

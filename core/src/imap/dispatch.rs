@@ -30,8 +30,8 @@ impl Connection {
                 Ok(Flow::Done(NOT_HERE))
             }
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
-            // Without a message literal the grammar refuses it.
-            Command::Append(_) => Ok(Flow::Done(Completion::bad("message literal expected"))),
+            // With literals it comes another way.
+            Command::Append(command) => Box::pin(self.append_urls(tag, command)).await,
             Command::Enable(_)
             | Command::Select(_)
             | Command::Create(_)

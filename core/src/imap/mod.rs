@@ -11,6 +11,7 @@ mod capability;
 mod connection;
 mod dispatch;
 mod reading;
+mod urls;
 mod views;
 
 pub mod answers;

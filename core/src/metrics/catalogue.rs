@@ -121,6 +121,14 @@ label! {
         Status = "status",
         /// `APPEND`
         Append = "append",
+        /// `REPLACE`
+        Replace = "replace",
+        /// `GENURLAUTH`
+        GenUrlAuth = "genurlauth",
+        /// `RESETKEY`
+        ResetKey = "resetkey",
+        /// `URLFETCH`
+        UrlFetch = "urlfetch",
         /// `IDLE`
         Idle = "idle",
         /// `CHECK`

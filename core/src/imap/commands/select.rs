@@ -1,8 +1,9 @@
-//! SELECT and EXAMINE (RFC 9051 §6.3.2, RFC 3501 §6.3.1, RFC 7162 §3.1.2 and §3.2.5).
+//! SELECT and EXAMINE (RFC 9051 §6.3.2, RFC 3501 §6.3.1, RFC 7162 §3.1.2 and §3.2.5, RFC 8474 §4.2).
 
 use std::collections::BTreeMap;
 
 use postrider_proto::imap::command::{Access, Select};
+use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::{
     Code, Condition, ListAttributes, ListRow, write_exists, write_flags, write_list, write_recent,
 };
@@ -129,6 +130,8 @@ fn tell(context: &mut AccountContext<'_>, command: &Select, moment: &Moment) {
         out.untagged(Condition::Ok, Some(&Code::Unseen(first)), "first unseen message");
     }
     let row = &moment.row;
+    let id = ObjectId::mailbox(context.member.account.id().0, moment.mailbox.0);
+    out.untagged(Condition::Ok, Some(&Code::MailboxId(id)), "the mailbox's identifier");
     out.untagged(Condition::Ok, Some(&Code::UidValidity(row.uid_validity)), "uids are valid");
     out.untagged(Condition::Ok, Some(&Code::UidNext(row.uid_next)), "the next uid");
     out.untagged(Condition::Ok, Some(&Code::HighestModSeq(row.modseq)), "the last change");

@@ -34,6 +34,24 @@ macro_rules! folders {
 }
 
 folders!(
-    basic, mailboxes, list, select, append, idle, condstore, qresync, limits, fetch, store, search, copy,
-    expunge
+    basic,
+    mailboxes,
+    list,
+    select,
+    append,
+    idle,
+    condstore,
+    qresync,
+    limits,
+    fetch,
+    store,
+    search,
+    copy,
+    expunge,
+    objectid,
+    savedate,
+    multiappend,
+    catenate,
+    replace,
+    preview
 );

@@ -1,4 +1,5 @@
-//! CREATE, RENAME, STATUS (RFC 9051 §6.3, RFC 6154, RFC 8438, RFC 7889, RFC 7162 §3.1.7).
+//! CREATE, RENAME, STATUS (RFC 9051 §6.3, RFC 6154, RFC 8438, RFC 7889, RFC 7162 §3.1.7,
+//! RFC 8474 §4).
 
 use super::cursor::{Cursor, Parsed};
 use super::{Fault, MailboxArgument};
@@ -82,11 +83,13 @@ pub enum StatusItem {
     HighestModSeq,
     /// The largest message that APPEND takes (RFC 7889).
     AppendLimit,
+    /// The mailbox's identifier (RFC 8474).
+    MailboxId,
 }
 
 impl StatusItem {
     /// All, in the order in which they are written.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
@@ -96,6 +99,7 @@ impl StatusItem {
         Self::Size,
         Self::HighestModSeq,
         Self::AppendLimit,
+        Self::MailboxId,
     ];
 
     /// The name as written.
@@ -110,6 +114,7 @@ impl StatusItem {
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::AppendLimit => "APPENDLIMIT",
+            Self::MailboxId => "MAILBOXID",
         }
     }
 }
