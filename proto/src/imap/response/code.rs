@@ -191,6 +191,9 @@ const URL_OCTETS_TOLD_MAX: usize = 1000;
 /// Appends a URL. What no response code may hold is percent-encoded, and a long one is cut.
 fn write_url(out: &mut Vec<u8>, url: &str) {
     out.push(b' ');
+    if url.is_empty() {
+        out.extend_from_slice(b"\"\"");
+    }
     for octet in url.bytes().take(URL_OCTETS_TOLD_MAX) {
         if octet.is_ascii_graphic() && octet != b']' {
             out.push(octet);
