@@ -19,6 +19,7 @@ const ALWAYS: &[&str] = &[
     "UIDPLUS",
     "ESEARCH",
     "SEARCHRES",
+    "WITHIN",
     "MOVE",
     "UTF8=ACCEPT",
     "LIST-EXTENDED",
@@ -33,6 +34,8 @@ const ALWAYS: &[&str] = &[
     "CATENATE",
     "REPLACE",
     "PREVIEW",
+    "OBJECTID",
+    "SAVEDATE",
     "CONDSTORE",
     "QRESYNC",
 ];

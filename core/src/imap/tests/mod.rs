@@ -47,6 +47,7 @@ folders!(
     store,
     search,
     copy,
+    within,
     expunge,
     objectid,
     savedate,

@@ -21,7 +21,7 @@ mod tests;
 mod urlauth;
 
 pub use append::{Append, AppendMessage, AppendNext, AppendPieces, AppendStep, MessageForm};
-pub use arguments::{FlagList, MailboxArgument, MailboxFault, Secret, Tag};
+pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
 pub use fetch::{ChangedSince, Fetch, FetchItem, Lazy, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
