@@ -125,7 +125,7 @@ const REFUSED: &[(u32, u32, &str, &str)] = &[
 
 /// RFCs all of whose refused lines use the extension.
 const OTHER_EXTENSIONS: &[(u32, &str)] =
-    &[(4469, "examples wrapped where no space is"), (6203, "SEARCH=FUZZY"), (8514, "SAVEDATE")];
+    &[(4469, "examples wrapped where no space is"), (6203, "SEARCH=FUZZY")];
 
 #[test]
 fn transcripts_of_the_standards_parse() {
