@@ -38,6 +38,9 @@ const ALWAYS: &[&str] = &[
     "SAVEDATE",
     "CONDSTORE",
     "QRESYNC",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
 ];
 
 /// Whether a connection is encrypted, and whether logins can be bound to it.

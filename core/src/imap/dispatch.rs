@@ -6,7 +6,9 @@ use std::pin::Pin;
 use postrider_proto::imap::command::{Command, Tag};
 use postrider_proto::imap::response::Condition;
 
-use super::commands::{copy, expunge, fetch, mailboxes, search, select, session as basics, status, store};
+use super::commands::{
+    copy, expunge, fetch, mailboxes, quota, search, select, session as basics, status, store,
+};
 use super::connection::{Connection, Flow, Member};
 use super::session::{AccountContext, Completion, Context, Ended};
 use super::sync::{Expunges, OwnFlags};
@@ -29,6 +31,7 @@ impl Connection {
                 drop(command);
                 Ok(Flow::Done(NOT_HERE))
             }
+            Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
             // With literals it comes another way.
             Command::Append(command) => Box::pin(self.append_urls(tag, command)).await,
@@ -42,7 +45,9 @@ impl Connection {
             | Command::List(_)
             | Command::Lsub(_)
             | Command::Namespace
-            | Command::Status(_) => {
+            | Command::Status(_)
+            | Command::GetQuota(_)
+            | Command::GetQuotaRoot(_) => {
                 let completion = self.with_account(tag, command).await?;
                 self.after(tag, completion).await
             }
@@ -84,6 +89,8 @@ impl Connection {
             Command::Lsub(command) => Box::pin(super::commands::list::lsub(context, command)),
             Command::Status(command) => Box::pin(status::status(context, command)),
             Command::Namespace => return Ok(basics::namespace(context)),
+            Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
+            Command::GetQuotaRoot(mailbox) => return Ok(quota::get_quota_root(context, &mailbox)),
             _ => return Ok(NOT_HERE),
         };
         running.await

@@ -119,6 +119,12 @@ label! {
         Namespace = "namespace",
         /// `STATUS`
         Status = "status",
+        /// `GETQUOTA`
+        GetQuota = "getquota",
+        /// `GETQUOTAROOT`
+        GetQuotaRoot = "getquotaroot",
+        /// `SETQUOTA`
+        SetQuota = "setquota",
         /// `APPEND`
         Append = "append",
         /// `REPLACE`

@@ -228,10 +228,9 @@ impl Connection {
         }
         let Some(member) = &self.member else { return Err(NOT_HERE) };
         let state = member.account.state();
-        let used = state.head().map_or(0, |head| head.quota_used);
-        let wanted = gathered.octets().saturating_add(octets);
+        let (wanted, messages) = (gathered.octets().saturating_add(octets), gathered.messages());
+        let is_over = state.head().is_some_and(|head| !state.quota().admits(head, wanted, messages));
         // With REPLACE only the difference counts (RFC 8508 §3.4), which the transaction knows.
-        let is_over = state.quota_max().is_some_and(|quota| used.saturating_add(wanted) > quota);
         if is_over && replaced.is_none() {
             self.count_limit(metrics::Limit::Quota);
             return Err(Completion::refused(Code::OverQuota, "over quota"));

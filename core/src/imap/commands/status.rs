@@ -1,5 +1,5 @@
-//! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7, RFC 8474 §4.3), from counters
-//! only.
+//! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7, RFC 8474 §4.3, RFC 9208 §4.1.4), from
+//! counters only.
 
 use postrider_proto::imap::command::{Status, StatusItem, StatusItems};
 use postrider_proto::imap::objectid::ObjectId;
@@ -47,6 +47,7 @@ pub(super) fn tell_status(
             StatusItem::Deleted => row.deleted.into(),
             StatusItem::Size => row.size,
             StatusItem::HighestModSeq => row.modseq.get(),
+            StatusItem::DeletedStorage => row.deleted_size,
             StatusItem::AppendLimit => append_octets_max,
             StatusItem::MailboxId => return (item, StatusValue::Id(id)),
         };

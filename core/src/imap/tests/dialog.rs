@@ -5,10 +5,12 @@
 //! too, which is then called `x`; `<x>` stands for it from then on. `<crlf>` in a sent line makes two
 //! of it, `<nothing>` at its end sends it without CRLF. `EOF` is the end of the connection, `SILENCE`
 //! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
-//! first line is `GUESTS`.
+//! first line is `GUESTS`. `QUOTA octets messages` as the first line limits the account.
 
 use std::collections::HashMap;
 use std::path::Path;
+
+use postrider_storage::account::Quota;
 
 use super::server::{Peer, Server, Setup};
 
@@ -16,17 +18,23 @@ type Names = HashMap<String, String>;
 
 /// Plays the dialog of a file.
 pub(super) fn play(path: &Path) {
-    play_with(path, &Setup::default());
+    let text = std::fs::read_to_string(path).unwrap();
+    let limits = text.lines().next().and_then(|line| line.strip_prefix("QUOTA "));
+    let mut limits = limits.into_iter().flat_map(str::split_whitespace).map(|limit| limit.parse().ok());
+    let quota = Quota { octets: limits.next().flatten(), messages: limits.next().flatten() };
+    play_with(path, &Setup { quota, ..Setup::default() });
 }
 
 /// Plays the dialog of a file with a server set up as given.
 pub(super) fn play_with(path: &Path, setup: &Setup) {
     let text = std::fs::read_to_string(path).unwrap();
     let server = Server::start(setup);
-    let guests = text.lines().next() == Some("GUESTS");
+    let first = text.lines().next().unwrap_or_default();
+    let guests = first == "GUESTS";
+    let directive = guests || first.starts_with("QUOTA ");
     let mut peers: HashMap<String, Peer> = HashMap::new();
     let mut names = Names::new();
-    for (number, line) in text.lines().enumerate().skip(usize::from(guests)) {
+    for (number, line) in text.lines().enumerate().skip(usize::from(directive)) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }

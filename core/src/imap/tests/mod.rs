@@ -49,6 +49,7 @@ folders!(
     copy,
     within,
     expunge,
+    quota,
     objectid,
     savedate,
     multiappend,

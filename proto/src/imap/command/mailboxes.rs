@@ -83,13 +83,15 @@ pub enum StatusItem {
     HighestModSeq,
     /// The largest message that APPEND takes (RFC 7889).
     AppendLimit,
+    /// Octets of the messages with `\Deleted` (RFC 9208 §4.1.4).
+    DeletedStorage,
     /// The mailbox's identifier (RFC 8474).
     MailboxId,
 }
 
 impl StatusItem {
     /// All, in the order in which they are written.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
@@ -99,6 +101,7 @@ impl StatusItem {
         Self::Size,
         Self::HighestModSeq,
         Self::AppendLimit,
+        Self::DeletedStorage,
         Self::MailboxId,
     ];
 
@@ -114,6 +117,7 @@ impl StatusItem {
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::AppendLimit => "APPENDLIMIT",
+            Self::DeletedStorage => "DELETED-STORAGE",
             Self::MailboxId => "MAILBOXID",
         }
     }

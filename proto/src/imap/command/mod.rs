@@ -10,6 +10,7 @@ mod cursor;
 mod fetch;
 mod list;
 mod mailboxes;
+mod quota;
 mod search;
 mod select;
 mod session;
@@ -25,6 +26,7 @@ pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
 pub use fetch::{ChangedSince, Fetch, FetchItem, Lazy, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
+pub use quota::SetQuota;
 pub use search::{DateTest, Search, SearchKey, SearchReturn, TextTarget};
 pub use select::{Access, Matched, Qresync, Select};
 pub use session::{Authenticate, Enable, Extension, Id, Login};
@@ -86,6 +88,12 @@ pub enum Command {
     Namespace,
     /// STATUS
     Status(Status),
+    /// GETQUOTA of a root (RFC 9208)
+    GetQuota(Box<[u8]>),
+    /// GETQUOTAROOT
+    GetQuotaRoot(MailboxArgument),
+    /// SETQUOTA
+    SetQuota(SetQuota),
     /// APPEND, REPLACE and UID REPLACE up to the first literal, which streams
     Append(Append),
     /// GENURLAUTH (RFC 4467)
@@ -267,6 +275,9 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "LSUB" => Command::Lsub(Lsub::parse(cursor)?),
         "NAMESPACE" => Command::Namespace,
         "STATUS" => Command::Status(Status::parse(cursor)?),
+        "GETQUOTA" => Command::GetQuota(quota::quota_root(cursor)?),
+        "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(cursor)?),
+        "SETQUOTA" => Command::SetQuota(SetQuota::parse(cursor)?),
         "APPEND" => Command::Append(Append::parse(cursor)?),
         "GENURLAUTH" => Command::GenUrlAuth(GenUrlAuth::parse(cursor)?),
         "RESETKEY" => Command::ResetKey(ResetKey::parse(cursor)?),

@@ -111,7 +111,6 @@ const REFUSED: &[(u32, u32, &str, &str)] = &[
     (4959, 152, "A01", "has a note"),
     (4959, 188, "A01", "has a note"),
     (8474, 218, "27", "has an ellipsis"),
-    (9208, 412, "S0003", "QUOTA"),
     (5465, 870, "a00", "CONTEXT"),
     (5267, 291, "A01", "CONTEXT"),
     (5267, 351, "B01", "CONTEXT"),

@@ -99,6 +99,11 @@ impl Gathered {
         self.octets + self.present.as_ref().map_or(0, |(_, intake)| intake.octets())
     }
 
+    /// Messages so far.
+    pub(super) fn messages(&self) -> u64 {
+        self.whole.messages.len() as u64 + u64::from(self.present.is_some())
+    }
+
     /// Whether the present message, and all of them, may have so many octets more.
     pub(super) fn has_room(&self, octets: u64) -> bool {
         let present = self.present.as_ref().map_or(0, |(_, intake)| intake.octets());
