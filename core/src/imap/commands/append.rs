@@ -17,7 +17,7 @@ use postrider_proto::imap::framing::{Frame, MessageOrder, Outcome, Refused, Sync
 use postrider_proto::imap::response::{
     Code, Condition, Status, write_bad_command, write_continuation, write_refused,
 };
-use postrider_proto::imap::sequence::Messages;
+use postrider_proto::imap::sequence::{Messages, Numbering};
 use postrider_proto::imap::types::{ModSeq, Uid, UidValidity};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_proto::imap::url::URL_OCTETS_MAX;
@@ -27,7 +27,7 @@ use postrider_storage::store::Refusal;
 
 use crate::imap::answers;
 use crate::imap::connection::{Connection, Flow};
-use crate::imap::session::{Completion, CompletionCode, Ended};
+use crate::imap::session::{Completion, CompletionCode, Ended, MessageLimit};
 use crate::imap::sync::{Expunges, OwnFlags};
 use crate::intake::IntakeError;
 use crate::log::ConnectionId;
@@ -145,6 +145,7 @@ impl Connection {
                 return self.give_up(Some(literal), completion);
             }
             self.framer.accept_message();
+            self.out.expect_message(literal.octets);
             if literal.synchronising == Synchronising::Waits {
                 write_continuation(&mut self.out.buffer, "send it");
             }
@@ -177,6 +178,9 @@ impl Connection {
         let Some(member) = &self.member else { return Err(NOT_HERE) };
         let mut replaced = None;
         if let Some(messages) = replaces {
+            if member.enabled.uid_only && messages.numbering == Numbering::Sequence {
+                return Err(answers::UID_REQUIRED);
+            }
             let selected = member.selected.as_ref().ok_or(NOT_HERE)?;
             if !selected.is_writable() {
                 return Err(answers::READ_ONLY);
@@ -240,7 +244,17 @@ impl Connection {
 
     async fn take_step(&mut self, gathered: &mut Gathered, step: AppendStep) -> Result<(), Completion> {
         match step {
-            AppendStep::Message(about) => gathered.begin(about).await,
+            AppendStep::Message(about) => {
+                // RFC 9738 §3.2.
+                let limit = MessageLimit::of(&self.service.listener).saved;
+                match limit.filter(|limit| gathered.messages() >= u64::from(limit.get())) {
+                    Some(limit) => {
+                        let code = Code::MessageLimit(limit.get(), None);
+                        Err(Completion::refused(code, "too many messages"))
+                    }
+                    None => gathered.begin(about).await,
+                }
+            }
             AppendStep::Url(url) => self.add_url(gathered, &url).await,
         }
     }

@@ -1,5 +1,5 @@
-//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154,
-//! RFC 8474, RFC 4467, RFC 4469).
+//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154, RFC 4467, RFC 4469, RFC 4978,
+//! RFC 8474, RFC 9586, RFC 9738, RFC 10022).
 
 use super::super::objectid::ObjectId;
 use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
@@ -32,6 +32,8 @@ pub enum Code<'a> {
     ClientBug,
     /// CLOSED: the mailbox selected before is (RFC 7162 §3.2.11)
     Closed,
+    /// COMPRESSIONACTIVE (RFC 4978 §3)
+    CompressionActive,
     /// CONTACTADMIN
     ContactAdmin,
     /// COPYUID: uid validity of the target, the uids copied, their new uids (RFC 4315 §3)
@@ -52,6 +54,8 @@ pub enum Code<'a> {
     Limit,
     /// MAILBOXID (RFC 8474 §4)
     MailboxId(ObjectId),
+    /// MESSAGELIMIT: the limit, and the lowest uid that was dealt with (RFC 9738 §3.1)
+    MessageLimit(u32, Option<Uid>),
     /// MODIFIED: the numbers or uids that failed UNCHANGEDSINCE (RFC 7162 §3.1.3)
     Modified(&'a UidSet),
     /// NOMODSEQ (RFC 7162 §3.1.2.2)
@@ -76,12 +80,18 @@ pub enum Code<'a> {
     ServerBug,
     /// TOOBIG (RFC 7889 §4, RFC 4469)
     TooBig,
+    /// TOOFEW: batches of so few messages aren't told (RFC 10022)
+    TooFew,
+    /// TOOMANY: batches of so many messages aren't told (RFC 10022)
+    TooMany,
     /// TRYCREATE
     TryCreate,
     /// UIDNEXT
     UidNext(Uid),
     /// UIDNOTSTICKY
     UidNotSticky,
+    /// UIDREQUIRED: message numbers can't be used (RFC 9586 §3)
+    UidRequired,
     /// UIDVALIDITY
     UidValidity(UidValidity),
     /// UNAVAILABLE
@@ -123,6 +133,12 @@ impl Code<'_> {
                 id.write(out);
                 out.push(b')');
             }
+            Self::MessageLimit(limit, lowest) => {
+                number(out, limit.into());
+                if let Some(lowest) = lowest {
+                    number(out, lowest.get().into());
+                }
+            }
             Self::Modified(numbers) => set(out, numbers),
             Self::PermanentFlags(flags, keywords, any) => {
                 out.push(b' ');
@@ -150,6 +166,7 @@ impl Code<'_> {
             Self::Capability(_) => "CAPABILITY",
             Self::ClientBug => "CLIENTBUG",
             Self::Closed => "CLOSED",
+            Self::CompressionActive => "COMPRESSIONACTIVE",
             Self::ContactAdmin => "CONTACTADMIN",
             Self::CopyUid(..) => "COPYUID",
             Self::Corruption => "CORRUPTION",
@@ -160,6 +177,7 @@ impl Code<'_> {
             Self::InUse => "INUSE",
             Self::Limit => "LIMIT",
             Self::MailboxId(_) => "MAILBOXID",
+            Self::MessageLimit(..) => "MESSAGELIMIT",
             Self::Modified(_) => "MODIFIED",
             Self::NoModSeq => "NOMODSEQ",
             Self::NonExistent => "NONEXISTENT",
@@ -172,9 +190,12 @@ impl Code<'_> {
             Self::ReadWrite => "READ-WRITE",
             Self::ServerBug => "SERVERBUG",
             Self::TooBig => "TOOBIG",
+            Self::TooFew => "TOOFEW",
+            Self::TooMany => "TOOMANY",
             Self::TryCreate => "TRYCREATE",
             Self::UidNext(_) => "UIDNEXT",
             Self::UidNotSticky => "UIDNOTSTICKY",
+            Self::UidRequired => "UIDREQUIRED",
             Self::UidValidity(_) => "UIDVALIDITY",
             Self::Unavailable => "UNAVAILABLE",
             Self::UnknownCte => "UNKNOWN-CTE",
