@@ -56,4 +56,10 @@ folders!(
     capabilities,
     within,
     quota,
+    objectid,
+    savedate,
+    multiappend,
+    catenate,
+    replace,
+    preview
 );
