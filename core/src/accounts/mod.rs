@@ -24,9 +24,9 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use postrider_storage::account::{Account, Initial, Limits};
+use postrider_storage::account::{Account, Initial, Limits, Quota};
 use postrider_storage::committer::Committer;
-use postrider_storage::directory::{Directory, removed_account};
+use postrider_storage::directory::{AccountSettings, Directory, removed_account};
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::SpecialUse;
@@ -34,6 +34,7 @@ use postrider_storage::store::{Store, StoreError};
 
 use crate::config::{self, AccountDefaults};
 use crate::runtime::{Pool, PoolError, ShardId};
+use crate::textindex::Demand;
 
 /// Accounts that a shard keeps loaded when nobody uses them.
 const LOADED_MAX: usize = 2000;
@@ -87,12 +88,13 @@ pub struct Accounts {
     loaded: RefCell<HashMap<AccountId, Rc<AccountHandle>>>,
     /// Counts changes of the directory that accounts here had to be told of.
     told: Cell<u64>,
+    text: Demand,
 }
 
 /// What the directory says of an account that is loaded.
 enum Listed {
     /// Its quota.
-    Quota(Option<u64>),
+    Quota(Quota),
     /// It was removed.
     Removed,
 }
@@ -100,7 +102,15 @@ enum Listed {
 impl Accounts {
     /// No account is loaded yet. `pool` reads those that are asked for.
     pub fn new(store: Arc<Store>, committer: Arc<Committer>, pool: Pool, limits: Limits) -> Self {
-        Self { store, committer, pool, limits, loaded: RefCell::default(), told: Cell::new(0) }
+        Self {
+            store,
+            committer,
+            pool,
+            limits,
+            loaded: RefCell::default(),
+            told: Cell::new(0),
+            text: Demand::default(),
+        }
     }
 
     /// The account, loaded when it isn't yet, with its quota. Call it on the account's home shard only.
@@ -126,7 +136,7 @@ impl Accounts {
                 continue;
             }
             match listed {
-                Listed::Quota(octets) => account.set_quota_max(octets),
+                Listed::Quota(quota) => account.set_quota(quota),
                 Listed::Removed => return Err(LoadError::Removed),
             }
             let (store, committer) = (Arc::clone(&self.store), Arc::clone(&self.committer));
@@ -147,11 +157,21 @@ impl Accounts {
         (!handle.is_broken()).then_some(handle)
     }
 
+    /// The accounts that are loaded.
+    pub fn loaded_ids(&self) -> Vec<AccountId> {
+        self.loaded.borrow().keys().copied().collect()
+    }
+
+    /// Which accounts are to be indexed for searches of their texts.
+    pub const fn text(&self) -> &Demand {
+        &self.text
+    }
+
     /// Tells of a quota that was changed in the directory.
-    pub fn set_quota(&self, id: AccountId, octets: Option<u64>) {
+    pub fn set_quota(&self, id: AccountId, quota: Quota) {
         self.told.set(self.told.get() + 1);
         if let Some(handle) = self.loaded(id) {
-            handle.set_quota(octets);
+            handle.set_quota(quota);
         }
     }
 
@@ -159,6 +179,7 @@ impl Accounts {
     /// commit is done: nothing writes rows of it any more.
     pub async fn forget(&self, id: AccountId) {
         self.told.set(self.told.get() + 1);
+        self.text.forget(id);
         let handle = self.loaded.borrow_mut().remove(&id);
         if let Some(handle) = handle {
             handle.break_off();
@@ -167,11 +188,16 @@ impl Accounts {
     }
 }
 
+/// What the directory says that an account's messages may take.
+pub fn quota_of(settings: &AccountSettings) -> Quota {
+    Quota { octets: settings.quota, messages: settings.quota_messages }
+}
+
 fn listed(reader: &Reader, id: AccountId) -> Result<Listed, StoreError> {
     let directory = Directory::new(reader.snapshot());
     if let Some(account) = directory.account(id)? {
-        return Ok(Listed::Quota(account.settings.quota));
+        return Ok(Listed::Quota(quota_of(&account.settings)));
     }
     let removed = reader.get(&removed_account(id))?.is_some();
-    Ok(if removed { Listed::Removed } else { Listed::Quota(None) })
+    Ok(if removed { Listed::Removed } else { Listed::Quota(Quota::default()) })
 }

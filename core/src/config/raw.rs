@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::limits::{AuthenticationLimits, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
-use super::model::{Network, Protocol, RunAs, TlsMode, TlsVersion};
+use super::model::{Network, Protocol, RunAs, TextIndex, TlsMode, TlsVersion};
 use super::problem::{At, Place};
 use super::section::Section;
 use crate::log::{Format, Level};
@@ -24,6 +24,7 @@ pub(super) struct Raw {
     pub listeners: Vec<RawListener>,
     pub tls: RawTls,
     pub storage: RawStorage,
+    pub text_index: Option<At<TextIndex>>,
     pub accounts: RawAccounts,
     pub postmaster: Option<RawPostmaster>,
     pub iterations: Option<At<u32>>,
@@ -48,6 +49,8 @@ pub(super) struct RawListener {
     pub tls: Option<At<TlsMode>>,
     pub requiretls: Option<At<bool>>,
     pub session_tickets: Option<At<bool>>,
+    pub preauth: Option<At<bool>>,
+    pub disabled_capabilities: Vec<At<String>>,
     pub limits: Limits,
 }
 
@@ -107,6 +110,7 @@ pub(super) fn read(root: Section<'_>) -> Raw {
             .collect(),
         tls: read_tls(root.section("tls")),
         storage: read_storage(root.section("storage")),
+        text_index: read_search(root.section("search")),
         accounts: read_accounts(root.section("accounts")),
         postmaster: read_postmaster(root.section("postmaster")),
         iterations,
@@ -155,6 +159,8 @@ fn read_listener(section: Section<'_>, limits: &Limits) -> RawListener {
         tls: section.choice("tls", &modes),
         requiretls: section.flag("requiretls"),
         session_tickets: section.flag("session_tickets"),
+        preauth: section.flag("preauth"),
+        disabled_capabilities: section.texts("disabled_capabilities").unwrap_or_default(),
         limits,
     };
     section.finish();
@@ -193,6 +199,13 @@ fn read_storage(section: Section<'_>) -> RawStorage {
     };
     section.finish();
     raw
+}
+
+fn read_search(section: Section<'_>) -> Option<At<TextIndex>> {
+    let choices = [("used", TextIndex::Used), ("always", TextIndex::Always), ("off", TextIndex::Off)];
+    let text_index = section.choice("text_index", &choices);
+    section.finish();
+    text_index
 }
 
 fn read_accounts(section: Section<'_>) -> RawAccounts {
@@ -313,5 +326,7 @@ fn read_imap(section: Section<'_>, limits: &mut ImapLimits) {
     );
     set(&mut limits.write, section.duration("write_time", TIME));
     set(&mut limits.bad_commands, section.number("bad_commands", 1..=100_000));
+    set(&mut limits.messages_per_command, section.number("messages_per_command", 0..=u32::MAX));
+    set(&mut limits.saved_per_command, section.number("saved_per_command", 0..=u32::MAX));
     section.finish();
 }

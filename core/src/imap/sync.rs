@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use postrider_proto::imap::response::{
     Code, Condition, FetchRow, write_exists, write_expunge, write_flags, write_vanished,
 };
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::account::{Account, Change};
@@ -30,8 +31,11 @@ const ROWS_PER_READER: usize = 256;
 /// Whether removals may be told: not while FETCH, STORE or SEARCH run (RFC 9051 §7.5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expunges {
-    /// They are told.
+    /// They are told, before new messages.
     Now,
+    /// They are told, behind new messages: one of these takes the place of one that is removed (RFC 8508
+    /// §3.2).
+    AfterNew,
     /// They wait for another command.
     Later,
 }
@@ -104,8 +108,11 @@ impl Context<'_> {
                 self.tell_removals().await?;
             }
             self.tell_added(&added);
+            if expunges == Expunges::AfterNew {
+                self.tell_removals().await?;
+            }
             self.selected.seen = seen.unwrap_or(self.selected.seen);
-        } else if expunges == Expunges::Now {
+        } else if expunges != Expunges::Later {
             self.tell_removals().await?;
         }
         Ok(())
@@ -253,7 +260,8 @@ impl Context<'_> {
                 (false, false) => StatePart::Flags,
             };
             let state = self.account.state();
-            write_state_row(&mut self.out.buffer, &state, (sequence, *uid), &row, part);
+            let numbering = self.enabled.numbering();
+            write_state_row(&mut self.out.buffer, &state, numbering, (sequence, *uid), &row, part);
         }
         Ok(())
     }
@@ -264,7 +272,7 @@ impl Context<'_> {
             return Ok(());
         }
         let gone: UidSet = std::mem::take(&mut self.selected.deferred).into_keys().collect();
-        if self.enabled.qresync {
+        if self.enabled.qresync || self.enabled.uid_only {
             write_vanished(&mut self.out.buffer, &gone, false);
             self.selected.view.remove_all(&gone);
             return Ok(());
@@ -306,12 +314,12 @@ pub(super) enum StatePart {
 pub(super) fn write_state_row(
     out: &mut Vec<u8>,
     state: &Account,
+    numbering: Numbering,
     (sequence, uid): (u32, Uid),
     row: &MessageRow,
     part: StatePart,
 ) {
-    let mut fetch = FetchRow::begin(out, sequence);
-    fetch.uid(out, uid);
+    let mut fetch = FetchRow::of(out, numbering, sequence, uid);
     if part != StatePart::ModSeq {
         fetch.flags(out, row.flags, names(state, &row.keywords));
     }

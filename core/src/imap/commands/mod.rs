@@ -1,9 +1,12 @@
 //! The commands, a file for each family.
 
+pub mod batches;
+mod compress;
 pub mod copy;
 pub mod expunge;
 pub mod fetch;
 pub mod qresync;
+pub mod quota;
 pub mod search;
 pub mod select;
 pub mod store;

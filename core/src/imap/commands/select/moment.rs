@@ -1,10 +1,12 @@
 //! A mailbox at one moment, and the responses that tell of it. Pure: a snapshot in, octets out.
 
 use postrider_proto::imap::command::{Access, Qresync, Utf8};
+use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::{
     Code, Condition, ListAttributes, ListRow, write_exists, write_flags, write_list, write_recent,
     write_untagged,
 };
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::engine::Incarnation;
@@ -26,6 +28,8 @@ pub struct Ask<'a> {
     pub qresync: Option<&'a Qresync>,
     /// Whether it speaks IMAP4rev2.
     pub rev2: bool,
+    /// How it names messages.
+    pub numbering: Numbering,
     /// How names are written.
     pub utf8: Utf8,
     /// The mailbox's name as the client wrote it.
@@ -42,6 +46,7 @@ pub struct Moment {
     pub view: UidSet,
     /// The account's modification sequence.
     pub head: ModSeq,
+    account: AccountId,
     keywords: Vec<Keyword>,
     first_unseen: Option<u32>,
     /// What the client missed, when it knows the mailbox.
@@ -67,8 +72,8 @@ impl Moment {
         for id in &row.keywords {
             keywords.extend(reader.keyword(account, *id)?);
         }
-        // IMAP4rev2 has no UNSEEN here.
-        let first_unseen = if row.unseen > 0 && !ask.rev2 {
+        // IMAP4rev2 has no UNSEEN here, nor has UIDONLY, as it is a message number (RFC 9586 §3.6).
+        let first_unseen = if row.unseen > 0 && !ask.rev2 && ask.numbering == Numbering::Sequence {
             views::first_unseen(reader, place, incarnation, &row, &view, head)?
         } else {
             None
@@ -79,7 +84,7 @@ impl Moment {
             }
             _ => None,
         };
-        Ok(Self { mailbox, row, view, head, keywords, first_unseen, news })
+        Ok(Self { mailbox, row, view, head, account, keywords, first_unseen, news })
     }
 
     /// Appends the untagged responses, without what the client missed.
@@ -101,6 +106,8 @@ impl Moment {
             told(out, Code::Unseen(first), "first unseen message");
         }
         let row = &self.row;
+        let id = ObjectId::mailbox(self.account.0, self.mailbox.0);
+        told(out, Code::MailboxId(id), "the mailbox's identifier");
         told(out, Code::UidValidity(row.uid_validity), "uids are valid");
         told(out, Code::UidNext(row.uid_next), "the next uid");
         told(out, Code::HighestModSeq(row.modseq), "the last change");
