@@ -12,6 +12,7 @@ use postrider_core::imap::commands::select::{Ask, Moment};
 use postrider_proto::imap::command::{Command, Context, Utf8, parse};
 use postrider_proto::imap::limits::Limits;
 use postrider_proto::imap::response::write_vanished;
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::Uid;
 use postrider_proto::imap::uidset::UidSet;
 use postrider_proto::mime::scan::Scanner;
@@ -152,6 +153,7 @@ const ASK: Ask<'static> = Ask {
     rev2: false,
     utf8: Utf8::Off,
     written: "Inbox",
+    numbering: Numbering::Sequence,
 };
 
 fn select_case(messages: u32, changes: u32) -> Case {
@@ -174,7 +176,8 @@ fn select_case(messages: u32, changes: u32) -> Case {
             let moment = Moment::read(&reader, (place.account, place.mailbox), world.incarnation(), &ask)?;
             moment.write(&mut out, &ask);
             let news = moment.news.as_ref().context("the client knows the mailbox")?;
-            let told = Told { view: &moment.view, seen: moment.head, modseq: true };
+            let told =
+                Told { view: &moment.view, seen: moment.head, modseq: true, numbering: Numbering::Sequence };
             news.write(&mut out, &reader, &world.account(), place.mailbox, &told)?;
             // Rows, vanished uids, and the command itself.
             let rows = out.split(|octet| *octet == b'\n').filter(|line| line.ends_with(b"))\r")).count();

@@ -80,7 +80,8 @@ fn run(task: &Task) -> Result<bool> {
         Task::Test(Test {}) => test(),
         Task::Ci(Ci {}) => {
             cargo::check_house()?;
-            test()
+            let cheap = counts::run(&counts::Counts::of_ci())?;
+            test().map(|passed| passed && cheap)
         }
         Task::External(External { names }) => external::run(names).map(|summary| summary.print()),
         Task::Crash(arguments) => crash::run(arguments),

@@ -29,6 +29,7 @@ impl Rows {
         full: usize,
     ) -> Result<bool, StoreError> {
         let (account, mailbox) = self.place();
+        let numbering = self.numbering();
         // Rows of this moment aren't younger than their mailbox.
         let Some(mailbox_row) = reader.mailbox(account, mailbox)? else { return Ok(false) };
         self.highest = self.highest.max(mailbox_row.modseq);
@@ -42,7 +43,11 @@ impl Rows {
                     return Ok(false);
                 }
                 match known {
-                    Some((_, octet)) => write(out, sequence, uid, Flags::from_bits(octet)),
+                    Some((_, octet)) => {
+                        let mut row = FetchRow::of(out, numbering, sequence, uid);
+                        row.flags(out, Flags::from_bits(octet), std::iter::empty());
+                        row.end(out);
+                    }
                     None => self.add_missing(uid),
                 }
                 self.advance();
@@ -53,13 +58,6 @@ impl Rows {
         }
         Ok(true)
     }
-}
-
-fn write(out: &mut Vec<u8>, sequence: u32, uid: Uid, flags: Flags) {
-    let mut row = FetchRow::begin(out, sequence);
-    row.uid(out, uid);
-    row.flags(out, flags, std::iter::empty());
-    row.end(out);
 }
 
 /// What the blocks have of the messages in `group` that are there.
