@@ -35,6 +35,9 @@ const ALWAYS: &[&str] = &[
     "QUOTA",
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",
+    "METADATA",
+    "LIST-METADATA",
+    "NOTIFY",
 ];
 
 /// Whether a connection is encrypted, and whether logins can be bound to it.

@@ -37,6 +37,12 @@ pub struct Limits {
     pub keywords_max: usize,
     /// Patterns of one LIST.
     pub list_patterns_max: usize,
+    /// Entries of one GETMETADATA, SETMETADATA or LIST (METADATA).
+    pub metadata_entries_max: usize,
+    /// Groups of events of one NOTIFY.
+    pub notify_groups_max: usize,
+    /// Mailboxes that one NOTIFY names.
+    pub notify_mailboxes_max: usize,
     /// Pairs of one ID command (RFC 2971 §3.3).
     pub id_pairs_max: usize,
     /// Names of one ENABLE.
@@ -66,6 +72,9 @@ impl Limits {
         part_depth_max: 50,
         keywords_max: 100,
         list_patterns_max: 100,
+        metadata_entries_max: 100,
+        notify_groups_max: 50,
+        notify_mailboxes_max: 1000,
         id_pairs_max: 30,
         enable_names_max: 50,
     };

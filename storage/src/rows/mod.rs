@@ -7,12 +7,14 @@
 mod account;
 mod blob;
 mod message;
+mod metadata;
 pub mod pack;
 mod queue;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
+pub use metadata::MetadataRow;
 pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};
 
 use postrider_proto::imap::types::{Keyword, ModSeq, Uid};

@@ -1,4 +1,4 @@
-//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2).
+//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2, RFC 9590).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +9,13 @@ use postrider_proto::imap::pattern::Pattern;
 use postrider_proto::imap::response::{
     ListAttributes, ListRow, write_list, write_list_separator, write_lsub,
 };
+use postrider_storage::account::Account;
+use postrider_storage::ids::MailboxId;
 use postrider_storage::rows::{MailboxRow, SpecialUse};
 
+use super::metadata::Listed;
 use super::status::tell_status;
+use crate::imap::answers;
 use crate::imap::session::{AccountContext, Completion, Ended};
 use crate::runtime::yield_if_needed;
 
@@ -20,6 +24,7 @@ use crate::runtime::yield_if_needed;
 struct Entry {
     /// The mailbox; none for a name that is only subscribed, or has such names below it.
     row: Option<Arc<MailboxRow>>,
+    id: Option<MailboxId>,
     subscribed: bool,
     has_children: bool,
     /// Something below meets the selection options and isn't told by itself.
@@ -33,23 +38,34 @@ impl Entry {
     }
 
     fn attributes(&self) -> ListAttributes {
-        let mut attributes = match self.row {
-            Some(_) => ListAttributes::NONE,
-            None => ListAttributes::NON_EXISTENT,
-        };
-        attributes = attributes.with(match self.has_children {
-            true => ListAttributes::HAS_CHILDREN,
-            false => ListAttributes::HAS_NO_CHILDREN,
-        });
-        // Always, though not asked for: some clients need it.
-        let special_use = self.special_use();
-        for (one, stored) in Use::ALL.into_iter().zip(SpecialUse::ALL) {
-            if special_use.contains(stored.0) {
-                attributes = attributes.with(ListAttributes::of_use(one));
-            }
-        }
-        attributes
+        attributes_of(self.row.as_deref(), self.has_children)
     }
+}
+
+/// The attributes of a name as it is now, with whether it is subscribed.
+pub(in crate::imap) fn attributes(state: &Account, name: &MailboxName) -> ListAttributes {
+    let row = state.mailbox_id(name).and_then(|id| state.mailbox(id));
+    let attributes = attributes_of(row.map(|row| &**row), state.has_children(name));
+    if state.is_subscribed(name) { attributes.with(ListAttributes::SUBSCRIBED) } else { attributes }
+}
+
+fn attributes_of(row: Option<&MailboxRow>, has_children: bool) -> ListAttributes {
+    let mut attributes = match row {
+        Some(_) => ListAttributes::NONE,
+        None => ListAttributes::NON_EXISTENT,
+    };
+    attributes = attributes.with(match has_children {
+        true => ListAttributes::HAS_CHILDREN,
+        false => ListAttributes::HAS_NO_CHILDREN,
+    });
+    // Always, though not asked for: some clients need it.
+    let special_use = row.map_or(SpecialUse::NONE, |row| row.special_use);
+    for (one, stored) in Use::ALL.into_iter().zip(SpecialUse::ALL) {
+        if special_use.contains(stored.0) {
+            attributes = attributes.with(ListAttributes::of_use(one));
+        }
+    }
+    attributes
 }
 
 /// LIST in all its forms.
@@ -60,6 +76,18 @@ pub(in crate::imap) async fn list(
     if command.asks_separator {
         write_list_separator(&mut context.out.buffer);
         return Ok(Completion::ok("done"));
+    }
+    let listed = {
+        let account = &context.member.account;
+        Listed::read(&account.reader(), account.id(), command.returns.metadata.clone())
+    };
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(error) => return Ok(answers::store_failed(&error, context.id)),
+    };
+    if let Some(moment) = listed.moment {
+        // A commit may be on its way to the disk: nothing is told that a power loss could take back.
+        context.member.account.installed(moment).await;
     }
     let entries = entries(context, &command);
     let tell_subscribed = command.select.subscribed || command.returns.subscribed;
@@ -81,6 +109,9 @@ pub(in crate::imap) async fn list(
         write_list(&mut context.out.buffer, context.member.enabled.utf8, &row);
         if let Some(row) = entry.row.as_ref().filter(|_| !command.returns.status.is_empty()) {
             tell_status(context, row, command.returns.status);
+        }
+        if let Some(id) = entry.id.filter(|_| !listed.is_empty()) {
+            listed.tell(context, (id, name.as_str()), entry.special_use());
         }
         context.out.flush_if_full().await?;
         yield_if_needed().await;
@@ -110,11 +141,11 @@ fn is_told(command: &List, name: &MailboxName, entry: &Entry) -> bool {
 fn entries(context: &AccountContext<'_>, command: &List) -> BTreeMap<MailboxName, Entry> {
     let state = context.member.account.state();
     let mut entries = BTreeMap::<MailboxName, Entry>::new();
-    for (name, _, row) in state.mailboxes() {
+    for (name, id, row) in state.mailboxes() {
         let has_children = state.has_children(name);
         let subscribed = state.is_subscribed(name);
-        let row = Some(Arc::clone(row));
-        entries.insert(name.clone(), Entry { row, subscribed, has_children, ..Entry::default() });
+        let (row, id) = (Some(Arc::clone(row)), Some(id));
+        entries.insert(name.clone(), Entry { row, id, subscribed, has_children, ..Entry::default() });
     }
     if !command.select.subscribed {
         if command.select.recursive_match {

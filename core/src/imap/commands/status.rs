@@ -1,6 +1,6 @@
 //! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7, RFC 9208 §4.1.4), from counters only.
 
-use postrider_proto::imap::command::{Status, StatusItem, StatusItems};
+use postrider_proto::imap::command::{Status, StatusItem, StatusItems, Utf8};
 use postrider_proto::imap::response::{StatusValue, write_status};
 use postrider_storage::rows::MailboxRow;
 
@@ -27,7 +27,18 @@ pub(super) fn tell_status(context: &mut AccountContext<'_>, row: &MailboxRow, it
     if items.contains(StatusItem::HighestModSeq) {
         context.enable_condstore();
     }
-    let append_octets_max = context.append_octets_max;
+    let (out, utf8) = (&mut context.out.buffer, context.member.enabled.utf8);
+    write_row(out, utf8, row, items, context.append_octets_max);
+}
+
+/// Appends STATUS of a mailbox.
+pub(in crate::imap) fn write_row(
+    out: &mut Vec<u8>,
+    utf8: Utf8,
+    row: &MailboxRow,
+    items: StatusItems,
+    append_octets_max: u64,
+) {
     let values = items.iter().map(|item| {
         let number = match item {
             StatusItem::Messages => row.exists.into(),
@@ -43,5 +54,5 @@ pub(super) fn tell_status(context: &mut AccountContext<'_>, row: &MailboxRow, it
         };
         (item, StatusValue::Number(number))
     });
-    write_status(&mut context.out.buffer, context.member.enabled.utf8, row.name.as_str(), values);
+    write_status(out, utf8, row.name.as_str(), values);
 }

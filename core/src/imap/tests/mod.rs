@@ -34,6 +34,23 @@ macro_rules! folders {
 }
 
 folders!(
-    basic, mailboxes, list, select, append, idle, condstore, qresync, limits, fetch, store, search, copy,
-    within, expunge, quota
+    basic,
+    mailboxes,
+    list,
+    select,
+    append,
+    idle,
+    condstore,
+    qresync,
+    limits,
+    fetch,
+    store,
+    search,
+    copy,
+    within,
+    expunge,
+    quota,
+    metadata,
+    list_metadata,
+    notify
 );

@@ -24,7 +24,7 @@ fn suite(path: &str) -> Option<String> {
 
 /// The commands that have to parse. A line with another second word is an answer in an exchange,
 /// the content of a literal, or a command of an extension that isn't here.
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 39] = [
     "APPEND",
     "AUTHENTICATE",
     "CAPABILITY",
@@ -37,6 +37,9 @@ const COMMANDS: [&str; 33] = [
     "EXAMINE",
     "EXPUNGE",
     "FETCH",
+    "GETMETADATA",
+    "GETQUOTA",
+    "GETQUOTAROOT",
     "ID",
     "IDLE",
     "LIST",
@@ -46,9 +49,12 @@ const COMMANDS: [&str; 33] = [
     "MOVE",
     "NAMESPACE",
     "NOOP",
+    "NOTIFY",
     "RENAME",
     "SEARCH",
     "SELECT",
+    "SETMETADATA",
+    "SETQUOTA",
     "STARTTLS",
     "STATUS",
     "STORE",

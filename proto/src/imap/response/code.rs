@@ -1,5 +1,6 @@
-//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154).
+//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154, RFC 5464, RFC 5465).
 
+use super::super::command::Events;
 use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
 use super::super::uidset::UidSet;
 use super::fetch::write_flag_list;
@@ -20,6 +21,8 @@ pub enum Code<'a> {
     AuthorizationFailed,
     /// BADCHARSET, with those that are supported
     BadCharset,
+    /// BADEVENT, with those that are supported (RFC 5465 §3.1)
+    BadEvent,
     /// CANNOT
     Cannot,
     /// CAPABILITY, the names separated by spaces
@@ -46,6 +49,12 @@ pub enum Code<'a> {
     InUse,
     /// LIMIT
     Limit,
+    /// METADATA LONGENTRIES: the longest value that was left out (RFC 5464 §4.2.1)
+    MetadataLongEntries(u64),
+    /// METADATA MAXSIZE: what a value may have (RFC 5464 §4.3)
+    MetadataMaxSize(u64),
+    /// METADATA TOOMANY (RFC 5464 §4.3)
+    MetadataTooMany,
     /// MODIFIED: the numbers or uids that failed UNCHANGEDSINCE (RFC 7162 §3.1.3)
     Modified(&'a UidSet),
     /// NOMODSEQ (RFC 7162 §3.1.2.2)
@@ -54,6 +63,8 @@ pub enum Code<'a> {
     NonExistent,
     /// NOPERM
     NoPerm,
+    /// NOTIFICATIONOVERFLOW: no more events are told (RFC 5465 §5.8)
+    NotificationOverflow,
     /// NOTSAVED: `$` is empty (RFC 5182 §2.1)
     NotSaved,
     /// OVERQUOTA
@@ -107,7 +118,15 @@ impl Code<'_> {
                 set(out, to);
             }
             Self::BadCharset => out.extend_from_slice(b" (US-ASCII UTF-8)"),
+            Self::BadEvent => {
+                for (index, (_, name)) in Events::ALL.into_iter().enumerate() {
+                    out.extend_from_slice(if index == 0 { b" (" } else { b" " });
+                    out.extend_from_slice(name.as_bytes());
+                }
+                out.push(b')');
+            }
             Self::HighestModSeq(modseq) => number(out, modseq.get()),
+            Self::MetadataLongEntries(octets) | Self::MetadataMaxSize(octets) => number(out, octets),
             Self::Modified(numbers) => set(out, numbers),
             Self::PermanentFlags(flags, keywords, any) => {
                 out.push(b' ');
@@ -130,6 +149,7 @@ impl Code<'_> {
             Self::AuthenticationFailed => "AUTHENTICATIONFAILED",
             Self::AuthorizationFailed => "AUTHORIZATIONFAILED",
             Self::BadCharset => "BADCHARSET",
+            Self::BadEvent => "BADEVENT",
             Self::Cannot => "CANNOT",
             Self::Capability(_) => "CAPABILITY",
             Self::ClientBug => "CLIENTBUG",
@@ -143,10 +163,14 @@ impl Code<'_> {
             Self::HighestModSeq(_) => "HIGHESTMODSEQ",
             Self::InUse => "INUSE",
             Self::Limit => "LIMIT",
+            Self::MetadataLongEntries(_) => "METADATA LONGENTRIES",
+            Self::MetadataMaxSize(_) => "METADATA MAXSIZE",
+            Self::MetadataTooMany => "METADATA TOOMANY",
             Self::Modified(_) => "MODIFIED",
             Self::NoModSeq => "NOMODSEQ",
             Self::NonExistent => "NONEXISTENT",
             Self::NoPerm => "NOPERM",
+            Self::NotificationOverflow => "NOTIFICATIONOVERFLOW",
             Self::NotSaved => "NOTSAVED",
             Self::OverQuota => "OVERQUOTA",
             Self::PermanentFlags(..) => "PERMANENTFLAGS",
