@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use postrider_proto::imap::command::{Access, Select};
 use postrider_proto::imap::response::{Code, Condition};
+use postrider_proto::imap::types::Uid;
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::store::{Refusal, StoreError};
 

@@ -4,6 +4,7 @@
 mod cost;
 mod dialog;
 mod model;
+mod notify;
 mod probe;
 mod server;
 mod sessions;
