@@ -19,7 +19,7 @@ use super::commands::append::Announced;
 use super::notify::Notify;
 use super::output::Output;
 use super::selected::Selected;
-use super::session::{Completion, Enabled, Ended};
+use super::session::{Completion, Enabled, Ended, MessageLimit};
 use super::sync::ACCOUNT_BROKEN;
 use super::views;
 use crate::accounts::{AccountHandle, Watcher};
@@ -67,11 +67,12 @@ pub(super) struct Member {
     pub(super) selected: Option<Selected>,
     /// What the client asked for by NOTIFY; none before it used that.
     pub(super) notify: Option<Box<Notify>>,
+    pub(super) limit: MessageLimit,
 }
 
 impl Member {
-    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>) -> Self {
-        Self { account, watcher, enabled: Enabled::default(), selected: None, notify: None }
+    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>, limit: MessageLimit) -> Self {
+        Self { account, watcher, enabled: Enabled::default(), selected: None, notify: None, limit }
     }
 
     /// Leaves the selected mailbox.
@@ -124,11 +125,11 @@ impl Connection {
 
     /// What the server can do for this client now.
     pub(super) fn capabilities(&mut self) -> String {
-        let append_octets_max = self.service.limits().append_octets;
         if self.member.is_some() {
-            return capability::after_login(append_octets_max);
+            return capability::after_login(&self.service.listener);
         }
-        capability::before_login(self.service.listener.tls, self.channel(), append_octets_max)
+        let channel = self.channel();
+        capability::before_login(&self.service.listener, channel)
     }
 
     /// How the connection is protected.
@@ -344,5 +345,6 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Store(_) => Label::Store,
         Command::Copy(_) => Label::Copy,
         Command::Move(_) => Label::Move,
+        Command::Compress | Command::Unauthenticate | Command::UidBatches(_) => Label::Other,
     }
 }

@@ -83,6 +83,7 @@ fn ask<'a>(enabled: &Enabled, command: &'a Select) -> Ask<'a> {
         access: command.access,
         qresync: command.qresync.as_ref(),
         rev2: enabled.rev2,
+        numbering: enabled.numbering(),
         utf8: enabled.utf8,
         written: &command.mailbox.written,
     }

@@ -34,6 +34,7 @@ pub async fn store(context: &mut Context<'_>, command: Store) -> Result<Completi
         return Ok(READ_ONLY);
     }
     let Ok(uids) = context.selected.resolve(&command.messages) else { return Ok(NO_SUCH_MESSAGE) };
+    let (uids, limit) = context.limit.cut(uids);
     if command.unchanged_since.is_some() {
         context.enable_condstore();
     }
@@ -64,7 +65,8 @@ pub async fn store(context: &mut Context<'_>, command: Store) -> Result<Completi
         context.sync_with(expunges, own, asked).await?;
         context.out.flush_if_full().await?;
     }
-    Ok(outcome.completion(command.messages.numbering, &context.selected.view))
+    let completion = outcome.completion(command.messages.numbering, &context.selected.view);
+    Ok(completion.limited(limit, context.out))
 }
 
 async fn transact(context: &Context<'_>, command: &Store, uids: &[Uid]) -> Result<Done, WriteError> {

@@ -1,6 +1,7 @@
 //! Dialogs with the server, and what they can't show.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod compress;
 mod cost;
 mod dialog;
 mod model;
@@ -48,10 +49,15 @@ folders!(
     store,
     search,
     copy,
-    within,
     expunge,
+    unauthenticate,
+    uidonly,
+    messagelimit,
+    uidbatches,
+    capabilities,
+    within,
     quota,
     metadata,
     list_metadata,
-    notify
+    notify,
 );

@@ -160,6 +160,11 @@ impl Server {
         peer
     }
 
+    /// Adds another account, with the address of its name at localhost and the same password.
+    pub(super) fn add_account(&self, name: &str) -> AccountId {
+        add_account(&self.shared.store, &self.shared.committer, name, Quota::default())
+    }
+
     /// Asks the server to stop.
     pub(super) fn stop(&self) {
         self.shared.shutdown.begin(Duration::from_secs(3));
@@ -184,13 +189,22 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
 }
 
 fn make_account(store: &Arc<Store>, committer: &Committer, quota: Quota) -> AccountId {
+    let domain = Domain::parse("localhost").unwrap();
+    let change = Change::AddDomain { domain, settings: DomainSettings::default() };
+    let reader = store.reader();
+    let batch = directory::plan(reader.snapshot(), &[change], &directory::Limits::DEFAULT, NOW).unwrap();
+    committer.commit_blocking(batch, Durability::Synced).unwrap();
+    add_account(store, committer, "user", quota)
+}
+
+fn add_account(store: &Arc<Store>, committer: &Committer, name: &str, quota: Quota) -> AccountId {
     let Quota { octets, messages } = quota;
-    let name = AccountName::new("user").unwrap();
+    let address = Address::parse(&format!("{name}@localhost")).unwrap();
+    let name = AccountName::new(name).unwrap();
     let domain = Domain::parse("localhost").unwrap();
     let derivation =
         Derivation { iterations: 4096, salt_sha_256: [1; SALT_OCTETS], salt_sha_1: [2; SALT_OCTETS] };
     let changes = [
-        Change::AddDomain { domain: domain.clone(), settings: DomainSettings::default() },
         Change::AddAccount {
             name: name.clone(),
             settings: AccountSettings {
@@ -200,7 +214,7 @@ fn make_account(store: &Arc<Store>, committer: &Committer, quota: Quota) -> Acco
             },
         },
         Change::AddAddress {
-            address: AddressPattern::Exact(Address::parse("user@localhost").unwrap()),
+            address: AddressPattern::Exact(address),
             account: name.clone(),
             mailbox: MailboxName::inbox(),
         },
@@ -266,6 +280,24 @@ impl Peer {
         };
         self.reader.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         silent
+    }
+
+    /// What comes next, as it comes; empty at the end.
+    pub(super) fn some(&mut self) -> Vec<u8> {
+        let some = self.reader.fill_buf().unwrap().to_vec();
+        self.reader.consume(some.len());
+        some
+    }
+
+    /// What comes, up to the first `end`.
+    pub(super) fn octets_until(&mut self, end: &[u8]) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !all.ends_with(end) {
+            let mut octet = [0];
+            self.reader.read_exact(&mut octet).unwrap();
+            all.push(octet[0]);
+        }
+        all
     }
 
     pub(super) fn rest(&mut self) -> Vec<u8> {
