@@ -13,6 +13,7 @@ mod connection;
 mod dispatch;
 mod notify;
 mod reading;
+mod urls;
 mod views;
 
 pub mod answers;

@@ -359,7 +359,8 @@ impl Connection {
         let Some(row) = state.mailbox(mailbox) else { return };
         let items = status_items(notify.events(&state, &row.name).and(events), member.enabled.condstore);
         if !items.is_empty() {
-            write_row(&mut self.out.buffer, member.enabled.utf8, row, items, 0);
+            let place = (member.account.id(), mailbox);
+            write_row(&mut self.out.buffer, member.enabled.utf8, place, row, items, 0);
         }
     }
 

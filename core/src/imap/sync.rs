@@ -33,10 +33,13 @@ const ROWS_PER_READER: usize = 256;
 /// Whether removals may be told: not while FETCH, STORE or SEARCH run (RFC 9051 §7.5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expunges {
-    /// They are told.
+    /// They are told, before new messages.
     Now,
     /// They are told, and the command itself removed messages: those are told whatever NOTIFY says.
     Own,
+    /// As `Own`, but behind new messages: one of these takes the place of one that is removed (RFC 8508
+    /// §3.2).
+    AfterNew,
     /// They wait for another command.
     Later,
 }
@@ -141,10 +144,13 @@ impl Context<'_> {
             }
             let until = seen.unwrap_or(self.selected.seen);
             Box::pin(self.tell_flags(flagged, own, until)).await?;
-            if expunges != Expunges::Later {
+            if matches!(expunges, Expunges::Now | Expunges::Own) {
                 self.tell_removals().await?;
             }
             self.tell_added(&added);
+            if expunges == Expunges::AfterNew {
+                self.tell_removals().await?;
+            }
             self.selected.seen = until;
             self.tell_content(&added).await?;
         } else if expunges != Expunges::Later {
@@ -295,7 +301,8 @@ impl Context<'_> {
         // The exact change that removed each isn't needed: all of them came after `seen`.
         let after = seen.next().unwrap_or(seen);
         // Nor is it known who made it.
-        let cause = if expunges == Expunges::Own { Cause::Own } else { Cause::Other };
+        let own = matches!(expunges, Expunges::Own | Expunges::AfterNew);
+        let cause = if own { Cause::Own } else { Cause::Other };
         let gone = self.selected.view.difference(&now);
         news.removed = gone.iter().map(|uid| (uid, (after, cause))).collect();
         news.removed.retain(|uid, _| !self.selected.deferred.contains_key(uid));

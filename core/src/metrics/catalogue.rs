@@ -133,6 +133,14 @@ label! {
         Notify = "notify",
         /// `APPEND`
         Append = "append",
+        /// `REPLACE`
+        Replace = "replace",
+        /// `GENURLAUTH`
+        GenUrlAuth = "genurlauth",
+        /// `RESETKEY`
+        ResetKey = "resetkey",
+        /// `URLFETCH`
+        UrlFetch = "urlfetch",
         /// `IDLE`
         Idle = "idle",
         /// `CHECK`

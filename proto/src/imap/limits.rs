@@ -43,6 +43,12 @@ pub struct Limits {
     pub notify_groups_max: usize,
     /// Mailboxes that one NOTIFY names.
     pub notify_mailboxes_max: usize,
+    /// Messages of one APPEND (RFC 3502).
+    pub append_messages_max: usize,
+    /// Parts of one message of CATENATE (RFC 4469).
+    pub catenate_parts_max: usize,
+    /// URLs of one GENURLAUTH or URLFETCH, mechanisms of one RESETKEY (RFC 4467).
+    pub urls_max: usize,
     /// Pairs of one ID command (RFC 2971 §3.3).
     pub id_pairs_max: usize,
     /// Names of one ENABLE.
@@ -75,6 +81,9 @@ impl Limits {
         metadata_entries_max: 100,
         notify_groups_max: 50,
         notify_mailboxes_max: 1000,
+        append_messages_max: 100,
+        catenate_parts_max: 500,
+        urls_max: 100,
         id_pairs_max: 30,
         enable_names_max: 50,
     };

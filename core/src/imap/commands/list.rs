@@ -23,8 +23,7 @@ use crate::runtime::yield_if_needed;
 #[derive(Clone, Default)]
 struct Entry {
     /// The mailbox; none for a name that is only subscribed, or has such names below it.
-    row: Option<Arc<MailboxRow>>,
-    id: Option<MailboxId>,
+    row: Option<(MailboxId, Arc<MailboxRow>)>,
     subscribed: bool,
     has_children: bool,
     /// Something below meets the selection options and isn't told by itself.
@@ -34,11 +33,11 @@ struct Entry {
 
 impl Entry {
     fn special_use(&self) -> SpecialUse {
-        self.row.as_ref().map_or(SpecialUse::NONE, |row| row.special_use)
+        self.row.as_ref().map_or(SpecialUse::NONE, |(_, row)| row.special_use)
     }
 
     fn attributes(&self) -> ListAttributes {
-        attributes_of(self.row.as_deref(), self.has_children)
+        attributes_of(self.row.as_ref().map(|(_, row)| &**row), self.has_children)
     }
 }
 
@@ -107,11 +106,11 @@ pub(in crate::imap) async fn list(
             old_name: None,
         };
         write_list(&mut context.out.buffer, context.member.enabled.utf8, &row);
-        if let Some(row) = entry.row.as_ref().filter(|_| !command.returns.status.is_empty()) {
-            tell_status(context, row, command.returns.status);
+        if let Some((mailbox, row)) = entry.row.as_ref().filter(|_| !command.returns.status.is_empty()) {
+            tell_status(context, *mailbox, row, command.returns.status);
         }
-        if let Some(id) = entry.id.filter(|_| !listed.is_empty()) {
-            listed.tell(context, (id, name.as_str()), entry.special_use());
+        if let Some((mailbox, row)) = entry.row.as_ref().filter(|_| !listed.is_empty()) {
+            listed.tell(context, (*mailbox, name.as_str()), row.special_use);
         }
         context.out.flush_if_full().await?;
         yield_if_needed().await;
@@ -141,11 +140,11 @@ fn is_told(command: &List, name: &MailboxName, entry: &Entry) -> bool {
 fn entries(context: &AccountContext<'_>, command: &List) -> BTreeMap<MailboxName, Entry> {
     let state = context.member.account.state();
     let mut entries = BTreeMap::<MailboxName, Entry>::new();
-    for (name, id, row) in state.mailboxes() {
+    for (name, mailbox, row) in state.mailboxes() {
         let has_children = state.has_children(name);
         let subscribed = state.is_subscribed(name);
-        let (row, id) = (Some(Arc::clone(row)), Some(id));
-        entries.insert(name.clone(), Entry { row, id, subscribed, has_children, ..Entry::default() });
+        let row = Some((mailbox, Arc::clone(row)));
+        entries.insert(name.clone(), Entry { row, subscribed, has_children, ..Entry::default() });
     }
     if !command.select.subscribed {
         if command.select.recursive_match {

@@ -39,7 +39,7 @@ impl Connection {
         let (account, utf8) = (std::rc::Rc::clone(&member.account), member.enabled.utf8);
         for (mailbox, items) in mailboxes {
             if let Some(row) = account.state().mailbox(mailbox) {
-                write_row(&mut self.out.buffer, utf8, row, items, 0);
+                write_row(&mut self.out.buffer, utf8, (account.id(), mailbox), row, items, 0);
             }
             self.out.flush_if_full().await?;
             yield_if_needed().await;

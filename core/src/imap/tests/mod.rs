@@ -60,4 +60,10 @@ folders!(
     metadata,
     list_metadata,
     notify,
+    objectid,
+    savedate,
+    multiappend,
+    catenate,
+    replace,
+    preview
 );
