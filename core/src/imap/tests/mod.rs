@@ -3,6 +3,7 @@
 
 mod cost;
 mod dialog;
+mod failures;
 mod model;
 mod probe;
 mod server;
