@@ -2,6 +2,7 @@
 
 mod curl;
 mod faults;
+mod load;
 mod python;
 mod swaks;
 mod sync;
@@ -30,6 +31,8 @@ const TESTS: &[Test] = &[
     ("a_crash_loses_nothing_that_was_acknowledged", faults::crash_loses_nothing),
     ("a_power_loss_loses_nothing_that_was_acknowledged", faults::power_loss_loses_nothing),
     ("a_full_disk_is_survived_and_left_behind", faults::full_disk),
+    ("slow_and_half_open_clients_hold_up_nobody", load::slow_and_half_open_clients),
+    ("without_descriptors_the_server_waits_and_recovers", load::without_descriptors),
     ("after_a_failing_sync_nothing_is_acknowledged_until_the_restart", faults::failing_sync),
 ];
 
