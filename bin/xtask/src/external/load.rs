@@ -35,13 +35,14 @@ const FLOOD_PER_SECOND: u64 = 400;
 /// How long the server may take to serve new connections after a flood.
 const RECOVERY_MAX: Duration = Duration::from_secs(3);
 
-/// A server with short times, whose account is that of a local instance.
-fn serve(binary: &Path, dir: &Path) -> Result<Server> {
+/// A server with short times, whose account is that of a local instance, which ran before.
+pub(super) fn serve(binary: &Path, dir: &Path, user: Option<&str>) -> Result<Server> {
     let mut server = Server::new(binary, dir);
     server.start()?;
     server.stop()?;
+    let user = user.map(|user| format!("user = \"{user}\"\n")).unwrap_or_default();
     let mut config = format!(
-        "hostname = \"localhost\"\ndata_dir = \"data\"\nshards = 2\n\
+        "hostname = \"localhost\"\ndata_dir = \"data\"\nshards = 2\n{user}\
          [tls]\nself_signed = true\n\
          [admission]\nunlimited = [\"127.0.0.0/8\"]\n\
          [storage]\nmin_free_space = \"16 MiB\"\n\
@@ -121,7 +122,7 @@ fn to_the_end(stream: &mut TcpStream, until: Instant) -> Result<Vec<u8>> {
 }
 
 /// Delivers and reads as others do, from new connections; how long it took.
-fn is_served(number: u64) -> Result<Duration> {
+pub(super) fn is_served(number: u64) -> Result<Duration> {
     let begun = Instant::now();
     let reply = Smtp::connect()?.deliver(USER, &Token::new(1, 7, number).content())?;
     ensure!(reply.starts_with("250"), "{reply}");
@@ -167,7 +168,7 @@ fn connections_possible() -> usize {
 /// meanwhile, and each of them is ended in its time.
 pub fn slow_and_half_open_clients(binary: &Path) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let mut server = serve(binary, &dir.path().canonicalize()?)?;
+    let mut server = serve(binary, &dir.path().canonicalize()?, None)?;
     server.start()?;
     let result = slow_and_half_open_steps(&server);
     result.with_context(|| format!("the end of the server's log:\n{}", server.log()))?;
@@ -231,7 +232,7 @@ fn slow_and_half_open_steps(server: &Server) -> Result<()> {
 pub fn without_descriptors(binary: &Path) -> Result<()> {
     connections_possible();
     let dir = tempfile::tempdir()?;
-    let mut server = serve(binary, &dir.path().canonicalize()?)?;
+    let mut server = serve(binary, &dir.path().canonicalize()?, None)?;
     server.start()?;
     let needs = fs::read_dir(format!("/proc/{}/fd", server.pid()?))?.count() as u64;
     server.stop()?;
