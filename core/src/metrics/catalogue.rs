@@ -314,6 +314,24 @@ label! {
     }
 }
 
+label! {
+    /// Work that gives back what was removed.
+    Upkeep {
+        /// Contents that nothing refers to, and their chunks.
+        Contents = "contents",
+        /// Messages that were removed from a mailbox, once no session can fetch them.
+        Messages = "messages",
+        /// Rows of deleted mailboxes.
+        Mailboxes = "mailboxes",
+        /// Rows of removed accounts.
+        Accounts = "accounts",
+        /// What is remembered of removed messages for clients that synchronise.
+        Tombstones = "tombstones",
+        /// Disk space.
+        Space = "space",
+    }
+}
+
 /// Every metric of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Metrics {
@@ -359,6 +377,14 @@ pub struct Metrics {
     pub panics: Counter,
     /// Requests over the control socket.
     pub control_requests: Counter,
+    /// What maintenance removed, by [`Upkeep`].
+    pub upkeep_removed: Counters<1>,
+    /// Steps of maintenance that failed and are done again, by [`Upkeep`].
+    pub upkeep_failures: Counters<1>,
+    /// Octets of contents that maintenance removed.
+    pub upkeep_content_octets: Counter,
+    /// Octets of disk space that maintenance gave back.
+    pub upkeep_disk_octets: Counter,
     /// Threads that serve connections.
     pub shards: Gauge,
 }
@@ -374,6 +400,7 @@ impl Metrics {
         let listeners = if listeners.is_empty() { &["none"][..] } else { listeners };
         let smtp_command = || Label::new("command", names(SmtpCommand::ALL, SmtpCommand::name));
         let imap_command = || Label::new("command", names(ImapCommand::ALL, ImapCommand::name));
+        let upkeep = || Label::new("work", names(Upkeep::ALL, Upkeep::name));
         let b = builder;
         Self {
             connections: b.counters(
@@ -461,6 +488,24 @@ impl Metrics {
                 .counter("postrider_panic_total", "Sessions that ended because of a fault of the server."),
             control_requests: b
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
+            upkeep_removed: b.counters(
+                "postrider_maintenance_removed_total",
+                "Contents, messages, rows and tombstones that maintenance removed; runs that gave disk space back.",
+                [upkeep()],
+            ),
+            upkeep_failures: b.counters(
+                "postrider_maintenance_failures_total",
+                "Steps of maintenance that failed and are done again.",
+                [upkeep()],
+            ),
+            upkeep_content_octets: b.counter(
+                "postrider_maintenance_content_bytes_total",
+                "Size of contents that maintenance removed.",
+            ),
+            upkeep_disk_octets: b.counter(
+                "postrider_maintenance_disk_bytes_total",
+                "Disk space that maintenance gave back.",
+            ),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),
         }
     }
