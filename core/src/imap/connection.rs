@@ -18,7 +18,7 @@ use super::capability::{self, Channel};
 use super::commands::append::Announced;
 use super::output::Output;
 use super::selected::Selected;
-use super::session::{Completion, Enabled, Ended};
+use super::session::{Completion, Enabled, Ended, MessageLimit};
 use super::sync::ACCOUNT_BROKEN;
 use super::views;
 use crate::accounts::{AccountHandle, Watcher};
@@ -64,11 +64,12 @@ pub(super) struct Member {
     pub(super) watcher: Rc<Watcher>,
     pub(super) enabled: Enabled,
     pub(super) selected: Option<Selected>,
+    pub(super) limit: MessageLimit,
 }
 
 impl Member {
-    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>) -> Self {
-        Self { account, watcher, enabled: Enabled::default(), selected: None }
+    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>, limit: MessageLimit) -> Self {
+        Self { account, watcher, enabled: Enabled::default(), selected: None, limit }
     }
 
     /// Leaves the selected mailbox.
@@ -121,11 +122,11 @@ impl Connection {
 
     /// What the server can do for this client now.
     pub(super) fn capabilities(&mut self) -> String {
-        let append_octets_max = self.service.limits().append_octets;
         if self.member.is_some() {
-            return capability::after_login(append_octets_max);
+            return capability::after_login(&self.service.listener);
         }
-        capability::before_login(self.service.listener.tls, self.channel(), append_octets_max)
+        let channel = self.channel();
+        capability::before_login(&self.service.listener, channel)
     }
 
     /// How the connection is protected.
@@ -323,6 +324,9 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Lsub(_) => Label::Lsub,
         Command::Namespace => Label::Namespace,
         Command::Status(_) => Label::Status,
+        Command::GetQuota(_) => Label::GetQuota,
+        Command::GetQuotaRoot(_) => Label::GetQuotaRoot,
+        Command::SetQuota(_) => Label::SetQuota,
         Command::Append(_) => Label::Append,
         Command::Idle => Label::Idle,
         Command::Check => Label::Check,
@@ -334,5 +338,6 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Store(_) => Label::Store,
         Command::Copy(_) => Label::Copy,
         Command::Move(_) => Label::Move,
+        Command::Compress | Command::Unauthenticate | Command::UidBatches(_) => Label::Other,
     }
 }
