@@ -68,12 +68,12 @@ enum Trouble {
 
 /// Counts what a piece of work removed.
 fn count(shard: &Shard, work: Upkeep, removed: usize) {
-    shard.recorder.add(shard.shared.metrics.upkeep_removed.at([work as usize]), removed as u64);
+    shard.recorder.add(shard.shared.metrics.upkeep.removed.at([work as usize]), removed as u64);
 }
 
 /// Counts a step that failed.
 fn count_failure(shard: &Shard, work: Upkeep) {
-    shard.recorder.increment(shard.shared.metrics.upkeep_failures.at([work as usize]));
+    shard.recorder.increment(shard.shared.metrics.upkeep.failures.at([work as usize]));
 }
 
 /// Starts the work of a shard. Call it before the shard serves anybody.
@@ -431,7 +431,7 @@ async fn collect_step(shard: &Shard, collector: &Collector, from: BlobId) -> Res
     write(shard, collected.batch).await?;
     collector.note_freed(octets);
     count(shard, Upkeep::Contents, contents);
-    shard.recorder.add(shard.shared.metrics.upkeep_content_octets, octets);
+    shard.recorder.add(shard.shared.metrics.upkeep.content_octets, octets);
     if contents > 0 {
         tracing::debug!(contents, octets, "removed contents that nothing refers to");
     }
@@ -469,7 +469,7 @@ async fn collect_space(shard: &Rc<Shard>, collector: Arc<Collector>) {
             Some(Ok(Ok(Some(run)))) => {
                 let (before, after) = (run.octets_before, run.octets_after);
                 count(shard, Upkeep::Space, 1);
-                shard.recorder.add(shard.shared.metrics.upkeep_disk_octets, before.saturating_sub(after));
+                shard.recorder.add(shard.shared.metrics.upkeep.disk_octets, before.saturating_sub(after));
                 tracing::info!(before, after, seconds = run.seconds, "disk space was given back");
             }
             Some(Ok(Err(error))) => {

@@ -36,7 +36,7 @@ fn with_mail(engine: &Arc<MemoryEngine>) -> (TestServer, AccountId) {
 
 /// How much of a work was counted.
 fn removed(server: &TestServer, work: Upkeep) -> u64 {
-    server.shared.registry.counter(server.shared.metrics.upkeep_removed.at([work as usize]))
+    server.shared.registry.counter(server.shared.metrics.upkeep.removed.at([work as usize]))
 }
 
 fn is_empty(server: &TestServer, space: Space, prefix: &[u8]) -> bool {
@@ -67,7 +67,7 @@ fn an_account_whose_erasure_was_cut_off_is_erased_at_the_next_start() {
     assert!(removed(&server, Upkeep::Accounts) > 1000, "{}", removed(&server, Upkeep::Accounts));
     wait_until(|| is_empty(&server, Space::Blobs, &[]));
     wait_until(|| removed(&server, Upkeep::Contents) == 700);
-    assert!(server.shared.registry.counter(server.shared.metrics.upkeep_content_octets) > 700 * 10);
+    assert!(server.shared.registry.counter(server.shared.metrics.upkeep.content_octets) > 700 * 10);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_deleted_mailbox_gives_its_rows_and_contents_back() {
     wait_until(|| is_empty(&server, Space::Blobs, &[]));
     wait_until(|| removed(&server, Upkeep::Messages) == 700);
     assert!(removed(&server, Upkeep::Mailboxes) >= 700);
-    let failures = server.shared.metrics.upkeep_failures;
+    let failures = server.shared.metrics.upkeep.failures;
     let failed = Upkeep::ALL.iter().map(|work| server.shared.registry.counter(failures.at([*work as usize])));
     assert_eq!(failed.sum::<u64>(), 0);
 }

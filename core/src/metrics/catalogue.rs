@@ -385,16 +385,49 @@ pub struct Metrics {
     pub panics: Counter,
     /// Requests over the control socket.
     pub control_requests: Counter,
-    /// What maintenance removed, by [`Upkeep`].
-    pub upkeep_removed: Counters<1>,
-    /// Steps of maintenance that failed and are done again, by [`Upkeep`].
-    pub upkeep_failures: Counters<1>,
-    /// Octets of contents that maintenance removed.
-    pub upkeep_content_octets: Counter,
-    /// Octets of disk space that maintenance gave back.
-    pub upkeep_disk_octets: Counter,
+    /// What maintenance does.
+    pub upkeep: UpkeepMetrics,
     /// Threads that serve connections.
     pub shards: Gauge,
+}
+
+/// What maintenance does.
+#[derive(Clone, Copy, Debug)]
+pub struct UpkeepMetrics {
+    /// What it removed, by [`Upkeep`].
+    pub removed: Counters<1>,
+    /// Steps that failed and are done again, by [`Upkeep`].
+    pub failures: Counters<1>,
+    /// Octets of contents that it removed.
+    pub content_octets: Counter,
+    /// Octets of disk space that it gave back.
+    pub disk_octets: Counter,
+}
+
+impl UpkeepMetrics {
+    fn register(b: &mut Builder) -> Self {
+        let work = || Label::new("work", names(Upkeep::ALL, Upkeep::name));
+        Self {
+            removed: b.counters(
+                "postrider_maintenance_removed_total",
+                "Contents, messages, rows and tombstones that maintenance removed; runs that gave disk space back.",
+                [work()],
+            ),
+            failures: b.counters(
+                "postrider_maintenance_failures_total",
+                "Steps of maintenance that failed and are done again.",
+                [work()],
+            ),
+            content_octets: b.counter(
+                "postrider_maintenance_content_bytes_total",
+                "Size of contents that maintenance removed.",
+            ),
+            disk_octets: b.counter(
+                "postrider_maintenance_disk_bytes_total",
+                "Disk space that maintenance gave back.",
+            ),
+        }
+    }
 }
 
 fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
@@ -408,7 +441,6 @@ impl Metrics {
         let listeners = if listeners.is_empty() { &["none"][..] } else { listeners };
         let smtp_command = || Label::new("command", names(SmtpCommand::ALL, SmtpCommand::name));
         let imap_command = || Label::new("command", names(ImapCommand::ALL, ImapCommand::name));
-        let upkeep = || Label::new("work", names(Upkeep::ALL, Upkeep::name));
         let b = builder;
         Self {
             connections: b.counters(
@@ -496,24 +528,7 @@ impl Metrics {
                 .counter("postrider_panic_total", "Sessions that ended because of a fault of the server."),
             control_requests: b
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
-            upkeep_removed: b.counters(
-                "postrider_maintenance_removed_total",
-                "Contents, messages, rows and tombstones that maintenance removed; runs that gave disk space back.",
-                [upkeep()],
-            ),
-            upkeep_failures: b.counters(
-                "postrider_maintenance_failures_total",
-                "Steps of maintenance that failed and are done again.",
-                [upkeep()],
-            ),
-            upkeep_content_octets: b.counter(
-                "postrider_maintenance_content_bytes_total",
-                "Size of contents that maintenance removed.",
-            ),
-            upkeep_disk_octets: b.counter(
-                "postrider_maintenance_disk_bytes_total",
-                "Disk space that maintenance gave back.",
-            ),
+            upkeep: UpkeepMetrics::register(b),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),
         }
     }

@@ -35,6 +35,7 @@ const TESTS: &[Test] = &[
     ("slow_and_half_open_clients_hold_up_nobody", load::slow_and_half_open_clients),
     ("without_descriptors_the_server_waits_and_recovers", load::without_descriptors),
     ("started_as_root_everything_is_the_configured_users", privileges::started_as_root),
+    ("a_slow_disk_delays_and_loses_nothing", faults::slow_disk),
     ("after_a_failing_sync_nothing_is_acknowledged_until_the_restart", faults::failing_sync),
 ];
 

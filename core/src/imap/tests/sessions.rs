@@ -154,3 +154,43 @@ fn a_stop_lets_an_append_finish() {
     assert!(time > Duration::from_secs(1) && time < Duration::from_secs(3), "{time:?}");
     assert_eq!(server.messages(), 2);
 }
+
+#[test]
+fn a_burst_of_large_messages_is_seen_whole_by_an_idle_session() {
+    // Row E10.
+    const EACH: usize = 4;
+    let server = Server::start(&Setup::default());
+    let mut idle = server.log_in();
+    idle.send(b"a1 SELECT Inbox\r\n");
+    while !idle.line().starts_with("a1 OK") {}
+    idle.send(b"a2 IDLE\r\n");
+    assert_eq!(idle.line(), "+ waiting");
+    let text = format!("Subject: large\r\n\r\n{}", "0123456789abcdef\r\n".repeat(60_000));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let (server, text) = (&server, &text);
+            scope.spawn(move || {
+                let mut peer = server.log_in();
+                for _ in 0..EACH {
+                    peer.send(format!("b APPEND Inbox {{{}+}}\r\n", text.len()).as_bytes());
+                    peer.send(text.as_bytes());
+                    peer.send(b"\r\n");
+                    assert!(peer.line().starts_with("b OK [APPENDUID "));
+                }
+            });
+        }
+    });
+    while idle.line() != "* 12 EXISTS" {}
+    idle.send(b"DONE\r\n");
+    while !idle.line().starts_with("a2 OK") {}
+    idle.send(b"a3 STATUS Inbox (MESSAGES UNSEEN SIZE UIDNEXT)\r\n");
+    let wanted = format!("* STATUS INBOX (MESSAGES 12 UIDNEXT 13 UNSEEN 12 SIZE {})", 12 * text.len());
+    let line = idle.line();
+    let sorted = |line: &str| {
+        let mut words: Vec<String> = line.to_uppercase().split([' ', '(', ')']).map(str::to_owned).collect();
+        words.sort();
+        words
+    };
+    assert_eq!(sorted(&line), sorted(&wanted), "{line}");
+    assert_eq!(server.messages(), 12);
+}
