@@ -57,4 +57,10 @@ folders!(
     capabilities,
     within,
     quota,
+    objectid,
+    savedate,
+    multiappend,
+    catenate,
+    replace,
+    preview
 );
