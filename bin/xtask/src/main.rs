@@ -13,6 +13,8 @@ mod localserve;
 mod paths;
 mod standards;
 mod summary;
+#[cfg(test)]
+mod threats;
 
 use std::process::ExitCode;
 
