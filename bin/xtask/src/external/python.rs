@@ -1,4 +1,4 @@
-//! Scripted sessions of Python's `imaplib`, of `imapclient` and of neomutt, driven by Python.
+//! Scripted sessions of Python's `imaplib`, of `imapclient`, and of neomutt and Thunderbird, which Python drives.
 
 use std::path::Path;
 use std::process::Command;
@@ -33,4 +33,8 @@ fn script(binary: &Path, name: &str) -> Result<()> {
 
 pub fn neomutt(binary: &Path) -> Result<()> {
     script(binary, "neomutt_session.py")
+}
+
+pub fn thunderbird(binary: &Path) -> Result<()> {
+    script(binary, "thunderbird_session.py")
 }
