@@ -4,6 +4,7 @@
 mod compress;
 mod cost;
 mod dialog;
+mod external;
 mod model;
 mod probe;
 mod server;
@@ -54,6 +55,7 @@ folders!(
     messagelimit,
     uidbatches,
     capabilities,
+    grammar,
     within,
     quota,
 );
