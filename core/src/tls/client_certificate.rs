@@ -5,7 +5,6 @@
 //! the certificate that a connection has is one whose private key its client has.
 
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use postrider_storage::directory::Fingerprint;
 use ring::digest::{SHA256, digest};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -192,7 +191,18 @@ fn time((tag, text): (u8, &[u8])) -> Option<i64> {
     };
     let number = |at: usize| rest.get(at..at + 2)?.parse::<i8>().ok();
     let time = DateTime::new(year, number(0)?, number(2)?, number(4)?, number(6)?, number(8)?, 0).ok()?;
-    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second())
+    let seconds = i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
+    Some(days_since_1970(time.year().into(), time.month().into(), time.day().into()) * 86_400 + seconds)
+}
+
+/// Certificates without an end are valid up to the end of the year 9999 (RFC 5280 §4.1.2.5), which is more
+/// than a time stamp of the calendar's library holds.
+const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin in March, so that the day which leap years have more is their last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let before_year = 365 * year + year / 4 - year / 100 + year / 400;
+    let before_month = (153 * month + 2) / 5;
+    before_year + before_month + day - 1 - 719_468
 }
 
 #[cfg(test)]
@@ -233,7 +243,7 @@ mod tests {
         parameters.not_after = rcgen::date_time_ymd(2060, 1, 2);
         let certificate = parameters.self_signed(&key).unwrap();
         let read = ClientCertificate::read(certificate.der()).unwrap();
-        assert_eq!((read.not_before, read.not_after), (1_582_934_400, 2_840_140_800));
+        assert_eq!((read.not_before, read.not_after), (1_582_934_400, 2_840_227_200));
         assert_eq!(fingerprint_of_pem(&certificate.pem()), Some(read.fingerprint));
         assert_eq!(fingerprint_of_pem(&key.public_key_pem()), Some(read.fingerprint));
         for bad in ["", "nonsense", &key.serialize_pem(), "-----BEGIN PUBLIC KEY-----\nMAA=\n"] {
