@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 46] = [
+const COMMANDS: [&str; 49] = [
     "",
     "serve",
     "localserve",
@@ -55,6 +55,9 @@ const COMMANDS: [&str; 46] = [
     "loglevels",
     "import",
     "export",
+    "index",
+    "index status",
+    "index rebuild",
     "config",
     "config example",
     "config test",

@@ -58,4 +58,10 @@ folders!(
     grammar,
     within,
     quota,
+    objectid,
+    savedate,
+    multiappend,
+    catenate,
+    replace,
+    preview
 );
