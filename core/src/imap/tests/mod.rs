@@ -6,6 +6,7 @@ mod cost;
 mod dialog;
 mod external;
 mod model;
+mod notify;
 mod probe;
 mod server;
 mod sessions;
@@ -58,6 +59,9 @@ folders!(
     grammar,
     within,
     quota,
+    metadata,
+    list_metadata,
+    notify,
     objectid,
     savedate,
     multiappend,
