@@ -5,6 +5,7 @@ mod compress;
 mod cost;
 mod dialog;
 mod external;
+mod failures;
 mod model;
 mod notify;
 mod probe;
