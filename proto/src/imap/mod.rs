@@ -7,6 +7,7 @@ pub mod limits;
 pub mod mailbox;
 pub mod pattern;
 pub mod response;
+pub mod rights;
 pub mod sequence;
 pub mod types;
 pub mod uidset;

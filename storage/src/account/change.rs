@@ -98,6 +98,13 @@ pub enum Change {
         /// The transaction.
         modseq: ModSeq,
     },
+    /// A mailbox's access control list changed.
+    Acl {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The transaction.
+        modseq: ModSeq,
+    },
     /// A name was subscribed.
     Subscribed {
         /// The name.
@@ -126,6 +133,7 @@ impl Change {
             | Self::MailboxRenamed { modseq, .. }
             | Self::MailboxDeleted { modseq, .. }
             | Self::SpecialUse { modseq, .. }
+            | Self::Acl { modseq, .. }
             | Self::Subscribed { modseq, .. }
             | Self::Unsubscribed { modseq, .. } => *modseq,
         }

@@ -5,12 +5,14 @@
 //! with a field out of its range is [`BadRow`], never a guess. `rows/tests.rs` pins the bytes.
 
 mod account;
+mod acl;
 mod blob;
 mod message;
 pub mod pack;
 mod queue;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
+pub use acl::{AclEntry, AclRow, Grantee, Sign};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
 pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};

@@ -1,4 +1,4 @@
-//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2).
+//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2, RFC 8440).
 
 use super::super::pattern::Pattern;
 use super::arguments::decode_name;
@@ -41,6 +41,8 @@ pub struct ListReturn {
     pub children: bool,
     /// SPECIAL-USE
     pub special_use: bool,
+    /// MYRIGHTS (RFC 8440)
+    pub my_rights: bool,
     /// STATUS (RFC 5819); empty when not asked.
     pub status: StatusItems,
 }
@@ -131,6 +133,7 @@ impl ListReturn {
                 "SUBSCRIBED" => returns.subscribed = true,
                 "CHILDREN" => returns.children = true,
                 "SPECIAL-USE" => returns.special_use = true,
+                "MYRIGHTS" => returns.my_rights = true,
                 "STATUS" => {
                     cursor.space()?;
                     returns.status = StatusItems::parse(cursor)?;

@@ -4,6 +4,7 @@
 //! [`Limits`]. What it returns obeys the grammar; whether a command is
 //! allowed in the present state is decided by whoever executes it. One file a command family.
 
+mod acl;
 mod append;
 mod arguments;
 mod cursor;
@@ -19,6 +20,7 @@ mod suites;
 #[cfg(test)]
 mod tests;
 
+pub use acl::{AclEntry, Identifier, RightsChange, SetAcl};
 pub use append::{Append, AppendMessage, MessageForm};
 pub use arguments::{FlagList, MailboxArgument, MailboxFault, Secret, Tag};
 pub use fetch::{ChangedSince, Fetch, FetchItem, Partial, Peek, Section, SectionText, Vanished};
@@ -84,6 +86,16 @@ pub enum Command {
     Namespace,
     /// STATUS
     Status(Status),
+    /// SETACL (RFC 4314)
+    SetAcl(SetAcl),
+    /// DELETEACL
+    DeleteAcl(AclEntry),
+    /// GETACL
+    GetAcl(MailboxArgument),
+    /// LISTRIGHTS
+    ListRights(AclEntry),
+    /// MYRIGHTS
+    MyRights(MailboxArgument),
     /// APPEND up to its message literal, which streams
     Append(Append),
     /// IDLE (RFC 2177)
@@ -241,6 +253,11 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "LSUB" => Command::Lsub(Lsub::parse(cursor)?),
         "NAMESPACE" => Command::Namespace,
         "STATUS" => Command::Status(Status::parse(cursor)?),
+        "SETACL" => Command::SetAcl(SetAcl::parse(cursor)?),
+        "DELETEACL" => Command::DeleteAcl(AclEntry::parse(cursor)?),
+        "GETACL" => Command::GetAcl(mailbox(cursor)?),
+        "LISTRIGHTS" => Command::ListRights(AclEntry::parse(cursor)?),
+        "MYRIGHTS" => Command::MyRights(mailbox(cursor)?),
         "APPEND" => Command::Append(Append::parse(cursor)?),
         "IDLE" => Command::Idle,
         "CHECK" => Command::Check,

@@ -5,6 +5,7 @@ mod cost;
 mod limits;
 mod model;
 mod operations;
+mod sharing;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
