@@ -82,7 +82,7 @@ fn a_fault_keeps_the_tag_when_there_is_one() {
 #[test]
 fn strings_have_three_forms() {
     let login = |input: &str| match command(&format!("login {input}")) {
-        Command::Login(login) => (login.user.into_string(), login.password.0.into_string()),
+        Command::Login(login) => (login.user.into_string(), login.password.expose().to_string()),
         other => panic!("{other:?}"),
     };
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
@@ -111,9 +111,9 @@ fn strings_have_three_forms() {
 #[test]
 fn sessions_begin() {
     let Command::Authenticate(a) = command("AUTHENTICATE scram-sha-256 =") else { panic!() };
-    assert_eq!((&*a.mechanism, a.initial.unwrap().0), ("SCRAM-SHA-256", vec![]));
+    assert_eq!((&*a.mechanism, a.initial.unwrap().expose()), ("SCRAM-SHA-256", &vec![]));
     let Command::Authenticate(a) = command("AUTHENTICATE PLAIN AGEAYg==") else { panic!() };
-    assert_eq!(a.initial.unwrap().0, b"\0a\0b");
+    assert_eq!(a.initial.unwrap().expose(), b"\0a\0b");
     assert_eq!(fault("AUTHENTICATE PLAIN AGEAYg"), Fault::Syntax("base64 is malformed"));
     let Command::Enable(e) = command("enable utf8=accept X-FOO qresync condstore QRESYNC imap4rev2") else {
         panic!()
