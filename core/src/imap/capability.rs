@@ -31,6 +31,9 @@ const ALWAYS: &[&str] = &[
     "STATUS=SIZE",
     "CONDSTORE",
     "QRESYNC",
+    "ACL",
+    "RIGHTS=texk",
+    "LIST-MYRIGHTS",
 ];
 
 /// Whether a connection is encrypted, and whether logins can be bound to it.

@@ -10,6 +10,8 @@ use crate::tls::Transport;
 
 /// With so many octets gathered, they are written.
 pub const FLUSH_OCTETS: usize = 16 * 1024;
+/// What is gathered for a session on another shard, at most.
+const DETACHED_OCTETS_MAX: usize = 16 * 1024 * 1024;
 
 /// Gathers responses and writes them. Nothing is held between commands.
 pub struct Output {
@@ -19,12 +21,19 @@ pub struct Output {
     transport: Option<Transport>,
     /// Time for one write.
     write_max: Duration,
+    /// Whether somebody else writes what gathers here.
+    detached: bool,
 }
 
 impl Output {
     /// Writes to `transport`, each write within `write_max`.
     pub const fn new(transport: Transport, write_max: Duration) -> Self {
-        Self { buffer: Vec::new(), transport: Some(transport), write_max }
+        Self { buffer: Vec::new(), transport: Some(transport), write_max, detached: false }
+    }
+
+    /// Only gathers: the session that asked is on another shard, and takes the buffer.
+    pub const fn detached() -> Self {
+        Self { buffer: Vec::new(), transport: None, write_max: Duration::ZERO, detached: true }
     }
 
     /// Appends an untagged status response.
@@ -40,7 +49,10 @@ impl Output {
 
     /// Writes all that has gathered.
     pub async fn flush(&mut self) -> Result<(), Ended> {
-        if self.buffer.is_empty() {
+        if self.detached && self.buffer.len() > DETACHED_OCTETS_MAX {
+            return Err(Ended::Bye(Some(Code::Limit), "the answer is too long"));
+        }
+        if self.detached || self.buffer.is_empty() {
             return Ok(());
         }
         let buffer = std::mem::take(&mut self.buffer);

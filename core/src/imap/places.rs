@@ -210,12 +210,7 @@ pub fn enter(state: &Account, asker: Asker, name: &MailboxName, deed: Deed) -> R
 }
 
 /// [`enter`] at the home of the place.
-pub async fn visit(
-    shard: &Rc<Shard>,
-    asker: Asker,
-    place: &Place,
-    deed: Deed,
-) -> Result<Found, Completion> {
+pub async fn visit(shard: &Rc<Shard>, asker: Asker, place: &Place, deed: Deed) -> Result<Found, Completion> {
     let name = place.name.clone();
     at(shard, asker.id, place.account, move |_, account| {
         Box::pin(async move { enter(&account.state(), asker, &name, deed) })

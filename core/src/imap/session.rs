@@ -10,6 +10,7 @@ use postrider_proto::imap::uidset::UidSet;
 
 use super::connection::Member;
 use super::output::Output;
+use super::places::Asker;
 use super::selected::Selected;
 use crate::accounts::{AccountHandle, Watcher};
 use crate::log::ConnectionId;
@@ -126,7 +127,7 @@ impl Completion {
 pub struct Context<'a> {
     /// The shard, home of the account.
     pub shard: &'a Rc<Shard>,
-    /// The account.
+    /// The account whose mailbox is selected; not always the user's.
     pub account: &'a Rc<AccountHandle>,
     /// The session, as the account knows it: `watcher.id()` is the origin of its changes.
     pub watcher: &'a Rc<Watcher>,
@@ -138,6 +139,8 @@ pub struct Context<'a> {
     pub out: &'a mut Output,
     /// The command's tag, for ESEARCH.
     pub tag: &'a Tag,
+    /// Who asks, and the connection for logs.
+    pub asker: Asker,
     /// The connection, for logs.
     pub id: ConnectionId,
 }
@@ -153,6 +156,11 @@ impl Context<'_> {
 }
 
 impl AccountContext<'_> {
+    /// Who asks.
+    pub(super) fn asker(&self) -> Asker {
+        self.member.asker
+    }
+
     /// As [`Context::enable_condstore`], whether a mailbox is selected or not.
     pub(super) fn enable_condstore(&mut self) {
         if !std::mem::replace(&mut self.member.enabled.condstore, true)

@@ -13,13 +13,14 @@ use postrider_proto::imap::command::{
 use postrider_proto::imap::framing::{Frame, MessageOrder, Outcome, Refused, Synchronising};
 use postrider_proto::imap::response::{Code, Status, write_bad_command, write_continuation, write_refused};
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::account::NewMessage;
+use postrider_storage::account::{FlagScope, NewMessage};
 use postrider_storage::blobs::Sharing;
-use postrider_storage::ids::MailboxId;
 
+use crate::accounts::WatcherId;
 use crate::clock::unix_now;
 use crate::imap::answers;
 use crate::imap::connection::Connection;
+use crate::imap::places::{self, Deed, Found};
 use crate::imap::session::{Completion, CompletionCode, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 use crate::intake::{self, Intake, IntakeError};
@@ -33,6 +34,15 @@ pub(in crate::imap) struct Announced {
     pub(in crate::imap) synchronising: Synchronising,
     pub(in crate::imap) order: MessageOrder,
 }
+
+/// Where a message goes.
+struct Target {
+    found: Found,
+    /// The session, as the account knows it.
+    origin: Option<WatcherId>,
+}
+
+const TRY_CREATE: Completion = Completion::refused(Code::TryCreate, "no such mailbox");
 
 /// What came of reading a message.
 enum Read {
@@ -62,8 +72,9 @@ impl Connection {
                 return closes(outcome);
             }
         };
-        let mailbox = match self.check_append(&command, announced.octets) {
-            Ok(mailbox) => mailbox,
+        self.check_rights()?;
+        let target = match self.check_append(&command, announced.octets).await {
+            Ok(target) => target,
             Err(refusal) => return self.refuse(&tag, &refusal),
         };
         self.framer.accept_message();
@@ -74,7 +85,7 @@ impl Connection {
             Read::Refused => return Ok(()),
             Read::Failed(completion) => completion,
             Read::Whole(_) if announced.octets == 0 => Completion::no("there is no message"),
-            Read::Whole(intake) => Box::pin(self.store_message(mailbox, command.message, *intake)).await,
+            Read::Whole(intake) => Box::pin(self.store_message(target, command.message, *intake)).await,
         };
         if let Some(mut context) = self.context(&tag) {
             Box::pin(context.sync(Expunges::Now, OwnFlags::Tell)).await?;
@@ -96,27 +107,35 @@ impl Connection {
     }
 
     /// Where the message goes, when it can be taken.
-    fn check_append(&self, command: &Append, octets: u64) -> Result<MailboxId, Completion> {
+    async fn check_append(&self, command: &Append, octets: u64) -> Result<Target, Completion> {
         let Some(member) = &self.member else { return Err(Completion::no("not allowed in this state")) };
-        let state = member.account.state();
-        let found = command.mailbox.name.as_ref().ok().and_then(|name| state.mailbox_id(name));
-        let Some(mailbox) = found else {
-            return Err(match command.mailbox.name {
-                Ok(_) => Completion::refused(Code::TryCreate, "no such mailbox"),
-                Err(_) => answers::NO_SUCH_MAILBOX,
-            });
+        let asker = member.asker;
+        let missing = |refused: Completion| match command.mailbox.name {
+            Ok(_) if refused.text == answers::NO_SUCH_MAILBOX.text => TRY_CREATE,
+            _ => refused,
         };
+        let place = places::find(&self.shard, asker, &command.mailbox).map_err(missing)?;
+        let name = place.name.clone();
+        let (found, used, quota) = places::at(&self.shard, asker.id, place.account, move |_, account| {
+            Box::pin(async move {
+                let state = account.state();
+                let found = places::enter(&state, asker, &name, Deed::Insert)?;
+                Ok((found, state.head().map_or(0, |head| head.quota_used), state.quota_max()))
+            })
+        })
+        .await
+        .map_err(missing)?;
         if octets > self.service.limits().append_octets {
             self.count_limit(metrics::Limit::AppendOctets);
             return Err(Completion::refused(Code::TooBig, "the message is too large"));
         }
-        let used = state.head().map_or(0, |head| head.quota_used);
-        if state.quota_max().is_some_and(|quota| used.saturating_add(octets) > quota) {
+        if quota.is_some_and(|quota| used.saturating_add(octets) > quota) {
             self.count_limit(metrics::Limit::Quota);
             return Err(Completion::refused(Code::OverQuota, "over quota"));
         }
         answers::admit(&self.shard)?;
-        Ok(mailbox)
+        let origin = (place.account == member.account.id()).then(|| member.watcher.id());
+        Ok(Target { found, origin })
     }
 
     /// Reads a message, and the rest of its command.
@@ -180,31 +199,33 @@ impl Connection {
     }
 
     /// Adds the message to the mailbox.
-    async fn store_message(
-        &mut self,
-        mailbox: MailboxId,
-        about: AppendMessage,
-        intake: Intake,
-    ) -> Completion {
+    async fn store_message(&mut self, target: Target, about: AppendMessage, intake: Intake) -> Completion {
         let (shard, id) = (&self.shard, self.peer.id);
-        let Some(member) = &self.member else { return Completion::no("not logged in") };
         let message = match intake.finish(Sharing::One) {
             Ok(message) => message,
             Err(error) => return intake_failed(&error, id),
         };
         let (content, batch) = (message.content, message.batch);
+        let Target { found: Found { account, mailbox, rights, .. }, origin } = target;
+        let scope = FlagScope::of(rights);
         let new = NewMessage {
             content,
             prefix: Vec::new(),
-            flags: about.flags.flags,
-            keywords: about.flags.keywords,
+            // Those that the user may not set are left out (RFC 4314 §4).
+            flags: scope.cut(about.flags.flags),
+            keywords: if scope.keywords { about.flags.keywords } else { Vec::new() },
             received: about.internal_date.unwrap_or_else(unix_now),
             thread: message.thread,
         };
-        let appended = member.account.transact(Some(member.watcher.id()), message.incarnation, move |tx| {
-            tx.attach(batch);
-            let appended = tx.append(mailbox, new)?;
-            Ok((appended.uid, tx.mailbox(mailbox)?.uid_validity))
+        let appended = places::at(shard, id, account, move |_, account| {
+            Box::pin(async move {
+                let appended = account.transact(origin, message.incarnation, move |tx| {
+                    tx.attach(batch);
+                    let appended = tx.append(mailbox, new)?;
+                    Ok((appended.uid, tx.mailbox(mailbox)?.uid_validity))
+                });
+                appended.await.map_err(|error| answers::write_failed(&error, id))
+            })
         });
         match appended.await {
             Ok((uid, validity)) => {
@@ -212,9 +233,9 @@ impl Connection {
                 let uids = UidSet::from_range(uid..=uid);
                 Completion::ok("appended").with(CompletionCode::AppendUid(validity, uids))
             }
-            Err(error) => {
+            Err(refused) => {
                 intake::abandon(&shard.shared.committer, content);
-                answers::write_failed(&error, id)
+                refused
             }
         }
     }

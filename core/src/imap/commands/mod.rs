@@ -6,6 +6,7 @@ pub mod fetch;
 pub mod search;
 pub mod store;
 
+pub(super) mod acl;
 pub(super) mod append;
 pub(super) mod auth;
 pub(super) mod idle;
@@ -15,4 +16,5 @@ pub(super) mod select;
 pub(super) mod session;
 pub(super) mod status;
 
+mod abroad;
 mod qresync;

@@ -113,7 +113,8 @@ pub(super) async fn tell(context: &mut AccountContext<'_>, news: News) -> Result
     let member = &mut *context.member;
     let Some(selected) = member.selected.as_mut() else { return Ok(()) };
     let (account, watcher, enabled) = (&member.account, &member.watcher, &mut member.enabled);
-    let mut context = Context { shard, account, watcher, enabled, selected, out, tag, id };
+    let asker = member.asker;
+    let mut context = Context { shard, account, watcher, enabled, selected, out, tag, asker, id };
     for some in news.changed.chunks(ROWS_PER_READER) {
         if let Err(error) = tell_some(&mut context, some) {
             error!(cid = %id, %error, "flags could not be read");

@@ -6,7 +6,8 @@ use postrider_proto::imap::command::{Access, Select};
 use postrider_proto::imap::response::{
     Code, Condition, ListAttributes, ListRow, write_exists, write_flags, write_list, write_recent,
 };
-use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
+use postrider_proto::imap::rights::Rights;
+use postrider_proto::imap::types::{Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::ids::MailboxId;
 use postrider_storage::rows::MailboxRow;
@@ -14,7 +15,8 @@ use postrider_storage::store::{Refusal, StoreError};
 
 use super::qresync;
 use crate::imap::answers;
-use crate::imap::selected::Selected;
+use crate::imap::places::{self, Deed, Found, Place};
+use crate::imap::selected::{Selected, permanent_flags};
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Ended};
 use crate::imap::sync::{ACCOUNT_BROKEN, ALL_FLAGS};
 use crate::imap::views;
@@ -31,21 +33,18 @@ struct Moment {
     news: Option<qresync::News>,
 }
 
-/// SELECT or EXAMINE. A mailbox that was selected before is left in any case (RFC 9051 §6.3.2).
+/// SELECT or EXAMINE of a mailbox of the account that the session is at; none is selected.
 pub(in crate::imap) async fn select(
     context: &mut AccountContext<'_>,
     command: Select,
+    place: Place,
 ) -> Result<Completion, Ended> {
-    if command.qresync.is_some() && !context.member.enabled.qresync {
-        return Ok(Completion::bad("QRESYNC has to be enabled first"));
-    }
-    if context.member.deselect() {
-        context.out.untagged(Condition::Ok, Some(&Code::Closed), "the mailbox selected before is closed");
-    }
-    if command.condstore {
-        context.member.enabled.condstore = true;
-    }
-    let moment = match moment(context, &command) {
+    let found = places::enter(&context.member.account.state(), context.asker(), &place.name, Deed::Read);
+    let Found { mailbox, rights, .. } = match found {
+        Ok(found) => found,
+        Err(refused) => return Ok(refused),
+    };
+    let moment = match moment(context, &command, mailbox) {
         Ok(moment) => moment,
         Err(error) => return Ok(answers::store_failed(&error, context.id)),
     };
@@ -56,12 +55,13 @@ pub(in crate::imap) async fn select(
     if member.account.is_broken() {
         return Err(ACCOUNT_BROKEN);
     }
-    tell(context, &command, &moment);
+    tell(context, &command, rights, &place, &moment);
     let Moment { mailbox, row, view, head, news, .. } = moment;
     let member = &mut *context.member;
     member.selected = Some(Selected {
         mailbox,
         access: command.access,
+        rights,
         view,
         seen: head,
         ahead: head,
@@ -74,19 +74,17 @@ pub(in crate::imap) async fn select(
         qresync::tell(context, news).await?;
     }
     let (code, text) = match command.access {
-        Access::ReadWrite => (Code::ReadWrite, "selected"),
+        Access::ReadWrite if rights.intersects(Rights::CHANGING) => (Code::ReadWrite, "selected"),
+        Access::ReadWrite => (Code::ReadOnly, "selected; nothing can be changed"),
         Access::ReadOnly => (Code::ReadOnly, "selected, read-only"),
     };
     Ok(Completion::ok(text).with(CompletionCode::Plain(code)))
 }
 
 /// Reads all of a mailbox that is told, from one snapshot.
-fn moment(context: &AccountContext<'_>, command: &Select) -> Result<Moment, StoreError> {
+fn moment(context: &AccountContext<'_>, command: &Select, mailbox: MailboxId) -> Result<Moment, StoreError> {
     let account = &context.member.account;
     let missing = StoreError::from(Refusal::NoSuchMailbox);
-    let name = command.mailbox.name.as_ref().ok();
-    let mailbox = name.and_then(|name| account.state().mailbox_id(name));
-    let Some(mailbox) = mailbox else { return Err(missing) };
     let reader = account.reader();
     let (row, head) = match (reader.mailbox(account.id(), mailbox)?, reader.head(account.id())?) {
         (Some(row), Some(head)) => (row, head.modseq),
@@ -113,13 +111,10 @@ fn moment(context: &AccountContext<'_>, command: &Select) -> Result<Moment, Stor
 }
 
 /// Appends the untagged responses.
-fn tell(context: &mut AccountContext<'_>, command: &Select, moment: &Moment) {
+fn tell(context: &mut AccountContext<'_>, command: &Select, rights: Rights, place: &Place, moment: &Moment) {
     let (enabled, out) = (&context.member.enabled, &mut *context.out);
     write_flags(&mut out.buffer, ALL_FLAGS, &moment.keywords);
-    let permanent = match command.access {
-        Access::ReadWrite => Code::PermanentFlags(ALL_FLAGS, &moment.keywords, true),
-        Access::ReadOnly => Code::PermanentFlags(Flags::NONE, &[], false),
-    };
+    let permanent = permanent_flags(command.access, rights, &moment.keywords);
     out.untagged(Condition::Ok, Some(&permanent), "flags that stay");
     write_exists(&mut out.buffer, moment.view.len());
     if !enabled.rev2 {
@@ -133,10 +128,11 @@ fn tell(context: &mut AccountContext<'_>, command: &Select, moment: &Moment) {
     out.untagged(Condition::Ok, Some(&Code::UidNext(row.uid_next)), "the next uid");
     out.untagged(Condition::Ok, Some(&Code::HighestModSeq(row.modseq)), "the last change");
     if enabled.rev2 {
-        let old_name = old_name(&command.mailbox.written, row.name.as_str());
+        let name = place.told(&row.name);
+        let old_name = old_name(&command.mailbox.written, &name);
         let list = ListRow {
             attributes: ListAttributes::NONE,
-            name: row.name.as_str(),
+            name: &name,
             child_subscribed: false,
             child_special_use: false,
             old_name,

@@ -2,9 +2,8 @@
 
 use postrider_proto::imap::command::{Status, StatusItem, StatusItems};
 use postrider_proto::imap::response::{StatusValue, write_status};
-use postrider_storage::rows::MailboxRow;
 
-use crate::imap::answers;
+use crate::imap::places::{self, Deed, Found};
 use crate::imap::session::{AccountContext, Completion, Ended};
 
 /// STATUS.
@@ -12,18 +11,24 @@ pub(in crate::imap) async fn status(
     context: &mut AccountContext<'_>,
     command: Status,
 ) -> Result<Completion, Ended> {
-    let row = {
-        let state = context.member.account.state();
-        let name = command.mailbox.name.as_ref().ok();
-        name.and_then(|name| state.mailbox_id(name)).and_then(|id| state.mailbox(id).cloned())
+    let asker = context.asker();
+    let found = async {
+        let place = places::find(context.shard, asker, &command.mailbox)?;
+        let found = places::visit(context.shard, asker, &place, Deed::Read).await?;
+        Ok((place.told(&found.row.name), found))
     };
-    let Some(row) = row else { return Ok(answers::NO_SUCH_MAILBOX) };
-    tell_status(context, &row, command.items);
-    Ok(Completion::ok("done"))
+    Ok(match found.await {
+        Ok((name, found)) => {
+            tell_status(context, &name, &found, command.items);
+            Completion::ok("done")
+        }
+        Err(refused) => refused,
+    })
 }
 
 /// Appends STATUS of a mailbox. Asking for HIGHESTMODSEQ enables CONDSTORE (RFC 7162 §3.1).
-pub(super) fn tell_status(context: &mut AccountContext<'_>, row: &MailboxRow, items: StatusItems) {
+pub(super) fn tell_status(context: &mut AccountContext<'_>, name: &str, found: &Found, items: StatusItems) {
+    let row = &found.row;
     if items.contains(StatusItem::HighestModSeq) {
         context.enable_condstore();
     }
@@ -42,5 +47,5 @@ pub(super) fn tell_status(context: &mut AccountContext<'_>, row: &MailboxRow, it
         };
         (item, StatusValue::Number(number))
     });
-    write_status(&mut context.out.buffer, context.member.enabled.utf8, row.name.as_str(), values);
+    write_status(&mut context.out.buffer, context.member.enabled.utf8, name, values);
 }
