@@ -5,7 +5,8 @@
 //! too, which is then called `x`; `<x>` stands for it from then on. `<crlf>` in a sent line makes two
 //! of it, `<nothing>` at its end sends it without CRLF. `EOF` is the end of the connection, `SILENCE`
 //! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
-//! first line is `GUESTS`.
+//! first line is `GUESTS`. They log in as `user`; a first line `USERS 2=bob 3=carol` says who else is a
+//! user, and that the second client is bob. Such a dialog is played with one shard and with two.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,6 +18,9 @@ type Names = HashMap<String, String>;
 /// Plays the dialog of a file.
 pub(super) fn play(path: &Path) {
     play_with(path, &Setup::default());
+    if std::fs::read_to_string(path).unwrap().starts_with("USERS ") {
+        play_with(path, &Setup { shards: 2, ..Setup::default() });
+    }
 }
 
 /// Plays the dialog of a file with a server set up as given.
@@ -24,16 +28,27 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
     let text = std::fs::read_to_string(path).unwrap();
     let server = Server::start(setup);
     let guests = text.lines().next() == Some("GUESTS");
+    let users = text.lines().next().and_then(|line| line.strip_prefix("USERS "));
+    let users: HashMap<&str, &str> = users
+        .map(|users| users.split(' ').filter_map(|user| user.split_once('=')).collect())
+        .unwrap_or_default();
+    // In the order of their clients, so that each has the same number, and home, every time.
+    let mut names_of_users: Vec<_> = users.iter().collect();
+    names_of_users.sort_unstable();
+    for (_, name) in names_of_users {
+        server.add_account(name);
+    }
     let mut peers: HashMap<String, Peer> = HashMap::new();
     let mut names = Names::new();
-    for (number, line) in text.lines().enumerate().skip(usize::from(guests)) {
+    for (number, line) in text.lines().enumerate().skip(usize::from(guests || !users.is_empty())) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let at = format!("{}:{}", path.display(), number + 1);
         let (who, what) = line.split_once(": ").unwrap_or_else(|| panic!("{at}: no dialog line: {line}"));
         let key = who.trim_matches(['C', 'S', '~']).to_owned();
-        let connect = || if guests { server.connect() } else { server.log_in() };
+        let user = users.get(key.as_str()).unwrap_or(&"user");
+        let connect = || if guests { server.connect() } else { server.log_in_as(user) };
         let peer = peers.entry(key).or_insert_with(connect);
         if who.starts_with('C') {
             let text = filled(what, &names).replace("<crlf>", "\r\n");
@@ -46,6 +61,9 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
         } else {
             expect(peer, what, who.contains('~'), &mut names, &at);
         }
+    }
+    if !users.is_empty() {
+        server.verify();
     }
 }
 

@@ -23,6 +23,7 @@ use postrider_storage::engine::{Durability, Engine};
 use postrider_storage::ids::AccountId;
 use postrider_storage::maintenance::Gate as DiskGate;
 use postrider_storage::store::Store;
+use postrider_storage::verify;
 
 use super::probe::Probe;
 use crate::accounts::Accounts;
@@ -61,18 +62,22 @@ pub(super) struct Setup {
     pub(super) tls: TlsMode,
     pub(super) change: fn(&mut Settings),
     pub(super) engine: Arc<Probe>,
+    /// `share_with_anyone`
+    pub(super) anyone: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { shards: 1, tls: TlsMode::Off, change: |_| {}, engine: Arc::default() }
+        Self { shards: 1, tls: TlsMode::Off, change: |_| {}, engine: Arc::default(), anyone: true }
     }
 }
 
 impl Server {
     pub(super) fn start(setup: &Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = Arc::new(Config::localserve(dir.path()));
+        let mut config = Config::localserve(dir.path());
+        config.share_with_anyone = setup.anyone;
+        let config = Arc::new(config);
         let mut listener = config.listeners.iter().find(|l| l.protocol == Protocol::Imap).unwrap().clone();
         listener.tls = setup.tls;
         (setup.change)(&mut listener);
@@ -84,7 +89,7 @@ impl Server {
         let engine: Arc<dyn Engine> = Arc::clone(&setup.engine) as _;
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
-        let account = make_account(&store, &committer);
+        let account = make_account(&store, &committer, "user");
         let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 256 }).unwrap();
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
@@ -150,12 +155,28 @@ impl Server {
 
     /// A client that has logged in.
     pub(super) fn log_in(&self) -> Peer {
+        self.log_in_as("user")
+    }
+
+    /// Makes another account, whose address is its name at localhost.
+    pub(super) fn add_account(&self, name: &str) -> AccountId {
+        make_account(&self.shared.store, &self.shared.committer, name)
+    }
+
+    /// A client that has logged in to an account.
+    pub(super) fn log_in_as(&self, name: &str) -> Peer {
         let mut peer = self.connect();
         assert!(peer.line().starts_with("* OK [CAPABILITY "));
-        peer.authenticate("user@localhost", "localserve");
+        peer.authenticate(&format!("{name}@localhost"), "localserve");
         let answer = peer.line();
         assert!(answer.starts_with("login OK [CAPABILITY "), "{answer}");
         peer
+    }
+
+    /// Checks every invariant of the store.
+    pub(super) fn verify(&self) {
+        let report = verify::verify(&self.shared.store.reader(), None, &mut |_| {}).unwrap();
+        assert!(report.is_clean(), "{:?}", report.violations);
     }
 
     /// Asks the server to stop.
@@ -181,16 +202,17 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
     Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })
 }
 
-fn make_account(store: &Arc<Store>, committer: &Committer) -> AccountId {
-    let name = AccountName::new("user").unwrap();
+fn make_account(store: &Arc<Store>, committer: &Committer, login: &str) -> AccountId {
+    let name = AccountName::new(login).unwrap();
     let domain = Domain::parse("localhost").unwrap();
     let derivation =
         Derivation { iterations: 4096, salt_sha_256: [1; SALT_OCTETS], salt_sha_1: [2; SALT_OCTETS] };
+    let known = Directory::new(store.reader().snapshot()).domain(&domain).unwrap().is_some();
+    let add_domain = Change::AddDomain { domain: domain.clone(), settings: DomainSettings::default() };
     let changes = [
-        Change::AddDomain { domain: domain.clone(), settings: DomainSettings::default() },
         Change::AddAccount { name: name.clone(), settings: AccountSettings::new(domain) },
         Change::AddAddress {
-            address: AddressPattern::Exact(Address::parse("user@localhost").unwrap()),
+            address: AddressPattern::Exact(Address::parse(&format!("{login}@localhost")).unwrap()),
             account: name.clone(),
             mailbox: MailboxName::inbox(),
         },
@@ -199,6 +221,7 @@ fn make_account(store: &Arc<Store>, committer: &Committer) -> AccountId {
             secrets: Some(StoredSecrets::derive("localserve", &derivation)),
         },
     ];
+    let changes: Vec<_> = (!known).then_some(add_domain).into_iter().chain(changes).collect();
     let reader = store.reader();
     let batch = directory::plan(reader.snapshot(), &changes, &directory::Limits::DEFAULT, NOW).unwrap();
     committer.commit_blocking(batch, Durability::Synced).unwrap();
