@@ -19,6 +19,7 @@ const ALWAYS: &[&str] = &[
     "UIDPLUS",
     "ESEARCH",
     "SEARCHRES",
+    "WITHIN",
     "MOVE",
     "UTF8=ACCEPT",
     "LIST-EXTENDED",
@@ -34,6 +35,9 @@ const ALWAYS: &[&str] = &[
     "ACL",
     "RIGHTS=texk",
     "LIST-MYRIGHTS",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
 ];
 
 /// Whether a connection is encrypted, and whether logins can be bound to it.

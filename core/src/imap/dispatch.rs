@@ -7,7 +7,7 @@ use postrider_proto::imap::command::{Command, Select, Tag};
 use postrider_proto::imap::response::{Code, Condition};
 
 use super::commands::{
-    acl, copy, expunge, fetch, list, mailboxes, search, select, session as basics, status, store,
+    acl, copy, expunge, fetch, list, mailboxes, quota, search, select, session as basics, status, store,
 };
 use super::connection::{Connection, Flow, Member};
 use super::output::Output;
@@ -34,6 +34,7 @@ impl Connection {
                 drop(command);
                 Ok(Flow::Done(NOT_HERE))
             }
+            Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
             // Without a message literal the grammar refuses it.
             Command::Append(_) => Ok(Flow::Done(Completion::bad("message literal expected"))),
@@ -52,7 +53,9 @@ impl Connection {
             | Command::DeleteAcl(_)
             | Command::GetAcl(_)
             | Command::ListRights(_)
-            | Command::MyRights(_) => {
+            | Command::MyRights(_)
+            | Command::GetQuota(_)
+            | Command::GetQuotaRoot(_) => {
                 let completion = self.with_account(tag, command).await?;
                 self.after(tag, completion).await
             }
@@ -229,6 +232,8 @@ async fn for_account(context: &mut AccountContext<'_>, command: Command) -> Resu
         Command::GetAcl(mailbox) => Box::pin(acl::get_acl(context, mailbox)),
         Command::ListRights(command) => Box::pin(acl::list_rights(context, command)),
         Command::MyRights(mailbox) => Box::pin(acl::my_rights(context, mailbox)),
+        Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
+        Command::GetQuotaRoot(mailbox) => Box::pin(quota::get_quota_root(context, mailbox)),
         Command::Namespace => return Ok(basics::namespace(context)),
         _ => return Ok(NOT_HERE),
     };

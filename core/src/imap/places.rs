@@ -62,6 +62,11 @@ impl Place {
         format!("{}{name}", self.prefix)
     }
 
+    /// What the user's names for mailboxes of this account begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Whether it is another user's.
     pub fn is_of_others(&self) -> bool {
         !self.prefix.is_empty()

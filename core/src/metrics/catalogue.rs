@@ -129,6 +129,12 @@ label! {
         ListRights = "listrights",
         /// `MYRIGHTS`
         MyRights = "myrights",
+        /// `GETQUOTA`
+        GetQuota = "getquota",
+        /// `GETQUOTAROOT`
+        GetQuotaRoot = "getquotaroot",
+        /// `SETQUOTA`
+        SetQuota = "setquota",
         /// `APPEND`
         Append = "append",
         /// `IDLE`

@@ -116,11 +116,11 @@ impl Connection {
         };
         let place = places::find(&self.shard, asker, &command.mailbox).map_err(missing)?;
         let name = place.name.clone();
-        let (found, used, quota) = places::at(&self.shard, asker.id, place.account, move |_, account| {
+        let (found, fits) = places::at(&self.shard, asker.id, place.account, move |_, account| {
             Box::pin(async move {
                 let state = account.state();
                 let found = places::enter(&state, asker, &name, Deed::Insert)?;
-                Ok((found, state.head().map_or(0, |head| head.quota_used), state.quota_max()))
+                Ok((found, state.head().is_none_or(|head| state.quota().admits(head, octets, 1))))
             })
         })
         .await
@@ -129,7 +129,7 @@ impl Connection {
             self.count_limit(metrics::Limit::AppendOctets);
             return Err(Completion::refused(Code::TooBig, "the message is too large"));
         }
-        if quota.is_some_and(|quota| used.saturating_add(octets) > quota) {
+        if !fits {
             self.count_limit(metrics::Limit::Quota);
             return Err(Completion::refused(Code::OverQuota, "over quota"));
         }

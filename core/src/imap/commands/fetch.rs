@@ -4,8 +4,8 @@
 //! Reading that sets `\Seen` does so for some messages before their rows, which then tell the flags.
 
 mod items;
-mod plan;
-mod rows;
+pub mod plan;
+pub mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -3,7 +3,10 @@
 pub mod copy;
 pub mod expunge;
 pub mod fetch;
+pub mod qresync;
+pub mod quota;
 pub mod search;
+pub mod select;
 pub mod store;
 
 pub(super) mod acl;
@@ -12,9 +15,7 @@ pub(super) mod auth;
 pub(super) mod idle;
 pub(super) mod list;
 pub(super) mod mailboxes;
-pub(super) mod select;
 pub(super) mod session;
 pub(super) mod status;
 
 mod abroad;
-mod qresync;

@@ -7,9 +7,12 @@
 //! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
 //! first line is `GUESTS`. They log in as `user`; a first line `USERS 2=bob 3=carol` says who else is a
 //! user, and that the second client is bob. Such a dialog is played with one shard and with two.
+//! `QUOTA octets messages` as the first line limits the account.
 
 use std::collections::HashMap;
 use std::path::Path;
+
+use postrider_storage::account::Quota;
 
 use super::server::{Peer, Server, Setup};
 
@@ -17,8 +20,12 @@ type Names = HashMap<String, String>;
 
 /// Plays the dialog of a file.
 pub(super) fn play(path: &Path) {
-    play_with(path, &Setup::default());
-    if std::fs::read_to_string(path).unwrap().starts_with("USERS ") {
+    let text = std::fs::read_to_string(path).unwrap();
+    let limits = text.lines().next().and_then(|line| line.strip_prefix("QUOTA "));
+    let mut limits = limits.into_iter().flat_map(str::split_whitespace).map(|limit| limit.parse().ok());
+    let quota = Quota { octets: limits.next().flatten(), messages: limits.next().flatten() };
+    play_with(path, &Setup { quota, ..Setup::default() });
+    if text.starts_with("USERS ") {
         play_with(path, &Setup { shards: 2, ..Setup::default() });
     }
 }
@@ -27,8 +34,10 @@ pub(super) fn play(path: &Path) {
 pub(super) fn play_with(path: &Path, setup: &Setup) {
     let text = std::fs::read_to_string(path).unwrap();
     let server = Server::start(setup);
-    let guests = text.lines().next() == Some("GUESTS");
-    let users = text.lines().next().and_then(|line| line.strip_prefix("USERS "));
+    let first = text.lines().next().unwrap_or_default();
+    let guests = first == "GUESTS";
+    let directive = guests || first.starts_with("QUOTA ") || first.starts_with("USERS ");
+    let users = first.strip_prefix("USERS ");
     let users: HashMap<&str, &str> = users
         .map(|users| users.split(' ').filter_map(|user| user.split_once('=')).collect())
         .unwrap_or_default();
@@ -40,7 +49,7 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
     }
     let mut peers: HashMap<String, Peer> = HashMap::new();
     let mut names = Names::new();
-    for (number, line) in text.lines().enumerate().skip(usize::from(guests || !users.is_empty())) {
+    for (number, line) in text.lines().enumerate().skip(usize::from(directive)) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }

@@ -14,7 +14,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::client::{Client, ClientBinding, ClientCredentials};
 use postrider_proto::sasl::secrets::{Derivation, SALT_OCTETS, StoredSecrets};
 use postrider_proto::sasl::{Mechanism, Secret};
-use postrider_storage::account::{self, Account, Initial};
+use postrider_storage::account::{self, Account, Initial, Quota};
 use postrider_storage::committer::{self, Committer};
 use postrider_storage::directory::{
     self, AccountName, AccountSettings, AddressPattern, Change, Directory, DomainSettings,
@@ -64,11 +64,20 @@ pub(super) struct Setup {
     pub(super) engine: Arc<Probe>,
     /// `share_with_anyone`
     pub(super) anyone: bool,
+    /// What the directory allows the account.
+    pub(super) quota: Quota,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { shards: 1, tls: TlsMode::Off, change: |_| {}, engine: Arc::default(), anyone: true }
+        Self {
+            shards: 1,
+            tls: TlsMode::Off,
+            change: |_| {},
+            engine: Arc::default(),
+            anyone: true,
+            quota: Quota::default(),
+        }
     }
 }
 
@@ -89,7 +98,7 @@ impl Server {
         let engine: Arc<dyn Engine> = Arc::clone(&setup.engine) as _;
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
-        let account = make_account(&store, &committer, "user");
+        let account = make_account(&store, &committer, "user", setup.quota);
         let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 256 }).unwrap();
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
@@ -160,7 +169,7 @@ impl Server {
 
     /// Makes another account, whose address is its name at localhost.
     pub(super) fn add_account(&self, name: &str) -> AccountId {
-        make_account(&self.shared.store, &self.shared.committer, name)
+        make_account(&self.shared.store, &self.shared.committer, name, Quota::default())
     }
 
     /// A client that has logged in to an account.
@@ -202,7 +211,8 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
     Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })
 }
 
-fn make_account(store: &Arc<Store>, committer: &Committer, login: &str) -> AccountId {
+fn make_account(store: &Arc<Store>, committer: &Committer, login: &str, quota: Quota) -> AccountId {
+    let Quota { octets, messages } = quota;
     let name = AccountName::new(login).unwrap();
     let domain = Domain::parse("localhost").unwrap();
     let derivation =
@@ -210,7 +220,14 @@ fn make_account(store: &Arc<Store>, committer: &Committer, login: &str) -> Accou
     let known = Directory::new(store.reader().snapshot()).domain(&domain).unwrap().is_some();
     let add_domain = Change::AddDomain { domain: domain.clone(), settings: DomainSettings::default() };
     let changes = [
-        Change::AddAccount { name: name.clone(), settings: AccountSettings::new(domain) },
+        Change::AddAccount {
+            name: name.clone(),
+            settings: AccountSettings {
+                quota: octets,
+                quota_messages: messages,
+                ..AccountSettings::new(domain)
+            },
+        },
         Change::AddAddress {
             address: AddressPattern::Exact(Address::parse(&format!("{login}@localhost")).unwrap()),
             account: name.clone(),

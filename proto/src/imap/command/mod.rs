@@ -11,6 +11,7 @@ mod cursor;
 mod fetch;
 mod list;
 mod mailboxes;
+mod quota;
 mod search;
 mod select;
 mod session;
@@ -26,6 +27,7 @@ pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
 pub use fetch::{ChangedSince, Fetch, FetchItem, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
+pub use quota::SetQuota;
 pub use search::{DateTest, Search, SearchKey, SearchReturn, TextTarget};
 pub use select::{Access, Matched, Qresync, Select};
 pub use session::{Authenticate, Enable, Extension, Id, Login};
@@ -96,6 +98,12 @@ pub enum Command {
     ListRights(AclEntry),
     /// MYRIGHTS
     MyRights(MailboxArgument),
+    /// GETQUOTA of a root (RFC 9208)
+    GetQuota(Box<[u8]>),
+    /// GETQUOTAROOT
+    GetQuotaRoot(MailboxArgument),
+    /// SETQUOTA
+    SetQuota(SetQuota),
     /// APPEND up to its message literal, which streams
     Append(Append),
     /// IDLE (RFC 2177)
@@ -258,6 +266,9 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "GETACL" => Command::GetAcl(mailbox(cursor)?),
         "LISTRIGHTS" => Command::ListRights(AclEntry::parse(cursor)?),
         "MYRIGHTS" => Command::MyRights(mailbox(cursor)?),
+        "GETQUOTA" => Command::GetQuota(quota::quota_root(cursor)?),
+        "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(cursor)?),
+        "SETQUOTA" => Command::SetQuota(SetQuota::parse(cursor)?),
         "APPEND" => Command::Append(Append::parse(cursor)?),
         "IDLE" => Command::Idle,
         "CHECK" => Command::Check,

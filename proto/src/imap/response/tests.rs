@@ -163,6 +163,18 @@ fn mailboxes_are_told() {
 }
 
 #[test]
+fn quotas_are_told() {
+    let resource = |name, usage, limit| QuotaResource { name, usage, limit };
+    let resources = [resource("STORAGE", 1, 2), resource("MESSAGE", 3, 4)];
+    assert_eq!(written(|out| write_quota(out, "", resources)), "* QUOTA \"\" (STORAGE 1 2 MESSAGE 3 4)\r\n");
+    assert_eq!(
+        written(|out| write_quota_root(out, Utf8::Off, "Inbox", Some(""))),
+        "* QUOTAROOT Inbox \"\"\r\n"
+    );
+    assert_eq!(written(|out| write_quota_root(out, Utf8::Off, "a b", None)), "* QUOTAROOT \"a b\"\r\n");
+}
+
+#[test]
 fn searches_are_answered_in_both_forms() {
     let search = |set: &UidSet, modseq| written(|out| write_search(out, set, modseq));
     assert_eq!(search(&UidSet::new(), Some(ModSeq::MIN)), "* SEARCH\r\n");
