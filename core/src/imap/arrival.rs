@@ -12,10 +12,11 @@ use tracing::{debug, error};
 use super::Service;
 use super::answers::NO_SUCH_MAILBOX;
 use super::capability;
+use super::compression::Compression;
 use super::connection::{Connection, Departure, Flow, LoggedIn, Member, Peer, Visit};
 use super::output::Output;
 use super::places::Asker;
-use super::session::{Completion, CompletionCode, Enabled, Ended};
+use super::session::{Completion, CompletionCode, Enabled, Ended, MessageLimit};
 use crate::arrival::{self, Arrived, CLOSING, Open};
 use crate::auth::User;
 use crate::metrics;
@@ -56,6 +57,7 @@ struct Moving {
     service: Arc<Service>,
     peer: Peer,
     packet: SessionPacket,
+    compression: Option<Box<Compression>>,
     /// What the client sent behind that command.
     unread: Vec<u8>,
     departure: Departure,
@@ -90,11 +92,12 @@ impl Connection {
         // What the session holds of an account here ends now.
         let Self { shard, service, peer, mut out, member, .. } = self;
         drop(member);
+        let compression = out.take_compression();
         let packet = match out.take_transport().map(Transport::into_packet) {
             Ok(Ok(packet)) => packet,
             _ => return,
         };
-        let moving = Moving { service, peer, packet, unread, departure };
+        let moving = Moving { service, peer, packet, compression, unread, departure };
         let work: Work = Box::new(move |shard| spawn("imap session", go_on(shard, moving)));
         if shard.send(home, work).await.is_err() {
             debug!("the home shard has ended");
@@ -116,7 +119,8 @@ impl Connection {
             error!(cid = %self.peer.id, %account, error = %failed, "an account could not be loaded");
             Ended::Bye(Some(Code::Unavailable), "try again later")
         })?;
-        self.member = Some(Box::new(Member::new(asker, account, enabled)));
+        let limit = MessageLimit::of(&self.service.listener);
+        self.member = Some(Box::new(Member::new(asker, account, enabled, limit)));
         // It has spoken IMAP before.
         self.commands = self.commands.max(1);
         self.strikes = strikes;
@@ -158,8 +162,9 @@ impl Connection {
         };
         let anyone = self.shard.shared.config.share_with_anyone;
         let asker = Asker { user: user.account, anyone, id: self.peer.id };
-        self.member = Some(Box::new(Member::new(asker, account, Enabled::default())));
-        let names = capability::after_login(self.service.limits().append_octets);
+        let limit = MessageLimit::of(&self.service.listener);
+        self.member = Some(Box::new(Member::new(asker, account, Enabled::default(), limit)));
+        let names = capability::after_login(&self.service.listener);
         let answer = Completion::ok("logged in").with(CompletionCode::Capability(names));
         self.answer(&tag, &answer);
         self.rest();
@@ -189,12 +194,13 @@ impl Connection {
 }
 
 async fn go_on(shard: Rc<Shard>, moving: Moving) {
-    let Moving { service, peer, packet, unread, departure } = moving;
+    let Moving { service, peer, packet, compression, unread, departure } = moving;
     let mut framer = Framer::new(Arc::clone(&service.authenticated));
     framer.push(&unread);
     drop(unread);
     let transport = Transport::from_packet(packet);
     let mut connection = Connection::new(shard, service, peer, transport, framer);
+    connection.out.put_compression(compression);
     match Box::pin(connection.arrive(departure)).await {
         Ok(()) => Box::pin(connection.run()).await,
         Err(ended) => Box::pin(connection.end(ended)).await,

@@ -22,7 +22,7 @@ use super::commands::append::Announced;
 use super::output::Output;
 use super::places::Asker;
 use super::selected::Selected;
-use super::session::{Completion, Enabled, Ended};
+use super::session::{Completion, Enabled, Ended, MessageLimit};
 use super::sync::{ACCOUNT_BROKEN, tell_flags_anew};
 use super::views;
 use crate::accounts::{AccountHandle, Watcher};
@@ -71,12 +71,18 @@ pub(super) struct Member {
     pub(super) watcher: Rc<Watcher>,
     pub(super) enabled: Enabled,
     pub(super) selected: Option<Selected>,
+    pub(super) limit: MessageLimit,
 }
 
 impl Member {
-    pub(super) fn new(asker: Asker, account: Rc<AccountHandle>, enabled: Enabled) -> Self {
+    pub(super) fn new(
+        asker: Asker,
+        account: Rc<AccountHandle>,
+        enabled: Enabled,
+        limit: MessageLimit,
+    ) -> Self {
         let watcher = account.watch();
-        Self { asker, account, watcher, enabled, selected: None }
+        Self { asker, account, watcher, enabled, selected: None, limit }
     }
 
     /// Whether the session is at another user's account.
@@ -166,11 +172,11 @@ impl Connection {
 
     /// What the server can do for this client now.
     pub(super) fn capabilities(&mut self) -> String {
-        let append_octets_max = self.service.limits().append_octets;
         if self.member.is_some() {
-            return capability::after_login(append_octets_max);
+            return capability::after_login(&self.service.listener);
         }
-        capability::before_login(self.service.listener.tls, self.channel(), append_octets_max)
+        let channel = self.channel();
+        capability::before_login(&self.service.listener, channel)
     }
 
     /// How the connection is protected.
@@ -428,5 +434,6 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Store(_) => Label::Store,
         Command::Copy(_) => Label::Copy,
         Command::Move(_) => Label::Move,
+        Command::Compress | Command::Unauthenticate | Command::UidBatches(_) => Label::Other,
     }
 }

@@ -2,20 +2,25 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use postrider_proto::imap::command::{Command, Select, Tag};
 use postrider_proto::imap::response::{Code, Condition};
 
+use super::capability::{self, UIDBATCHES};
 use super::commands::{
-    acl, copy, expunge, fetch, list, mailboxes, quota, search, select, session as basics, status, store,
+    acl, batches, copy, expunge, fetch, list, mailboxes, quota, search, select, session as basics, status,
+    store,
 };
 use super::connection::{Connection, Flow, Member};
 use super::output::Output;
 use super::places::{self, Deed};
-use super::session::{AccountContext, Completion, Context, Enabled, Ended};
+use super::session::{AccountContext, Completion, CompletionCode, Context, Enabled, Ended, MessageLimit};
 use super::sync::{Expunges, OwnFlags};
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
+/// Of UIDBATCHES, which is refused with BAD (RFC 10022).
+const NOT_SELECTED: Completion = Completion::bad("no mailbox is selected");
 
 impl Connection {
     /// Runs a command. What the session learns of changes is told before its answer.
@@ -30,12 +35,26 @@ impl Connection {
             Command::StartTls => Box::pin(self.starttls(tag)).await,
             Command::Authenticate(command) => Box::pin(self.authenticate(command)).await,
             Command::Login(command) => Box::pin(self.login(command)).await,
+            Command::Unauthenticate => Box::pin(self.unauthenticate(tag)).await,
             command if self.member.is_none() => {
                 drop(command);
                 Ok(Flow::Done(NOT_HERE))
             }
+            command if self.enabled().uid_only && command.needs_message_numbers() => {
+                drop(command);
+                let required = Completion::bad("messages are named by uids only");
+                Ok(Flow::Done(required.with(CompletionCode::Plain(Code::UidRequired))))
+            }
             Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
+            Command::Compress => Box::pin(self.compress(tag)).await,
+            Command::UidBatches(_) if capability::is_disabled(&self.service.listener, UIDBATCHES) => {
+                Ok(Flow::Done(Completion::bad("unknown command")))
+            }
+            Command::UidBatches(command) => match &mut self.context(tag) {
+                Some(context) => Box::pin(batches::uid_batches(context, command)).await.map(Flow::Done),
+                None => Ok(Flow::Done(NOT_SELECTED)),
+            },
             // Without a message literal the grammar refuses it.
             Command::Append(_) => Ok(Flow::Done(Completion::bad("message literal expected"))),
             Command::Select(command) => Box::pin(self.select(tag, command)).await,
@@ -73,15 +92,16 @@ impl Connection {
 
     /// What commands of the selected state work with; none in another.
     pub(super) fn context<'a>(&'a mut self, tag: &'a Tag) -> Option<Context<'a>> {
-        let Member { asker, account, watcher, enabled, selected } = self.member.as_deref_mut()?;
+        let Member { asker, account, watcher, enabled, selected, limit } = self.member.as_deref_mut()?;
+        let limit = *limit;
         let (shard, out, id, asker) = (&self.shard, &mut self.out, self.peer.id, *asker);
-        Some(Context { shard, account, watcher, enabled, selected: selected.as_mut()?, out, tag, asker, id })
+        let selected = selected.as_mut()?;
+        Some(Context { shard, account, watcher, enabled, selected, out, tag, asker, limit, id })
     }
 
     /// SELECT and EXAMINE (RFC 9051 §6.3.2). A mailbox that was selected before is left in any case. For one
     /// of another account the session goes there first.
     pub(super) async fn select(&mut self, tag: &Tag, command: Select) -> Result<Flow, Ended> {
-        let append_octets_max = self.service.limits().append_octets;
         let Some(member) = self.member.as_deref_mut() else { return Ok(Flow::Done(NOT_HERE)) };
         if command.qresync.is_some() && !member.enabled.qresync {
             return Ok(Flow::Done(Completion::bad("QRESYNC has to be enabled first")));
@@ -99,7 +119,9 @@ impl Connection {
         };
         if place.account == member.account.id() {
             let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
-            let mut context = AccountContext { shard, member, out, tag, id, append_octets_max };
+            let listener = &self.service.listener;
+            let append_octets_max = listener.limits.imap.append_octets;
+            let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
             let completion = Box::pin(select::select(&mut context, command, place)).await?;
             return self.after(tag, completion).await;
         }
@@ -114,13 +136,14 @@ impl Connection {
     /// Commands that need a user.
     async fn with_account(&mut self, tag: &Tag, command: Command) -> Result<Completion, Ended> {
         let Some(member) = self.member.as_deref_mut() else { return Ok(NOT_HERE) };
-        let append_octets_max = self.service.limits().append_octets;
         let deletes = matches!(command, Command::Delete(_));
         let completion = if member.is_away() {
             Box::pin(self.at_home(tag, command)).await?
         } else {
             let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
-            let mut context = AccountContext { shard, member, out, tag, id, append_octets_max };
+            let listener = &self.service.listener;
+            let append_octets_max = listener.limits.imap.append_octets;
+            let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
             for_account(&mut context, command).await?
         };
         if deletes {
@@ -134,14 +157,17 @@ impl Connection {
     async fn at_home(&mut self, tag: &Tag, command: Command) -> Result<Completion, Ended> {
         let Some(Member { asker, enabled, .. }) = self.member.as_deref() else { return Ok(NOT_HERE) };
         let (asker, enabled, id, told_tag) = (*asker, *enabled, self.peer.id, tag.clone());
-        let append_octets_max = self.service.limits().append_octets;
+        let service = Arc::clone(&self.service);
         let ran = places::at(&self.shard, id, asker.user, move |shard, account| {
             Box::pin(async move {
-                let mut member = Member::new(asker, account, enabled);
+                let mut member = Member::new(asker, account, enabled, MessageLimit::of(&service.listener));
                 let mut out = Output::detached();
                 let ended = {
                     let (shard, member, out, tag) = (&shard, &mut member, &mut out, &told_tag);
-                    let mut context = AccountContext { shard, member, out, tag, id, append_octets_max };
+                    let listener = &service.listener;
+                    let append_octets_max = listener.limits.imap.append_octets;
+                    let mut context =
+                        AccountContext { shard, member, out, tag, id, listener, append_octets_max };
                     for_account(&mut context, command).await
                 };
                 Ok((ended, out.buffer, member.enabled))
@@ -199,6 +225,10 @@ impl Connection {
             _ => NOT_HERE,
         };
         Ok(Flow::Done(completion))
+    }
+
+    fn enabled(&self) -> Enabled {
+        self.member.as_ref().map(|member| member.enabled).unwrap_or_default()
     }
 
     fn deselect(&mut self) {

@@ -8,6 +8,7 @@
 
 mod arrival;
 mod capability;
+mod compression;
 mod connection;
 mod dispatch;
 mod reading;

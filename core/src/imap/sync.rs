@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use postrider_proto::imap::response::{
     Code, Condition, FetchRow, write_exists, write_expunge, write_flags, write_vanished,
 };
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::account::{Account, Change};
@@ -249,7 +250,8 @@ impl Context<'_> {
                 (false, false) => StatePart::Flags,
             };
             let state = self.account.state();
-            write_state_row(&mut self.out.buffer, &state, (sequence, *uid), &row, part);
+            let numbering = self.enabled.numbering();
+            write_state_row(&mut self.out.buffer, &state, numbering, (sequence, *uid), &row, part);
         }
         Ok(())
     }
@@ -260,7 +262,7 @@ impl Context<'_> {
             return Ok(());
         }
         let gone: UidSet = std::mem::take(&mut self.selected.deferred).into_keys().collect();
-        if self.enabled.qresync {
+        if self.enabled.qresync || self.enabled.uid_only {
             write_vanished(&mut self.out.buffer, &gone, false);
             self.selected.view.remove_all(&gone);
             return Ok(());
@@ -315,12 +317,12 @@ pub(super) enum StatePart {
 pub(super) fn write_state_row(
     out: &mut Vec<u8>,
     state: &Account,
+    numbering: Numbering,
     (sequence, uid): (u32, Uid),
     row: &MessageRow,
     part: StatePart,
 ) {
-    let mut fetch = FetchRow::begin(out, sequence);
-    fetch.uid(out, uid);
+    let mut fetch = FetchRow::of(out, numbering, sequence, uid);
     if part != StatePart::ModSeq {
         fetch.flags(out, row.flags, names(state, &row.keywords));
     }

@@ -78,6 +78,7 @@ impl Connection {
             Err(refusal) => return self.refuse(&tag, &refusal),
         };
         self.framer.accept_message();
+        self.out.expect_message(announced.octets);
         if announced.synchronising == Synchronising::Waits {
             write_continuation(&mut self.out.buffer, "send it");
         }

@@ -1,5 +1,7 @@
 //! The commands, a file for each family.
 
+pub mod batches;
+mod compress;
 pub mod copy;
 pub mod expunge;
 pub mod fetch;

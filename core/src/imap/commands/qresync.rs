@@ -2,6 +2,7 @@
 
 use postrider_proto::imap::command::{Matched, Qresync};
 use postrider_proto::imap::response::{Code, write_vanished};
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::account::Account;
@@ -115,8 +116,8 @@ pub(super) async fn tell(context: &mut AccountContext<'_>, news: News) -> Result
     let member = &mut *context.member;
     let Some(selected) = member.selected.as_mut() else { return Ok(()) };
     let (account, watcher, enabled) = (&member.account, &member.watcher, &mut member.enabled);
-    let asker = member.asker;
-    let mut context = Context { shard, account, watcher, enabled, selected, out, tag, asker, id };
+    let (asker, limit) = (member.asker, member.limit);
+    let mut context = Context { shard, account, watcher, enabled, selected, out, tag, asker, limit, id };
     for some in news.changed.chunks(ROWS_PER_READER) {
         if let Err(error) = tell_some(&mut context, some) {
             error!(cid = %id, %error, "flags could not be read");
@@ -133,7 +134,12 @@ fn tell_some(context: &mut Context<'_>, some: &[Uid]) -> Result<(), StoreError> 
     let state = context.account.state();
     let selected = &*context.selected;
     let place = (context.account.id(), selected.mailbox);
-    let told = Told { view: &selected.view, seen: selected.seen, modseq: context.enabled.condstore };
+    let told = Told {
+        view: &selected.view,
+        seen: selected.seen,
+        modseq: context.enabled.condstore,
+        numbering: context.enabled.numbering(),
+    };
     write_some(&mut context.out.buffer, &reader, &state, place, &told, some)
 }
 
@@ -145,6 +151,8 @@ pub struct Told<'a> {
     pub seen: ModSeq,
     /// Whether rows have MODSEQ.
     pub modseq: bool,
+    /// How rows name messages.
+    pub numbering: Numbering,
 }
 
 /// Appends the rows of some changed messages.
@@ -165,7 +173,7 @@ fn write_some(
         }
         let Some(sequence) = told.view.sequence_of(*uid) else { continue };
         let part = if told.modseq { StatePart::FlagsAndModSeq } else { StatePart::Flags };
-        write_state_row(out, state, (sequence, *uid), &row, part);
+        write_state_row(out, state, told.numbering, (sequence, *uid), &row, part);
     }
     Ok(())
 }

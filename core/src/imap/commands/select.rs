@@ -81,6 +81,7 @@ fn ask<'a>(enabled: &Enabled, command: &'a Select, rights: Rights, place: &'a Pl
         rights,
         qresync: command.qresync.as_ref(),
         rev2: enabled.rev2,
+        numbering: enabled.numbering(),
         utf8: enabled.utf8,
         prefix: place.prefix(),
         written: &command.mailbox.written,

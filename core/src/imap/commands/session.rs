@@ -5,6 +5,7 @@ use postrider_proto::imap::response::{write_capability, write_enabled, write_id,
 use tracing::debug;
 
 use crate::imap::answers;
+use crate::imap::capability::is_disabled;
 use crate::imap::connection::Connection;
 use crate::imap::places;
 use crate::imap::session::{AccountContext, Completion, Ended};
@@ -53,7 +54,10 @@ pub(in crate::imap) async fn enable(
     context: &mut AccountContext<'_>,
     command: Enable,
 ) -> Result<Completion, Ended> {
-    for extension in &command.extensions {
+    let disabled = |extension: &Extension| is_disabled(context.listener, extension.name());
+    let extensions: Vec<_> =
+        command.extensions.into_iter().filter(|extension| !disabled(extension)).collect();
+    for extension in &extensions {
         let enabled = &mut context.member.enabled;
         match extension {
             Extension::Imap4Rev2 => {
@@ -68,8 +72,9 @@ pub(in crate::imap) async fn enable(
                 enabled.qresync = true;
                 context.enable_condstore();
             }
+            Extension::UidOnly => enabled.uid_only = true,
         }
     }
-    write_enabled(&mut context.out.buffer, &command.extensions);
+    write_enabled(&mut context.out.buffer, &extensions);
     Ok(Completion::ok("enabled"))
 }

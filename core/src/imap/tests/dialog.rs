@@ -7,7 +7,7 @@
 //! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
 //! first line is `GUESTS`. They log in as `user`; a first line `USERS 2=bob 3=carol` says who else is a
 //! user, and that the second client is bob. Such a dialog is played with one shard and with two.
-//! `QUOTA octets messages` as the first line limits the account.
+//! `QUOTA octets messages` as the first line limits the account; `SETUP` there names one of [`SETUPS`].
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,16 +15,32 @@ use std::path::Path;
 use postrider_storage::account::Quota;
 
 use super::server::{Peer, Server, Setup};
+use crate::config::Listener;
 
 type Names = HashMap<String, String>;
+
+type Change = fn(&mut Listener);
+
+/// Servers that are set up in another way.
+const SETUPS: [(&str, Change); 2] = [
+    ("limited", |listener| listener.limits.imap.messages_per_command = 3),
+    ("without", |listener| {
+        let names = ["COMPRESS=DEFLATE", "UNAUTHENTICATE", "UIDBATCHES", "QRESYNC", "IMAP4REV2"];
+        listener.disabled_capabilities = names.map(str::to_owned).to_vec();
+    }),
+];
 
 /// Plays the dialog of a file.
 pub(super) fn play(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap();
-    let limits = text.lines().next().and_then(|line| line.strip_prefix("QUOTA "));
+    let first = text.lines().next().unwrap_or_default();
+    let change = first.strip_prefix("SETUP ").map(|name| {
+        SETUPS.into_iter().find_map(|(known, change)| (known == name).then_some(change)).unwrap()
+    });
+    let limits = first.strip_prefix("QUOTA ");
     let mut limits = limits.into_iter().flat_map(str::split_whitespace).map(|limit| limit.parse().ok());
     let quota = Quota { octets: limits.next().flatten(), messages: limits.next().flatten() };
-    play_with(path, &Setup { quota, ..Setup::default() });
+    play_with(path, &Setup { quota, change: change.unwrap_or(|_| {}), ..Setup::default() });
     if text.starts_with("USERS ") {
         play_with(path, &Setup { shards: 2, ..Setup::default() });
     }
@@ -36,7 +52,7 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
     let server = Server::start(setup);
     let first = text.lines().next().unwrap_or_default();
     let guests = first == "GUESTS";
-    let directive = guests || first.starts_with("QUOTA ") || first.starts_with("USERS ");
+    let directive = guests || ["QUOTA ", "SETUP ", "USERS "].iter().any(|start| first.starts_with(start));
     let users = first.strip_prefix("USERS ");
     let users: HashMap<&str, &str> = users
         .map(|users| users.split(' ').filter_map(|user| user.split_once('=')).collect())

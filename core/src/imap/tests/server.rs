@@ -98,7 +98,7 @@ impl Server {
         let engine: Arc<dyn Engine> = Arc::clone(&setup.engine) as _;
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
-        let account = make_account(&store, &committer, "user", setup.quota);
+        let account = make_account(&store, &committer, setup.quota);
         let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 256 }).unwrap();
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
@@ -167,11 +167,6 @@ impl Server {
         self.log_in_as("user")
     }
 
-    /// Makes another account, whose address is its name at localhost.
-    pub(super) fn add_account(&self, name: &str) -> AccountId {
-        make_account(&self.shared.store, &self.shared.committer, name, Quota::default())
-    }
-
     /// A client that has logged in to an account.
     pub(super) fn log_in_as(&self, name: &str) -> Peer {
         let mut peer = self.connect();
@@ -186,6 +181,11 @@ impl Server {
     pub(super) fn verify(&self) {
         let report = verify::verify(&self.shared.store.reader(), None, &mut |_| {}).unwrap();
         assert!(report.is_clean(), "{:?}", report.violations);
+    }
+
+    /// Adds another account, with the address of its name at localhost and the same password.
+    pub(super) fn add_account(&self, name: &str) -> AccountId {
+        add_account(&self.shared.store, &self.shared.committer, name, Quota::default())
     }
 
     /// Asks the server to stop.
@@ -211,14 +211,22 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
     Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })
 }
 
-fn make_account(store: &Arc<Store>, committer: &Committer, login: &str, quota: Quota) -> AccountId {
+fn make_account(store: &Arc<Store>, committer: &Committer, quota: Quota) -> AccountId {
+    let domain = Domain::parse("localhost").unwrap();
+    let change = Change::AddDomain { domain, settings: DomainSettings::default() };
+    let reader = store.reader();
+    let batch = directory::plan(reader.snapshot(), &[change], &directory::Limits::DEFAULT, NOW).unwrap();
+    committer.commit_blocking(batch, Durability::Synced).unwrap();
+    add_account(store, committer, "user", quota)
+}
+
+fn add_account(store: &Arc<Store>, committer: &Committer, name: &str, quota: Quota) -> AccountId {
     let Quota { octets, messages } = quota;
-    let name = AccountName::new(login).unwrap();
+    let address = Address::parse(&format!("{name}@localhost")).unwrap();
+    let name = AccountName::new(name).unwrap();
     let domain = Domain::parse("localhost").unwrap();
     let derivation =
         Derivation { iterations: 4096, salt_sha_256: [1; SALT_OCTETS], salt_sha_1: [2; SALT_OCTETS] };
-    let known = Directory::new(store.reader().snapshot()).domain(&domain).unwrap().is_some();
-    let add_domain = Change::AddDomain { domain: domain.clone(), settings: DomainSettings::default() };
     let changes = [
         Change::AddAccount {
             name: name.clone(),
@@ -229,7 +237,7 @@ fn make_account(store: &Arc<Store>, committer: &Committer, login: &str, quota: Q
             },
         },
         Change::AddAddress {
-            address: AddressPattern::Exact(Address::parse(&format!("{login}@localhost")).unwrap()),
+            address: AddressPattern::Exact(address),
             account: name.clone(),
             mailbox: MailboxName::inbox(),
         },
@@ -238,7 +246,6 @@ fn make_account(store: &Arc<Store>, committer: &Committer, login: &str, quota: Q
             secrets: Some(StoredSecrets::derive("localserve", &derivation)),
         },
     ];
-    let changes: Vec<_> = (!known).then_some(add_domain).into_iter().chain(changes).collect();
     let reader = store.reader();
     let batch = directory::plan(reader.snapshot(), &changes, &directory::Limits::DEFAULT, NOW).unwrap();
     committer.commit_blocking(batch, Durability::Synced).unwrap();
@@ -296,6 +303,24 @@ impl Peer {
         };
         self.reader.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         silent
+    }
+
+    /// What comes next, as it comes; empty at the end.
+    pub(super) fn some(&mut self) -> Vec<u8> {
+        let some = self.reader.fill_buf().unwrap().to_vec();
+        self.reader.consume(some.len());
+        some
+    }
+
+    /// What comes, up to the first `end`.
+    pub(super) fn octets_until(&mut self, end: &[u8]) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !all.ends_with(end) {
+            let mut octet = [0];
+            self.reader.read_exact(&mut octet).unwrap();
+            all.push(octet[0]);
+        }
+        all
     }
 
     pub(super) fn rest(&mut self) -> Vec<u8> {

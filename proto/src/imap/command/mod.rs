@@ -7,6 +7,7 @@
 mod acl;
 mod append;
 mod arguments;
+mod batches;
 mod cursor;
 mod fetch;
 mod list;
@@ -24,6 +25,7 @@ mod tests;
 pub use acl::{AclEntry, Identifier, RightsChange, SetAcl};
 pub use append::{Append, AppendMessage, MessageForm};
 pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
+pub use batches::UidBatches;
 pub use fetch::{ChangedSince, Fetch, FetchItem, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
@@ -108,6 +110,10 @@ pub enum Command {
     Append(Append),
     /// IDLE (RFC 2177)
     Idle,
+    /// COMPRESS DEFLATE (RFC 4978)
+    Compress,
+    /// UNAUTHENTICATE (RFC 8437)
+    Unauthenticate,
     /// CHECK (RFC 3501 §6.4.1)
     Check,
     /// CLOSE
@@ -126,6 +132,25 @@ pub enum Command {
     Copy(CopyMove),
     /// MOVE, UID MOVE (RFC 6851)
     Move(CopyMove),
+    /// UIDBATCHES (RFC 10022)
+    UidBatches(UidBatches),
+}
+
+impl Command {
+    /// Whether the command reads or tells message numbers, so that it is refused after
+    /// `ENABLE UIDONLY` (RFC 9586 §3).
+    pub fn needs_message_numbers(&self) -> bool {
+        match self {
+            Self::Fetch(fetch) => fetch.messages.numbering == Numbering::Sequence,
+            Self::Store(store) => store.messages.numbering == Numbering::Sequence,
+            Self::Copy(command) | Self::Move(command) => command.messages.numbering == Numbering::Sequence,
+            Self::Search(search) => {
+                search.numbering == Numbering::Sequence || search.key.has_message_numbers()
+            }
+            Self::Select(select) => select.qresync.as_ref().is_some_and(|known| known.matched.is_some()),
+            _ => false,
+        }
+    }
 }
 
 /// How mailbox names and strings are to be read: what the client has enabled.
@@ -271,6 +296,9 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "SETQUOTA" => Command::SetQuota(SetQuota::parse(cursor)?),
         "APPEND" => Command::Append(Append::parse(cursor)?),
         "IDLE" => Command::Idle,
+        "COMPRESS" => session::compress(cursor)?,
+        "UNAUTHENTICATE" => Command::Unauthenticate,
+        "UIDBATCHES" => Command::UidBatches(UidBatches::parse(cursor)?),
         "CHECK" => Command::Check,
         "CLOSE" => Command::Close,
         "UNSELECT" => Command::Unselect,

@@ -483,3 +483,71 @@ fn rights_of_mailboxes_are_asked_for_and_changed() {
     assert!(matches!(command("LIST \"\" % RETURN (MYRIGHTS)"), Command::List(l) if l.returns.my_rights));
     assert!(matches!(command("LIST \"\" % RETURN (CHILDREN)"), Command::List(l) if !l.returns.my_rights));
 }
+
+#[test]
+fn compression_and_batches_are_asked_for() {
+    assert!(matches!(command("compress deflate"), Command::Compress));
+    assert_eq!(fault("COMPRESS GZIP"), Fault::Syntax("unknown compression"));
+    assert_eq!(fault("COMPRESS"), Fault::Syntax("space expected"));
+    assert_eq!(fault("COMPRESS DEFLATE x"), Fault::Syntax("end of command expected"));
+    assert!(matches!(command("unauthenticate"), Command::Unauthenticate));
+    let batches = |input: &str| match command(input) {
+        Command::UidBatches(batches) => batches,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(batches("UIDBATCHES 2000"), UidBatches { size: nz(2000), batches: None });
+    assert_eq!(batches("UIDBATCHES 4294967295 10:2").batches, Some(nz(10)..=nz(2)));
+    for bad in ["UIDBATCHES", "UIDBATCHES 0", "UIDBATCHES 5 1", "UIDBATCHES 5 1:*", "UIDBATCHES 4294967296"] {
+        assert!(matches!(fault(bad), Fault::Syntax(_)), "{bad}");
+    }
+}
+
+#[test]
+fn message_numbers_are_found_wherever_they_are() {
+    for with in [
+        "FETCH 1 UID",
+        "FETCH $ UID",
+        "STORE 1 FLAGS ()",
+        "COPY * x",
+        "MOVE 1:2 x",
+        "SEARCH ALL",
+        "SEARCH UID 1",
+        "UID SEARCH 1",
+        "UID SEARCH NOT (SEEN OR DELETED (1:3))",
+        "SELECT x (QRESYNC (1 2 3:4 (1 3)))",
+    ] {
+        assert!(command(with).needs_message_numbers(), "{with}");
+    }
+    for without in [
+        "UID FETCH 1 UID",
+        "UID FETCH $ UID",
+        "UID STORE 1 FLAGS ()",
+        "UID COPY * x",
+        "UID MOVE 1:2 x",
+        "UID SEARCH UID 1 $",
+        "UID SEARCH UIDAFTER 3 NOT (OR SEEN UID 1:*)",
+        "UID EXPUNGE 1",
+        "EXPUNGE",
+        "CLOSE",
+        "SELECT x (QRESYNC (1 2 3:4))",
+    ] {
+        assert!(!command(without).needs_message_numbers(), "{without}");
+    }
+}
+
+#[test]
+fn uids_beyond_one_are_searched() {
+    let ranges = |input: &str| match command(input) {
+        Command::Search(Search { key: SearchKey::Uid(MessageSet::Set(set)), .. }) => set,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ranges("UID SEARCH UIDAFTER 7"), set(&[(8, u32::MAX)]));
+    assert_eq!(ranges("UID SEARCH UIDBEFORE 7"), set(&[(1, 6)]));
+    for nothing in ["UID SEARCH UIDAFTER 4294967295", "UID SEARCH UIDBEFORE 1"] {
+        let Command::Search(search) = command(nothing) else { panic!() };
+        assert_eq!(search.key, SearchKey::Nothing, "{nothing}");
+    }
+    for bad in ["UIDAFTER", "UIDAFTER 0", "UIDAFTER 1:2", "UIDBEFORE *", "UIDBEFORE $"] {
+        assert!(matches!(fault(&format!("UID SEARCH {bad}")), Fault::Syntax(_)), "{bad}");
+    }
+}

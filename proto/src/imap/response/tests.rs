@@ -59,6 +59,12 @@ fn codes_are_written_as_registered() {
         (Code::Unseen(12), "UNSEEN 12"),
         (Code::ReadWrite, "READ-WRITE"),
         (Code::UnknownCte, "UNKNOWN-CTE"),
+        (Code::MessageLimit(1000, Uid::new(23)), "MESSAGELIMIT 1000 23"),
+        (Code::MessageLimit(1000, None), "MESSAGELIMIT 1000"),
+        (Code::CompressionActive, "COMPRESSIONACTIVE"),
+        (Code::UidRequired, "UIDREQUIRED"),
+        (Code::TooFew, "TOOFEW"),
+        (Code::TooMany, "TOOMANY"),
     ] {
         assert_eq!(written(|out| code.write(out)), text);
     }

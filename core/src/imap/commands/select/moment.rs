@@ -6,6 +6,7 @@ use postrider_proto::imap::response::{
     write_untagged,
 };
 use postrider_proto::imap::rights::Rights;
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::engine::Incarnation;
@@ -30,6 +31,8 @@ pub struct Ask<'a> {
     pub qresync: Option<&'a Qresync>,
     /// Whether it speaks IMAP4rev2.
     pub rev2: bool,
+    /// How it names messages.
+    pub numbering: Numbering,
     /// How names are written.
     pub utf8: Utf8,
     /// What the user's name for it has before the owner's.
@@ -73,8 +76,8 @@ impl Moment {
         for id in &row.keywords {
             keywords.extend(reader.keyword(account, *id)?);
         }
-        // IMAP4rev2 has no UNSEEN here.
-        let first_unseen = if row.unseen > 0 && !ask.rev2 {
+        // IMAP4rev2 has no UNSEEN here, nor has UIDONLY, as it is a message number (RFC 9586 §3.6).
+        let first_unseen = if row.unseen > 0 && !ask.rev2 && ask.numbering == Numbering::Sequence {
             views::first_unseen(reader, place, incarnation, &row, &view, head)?
         } else {
             None
