@@ -18,7 +18,7 @@ use postrider_storage::ids::AccountId;
 
 use super::Service;
 use super::capability::{self, Channel};
-use super::commands::append::Announced;
+use super::commands::append::{Announced, Literal};
 use super::output::Output;
 use super::places::Asker;
 use super::selected::Selected;
@@ -243,8 +243,7 @@ impl Connection {
             Some(Frame::Command(input)) => Step::Command(command::parse(input, grammar)),
             Some(Frame::Message(literal)) => Step::Message(Announced {
                 command: command::parse(literal.head, grammar),
-                octets: literal.octets,
-                synchronising: literal.synchronising,
+                literal: Literal { octets: literal.octets, synchronising: literal.synchronising },
                 order: literal.order,
             }),
             Some(Frame::NeedContinuation) => Step::Continue,
@@ -420,10 +419,14 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::GetAcl(_) => Label::GetAcl,
         Command::ListRights(_) => Label::ListRights,
         Command::MyRights(_) => Label::MyRights,
+        Command::Append(append) if append.replaces.is_some() => Label::Replace,
         Command::GetQuota(_) => Label::GetQuota,
         Command::GetQuotaRoot(_) => Label::GetQuotaRoot,
         Command::SetQuota(_) => Label::SetQuota,
         Command::Append(_) => Label::Append,
+        Command::GenUrlAuth(_) => Label::GenUrlAuth,
+        Command::ResetKey(_) => Label::ResetKey,
+        Command::UrlFetch(_) => Label::UrlFetch,
         Command::Idle => Label::Idle,
         Command::Check => Label::Check,
         Command::Close => Label::Close,

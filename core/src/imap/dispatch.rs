@@ -7,6 +7,7 @@ use std::sync::Arc;
 use postrider_proto::imap::command::{Command, Select, Tag};
 use postrider_proto::imap::response::{Code, Condition};
 
+use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
     acl, batches, copy, expunge, fetch, list, mailboxes, quota, search, select, session as basics, status,
@@ -15,7 +16,7 @@ use super::commands::{
 use super::connection::{Connection, Flow, Member};
 use super::output::Output;
 use super::places::{self, Deed};
-use super::session::{AccountContext, Completion, CompletionCode, Context, Enabled, Ended, MessageLimit};
+use super::session::{AccountContext, Completion, Context, Enabled, Ended, MessageLimit};
 use super::sync::{Expunges, OwnFlags};
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
@@ -42,11 +43,12 @@ impl Connection {
             }
             command if self.enabled().uid_only && command.needs_message_numbers() => {
                 drop(command);
-                let required = Completion::bad("messages are named by uids only");
-                Ok(Flow::Done(required.with(CompletionCode::Plain(Code::UidRequired))))
+                Ok(Flow::Done(UID_REQUIRED))
             }
             Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
+            // With literals it comes another way.
+            Command::Append(command) => Box::pin(self.append_urls(tag, command)).await,
             Command::Compress => Box::pin(self.compress(tag)).await,
             Command::UidBatches(_) if capability::is_disabled(&self.service.listener, UIDBATCHES) => {
                 Ok(Flow::Done(Completion::bad("unknown command")))
@@ -55,8 +57,6 @@ impl Connection {
                 Some(context) => Box::pin(batches::uid_batches(context, command)).await.map(Flow::Done),
                 None => Ok(Flow::Done(NOT_SELECTED)),
             },
-            // Without a message literal the grammar refuses it.
-            Command::Append(_) => Ok(Flow::Done(Completion::bad("message literal expected"))),
             Command::Select(command) => Box::pin(self.select(tag, command)).await,
             Command::Enable(_)
             | Command::Create(_)

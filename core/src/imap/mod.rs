@@ -12,6 +12,7 @@ mod compression;
 mod connection;
 mod dispatch;
 mod reading;
+mod urls;
 mod views;
 
 pub mod answers;

@@ -12,4 +12,5 @@ pub mod rights;
 pub mod sequence;
 pub mod types;
 pub mod uidset;
+pub mod url;
 pub mod utf7;

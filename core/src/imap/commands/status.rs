@@ -1,6 +1,8 @@
-//! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7, RFC 9208 §4.1.4), from counters only.
+//! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7, RFC 8474 §4.3, RFC 9208 §4.1.4), from
+//! counters only.
 
 use postrider_proto::imap::command::{Status, StatusItem, StatusItems};
+use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::{StatusValue, write_status};
 
 use crate::imap::places::{self, Deed, Found};
@@ -33,6 +35,7 @@ pub(super) fn tell_status(context: &mut AccountContext<'_>, name: &str, found: &
         context.enable_condstore();
     }
     let append_octets_max = context.append_octets_max;
+    let id = ObjectId::mailbox(found.account.0, found.mailbox.0);
     let values = items.iter().map(|item| {
         let number = match item {
             StatusItem::Messages => row.exists.into(),
@@ -45,6 +48,7 @@ pub(super) fn tell_status(context: &mut AccountContext<'_>, name: &str, found: &
             StatusItem::HighestModSeq => row.modseq.get(),
             StatusItem::DeletedStorage => row.deleted_size,
             StatusItem::AppendLimit => append_octets_max,
+            StatusItem::MailboxId => return (item, StatusValue::Id(id)),
         };
         (item, StatusValue::Number(number))
     });

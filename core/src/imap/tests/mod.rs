@@ -58,4 +58,10 @@ folders!(
     quota,
     acl,
     sharing,
+    objectid,
+    savedate,
+    multiappend,
+    catenate,
+    replace,
+    preview
 );
