@@ -114,13 +114,15 @@ impl Connection {
 
     /// Becomes the session of a user at an account, and does there what it came for.
     async fn stay(&mut self, visit: Visit) -> Result<(), Ended> {
-        let Visit { asker, enabled, account, select, strikes } = visit;
+        let Visit { asker, enabled, notify, account, select, strikes } = visit;
         let account = self.shard.open_account(account).await.map_err(|failed| {
             error!(cid = %self.peer.id, %account, error = %failed, "an account could not be loaded");
             Ended::Bye(Some(Code::Unavailable), "try again later")
         })?;
         let limit = MessageLimit::of(&self.service.listener);
-        self.member = Some(Box::new(Member::new(asker, account, enabled, limit)));
+        let mut member = Member::new(asker, account, enabled, limit);
+        member.notify = notify;
+        self.member = Some(Box::new(member));
         // It has spoken IMAP before.
         self.commands = self.commands.max(1);
         self.strikes = strikes;

@@ -19,6 +19,7 @@ use postrider_storage::ids::AccountId;
 use super::Service;
 use super::capability::{self, Channel};
 use super::commands::append::{Announced, Literal};
+use super::notify::Notify;
 use super::output::Output;
 use super::places::Asker;
 use super::selected::Selected;
@@ -71,6 +72,8 @@ pub(super) struct Member {
     pub(super) watcher: Rc<Watcher>,
     pub(super) enabled: Enabled,
     pub(super) selected: Option<Selected>,
+    /// What the client asked for by NOTIFY; none before it used that.
+    pub(super) notify: Option<Box<Notify>>,
     pub(super) limit: MessageLimit,
 }
 
@@ -82,7 +85,7 @@ impl Member {
         limit: MessageLimit,
     ) -> Self {
         let watcher = account.watch();
-        Self { asker, account, watcher, enabled, selected: None, limit }
+        Self { asker, account, watcher, enabled, selected: None, notify: None, limit }
     }
 
     /// Whether the session is at another user's account.
@@ -116,6 +119,8 @@ pub(super) struct LoggedIn {
 pub(super) struct Visit {
     pub(super) asker: Asker,
     pub(super) enabled: Enabled,
+    /// What it wants to be told of; waits while the session is away, but for the selected mailbox.
+    pub(super) notify: Option<Box<Notify>>,
     /// Where to.
     pub(super) account: AccountId,
     /// What is to be done and answered there.
@@ -212,7 +217,7 @@ impl Connection {
                 return Ok(Departure::Visit(visit));
             }
             match self.next_step() {
-                Step::Starved => self.fill().await?,
+                Step::Starved => self.wait().await?,
                 Step::Continue => write_continuation(&mut self.out.buffer, "go on"),
                 Step::Refused(refused) => self.refused(&refused)?,
                 Step::Message(announced) => {
@@ -308,15 +313,16 @@ impl Connection {
     }
 
     /// A session that has no mailbox of another user selected any more goes back to its own account.
-    fn way_home(&self) -> Option<Box<Visit>> {
+    fn way_home(&mut self) -> Option<Box<Visit>> {
         let member = self.member.as_deref().filter(|member| member.is_away() && member.selected.is_none())?;
-        Some(Box::new(self.visit(member, member.asker.user, None)))
+        self.visit(member.asker.user, None)
     }
 
     /// The way of a user to an account.
-    pub(super) fn visit(&self, member: &Member, account: AccountId, select: Option<(Tag, Select)>) -> Visit {
-        let (asker, enabled, strikes) = (member.asker, member.enabled, self.strikes);
-        Visit { asker, enabled, account, select, strikes }
+    pub(super) fn visit(&mut self, account: AccountId, select: Option<(Tag, Select)>) -> Option<Box<Visit>> {
+        let member = self.member.as_deref_mut()?;
+        let (asker, enabled, notify) = (member.asker, member.enabled, member.notify.take());
+        Some(Box::new(Visit { asker, enabled, notify, account, select, strikes: self.strikes }))
     }
 
     /// Looks up what the user may do with the selected mailbox. What changed is told; who may no longer
@@ -367,7 +373,8 @@ impl Connection {
 
     /// Answers and counts a command that wasn't understood. One at the very beginning isn't IMAP.
     fn bad_command(&mut self, bad: &BadCommand) -> Result<(), Ended> {
-        let bounded = matches!(bad.fault, Fault::Limit(_) | Fault::Charset | Fault::SpecialUse);
+        let bounded =
+            matches!(bad.fault, Fault::Limit(_) | Fault::Charset | Fault::SpecialUse | Fault::Event);
         if self.commands == 0 && !bounded {
             return Err(Ended::Bye(None, "please speak IMAP"));
         }
@@ -423,6 +430,9 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::GetQuota(_) => Label::GetQuota,
         Command::GetQuotaRoot(_) => Label::GetQuotaRoot,
         Command::SetQuota(_) => Label::SetQuota,
+        Command::GetMetadata(_) => Label::GetMetadata,
+        Command::SetMetadata(_) => Label::SetMetadata,
+        Command::Notify(_) => Label::Notify,
         Command::Append(_) => Label::Append,
         Command::GenUrlAuth(_) => Label::GenUrlAuth,
         Command::ResetKey(_) => Label::ResetKey,

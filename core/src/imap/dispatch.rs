@@ -10,8 +10,8 @@ use postrider_proto::imap::response::{Code, Condition};
 use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
-    acl, batches, copy, expunge, fetch, list, mailboxes, quota, search, select, session as basics, status,
-    store,
+    acl, batches, copy, expunge, fetch, list, mailboxes, metadata, quota, search, select, session as basics,
+    status, store,
 };
 use super::connection::{Connection, Flow, Member};
 use super::output::Output;
@@ -46,6 +46,7 @@ impl Connection {
                 Ok(Flow::Done(UID_REQUIRED))
             }
             Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
+            Command::Notify(command) => Box::pin(self.notify(tag, command)).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
             // With literals it comes another way.
             Command::Append(command) => Box::pin(self.append_urls(tag, command)).await,
@@ -74,7 +75,9 @@ impl Connection {
             | Command::ListRights(_)
             | Command::MyRights(_)
             | Command::GetQuota(_)
-            | Command::GetQuotaRoot(_) => {
+            | Command::GetQuotaRoot(_)
+            | Command::GetMetadata(_)
+            | Command::SetMetadata(_) => {
                 let completion = self.with_account(tag, command).await?;
                 self.after(tag, completion).await
             }
@@ -92,11 +95,12 @@ impl Connection {
 
     /// What commands of the selected state work with; none in another.
     pub(super) fn context<'a>(&'a mut self, tag: &'a Tag) -> Option<Context<'a>> {
-        let Member { asker, account, watcher, enabled, selected, limit } = self.member.as_deref_mut()?;
+        let Member { asker, account, watcher, enabled, selected, notify, limit } =
+            self.member.as_deref_mut()?;
         let limit = *limit;
         let (shard, out, id, asker) = (&self.shard, &mut self.out, self.peer.id, *asker);
-        let selected = selected.as_mut()?;
-        Some(Context { shard, account, watcher, enabled, selected, out, tag, asker, limit, id })
+        let (selected, notify) = (selected.as_mut()?, notify.as_deref());
+        Some(Context { shard, account, watcher, enabled, selected, notify, out, tag, asker, limit, id })
     }
 
     /// SELECT and EXAMINE (RFC 9051 §6.3.2). A mailbox that was selected before is left in any case. For one
@@ -129,8 +133,8 @@ impl Connection {
         if let Err(refused) = places::visit(&self.shard, asker, &place, Deed::Read).await {
             return Ok(Flow::Done(refused));
         }
-        let Some(member) = self.member.as_deref() else { return Ok(Flow::Done(NOT_HERE)) };
-        Ok(Flow::Visit(Box::new(self.visit(member, place.account, Some((tag.clone(), command))))))
+        let visit = self.visit(place.account, Some((tag.clone(), command)));
+        Ok(visit.map_or(Flow::Done(NOT_HERE), Flow::Visit))
     }
 
     /// Commands that need a user.
@@ -262,6 +266,8 @@ async fn for_account(context: &mut AccountContext<'_>, command: Command) -> Resu
         Command::GetAcl(mailbox) => Box::pin(acl::get_acl(context, mailbox)),
         Command::ListRights(command) => Box::pin(acl::list_rights(context, command)),
         Command::MyRights(mailbox) => Box::pin(acl::my_rights(context, mailbox)),
+        Command::GetMetadata(command) => Box::pin(metadata::get(context, command)),
+        Command::SetMetadata(command) => Box::pin(metadata::set(context, command)),
         Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
         Command::GetQuotaRoot(mailbox) => Box::pin(quota::get_quota_root(context, mailbox)),
         Command::Namespace => return Ok(basics::namespace(context)),

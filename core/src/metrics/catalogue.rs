@@ -135,6 +135,12 @@ label! {
         GetQuotaRoot = "getquotaroot",
         /// `SETQUOTA`
         SetQuota = "setquota",
+        /// `GETMETADATA`
+        GetMetadata = "getmetadata",
+        /// `SETMETADATA`
+        SetMetadata = "setmetadata",
+        /// `NOTIFY`
+        Notify = "notify",
         /// `APPEND`
         Append = "append",
         /// `REPLACE`

@@ -8,6 +8,7 @@ mod account;
 mod acl;
 mod blob;
 mod message;
+mod metadata;
 pub mod pack;
 mod queue;
 mod text;
@@ -16,6 +17,7 @@ pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
 pub use acl::{AclEntry, AclRow, Grantee, Sign};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
+pub use metadata::MetadataRow;
 pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};
 pub use text::{Segment, SegmentState, TextRow};
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use postrider_proto::imap::command::{Access, Select};
 use postrider_proto::imap::response::Code;
 use postrider_proto::imap::rights::Rights;
+use postrider_proto::imap::types::Uid;
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::ids::MailboxId;
 use postrider_storage::store::StoreError;
@@ -51,8 +52,10 @@ pub(in crate::imap) async fn select(
         access: command.access,
         rights,
         view,
+        uid_last: Uid::new(row.uid_next.get() - 1),
         seen: head,
         ahead: head,
+        withheld: None,
         lowered: false,
         deferred: BTreeMap::new(),
         keywords_told: row.keywords,

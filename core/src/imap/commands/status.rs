@@ -1,9 +1,11 @@
 //! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7, RFC 8474 §4.3, RFC 9208 §4.1.4), from
 //! counters only.
 
-use postrider_proto::imap::command::{Status, StatusItem, StatusItems};
+use postrider_proto::imap::command::{Status, StatusItem, StatusItems, Utf8};
 use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::{StatusValue, write_status};
+use postrider_storage::ids::{AccountId, MailboxId};
+use postrider_storage::rows::MailboxRow;
 
 use crate::imap::places::{self, Deed, Found};
 use crate::imap::session::{AccountContext, Completion, Ended};
@@ -30,12 +32,25 @@ pub(in crate::imap) async fn status(
 
 /// Appends STATUS of a mailbox. Asking for HIGHESTMODSEQ enables CONDSTORE (RFC 7162 §3.1).
 pub(super) fn tell_status(context: &mut AccountContext<'_>, name: &str, found: &Found, items: StatusItems) {
-    let row = &found.row;
     if items.contains(StatusItem::HighestModSeq) {
         context.enable_condstore();
     }
-    let append_octets_max = context.append_octets_max;
-    let id = ObjectId::mailbox(found.account.0, found.mailbox.0);
+    let place = (found.account, found.mailbox);
+    let (out, utf8) = (&mut context.out.buffer, context.member.enabled.utf8);
+    write_row(out, utf8, name, place, &found.row, items, context.append_octets_max);
+}
+
+/// Appends STATUS of a mailbox that the user knows by `name`.
+pub(in crate::imap) fn write_row(
+    out: &mut Vec<u8>,
+    utf8: Utf8,
+    name: &str,
+    (account, mailbox): (AccountId, MailboxId),
+    row: &MailboxRow,
+    items: StatusItems,
+    append_octets_max: u64,
+) {
+    let id = ObjectId::mailbox(account.0, mailbox.0);
     let values = items.iter().map(|item| {
         let number = match item {
             StatusItem::Messages => row.exists.into(),
@@ -52,5 +67,5 @@ pub(super) fn tell_status(context: &mut AccountContext<'_>, name: &str, found: &
         };
         (item, StatusValue::Number(number))
     });
-    write_status(&mut context.out.buffer, context.member.enabled.utf8, name, values);
+    write_status(out, utf8, name, values);
 }

@@ -5,6 +5,7 @@ mod compress;
 mod cost;
 mod dialog;
 mod model;
+mod notify;
 mod probe;
 mod server;
 mod sessions;
@@ -58,6 +59,9 @@ folders!(
     quota,
     acl,
     sharing,
+    metadata,
+    list_metadata,
+    notify,
     objectid,
     savedate,
     multiappend,
