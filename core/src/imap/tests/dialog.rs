@@ -88,7 +88,7 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
         }
     }
     if !users.is_empty() {
-        server.verify();
+        server.messages();
     }
 }
 
