@@ -13,7 +13,7 @@ use super::Service;
 use super::answers::NO_SUCH_MAILBOX;
 use super::capability;
 use super::compression::Compression;
-use super::connection::{Connection, Departure, Flow, LoggedIn, Member, Peer, Visit};
+use super::connection::{Connection, Departure, Flow, GREETING, LoggedIn, Member, Peer, Visit};
 use super::output::Output;
 use super::places::Asker;
 use super::session::{Completion, CompletionCode, Enabled, Ended, MessageLimit};
@@ -36,8 +36,11 @@ pub async fn serve(shard: Rc<Shard>, service: Arc<Service>, stream: Stream) {
     let peer = Peer { id, address: peer, admitted };
     let framer = Framer::new(Arc::clone(&service.unauthenticated));
     let mut connection = Connection::new(shard, service, peer, transport, framer);
-    connection.greet();
-    Box::pin(connection.run()).await;
+    let login = connection.preauthenticated().map(|user| LoggedIn::new(user, None));
+    if login.is_none() {
+        connection.greet();
+    }
+    Box::pin(connection.run(login)).await;
 }
 
 /// What a refused connection is told.
@@ -68,10 +71,14 @@ const fn assert_send<T: Send>() {}
 const _: () = assert_send::<Moving>();
 
 impl Connection {
-    /// Runs the session to its end, or until it moves.
-    pub(super) async fn run(mut self) {
+    /// Runs the session to its end, or until it moves. `login` is one that isn't answered yet.
+    pub(super) async fn run(mut self, mut login: Option<LoggedIn>) {
         loop {
-            match Box::pin(self.converse()).await {
+            let next = match login.take() {
+                Some(login) => Ok(Departure::Login(login)),
+                None => Box::pin(self.converse()).await,
+            };
+            match next {
                 Ok(departure) if self.shard.home_of(departure.account()) == self.shard.id => {
                     if let Err(ended) = Box::pin(self.arrive(departure)).await {
                         return Box::pin(self.end(ended)).await;
@@ -158,7 +165,9 @@ impl Connection {
             Err(failed) => {
                 error!(cid = %self.peer.id, account = %user.name, error = %failed, "an account could not be loaded");
                 let answer = Completion::refused(Code::Unavailable, "the account can't be opened now");
-                answer.write(&mut self.out.buffer, &tag);
+                if let Some(tag) = &tag {
+                    answer.write(&mut self.out.buffer, tag);
+                }
                 return Err(Ended::Bye(Some(Code::Unavailable), "try again later"));
             }
         };
@@ -167,8 +176,13 @@ impl Connection {
         let limit = MessageLimit::of(&self.service.listener);
         self.member = Some(Box::new(Member::new(asker, account, Enabled::default(), limit)));
         let names = capability::after_login(&self.service.listener);
-        let answer = Completion::ok("logged in").with(CompletionCode::Capability(names));
-        self.answer(&tag, &answer);
+        match tag {
+            Some(tag) => {
+                let answer = Completion::ok("logged in").with(CompletionCode::Capability(names));
+                self.answer(&tag, &answer);
+            }
+            None => self.out.untagged(Condition::PreAuth, Some(&Code::Capability(&names)), GREETING),
+        }
         self.rest();
         Ok(())
     }
@@ -204,7 +218,7 @@ async fn go_on(shard: Rc<Shard>, moving: Moving) {
     let mut connection = Connection::new(shard, service, peer, transport, framer);
     connection.out.put_compression(compression);
     match Box::pin(connection.arrive(departure)).await {
-        Ok(()) => Box::pin(connection.run()).await,
+        Ok(()) => Box::pin(connection.run(None)).await,
         Err(ended) => Box::pin(connection.end(ended)).await,
     }
 }
@@ -212,7 +226,7 @@ async fn go_on(shard: Rc<Shard>, moving: Moving) {
 /// What a login leads to.
 impl LoggedIn {
     /// Answers `tag` once the session is at home.
-    pub(super) const fn new(user: User, tag: Tag) -> Self {
+    pub(super) const fn new(user: User, tag: Option<Tag>) -> Self {
         Self { user, tag }
     }
 }
