@@ -13,6 +13,7 @@ mod mailboxes;
 mod search;
 mod select;
 mod session;
+mod sort;
 mod store;
 #[cfg(test)]
 mod suites;
@@ -27,6 +28,7 @@ pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems}
 pub use search::{DateTest, Search, SearchKey, SearchReturn, TextTarget};
 pub use select::{Access, Matched, Qresync, Select};
 pub use session::{Authenticate, Enable, Extension, Id, Login};
+pub use sort::{CancelUpdate, Direction, Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm};
 pub use store::{CopyMove, FlagChange, Loudness, Store};
 
 pub(in crate::imap) use cursor::is_astring_octet;
@@ -98,6 +100,12 @@ pub enum Command {
     Expunge(Option<MessageSet>),
     /// SEARCH, UID SEARCH
     Search(Search),
+    /// SORT, UID SORT (RFC 5256)
+    Sort(Sort),
+    /// THREAD, UID THREAD (RFC 5256)
+    Thread(Thread),
+    /// CANCELUPDATE (RFC 5267 §4.3.5)
+    CancelUpdate(CancelUpdate),
     /// FETCH, UID FETCH
     Fetch(Fetch),
     /// STORE, UID STORE
@@ -247,6 +255,7 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "CLOSE" => Command::Close,
         "UNSELECT" => Command::Unselect,
         "EXPUNGE" => Command::Expunge(None),
+        "CANCELUPDATE" => Command::CancelUpdate(CancelUpdate::parse(cursor)?),
         _ => return parse_messages(cursor, name, Numbering::Sequence),
     })
 }
@@ -255,6 +264,8 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
 fn parse_messages(cursor: &mut Cursor<'_>, name: Label, numbering: Numbering) -> Parsed<Command> {
     Ok(match name.as_str() {
         "SEARCH" => Command::Search(Search::parse(cursor, numbering)?),
+        "SORT" => Command::Sort(Sort::parse(cursor, numbering)?),
+        "THREAD" => Command::Thread(Thread::parse(cursor, numbering)?),
         "FETCH" => Command::Fetch(Fetch::parse(cursor, numbering)?),
         "STORE" => Command::Store(Store::parse(cursor, numbering)?),
         "COPY" => Command::Copy(CopyMove::parse(cursor, numbering)?),

@@ -1,4 +1,4 @@
-//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154).
+//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 5267, RFC 6154).
 
 use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
 use super::super::uidset::UidSet;
@@ -56,6 +56,8 @@ pub enum Code<'a> {
     NoPerm,
     /// NOTSAVED: `$` is empty (RFC 5182 §2.1)
     NotSaved,
+    /// NOUPDATE: the tag of the search whose results aren't told on (RFC 5267 §4.3.1)
+    NoUpdate(&'a str),
     /// OVERQUOTA
     OverQuota,
     /// PERMANENTFLAGS; with `true`, new keywords can be made (`\*`)
@@ -114,6 +116,12 @@ impl Code<'_> {
                 let keywords = keywords.iter().map(Keyword::as_str);
                 write_flag_list(out, flags, keywords.chain(any.then_some("\\*")));
             }
+            Self::NoUpdate(tag) => {
+                // A tag has no character that quotes would need escaped.
+                out.extend_from_slice(b" \"");
+                out.extend_from_slice(tag.as_bytes());
+                out.push(b'"');
+            }
             Self::UidNext(uid) => number(out, uid.get().into()),
             Self::UidValidity(validity) => number(out, validity.0.get().into()),
             Self::Unseen(sequence) => number(out, sequence.into()),
@@ -148,6 +156,7 @@ impl Code<'_> {
             Self::NonExistent => "NONEXISTENT",
             Self::NoPerm => "NOPERM",
             Self::NotSaved => "NOTSAVED",
+            Self::NoUpdate(_) => "NOUPDATE",
             Self::OverQuota => "OVERQUOTA",
             Self::PermanentFlags(..) => "PERMANENTFLAGS",
             Self::PrivacyRequired => "PRIVACYREQUIRED",

@@ -18,7 +18,9 @@ pub use mailbox::{
     ListAttributes, ListRow, StatusValue, write_exists, write_flags, write_list, write_list_separator,
     write_lsub, write_namespace, write_recent, write_status,
 };
-pub use search::{Esearch, write_esearch, write_expunge, write_search, write_vanished};
+pub use search::{
+    Esearch, Numbers, Update, write_esearch, write_expunge, write_search, write_sort, write_update, write_vanished,
+};
 pub use status::{
     Condition, Status, write_bad_command, write_capability, write_continuation, write_continuation_base64,
     write_enabled, write_id, write_refused, write_tagged, write_untagged,
