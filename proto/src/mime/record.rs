@@ -195,6 +195,18 @@ impl<'a> StructureRef<'a> {
     }
 }
 
+/// The message itself, without a look at the parts inside it: for reading many records.
+pub fn root(record: &[u8]) -> Result<PartRef<'_>, RecordError> {
+    let mut reader = Reader(record);
+    match reader.octet()? {
+        VERSION => {}
+        version => return Err(RecordError::Version(version)),
+    }
+    let size = reader.number()?;
+    reader.number()?;
+    reader.part(size, &[], 0)
+}
+
 /// Finds where each part's subtree ends and checks that parts stand in order, each parent before
 /// and around its children, with as many children as its kind has.
 fn close_subtrees(parts: &mut [PartRef<'_>]) -> Result<(), RecordError> {

@@ -35,6 +35,8 @@ fn records_are_read_back_as_written() {
         let record = encoded(&structure);
         let read = StructureRef::decode(&record).unwrap();
         assert_eq!(read.to_structure(), structure);
+        let root = record::root(&record).unwrap();
+        assert!(root.fields().eq(read.root().fields()) && root.body_start == read.root().body_start);
         for (index, part) in structure.parts.iter().enumerate() {
             let children: Vec<_> = read.children(index).map(|child| read.parts()[child].parent).collect();
             assert!(children.iter().all(|parent| *parent == Some(index as u32)));
@@ -71,7 +73,9 @@ fn damaged_records_give_errors_and_never_panic() {
             let at = random.below(damaged.len());
             damaged[at] = random.below(256) as u8;
         }
+        let root = record::root(&damaged);
         if let Ok(read) = StructureRef::decode(&damaged) {
+            assert!(root.unwrap().fields().eq(read.root().fields()));
             accepted += 1;
             scanner::check(&read.to_structure());
             let mut out = Vec::new();
