@@ -57,6 +57,13 @@ pub(super) enum Happened {
     Flagged,
 }
 
+impl Contexts {
+    /// Whether no search is live.
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+}
+
 /// Whether UPDATE is asked for under a tag that is taken.
 pub(super) fn is_tag_taken(context: &Context<'_>, returns: Option<SearchReturn>) -> bool {
     returns.is_some_and(|returns| returns.update)
@@ -101,7 +108,7 @@ impl Context<'_> {
 
     /// Tells what changed messages, all of which have numbers, mean for live searches.
     pub(super) async fn tell_changed_results(&mut self, changed: &UidSet, happened: Happened) {
-        if changed.is_empty() || self.selected.contexts.live.is_empty() {
+        if changed.is_empty() || self.selected.contexts.is_empty() {
             return;
         }
         let all = std::mem::take(&mut self.selected.contexts.live);

@@ -6,8 +6,11 @@ use std::pin::Pin;
 use postrider_proto::imap::command::{Command, Tag};
 use postrider_proto::imap::response::Condition;
 
-use super::commands::{copy, expunge, fetch, mailboxes, search, select, session as basics, status, store};
+use super::commands::{
+    copy, expunge, fetch, mailboxes, search, select, session as basics, sort, status, store,
+};
 use super::connection::{Connection, Flow, Member};
+use super::contexts;
 use super::session::{AccountContext, Completion, Context, Ended};
 use super::sync::{Expunges, OwnFlags};
 
@@ -96,6 +99,11 @@ impl Connection {
         let completion = match command {
             Command::Fetch(command) => Box::pin(fetch::fetch(context, command)).await?,
             Command::Search(command) => Box::pin(search::search(context, command)).await?,
+            Command::Sort(command) => Box::pin(sort::sort(context, command)).await?,
+            Command::CancelUpdate(command) => {
+                let completion = contexts::cancel(context, &command.tags);
+                return self.after(tag, completion).await;
+            }
             Command::Store(command) => Box::pin(store::store(context, command)).await?,
             Command::Copy(command) => Box::pin(copy::copy(context, command)).await?,
             Command::Move(command) => Box::pin(copy::move_messages(context, command)).await?,

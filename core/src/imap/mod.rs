@@ -9,6 +9,7 @@
 mod arrival;
 mod capability;
 mod connection;
+mod contexts;
 mod dispatch;
 mod reading;
 mod views;

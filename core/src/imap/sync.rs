@@ -18,6 +18,7 @@ use postrider_storage::rows::MessageRow;
 use postrider_storage::store::StoreError;
 use tracing::error;
 
+use super::contexts::Happened;
 use super::session::{Context, Ended};
 use crate::accounts::{AccountHandle, Published, Since, WatcherId};
 use crate::runtime::yield_if_needed;
@@ -94,21 +95,31 @@ impl Context<'_> {
         let news = self.news()?;
         self.tell_keywords();
         if let Some(News { added, removed, flagged, seen }) = news {
-            for (uid, modseq) in removed {
-                if self.selected.view.contains(uid) {
-                    self.selected.deferred.insert(uid, modseq);
-                }
-            }
+            let removed = removed.into_iter().filter(|(uid, _)| self.selected.view.contains(*uid));
+            let removed: BTreeMap<Uid, ModSeq> = removed.collect();
+            self.tell_removed_results(&removed.keys().copied().collect());
+            self.selected.deferred.extend(removed);
+            let is_live = !self.selected.contexts.is_empty();
+            let changed = flagged.iter().map(|(uid, _)| *uid).filter(|uid| is_live && self.is_known(*uid));
+            let changed = changed.collect();
             Box::pin(self.tell_flags(flagged, own)).await?;
+            Box::pin(self.tell_changed_results(&changed, Happened::Flagged)).await;
             if expunges == Expunges::Now {
                 self.tell_removals().await?;
             }
             self.tell_added(&added);
+            let added = added.into_iter().filter(|uid| is_live && self.is_known(*uid)).collect();
+            Box::pin(self.tell_changed_results(&added, Happened::Added)).await;
             self.selected.seen = seen.unwrap_or(self.selected.seen);
         } else if expunges == Expunges::Now {
             self.tell_removals().await?;
         }
         Ok(())
+    }
+
+    /// Whether the client knows the message, and it isn't removed.
+    fn is_known(&self, uid: Uid) -> bool {
+        self.selected.view.contains(uid) && !self.selected.deferred.contains_key(&uid)
     }
 
     /// Tells up to where the client knows everything, while removals wait: MODSEQs that it was told may be
@@ -219,7 +230,7 @@ impl Context<'_> {
     async fn tell_flags(&mut self, flagged: Vec<(Uid, Cause)>, own: OwnFlags) -> Result<(), Ended> {
         let known: Vec<_> = flagged
             .into_iter()
-            .filter(|(uid, _)| self.selected.view.contains(*uid) && !self.selected.deferred.contains_key(uid))
+            .filter(|(uid, _)| self.is_known(*uid))
             .filter(|(_, cause)| match own {
                 OwnFlags::Tell => true,
                 OwnFlags::Silent => *cause == Cause::Other || self.enabled.condstore,

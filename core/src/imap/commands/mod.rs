@@ -4,6 +4,7 @@ pub mod copy;
 pub mod expunge;
 pub mod fetch;
 pub mod search;
+pub mod sort;
 pub mod store;
 
 pub(super) mod append;

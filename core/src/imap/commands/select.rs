@@ -14,6 +14,7 @@ use postrider_storage::store::{Refusal, StoreError};
 
 use super::qresync;
 use crate::imap::answers;
+use crate::imap::contexts::Contexts;
 use crate::imap::selected::Selected;
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Ended};
 use crate::imap::sync::{ACCOUNT_BROKEN, ALL_FLAGS};
@@ -69,6 +70,7 @@ pub(in crate::imap) async fn select(
         deferred: BTreeMap::new(),
         keywords_told: row.keywords,
         saved: UidSet::new(),
+        contexts: Contexts::default(),
     });
     if let Some(news) = news {
         qresync::tell(context, news).await?;
