@@ -18,13 +18,13 @@ use super::capability::{self, Channel};
 use super::commands::append::Announced;
 use super::output::Output;
 use super::selected::Selected;
-use super::session::{Completion, Enabled, Ended};
+use super::session::{Completion, Enabled, Ended, MessageLimit};
 use super::sync::ACCOUNT_BROKEN;
 use super::views;
 use crate::accounts::{AccountHandle, Watcher};
 use crate::admission::Admitted;
+use crate::arrival::Open;
 use crate::auth::User;
-use crate::config::Protocol;
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::shard::Shard;
@@ -64,11 +64,12 @@ pub(super) struct Member {
     pub(super) watcher: Rc<Watcher>,
     pub(super) enabled: Enabled,
     pub(super) selected: Option<Selected>,
+    pub(super) limit: MessageLimit,
 }
 
 impl Member {
-    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>) -> Self {
-        Self { account, watcher, enabled: Enabled::default(), selected: None }
+    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>, limit: MessageLimit) -> Self {
+        Self { account, watcher, enabled: Enabled::default(), selected: None, limit }
     }
 
     /// Leaves the selected mailbox.
@@ -84,22 +85,6 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.deselect();
         self.account.unwatch(&self.watcher);
-    }
-}
-
-/// Counts a connection as open on a shard.
-pub(super) struct Open(Rc<Shard>, Protocol);
-
-impl Open {
-    pub(super) fn new(shard: &Rc<Shard>, protocol: Protocol) -> Self {
-        shard.recorder.change(shard.shared.metrics.connections_open.at([protocol as usize]), 1);
-        Self(Rc::clone(shard), protocol)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.recorder.change(self.0.shared.metrics.connections_open.at([self.1 as usize]), -1);
     }
 }
 
@@ -137,11 +122,11 @@ impl Connection {
 
     /// What the server can do for this client now.
     pub(super) fn capabilities(&mut self) -> String {
-        let append_octets_max = self.service.limits().append_octets;
         if self.member.is_some() {
-            return capability::after_login(append_octets_max);
+            return capability::after_login(&self.service.listener);
         }
-        capability::before_login(self.service.listener.tls, self.channel(), append_octets_max)
+        let channel = self.channel();
+        capability::before_login(&self.service.listener, channel)
     }
 
     /// How the connection is protected.
@@ -339,6 +324,9 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Lsub(_) => Label::Lsub,
         Command::Namespace => Label::Namespace,
         Command::Status(_) => Label::Status,
+        Command::GetQuota(_) => Label::GetQuota,
+        Command::GetQuotaRoot(_) => Label::GetQuotaRoot,
+        Command::SetQuota(_) => Label::SetQuota,
         Command::Append(_) => Label::Append,
         Command::Idle => Label::Idle,
         Command::Check => Label::Check,
@@ -353,5 +341,6 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Store(_) => Label::Store,
         Command::Copy(_) => Label::Copy,
         Command::Move(_) => Label::Move,
+        Command::Compress | Command::Unauthenticate | Command::UidBatches(_) => Label::Other,
     }
 }

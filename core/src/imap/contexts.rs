@@ -71,16 +71,24 @@ pub(super) fn is_tag_taken(context: &Context<'_>, returns: Option<SearchReturn>)
 }
 
 /// Tells on from `results`, those of a search that was just answered; or says that there are too many.
-pub(super) fn begin(context: &mut Context<'_>, numbering: Numbering, key: &SearchKey, results: LiveResults) {
+/// None are results that weren't told whole.
+pub(super) fn begin(
+    context: &mut Context<'_>,
+    numbering: Numbering,
+    key: &SearchKey,
+    results: Option<LiveResults>,
+) {
     let selected = &mut *context.selected;
-    let key = without_numbers(key, &selected.view, &selected.saved);
-    let live = Live { tag: context.tag.clone(), numbering, key, results };
-    let octets: usize = selected.contexts.live.iter().chain([&live]).map(Live::octets).sum();
-    if selected.contexts.live.len() == LIVE_MAX || octets > LIVE_OCTETS_MAX {
-        refuse(context.out, context.tag);
-    } else {
-        selected.contexts.live.push(live);
+    if let Some(results) = results.filter(|_| selected.contexts.live.len() < LIVE_MAX) {
+        let key = without_numbers(key, &selected.view, &selected.saved);
+        let live = Live { tag: context.tag.clone(), numbering, key, results };
+        let octets: usize = selected.contexts.live.iter().chain([&live]).map(Live::octets).sum();
+        if octets <= LIVE_OCTETS_MAX {
+            selected.contexts.live.push(live);
+            return;
+        }
     }
+    refuse(context.out, context.tag);
 }
 
 fn refuse(out: &mut Output, tag: &Tag) {
@@ -257,9 +265,14 @@ fn depends_on_flags(key: &SearchKey) -> bool {
         | SearchKey::Text(..)
         | SearchKey::InternalDate(..)
         | SearchKey::SentDate(..)
+        | SearchKey::SavedDate(..)
+        | SearchKey::EmailId(_)
+        | SearchKey::ThreadId(_)
         | SearchKey::Larger(_)
         | SearchKey::Smaller(_) => false,
         SearchKey::Flag(_) | SearchKey::Keyword(_) | SearchKey::ModSeq(_) => true,
+        // Time alone changes these; whatever happens is an occasion to look.
+        SearchKey::Older(_) | SearchKey::Younger(_) => true,
     }
 }
 

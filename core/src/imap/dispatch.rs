@@ -4,17 +4,20 @@ use std::future::Future;
 use std::pin::Pin;
 
 use postrider_proto::imap::command::{Command, Tag};
-use postrider_proto::imap::response::Condition;
+use postrider_proto::imap::response::{Code, Condition};
 
+use super::capability::{self, UIDBATCHES};
 use super::commands::{
-    copy, expunge, fetch, mailboxes, search, select, session as basics, sort, status, store,
+    batches, copy, expunge, fetch, mailboxes, quota, search, select, session as basics, sort, status, store,
 };
 use super::connection::{Connection, Flow, Member};
 use super::contexts;
-use super::session::{AccountContext, Completion, Context, Ended};
+use super::session::{AccountContext, Completion, CompletionCode, Context, Enabled, Ended};
 use super::sync::{Expunges, OwnFlags};
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
+/// Of UIDBATCHES, which is refused with BAD (RFC 10022).
+const NOT_SELECTED: Completion = Completion::bad("no mailbox is selected");
 
 impl Connection {
     /// Runs a command. What the session learns of changes is told before its answer.
@@ -28,11 +31,26 @@ impl Connection {
             Command::StartTls => Box::pin(self.starttls(tag)).await,
             Command::Authenticate(command) => Box::pin(self.authenticate(command)).await,
             Command::Login(command) => Box::pin(self.login(command)).await,
+            Command::Unauthenticate => Box::pin(self.unauthenticate(tag)).await,
             command if self.member.is_none() => {
                 drop(command);
                 Ok(Flow::Done(NOT_HERE))
             }
+            command if self.enabled().uid_only && command.needs_message_numbers() => {
+                drop(command);
+                let required = Completion::bad("messages are named by uids only");
+                Ok(Flow::Done(required.with(CompletionCode::Plain(Code::UidRequired))))
+            }
+            Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
+            Command::Compress => Box::pin(self.compress(tag)).await,
+            Command::UidBatches(_) if capability::is_disabled(&self.service.listener, UIDBATCHES) => {
+                Ok(Flow::Done(Completion::bad("unknown command")))
+            }
+            Command::UidBatches(command) => match &mut self.context(tag) {
+                Some(context) => Box::pin(batches::uid_batches(context, command)).await.map(Flow::Done),
+                None => Ok(Flow::Done(NOT_SELECTED)),
+            },
             // Without a message literal the grammar refuses it.
             Command::Append(_) => Ok(Flow::Done(Completion::bad("message literal expected"))),
             Command::Enable(_)
@@ -45,7 +63,9 @@ impl Connection {
             | Command::List(_)
             | Command::Lsub(_)
             | Command::Namespace
-            | Command::Status(_) => {
+            | Command::Status(_)
+            | Command::GetQuota(_)
+            | Command::GetQuotaRoot(_) => {
                 let completion = self.with_account(tag, command).await?;
                 self.after(tag, completion).await
             }
@@ -63,17 +83,19 @@ impl Connection {
 
     /// What commands of the selected state work with; none in another.
     pub(super) fn context<'a>(&'a mut self, tag: &'a Tag) -> Option<Context<'a>> {
-        let Member { account, watcher, enabled, selected, .. } = self.member.as_deref_mut()?;
+        let Member { account, watcher, enabled, selected, limit } = self.member.as_deref_mut()?;
+        let limit = *limit;
         let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
-        Some(Context { shard, account, watcher, enabled, selected: selected.as_mut()?, out, tag, id })
+        Some(Context { shard, account, watcher, enabled, selected: selected.as_mut()?, out, tag, limit, id })
     }
 
     /// Commands that need a user.
     async fn with_account(&mut self, tag: &Tag, command: Command) -> Result<Completion, Ended> {
         let Some(member) = self.member.as_deref_mut() else { return Ok(NOT_HERE) };
-        let append_octets_max = self.service.limits().append_octets;
+        let listener = &self.service.listener;
+        let append_octets_max = listener.limits.imap.append_octets;
         let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
-        let mut context = AccountContext { shard, member, out, tag, id, append_octets_max };
+        let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
         let context = &mut context;
         let running: Pin<Box<dyn Future<Output = Result<Completion, Ended>> + '_>> = match command {
             Command::Enable(command) => Box::pin(basics::enable(context, command)),
@@ -87,6 +109,8 @@ impl Connection {
             Command::Lsub(command) => Box::pin(super::commands::list::lsub(context, command)),
             Command::Status(command) => Box::pin(status::status(context, command)),
             Command::Namespace => return Ok(basics::namespace(context)),
+            Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
+            Command::GetQuotaRoot(mailbox) => return Ok(quota::get_quota_root(context, &mailbox)),
             _ => return Ok(NOT_HERE),
         };
         running.await
@@ -121,6 +145,10 @@ impl Connection {
             _ => NOT_HERE,
         };
         Ok(Flow::Done(completion))
+    }
+
+    fn enabled(&self) -> Enabled {
+        self.member.as_ref().map(|member| member.enabled).unwrap_or_default()
     }
 
     fn deselect(&mut self) {

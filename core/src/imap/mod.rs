@@ -8,6 +8,7 @@
 
 mod arrival;
 mod capability;
+mod compression;
 mod connection;
 mod contexts;
 mod dispatch;
@@ -31,6 +32,7 @@ use postrider_proto::imap::limits::Limits;
 
 pub use arrival::serve;
 
+use crate::arrival::Door;
 use crate::config::{ImapLimits, Listener, Protocol};
 use crate::tls::TlsService;
 
@@ -62,6 +64,11 @@ impl Service {
             unauthenticated: Arc::new(unauthenticated(imap)),
             authenticated: Arc::new(authenticated(imap)),
         }
+    }
+
+    /// Where its connections come in.
+    pub const fn door(&self) -> Door<'_> {
+        Door { number: self.number, listener: &self.listener, tls: self.tls.as_ref() }
     }
 
     /// The limits of IMAP.

@@ -119,6 +119,12 @@ label! {
         Namespace = "namespace",
         /// `STATUS`
         Status = "status",
+        /// `GETQUOTA`
+        GetQuota = "getquota",
+        /// `GETQUOTAROOT`
+        GetQuotaRoot = "getquotaroot",
+        /// `SETQUOTA`
+        SetQuota = "setquota",
         /// `APPEND`
         Append = "append",
         /// `IDLE`
@@ -283,6 +289,8 @@ label! {
         AppendOctets = "append_octets",
         /// Time of an idle IMAP connection.
         ImapIdleTime = "imap_idle_time",
+        /// How much compressed input of IMAP expands.
+        ImapCompression = "imap_compression",
         /// Bad IMAP commands on one connection.
         ImapBadCommands = "imap_bad_commands",
         /// Octets of an account.

@@ -67,6 +67,7 @@ impl Connection {
             Err(refusal) => return self.refuse(&tag, &refusal),
         };
         self.framer.accept_message();
+        self.out.expect_message(announced.octets);
         if announced.synchronising == Synchronising::Waits {
             write_continuation(&mut self.out.buffer, "send it");
         }
@@ -110,8 +111,7 @@ impl Connection {
             self.count_limit(metrics::Limit::AppendOctets);
             return Err(Completion::refused(Code::TooBig, "the message is too large"));
         }
-        let used = state.head().map_or(0, |head| head.quota_used);
-        if state.quota_max().is_some_and(|quota| used.saturating_add(octets) > quota) {
+        if state.head().is_some_and(|head| !state.quota().admits(head, octets, 1)) {
             self.count_limit(metrics::Limit::Quota);
             return Err(Completion::refused(Code::OverQuota, "over quota"));
         }

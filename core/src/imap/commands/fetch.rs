@@ -4,8 +4,8 @@
 //! Reading that sets `\Seen` does so for some messages before their rows, which then tell the flags.
 
 mod items;
-mod plan;
-mod rows;
+pub mod plan;
+pub mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -64,11 +64,13 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
         let numbers = ends.map(|(first, last)| UidSet::from_range(first..=last));
         wanted = wanted.at_sequence(&numbers.unwrap_or_default());
     }
+    let (mut wanted, limit) = context.limit.cut(wanted);
     if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
         context.enable_condstore();
     }
     let mut plan = Plan::new(items, context.enabled.utf8, context.enabled.condstore);
     plan.marks_seen &= context.selected.is_writable();
+    plan.numbering = context.enabled.numbering();
     if let Some(since) = changed_since {
         plan.changed_since = Some(since.modseq);
         match narrow(context, &messages, since, wanted).await {
@@ -82,7 +84,7 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
         Numbering::Sequence => Expunges::Later,
     };
     context.sync(expunges, OwnFlags::Told).await?;
-    Ok(completion)
+    Ok(completion.limited(limit, context.out))
 }
 
 /// Answers VANISHED, and finds those of `wanted` that changed.

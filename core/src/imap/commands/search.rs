@@ -1,5 +1,6 @@
-//! SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 4731, SAVE: RFC 5182, MODSEQ: RFC 7162 §3.1.5,
-//! PARTIAL: RFC 9394, UPDATE: RFC 5267).
+//! SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 4731, SAVE: RFC 5182, MODSEQ: RFC 7162 §3.1.5, OLDER and
+//! YOUNGER: RFC 5032, SAVEDON and its like: RFC 8514 §4.3, EMAILID and THREADID: RFC 8474 §6, PARTIAL:
+//! RFC 9394, UPDATE: RFC 5267).
 //!
 //! The cheapest facts that decide are read, and no more: sets first, then flags from the packed blocks,
 //! rows, stored structures, headers, and texts last. There is no index of texts.
@@ -19,6 +20,7 @@ use postrider_proto::imap::response::write_search;
 use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::uidset::UidSet;
 
+use crate::clock::unix_now;
 use crate::imap::contexts::{self, LiveResults};
 use crate::imap::session::{Completion, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
@@ -32,23 +34,28 @@ pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Comple
     if contexts::is_tag_taken(context, returns) {
         return Ok(contexts::TAG_TAKEN);
     }
-    let tree = tree(context, &command.key);
-    let found = match find(&context.workers(), Arc::new(tree), &context.place(), Wanted::of(returns)).await {
+    let tree = Arc::new(tree(context, &command.key));
+    let wanted = Wanted::of(returns);
+    let mut found = match find(&context.workers(), tree, &context.place(), wanted).await {
         Ok(found) => found,
         Err(failed) => return Ok(refuse(context, returns, &failed)),
     };
+    let mut limit = None;
+    if wanted == Wanted::Every {
+        (found.uids, limit) = context.limit.cut(found.uids);
+    }
     answer(context, command.numbering, returns, &found);
     if let Some(returns) = returns {
         if returns.save {
             context.selected.saved = saved(returns, &Results::Set(&found.uids));
         }
         if returns.update {
-            let results = LiveResults::Mailbox(found.uids);
+            let results = limit.is_none().then_some(LiveResults::Mailbox(found.uids));
             contexts::begin(context, command.numbering, &command.key, results);
         }
     }
     end(context, command.numbering).await?;
-    Ok(Completion::ok("SEARCH done"))
+    Ok(Completion::ok("SEARCH done").limited(limit, context.out))
 }
 
 /// Makes a search of the selected mailbox ready. Looking for MODSEQ enables CONDSTORE.
@@ -56,6 +63,8 @@ pub(in crate::imap) fn tree(context: &mut Context<'_>, key: &SearchKey) -> Tree 
     let tree = {
         let state = context.account.state();
         let names = Names {
+            account: context.account.id(),
+            now: unix_now(),
             view: &context.selected.view,
             saved: &context.selected.saved,
             keyword: &|keyword| state.keyword_id(keyword),

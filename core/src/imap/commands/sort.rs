@@ -46,12 +46,14 @@ pub async fn sort(context: &mut Context<'_>, command: Sort) -> Result<Completion
     let tree = Arc::new(tree(context, &key));
     let (workers, place) = (context.workers(), context.place());
     let criteria: Arc<[SortCriterion]> = criteria.into();
-    let sorted = match find(&workers, tree, &place, Wanted::Every).await {
-        Ok(found) => sorted(&workers, &place, &criteria, found.uids.clone()).await.map(|uids| (found, uids)),
-        Err(failed) => Err(failed),
+    let mut found = match find(&workers, tree, &place, Wanted::Every).await {
+        Ok(found) => found,
+        Err(failed) => return Ok(refuse(context, returns, &failed)),
     };
-    let (found, uids) = match sorted {
-        Ok(sorted) => sorted,
+    let limit;
+    (found.uids, limit) = context.limit.cut(found.uids);
+    let uids = match sorted(&workers, &place, &criteria, found.uids.clone()).await {
+        Ok(uids) => uids,
         Err(failed) => return Ok(refuse(context, returns, &failed)),
     };
     let Some(returns) = returns else {
@@ -59,7 +61,7 @@ pub async fn sort(context: &mut Context<'_>, command: Sort) -> Result<Completion
             return Ok(refuse(context, returns, &failed));
         }
         end(context, numbering).await?;
-        return Ok(Completion::ok("SORT done"));
+        return Ok(Completion::ok("SORT done").limited(limit, context.out));
     };
     let results = Results::Sorted(&uids);
     let view = &context.selected.view;
@@ -68,10 +70,11 @@ pub async fn sort(context: &mut Context<'_>, command: Sort) -> Result<Completion
         context.selected.saved = saved(returns, &results);
     }
     if returns.update {
-        contexts::begin(context, numbering, &key, LiveResults::Sorted(criteria, uids));
+        let results = limit.is_none().then_some(LiveResults::Sorted(criteria, uids));
+        contexts::begin(context, numbering, &key, results);
     }
     end(context, numbering).await?;
-    Ok(Completion::ok("SORT done"))
+    Ok(Completion::ok("SORT done").limited(limit, context.out))
 }
 
 /// Puts messages in order; those that were removed meanwhile are left out.

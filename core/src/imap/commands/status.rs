@@ -1,4 +1,4 @@
-//! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7), from counters only.
+//! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7, RFC 9208 §4.1.4), from counters only.
 
 use postrider_proto::imap::command::{Status, StatusItem, StatusItems};
 use postrider_proto::imap::response::{StatusValue, write_status};
@@ -38,6 +38,7 @@ pub(super) fn tell_status(context: &mut AccountContext<'_>, row: &MailboxRow, it
             StatusItem::Deleted => row.deleted.into(),
             StatusItem::Size => row.size,
             StatusItem::HighestModSeq => row.modseq.get(),
+            StatusItem::DeletedStorage => row.deleted_size,
             StatusItem::AppendLimit => append_octets_max,
         };
         (item, StatusValue::Number(number))

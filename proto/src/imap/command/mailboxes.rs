@@ -82,11 +82,13 @@ pub enum StatusItem {
     HighestModSeq,
     /// The largest message that APPEND takes (RFC 7889).
     AppendLimit,
+    /// Octets of the messages with `\Deleted` (RFC 9208 §4.1.4).
+    DeletedStorage,
 }
 
 impl StatusItem {
     /// All, in the order in which they are written.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
@@ -96,6 +98,7 @@ impl StatusItem {
         Self::Size,
         Self::HighestModSeq,
         Self::AppendLimit,
+        Self::DeletedStorage,
     ];
 
     /// The name as written.
@@ -110,6 +113,7 @@ impl StatusItem {
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::AppendLimit => "APPENDLIMIT",
+            Self::DeletedStorage => "DELETED-STORAGE",
         }
     }
 }

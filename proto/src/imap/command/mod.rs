@@ -6,10 +6,12 @@
 
 mod append;
 mod arguments;
+mod batches;
 mod cursor;
 mod fetch;
 mod list;
 mod mailboxes;
+mod quota;
 mod search;
 mod select;
 mod session;
@@ -21,10 +23,12 @@ mod suites;
 mod tests;
 
 pub use append::{Append, AppendMessage, MessageForm};
-pub use arguments::{FlagList, MailboxArgument, MailboxFault, Secret, Tag};
+pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
+pub use batches::UidBatches;
 pub use fetch::{ChangedSince, Fetch, FetchItem, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
+pub use quota::SetQuota;
 pub use search::{DateTest, Search, SearchKey, SearchReturn, TextTarget};
 pub use select::{Access, Matched, Qresync, Select};
 pub use session::{Authenticate, Enable, Extension, Id, Login};
@@ -86,10 +90,20 @@ pub enum Command {
     Namespace,
     /// STATUS
     Status(Status),
+    /// GETQUOTA of a root (RFC 9208)
+    GetQuota(Box<[u8]>),
+    /// GETQUOTAROOT
+    GetQuotaRoot(MailboxArgument),
+    /// SETQUOTA
+    SetQuota(SetQuota),
     /// APPEND up to its message literal, which streams
     Append(Append),
     /// IDLE (RFC 2177)
     Idle,
+    /// COMPRESS DEFLATE (RFC 4978)
+    Compress,
+    /// UNAUTHENTICATE (RFC 8437)
+    Unauthenticate,
     /// CHECK (RFC 3501 §6.4.1)
     Check,
     /// CLOSE
@@ -114,6 +128,29 @@ pub enum Command {
     Copy(CopyMove),
     /// MOVE, UID MOVE (RFC 6851)
     Move(CopyMove),
+    /// UIDBATCHES (RFC 10022)
+    UidBatches(UidBatches),
+}
+
+impl Command {
+    /// Whether the command reads or tells message numbers, so that it is refused after
+    /// `ENABLE UIDONLY` (RFC 9586 §3).
+    pub fn needs_message_numbers(&self) -> bool {
+        match self {
+            Self::Fetch(fetch) => fetch.messages.numbering == Numbering::Sequence,
+            Self::Store(store) => store.messages.numbering == Numbering::Sequence,
+            Self::Copy(command) | Self::Move(command) => command.messages.numbering == Numbering::Sequence,
+            Self::Search(search) => {
+                search.numbering == Numbering::Sequence || search.key.has_message_numbers()
+            }
+            Self::Sort(sort) => sort.numbering == Numbering::Sequence || sort.key.has_message_numbers(),
+            Self::Thread(thread) => {
+                thread.numbering == Numbering::Sequence || thread.key.has_message_numbers()
+            }
+            Self::Select(select) => select.qresync.as_ref().is_some_and(|known| known.matched.is_some()),
+            _ => false,
+        }
+    }
 }
 
 /// How mailbox names and strings are to be read: what the client has enabled.
@@ -249,8 +286,14 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "LSUB" => Command::Lsub(Lsub::parse(cursor)?),
         "NAMESPACE" => Command::Namespace,
         "STATUS" => Command::Status(Status::parse(cursor)?),
+        "GETQUOTA" => Command::GetQuota(quota::quota_root(cursor)?),
+        "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(cursor)?),
+        "SETQUOTA" => Command::SetQuota(SetQuota::parse(cursor)?),
         "APPEND" => Command::Append(Append::parse(cursor)?),
         "IDLE" => Command::Idle,
+        "COMPRESS" => session::compress(cursor)?,
+        "UNAUTHENTICATE" => Command::Unauthenticate,
+        "UIDBATCHES" => Command::UidBatches(UidBatches::parse(cursor)?),
         "CHECK" => Command::Check,
         "CLOSE" => Command::Close,
         "UNSELECT" => Command::Unselect,

@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use super::super::date::Date;
 use super::super::mailbox::BadMailboxName;
+use super::super::objectid::ObjectId;
 use super::super::sequence::{
     Counted, Messages, ResultRange, SequenceNumber, SequenceRange, SequenceSet,
 };
@@ -85,7 +86,7 @@ fn a_fault_keeps_the_tag_when_there_is_one() {
 #[test]
 fn strings_have_three_forms() {
     let login = |input: &str| match command(&format!("login {input}")) {
-        Command::Login(login) => (login.user.into_string(), login.password.0.into_string()),
+        Command::Login(login) => (login.user.into_string(), login.password.expose().to_string()),
         other => panic!("{other:?}"),
     };
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
@@ -114,9 +115,9 @@ fn strings_have_three_forms() {
 #[test]
 fn sessions_begin() {
     let Command::Authenticate(a) = command("AUTHENTICATE scram-sha-256 =") else { panic!() };
-    assert_eq!((&*a.mechanism, a.initial.unwrap().0), ("SCRAM-SHA-256", vec![]));
+    assert_eq!((&*a.mechanism, a.initial.unwrap().expose()), ("SCRAM-SHA-256", &vec![]));
     let Command::Authenticate(a) = command("AUTHENTICATE PLAIN AGEAYg==") else { panic!() };
-    assert_eq!(a.initial.unwrap().0, b"\0a\0b");
+    assert_eq!(a.initial.unwrap().expose(), b"\0a\0b");
     assert_eq!(fault("AUTHENTICATE PLAIN AGEAYg"), Fault::Syntax("base64 is malformed"));
     let Command::Enable(e) = command("enable utf8=accept X-FOO qresync condstore QRESYNC imap4rev2") else {
         panic!()
@@ -325,6 +326,19 @@ fn search_keys_become_a_tree() {
         key("SENTON \"01-Jan-2000\""),
         SearchKey::SentDate(DateTest::On, Date::new(2000, 1, 1).unwrap())
     );
+    let seconds = |seconds| NonZeroU32::new(seconds).unwrap();
+    assert_eq!(key("OLDER 4294967295"), SearchKey::Older(seconds(u32::MAX)));
+    assert_eq!(key("younger 1"), SearchKey::Younger(seconds(1)));
+    let day = Date::new(2014, 12, 28).unwrap();
+    assert_eq!(key("SAVEDBEFORE 28-Dec-2014"), SearchKey::SavedDate(DateTest::Before, day));
+    assert_eq!(key("SAVEDON 28-Dec-2014"), SearchKey::SavedDate(DateTest::On, day));
+    assert_eq!(key("SAVEDSINCE \"28-Dec-2014\""), SearchKey::SavedDate(DateTest::Since, day));
+    assert_eq!(key("SAVEDATESUPPORTED"), SearchKey::All);
+    assert_eq!(key("EMAILID M7-1"), SearchKey::EmailId(Some(ObjectId::email(seconds(7), 1))));
+    assert_eq!(key("THREADID T7-1"), SearchKey::ThreadId(Some(ObjectId::thread(seconds(7), 1))));
+    let longest = "x".repeat(255);
+    assert_eq!(key(&format!("THREADID {longest}")), SearchKey::ThreadId(None));
+    assert!(matches!(fault(&format!("SEARCH THREADID {longest}x")), Fault::Syntax(_)));
     assert_eq!(key("CHARSET utf-8 BODY {2}\r\n\u{e9}"), text(TextTarget::Body, "\u{e9}"));
     for bad in [
         "",
@@ -337,6 +351,10 @@ fn search_keys_become_a_tree() {
         "SINCE 31-Feb-2000",
         "ALL  ALL",
         "()",
+        "OLDER 0",
+        "YOUNGER 4294967296",
+        "SAVEDON 31-Feb-2000",
+        "EMAILID \"M1-1\"",
         "BODY {1}\r\n\u{0}",
     ] {
         assert!(matches!(fault(&format!("SEARCH {bad}")), Fault::Syntax(_)), "{bad}");
@@ -547,4 +565,72 @@ fn fetch_items_are_read() {
     at_the_limit("FETCH 1 (UID FLAGS BODY UID)", "FETCH 1 (UID FLAGS BODY MODSEQ)");
     at_the_limit("FETCH 1 BODY[1.2.3]", "FETCH 1 BODY[1.2.3.4]");
     at_the_limit("FETCH 1 BODY[HEADER.FIELDS (a b)]", "FETCH 1 BODY[HEADER.FIELDS (a b c)]");
+}
+
+#[test]
+fn compression_and_batches_are_asked_for() {
+    assert!(matches!(command("compress deflate"), Command::Compress));
+    assert_eq!(fault("COMPRESS GZIP"), Fault::Syntax("unknown compression"));
+    assert_eq!(fault("COMPRESS"), Fault::Syntax("space expected"));
+    assert_eq!(fault("COMPRESS DEFLATE x"), Fault::Syntax("end of command expected"));
+    assert!(matches!(command("unauthenticate"), Command::Unauthenticate));
+    let batches = |input: &str| match command(input) {
+        Command::UidBatches(batches) => batches,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(batches("UIDBATCHES 2000"), UidBatches { size: nz(2000), batches: None });
+    assert_eq!(batches("UIDBATCHES 4294967295 10:2").batches, Some(nz(10)..=nz(2)));
+    for bad in ["UIDBATCHES", "UIDBATCHES 0", "UIDBATCHES 5 1", "UIDBATCHES 5 1:*", "UIDBATCHES 4294967296"] {
+        assert!(matches!(fault(bad), Fault::Syntax(_)), "{bad}");
+    }
+}
+
+#[test]
+fn message_numbers_are_found_wherever_they_are() {
+    for with in [
+        "FETCH 1 UID",
+        "FETCH $ UID",
+        "STORE 1 FLAGS ()",
+        "COPY * x",
+        "MOVE 1:2 x",
+        "SEARCH ALL",
+        "SEARCH UID 1",
+        "UID SEARCH 1",
+        "UID SEARCH NOT (SEEN OR DELETED (1:3))",
+        "SELECT x (QRESYNC (1 2 3:4 (1 3)))",
+    ] {
+        assert!(command(with).needs_message_numbers(), "{with}");
+    }
+    for without in [
+        "UID FETCH 1 UID",
+        "UID FETCH $ UID",
+        "UID STORE 1 FLAGS ()",
+        "UID COPY * x",
+        "UID MOVE 1:2 x",
+        "UID SEARCH UID 1 $",
+        "UID SEARCH UIDAFTER 3 NOT (OR SEEN UID 1:*)",
+        "UID EXPUNGE 1",
+        "EXPUNGE",
+        "CLOSE",
+        "SELECT x (QRESYNC (1 2 3:4))",
+    ] {
+        assert!(!command(without).needs_message_numbers(), "{without}");
+    }
+}
+
+#[test]
+fn uids_beyond_one_are_searched() {
+    let ranges = |input: &str| match command(input) {
+        Command::Search(Search { key: SearchKey::Uid(MessageSet::Set(set)), .. }) => set,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ranges("UID SEARCH UIDAFTER 7"), set(&[(8, u32::MAX)]));
+    assert_eq!(ranges("UID SEARCH UIDBEFORE 7"), set(&[(1, 6)]));
+    for nothing in ["UID SEARCH UIDAFTER 4294967295", "UID SEARCH UIDBEFORE 1"] {
+        let Command::Search(search) = command(nothing) else { panic!() };
+        assert_eq!(search.key, SearchKey::Nothing, "{nothing}");
+    }
+    for bad in ["UIDAFTER", "UIDAFTER 0", "UIDAFTER 1:2", "UIDBEFORE *", "UIDBEFORE $"] {
+        assert!(matches!(fault(&format!("UID SEARCH {bad}")), Fault::Syntax(_)), "{bad}");
+    }
 }

@@ -1,4 +1,5 @@
-//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 5267, RFC 6154).
+//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 5267, RFC 6154, RFC 4978,
+//! RFC 9586, RFC 9738, RFC 10022).
 
 use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
 use super::super::uidset::UidSet;
@@ -28,6 +29,8 @@ pub enum Code<'a> {
     ClientBug,
     /// CLOSED: the mailbox selected before is (RFC 7162 §3.2.11)
     Closed,
+    /// COMPRESSIONACTIVE (RFC 4978 §3)
+    CompressionActive,
     /// CONTACTADMIN
     ContactAdmin,
     /// COPYUID: uid validity of the target, the uids copied, their new uids (RFC 4315 §3)
@@ -46,6 +49,8 @@ pub enum Code<'a> {
     InUse,
     /// LIMIT
     Limit,
+    /// MESSAGELIMIT: the limit, and the lowest uid that was dealt with (RFC 9738 §3.1)
+    MessageLimit(u32, Option<Uid>),
     /// MODIFIED: the numbers or uids that failed UNCHANGEDSINCE (RFC 7162 §3.1.3)
     Modified(&'a UidSet),
     /// NOMODSEQ (RFC 7162 §3.1.2.2)
@@ -72,12 +77,18 @@ pub enum Code<'a> {
     ServerBug,
     /// TOOBIG (RFC 7889 §4, RFC 4469)
     TooBig,
+    /// TOOFEW: batches of so few messages aren't told (RFC 10022)
+    TooFew,
+    /// TOOMANY: batches of so many messages aren't told (RFC 10022)
+    TooMany,
     /// TRYCREATE
     TryCreate,
     /// UIDNEXT
     UidNext(Uid),
     /// UIDNOTSTICKY
     UidNotSticky,
+    /// UIDREQUIRED: message numbers can't be used (RFC 9586 §3)
+    UidRequired,
     /// UIDVALIDITY
     UidValidity(UidValidity),
     /// UNAVAILABLE
@@ -110,6 +121,12 @@ impl Code<'_> {
             }
             Self::BadCharset => out.extend_from_slice(b" (US-ASCII UTF-8)"),
             Self::HighestModSeq(modseq) => number(out, modseq.get()),
+            Self::MessageLimit(limit, lowest) => {
+                number(out, limit.into());
+                if let Some(lowest) = lowest {
+                    number(out, lowest.get().into());
+                }
+            }
             Self::Modified(numbers) => set(out, numbers),
             Self::PermanentFlags(flags, keywords, any) => {
                 out.push(b' ');
@@ -142,6 +159,7 @@ impl Code<'_> {
             Self::Capability(_) => "CAPABILITY",
             Self::ClientBug => "CLIENTBUG",
             Self::Closed => "CLOSED",
+            Self::CompressionActive => "COMPRESSIONACTIVE",
             Self::ContactAdmin => "CONTACTADMIN",
             Self::CopyUid(..) => "COPYUID",
             Self::Corruption => "CORRUPTION",
@@ -151,6 +169,7 @@ impl Code<'_> {
             Self::HighestModSeq(_) => "HIGHESTMODSEQ",
             Self::InUse => "INUSE",
             Self::Limit => "LIMIT",
+            Self::MessageLimit(..) => "MESSAGELIMIT",
             Self::Modified(_) => "MODIFIED",
             Self::NoModSeq => "NOMODSEQ",
             Self::NonExistent => "NONEXISTENT",
@@ -164,9 +183,12 @@ impl Code<'_> {
             Self::ReadWrite => "READ-WRITE",
             Self::ServerBug => "SERVERBUG",
             Self::TooBig => "TOOBIG",
+            Self::TooFew => "TOOFEW",
+            Self::TooMany => "TOOMANY",
             Self::TryCreate => "TRYCREATE",
             Self::UidNext(_) => "UIDNEXT",
             Self::UidNotSticky => "UIDNOTSTICKY",
+            Self::UidRequired => "UIDREQUIRED",
             Self::UidValidity(_) => "UIDVALIDITY",
             Self::Unavailable => "UNAVAILABLE",
             Self::UnknownCte => "UNKNOWN-CTE",

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 
 use super::super::command::{Section, SectionText, Utf8};
 use super::super::date::write_date_time;
+use super::super::sequence::Numbering;
 use super::super::types::{Flags, ModSeq, Uid};
 use super::string::write_literal_header;
 use super::{write_astring, write_number};
@@ -36,6 +37,21 @@ impl FetchRow {
         out.extend_from_slice(b"* ");
         write_number(out, u64::from(sequence));
         out.extend_from_slice(b" FETCH (");
+        Self { empty: true }
+    }
+
+    /// Appends the start of the row of a message as the client numbers messages: FETCH with UID, or
+    /// UIDFETCH (RFC 9586 §3.3).
+    pub fn of(out: &mut Vec<u8>, numbering: Numbering, sequence: u32, uid: Uid) -> Self {
+        if numbering == Numbering::Sequence {
+            let mut row = Self::begin(out, sequence);
+            row.uid(out, uid);
+            return row;
+        }
+        out.reserve(128);
+        out.extend_from_slice(b"* ");
+        write_number(out, u64::from(uid.get()));
+        out.extend_from_slice(b" UIDFETCH (");
         Self { empty: true }
     }
 

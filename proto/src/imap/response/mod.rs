@@ -6,6 +6,7 @@
 mod code;
 mod fetch;
 mod mailbox;
+mod quota;
 mod search;
 mod status;
 mod string;
@@ -18,8 +19,10 @@ pub use mailbox::{
     ListAttributes, ListRow, StatusValue, write_exists, write_flags, write_list, write_list_separator,
     write_lsub, write_namespace, write_recent, write_status,
 };
+pub use quota::{QuotaResource, write_quota, write_quota_root};
 pub use search::{
-    Esearch, Numbers, Update, write_esearch, write_expunge, write_search, write_sort, write_update, write_vanished,
+    Esearch, Numbers, Update, write_esearch, write_expunge, write_search, write_sort, write_uid_batches,
+    write_update, write_vanished,
 };
 pub use status::{
     Condition, Status, write_bad_command, write_capability, write_continuation, write_continuation_base64,

@@ -1,5 +1,5 @@
-//! Numbers of messages: SEARCH, SORT, ESEARCH, EXPUNGE, VANISHED (RFC 9051 §7.3.4, RFC 3501 §7.2.5,
-//! RFC 5256 §4, RFC 5267, RFC 7162 §3.1.5 and §3.2.10, RFC 9394).
+//! Numbers of messages: SEARCH, SORT, ESEARCH, EXPUNGE, VANISHED, UIDBATCHES (RFC 9051 §7.3.4, RFC 3501 §7.2.5,
+//! RFC 5256 §4, RFC 5267, RFC 7162 §3.1.5 and §3.2.10, RFC 9394, RFC 10022).
 
 use super::super::command::Tag;
 use super::super::sequence::{Counted, Numbering, ResultRange};
@@ -187,6 +187,20 @@ pub fn write_update<'a>(
         numbers.write(out);
     }
     out.extend_from_slice(b")\r\n");
+}
+
+/// Appends UIDBATCHES (RFC 10022): each batch from its highest to its lowest uid.
+pub fn write_uid_batches(out: &mut Vec<u8>, tag: &Tag, batches: impl IntoIterator<Item = (Uid, Uid)>) {
+    out.extend_from_slice(b"* UIDBATCHES (TAG \"");
+    out.extend_from_slice(tag.as_str().as_bytes());
+    out.extend_from_slice(b"\")");
+    for (index, (highest, lowest)) in batches.into_iter().enumerate() {
+        out.push(if index == 0 { b' ' } else { b',' });
+        write_number(out, highest.get().into());
+        out.push(b':');
+        write_number(out, lowest.get().into());
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends EXPUNGE.

@@ -4,12 +4,17 @@ use std::num::NonZeroU32;
 
 use postrider_proto::imap::command::{FetchItem, Partial, Peek, Section, SectionText, Utf8};
 use postrider_proto::imap::response::OldSection;
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::mime::header::FieldFilter;
 use postrider_proto::mime::imap::{self, ClientText};
 
 /// What each row has.
 #[derive(Debug)]
 pub struct Plan {
+    /// How rows name messages.
+    pub numbering: Numbering,
+    /// UID was asked for. Rows with message numbers have it always, others only then (RFC 9586 §3.3).
+    pub uid: bool,
     /// FLAGS
     pub flags: bool,
     /// MODSEQ
@@ -84,6 +89,8 @@ impl Plan {
     /// Of the items that the client asked for.
     pub fn new(items: Vec<FetchItem>, utf8: Utf8, condstore: bool) -> Self {
         let mut plan = Self {
+            numbering: Numbering::Sequence,
+            uid: false,
             flags: false,
             modseq: condstore,
             items: Vec::with_capacity(items.len()),
@@ -103,7 +110,10 @@ impl Plan {
     fn add(&mut self, item: FetchItem) {
         let item = match item {
             // Every row has it (product: untagged FETCH always begins with UID).
-            FetchItem::Uid => return,
+            FetchItem::Uid => {
+                self.uid = true;
+                return;
+            }
             FetchItem::Flags => {
                 self.flags = true;
                 return;

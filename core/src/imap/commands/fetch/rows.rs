@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use postrider_proto::imap::response::FetchRow;
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::ids::{AccountId, EmailId, KeywordId, MailboxId};
@@ -257,8 +258,10 @@ impl Rows {
     ) -> Result<(), StoreError> {
         let start = out.len();
         let plan = Arc::clone(&self.plan);
-        let mut row = FetchRow::begin(out, facts.sequence);
-        row.uid(out, facts.uid);
+        let mut row = FetchRow::of(out, plan.numbering, facts.sequence, facts.uid);
+        if plan.uid && plan.numbering == Numbering::Uid {
+            row.uid(out, facts.uid);
+        }
         if let Some((flags, keywords, modseq)) = facts.state {
             if plan.flags || self.newly_seen.contains(facts.uid) {
                 self.flags(reader, &mut row, out, flags, keywords)?;
