@@ -35,7 +35,6 @@ impl Order {
     pub fn step(&mut self, comparisons: u64, compare: impl Fn(u32, u32) -> Ordering) -> bool {
         let mut left = comparisons;
         while left > 0 {
-            left = left.saturating_sub(1);
             if self.next < self.count {
                 let end = self.count.min(self.next.saturating_add(RUN));
                 let mut run: Vec<u32> = (self.next..end).collect();
