@@ -36,6 +36,16 @@ const ALWAYS: &[&str] = &[
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",
     "UIDONLY",
+    "SORT",
+    "SORT=DISPLAY",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "THREAD=REFS",
+    "ESORT",
+    "PARTIAL",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
+    "I18NLEVEL=1",
     UIDBATCHES,
 ];
 

@@ -9,6 +9,7 @@ use postrider_proto::imap::response::{Code, Condition};
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
     batches, copy, expunge, fetch, mailboxes, quota, search, select, session as basics, sort, status, store,
+    thread,
 };
 use super::connection::{Connection, Flow, Member};
 use super::contexts;
@@ -124,6 +125,7 @@ impl Connection {
             Command::Fetch(command) => Box::pin(fetch::fetch(context, command)).await?,
             Command::Search(command) => Box::pin(search::search(context, command)).await?,
             Command::Sort(command) => Box::pin(sort::sort(context, command)).await?,
+            Command::Thread(command) => Box::pin(thread::thread(context, command)).await?,
             Command::CancelUpdate(command) => {
                 let completion = contexts::cancel(context, &command.tags);
                 return self.after(tag, completion).await;

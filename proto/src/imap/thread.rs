@@ -49,7 +49,7 @@ pub struct Threads {
 }
 
 /// Nothing.
-pub(self) const NONE: u32 = u32::MAX;
+const NONE: u32 = u32::MAX;
 
 /// Where a member belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

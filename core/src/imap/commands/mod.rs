@@ -11,6 +11,7 @@ pub mod search;
 pub mod select;
 pub mod sort;
 pub mod store;
+pub mod thread;
 
 pub(super) mod append;
 pub(super) mod auth;

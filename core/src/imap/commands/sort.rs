@@ -27,13 +27,14 @@ use crate::imap::contexts::{self, LiveResults};
 use crate::imap::session::{Completion, Context, Ended};
 pub(in crate::imap) use insert::insert;
 use keys::Columns;
+pub(super) use keys::sent;
 
 use memory::{NoRoom, Room};
 use order::Order;
 use walk::{Depth, Walk};
 
 /// Comparisons of one run, some ten milliseconds.
-const RUN_COMPARISONS: u64 = 200_000;
+pub(super) const RUN_COMPARISONS: u64 = 200_000;
 /// Results that are written without a worker thread.
 const INLINE_MAX: usize = 10_000;
 

@@ -55,5 +55,5 @@ folders!(
     uidbatches,
     capabilities,
     within,
-    quota,
+    quota, sort, esort, partial, context, thread
 );
