@@ -15,7 +15,7 @@ use postrider_proto::imap::response::{
 
 use super::Service;
 use super::capability::{self, Channel};
-use super::commands::append::Announced;
+use super::commands::append::{Announced, Literal};
 use super::output::Output;
 use super::selected::Selected;
 use super::session::{Completion, Enabled, Ended, MessageLimit};
@@ -190,8 +190,7 @@ impl Connection {
             Some(Frame::Command(input)) => Step::Command(command::parse(input, grammar)),
             Some(Frame::Message(literal)) => Step::Message(Announced {
                 command: command::parse(literal.head, grammar),
-                octets: literal.octets,
-                synchronising: literal.synchronising,
+                literal: Literal { octets: literal.octets, synchronising: literal.synchronising },
                 order: literal.order,
             }),
             Some(Frame::NeedContinuation) => Step::Continue,
@@ -324,10 +323,14 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Lsub(_) => Label::Lsub,
         Command::Namespace => Label::Namespace,
         Command::Status(_) => Label::Status,
+        Command::Append(append) if append.replaces.is_some() => Label::Replace,
         Command::GetQuota(_) => Label::GetQuota,
         Command::GetQuotaRoot(_) => Label::GetQuotaRoot,
         Command::SetQuota(_) => Label::SetQuota,
         Command::Append(_) => Label::Append,
+        Command::GenUrlAuth(_) => Label::GenUrlAuth,
+        Command::ResetKey(_) => Label::ResetKey,
+        Command::UrlFetch(_) => Label::UrlFetch,
         Command::Idle => Label::Idle,
         Command::Check => Label::Check,
         Command::Close => Label::Close,

@@ -4,8 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use postrider_proto::imap::command::{Command, Tag};
-use postrider_proto::imap::response::{Code, Condition};
+use postrider_proto::imap::response::Condition;
 
+use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
     batches, copy, expunge, fetch, mailboxes, quota, search, select, session as basics, sort, status, store,
@@ -13,7 +14,7 @@ use super::commands::{
 };
 use super::connection::{Connection, Flow, Member};
 use super::contexts;
-use super::session::{AccountContext, Completion, CompletionCode, Context, Enabled, Ended};
+use super::session::{AccountContext, Completion, Context, Enabled, Ended};
 use super::sync::{Expunges, OwnFlags};
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
@@ -39,11 +40,12 @@ impl Connection {
             }
             command if self.enabled().uid_only && command.needs_message_numbers() => {
                 drop(command);
-                let required = Completion::bad("messages are named by uids only");
-                Ok(Flow::Done(required.with(CompletionCode::Plain(Code::UidRequired))))
+                Ok(Flow::Done(UID_REQUIRED))
             }
             Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
+            // With literals it comes another way.
+            Command::Append(command) => Box::pin(self.append_urls(tag, command)).await,
             Command::Compress => Box::pin(self.compress(tag)).await,
             Command::UidBatches(_) if capability::is_disabled(&self.service.listener, UIDBATCHES) => {
                 Ok(Flow::Done(Completion::bad("unknown command")))
@@ -52,8 +54,6 @@ impl Connection {
                 Some(context) => Box::pin(batches::uid_batches(context, command)).await.map(Flow::Done),
                 None => Ok(Flow::Done(NOT_SELECTED)),
             },
-            // Without a message literal the grammar refuses it.
-            Command::Append(_) => Ok(Flow::Done(Completion::bad("message literal expected"))),
             Command::Enable(_)
             | Command::Select(_)
             | Command::Create(_)

@@ -13,6 +13,7 @@ mod connection;
 mod contexts;
 mod dispatch;
 mod reading;
+mod urls;
 mod views;
 
 pub mod answers;

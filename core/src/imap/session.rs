@@ -104,6 +104,8 @@ pub enum CompletionCode {
     AppendUid(UidValidity, UidSet),
     /// COPYUID: source and destination.
     CopyUid(UidValidity, UidSet, UidSet),
+    /// BADURL: the URL that can't be used.
+    BadUrl(String),
     /// MODIFIED: message numbers or uids, as the command had them.
     Modified(UidSet),
 }
@@ -117,6 +119,7 @@ impl CompletionCode {
             Self::Capability(names) => Some(Code::Capability(names)),
             Self::AppendUid(validity, uids) => Some(Code::AppendUid(*validity, uids)),
             Self::CopyUid(validity, from, to) => Some(Code::CopyUid(*validity, from, to)),
+            Self::BadUrl(url) => Some(Code::BadUrl(url)),
             Self::Modified(numbers) => Some(Code::Modified(numbers)),
         }
     }

@@ -32,8 +32,11 @@ const ROWS_PER_READER: usize = 256;
 /// Whether removals may be told: not while FETCH, STORE or SEARCH run (RFC 9051 §7.5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expunges {
-    /// They are told.
+    /// They are told, before new messages.
     Now,
+    /// They are told, behind new messages: one of these takes the place of one that is removed (RFC 8508
+    /// §3.2).
+    AfterNew,
     /// They wait for another command.
     Later,
 }
@@ -111,8 +114,11 @@ impl Context<'_> {
             self.tell_added(&added);
             let added = added.into_iter().filter(|uid| is_live && self.is_known(*uid)).collect();
             Box::pin(self.tell_changed_results(&added, Happened::Added)).await;
+            if expunges == Expunges::AfterNew {
+                self.tell_removals().await?;
+            }
             self.selected.seen = seen.unwrap_or(self.selected.seen);
-        } else if expunges == Expunges::Now {
+        } else if expunges != Expunges::Later {
             self.tell_removals().await?;
         }
         Ok(())

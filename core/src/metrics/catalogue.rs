@@ -127,6 +127,14 @@ label! {
         SetQuota = "setquota",
         /// `APPEND`
         Append = "append",
+        /// `REPLACE`
+        Replace = "replace",
+        /// `GENURLAUTH`
+        GenUrlAuth = "genurlauth",
+        /// `RESETKEY`
+        ResetKey = "resetkey",
+        /// `URLFETCH`
+        UrlFetch = "urlfetch",
         /// `IDLE`
         Idle = "idle",
         /// `CHECK`

@@ -12,4 +12,5 @@ pub mod sequence;
 pub mod thread;
 pub mod types;
 pub mod uidset;
+pub mod url;
 pub mod utf7;

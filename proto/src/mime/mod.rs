@@ -12,10 +12,12 @@ pub mod header;
 pub mod imap;
 mod limits;
 pub mod parameter;
+pub mod preview;
 pub mod record;
 pub mod scan;
 mod structure;
 pub mod subject;
+pub mod terms;
 pub mod text;
 pub mod words;
 

@@ -3,7 +3,7 @@
 //! Rows are written on worker threads, some octets at a time, and go out in between; see [`rows`].
 //! Reading that sets `\Seen` does so for some messages before their rows, which then tell the flags.
 
-mod items;
+pub(in crate::imap) mod items;
 pub mod plan;
 pub mod rows;
 #[cfg(test)]

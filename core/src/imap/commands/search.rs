@@ -3,10 +3,13 @@
 //! RFC 9394, UPDATE: RFC 5267).
 //!
 //! The cheapest facts that decide are read, and no more: sets first, then flags from the packed blocks,
-//! rows, stored structures, headers, and texts last. There is no index of texts.
+//! rows, the text index, stored structures, headers, and texts last.
 
 mod evaluate;
 mod facts;
+mod index;
+#[cfg(test)]
+mod indexed;
 mod results;
 mod scan;
 #[cfg(test)]

@@ -88,7 +88,7 @@ pub async fn sorted(
     let mut sorting = Sorting::new(place, criteria, uids);
     loop {
         let run = |sorting: &mut Sorting, store: &Store| sorting.run(store);
-        let (state, done) = on_worker(&workers.pool, &workers.store, sorting, run).await?;
+        let (state, done) = on_worker(workers.pool(), &workers.store, sorting, run).await?;
         sorting = state;
         match done? {
             Step::Goes => {}
@@ -182,7 +182,7 @@ async fn answer(
     } else {
         let workers = context.workers();
         (answer, ()) =
-            on_worker(&workers.pool, &workers.store, answer, |answer: &mut Answer, _: &Store| answer.write())
+            on_worker(workers.pool(), &workers.store, answer, |answer: &mut Answer, _: &Store| answer.write())
                 .await?;
     }
     context.out.buffer.append(&mut answer.out);

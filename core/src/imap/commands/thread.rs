@@ -62,7 +62,7 @@ async fn threaded(
     };
     loop {
         let run = |threading: &mut Threading, store: &Store| threading.run(store);
-        let (state, done) = on_worker(&workers.pool, &workers.store, threading, run).await?;
+        let (state, done) = on_worker(workers.pool(), &workers.store, threading, run).await?;
         threading = state;
         if let Some(response) = done? {
             return Ok(response);

@@ -55,5 +55,16 @@ folders!(
     uidbatches,
     capabilities,
     within,
-    quota, sort, esort, partial, context, thread
+    quota,
+    objectid,
+    savedate,
+    multiappend,
+    catenate,
+    replace,
+    preview,
+    sort,
+    esort,
+    partial,
+    context,
+    thread
 );

@@ -1,4 +1,5 @@
-//! CREATE, RENAME, STATUS (RFC 9051 §6.3, RFC 6154, RFC 8438, RFC 7889, RFC 7162 §3.1.7).
+//! CREATE, RENAME, STATUS (RFC 9051 §6.3, RFC 6154, RFC 8438, RFC 7889, RFC 7162 §3.1.7,
+//! RFC 8474 §4).
 
 use super::cursor::{Cursor, Parsed};
 use super::{Fault, MailboxArgument};
@@ -84,11 +85,13 @@ pub enum StatusItem {
     AppendLimit,
     /// Octets of the messages with `\Deleted` (RFC 9208 §4.1.4).
     DeletedStorage,
+    /// The mailbox's identifier (RFC 8474).
+    MailboxId,
 }
 
 impl StatusItem {
     /// All, in the order in which they are written.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
@@ -99,6 +102,7 @@ impl StatusItem {
         Self::HighestModSeq,
         Self::AppendLimit,
         Self::DeletedStorage,
+        Self::MailboxId,
     ];
 
     /// The name as written.
@@ -114,6 +118,7 @@ impl StatusItem {
             Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::AppendLimit => "APPENDLIMIT",
             Self::DeletedStorage => "DELETED-STORAGE",
+            Self::MailboxId => "MAILBOXID",
         }
     }
 }

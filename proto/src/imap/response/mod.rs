@@ -12,6 +12,7 @@ mod status;
 mod string;
 #[cfg(test)]
 mod tests;
+mod urlauth;
 
 pub use code::Code;
 pub use fetch::{FetchRow, OldSection};
@@ -29,6 +30,7 @@ pub use status::{
     write_enabled, write_id, write_refused, write_tagged, write_untagged,
 };
 pub use string::{write_astring, write_mailbox, write_nstring, write_quoted, write_string};
+pub use urlauth::{UrlFetchRow, write_genurlauth};
 
 /// Appends a number in decimal.
 pub fn write_number(out: &mut Vec<u8>, mut number: u64) {

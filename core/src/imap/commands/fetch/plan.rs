@@ -38,8 +38,16 @@ pub enum Item {
     InternalDate,
     /// RFC822.SIZE
     Size,
+    /// SAVEDATE
+    SaveDate,
+    /// EMAILID
+    EmailId,
+    /// THREADID
+    ThreadId,
     /// ENVELOPE
     Envelope,
+    /// PREVIEW
+    Preview,
     /// BODY without extension data
     Body,
     /// BODYSTRUCTURE
@@ -102,7 +110,9 @@ impl Plan {
         for item in items {
             plan.add(item);
         }
-        let is_in_row = |item: &Item| matches!(item, Item::InternalDate | Item::Size);
+        let is_in_row = |item: &Item| {
+            matches!(item, Item::InternalDate | Item::Size | Item::SaveDate | Item::EmailId | Item::ThreadId)
+        };
         plan.needs_message = !plan.items.iter().all(is_in_row);
         plan
     }
@@ -124,6 +134,12 @@ impl Plan {
             }
             FetchItem::InternalDate => Item::InternalDate,
             FetchItem::Rfc822Size => Item::Size,
+            FetchItem::SaveDate => Item::SaveDate,
+            FetchItem::EmailId => Item::EmailId,
+            FetchItem::ThreadId => Item::ThreadId,
+            // Both forms are answered at once, and under one name.
+            FetchItem::Preview(_) if self.items.contains(&Item::Preview) => return,
+            FetchItem::Preview(_) => Item::Preview,
             FetchItem::Envelope => Item::Envelope,
             FetchItem::Body => Item::Body,
             FetchItem::BodyStructure => Item::BodyStructure,
@@ -151,6 +167,14 @@ impl Plan {
         self.items.push(item);
     }
 
+    /// How strings of UTF-8 are written.
+    pub fn utf8(&self) -> Utf8 {
+        match self.client {
+            ClientText::SevenBit => Utf8::Off,
+            ClientText::Utf8 => Utf8::Rev2,
+        }
+    }
+
     /// Whether there is nothing to tell of a message of which only the content is known.
     pub fn is_of_flags_only(&self) -> bool {
         self.items.is_empty() && (self.flags || self.modseq)
@@ -162,7 +186,8 @@ impl Octets {
         Self { label: Label::Old(label), path: Box::default(), text, fields: None, partial: None }
     }
 
-    fn section(section: Section, partial: Option<Partial>) -> Self {
+    /// Of a section.
+    pub fn section(section: Section, partial: Option<Partial>) -> Self {
         let (text, fields) = match &section.text {
             None => (imap::SectionText::Whole, None),
             Some(SectionText::Header) => (imap::SectionText::Header, None),

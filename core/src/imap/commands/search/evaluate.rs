@@ -1,5 +1,6 @@
 //! Evaluates a search on a mailbox given as values, on worker threads.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use postrider_proto::imap::command::SearchReturn;
@@ -10,6 +11,7 @@ use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::store::{Store, StoreError};
 
+use super::index;
 use super::scan::{Scan, Sorted, Want, sort};
 use super::tree::Tree;
 use crate::imap::answers::store_failed;
@@ -17,14 +19,32 @@ use crate::imap::content::on_worker;
 use crate::imap::session::{Completion, Context};
 use crate::log::ConnectionId;
 use crate::runtime::{Pool, PoolError};
+use crate::shard::Shard;
+use crate::textindex::{self, Demand};
 
 /// What searches run with.
 #[derive(Clone)]
 pub struct Workers {
-    /// The worker threads.
-    pub pool: Pool,
+    shard: Rc<Shard>,
     /// The store.
     pub store: Arc<Store>,
+}
+
+impl Workers {
+    /// With what a shard has.
+    pub fn new(shard: &Rc<Shard>, store: &Arc<Store>) -> Self {
+        Self { shard: Rc::clone(shard), store: Arc::clone(store) }
+    }
+
+    /// The worker threads.
+    pub fn pool(&self) -> &Pool {
+        &self.shard.shared.pool
+    }
+
+    /// The text indexes, where there are some.
+    fn texts(&self) -> Option<&Demand> {
+        textindex::is_on(&self.shard).then(|| self.shard.accounts.text())
+    }
 }
 
 /// Where is searched.
@@ -98,7 +118,7 @@ impl Failed {
 impl Context<'_> {
     /// What searches run with.
     pub(in crate::imap) fn workers(&self) -> Workers {
-        Workers { pool: self.shard.shared.pool.clone(), store: Arc::clone(self.account.store()) }
+        Workers::new(self.shard, self.account.store())
     }
 
     /// The selected mailbox.
@@ -164,9 +184,10 @@ pub async fn find(
                 let Place { account, mailbox, view } = &work.place;
                 sort(&work.tree, &store.reader(), (*account, *mailbox), view)
             };
-            on_worker(&workers.pool, &workers.store, sorting, sort).await?.1?
+            on_worker(workers.pool(), &workers.store, sorting, sort).await?.1?
         }
     };
+    index::ask(workers.pool(), &workers.store, workers.texts(), place.account, (&tree, &sorted.open)).await?;
     if tree.has_modseq {
         // Their modification sequences are needed too.
         sorted = Sorted { open: sorted.open.union(&sorted.sure), sure: UidSet::new() };
@@ -198,7 +219,7 @@ async fn scan(
     let mut scan = Scan::new(Arc::clone(tree), (place.account, place.mailbox), open, want);
     while !scan.is_finished() {
         let run = |scan: &mut Scan, store: &Store| scan.run(store);
-        let (state, done) = on_worker(&workers.pool, &workers.store, scan, run).await?;
+        let (state, done) = on_worker(workers.pool(), &workers.store, scan, run).await?;
         done?;
         scan = state;
     }

@@ -1,6 +1,7 @@
 //! A mailbox at one moment, and the responses that tell of it. Pure: a snapshot in, octets out.
 
 use postrider_proto::imap::command::{Access, Qresync, Utf8};
+use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::{
     Code, Condition, ListAttributes, ListRow, write_exists, write_flags, write_list, write_recent,
     write_untagged,
@@ -45,6 +46,7 @@ pub struct Moment {
     pub view: UidSet,
     /// The account's modification sequence.
     pub head: ModSeq,
+    account: AccountId,
     keywords: Vec<Keyword>,
     first_unseen: Option<u32>,
     /// What the client missed, when it knows the mailbox.
@@ -82,7 +84,7 @@ impl Moment {
             }
             _ => None,
         };
-        Ok(Self { mailbox, row, view, head, keywords, first_unseen, news })
+        Ok(Self { mailbox, row, view, head, account, keywords, first_unseen, news })
     }
 
     /// Appends the untagged responses, without what the client missed.
@@ -104,6 +106,8 @@ impl Moment {
             told(out, Code::Unseen(first), "first unseen message");
         }
         let row = &self.row;
+        let id = ObjectId::mailbox(self.account.0, self.mailbox.0);
+        told(out, Code::MailboxId(id), "the mailbox's identifier");
         told(out, Code::UidValidity(row.uid_validity), "uids are valid");
         told(out, Code::UidNext(row.uid_next), "the next uid");
         told(out, Code::HighestModSeq(row.modseq), "the last change");

@@ -40,7 +40,7 @@ pub async fn insert(
     let mut insertion = Insertion { place: place.clone(), criteria, sorted, new, places: Vec::new() };
     while !insertion.new.is_empty() {
         let run = |insertion: &mut Insertion, store: &Store| insertion.run(store);
-        let (state, done) = on_worker(&workers.pool, &workers.store, insertion, run).await?;
+        let (state, done) = on_worker(workers.pool(), &workers.store, insertion, run).await?;
         insertion = state;
         done?;
     }
