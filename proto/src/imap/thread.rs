@@ -13,8 +13,8 @@ use std::collections::HashMap;
 
 use super::command::ThreadAlgorithm;
 use super::types::Uid;
-pub use forest::NESTING_MAX;
 use forest::Forest;
+pub use forest::NESTING_MAX;
 use references::Nodes;
 
 /// What is known of a message.

@@ -274,5 +274,9 @@ fn time_of_day(word: &[u8]) -> Option<(u8, u8, u8)> {
     let mut parts = word.split(|octet| *octet == b':').map(|part| u8::try_from(number(part, 2)?).ok());
     let (hour, minute) = (parts.next()??, parts.next()??);
     let second = parts.next().unwrap_or(Some(0))?;
-    (parts.next().is_none() && hour < 24 && minute < 60 && second <= 60).then_some((hour, minute, second.min(59)))
+    (parts.next().is_none() && hour < 24 && minute < 60 && second <= 60).then_some((
+        hour,
+        minute,
+        second.min(59),
+    ))
 }

@@ -181,9 +181,10 @@ async fn answer(
         answer.write();
     } else {
         let workers = context.workers();
-        (answer, ()) =
-            on_worker(workers.pool(), &workers.store, answer, |answer: &mut Answer, _: &Store| answer.write())
-                .await?;
+        (answer, ()) = on_worker(workers.pool(), &workers.store, answer, |answer: &mut Answer, _: &Store| {
+            answer.write()
+        })
+        .await?;
     }
     context.out.buffer.append(&mut answer.out);
     Ok(())

@@ -113,13 +113,7 @@ impl Threading {
 }
 
 /// Adds a message, reading no more of it than the algorithm needs.
-fn push(
-    threads: &mut Threads,
-    number: Uid,
-    row: &MessageRow,
-    root: &PartRef<'_>,
-    references: &mut Vec<u64>,
-) {
+fn push(threads: &mut Threads, number: Uid, row: &MessageRow, root: &PartRef<'_>, references: &mut Vec<u64>) {
     references.clear();
     let mut id = None;
     if threads.needs_references() {

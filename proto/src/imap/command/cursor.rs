@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
-use super::super::sequence::{
-    Counted, MessageSet, ResultRange, SequenceNumber, SequenceRange, SequenceSet,
-};
+use super::super::sequence::{Counted, MessageSet, ResultRange, SequenceNumber, SequenceRange, SequenceSet};
 use super::{Context, Fault, Utf8};
 
 /// What reading yields.

@@ -5,9 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use super::super::date::Date;
 use super::super::mailbox::BadMailboxName;
 use super::super::objectid::ObjectId;
-use super::super::sequence::{
-    Counted, Messages, ResultRange, SequenceNumber, SequenceRange, SequenceSet,
-};
+use super::super::sequence::{Counted, Messages, ResultRange, SequenceNumber, SequenceRange, SequenceSet};
 use super::super::types::{Flags, Keyword, UidValidity};
 use super::*;
 

@@ -41,7 +41,8 @@ impl Numbers<'_> {
 fn write_sorted(out: &mut Vec<u8>, numbers: &[Uid]) {
     let mut rest = numbers;
     while let Some(first) = rest.first() {
-        let ascends = |(at, number): (usize, &Uid)| u64::from(number.get()) == u64::from(first.get()) + at as u64;
+        let ascends =
+            |(at, number): (usize, &Uid)| u64::from(number.get()) == u64::from(first.get()) + at as u64;
         let length = rest.iter().enumerate().take_while(|(at, number)| ascends((*at, *number))).count();
         if rest.len() != numbers.len() {
             out.push(b',');
@@ -66,12 +67,7 @@ pub fn write_sort(out: &mut Vec<u8>, numbers: &[Uid], modseq: Option<ModSeq>) {
     write_numbers(out, b"* SORT", numbers.iter().copied(), modseq);
 }
 
-fn write_numbers(
-    out: &mut Vec<u8>,
-    name: &[u8],
-    numbers: impl Iterator<Item = Uid>,
-    modseq: Option<ModSeq>,
-) {
+fn write_numbers(out: &mut Vec<u8>, name: &[u8], numbers: impl Iterator<Item = Uid>, modseq: Option<ModSeq>) {
     let mut is_empty = true;
     out.extend_from_slice(name);
     for number in numbers {

@@ -5,8 +5,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::super::command::{
-    BadCommand, Command, Context, Extension, Fault, FetchItem, SpecialUse, StatusItem, Tag,
-    Utf8, parse,
+    BadCommand, Command, Context, Extension, Fault, FetchItem, SpecialUse, StatusItem, Tag, Utf8, parse,
 };
 use super::super::framing::{Outcome, Refused};
 use super::super::limits::Limits;
@@ -237,7 +236,8 @@ fn searches_are_answered_in_both_forms() {
         let number = |number| NonZeroU32::new(number).unwrap();
         ResultRange { from: number(from), to: number(to), counted }
     };
-    let partial = |range, numbers| Esearch { count: None, all: None, partial: Some((range, numbers)), ..nothing };
+    let partial =
+        |range, numbers| Esearch { count: None, all: None, partial: Some((range, numbers)), ..nothing };
     assert_eq!(
         esearch(&partial(range(9, 3, Counted::FromFirst), Numbers::Set(&found))),
         "* ESEARCH (TAG \"A1\") PARTIAL (9:3 2:3,9)\r\n"

@@ -114,7 +114,8 @@ impl Forest {
 
     /// Appends `thread-list` of a member and its descendants.
     fn write_thread(&self, member: u32, numbers: &[Uid], around: usize, out: &mut Vec<u8>) {
-        let number = |out: &mut Vec<u8>, member: u32| write_number(out, numbers[member as usize].get().into());
+        let number =
+            |out: &mut Vec<u8>, member: u32| write_number(out, numbers[member as usize].get().into());
         out.push(b'(');
         number(out, member);
         let mut member = member;

@@ -95,7 +95,10 @@ fn references_follow_the_steps_of_rfc_5256() {
         (&[(1, &[], 1, 0, false), (1, &[], 2, 0, false), (3, &[1], 3, 0, false)], "(1 3)(2)"),
         (&[(1, &[], 1, 0, false), (1, &[1], 2, 0, false)], "(1 2)"),
         // Siblings by date, then by number.
-        (&[(1, &[], 1, 0, false), (2, &[1], 9, 0, false), (3, &[1], 5, 0, false), (4, &[1], 5, 0, false)], "(1 (3)(4)(2))"),
+        (
+            &[(1, &[], 1, 0, false), (2, &[1], 9, 0, false), (3, &[1], 5, 0, false), (4, &[1], 5, 0, false)],
+            "(1 (3)(4)(2))",
+        ),
     ] {
         assert_eq!(references(mails), told, "{mails:?}");
     }
@@ -176,8 +179,11 @@ fn depth_costs_no_stack_and_is_told_up_to_a_limit() {
     }
     assert_eq!(depth, 0);
     assert!(deepest <= NESTING_MAX, "{deepest}");
-    let mut numbers: Vec<u32> =
-        told.split(['(', ')', ' ']).filter(|word| !word.is_empty()).map(|word| word.parse().unwrap()).collect();
+    let mut numbers: Vec<u32> = told
+        .split(['(', ')', ' '])
+        .filter(|word| !word.is_empty())
+        .map(|word| word.parse().unwrap())
+        .collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(1..=COUNT), "each once");
 }
@@ -192,7 +198,15 @@ fn the_nesting_is_cut_at_its_limit_and_not_before() {
             let references: &[u64] = &[parent];
             let references = if parent == 0 { &[] } else { references };
             let sent = i64::try_from(at).unwrap();
-            threads.push(&Member { number, id: Some(at), references, sent, received: 0, subject: 0, is_reply: false });
+            threads.push(&Member {
+                number,
+                id: Some(at),
+                references,
+                sent,
+                received: 0,
+                subject: 0,
+                is_reply: false,
+            });
         };
         push(1, 0);
         for level in 0..levels {
@@ -225,7 +239,15 @@ fn loops_are_kept_out_at_a_bounded_cost() {
     let start = Instant::now();
     let mut push = |id: u64, references: &[u64]| {
         let number = Uid::new(threads.len() + 1).unwrap();
-        threads.push(&Member { number, id: Some(id), references, sent: 0, received: 0, subject: 0, is_reply: false });
+        threads.push(&Member {
+            number,
+            id: Some(id),
+            references,
+            sent: 0,
+            received: 0,
+            subject: 0,
+            is_reply: false,
+        });
     };
     for at in 1..10_000 {
         push(at, &[at - 1]);
@@ -271,7 +293,8 @@ mod plain {
                     nodes[pair[1]].1.parent = Some(pair[0]);
                 }
             }
-            let known = nodes.iter().position(|(known, node)| known == id && *id != 0 && node.member.is_none());
+            let known =
+                nodes.iter().position(|(known, node)| known == id && *id != 0 && node.member.is_none());
             let taken = nodes.iter().any(|(known, node)| known == id && node.member.is_some());
             let own = known.filter(|_| !taken).unwrap_or_else(|| {
                 let unique = if taken || *id == 0 { u64::MAX - at as u64 } else { *id };
@@ -398,7 +421,9 @@ fn references_are_those_of_a_plain_reading_of_the_standard() {
             .collect();
         let mails: Vec<Mail<'_>> = owned
             .iter()
-            .map(|(id, references, sent, subject, is_reply)| (*id, &references[..], *sent, *subject, *is_reply))
+            .map(|(id, references, sent, subject, is_reply)| {
+                (*id, &references[..], *sent, *subject, *is_reply)
+            })
             .collect();
         assert_eq!(references(&mails), plain::references(&mails), "round {round}: {mails:?}");
     }

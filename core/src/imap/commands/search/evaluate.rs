@@ -132,7 +132,8 @@ impl Wanted {
     /// What an answer needs; without RETURN everything.
     pub fn of(returns: Option<SearchReturn>) -> Self {
         let Some(returns) = returns else { return Self::Every };
-        let ends_alone = (returns.is_of_ends() || returns.partial.is_some()) && !returns.all && !returns.count;
+        let ends_alone =
+            (returns.is_of_ends() || returns.partial.is_some()) && !returns.all && !returns.count;
         if !ends_alone || returns.update {
             return Self::Every;
         }

@@ -127,9 +127,10 @@ fn text(key: SortKey, root: &PartRef<'_>) -> String {
     let first = || address::parse(value, 1).into_iter().next();
     match key {
         SortKey::DisplayFrom | SortKey::DisplayTo => first().map(display).unwrap_or_default(),
-        SortKey::Cc | SortKey::From | SortKey::To => {
-            first().and_then(|address| address.mailbox).map(|mailbox| words::decode(&mailbox)).unwrap_or_default()
-        }
+        SortKey::Cc | SortKey::From | SortKey::To => first()
+            .and_then(|address| address.mailbox)
+            .map(|mailbox| words::decode(&mailbox))
+            .unwrap_or_default(),
         _ => subject::base_subject(value).text,
     }
 }
