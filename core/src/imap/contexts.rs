@@ -312,7 +312,7 @@ fn key_octets(key: &SearchKey) -> usize {
             SearchKey::Or(keys) => key_octets(&keys.0) + key_octets(&keys.1),
             SearchKey::Not(key) => key_octets(key),
             SearchKey::Sequence(MessageSet::Set(set)) | SearchKey::Uid(MessageSet::Set(set)) => {
-                set.ranges().len() * size_of::<SequenceRange>()
+                size_of_val(set.ranges())
             }
             SearchKey::Text(_, text) => text.len(),
             _ => 0,

@@ -382,7 +382,7 @@ mod plain {
         root.into_iter().flatten().collect()
     }
 
-    fn sort_all(trees: &mut Vec<Tree>, mails: &[Mail<'_>]) {
+    fn sort_all(trees: &mut [Tree], mails: &[Mail<'_>]) {
         trees.iter_mut().for_each(|tree| sort_all(&mut tree.children, mails));
         trees.sort_by_key(|tree| key(tree, mails));
     }
