@@ -13,6 +13,7 @@ pub mod sort;
 pub mod store;
 pub mod thread;
 
+pub(super) mod acl;
 pub(super) mod append;
 pub(super) mod auth;
 pub(super) mod idle;
@@ -22,3 +23,5 @@ pub(super) mod metadata;
 pub(super) mod notify;
 pub(super) mod session;
 pub(super) mod status;
+
+mod abroad;
