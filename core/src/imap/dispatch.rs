@@ -9,15 +9,16 @@ use postrider_proto::imap::response::Condition;
 use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
-    batches, copy, expunge, fetch, mailboxes, metadata, quota, search, select, session as basics, status,
-    store,
+    batches, copy, esearch, expunge, fetch, mailboxes, metadata, quota, search, select, session as basics,
+    sort, status, store, thread,
 };
 use super::connection::{Connection, Flow, Member};
+use super::contexts;
 use super::session::{AccountContext, Completion, Context, Enabled, Ended};
 use super::sync::{Expunges, OwnFlags};
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
-/// Of UIDBATCHES, which is refused with BAD (RFC 10022).
+/// Of UIDBATCHES and ESEARCH, which are refused with BAD (RFC 10022, RFC 7377 §2.2).
 const NOT_SELECTED: Completion = Completion::bad("no mailbox is selected");
 
 impl Connection {
@@ -54,7 +55,12 @@ impl Connection {
                 Some(context) => Box::pin(batches::uid_batches(context, command)).await.map(Flow::Done),
                 None => Ok(Flow::Done(NOT_SELECTED)),
             },
+            Command::Esearch(command) if esearch::is_of_selected(&command) => match &mut self.context(tag) {
+                Some(context) => Box::pin(search::esearch(context, command.search)).await.map(Flow::Done),
+                None => Ok(Flow::Done(NOT_SELECTED)),
+            },
             Command::Enable(_)
+            | Command::Esearch(_)
             | Command::Select(_)
             | Command::Create(_)
             | Command::Delete(_)
@@ -112,6 +118,7 @@ impl Connection {
             Command::List(command) => Box::pin(super::commands::list::list(context, command)),
             Command::Lsub(command) => Box::pin(super::commands::list::lsub(context, command)),
             Command::Status(command) => Box::pin(status::status(context, command)),
+            Command::Esearch(command) => Box::pin(esearch::esearch(context, command)),
             Command::GetMetadata(command) => Box::pin(metadata::get(context, command)),
             Command::SetMetadata(command) => Box::pin(metadata::set(context, command)),
             Command::Namespace => return Ok(basics::namespace(context)),
@@ -129,6 +136,12 @@ impl Connection {
         let completion = match command {
             Command::Fetch(command) => Box::pin(fetch::fetch(context, command)).await?,
             Command::Search(command) => Box::pin(search::search(context, command)).await?,
+            Command::Sort(command) => Box::pin(sort::sort(context, command)).await?,
+            Command::Thread(command) => Box::pin(thread::thread(context, command)).await?,
+            Command::CancelUpdate(command) => {
+                let completion = contexts::cancel(context, &command.tags);
+                return self.after(tag, completion).await;
+            }
             Command::Store(command) => Box::pin(store::store(context, command)).await?,
             Command::Copy(command) => Box::pin(copy::copy(context, command)).await?,
             Command::Move(command) => Box::pin(copy::move_messages(context, command)).await?,

@@ -8,6 +8,8 @@ use postrider_proto::imap::types::{ModSeq, Uid};
 use postrider_proto::imap::uidset::{NoSuchMessage, UidSet};
 use postrider_storage::ids::{KeywordId, MailboxId};
 
+use super::contexts::Contexts;
+
 /// A selected mailbox.
 ///
 /// What always holds: message numbers are those of `view`; a message leaves `view` only when its removal
@@ -39,6 +41,8 @@ pub struct Selected {
     pub keywords_told: Box<[KeywordId]>,
     /// `$`: the result of the last saved search (RFC 5182).
     pub saved: UidSet,
+    /// Searches whose results are told on (RFC 5267).
+    pub(super) contexts: Contexts,
 }
 
 impl Selected {

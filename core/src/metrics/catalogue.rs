@@ -153,6 +153,12 @@ label! {
         Expunge = "expunge",
         /// `SEARCH`
         Search = "search",
+        /// `SORT`
+        Sort = "sort",
+        /// `THREAD`
+        Thread = "thread",
+        /// `CANCELUPDATE`
+        CancelUpdate = "cancelupdate",
         /// `FETCH`
         Fetch = "fetch",
         /// `STORE`

@@ -10,6 +10,7 @@ pub mod objectid;
 pub mod pattern;
 pub mod response;
 pub mod sequence;
+pub mod thread;
 pub mod types;
 pub mod uidset;
 pub mod url;

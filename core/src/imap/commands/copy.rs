@@ -13,6 +13,7 @@ use postrider_storage::ids::MailboxId;
 
 use crate::accounts::WriteError;
 use crate::imap::answers::{NO_SUCH_MAILBOX, NO_SUCH_MESSAGE, READ_ONLY, admit, write_failed};
+use crate::imap::progress::Teller;
 use crate::imap::session::{Completion, CompletionCode, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 
@@ -43,11 +44,19 @@ pub async fn copy(context: &mut Context<'_>, command: CopyMove) -> Result<Comple
     }
     let uids: Vec<Uid> = uids.iter().collect();
     let mut copied = Copied::default();
+    let mut teller = Teller::new(u32::try_from(uids.len()).unwrap_or(u32::MAX));
     for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
         let (from, to, some) = (context.selected.mailbox, target.mailbox, some.to_vec());
         let origin = Some(context.watcher.id());
         match context.account.transact(origin, None, move |tx| tx.copy(from, &some, to)).await {
-            Ok(done) => copied.pairs.extend(done.pairs),
+            Ok(done) => {
+                let messages = done.pairs.len() as u32;
+                copied.pairs.extend(done.pairs);
+                if let Err(ended) = teller.done(messages, context.out, context.tag).await {
+                    take_back(context, target, &copied).await;
+                    return Err(ended);
+                }
+            }
             Err(error) => {
                 take_back(context, target, &copied).await;
                 return Ok(failed(&error, context));

@@ -3,13 +3,16 @@
 pub mod batches;
 mod compress;
 pub mod copy;
+pub mod esearch;
 pub mod expunge;
 pub mod fetch;
 pub mod qresync;
 pub mod quota;
 pub mod search;
 pub mod select;
+pub mod sort;
 pub mod store;
+pub mod thread;
 
 pub(super) mod append;
 pub(super) mod auth;

@@ -56,6 +56,7 @@ folders!(
     messagelimit,
     uidbatches,
     capabilities,
+    multisearch,
     within,
     quota,
     metadata,
@@ -66,5 +67,10 @@ folders!(
     multiappend,
     catenate,
     replace,
-    preview
+    preview,
+    sort,
+    esort,
+    partial,
+    context,
+    thread
 );
