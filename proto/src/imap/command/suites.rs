@@ -123,6 +123,8 @@ const REFUSED: &[(u32, u32, &str, &str)] = &[
     (5465, 870, "a00", "CONTEXT"),
     (5267, 351, "B01", "sorts by nothing; BAD for another reason, as the example says"),
     (5267, 380, "B02", "misprint: no criteria"),
+    (5464, 698, "a", "misprint: several entries stand in parentheses"),
+    (5464, 708, "a", "misprint: several entries stand in parentheses"),
     (8440, 147, "A01", "LIST-MYRIGHTS"),
     (8440, 159, "A02", "LIST-MYRIGHTS"),
     (6203, 148, "B1", "SEARCH=FUZZY"),
