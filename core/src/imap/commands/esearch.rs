@@ -1,7 +1,9 @@
 //! ESEARCH in several mailboxes (RFC 7377), selected or not.
 //!
-//! Mailboxes are searched one after the other, in the order of their names; each answer is of a moment of
-//! its own. Those of other users are searched only while they are selected, as SELECTED.
+//! Mailboxes are searched one after the other: the user's own in the order of their names, then those of
+//! others that are named or subscribed, and that the user may look up and read (RFC 7377 §2.2, RFC 4314).
+//! Each answer is of a moment of its own. Only the store is read, so a session that is at another user's
+//! account needn't go home.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
@@ -21,6 +23,7 @@ use postrider_storage::text::Hits;
 use super::search::{Failed, Found, Names, Place, Results, Tree, Wanted, Workers, find, write_results};
 use crate::clock::unix_now;
 use crate::imap::content::on_worker;
+use crate::imap::places::{self, Deed, Shared, permit};
 use crate::imap::progress::telling;
 use crate::imap::session::{AccountContext, Completion, Ended};
 use crate::runtime::yield_if_needed;
@@ -52,7 +55,8 @@ pub(in crate::imap) async fn esearch(
     let workers = Workers::new(context.shard, context.member.account.store());
     let targets = match list(&workers, context, &sources).await {
         Ok(listed) => listed,
-        Err(failed) => return Ok(failed.completion(context.id)),
+        Err(Unlisted::Failed(failed)) => return Ok(failed.completion(context.id)),
+        Err(Unlisted::Refused(refused)) => return Ok(refused),
     };
     let mut known = None;
     for target in &targets {
@@ -70,11 +74,10 @@ pub(in crate::imap) async fn esearch(
 struct Target {
     account: AccountId,
     mailbox: MailboxId,
-    name: MailboxName,
+    /// The user's name for it.
+    name: String,
     validity: UidValidity,
     is_selected: bool,
-    /// The keywords of the account.
-    keywords: Arc<[Keyword]>,
 }
 
 /// What the text index said of the terms of the search: it holds in all mailboxes of the account.
@@ -89,20 +92,19 @@ async fn search_one(
     known: &mut Known,
 ) -> Result<Result<(), Failed>, Ended> {
     let selected = context.member.selected.as_ref().filter(|_| target.is_selected);
-    let (view, saved) = match selected {
-        Some(selected) => (selected.view.clone(), selected.saved.clone()),
-        None => match view_of(workers, target).await {
-            Ok(view) => (view, UidSet::new()),
-            Err(failed) => return Ok(Err(failed)),
-        },
+    let selected = selected.map(|selected| (selected.view.clone(), selected.saved.clone()));
+    let (stored, keywords) = match stored(workers, target).await {
+        Ok(stored) => stored,
+        Err(failed) => return Ok(Err(failed)),
     };
+    let (view, saved) = selected.unwrap_or((stored, UidSet::new()));
     if view.is_empty() {
         return Ok(Ok(()));
     }
     let mut tree = {
         let keyword = |keyword: &Keyword| {
             // The dictionary has at most u16::MAX keywords.
-            let at = target.keywords.iter().position(|known| known == keyword)?;
+            let at = keywords.iter().position(|known| known == keyword)?;
             u16::try_from(at).ok().map(KeywordId)
         };
         let names =
@@ -141,7 +143,7 @@ fn tell(
         return;
     }
     let utf8 = context.member.enabled.utf8;
-    let mailbox = SearchedMailbox { name: target.name.as_str(), utf8, validity: target.validity };
+    let mailbox = SearchedMailbox { name: &target.name, utf8, validity: target.validity };
     let correlator = Correlator { tag: context.tag, mailbox: Some(mailbox) };
     // What isn't watched has no updates to come.
     let returns = SearchReturn { update: false, ..returns };
@@ -149,46 +151,99 @@ fn tell(
     write_results(&mut context.out.buffer, correlator, view, Numbering::Uid, returns, &results, found);
 }
 
-/// The messages of a mailbox that isn't selected.
-async fn view_of(workers: &Workers, target: &Target) -> Result<UidSet, Failed> {
+/// The messages of a mailbox, and the keywords of its account.
+async fn stored(workers: &Workers, target: &Target) -> Result<(UidSet, Vec<Keyword>), Failed> {
     let place = (target.account, target.mailbox);
     let read = |(account, mailbox): &mut (AccountId, MailboxId), store: &Store| {
         let reader = store.reader();
         // Of one that was deleted meanwhile some rows may be left.
-        match reader.mailbox(*account, *mailbox)? {
-            Some(_) => reader.uid_set(*account, *mailbox),
-            None => Ok(UidSet::new()),
-        }
+        let view = match reader.mailbox(*account, *mailbox)? {
+            Some(_) => reader.uid_set(*account, *mailbox)?,
+            None => UidSet::new(),
+        };
+        Ok::<_, StoreError>((view, reader.keywords(*account)?))
     };
     Ok(on_worker(workers.pool(), &workers.store, place, read).await?.1?)
 }
 
-/// What is listed.
+/// What is listed of the user's own.
 struct Listing {
     account: AccountId,
-    filter: Filter,
-    /// The mailbox that is selected, and whose it is.
+    filter: Arc<Filter>,
+    /// The mailbox that is searched as SELECTED, and whose it is.
     selected: Option<(AccountId, MailboxId)>,
-    with_selected: bool,
 }
+
+/// The user's own mailboxes that are to be searched, and what is subscribed when that is asked for.
+type Own = (Vec<(MailboxId, MailboxRow)>, HashSet<MailboxName>);
 
 /// Finds the mailboxes that are to be searched, each once.
 async fn list(
     workers: &Workers,
     context: &AccountContext<'_>,
     sources: &[Source],
-) -> Result<Vec<Target>, Failed> {
-    let member = &context.member;
-    let account = member.account.id();
-    let selected = member.selected.as_ref().map(|selected| (account, selected.mailbox));
-    let with_selected = sources.contains(&Source::Selected);
-    let listing = Listing { account, filter: Filter::new(sources), selected, with_selected };
+) -> Result<Vec<Target>, Unlisted> {
+    let (member, asker) = (&context.member, context.asker());
+    let selected = member.selected.as_ref().map(|selected| (member.account.id(), selected.mailbox));
+    let as_selected = selected.filter(|_| sources.contains(&Source::Selected));
+    let filter = Arc::new(Filter::new(sources));
+    let listing = Listing { account: asker.user, filter: Arc::clone(&filter), selected: as_selected };
     let read = |listing: &mut Listing, store: &Store| listing.read(store);
-    Ok(on_worker(workers.pool(), &workers.store, listing, read).await?.1?)
+    let (own, subscribed): Own = on_worker(workers.pool(), &workers.store, listing, read)
+        .await
+        .map_err(Failed::from)?
+        .1
+        .map_err(Failed::from)?;
+    let target = |place: (AccountId, MailboxId), name: String, validity| Target {
+        account: place.0,
+        mailbox: place.1,
+        name,
+        validity,
+        is_selected: selected == Some(place),
+    };
+    let own = own
+        .into_iter()
+        .map(|(mailbox, row)| target((asker.user, mailbox), row.name.to_string(), row.uid_validity));
+    let mut targets: Vec<Target> = own.collect();
+    if filter.may_name_others() {
+        for Shared { name, found } in places::shared_with(context.shard, asker).await? {
+            let is_meant = filter.names(&name) || subscribed.contains(&name);
+            if is_meant && permit(found.rights, Deed::Read).is_ok() {
+                let place = (found.account, found.mailbox);
+                targets.push(target(place, name.to_string(), found.row.uid_validity));
+            }
+        }
+    }
+    if let Some((account, mailbox)) = as_selected
+        && !targets.iter().any(|target| target.is_selected)
+        && let Some(row) = member.account.state().mailbox(mailbox)
+    {
+        let name = places::told(context.shard, asker, account, &row.name);
+        targets.push(target((account, mailbox), name, row.uid_validity));
+    }
+    Ok(targets)
+}
+
+/// Why mailboxes could not be listed.
+enum Unlisted {
+    Failed(Failed),
+    Refused(Completion),
+}
+
+impl From<Failed> for Unlisted {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+impl From<Completion> for Unlisted {
+    fn from(refused: Completion) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 impl Listing {
-    fn read(&self, store: &Store) -> Result<Vec<Target>, StoreError> {
+    fn read(&self, store: &Store) -> Result<Own, StoreError> {
         let reader = store.reader();
         let mut subscribed = HashSet::new();
         if self.filter.subscribed {
@@ -200,43 +255,26 @@ impl Listing {
                 subscribed.extend(name);
             }
         }
-        let selected = self.selected.filter(|_| self.with_selected);
-        let keywords: Arc<[Keyword]> = reader.keywords(self.account)?.into();
-        let mut targets = BTreeMap::new();
+        let mut found = BTreeMap::new();
         for mailbox in reader.mailboxes(self.account) {
             let (mailbox, row) = mailbox?;
-            let place = (self.account, mailbox);
-            if selected == Some(place) || self.filter.covers(&row.name) || subscribed.contains(&row.name) {
-                targets.insert(row.name.clone(), self.target(place, row, &keywords));
+            let is_selected = self.selected == Some((self.account, mailbox));
+            if is_selected
+                || self.filter.all
+                || self.filter.names(&row.name)
+                || subscribed.contains(&row.name)
+            {
+                found.insert(row.name.clone(), (mailbox, row));
             }
         }
-        let mut targets: Vec<Target> = targets.into_values().collect();
-        // That of another user.
-        if let Some((account, mailbox)) = selected.filter(|(account, _)| *account != self.account)
-            && let Some(row) = reader.mailbox(account, mailbox)?
-        {
-            let keywords = reader.keywords(account)?.into();
-            targets.push(self.target((account, mailbox), row, &keywords));
-        }
-        Ok(targets)
-    }
-
-    fn target(&self, place: (AccountId, MailboxId), row: MailboxRow, keywords: &Arc<[Keyword]>) -> Target {
-        Target {
-            account: place.0,
-            mailbox: place.1,
-            name: row.name,
-            validity: row.uid_validity,
-            is_selected: self.selected == Some(place),
-            keywords: Arc::clone(keywords),
-        }
+        Ok((found.into_values().collect(), subscribed))
     }
 }
 
-/// Which mailboxes of the user are meant, besides the selected one.
+/// Which mailboxes are meant, besides the selected one.
 #[derive(Default)]
 struct Filter {
-    /// All. INBOXES are treated as these: which mailboxes get mail is for the directory to say
+    /// All of the user's own. INBOXES are treated as these: which mailboxes get mail is for the directory to say
     /// (RFC 5465 §6.3).
     all: bool,
     subscribed: bool,
@@ -267,12 +305,17 @@ impl Filter {
         filter
     }
 
-    fn covers(&self, name: &MailboxName) -> bool {
+    /// Whether a mailbox is named, or below one that is.
+    fn names(&self, name: &MailboxName) -> bool {
         let mut above = std::iter::successors(Some(name.clone()), MailboxName::parent);
-        self.all
-            || self.these.contains(name)
+        self.these.contains(name)
             || self.children.contains(name)
             || name.parent().is_some_and(|parent| self.children.contains(&parent))
             || (!self.trees.is_empty() && above.any(|name| self.trees.contains(&name)))
+    }
+
+    /// Whether mailboxes of others may be meant.
+    fn may_name_others(&self) -> bool {
+        self.subscribed || !(self.these.is_empty() && self.children.is_empty() && self.trees.is_empty())
     }
 }

@@ -14,6 +14,7 @@ pub mod sort;
 pub mod store;
 pub mod thread;
 
+pub(super) mod acl;
 pub(super) mod append;
 pub(super) mod auth;
 pub(super) mod idle;
@@ -23,3 +24,5 @@ pub(super) mod metadata;
 pub(super) mod notify;
 pub(super) mod session;
 pub(super) mod status;
+
+mod abroad;

@@ -25,6 +25,7 @@ use postrider_proto::imap::uidset::UidSet;
 
 use crate::clock::unix_now;
 use crate::imap::contexts::{self, LiveResults};
+use crate::imap::places;
 use crate::imap::progress::telling;
 use crate::imap::session::{Completion, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
@@ -142,11 +143,12 @@ fn answer(
         return;
     }
     let row = context.account.state().mailbox(context.selected.mailbox).cloned();
-    let mailbox = row.as_ref().filter(|_| form == Form::Mailbox).map(|row| SearchedMailbox {
-        name: row.name.as_str(),
-        utf8: context.enabled.utf8,
-        validity: row.uid_validity,
+    let told = row.filter(|_| form == Form::Mailbox).map(|row| {
+        let name = places::told(context.shard, context.asker, context.account.id(), &row.name);
+        (name, row.uid_validity)
     });
+    let utf8 = context.enabled.utf8;
+    let mailbox = told.as_ref().map(|(name, validity)| SearchedMailbox { name, utf8, validity: *validity });
     let correlator = Correlator { tag: context.tag, mailbox };
     let view = &context.selected.view;
     let results = Results::Set(&found.uids);
