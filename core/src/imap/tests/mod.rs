@@ -71,5 +71,10 @@ folders!(
     multiappend,
     catenate,
     replace,
-    preview
+    preview,
+    sort,
+    esort,
+    partial,
+    context,
+    thread
 );
