@@ -9,6 +9,7 @@ mod failures;
 mod model;
 mod notify;
 mod probe;
+mod rights;
 mod server;
 mod sessions;
 
