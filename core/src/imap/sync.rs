@@ -21,8 +21,11 @@ use postrider_storage::store::StoreError;
 use tracing::error;
 
 use super::commands::fetch;
+use super::contexts::Happened;
+use super::output::Output;
+use super::selected::{Selected, permanent_flags};
 use super::session::{Context, Ended};
-use crate::accounts::{Published, Since, WatcherId};
+use crate::accounts::{AccountHandle, Published, Since, WatcherId};
 use crate::runtime::yield_if_needed;
 
 /// How often a row that changes just now is looked at again before it is left to the next command.
@@ -140,17 +143,26 @@ impl Context<'_> {
             // First those that didn't change: what they show is not newer than the rest.
             let told: HashSet<Uid> = flagged.iter().map(|(uid, _)| *uid).collect();
             flagged.splice(..0, asked.into_iter().filter(|(uid, _)| !told.contains(uid)));
-            for (uid, (modseq, _)) in removed {
-                if self.selected.view.contains(uid) {
-                    self.selected.deferred.insert(uid, modseq);
-                }
-            }
+            let removed: BTreeMap<Uid, ModSeq> = removed
+                .into_iter()
+                .filter(|(uid, _)| self.selected.view.contains(*uid))
+                .map(|(uid, (modseq, _))| (uid, modseq))
+                .collect();
+            self.tell_removed_results(&removed.keys().copied().collect());
+            self.selected.deferred.extend(removed);
+            let is_live = !self.selected.contexts.is_empty();
+            let changed = flagged.iter().map(|(uid, _)| *uid).filter(|uid| is_live && self.is_known(*uid));
+            let changed = changed.collect();
             let until = seen.unwrap_or(self.selected.seen);
             Box::pin(self.tell_flags(flagged, own, until)).await?;
+            Box::pin(self.tell_changed_results(&changed, Happened::Flagged)).await;
             if matches!(expunges, Expunges::Now | Expunges::Own) {
                 self.tell_removals().await?;
             }
             self.tell_added(&added);
+            let new = added.iter().map(|(uid, _)| *uid).filter(|uid| is_live && self.is_known(*uid));
+            let new = new.collect();
+            Box::pin(self.tell_changed_results(&new, Happened::Added)).await;
             if expunges == Expunges::AfterNew {
                 self.tell_removals().await?;
             }
@@ -205,6 +217,11 @@ impl Context<'_> {
         Box::pin(fetch::tell_content(self, notify.selected.fetch.clone(), uids)).await
     }
 
+    /// Whether the client knows the message, and it isn't removed.
+    fn is_known(&self, uid: Uid) -> bool {
+        self.selected.view.contains(uid) && !self.selected.deferred.contains_key(&uid)
+    }
+
     /// Tells up to where the client knows everything, while removals wait: MODSEQs that it was told may be
     /// higher, and it must not take them for that (RFC 7162 §3.2 and §6).
     fn tell_delay(&mut self, news: bool) {
@@ -227,14 +244,8 @@ impl Context<'_> {
         if row.keywords.iter().all(|keyword| self.selected.keywords_told.contains(keyword)) {
             return;
         }
-        let keywords: Vec<Keyword> =
-            row.keywords.iter().filter_map(|id| state.keyword(*id)).cloned().collect();
-        self.selected.keywords_told = row.keywords.clone();
-        write_flags(&mut self.out.buffer, ALL_FLAGS, &keywords);
-        if self.selected.is_writable() {
-            let code = Code::PermanentFlags(ALL_FLAGS, &keywords, true);
-            self.out.untagged(Condition::Ok, Some(&code), "flags that stay");
-        }
+        drop(state);
+        tell_flags_anew(self.account, self.selected, self.out);
     }
 
     /// What is new since the last look; none when nothing is.
@@ -326,7 +337,7 @@ impl Context<'_> {
     ) -> Result<(), Ended> {
         let known: Vec<_> = flagged
             .into_iter()
-            .filter(|(uid, _)| self.selected.view.contains(*uid) && !self.selected.deferred.contains_key(uid))
+            .filter(|(uid, _)| self.is_known(*uid))
             .filter(|(_, cause)| match own {
                 OwnFlags::Tell => true,
                 OwnFlags::Silent => *cause == Cause::Other || self.enabled.condstore,
@@ -404,6 +415,19 @@ impl Context<'_> {
         if view.len() > before {
             write_exists(&mut self.out.buffer, view.len());
         }
+    }
+}
+
+/// Tells FLAGS and PERMANENTFLAGS as they are for this user now.
+pub(super) fn tell_flags_anew(account: &AccountHandle, selected: &mut Selected, out: &mut Output) {
+    let state = account.state();
+    let Some(row) = state.mailbox(selected.mailbox) else { return };
+    let keywords: Vec<Keyword> = row.keywords.iter().filter_map(|id| state.keyword(*id)).cloned().collect();
+    selected.keywords_told = row.keywords.clone();
+    write_flags(&mut out.buffer, ALL_FLAGS, &keywords);
+    if selected.is_writable() {
+        let code = permanent_flags(selected.access, selected.rights, &keywords);
+        out.untagged(Condition::Ok, Some(&code), "flags that stay");
     }
 }
 

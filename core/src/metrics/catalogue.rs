@@ -119,6 +119,16 @@ label! {
         Namespace = "namespace",
         /// `STATUS`
         Status = "status",
+        /// `SETACL`
+        SetAcl = "setacl",
+        /// `DELETEACL`
+        DeleteAcl = "deleteacl",
+        /// `GETACL`
+        GetAcl = "getacl",
+        /// `LISTRIGHTS`
+        ListRights = "listrights",
+        /// `MYRIGHTS`
+        MyRights = "myrights",
         /// `GETQUOTA`
         GetQuota = "getquota",
         /// `GETQUOTAROOT`
@@ -153,6 +163,12 @@ label! {
         Expunge = "expunge",
         /// `SEARCH`
         Search = "search",
+        /// `SORT`
+        Sort = "sort",
+        /// `THREAD`
+        Thread = "thread",
+        /// `CANCELUPDATE`
+        CancelUpdate = "cancelupdate",
         /// `FETCH`
         Fetch = "fetch",
         /// `STORE`
@@ -213,6 +229,8 @@ label! {
         ScramSha256 = "scram-sha-256",
         /// `SCRAM-SHA-256-PLUS`
         ScramSha256Plus = "scram-sha-256-plus",
+        /// `EXTERNAL`, and IMAP's PREAUTH
+        External = "external",
         /// Anything else.
         Unknown = "unknown",
     }
@@ -564,5 +582,6 @@ pub const fn mechanism(mechanism: postrider_proto::sasl::Mechanism) -> Mechanism
         Sasl::ScramSha1Plus => Mechanism::ScramSha1Plus,
         Sasl::ScramSha256 => Mechanism::ScramSha256,
         Sasl::ScramSha256Plus => Mechanism::ScramSha256Plus,
+        Sasl::External => Mechanism::External,
     }
 }

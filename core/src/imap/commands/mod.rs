@@ -3,14 +3,18 @@
 pub mod batches;
 mod compress;
 pub mod copy;
+pub mod esearch;
 pub mod expunge;
 pub mod fetch;
 pub mod qresync;
 pub mod quota;
 pub mod search;
 pub mod select;
+pub mod sort;
 pub mod store;
+pub mod thread;
 
+pub(super) mod acl;
 pub(super) mod append;
 pub(super) mod auth;
 pub(super) mod idle;
@@ -20,3 +24,5 @@ pub(super) mod metadata;
 pub(super) mod notify;
 pub(super) mod session;
 pub(super) mod status;
+
+mod abroad;

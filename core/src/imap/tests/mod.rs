@@ -4,10 +4,12 @@
 mod compress;
 mod cost;
 mod dialog;
+mod external;
 mod failures;
 mod model;
 mod notify;
 mod probe;
+mod rights;
 mod server;
 mod sessions;
 
@@ -56,8 +58,12 @@ folders!(
     messagelimit,
     uidbatches,
     capabilities,
+    multisearch,
+    grammar,
     within,
     quota,
+    acl,
+    sharing,
     metadata,
     list_metadata,
     notify,
@@ -66,5 +72,10 @@ folders!(
     multiappend,
     catenate,
     replace,
-    preview
+    preview,
+    sort,
+    esort,
+    partial,
+    context,
+    thread
 );

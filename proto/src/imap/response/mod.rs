@@ -3,6 +3,7 @@
 //! Everything appends to a `Vec<u8>`; no text is built in between. What a client that enabled
 //! nothing gets is 7-bit (names in modified UTF-7, texts in ASCII, other octets in literals only).
 
+mod acl;
 mod code;
 mod fetch;
 mod mailbox;
@@ -15,6 +16,7 @@ mod string;
 mod tests;
 mod urlauth;
 
+pub use acl::{write_acl, write_list_rights, write_my_rights};
 pub use code::Code;
 pub use fetch::{FetchRow, OldSection};
 pub use mailbox::{
@@ -23,7 +25,10 @@ pub use mailbox::{
 };
 pub use metadata::{write_metadata, write_metadata_changes};
 pub use quota::{QuotaResource, write_quota, write_quota_root};
-pub use search::{Esearch, write_esearch, write_expunge, write_search, write_uid_batches, write_vanished};
+pub use search::{
+    Correlator, Esearch, Numbers, SearchedMailbox, Update, write_esearch, write_expunge, write_search,
+    write_sort, write_uid_batches, write_update, write_vanished,
+};
 pub use status::{
     Condition, Status, write_bad_command, write_capability, write_continuation, write_continuation_base64,
     write_enabled, write_id, write_refused, write_tagged, write_untagged,
