@@ -58,6 +58,7 @@ folders!(
     messagelimit,
     uidbatches,
     capabilities,
+    multisearch,
     grammar,
     within,
     quota,
