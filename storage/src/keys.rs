@@ -10,6 +10,7 @@
 //! | account | 0x02 | KEYWORD | keyword id u16 | spelling |
 //! | account | 0x03 | MAILBOX | mailbox id u32 | [`MailboxRow`](crate::rows::MailboxRow) ‖ keyword ids ‖ name |
 //! | account | 0x04 | SUBSCRIPTION | mailbox name | version |
+//! | account | 0x07 | URLKEY | mailbox id u32 | [`UrlKeyRow`](crate::rows::UrlKeyRow) |
 //! | account | 0x10 | MESSAGE | mailbox u32 ‖ uid u32 | [`MessageRow`](crate::rows::MessageRow) ‖ keyword ids |
 //! | account | 0x11 | CHANGE | mailbox u32 ‖ kind u8 ‖ modseq u64 ‖ uid u32 | kind 0 (live): nothing; kind 1: [`TombstoneRow`](crate::rows::TombstoneRow) |
 //! | account | 0x12 | PACK | mailbox u32 ‖ base uid u32 | [`Block`](crate::rows::pack::Block) |
@@ -52,6 +53,8 @@ pub mod table {
     pub const MAILBOX: u8 = 0x03;
     /// Account: subscribed names.
     pub const SUBSCRIPTION: u8 = 0x04;
+    /// Account: keys that authorise URLs.
+    pub const URLKEY: u8 = 0x07;
     /// Account: messages by uid.
     pub const MESSAGE: u8 = 0x10;
     /// Account: messages and tombstones by modseq.
@@ -135,6 +138,11 @@ pub fn mailbox(account: AccountId, mailbox: MailboxId) -> Key {
 /// A subscription's row.
 pub fn subscription(account: AccountId, name: &MailboxName) -> Key {
     build(account.get(), table::SUBSCRIPTION, &[name.as_str().as_bytes()])
+}
+
+/// The key that authorises URLs of a mailbox's messages.
+pub fn url_key(account: AccountId, mailbox: MailboxId) -> Key {
+    in_mailbox(account, table::URLKEY, mailbox)
 }
 
 /// A message's row.

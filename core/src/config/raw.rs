@@ -77,6 +77,7 @@ pub(super) struct RawStorage {
 pub(super) struct RawAccounts {
     pub quota: Option<At<u64>>,
     pub mailboxes: Option<RawMailboxes>,
+    pub submission_servers: Vec<At<String>>,
 }
 
 pub(super) struct RawMailboxes {
@@ -201,8 +202,11 @@ fn read_storage(section: Section<'_>) -> RawStorage {
 
 fn read_accounts(section: Section<'_>) -> RawAccounts {
     let mailboxes = section.section("mailboxes");
-    let raw =
-        RawAccounts { quota: section.octets("quota", 0..=1 << 60), mailboxes: read_mailboxes(mailboxes) };
+    let raw = RawAccounts {
+        quota: section.octets("quota", 0..=1 << 60),
+        mailboxes: read_mailboxes(mailboxes),
+        submission_servers: section.texts("submission_servers").unwrap_or_default(),
+    };
     section.finish();
     raw
 }

@@ -10,6 +10,7 @@ use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
     batches, copy, expunge, fetch, mailboxes, quota, search, select, session as basics, status, store,
+    urlauth,
 };
 use super::connection::{Connection, Flow, Member};
 use super::session::{AccountContext, Completion, Context, Enabled, Ended};
@@ -63,6 +64,9 @@ impl Connection {
             | Command::Lsub(_)
             | Command::Namespace
             | Command::Status(_)
+            | Command::GenUrlAuth(_)
+            | Command::ResetKey(_)
+            | Command::UrlFetch(_)
             | Command::GetQuota(_)
             | Command::GetQuotaRoot(_) => {
                 let completion = self.with_account(tag, command).await?;
@@ -107,6 +111,9 @@ impl Connection {
             Command::List(command) => Box::pin(super::commands::list::list(context, command)),
             Command::Lsub(command) => Box::pin(super::commands::list::lsub(context, command)),
             Command::Status(command) => Box::pin(status::status(context, command)),
+            Command::GenUrlAuth(command) => Box::pin(urlauth::generate(context, command)),
+            Command::ResetKey(command) => Box::pin(urlauth::reset(context, command)),
+            Command::UrlFetch(command) => Box::pin(urlauth::fetch(context, command)),
             Command::Namespace => return Ok(basics::namespace(context)),
             Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
             Command::GetQuotaRoot(mailbox) => return Ok(quota::get_quota_root(context, &mailbox)),

@@ -12,6 +12,7 @@ mod compression;
 mod connection;
 mod dispatch;
 mod reading;
+mod urlauth;
 mod urls;
 mod views;
 

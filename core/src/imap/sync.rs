@@ -58,6 +58,8 @@ struct News {
     added: Vec<Uid>,
     /// Removed ones, with the change that removed them.
     removed: BTreeMap<Uid, ModSeq>,
+    /// Whether URLs of the mailbox have to be authorised anew.
+    url_key: bool,
     /// Messages whose flags changed, in the order of their last change.
     flagged: Vec<(Uid, Cause)>,
     /// Everything up to here is in it.
@@ -97,7 +99,11 @@ impl Context<'_> {
     async fn tell_news(&mut self, expunges: Expunges, own: OwnFlags) -> Result<(), Ended> {
         let news = self.news()?;
         self.tell_keywords();
-        if let Some(News { added, removed, flagged, seen }) = news {
+        if let Some(News { added, removed, flagged, seen, url_key }) = news {
+            if url_key {
+                // RFC 4467 §7, RESETKEY.
+                self.out.untagged(Condition::Ok, Some(&Code::UrlMech), "URLs need a new authorisation");
+            }
             for (uid, modseq) in removed {
                 if self.selected.view.contains(uid) {
                     self.selected.deferred.insert(uid, modseq);
@@ -191,6 +197,7 @@ impl Context<'_> {
                         entry.1 = Cause::Other;
                     }
                 }
+                Change::UrlKey { mailbox, .. } if *mailbox == selected => news.url_key = true,
                 Change::MailboxDeleted { mailbox, .. } if *mailbox == selected => return Err(MAILBOX_GONE),
                 _ => {}
             }

@@ -16,6 +16,7 @@ use super::commands::fetch::plan::Octets;
 use super::connection::Connection;
 use super::content::{ContentReader, MessageContent, on_worker};
 use super::session::{Completion, CompletionCode};
+use super::urlauth;
 
 const BUSY: Completion = Completion::refused(Code::Unavailable, "too much to do, try again");
 
@@ -108,10 +109,11 @@ pub(super) fn cut(partial: Option<UrlPartial>, octets: u64) -> (u64, u64) {
 }
 
 impl Connection {
-    /// Finds what a URL of CATENATE names. The server is this one, and the user this one.
+    /// Finds what a URL of CATENATE names.
     pub(super) async fn open_url(&mut self, text: &str) -> Result<Part, Completion> {
         let Ok(url) = MessageUrl::parse(text) else { return Err(bad_url(text, "no URL of a message")) };
-        let place = self.own_place(url).ok_or_else(|| bad_url(text, "the URL leads elsewhere"))?;
+        let place = self.place(text, url).await?;
+        let place = place.ok_or_else(|| bad_url(text, "the URL leads elsewhere"))?;
         let shared = &self.shard.shared;
         let found =
             on_worker(&shared.pool, &shared.store, place, |place, store: &Store| place.find(&store.reader()))
@@ -145,12 +147,27 @@ impl Connection {
         }
     }
 
+    /// Where a URL leads: into this account, or, when it was authorised, into any.
+    async fn place(&self, text: &str, url: MessageUrl) -> Result<Option<PartPlace>, Completion> {
+        let Some(member) = &self.member else { return Ok(None) };
+        match (&url.server, &url.authorisation) {
+            (None, None) => Ok(self.own_place(url)),
+            (Some(_), Some(_)) => {
+                urlauth::authorise(&self.shard, member.account.id(), text, url, self.peer.id).await
+            }
+            (Some(server), None) => {
+                let here = server.host.eq_ignore_ascii_case(self.service.listener.hostname.as_str());
+                let Some(user) = server.user.clone().filter(|_| here) else { return Ok(None) };
+                let owns = urlauth::owns_all(&self.shard, vec![user], member.account.id(), self.peer.id);
+                Ok(if owns.await? { self.own_place(url) } else { None })
+            }
+            (None, Some(_)) => Ok(None),
+        }
+    }
+
     /// The message that a URL means in this account.
     fn own_place(&self, url: MessageUrl) -> Option<PartPlace> {
         let member = self.member.as_ref()?;
-        if url.server.is_some() || url.authorisation.is_some() {
-            return None;
-        }
         let state = member.account.state();
         let mailbox = state.mailbox_id(&url.mailbox)?;
         let validity = state.mailbox(mailbox)?.uid_validity;

@@ -98,6 +98,13 @@ pub enum Change {
         /// The transaction.
         modseq: ModSeq,
     },
+    /// URLs of a mailbox's messages that were authorised before are worth nothing any more.
+    UrlKey {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The transaction.
+        modseq: ModSeq,
+    },
     /// A name was subscribed.
     Subscribed {
         /// The name.
@@ -126,6 +133,7 @@ impl Change {
             | Self::MailboxRenamed { modseq, .. }
             | Self::MailboxDeleted { modseq, .. }
             | Self::SpecialUse { modseq, .. }
+            | Self::UrlKey { modseq, .. }
             | Self::Subscribed { modseq, .. }
             | Self::Unsubscribed { modseq, .. } => *modseq,
         }

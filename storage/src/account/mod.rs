@@ -21,6 +21,7 @@ mod overlay;
 mod packs;
 mod remove;
 mod threads;
+mod urlkeys;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -32,6 +32,7 @@ fn keys_of_an_account_have_these_bytes() {
         (keyword(a, KeywordId(0x1122)), "01020304021122"),
         (mailbox(a, m), "010203040300000a0b"),
         (subscription(a, &name), "0102030404496e626f782f78"),
+        (url_key(a, m), "010203040700000a0b"),
         (message(a, m, uid(0x11)), "010203041000000a0b00000011"),
         (messages(a, m), "010203041000000a0b"),
         (change(a, m, Which::Live, modseq(0x22), uid(0x11)), "010203041100000a0b00000000000000002200000011"),

@@ -7,7 +7,9 @@ use crate::directory::removed_account;
 use crate::ids::{AccountId, EmailId, MailboxId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
-use crate::rows::{DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow};
+use crate::rows::{
+    DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow, UrlKeyRow,
+};
 use crate::store::StoreError;
 
 /// What is known of the account while its mailboxes are checked.
@@ -60,6 +62,7 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     erasures(reader, &mut known, report)?;
     emails(reader, known, report)?;
     threads(reader, account, report)?;
+    url_keys(reader, account, report, &mailboxes)?;
     tables(reader, account, report)
 }
 
@@ -257,13 +260,33 @@ fn threads(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(
     Ok(())
 }
 
+/// Keys of URLs belong to mailboxes.
+fn url_keys(
+    reader: &Reader,
+    account: AccountId,
+    report: &mut Report,
+    mailboxes: &BTreeMap<MailboxId, MailboxRow>,
+) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(account.get(), table::URLKEY)) {
+        let (key, value) = row?;
+        let place = format!("account {account} URLKEY");
+        report.read(UrlKeyRow::decode(&value), &place)?;
+        let Some([id]) = report.read(keys::numbers(&key, [4]), &place)? else { continue };
+        let known = u32::try_from(id).ok().and_then(MailboxId::new);
+        let known = known.is_some_and(|id| mailboxes.contains_key(&id));
+        report.check(known, &place, format_args!("belongs to no mailbox: {id}"));
+    }
+    Ok(())
+}
+
 /// No rows in tables that no account has: one seek for each table.
 fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
-    const TABLES: [u8; 11] = [
+    const TABLES: [u8; 12] = [
         table::HEAD,
         table::KEYWORD,
         table::MAILBOX,
         table::SUBSCRIPTION,
+        table::URLKEY,
         table::MESSAGE,
         table::CHANGE,
         table::PACK,

@@ -18,3 +18,4 @@ pub(super) mod list;
 pub(super) mod mailboxes;
 pub(super) mod session;
 pub(super) mod status;
+pub(super) mod urlauth;

@@ -61,5 +61,6 @@ folders!(
     multiappend,
     catenate,
     replace,
-    preview
+    preview,
+    urlauth
 );
