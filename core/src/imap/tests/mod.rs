@@ -8,6 +8,7 @@ mod model;
 mod probe;
 mod server;
 mod sessions;
+mod urls;
 
 use std::path::{Path, PathBuf};
 

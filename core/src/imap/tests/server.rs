@@ -63,18 +63,29 @@ pub(super) struct Setup {
     pub(super) engine: Arc<Probe>,
     /// What the directory allows the account.
     pub(super) quota: Quota,
+    /// Accounts of submission servers.
+    pub(super) submission_servers: Vec<String>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { shards: 1, tls: TlsMode::Off, change: |_| {}, engine: Arc::default(), quota: Quota::default() }
+        Self {
+            shards: 1,
+            tls: TlsMode::Off,
+            change: |_| {},
+            engine: Arc::default(),
+            quota: Quota::default(),
+            submission_servers: Vec::new(),
+        }
     }
 }
 
 impl Server {
     pub(super) fn start(setup: &Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = Arc::new(Config::localserve(dir.path()));
+        let mut config = Config::localserve(dir.path());
+        config.accounts.submission_servers.clone_from(&setup.submission_servers);
+        let config = Arc::new(config);
         let mut listener = config.listeners.iter().find(|l| l.protocol == Protocol::Imap).unwrap().clone();
         listener.tls = setup.tls;
         (setup.change)(&mut listener);

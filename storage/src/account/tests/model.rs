@@ -136,6 +136,8 @@ impl Model {
                     self.number(*modseq);
                     self.touch(*mailbox, *modseq);
                 }
+                // Not in the model: no client can see a key.
+                Change::UrlKey { .. } => {}
                 Change::Subscribed { name, modseq } => {
                     self.number(*modseq);
                     assert!(self.subscriptions.insert(name.clone()));
