@@ -9,12 +9,14 @@ mod blob;
 mod message;
 pub mod pack;
 mod queue;
+mod text;
 mod urlkey;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
 pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};
+pub use text::{Segment, SegmentState, TextRow};
 pub use urlkey::UrlKeyRow;
 
 use postrider_proto::imap::types::{Keyword, ModSeq, Uid};

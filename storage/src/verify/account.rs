@@ -63,6 +63,7 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     emails(reader, known, report)?;
     threads(reader, account, report)?;
     url_keys(reader, account, report, &mailboxes)?;
+    crate::text::verify::check(reader, account, head.next_email, report)?;
     tables(reader, account, report)
 }
 
@@ -281,7 +282,7 @@ fn url_keys(
 
 /// No rows in tables that no account has: one seek for each table.
 fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
-    const TABLES: [u8; 12] = [
+    const TABLES: &[u8] = &[
         table::HEAD,
         table::KEYWORD,
         table::MAILBOX,
@@ -294,6 +295,9 @@ fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<()
         table::EMAILREFS,
         table::THREADMSG,
         table::THREADSUBJECT,
+        table::TEXT,
+        table::TERMS,
+        table::POSTINGS,
     ];
     unknown_tables(reader, account.get(), report, |table| TABLES.contains(&table))
 }
