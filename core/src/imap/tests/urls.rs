@@ -57,7 +57,9 @@ fn urls_lead_to_mailboxes_of_other_accounts_on_other_shards() {
         ..Setup::default()
     });
     let names = ["other", "submit", "third"];
-    names.map(|name| server.add_account(name));
+    for name in names {
+        server.add_account(name);
+    }
     let mut user = log_in(&server, "user");
     ask(&mut user, "APPEND Inbox {5+}\r\nwords");
     let everybody = authorised(&mut user, "/Inbox/;UID=1;URLAUTH=anonymous");
