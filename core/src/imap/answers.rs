@@ -73,6 +73,10 @@ fn refused(refusal: &Refusal) -> Completion {
         Refusal::TooManyMailboxes => Completion::refused(Code::Limit, "too many mailboxes"),
         Refusal::TooManySubscriptions => Completion::refused(Code::Limit, "too many subscriptions"),
         Refusal::TooManyKeywords => Completion::refused(Code::Limit, "too many keywords"),
+        Refusal::TooManyAnnotations => Completion::refused(Code::MetadataTooMany, "too many annotations"),
+        Refusal::AnnotationTooLarge { octets_max } => {
+            Completion::refused(Code::MetadataMaxSize(*octets_max as u64), "the value is too large")
+        }
         Refusal::MessageTooLarge => Completion::refused(Code::TooBig, "message is too large"),
         Refusal::StructureTooLarge => Completion::refused(Code::TooBig, "message structure is too large"),
         Refusal::NoMoreUids => Completion::refused(Code::Limit, "the mailbox has no more uids"),

@@ -44,6 +44,9 @@ const ALWAYS: &[&str] = &[
     "QUOTA",
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",
+    "METADATA",
+    "LIST-METADATA",
+    "NOTIFY",
     "UIDONLY",
     UIDBATCHES,
 ];

@@ -125,6 +125,12 @@ label! {
         GetQuotaRoot = "getquotaroot",
         /// `SETQUOTA`
         SetQuota = "setquota",
+        /// `GETMETADATA`
+        GetMetadata = "getmetadata",
+        /// `SETMETADATA`
+        SetMetadata = "setmetadata",
+        /// `NOTIFY`
+        Notify = "notify",
         /// `APPEND`
         Append = "append",
         /// `REPLACE`

@@ -80,6 +80,18 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
     Ok(completion.limited(limit, context.out))
 }
 
+/// Tells what NOTIFY asks of new messages; `\Seen` is never set by that.
+pub(in crate::imap) async fn tell_content(
+    context: &mut Context<'_>,
+    items: Vec<FetchItem>,
+    uids: UidSet,
+) -> Result<(), Ended> {
+    let mut plan = Plan::new(items, context.enabled.utf8, context.enabled.condstore);
+    plan.marks_seen = false;
+    // What can't be told now the client fetches when it misses it.
+    write_rows(context, plan, uids).await.map(drop)
+}
+
 /// Answers VANISHED, and finds those of `wanted` that changed.
 async fn narrow(
     context: &mut Context<'_>,
@@ -92,9 +104,8 @@ async fn narrow(
     let asked = match since.vanished {
         Vanished::Untold => None,
         Vanished::Told => {
-            let state = context.account.state();
-            let last = state.mailbox(mailbox).and_then(|row| Uid::new(row.uid_next.get() - 1));
-            last.map(|last| named_uids(&messages.set, last, &context.selected.saved))
+            // Of no uid that the client can't know yet.
+            context.selected.uid_last.map(|last| named_uids(&messages.set, last, &context.selected.saved))
         }
     };
     let work = Changes { account, mailbox, since: since.modseq, wanted, asked, view };

@@ -5,6 +5,7 @@ mod compress;
 mod cost;
 mod dialog;
 mod model;
+mod notify;
 mod probe;
 mod server;
 mod sessions;
@@ -57,6 +58,9 @@ folders!(
     capabilities,
     within,
     quota,
+    metadata,
+    list_metadata,
+    notify,
     objectid,
     savedate,
     multiappend,
