@@ -15,6 +15,7 @@ use super::commands::fetch::items::Found;
 use super::commands::fetch::plan::Octets;
 use super::connection::Connection;
 use super::content::{ContentReader, MessageContent, on_worker};
+use super::places::{self, Deed};
 use super::session::{Completion, CompletionCode};
 use super::urlauth;
 
@@ -147,34 +148,32 @@ impl Connection {
         }
     }
 
-    /// Where a URL leads: into this account, or, when it was authorised, into any.
+    /// Where a URL leads: into a mailbox that the user may read, or, when it was authorised, into any.
     async fn place(&self, text: &str, url: MessageUrl) -> Result<Option<PartPlace>, Completion> {
         let Some(member) = &self.member else { return Ok(None) };
+        let user = member.asker.user;
         match (&url.server, &url.authorisation) {
-            (None, None) => Ok(self.own_place(url)),
-            (Some(_), Some(_)) => {
-                urlauth::authorise(&self.shard, member.account.id(), text, url, self.peer.id).await
-            }
+            (None, None) => Ok(self.readable_place(url).await),
+            (Some(_), Some(_)) => urlauth::authorise(&self.shard, user, text, url, self.peer.id).await,
             (Some(server), None) => {
                 let here = server.host.eq_ignore_ascii_case(self.service.listener.hostname.as_str());
-                let Some(user) = server.user.clone().filter(|_| here) else { return Ok(None) };
-                let owns = urlauth::owns_all(&self.shard, vec![user], member.account.id(), self.peer.id);
-                Ok(if owns.await? { self.own_place(url) } else { None })
+                let Some(name) = server.user.clone().filter(|_| here) else { return Ok(None) };
+                let owns = urlauth::owns_all(&self.shard, vec![name], user, self.peer.id);
+                Ok(if owns.await? { self.readable_place(url).await } else { None })
             }
             (None, Some(_)) => Ok(None),
         }
     }
 
-    /// The message that a URL means in this account.
-    fn own_place(&self, url: MessageUrl) -> Option<PartPlace> {
-        let member = self.member.as_ref()?;
-        let state = member.account.state();
-        let mailbox = state.mailbox_id(&url.mailbox)?;
-        let validity = state.mailbox(mailbox)?.uid_validity;
-        if url.uid_validity.is_some_and(|wanted| wanted != validity) {
+    /// The message that a URL means, in a mailbox that the user may read.
+    async fn readable_place(&self, url: MessageUrl) -> Option<PartPlace> {
+        let asker = self.member.as_ref()?.asker;
+        let place = places::find_name(&self.shard, asker, &url.mailbox).ok()?;
+        let found = places::visit(&self.shard, asker, &place, Deed::Read).await.ok()?;
+        if url.uid_validity.is_some_and(|wanted| wanted != found.row.uid_validity) {
             return None;
         }
-        Some(PartPlace { account: member.account.id(), mailbox, url })
+        Some(PartPlace { account: found.account, mailbox: found.mailbox, url })
     }
 }
 

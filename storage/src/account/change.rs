@@ -99,6 +99,13 @@ pub enum Change {
         /// The transaction.
         modseq: ModSeq,
     },
+    /// A mailbox's access control list changed.
+    Acl {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The transaction.
+        modseq: ModSeq,
+    },
     /// URLs of a mailbox's messages that were authorised before are worth nothing any more.
     UrlKey {
         /// The mailbox.
@@ -144,6 +151,7 @@ impl Change {
             | Self::MailboxDeleted { modseq, .. }
             | Self::SpecialUse { modseq, .. }
             | Self::UrlKey { modseq, .. }
+            | Self::Acl { modseq, .. }
             | Self::Metadata { modseq, .. }
             | Self::Subscribed { modseq, .. }
             | Self::Unsubscribed { modseq, .. } => *modseq,

@@ -5,6 +5,7 @@
 //! with a field out of its range is [`BadRow`], never a guess. `rows/tests.rs` pins the bytes.
 
 mod account;
+mod acl;
 mod blob;
 mod message;
 mod metadata;
@@ -14,6 +15,7 @@ mod text;
 mod urlkey;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
+pub use acl::{AclEntry, AclRow, Grantee, Sign};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
 pub use metadata::MetadataRow;

@@ -11,6 +11,7 @@ pub mod search;
 pub mod select;
 pub mod store;
 
+pub(super) mod acl;
 pub(super) mod append;
 pub(super) mod auth;
 pub(super) mod idle;
@@ -21,3 +22,5 @@ pub(super) mod notify;
 pub(super) mod session;
 pub(super) mod status;
 pub(super) mod urlauth;
+
+mod abroad;

@@ -206,7 +206,7 @@ pub(in crate::imap) async fn fetch(
 
 async fn answer(context: &AccountContext<'_>, item: &UrlFetchItem) -> Result<Answer, Completion> {
     let Ok(url) = MessageUrl::parse(&item.url) else { return Ok(Answer::Nil) };
-    let session = context.member.account.id();
+    let session = context.member.asker.user;
     let place = authorise(context.shard, session, &item.url, url, context.id).await?;
     let Some(place) = place else { return Ok(Answer::Nil) };
     let client = match context.member.enabled.utf8 {

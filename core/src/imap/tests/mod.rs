@@ -61,6 +61,8 @@ folders!(
     grammar,
     within,
     quota,
+    acl,
+    sharing,
     metadata,
     list_metadata,
     notify,

@@ -62,6 +62,8 @@ pub(super) struct Setup {
     pub(super) tls: TlsMode,
     pub(super) change: fn(&mut Settings),
     pub(super) engine: Arc<Probe>,
+    /// `share_with_anyone`
+    pub(super) anyone: bool,
     /// What the directory allows the account.
     pub(super) quota: Quota,
     /// Accounts of submission servers.
@@ -75,6 +77,7 @@ impl Default for Setup {
             tls: TlsMode::Off,
             change: |_| {},
             engine: Arc::default(),
+            anyone: true,
             quota: Quota::default(),
             submission_servers: Vec::new(),
         }
@@ -86,6 +89,7 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::localserve(dir.path());
         config.accounts.submission_servers.clone_from(&setup.submission_servers);
+        config.share_with_anyone = setup.anyone;
         let config = Arc::new(config);
         let mut listener = config.listeners.iter().find(|l| l.protocol == Protocol::Imap).unwrap().clone();
         listener.tls = setup.tls;
@@ -168,9 +172,14 @@ impl Server {
 
     /// A client that has logged in.
     pub(super) fn log_in(&self) -> Peer {
+        self.log_in_as("user")
+    }
+
+    /// A client that has logged in to an account.
+    pub(super) fn log_in_as(&self, name: &str) -> Peer {
         let mut peer = self.connect();
         assert!(peer.line().starts_with("* OK [CAPABILITY "));
-        peer.authenticate("user@localhost", "localserve");
+        peer.authenticate(&format!("{name}@localhost"), "localserve");
         let answer = peer.line();
         assert!(answer.starts_with("login OK [CAPABILITY "), "{answer}");
         peer

@@ -143,6 +143,7 @@ impl Model {
                     self.number(*modseq);
                     self.touch(*mailbox, *modseq);
                 }
+                Change::Acl { .. } => unreachable!("nothing is shared"),
                 // Not in the model: no client can see a key.
                 Change::UrlKey { .. } => {}
                 Change::Subscribed { name, modseq } => {
