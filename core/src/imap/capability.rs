@@ -51,6 +51,16 @@ const ALWAYS: &[&str] = &[
     "LIST-METADATA",
     "NOTIFY",
     "UIDONLY",
+    "SORT",
+    "SORT=DISPLAY",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "THREAD=REFS",
+    "ESORT",
+    "PARTIAL",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
+    "I18NLEVEL=1",
     UIDBATCHES,
 ];
 

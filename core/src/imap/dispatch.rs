@@ -11,9 +11,10 @@ use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
     acl, batches, copy, expunge, fetch, list, mailboxes, metadata, quota, search, select, session as basics,
-    status, store, urlauth,
+    sort, status, store, thread, urlauth,
 };
 use super::connection::{Connection, Flow, Member};
+use super::contexts;
 use super::output::Output;
 use super::places::{self, Deed};
 use super::session::{AccountContext, Completion, Context, Enabled, Ended, MessageLimit};
@@ -226,6 +227,12 @@ impl Connection {
         let completion = match command {
             Command::Fetch(command) => Box::pin(fetch::fetch(context, command)).await?,
             Command::Search(command) => Box::pin(search::search(context, command)).await?,
+            Command::Sort(command) => Box::pin(sort::sort(context, command)).await?,
+            Command::Thread(command) => Box::pin(thread::thread(context, command)).await?,
+            Command::CancelUpdate(command) => {
+                let completion = contexts::cancel(context, &command.tags);
+                return self.after(tag, completion).await;
+            }
             Command::Store(command) => Box::pin(store::store(context, command)).await?,
             Command::Copy(command) => Box::pin(copy::copy(context, command)).await?,
             Command::Move(command) => Box::pin(copy::move_messages(context, command)).await?,

@@ -10,6 +10,7 @@ mod arrival;
 mod capability;
 mod compression;
 mod connection;
+mod contexts;
 mod dispatch;
 mod notify;
 mod reading;

@@ -9,7 +9,9 @@ pub mod qresync;
 pub mod quota;
 pub mod search;
 pub mod select;
+pub mod sort;
 pub mod store;
+pub mod thread;
 
 pub(super) mod acl;
 pub(super) mod append;

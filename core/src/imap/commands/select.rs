@@ -16,6 +16,7 @@ pub use moment::{Ask, Moment};
 
 use super::qresync;
 use crate::imap::answers;
+use crate::imap::contexts::Contexts;
 use crate::imap::places::{self, Deed, Found, Place};
 use crate::imap::selected::Selected;
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Enabled, Ended};
@@ -60,6 +61,7 @@ pub(in crate::imap) async fn select(
         deferred: BTreeMap::new(),
         keywords_told: row.keywords,
         saved: UidSet::new(),
+        contexts: Contexts::default(),
     });
     if let Some(news) = news {
         qresync::tell(context, news).await?;

@@ -9,6 +9,7 @@ mod failures;
 mod model;
 mod notify;
 mod probe;
+mod rights;
 mod server;
 mod sessions;
 mod urls;
@@ -72,5 +73,10 @@ folders!(
     catenate,
     replace,
     preview,
-    urlauth
+    urlauth,
+    sort,
+    esort,
+    partial,
+    context,
+    thread
 );

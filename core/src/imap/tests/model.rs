@@ -1,5 +1,6 @@
 //! Sessions that change the same mailboxes at random. Each client knows only what it was told, and has
-//! to know in the end what is there; also one that lost its connection and comes back with QRESYNC.
+//! to know in the end what is there; also one that lost its connection and comes back with QRESYNC. They are
+//! of one user, or of several that share the mailboxes from different shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use super::probe::Probe;
 use super::server::{Peer, Server, Setup};
 
 const BOXES: [&str; 2] = ["Inbox", "Archive"];
+/// As other users know them.
+const SHARED: [&str; 2] = ["\"Other Users/user/Inbox\"", "\"Other Users/user/Archive\""];
 const KEYWORDS: [&str; 8] =
     ["\\Seen", "\\Deleted", "\\Flagged", "\\Answered", "one", "two", "Three", "$four"];
 const MESSAGE: &str = "Subject: x\r\n\r\nhello\r\n";
@@ -112,6 +115,8 @@ fn numbers(set: &str) -> Vec<u32> {
 
 struct Client {
     name: usize,
+    user: &'static str,
+    boxes: [&'static str; 2],
     peer: Peer,
     qresync: bool,
     mirror: Option<Mirror>,
@@ -122,9 +127,11 @@ struct Client {
 }
 
 impl Client {
-    fn new(server: &Server, name: usize, qresync: bool) -> Self {
-        let (peer, log) = (server.log_in(), Vec::new());
-        let mut client = Self { name, peer, qresync, mirror: None, commands: 0, running: String::new(), log };
+    fn new(server: &Server, name: usize, qresync: bool, user: &'static str) -> Self {
+        let (peer, log) = (server.log_in_as(user), Vec::new());
+        let boxes = if user == "user" { BOXES } else { SHARED };
+        let mut client =
+            Self { name, user, boxes, peer, qresync, mirror: None, commands: 0, running: String::new(), log };
         client.hello();
         client
     }
@@ -241,7 +248,7 @@ impl Client {
 
     fn select(&mut self, place: usize) {
         self.mirror = None;
-        self.send(&format!("SELECT {}", BOXES[place]));
+        self.send(&format!("SELECT {}", self.boxes[place]));
         // What is told of the one before ends with CLOSED, which begins the responses.
         self.mirror = Some(Mirror { place, ..Mirror::default() });
         self.finish();
@@ -252,7 +259,7 @@ impl Client {
     /// Loses the connection and comes back.
     fn come_back(&mut self, server: &Server) {
         self.log.push("lost".to_owned());
-        self.peer = server.log_in();
+        self.peer = server.log_in_as(self.user);
         let old = self.mirror.take();
         self.hello();
         let Some(mut old) = old.filter(|_| self.qresync) else { return self.select(0) };
@@ -263,7 +270,7 @@ impl Client {
         let (place, validity, highest) = (old.place, old.validity, old.highest);
         // Numbers are known after EXISTS only, and VANISHED comes behind it: told from the lines.
         self.mirror = None;
-        self.send(&format!("SELECT {} (QRESYNC ({validity} {highest}))", BOXES[place]));
+        self.send(&format!("SELECT {} (QRESYNC ({validity} {highest}))", self.boxes[place]));
         let start = self.log.len();
         self.finish();
         let lines: Vec<String> = self.log[start..].to_vec();
@@ -333,14 +340,14 @@ impl Client {
     /// What it does next; what it can assume of it is in the mirror at once.
     fn next(&mut self, dice: &mut Dice) -> String {
         let Some((uid, set)) = self.some(dice) else {
-            return format!("APPEND {} () {{{}+}}\r\n{MESSAGE}", dice.one(&BOXES), MESSAGE.len());
+            return format!("APPEND {} () {{{}+}}\r\n{MESSAGE}", dice.one(&self.boxes), MESSAGE.len());
         };
         let mirror = self.mirror.as_ref().unwrap();
-        let other = BOXES[1 - mirror.place];
+        let other = self.boxes[1 - mirror.place];
         match dice.roll(22) {
             0..=3 => {
                 let flags = if dice.roll(3) == 0 { Self::flags(dice) } else { String::new() };
-                format!("APPEND {} ({flags}) {{{}+}}\r\n{MESSAGE}", dice.one(&BOXES), MESSAGE.len())
+                format!("APPEND {} ({flags}) {{{}+}}\r\n{MESSAGE}", dice.one(&self.boxes), MESSAGE.len())
             }
             4..=8 => self.store(dice, uid, &set),
             9 => format!("{uid}COPY {set} {other}"),
@@ -489,11 +496,26 @@ fn round(server: &Server, clients: &mut [Client], dice: &mut Dice) {
 }
 
 fn play(seed: u64) {
+    play_with(seed, 1, ["user"; 3]);
+}
+
+fn play_with(seed: u64, shards: usize, users: [&'static str; 3]) {
     let engine = Arc::new(Probe::default());
     // Long enough for other sessions to see what isn't acknowledged yet.
     engine.sync_micros.store(300, Ordering::Relaxed);
-    let server = Server::start(&Setup { engine, ..Setup::default() });
-    let mut clients: Vec<_> = (0..3).map(|name| Client::new(&server, name, name > 0)).collect();
+    let server = Server::start(&Setup { engine, shards, ..Setup::default() });
+    let mut owner = server.log_in();
+    for user in users.into_iter().filter(|user| *user != "user") {
+        server.add_account(user);
+        for shared in BOXES {
+            owner.send(format!("a SETACL {shared} {user} lrswipkxtea\r\n").as_bytes());
+            assert_eq!(owner.line(), "a OK rights are set");
+        }
+    }
+    drop(owner);
+    let clients = users.into_iter().enumerate();
+    let mut clients: Vec<_> =
+        clients.map(|(name, user)| Client::new(&server, name, name > 0, user)).collect();
     let mut dice = Dice(seed);
     let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for (at, client) in clients.iter_mut().enumerate() {
@@ -515,4 +537,9 @@ fn play(seed: u64) {
 #[test]
 fn clients_know_in_the_end_what_is_there() {
     (1..=10).for_each(play);
+}
+
+#[test]
+fn clients_of_several_users_on_several_shards_know_what_is_there() {
+    (1..=6).for_each(|seed| play_with(seed, 2, ["user", "bob", "carol"]));
 }

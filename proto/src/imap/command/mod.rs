@@ -18,6 +18,7 @@ mod quota;
 mod search;
 mod select;
 mod session;
+mod sort;
 mod store;
 #[cfg(test)]
 mod suites;
@@ -38,6 +39,7 @@ pub use quota::SetQuota;
 pub use search::{DateTest, Search, SearchKey, SearchReturn, TextTarget};
 pub use select::{Access, Matched, Qresync, Select};
 pub use session::{Authenticate, Enable, Extension, Id, Login};
+pub use sort::{CancelUpdate, Direction, Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm};
 pub use store::{CopyMove, FlagChange, Loudness, Store};
 pub use urlauth::{Decoded, GenUrlAuth, ResetKey, UrlFetch, UrlFetchItem, UrlFetchParameters};
 
@@ -142,6 +144,12 @@ pub enum Command {
     Expunge(Option<MessageSet>),
     /// SEARCH, UID SEARCH
     Search(Search),
+    /// SORT, UID SORT (RFC 5256)
+    Sort(Sort),
+    /// THREAD, UID THREAD (RFC 5256)
+    Thread(Thread),
+    /// CANCELUPDATE (RFC 5267 §4.3.5)
+    CancelUpdate(CancelUpdate),
     /// FETCH, UID FETCH
     Fetch(Fetch),
     /// STORE, UID STORE
@@ -167,6 +175,10 @@ impl Command {
             }
             Self::Search(search) => {
                 search.numbering == Numbering::Sequence || search.key.has_message_numbers()
+            }
+            Self::Sort(sort) => sort.numbering == Numbering::Sequence || sort.key.has_message_numbers(),
+            Self::Thread(thread) => {
+                thread.numbering == Numbering::Sequence || thread.key.has_message_numbers()
             }
             Self::Select(select) => select.qresync.as_ref().is_some_and(|known| known.matched.is_some()),
             _ => false,
@@ -351,6 +363,7 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "CLOSE" => Command::Close,
         "UNSELECT" => Command::Unselect,
         "EXPUNGE" => Command::Expunge(None),
+        "CANCELUPDATE" => Command::CancelUpdate(CancelUpdate::parse(cursor)?),
         _ => return parse_messages(cursor, name, Numbering::Sequence),
     })
 }
@@ -359,6 +372,8 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
 fn parse_messages(cursor: &mut Cursor<'_>, name: Label, numbering: Numbering) -> Parsed<Command> {
     Ok(match name.as_str() {
         "SEARCH" => Command::Search(Search::parse(cursor, numbering)?),
+        "SORT" => Command::Sort(Sort::parse(cursor, numbering)?),
+        "THREAD" => Command::Thread(Thread::parse(cursor, numbering)?),
         "FETCH" => Command::Fetch(Fetch::parse(cursor, numbering)?),
         "STORE" => Command::Store(Store::parse(cursor, numbering)?),
         "COPY" => Command::Copy(CopyMove::parse(cursor, numbering)?),
