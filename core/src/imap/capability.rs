@@ -20,6 +20,8 @@ const ALWAYS: &[&str] = &[
     "ESEARCH",
     "SEARCHRES",
     "WITHIN",
+    "MULTISEARCH",
+    "INPROGRESS",
     "MOVE",
     "UTF8=ACCEPT",
     "LIST-EXTENDED",

@@ -458,7 +458,7 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Close => Label::Close,
         Command::Unselect => Label::Unselect,
         Command::Expunge(_) => Label::Expunge,
-        Command::Search(_) => Label::Search,
+        Command::Search(_) | Command::Esearch(_) => Label::Search,
         Command::Sort(_) => Label::Sort,
         Command::Thread(_) => Label::Thread,
         Command::CancelUpdate(_) => Label::CancelUpdate,

@@ -4,14 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use postrider_proto::imap::command::{Command, Select, Tag, UrlFetch};
+use postrider_proto::imap::command::{Command, Esearch, Select, Tag, UrlFetch};
 use postrider_proto::imap::response::{Code, Condition};
 
 use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
-    acl, batches, copy, expunge, fetch, list, mailboxes, metadata, quota, search, select, session as basics,
-    sort, status, store, thread, urlauth,
+    acl, batches, copy, esearch, expunge, fetch, list, mailboxes, metadata, quota, search, select,
+    session as basics, sort, status, store, thread, urlauth,
 };
 use super::connection::{Connection, Flow, Member};
 use super::contexts;
@@ -21,7 +21,7 @@ use super::session::{AccountContext, Completion, Context, Enabled, Ended, Messag
 use super::sync::{Expunges, OwnFlags};
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
-/// Of UIDBATCHES, which is refused with BAD (RFC 10022).
+/// Of UIDBATCHES and ESEARCH, which are refused with BAD (RFC 10022, RFC 7377 §2.2).
 const NOT_SELECTED: Completion = Completion::bad("no mailbox is selected");
 
 impl Connection {
@@ -59,6 +59,11 @@ impl Connection {
                 Some(context) => Box::pin(batches::uid_batches(context, command)).await.map(Flow::Done),
                 None => Ok(Flow::Done(NOT_SELECTED)),
             },
+            Command::Esearch(command) if esearch::is_of_selected(&command) => match &mut self.context(tag) {
+                Some(context) => Box::pin(search::esearch(context, command.search)).await.map(Flow::Done),
+                None => Ok(Flow::Done(NOT_SELECTED)),
+            },
+            Command::Esearch(command) => Box::pin(self.esearch(tag, command)).await,
             Command::Select(command) => Box::pin(self.select(tag, command)).await,
             Command::UrlFetch(command) => Box::pin(self.url_fetch(tag, command)).await,
             Command::Enable(_)
@@ -139,6 +144,17 @@ impl Connection {
         }
         let visit = self.visit(place.account, Some((tag.clone(), command)));
         Ok(visit.map_or(Flow::Done(NOT_HERE), Flow::Visit))
+    }
+
+    /// ESEARCH in several mailboxes (RFC 7377), wherever the session is.
+    async fn esearch(&mut self, tag: &Tag, command: Esearch) -> Result<Flow, Ended> {
+        let Some(member) = self.member.as_deref_mut() else { return Ok(Flow::Done(NOT_HERE)) };
+        let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
+        let listener = &self.service.listener;
+        let append_octets_max = listener.limits.imap.append_octets;
+        let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
+        let completion = Box::pin(esearch::esearch(&mut context, command)).await?;
+        self.after(tag, completion).await
     }
 
     /// Commands that need a user.

@@ -23,6 +23,7 @@ pub mod commands;
 pub mod content;
 pub mod output;
 pub mod places;
+pub mod progress;
 pub mod selected;
 pub mod session;
 pub mod sync;

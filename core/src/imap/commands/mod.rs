@@ -3,6 +3,7 @@
 pub mod batches;
 mod compress;
 pub mod copy;
+pub mod esearch;
 pub mod expunge;
 pub mod fetch;
 pub mod qresync;

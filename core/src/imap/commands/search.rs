@@ -19,27 +19,49 @@ mod tree;
 use std::sync::Arc;
 
 use postrider_proto::imap::command::{Search, SearchKey, SearchReturn};
-use postrider_proto::imap::response::write_search;
+use postrider_proto::imap::response::{Correlator, SearchedMailbox, write_search};
 use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::uidset::UidSet;
 
 use crate::clock::unix_now;
 use crate::imap::contexts::{self, LiveResults};
+use crate::imap::places;
+use crate::imap::progress::telling;
 use crate::imap::session::{Completion, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 pub(in crate::imap) use evaluate::{Failed, Found, Place, Wanted, Workers, find, find_among};
 pub(in crate::imap) use results::{Results, saved, write_results};
 pub(in crate::imap) use tree::{Names, Tree};
 
-/// Does it.
+/// How the answer says what it is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// With its tag: an answer to SEARCH.
+    Tag,
+    /// With the mailbox too, and not at all when nothing was found: an answer to ESEARCH (RFC 7377 §2.1).
+    Mailbox,
+}
+
+/// SEARCH and UID SEARCH.
 pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Completion, Ended> {
+    run(context, command, Form::Tag).await
+}
+
+/// ESEARCH in the selected mailbox alone.
+pub async fn esearch(context: &mut Context<'_>, command: Search) -> Result<Completion, Ended> {
+    run(context, command, Form::Mailbox).await
+}
+
+async fn run(context: &mut Context<'_>, command: Search, form: Form) -> Result<Completion, Ended> {
     let returns = command.returns.or(context.enabled.rev2.then_some(SearchReturn::ALL));
     if contexts::is_tag_taken(context, returns) {
         return Ok(contexts::TAG_TAKEN);
     }
     let tree = Arc::new(tree(context, &command.key));
     let wanted = Wanted::of(returns);
-    let mut found = match find(&context.workers(), tree, &context.place(), wanted).await {
+    let (workers, place) = (context.workers(), context.place());
+    let finding = find(&workers, tree, &place, wanted);
+    let mut found = match telling(context.out, context.tag, workers.counts(), finding).await? {
         Ok(found) => found,
         Err(failed) => return Ok(refuse(context, returns, &failed)),
     };
@@ -47,7 +69,7 @@ pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Comple
     if wanted == Wanted::Every {
         (found.uids, limit) = context.limit.cut(found.uids);
     }
-    answer(context, command.numbering, returns, &found);
+    answer(context, command.numbering, returns, &found, form);
     if let Some(returns) = returns {
         if returns.save {
             context.selected.saved = saved(returns, &Results::Set(&found.uids));
@@ -102,7 +124,13 @@ pub(in crate::imap) async fn end(context: &mut Context<'_>, numbering: Numbering
 }
 
 /// Writes SEARCH or ESEARCH.
-fn answer(context: &mut Context<'_>, numbering: Numbering, returns: Option<SearchReturn>, found: &Found) {
+fn answer(
+    context: &mut Context<'_>,
+    numbering: Numbering,
+    returns: Option<SearchReturn>,
+    found: &Found,
+    form: Form,
+) {
     let Some(returns) = returns else {
         let numbers = match numbering {
             Numbering::Uid => found.uids.clone(),
@@ -111,7 +139,18 @@ fn answer(context: &mut Context<'_>, numbering: Numbering, returns: Option<Searc
         write_search(&mut context.out.buffer, &numbers, found.modseq_of(&found.uids));
         return;
     };
+    if form == Form::Mailbox && found.uids.is_empty() {
+        return;
+    }
+    let row = context.account.state().mailbox(context.selected.mailbox).cloned();
+    let told = row.filter(|_| form == Form::Mailbox).map(|row| {
+        let name = places::told(context.shard, context.asker, context.account.id(), &row.name);
+        (name, row.uid_validity)
+    });
+    let utf8 = context.enabled.utf8;
+    let mailbox = told.as_ref().map(|(name, validity)| SearchedMailbox { name, utf8, validity: *validity });
+    let correlator = Correlator { tag: context.tag, mailbox };
     let view = &context.selected.view;
     let results = Results::Set(&found.uids);
-    write_results(&mut context.out.buffer, context.tag, view, numbering, returns, &results, found);
+    write_results(&mut context.out.buffer, correlator, view, numbering, returns, &results, found);
 }

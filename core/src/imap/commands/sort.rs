@@ -24,6 +24,7 @@ use super::search::{
 };
 use crate::imap::content::on_worker;
 use crate::imap::contexts::{self, LiveResults};
+use crate::imap::progress::telling;
 use crate::imap::session::{Completion, Context, Ended};
 pub(in crate::imap) use insert::insert;
 use keys::Columns;
@@ -47,13 +48,15 @@ pub async fn sort(context: &mut Context<'_>, command: Sort) -> Result<Completion
     let tree = Arc::new(tree(context, &key));
     let (workers, place) = (context.workers(), context.place());
     let criteria: Arc<[SortCriterion]> = criteria.into();
-    let mut found = match find(&workers, tree, &place, Wanted::Every).await {
+    let finding = find(&workers, tree, &place, Wanted::Every);
+    let mut found = match telling(context.out, context.tag, workers.counts(), finding).await? {
         Ok(found) => found,
         Err(failed) => return Ok(refuse(context, returns, &failed)),
     };
     let limit;
     (found.uids, limit) = context.limit.cut(found.uids);
-    let uids = match sorted(&workers, &place, &criteria, found.uids.clone()).await {
+    let sorting = sorted(&workers, &place, &criteria, found.uids.clone());
+    let uids = match telling(context.out, context.tag, workers.counts(), sorting).await? {
         Ok(uids) => uids,
         Err(failed) => return Ok(refuse(context, returns, &failed)),
     };
@@ -66,7 +69,7 @@ pub async fn sort(context: &mut Context<'_>, command: Sort) -> Result<Completion
     };
     let results = Results::Sorted(&uids);
     let view = &context.selected.view;
-    write_results(&mut context.out.buffer, context.tag, view, numbering, returns, &results, &found);
+    write_results(&mut context.out.buffer, context.tag.into(), view, numbering, returns, &results, &found);
     if returns.save {
         context.selected.saved = saved(returns, &results);
     }

@@ -23,6 +23,7 @@ use super::sort::order::Order;
 use super::sort::walk::{Depth, Walk};
 use super::sort::{RUN_COMPARISONS, sent};
 use crate::imap::content::on_worker;
+use crate::imap::progress::telling;
 use crate::imap::session::{Completion, Context, Ended};
 
 /// Steps up the trees that hostile references may cost: some seconds of a worker thread, in short runs.
@@ -32,7 +33,8 @@ const STEPS_MAX: u64 = 1_000_000_000;
 pub async fn thread(context: &mut Context<'_>, command: Thread) -> Result<Completion, Ended> {
     let tree = Arc::new(tree(context, &command.key));
     let (workers, place) = (context.workers(), context.place());
-    let found = match find(&workers, tree, &place, Wanted::Every).await {
+    let finding = find(&workers, tree, &place, Wanted::Every);
+    let found = match telling(context.out, context.tag, workers.counts(), finding).await? {
         Ok(found) => found,
         Err(failed) => return Ok(refuse(context, None, &failed)),
     };

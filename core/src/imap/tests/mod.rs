@@ -59,6 +59,7 @@ folders!(
     messagelimit,
     uidbatches,
     capabilities,
+    multisearch,
     grammar,
     within,
     quota,

@@ -9,6 +9,7 @@ mod append;
 mod arguments;
 mod batches;
 mod cursor;
+mod esearch;
 mod fetch;
 mod list;
 mod mailboxes;
@@ -30,6 +31,7 @@ pub use acl::{AclEntry, Identifier, RightsChange, SetAcl};
 pub use append::{Append, AppendMessage, AppendNext, AppendPieces, AppendStep, MessageForm};
 pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
 pub use batches::UidBatches;
+pub use esearch::{Esearch, Source};
 pub use fetch::{ChangedSince, Fetch, FetchItem, Lazy, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
@@ -144,6 +146,8 @@ pub enum Command {
     Expunge(Option<MessageSet>),
     /// SEARCH, UID SEARCH
     Search(Search),
+    /// ESEARCH
+    Esearch(Esearch),
     /// SORT, UID SORT (RFC 5256)
     Sort(Sort),
     /// THREAD, UID THREAD (RFC 5256)
@@ -176,6 +180,7 @@ impl Command {
             Self::Search(search) => {
                 search.numbering == Numbering::Sequence || search.key.has_message_numbers()
             }
+            Self::Esearch(esearch) => esearch.search.key.has_message_numbers(),
             Self::Sort(sort) => sort.numbering == Numbering::Sequence || sort.key.has_message_numbers(),
             Self::Thread(thread) => {
                 thread.numbering == Numbering::Sequence || thread.key.has_message_numbers()
@@ -372,6 +377,8 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
 fn parse_messages(cursor: &mut Cursor<'_>, name: Label, numbering: Numbering) -> Parsed<Command> {
     Ok(match name.as_str() {
         "SEARCH" => Command::Search(Search::parse(cursor, numbering)?),
+        // RFC 7377 §2 has UID ESEARCH in its text, and only ESEARCH in its grammar: both mean uids.
+        "ESEARCH" => Command::Esearch(Esearch::parse(cursor)?),
         "SORT" => Command::Sort(Sort::parse(cursor, numbering)?),
         "THREAD" => Command::Thread(Thread::parse(cursor, numbering)?),
         "FETCH" => Command::Fetch(Fetch::parse(cursor, numbering)?),

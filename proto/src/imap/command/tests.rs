@@ -13,6 +13,8 @@ const LIMITS: Limits = Limits {
     tag_octets_max: 5,
     search_depth_max: 3,
     search_keys_max: 5,
+    search_sources_max: 3,
+    search_mailboxes_max: 2,
     cancelled_max: 2,
     sequence_set_elements_max: 3,
     fetch_items_max: 3,
@@ -652,6 +654,52 @@ fn updates_are_cancelled_by_tag() {
     assert_eq!(fault("CANCELUPDATE"), Fault::Syntax("space expected"));
     assert_eq!(fault("CANCELUPDATE B01"), Fault::Syntax("string expected"));
     at_the_limit("CANCELUPDATE \"1\" \"2\"", "CANCELUPDATE \"1\" \"2\" \"3\"");
+}
+
+#[test]
+fn esearch_names_its_mailboxes() {
+    let esearch = |input: &str| match command(input) {
+        Command::Esearch(esearch) => esearch,
+        other => panic!("{other:?}"),
+    };
+    let plain = esearch("ESEARCH RETURN (MIN) SEEN");
+    assert_eq!(plain.sources, [Source::Selected]);
+    assert_eq!(plain.search, search("UID SEARCH RETURN (MIN) SEEN"));
+    let all = esearch("UID ESEARCH in (selected Personal INBOXES) SEEN");
+    assert_eq!(all.sources, [Source::Selected, Source::Personal, Source::Inboxes]);
+    assert_eq!(all.search, search("UID SEARCH RETURN () SEEN"));
+    let names = |mailboxes: &[MailboxArgument]| -> Vec<String> {
+        mailboxes.iter().map(|mailbox| mailbox.name.as_ref().unwrap().to_string()).collect()
+    };
+    let named = esearch("ESEARCH IN (subtree (a \"b c\") subscribed) SEEN");
+    let [Source::Subtree(mailboxes), Source::Subscribed] = &named.sources[..] else { panic!("{named:?}") };
+    assert_eq!(names(mailboxes), ["a", "b c"]);
+    let named = esearch("ESEARCH IN (subtree-one inbox mailboxes x) SEEN");
+    let [Source::SubtreeOne(one), Source::Mailboxes(these)] = &named.sources[..] else { panic!("{named:?}") };
+    assert_eq!((names(one), names(these)), (vec!["Inbox".to_owned()], vec!["x".to_owned()]));
+    // SAVE is of the selected mailbox alone.
+    assert!(esearch("ESEARCH IN (selected) RETURN (SAVE) SEEN").search.returns.unwrap().save);
+    for bad in [
+        "IN (personal) RETURN (SAVE) SEEN",
+        "IN () SEEN",
+        "IN (selected-delayed) SEEN",
+        "IN (personal (scope x)) SEEN",
+        "IN ((scope x)) SEEN",
+        "IN (mailboxes ()) SEEN",
+        "IN (mailboxes) SEEN",
+        "IN personal SEEN",
+        "IN (personal)",
+        "IN (personal)SEEN",
+        "",
+    ] {
+        assert!(matches!(fault(&format!("ESEARCH {bad}")), Fault::Syntax(_)), "{bad}");
+    }
+    at_the_limit(
+        "ESEARCH IN (personal personal personal) 1",
+        "ESEARCH IN (personal personal personal personal) 1",
+    );
+    at_the_limit("ESEARCH IN (mailboxes (a b)) 1", "ESEARCH IN (mailboxes (a b c)) 1");
+    at_the_limit("ESEARCH IN (mailboxes a subtree b) 1", "ESEARCH IN (mailboxes (a b) subtree c) 1");
 }
 
 #[test]

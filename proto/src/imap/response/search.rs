@@ -1,11 +1,11 @@
 //! Numbers of messages: SEARCH, SORT, ESEARCH, EXPUNGE, VANISHED, UIDBATCHES (RFC 9051 §7.3.4, RFC 3501 §7.2.5,
 //! RFC 5256 §4, RFC 5267, RFC 7162 §3.1.5 and §3.2.10, RFC 9394, RFC 10022).
 
-use super::super::command::Tag;
+use super::super::command::{Tag, Utf8};
 use super::super::sequence::{Counted, Numbering, ResultRange};
-use super::super::types::{ModSeq, Uid};
+use super::super::types::{ModSeq, Uid, UidValidity};
 use super::super::uidset::UidSet;
-use super::write_number;
+use super::{write_mailbox, write_number};
 
 /// Octets of a set on one VANISHED line.
 const VANISHED_OCTETS_MAX: usize = 4 * 1024;
@@ -102,9 +102,35 @@ pub struct Esearch<'a> {
     pub partial: Option<(ResultRange, Numbers<'a>)>,
 }
 
+/// What tells which command an ESEARCH answers, and of which mailbox (RFC 4466 §2.6.2, RFC 7377 §2.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Correlator<'a> {
+    /// The command's tag.
+    pub tag: &'a Tag,
+    /// The mailbox, in answers to the command ESEARCH.
+    pub mailbox: Option<SearchedMailbox<'a>>,
+}
+
+/// A mailbox that was searched.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchedMailbox<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How names are written.
+    pub utf8: Utf8,
+    /// Its uid validity.
+    pub validity: UidValidity,
+}
+
+impl<'a> From<&'a Tag> for Correlator<'a> {
+    fn from(tag: &'a Tag) -> Self {
+        Self { tag, mailbox: None }
+    }
+}
+
 /// Appends ESEARCH (RFC 4731 §3.1).
-pub fn write_esearch(out: &mut Vec<u8>, tag: &Tag, result: &Esearch<'_>) {
-    write_correlator(out, tag, result.numbering);
+pub fn write_esearch<'a>(out: &mut Vec<u8>, correlator: impl Into<Correlator<'a>>, result: &Esearch<'_>) {
+    write_correlator(out, correlator.into(), result.numbering);
     let mut number = |name: &[u8], number: Option<u64>| {
         if let Some(number) = number {
             out.extend_from_slice(name);
@@ -133,11 +159,18 @@ pub fn write_esearch(out: &mut Vec<u8>, tag: &Tag, result: &Esearch<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_correlator(out: &mut Vec<u8>, tag: &Tag, numbering: Numbering) {
+fn write_correlator(out: &mut Vec<u8>, Correlator { tag, mailbox }: Correlator<'_>, numbering: Numbering) {
     // A tag has no character that quotes would need escaped.
     out.extend_from_slice(b"* ESEARCH (TAG \"");
     out.extend_from_slice(tag.as_str().as_bytes());
-    out.extend_from_slice(b"\")");
+    out.push(b'"');
+    if let Some(SearchedMailbox { name, utf8, validity }) = mailbox {
+        out.extend_from_slice(b" MAILBOX ");
+        write_mailbox(out, utf8, name);
+        out.extend_from_slice(b" UIDVALIDITY ");
+        write_number(out, validity.0.get().into());
+    }
+    out.push(b')');
     if numbering == Numbering::Uid {
         out.extend_from_slice(b" UID");
     }
@@ -169,7 +202,7 @@ pub fn write_update<'a>(
     update: Update,
     pairs: impl Iterator<Item = (u32, Numbers<'a>)>,
 ) {
-    write_correlator(out, tag, numbering);
+    write_correlator(out, tag.into(), numbering);
     out.extend_from_slice(match update {
         Update::Add => b" ADDTO (".as_slice(),
         Update::Remove => b" REMOVEFROM (",

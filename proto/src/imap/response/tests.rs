@@ -36,6 +36,35 @@ fn uids(runs: &[(u32, u32)]) -> UidSet {
 }
 
 #[test]
+fn a_search_of_several_mailboxes_says_which_it_is_of() {
+    let mailbox =
+        |name, utf8| SearchedMailbox { name, utf8, validity: UidValidity(NonZeroU32::new(503).unwrap()) };
+    let tag = tag();
+    let found = uids(&[(3002, 3002), (3004, 3004)]);
+    let result = Esearch {
+        numbering: Numbering::Uid,
+        min: None,
+        max: None,
+        count: None,
+        modseq: None,
+        all: Some(Numbers::Set(&found)),
+        partial: None,
+    };
+    for (name, utf8, text) in [
+        ("folder2/banana", Utf8::Off, "folder2/banana"),
+        ("a b", Utf8::Off, "\"a b\""),
+        ("ü", Utf8::Off, "&APw-"),
+        ("ü", Utf8::Rev2, "\"ü\""),
+    ] {
+        let mut out = Vec::new();
+        let correlator = Correlator { tag: &tag, mailbox: Some(mailbox(name, utf8)) };
+        write_esearch(&mut out, correlator, &result);
+        let expected = format!("* ESEARCH (TAG \"A1\" MAILBOX {text} UIDVALIDITY 503) UID ALL 3002,3004\r\n");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}
+
+#[test]
 fn codes_are_written_as_registered() {
     let validity = UidValidity(NonZeroU32::new(7).unwrap());
     let (from, to) = (uids(&[(1, 3), (5, 5)]), uids(&[(10, 13)]));

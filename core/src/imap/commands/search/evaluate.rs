@@ -16,6 +16,7 @@ use super::scan::{Scan, Sorted, Want, sort};
 use super::tree::Tree;
 use crate::imap::answers::store_failed;
 use crate::imap::content::on_worker;
+use crate::imap::progress::Counts;
 use crate::imap::session::{Completion, Context};
 use crate::log::ConnectionId;
 use crate::runtime::{Pool, PoolError};
@@ -28,17 +29,23 @@ pub struct Workers {
     shard: Rc<Shard>,
     /// The store.
     pub store: Arc<Store>,
+    counts: Counts,
 }
 
 impl Workers {
     /// With what a shard has.
     pub fn new(shard: &Rc<Shard>, store: &Arc<Store>) -> Self {
-        Self { shard: Rc::clone(shard), store: Arc::clone(store) }
+        Self { shard: Rc::clone(shard), store: Arc::clone(store), counts: Counts::default() }
     }
 
     /// The worker threads.
     pub fn pool(&self) -> &Pool {
         &self.shard.shared.pool
+    }
+
+    /// How far searches are, for [`telling`](crate::imap::progress::telling).
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The text indexes, where there are some.
@@ -218,11 +225,14 @@ async fn scan(
     want: Want,
 ) -> Result<Scan, Failed> {
     let mut scan = Scan::new(Arc::clone(tree), (place.account, place.mailbox), open, want);
+    workers.counts.add_goal(scan.left());
     while !scan.is_finished() {
+        let left = scan.left();
         let run = |scan: &mut Scan, store: &Store| scan.run(store);
         let (state, done) = on_worker(workers.pool(), &workers.store, scan, run).await?;
         done?;
         scan = state;
+        workers.counts.add_done(left - scan.left());
     }
     Ok(scan)
 }

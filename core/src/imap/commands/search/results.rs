@@ -1,8 +1,8 @@
 //! What of the results of a search or sort is told, and saved (RFC 4731 §3.1, RFC 5182 §2.4,
 //! RFC 5267 §3.1, RFC 9394 §3).
 
-use postrider_proto::imap::command::{SearchReturn, Tag};
-use postrider_proto::imap::response::{Esearch, Numbers, write_esearch};
+use postrider_proto::imap::command::SearchReturn;
+use postrider_proto::imap::response::{Correlator, Esearch, Numbers, write_esearch};
 use postrider_proto::imap::sequence::{Numbering, ResultRange};
 use postrider_proto::imap::types::Uid;
 use postrider_proto::imap::uidset::UidSet;
@@ -108,7 +108,7 @@ fn told(returns: SearchReturn, results: &Results<'_>) -> Option<UidSet> {
 /// Writes ESEARCH; nothing when the results are only saved (RFC 5182 §2.1).
 pub fn write_results(
     out: &mut Vec<u8>,
-    tag: &Tag,
+    correlator: Correlator<'_>,
     view: &UidSet,
     numbering: Numbering,
     returns: SearchReturn,
@@ -137,7 +137,7 @@ pub fn write_results(
         all: all.as_ref().map(Numbered::numbers),
         partial: partial.as_ref().map(|(range, numbered)| (*range, numbered.numbers())),
     };
-    write_esearch(out, tag, &result);
+    write_esearch(out, correlator, &result);
 }
 
 /// Results as they are told.

@@ -123,6 +123,11 @@ impl Scan {
         Self { tree, account, mailbox, want, open, found: Vec::new(), modseqs: Vec::new() }
     }
 
+    /// How many messages are still to be looked at, at most.
+    pub fn left(&self) -> u32 {
+        self.open.len()
+    }
+
     /// Whether everything is looked at that has to be.
     pub fn is_finished(&self) -> bool {
         self.open.is_empty() || self.has_enough()
