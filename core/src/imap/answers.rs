@@ -2,6 +2,7 @@
 
 use postrider_proto::imap::response::Code;
 use postrider_storage::engine::EngineError;
+use postrider_storage::maintenance::Refusal as Gated;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::error;
 
@@ -73,9 +74,15 @@ fn refused(refusal: &Refusal) -> Completion {
 pub fn admit(shard: &Shard) -> Result<(), Completion> {
     match shard.shared.gate.admits() {
         Ok(()) => Ok(()),
-        Err(_) => {
-            shard.recorder.increment(shard.shared.metrics.limit(crate::metrics::Limit::FreeSpace));
-            Err(Completion::refused(Code::OverQuota, "no mail can be stored at the moment"))
+        Err(refusal) => {
+            let (limit, code) = match refusal {
+                Gated::DiskLow => (crate::metrics::Limit::FreeSpace, Code::OverQuota),
+                Gated::Congested | Gated::Stuck | Gated::Stopped => {
+                    (crate::metrics::Limit::CommitQueue, Code::Unavailable)
+                }
+            };
+            shard.recorder.increment(shard.shared.metrics.limit(limit));
+            Err(Completion::refused(code, "no mail can be stored at the moment"))
         }
     }
 }

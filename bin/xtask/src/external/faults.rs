@@ -26,9 +26,28 @@ const SILENCE: Duration = Duration::from_secs(4);
 const ROUNDS: u64 = 10;
 const SEED: u64 = 20_261_122;
 
+/// Connections that deliver to a slow disk at the same time, and the octets of their messages.
+const SENDERS: u64 = 40;
+const LARGE_OCTETS: usize = 100_000;
+/// Milliseconds that each sync takes on a slow disk, and how long it is one.
+const SYNC_MS: u64 = 1000;
+const SLOW_FOR: Duration = Duration::from_secs(5);
+/// How long flushes and compactions stand still.
+const STALLED_FOR: Duration = Duration::from_secs(6);
+/// More than a stand-still may last.
+const FOR_EVER_MS: u64 = 600_000;
+/// The longest that anything is waited for. RFC 5321 §4.5.3.2 lets clients be patient for 5 to 10 minutes.
+const REPLY_MAX: Duration = Duration::from_secs(25);
+/// Reading needs no sync, so flushes that stand still are no reason to wait.
+const READ_MAX: Duration = Duration::from_secs(2);
+/// Resident memory of the server while it can't write what it is sent.
+const MEMORY_MAX_KIB: u64 = 160 << 10;
+
 /// Numbers of clients in tokens: messages that came by SMTP and by APPEND.
 const DELIVERS: u64 = 9;
 const APPENDS: u64 = 0;
+/// From here on: senders to a slow disk, whose messages come by SMTP too.
+const SENDERS_FROM: u64 = 20;
 
 pub fn crash_loses_nothing(binary: &Path) -> Result<()> {
     rounds(binary, Cut::Process)
@@ -292,4 +311,139 @@ fn failing_sync_steps(server: &mut Server, trigger: &Path) -> Result<()> {
     sender.is_served_within(NOTICE_MAX)?;
     server.stop()?;
     server.verify(&server.data())
+}
+
+/// A disk whose syncs take a second, and one on which flushes and compactions stand still: the server makes its
+/// clients wait, but none for too long, and its memory stays bounded.
+pub fn slow_disk(binary: &Path) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let library = compile_shim(dir.path())?;
+    let dir = dir.path().canonicalize()?;
+    let slow = dir.join("slow");
+    let mut server = Server::new(binary, &dir);
+    server.set_environment(
+        [("LD_PRELOAD", &library), ("POSTRIDER_SHIM_DIR", &server.data()), ("POSTRIDER_SHIM_SLOW", &slow)]
+            .map(|(name, value)| (name.to_owned(), value.display().to_string()))
+            .into(),
+    );
+    server.start()?;
+    let result = slow_disk_steps(&mut server, &slow);
+    result.with_context(|| format!("the end of the server's log:\n{}", server.log()))
+}
+
+fn slow_disk_steps(server: &mut Server, slow: &Path) -> Result<()> {
+    let mut sender = Sender::default();
+    let reply = sender.deliver(&mut Smtp::connect()?)?;
+    ensure!(reply.starts_with("250"), "{reply}");
+    let mut patient = Flood::default();
+    write_whole(slow, &format!("{SYNC_MS} {SYNC_MS}"))?;
+    let reads = patient.run(0, SLOW_FOR, || fs::remove_file(slow))?;
+    eprintln!("syncs of {SYNC_MS} ms: {patient}, reads at most {reads:?}, {} KiB", server.peak_kib()?);
+    ensure!(!patient.taken.is_empty(), "nothing is acknowledged");
+    ensure!(patient.slowest >= Duration::from_millis(SYNC_MS), "the disk wasn't slow");
+
+    let mut stalled = Flood::default();
+    write_whole(slow, &format!("0 {FOR_EVER_MS}"))?;
+    let reads = stalled.run(SENDERS, STALLED_FOR, || fs::remove_file(slow))?;
+    let peak = server.peak_kib()?;
+    eprintln!("flushes stand still: {stalled}, reads at most {reads:?}, {peak} KiB");
+    ensure!(stalled.slowest >= STALLED_FOR / 2, "nothing stood still");
+    ensure!(reads < READ_MAX, "reading took {reads:?} while flushes stood still");
+    ensure!(peak < MEMORY_MAX_KIB, "{peak} KiB of memory");
+
+    sender.is_served_within(NOTICE_MAX)?;
+    sender.taken.extend(patient.taken.iter().chain(&stalled.taken));
+    sender.check(0)?;
+    server.stop()?;
+    server.verify(&server.data())
+}
+
+/// Many senders at the same time.
+#[derive(Default)]
+struct Flood {
+    taken: BTreeSet<Token>,
+    refused: u64,
+    slowest: Duration,
+}
+
+impl std::fmt::Display for Flood {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { taken, refused, slowest } = self;
+        write!(f, "{} taken, {refused} refused, at most {slowest:?}", taken.len())
+    }
+}
+
+impl Flood {
+    /// Delivers over many connections for this time, then calls `relieve` and waits for the last replies.
+    /// Returns how long reading took at most meanwhile.
+    fn run(
+        &mut self,
+        first: u64,
+        time: Duration,
+        relieve: impl FnOnce() -> std::io::Result<()>,
+    ) -> Result<Duration> {
+        let until = Instant::now() + time;
+        std::thread::scope(|scope| {
+            let senders: Vec<_> = (first..first + SENDERS)
+                .map(|number| scope.spawn(move || Self::send(number, until)))
+                .collect();
+            let reads = Self::read(until);
+            relieve()?;
+            for sender in senders {
+                let Ok(sent) = sender.join() else { bail!("a sender panicked") };
+                let Self { taken, refused, slowest } = sent?;
+                self.taken.extend(taken);
+                self.refused += refused;
+                self.slowest = self.slowest.max(slowest);
+            }
+            ensure!(self.slowest < REPLY_MAX, "a reply took {:?}", self.slowest);
+            reads
+        })
+    }
+
+    /// One sender: each reply is a 250 or asks to try again, and comes in time.
+    fn send(number: u64, until: Instant) -> Result<Self> {
+        let mut sent = Self::default();
+        let mut smtp = Smtp::connect()?;
+        let mut messages = (1..).map(|message| Token::new(1, SENDERS_FROM + number, message));
+        while Instant::now() < until {
+            let large = messages.find(|token| token.content().len() > LARGE_OCTETS);
+            let token = large.context("numbers never end")?;
+            let begun = Instant::now();
+            let reply = smtp.deliver(USER, &token.content())?;
+            sent.slowest = sent.slowest.max(begun.elapsed());
+            match &reply[..1] {
+                "2" => drop(sent.taken.insert(token)),
+                "4" => {
+                    sent.refused += 1;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                _ => bail!("a slow disk is no reason for {reply:?}"),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Connects, reads a message and asks for news, again and again; the longest that took.
+    fn read(until: Instant) -> Result<Duration> {
+        let mut slowest = Duration::ZERO;
+        while Instant::now() < until {
+            let begun = Instant::now();
+            Smtp::connect()?;
+            let mut imap = Imap::login()?;
+            imap.done("EXAMINE Inbox")?;
+            imap.done("FETCH 1 (BODY.PEEK[])")?;
+            imap.done("NOOP")?;
+            slowest = slowest.max(begun.elapsed());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(slowest)
+    }
+}
+
+/// Writes a file that is never seen half-written.
+fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let partial = path.with_extension("new");
+    fs::write(&partial, text)?;
+    Ok(fs::rename(partial, path)?)
 }

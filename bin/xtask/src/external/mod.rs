@@ -31,6 +31,7 @@ const TESTS: &[Test] = &[
     ("a_power_loss_loses_nothing_that_was_acknowledged", faults::power_loss_loses_nothing),
     ("a_full_disk_is_survived_and_left_behind", faults::full_disk),
     ("after_a_failing_sync_nothing_is_acknowledged_until_the_restart", faults::failing_sync),
+    ("a_slow_or_stalled_disk_makes_clients_wait_and_nothing_worse", faults::slow_disk),
 ];
 
 /// Runs the tests whose names contain one of `names`, or all.
