@@ -2,8 +2,8 @@
 //!
 //! Addresses are counted in three classes: the address itself (for IPv6 its /64), its neighbourhood
 //! and its region, so that neither one host nor a rented range takes everything. Rates are counted
-//! in fixed windows; a refused attempt is not counted. Networks on the allow-list, such as a proxy's,
-//! are never refused: a ban there would shut out everybody behind it.
+//! in fixed windows; an attempt that is over a limit is not counted. Networks on the allow-list, such
+//! as a proxy's, are never refused: a ban there would shut out everybody behind it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -189,9 +189,11 @@ impl Admission {
             if tables.connections.exceeds(&classes, &limits.connections_per_minute) {
                 return Err(Refusal::Rate);
             }
+            // Those who are refused for this are told why, which may take a TLS handshake: they count.
             let failed = tables.failures_minute.exceeds(&classes, &limits.failures_per_minute)
                 || tables.failures_day.exceeds(&classes, &limits.failures_per_day);
             if purpose == Purpose::Login && failed {
+                tables.connections.count(&classes);
                 return Err(Refusal::Failures);
             }
             let open =
@@ -314,6 +316,10 @@ mod tests {
         assert!(!admission.may_authenticate(peer, 0));
         assert_eq!(admission.connect(peer, Purpose::Login, 0).err(), Some(Refusal::Failures));
         assert!(admission.connect(peer, Purpose::Delivery, 0).is_ok());
+        // Being told why may cost a handshake, and so counts.
+        let told = (0..500).map(|_| admission.connect(peer, Purpose::Login, 0).err());
+        assert_eq!(told.filter(|refusal| *refusal == Some(Refusal::Failures)).count(), 298);
+        assert_eq!(admission.connect(peer, Purpose::Login, 0).err(), Some(Refusal::Rate));
         assert!(admission.may_authenticate(peer, 60), "the next minute");
         admission.succeeded(peer, 60);
         for _ in 0..9 {

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod admission;
+pub mod arrival;
 pub mod auth;
 pub mod clock;
 pub mod commit;

@@ -21,6 +21,7 @@ use crate::auth::Authenticator;
 use crate::config::{Config, Protocol, TlsMode, TlsVersion};
 use crate::control::protocol::{Answer, Progress, Request};
 use crate::control::{self, Client, ClientError, ControlOptions, Events};
+use crate::imap;
 use crate::log;
 use crate::maintenance;
 use crate::metrics::{Builder, Metrics};
@@ -77,12 +78,10 @@ impl TestServer {
         Self::build(engine, |_| {}, |_| false)
     }
 
-    /// Starts one that also listens for SMTP and submission, each on a free port. The configuration is that
+    /// Starts one that also listens for SMTP, submission and IMAP, each on a free port. The configuration is that
     /// of a local instance, changed by `change`.
     pub fn with(engine: Arc<dyn Engine>, change: impl FnOnce(&mut Config)) -> Self {
-        let mail =
-            |protocol| matches!(protocol, Protocol::Smtp | Protocol::Submission | Protocol::Submissions);
-        Self::build(engine, change, mail)
+        Self::build(engine, change, |protocol| protocol != Protocol::Metrics)
     }
 
     fn build(
@@ -120,8 +119,12 @@ impl TestServer {
             }
             let sockets = bind_tcp("127.0.0.1:0".parse().unwrap(), shards, LISTEN_BACKLOG).unwrap();
             addresses.push((listener.protocol, sockets[0].local_address().unwrap().unwrap()));
+            let options = match listener.protocol {
+                Protocol::Imap | Protocol::Imaps => ServiceOptions::IMAP,
+                _ => ServiceOptions::SMTP,
+            };
             let tls = (listener.tls != TlsMode::Off)
-                .then(|| TlsService::new(&certificates, ServiceOptions::SMTP, TlsVersion::Tls12).unwrap());
+                .then(|| TlsService::new(&certificates, options, TlsVersion::Tls12).unwrap());
             for (shard, socket) in mail.iter_mut().zip(sockets) {
                 shard.push((number, socket, tls.clone()));
             }
@@ -277,16 +280,24 @@ impl Drop for TestServer {
 fn listen(shard: &Rc<Shard>, number: usize, socket: BoundSocket, tls: Option<TlsService>) {
     let config = &shard.shared.config;
     let listener = &config.listeners[number];
-    let name = config.hostname.domain().clone();
-    let service = smtp::Service::new(number, listener, tls, name.clone(), vec![name], config.mode);
-    let (service, served) = (Rc::new(service), Rc::clone(shard));
+    let (accepting, served) = (Listener::new(socket).unwrap(), Rc::clone(shard));
+    let shutdown = shard.shared.shutdown.clone();
     let options = ServeOptions {
-        label: "smtp",
+        label: "session",
         gate: Gate::new(1000),
         busy: b"421 busy\r\n",
         stats: Arc::new(AcceptStats::default()),
     };
-    Listener::new(socket).unwrap().serve(options, shard.shared.shutdown.clone(), move |stream: Stream| {
+    if matches!(listener.protocol, Protocol::Imap | Protocol::Imaps) {
+        let service = Arc::new(imap::Service::new(number, listener, tls));
+        return accepting.serve(options, shutdown, move |stream: Stream| {
+            imap::serve(Rc::clone(&served), Arc::clone(&service), stream)
+        });
+    }
+    let name = config.hostname.domain().clone();
+    let service = smtp::Service::new(number, listener, tls, name.clone(), vec![name], config.mode);
+    let service = Rc::new(service);
+    accepting.serve(options, shutdown, move |stream: Stream| {
         smtp::serve(Rc::clone(&served), Rc::clone(&service), stream)
     });
 }

@@ -1,6 +1,5 @@
 //! How connections begin, move to their home shard, and end.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,107 +7,46 @@ use std::time::{Duration, Instant};
 use postrider_proto::imap::command::Tag;
 use postrider_proto::imap::framing::Framer;
 use postrider_proto::imap::response::{Code, Condition, write_untagged};
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use super::Service;
 use super::capability;
-use super::connection::{Connection, LoggedIn, Member, Open, Peer};
+use super::connection::{Connection, LoggedIn, Member, Peer};
 use super::output::Output;
 use super::session::{Completion, CompletionCode, Ended};
-use crate::admission::{Admitted, Purpose, Refusal};
+use crate::arrival::{self, Arrived, CLOSING, Open};
 use crate::auth::User;
-use crate::clock::unix_now;
-use crate::log::ConnectionId;
 use crate::metrics;
 use crate::runtime::net::Stream;
 use crate::runtime::{spawn, timeout_at};
 use crate::shard::{Shard, Work};
 use crate::tls::{SessionPacket, Transport};
 
-/// How long a refused or ended connection may take to read its last response.
-const CLOSING: Duration = Duration::from_secs(2);
 /// How long the last responses may take to be written.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// Serves a connection from its acceptance to its end, or until it moves to its home shard.
 pub async fn serve(shard: Rc<Shard>, service: Arc<Service>, stream: Stream) {
-    let id = ConnectionId::next();
-    let Ok(Some(address)) = stream.peer_address() else { return };
-    let mut transport = Transport::Plain(stream);
-    if service.protocol.implicit_tls() {
-        match start_tls(&shard, &service, id, transport).await {
-            Some(tls) => transport = tls,
-            None => return,
-        }
-    }
-    let known = &shard.shared.metrics;
-    let admitted = match admit(&shard, address) {
-        Ok(admitted) => admitted,
-        Err(label) => {
-            info!(cid = %id, peer = %address, reason = label.name(), "connection refused");
-            let labels = [service.protocol as usize, label as usize];
-            shard.recorder.increment(known.connections_refused.at(labels));
-            return refuse(transport, label).await;
-        }
-    };
-    shard.recorder.increment(known.connections.at([service.number]));
-    debug!(cid = %id, peer = %address, listener = %service.listener.name, "connected");
-    let peer = Peer { id, address: address.ip().to_canonical(), admitted };
+    // Boxed, so that what waits between commands is small.
+    let arrived = Box::pin(arrival::arrive(&shard, service.door(), stream, last_words)).await;
+    let Some(Arrived { id, peer, transport, admitted }) = arrived else { return };
+    let peer = Peer { id, address: peer, admitted };
     let framer = Framer::new(Arc::clone(&service.unauthenticated));
     let mut connection = Connection::new(shard, service, peer, transport, framer);
     connection.greet();
-    // Boxed, so that what waits between commands is small.
     Box::pin(connection.run()).await;
 }
 
-fn admit(shard: &Shard, address: SocketAddr) -> Result<Admitted, metrics::Refusal> {
-    let now = u64::try_from(unix_now()).unwrap_or(0);
-    let admitted = shard.shared.admission.connect(address.ip().to_canonical(), Purpose::Login, now);
-    match admitted {
-        Ok(_) if shard.shared.shutdown.is_stopping() => Err(metrics::Refusal::Stopping),
-        Ok(admitted) => Ok(admitted),
-        Err(Refusal::Rate) => Err(metrics::Refusal::Rate),
-        Err(Refusal::Open) => Err(metrics::Refusal::Open),
-        Err(Refusal::Failures) => Err(metrics::Refusal::Authentication),
-    }
-}
-
-async fn refuse(mut transport: Transport, label: metrics::Refusal) {
-    let text = match label {
+/// What a refused connection is told.
+fn last_words(refusal: metrics::Refusal) -> Vec<u8> {
+    let text = match refusal {
         metrics::Refusal::Stopping => "the server stops",
         metrics::Refusal::Authentication => "too many failed logins from your network",
         _ => "too many connections from your network",
     };
     let mut out = Vec::new();
     write_untagged(&mut out, Condition::Bye, Some(&Code::Unavailable), text);
-    let until = Instant::now() + CLOSING;
-    if matches!(timeout_at(until, transport.write_all(&out)).await, Ok(Ok(()))) {
-        transport.close(until).await;
-    }
-}
-
-/// The TLS handshake; none when it failed, which ends the connection.
-pub(super) async fn start_tls(
-    shard: &Rc<Shard>,
-    service: &Service,
-    id: ConnectionId,
-    transport: Transport,
-) -> Option<Transport> {
-    let tls = service.tls.as_ref()?;
-    let deadline = Instant::now() + service.listener.limits.connections.tls_handshake;
-    let known = &shard.shared.metrics;
-    match transport.start_tls(tls, deadline).await {
-        Ok(transport) => {
-            shard.recorder.increment(known.tls_handshakes.at([service.protocol as usize]));
-            Some(transport)
-        }
-        Err(error) => {
-            debug!(cid = %id, %error, "TLS handshake failed");
-            let labels = [service.protocol as usize, metrics::Refusal::Tls as usize];
-            shard.recorder.increment(known.connections_refused.at(labels));
-            None
-        }
-    }
+    out
 }
 
 /// A session on its way to its home shard. The login command is answered there.

@@ -19,6 +19,7 @@ const ALWAYS: &[&str] = &[
     "UIDPLUS",
     "ESEARCH",
     "SEARCHRES",
+    "WITHIN",
     "MOVE",
     "UTF8=ACCEPT",
     "LIST-EXTENDED",

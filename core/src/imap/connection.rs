@@ -23,8 +23,8 @@ use super::sync::ACCOUNT_BROKEN;
 use super::views;
 use crate::accounts::{AccountHandle, Watcher};
 use crate::admission::Admitted;
+use crate::arrival::Open;
 use crate::auth::User;
-use crate::config::Protocol;
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::shard::Shard;
@@ -84,22 +84,6 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.deselect();
         self.account.unwatch(&self.watcher);
-    }
-}
-
-/// Counts a connection as open on a shard.
-pub(super) struct Open(Rc<Shard>, Protocol);
-
-impl Open {
-    pub(super) fn new(shard: &Rc<Shard>, protocol: Protocol) -> Self {
-        shard.recorder.change(shard.shared.metrics.connections_open.at([protocol as usize]), 1);
-        Self(Rc::clone(shard), protocol)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.recorder.change(self.0.shared.metrics.connections_open.at([self.1 as usize]), -1);
     }
 }
 

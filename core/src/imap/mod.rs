@@ -30,6 +30,7 @@ use postrider_proto::imap::limits::Limits;
 
 pub use arrival::serve;
 
+use crate::arrival::Door;
 use crate::config::{ImapLimits, Listener, Protocol};
 use crate::tls::TlsService;
 
@@ -61,6 +62,11 @@ impl Service {
             unauthenticated: Arc::new(unauthenticated(imap)),
             authenticated: Arc::new(authenticated(imap)),
         }
+    }
+
+    /// Where its connections come in.
+    pub const fn door(&self) -> Door<'_> {
+        Door { number: self.number, listener: &self.listener, tls: self.tls.as_ref() }
     }
 
     /// The limits of IMAP.

@@ -7,24 +7,22 @@ use std::time::{Duration, Instant};
 
 use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::server::{Action, Answer, Channel, Pace, Question, Session};
-use tracing::{debug, info, trace};
+use tracing::{debug, trace};
 
 use super::deliver::Target;
 use super::{Service, figures, policy};
-use crate::admission::{Admitted, Purpose, Refusal};
+use crate::admission::Admitted;
+use crate::arrival::{Arrived, CLOSING, Open, arrive, start_tls};
 use crate::auth::{Conversation, User};
 use crate::clock::unix_now;
-use crate::config::Protocol;
 use crate::intake::Intake;
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::runtime::net::Stream;
 use crate::runtime::{Shutdown, sleep, timeout_at};
 use crate::shard::Shard;
-use crate::tls::{TlsError, Transport, TransportError};
+use crate::tls::{Transport, TransportError};
 
-/// How long a refused or ended connection may take to read its last reply.
-const CLOSING: Duration = Duration::from_secs(2);
 /// Octets of replies that are gathered before they are written.
 const OUT_OCTETS: usize = 16 * 1024;
 /// With less than this left of the time for a write, a slowed one goes at once.
@@ -53,7 +51,7 @@ pub(super) struct Connection {
     spare: Vec<u8>,
     pace: Pace,
     _admitted: Admitted,
-    _open: OpenGauge,
+    _open: Open,
 }
 
 /// What is told of TLS in trace fields, and what logins are bound to.
@@ -61,22 +59,6 @@ pub(super) struct TlsFacts {
     pub(super) version: &'static str,
     pub(super) cipher: &'static str,
     pub(super) exporter: Option<[u8; 32]>,
-}
-
-/// Counts a connection as open for as long as it lives.
-struct OpenGauge(Rc<Shard>, Protocol);
-
-impl OpenGauge {
-    fn new(shard: &Rc<Shard>, protocol: Protocol) -> Self {
-        shard.recorder.change(shard.shared.metrics.connections_open.at([protocol as usize]), 1);
-        Self(Rc::clone(shard), protocol)
-    }
-}
-
-impl Drop for OpenGauge {
-    fn drop(&mut self) {
-        self.0.recorder.change(self.0.shared.metrics.connections_open.at([self.1 as usize]), -1);
-    }
 }
 
 /// Why a connection ends.
@@ -95,59 +77,15 @@ impl<E: Into<TransportError>> From<E> for End {
 
 /// Serves a connection from its acceptance to its end.
 pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
-    let id = ConnectionId::next();
-    let Ok(Some(peer)) = stream.peer_address() else { return };
-    let recorder = &shard.recorder;
-    let known = &shard.shared.metrics;
-    let mut transport = Transport::Plain(stream);
-    let implicit = service.protocol.implicit_tls();
-    let address = peer.ip().to_canonical();
-    let purpose = if service.protocol == Protocol::Smtp { Purpose::Delivery } else { Purpose::Login };
-    let now = u64::try_from(unix_now()).unwrap_or(0);
-    // Before the handshake, which is what costs: it counts as an open connection too.
-    let admitted = shard.shared.admission.connect(address, purpose, now);
-    if implicit {
-        if let Err(Refusal::Rate | Refusal::Open) = &admitted {
-            // Told by the end of the connection: another reply would take a handshake.
-            let label = if matches!(admitted, Err(Refusal::Rate)) {
-                metrics::Refusal::Rate
-            } else {
-                metrics::Refusal::Open
-            };
-            return count_refused(&shard, &service, id, address, label);
-        }
-        transport = match start_tls(&shard, &service, id, transport).await {
-            Some(transport) => transport,
-            None => return,
-        };
-    }
-    let admitted = match admitted {
-        Ok(admitted) if !shard.shared.shutdown.is_stopping() => admitted,
-        refused => {
-            let (reply, label) = match refused.err() {
-                None => (Reply::SHUTTING_DOWN, metrics::Refusal::Stopping),
-                Some(Refusal::Rate) => (Reply::TOO_MANY_CONNECTIONS, metrics::Refusal::Rate),
-                Some(Refusal::Open) => (Reply::TOO_MANY_CONNECTIONS, metrics::Refusal::Open),
-                Some(Refusal::Failures) => (Reply::TOO_MANY_AUTH_FAILURES, metrics::Refusal::Authentication),
-            };
-            count_refused(&shard, &service, id, address, label);
-            let mut out = Vec::new();
-            reply.encode(None, &mut out);
-            let until = Instant::now() + CLOSING;
-            if matches!(timeout_at(until, transport.write_all(&out)).await, Ok(Ok(()))) {
-                transport.close(until).await;
-            }
-            return;
-        }
-    };
-    recorder.increment(known.connections.at([service.number]));
-    debug!(cid = %id, %peer, listener = %service.listener.name, "connected");
-    let channel = if implicit { Channel::Tls } else { Channel::Clear };
+    // Boxed, so that what waits between commands is small.
+    let arrived = Box::pin(arrive(&shard, service.door(), stream, last_words)).await;
+    let Some(Arrived { id, peer, transport, admitted }) = arrived else { return };
+    let channel = if service.protocol.implicit_tls() { Channel::Tls } else { Channel::Clear };
     let session = Session::new(service.settings.clone(), channel, Instant::now(), unix_now());
     let local = transport.local_address().ok().flatten().map(|local| SocketAddr::ip(&local).to_canonical());
     let connection = Connection {
         id,
-        peer: address,
+        peer,
         local,
         session,
         user: None,
@@ -161,59 +99,28 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
         spare: Vec::new(),
         pace: Pace::Normal,
         _admitted: admitted,
-        _open: OpenGauge::new(&shard, service.protocol),
+        _open: Open::new(&shard, service.protocol),
         shard,
         service,
     };
-    // Boxed, so that what waits between commands is small.
     Box::pin(connection.run(transport)).await;
 }
 
-fn count_refused(
-    shard: &Shard,
-    service: &Service,
-    id: ConnectionId,
-    address: IpAddr,
-    label: metrics::Refusal,
-) {
-    info!(cid = %id, peer = %address, reason = label.name(), "connection refused");
-    let known = &shard.shared.metrics;
-    shard.recorder.increment(known.connections_refused.at([service.protocol as usize, label as usize]));
-    if let Some(limit) = figures::refused(label) {
-        shard.recorder.increment(known.limit(limit));
-    }
+/// What a refused connection is told.
+fn last_words(refusal: metrics::Refusal) -> Vec<u8> {
+    let reply = match refusal {
+        metrics::Refusal::Stopping => Reply::SHUTTING_DOWN,
+        metrics::Refusal::Authentication => Reply::TOO_MANY_AUTH_FAILURES,
+        _ => Reply::TOO_MANY_CONNECTIONS,
+    };
+    let mut out = Vec::new();
+    reply.encode(None, &mut out);
+    out
 }
 
 fn tls_facts(transport: &Transport) -> Option<TlsFacts> {
     let info = transport.tls_info()?;
     Some(TlsFacts { version: info.version, cipher: info.cipher, exporter: transport.channel_binding() })
-}
-
-/// The TLS handshake; none when it failed, which ends the connection.
-async fn start_tls(
-    shard: &Rc<Shard>,
-    service: &Service,
-    id: ConnectionId,
-    transport: Transport,
-) -> Option<Transport> {
-    let tls = service.tls.as_ref()?;
-    let deadline = Instant::now() + service.listener.limits.connections.tls_handshake;
-    let known = &shard.shared.metrics;
-    match transport.start_tls(tls, deadline).await {
-        Ok(transport) => {
-            shard.recorder.increment(known.tls_handshakes.at([service.protocol as usize]));
-            Some(transport)
-        }
-        Err(error) => {
-            debug!(cid = %id, %error, "TLS handshake failed");
-            let label = metrics::Refusal::Tls as usize;
-            shard.recorder.increment(known.connections_refused.at([service.protocol as usize, label]));
-            if matches!(error, TransportError::Tls(TlsError::Timeout)) {
-                shard.recorder.increment(known.limit(metrics::Limit::TlsHandshakeTime));
-            }
-            None
-        }
-    }
 }
 
 impl Connection {
@@ -317,7 +224,8 @@ impl Connection {
                 Action::StartTls => {
                     self.flush(transport).await?;
                     let Some(plain) = transport.take() else { return Err(End::Done) };
-                    let tls = start_tls(&self.shard, &self.service, self.id, plain).await.ok_or(End::Done)?;
+                    let tls =
+                        start_tls(&self.shard, self.service.door(), self.id, plain).await.ok_or(End::Done)?;
                     self.tls = tls_facts(&tls);
                     (self.user, self.conversation) = (None, None);
                     *transport = Some(tls);

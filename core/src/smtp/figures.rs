@@ -5,7 +5,7 @@ use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::server::{Dialect, Question};
 
-use crate::metrics::{Limit, Refusal, ReplyClass, SmtpCommand};
+use crate::metrics::{Limit, ReplyClass, SmtpCommand};
 
 /// The command that a question comes from. The end of the content counts as `DATA`, also with `BDAT`.
 pub(super) fn command(question: &Question) -> SmtpCommand {
@@ -47,14 +47,4 @@ pub(super) fn limit(reply: &Reply) -> Option<Limit> {
         (Reply::TOO_MANY_AUTH_FAILURES, Limit::ConnectionAuthenticationFailures),
     ];
     limits.into_iter().find(|(known, _)| known == reply).map(|(_, limit)| limit)
-}
-
-/// The limit for which a connection was refused.
-pub(super) const fn refused(refusal: Refusal) -> Option<Limit> {
-    match refusal {
-        Refusal::Open => Some(Limit::OpenConnections),
-        Refusal::Rate => Some(Limit::ConnectionRate),
-        Refusal::Authentication => Some(Limit::AuthenticationFailures),
-        _ => None,
-    }
 }

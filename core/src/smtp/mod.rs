@@ -20,6 +20,7 @@ use postrider_proto::smtp::{self};
 
 pub use connection::serve;
 
+use crate::arrival::Door;
 use crate::auth::Authenticator;
 use crate::config::{Listener, Mode, Protocol, Switch, TlsMode};
 use crate::tls::TlsService;
@@ -82,6 +83,11 @@ impl Service {
             hostnames,
             mode,
         }
+    }
+
+    /// Where its connections come in.
+    pub const fn door(&self) -> Door<'_> {
+        Door { number: self.number, listener: &self.listener, tls: self.tls.as_ref() }
     }
 }
 

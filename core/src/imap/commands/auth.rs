@@ -8,9 +8,9 @@ use postrider_proto::sasl::wire::decode_response;
 use postrider_proto::sasl::{self, FailureKind, Mechanism};
 use tracing::{debug, info};
 
+use crate::arrival::start_tls;
 use crate::auth::{self, AuthError, Next, User};
 use crate::clock::unix_now;
-use crate::imap::arrival::start_tls;
 use crate::imap::capability::{Channel, mechanisms};
 use crate::imap::connection::{Connection, Flow};
 use crate::imap::session::{Completion, Ended};
@@ -34,7 +34,8 @@ impl Connection {
             info!(cid = %self.peer.id, octets = dropped, "input behind STARTTLS was dropped");
         }
         let plain = self.out.take_transport()?;
-        let tls = start_tls(&self.shard, &self.service, self.peer.id, plain).await.ok_or(Ended::Gone)?;
+        let tls =
+            start_tls(&self.shard, self.service.door(), self.peer.id, plain).await.ok_or(Ended::Gone)?;
         self.out.put_transport(tls);
         Ok(Flow::Answered)
     }
@@ -50,7 +51,7 @@ impl Connection {
         self.pause().await?;
         let authenticator = self.shard.shared.authenticator.clone();
         let connection = self.auth_connection();
-        let result = authenticator.password(connection, &command.user, &command.password.0).await;
+        let result = authenticator.password(connection, &command.user, command.password.expose()).await;
         self.logged_in(result, metrics::Mechanism::Login)
     }
 
@@ -70,7 +71,7 @@ impl Connection {
             }));
         }
         self.pause().await?;
-        let initial = command.initial.as_ref().map(|octets| octets.0.as_slice());
+        let initial = command.initial.as_ref().map(|octets| octets.expose().as_slice());
         let result = self.exchange(mechanism, initial).await?;
         self.logged_in(result, metrics::mechanism(mechanism))
     }

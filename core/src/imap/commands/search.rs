@@ -1,4 +1,5 @@
-//! SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 4731, SAVE: RFC 5182, MODSEQ: RFC 7162 §3.1.5).
+//! SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 4731, SAVE: RFC 5182, MODSEQ: RFC 7162 §3.1.5, OLDER and
+//! YOUNGER: RFC 5032, SAVEDON and its like: RFC 8514 §4.3, EMAILID and THREADID: RFC 8474 §6).
 //!
 //! The cheapest facts that decide are read, and no more: sets first, then flags from the packed blocks,
 //! rows, stored structures, headers, and texts last. There is no index of texts.
@@ -19,6 +20,7 @@ use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::store::{Store, StoreError};
 
+use crate::clock::unix_now;
 use crate::imap::answers::store_failed;
 use crate::imap::content::on_worker;
 use crate::imap::session::{Completion, Context, Ended};
@@ -36,6 +38,8 @@ pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Comple
     let tree = {
         let state = context.account.state();
         let names = Names {
+            account: context.account.id(),
+            now: unix_now(),
             view: &context.selected.view,
             saved: &context.selected.saved,
             keyword: &|keyword| state.keyword_id(keyword),

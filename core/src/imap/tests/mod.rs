@@ -35,5 +35,5 @@ macro_rules! folders {
 
 folders!(
     basic, mailboxes, list, select, append, idle, condstore, qresync, limits, fetch, store, search, copy,
-    expunge
+    within, expunge
 );

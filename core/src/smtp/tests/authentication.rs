@@ -75,16 +75,18 @@ fn failures_end_the_connection_and_then_shut_the_address_out() {
 
 #[test]
 fn a_handshake_counts_as_a_connection_of_its_address() {
-    let world = World::with(|config| config.unlimited.clear());
-    let address = world.address(Protocol::Submissions);
-    // None of them ever says hello.
-    let waiting: Vec<_> = (0..30).map(|_| super::client::Client::dial(address)).collect();
-    let refused = || {
-        let labels = [Protocol::Submissions as usize, crate::metrics::Refusal::Open as usize];
-        world.shared.registry.counter(world.shared.metrics.connections_refused.at(labels))
-    };
-    // Shards accept on their own: this one may come before some of the others.
-    let more: Vec<_> = (0..5).map(|_| super::client::Client::dial(address)).collect();
-    crate::testing::wait_until(|| refused() == 5);
-    drop((waiting, more));
+    for protocol in [Protocol::Submissions, Protocol::Imaps] {
+        let world = World::with(|config| config.unlimited.clear());
+        let address = world.address(protocol);
+        // None of them ever says hello.
+        let waiting: Vec<_> = (0..30).map(|_| super::client::Client::dial(address)).collect();
+        let refused = || {
+            let labels = [protocol as usize, crate::metrics::Refusal::Open as usize];
+            world.shared.registry.counter(world.shared.metrics.connections_refused.at(labels))
+        };
+        // Shards accept on their own: this one may come before some of the others.
+        let more: Vec<_> = (0..5).map(|_| super::client::Client::dial(address)).collect();
+        crate::testing::wait_until(|| refused() == 5);
+        drop((waiting, more));
+    }
 }

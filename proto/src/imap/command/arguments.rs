@@ -1,7 +1,5 @@
 //! Values that many commands have: tags, mailbox arguments, flag lists, secrets.
 
-use std::fmt;
-
 use super::super::mailbox::{BadMailboxName, MailboxName};
 use super::super::types::{Flags, Keyword};
 use super::super::utf7;
@@ -48,16 +46,6 @@ pub struct FlagList {
     pub flags: Flags,
     /// Keywords in the order of their first mention.
     pub keywords: Vec<Keyword>,
-}
-
-/// A value that no log may show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret<T>(pub T);
-
-impl<T> fmt::Debug for Secret<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 impl Tag {

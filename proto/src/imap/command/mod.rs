@@ -20,7 +20,7 @@ mod suites;
 mod tests;
 
 pub use append::{Append, AppendMessage, MessageForm};
-pub use arguments::{FlagList, MailboxArgument, MailboxFault, Secret, Tag};
+pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
 pub use fetch::{ChangedSince, Fetch, FetchItem, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};

@@ -1,6 +1,10 @@
-//! SEARCH (RFC 9051 §6.4.4, RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5).
+//! SEARCH (RFC 9051 §6.4.4, RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 5032, RFC 8514 §4.3,
+//! RFC 8474 §6).
+
+use std::num::NonZeroU32;
 
 use super::super::date::Date;
+use super::super::objectid::ObjectId;
 use super::super::sequence::{MessageSet, Numbering};
 use super::super::types::{Flags, Keyword};
 use super::arguments::parse_keyword;
@@ -62,6 +66,16 @@ pub enum SearchKey {
     InternalDate(DateTest, Date),
     /// The day of the Date field, without its time and zone.
     SentDate(DateTest, Date),
+    /// The day on which the message came into its mailbox, without time and zone (RFC 8514 §4.3).
+    SavedDate(DateTest, Date),
+    /// An internal date of so many seconds ago, or of before that (RFC 5032 §2).
+    Older(NonZeroU32),
+    /// An internal date of so many seconds ago, or of after that (RFC 5032 §2).
+    Younger(NonZeroU32),
+    /// The email with this identifier (RFC 8474 §6); none is one that no email can have.
+    EmailId(Option<ObjectId>),
+    /// The emails of the thread with this identifier (RFC 8474 §6).
+    ThreadId(Option<ObjectId>),
     /// More octets than this.
     Larger(u64),
     /// Fewer octets than this.
@@ -215,7 +229,8 @@ fn not(key: SearchKey) -> SearchKey {
 /// A key without argument.
 fn plain_key(name: &str) -> Option<SearchKey> {
     Some(match name {
-        "ALL" | "OLD" => SearchKey::All,
+        // RFC 8514 §4.3: every mailbox has save dates.
+        "ALL" | "OLD" | "SAVEDATESUPPORTED" => SearchKey::All,
         "NEW" | "RECENT" => SearchKey::Nothing,
         "ANSWERED" => SearchKey::Flag(Flags::ANSWERED),
         "DELETED" => SearchKey::Flag(Flags::DELETED),
@@ -263,22 +278,46 @@ fn key_with_argument(cursor: &mut Cursor<'_>, name: &str) -> Parsed<SearchKey> {
         "SENTBEFORE" => Ok(SearchKey::SentDate(DateTest::Before, date(cursor)?)),
         "SENTON" => Ok(SearchKey::SentDate(DateTest::On, date(cursor)?)),
         "SENTSINCE" => Ok(SearchKey::SentDate(DateTest::Since, date(cursor)?)),
+        "SAVEDBEFORE" => Ok(SearchKey::SavedDate(DateTest::Before, date(cursor)?)),
+        "SAVEDON" => Ok(SearchKey::SavedDate(DateTest::On, date(cursor)?)),
+        "SAVEDSINCE" => Ok(SearchKey::SavedDate(DateTest::Since, date(cursor)?)),
+        "OLDER" => cursor.nz_number().map(SearchKey::Older),
+        "YOUNGER" => cursor.nz_number().map(SearchKey::Younger),
+        "EMAILID" => object(cursor).map(SearchKey::EmailId),
+        "THREADID" => object(cursor).map(SearchKey::ThreadId),
         _ => Err(Fault::Syntax("unknown search key")),
     }
 }
 
+/// Takes `objectid` (RFC 8474 §7).
+fn object(cursor: &mut Cursor<'_>) -> Parsed<Option<ObjectId>> {
+    let text = cursor.while_octets(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-'));
+    match text.len() {
+        1..=OBJECT_ID_OCTETS_MAX => Ok(ObjectId::parse(text)),
+        _ => Err(Fault::Syntax("object identifier expected")),
+    }
+}
+
+/// RFC 8474 §7, `objectid`.
+const OBJECT_ID_OCTETS_MAX: usize = 255;
+
 /// The names that [`key_with_argument`] knows, so that another one is called unknown.
-const KEYS_WITH_ARGUMENT: [&str; 20] = [
+const KEYS_WITH_ARGUMENT: [&str; 27] = [
     "BCC",
     "BEFORE",
     "BODY",
     "CC",
+    "EMAILID",
     "FROM",
     "HEADER",
     "KEYWORD",
     "LARGER",
     "MODSEQ",
+    "OLDER",
     "ON",
+    "SAVEDBEFORE",
+    "SAVEDON",
+    "SAVEDSINCE",
     "SENTBEFORE",
     "SENTON",
     "SENTSINCE",
@@ -286,9 +325,11 @@ const KEYS_WITH_ARGUMENT: [&str; 20] = [
     "SMALLER",
     "SUBJECT",
     "TEXT",
+    "THREADID",
     "TO",
     "UID",
     "UNKEYWORD",
+    "YOUNGER",
 ];
 
 /// Takes `date`, in quotes or not.

@@ -2,8 +2,9 @@
 
 use data_encoding::BASE64;
 
+use super::Fault;
 use super::cursor::{Cursor, Parsed};
-use super::{Fault, Secret};
+use crate::sasl::Secret;
 
 /// ID (RFC 2971 §3.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,7 +105,7 @@ impl Authenticate {
             b"=" => Vec::new(),
             text => BASE64.decode(text).map_err(|_| Fault::Syntax("base64 is malformed"))?,
         };
-        Ok(Self { mechanism, initial: Some(Secret(initial)) })
+        Ok(Self { mechanism, initial: Some(Secret::new(initial)) })
     }
 }
 
@@ -114,7 +115,7 @@ impl Login {
         cursor.space()?;
         let user = cursor.astring()?.into();
         cursor.space()?;
-        Ok(Self { user, password: Secret(cursor.astring()?.into()) })
+        Ok(Self { user, password: Secret::new(cursor.astring()?.into()) })
     }
 }
 

@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use super::super::date::Date;
 use super::super::mailbox::BadMailboxName;
+use super::super::objectid::ObjectId;
 use super::super::sequence::{Messages, SequenceNumber, SequenceRange, SequenceSet};
 use super::super::types::{Flags, Keyword, UidValidity};
 use super::*;
@@ -82,7 +83,7 @@ fn a_fault_keeps_the_tag_when_there_is_one() {
 #[test]
 fn strings_have_three_forms() {
     let login = |input: &str| match command(&format!("login {input}")) {
-        Command::Login(login) => (login.user.into_string(), login.password.0.into_string()),
+        Command::Login(login) => (login.user.into_string(), login.password.expose().to_string()),
         other => panic!("{other:?}"),
     };
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
@@ -111,9 +112,9 @@ fn strings_have_three_forms() {
 #[test]
 fn sessions_begin() {
     let Command::Authenticate(a) = command("AUTHENTICATE scram-sha-256 =") else { panic!() };
-    assert_eq!((&*a.mechanism, a.initial.unwrap().0), ("SCRAM-SHA-256", vec![]));
+    assert_eq!((&*a.mechanism, a.initial.unwrap().expose()), ("SCRAM-SHA-256", &vec![]));
     let Command::Authenticate(a) = command("AUTHENTICATE PLAIN AGEAYg==") else { panic!() };
-    assert_eq!(a.initial.unwrap().0, b"\0a\0b");
+    assert_eq!(a.initial.unwrap().expose(), b"\0a\0b");
     assert_eq!(fault("AUTHENTICATE PLAIN AGEAYg"), Fault::Syntax("base64 is malformed"));
     let Command::Enable(e) = command("enable utf8=accept X-FOO qresync condstore QRESYNC imap4rev2") else {
         panic!()
@@ -322,6 +323,19 @@ fn search_keys_become_a_tree() {
         key("SENTON \"01-Jan-2000\""),
         SearchKey::SentDate(DateTest::On, Date::new(2000, 1, 1).unwrap())
     );
+    let seconds = |seconds| NonZeroU32::new(seconds).unwrap();
+    assert_eq!(key("OLDER 4294967295"), SearchKey::Older(seconds(u32::MAX)));
+    assert_eq!(key("younger 1"), SearchKey::Younger(seconds(1)));
+    let day = Date::new(2014, 12, 28).unwrap();
+    assert_eq!(key("SAVEDBEFORE 28-Dec-2014"), SearchKey::SavedDate(DateTest::Before, day));
+    assert_eq!(key("SAVEDON 28-Dec-2014"), SearchKey::SavedDate(DateTest::On, day));
+    assert_eq!(key("SAVEDSINCE \"28-Dec-2014\""), SearchKey::SavedDate(DateTest::Since, day));
+    assert_eq!(key("SAVEDATESUPPORTED"), SearchKey::All);
+    assert_eq!(key("EMAILID M7-1"), SearchKey::EmailId(Some(ObjectId::email(seconds(7), 1))));
+    assert_eq!(key("THREADID T7-1"), SearchKey::ThreadId(Some(ObjectId::thread(seconds(7), 1))));
+    let longest = "x".repeat(255);
+    assert_eq!(key(&format!("THREADID {longest}")), SearchKey::ThreadId(None));
+    assert!(matches!(fault(&format!("SEARCH THREADID {longest}x")), Fault::Syntax(_)));
     assert_eq!(key("CHARSET utf-8 BODY {2}\r\n\u{e9}"), text(TextTarget::Body, "\u{e9}"));
     for bad in [
         "",
@@ -334,6 +348,10 @@ fn search_keys_become_a_tree() {
         "SINCE 31-Feb-2000",
         "ALL  ALL",
         "()",
+        "OLDER 0",
+        "YOUNGER 4294967296",
+        "SAVEDON 31-Feb-2000",
+        "EMAILID \"M1-1\"",
         "BODY {1}\r\n\u{0}",
     ] {
         assert!(matches!(fault(&format!("SEARCH {bad}")), Fault::Syntax(_)), "{bad}");

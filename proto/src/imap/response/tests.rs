@@ -277,7 +277,7 @@ proptest! {
                 out.extend_from_slice(b"\r\n");
             });
             let (_, Command::Login(login)) = command(&line, utf8) else { panic!() };
-            prop_assert_eq!((&*login.user, &*login.password.0), (&*text, &*text));
+            prop_assert_eq!((&*login.user, &**login.password.expose()), (&*text, &*text));
             let line = written(|out| {
                 out.extend_from_slice(b"a DELETE ");
                 write_mailbox(out, utf8, &text);

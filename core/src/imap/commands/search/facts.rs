@@ -51,6 +51,13 @@ impl Test {
             Self::Received(test, day) => {
                 facts.row.map(|row| compare(*test, Date::of_unix(row.received).days(), *day))
             }
+            Self::ReceivedUpTo(second) => facts.row.map(|row| row.received <= *second),
+            Self::ReceivedFrom(second) => facts.row.map(|row| row.received >= *second),
+            Self::Saved(test, day) => {
+                facts.row.map(|row| compare(*test, Date::of_unix(row.saved).days(), *day))
+            }
+            Self::Email(email) => facts.row.map(|row| row.email == *email),
+            Self::Thread(thread) => facts.row.map(|row| row.thread == *thread),
             Self::Larger(octets) => facts.row.map(|row| row.size > *octets),
             Self::Smaller(octets) => facts.row.map(|row| row.size < *octets),
             Self::ModSeq(modseq) => facts.row.map(|row| row.modseq.get() >= *modseq),

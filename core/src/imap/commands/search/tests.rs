@@ -2,14 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 
 use postrider_proto::imap::command::{Command, DateTest, SearchKey, SearchReturn, TextTarget};
 use postrider_proto::imap::date::Date;
+use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::sequence::{MessageSet, SequenceNumber, SequenceRange, SequenceSet};
 use postrider_proto::imap::types::{Flags, Keyword, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::account::Expunge;
+use postrider_storage::ids::AccountId;
 use postrider_storage::rows::MessageRow;
 use proptest::prelude::*;
 
@@ -40,6 +43,8 @@ struct Mailbox {
 
 const WORDS: [&str; 6] = ["alpha", "Beta", "Grüße", "ДЕЛЬТА", "a b", "zzz"];
 const DAY: i64 = 86_400;
+/// When searches are made.
+const NOW: i64 = 6 * DAY;
 
 /// A few hundred messages, made by a fixed rule.
 fn mailbox() -> &'static Mailbox {
@@ -134,6 +139,13 @@ mod data_encoding_of_tests {
     }
 }
 
+/// Names of a search that has neither keywords nor saved results.
+fn names(view: &UidSet) -> Names<'_> {
+    static NONE: OnceLock<UidSet> = OnceLock::new();
+    let account = AccountId::new(7).unwrap();
+    Names { account, now: NOW, view, saved: NONE.get_or_init(UidSet::new), keyword: &|_| None }
+}
+
 fn is_in(text: &str, term: &str) -> bool {
     let fold = |text: &str| text.to_uppercase().to_lowercase();
     fold(text).contains(&fold(term))
@@ -166,6 +178,17 @@ fn plain(mailbox: &Mailbox, uid: Uid, known: &Known, key: &SearchKey) -> bool {
         SearchKey::Text(target, term) => in_target(known, target, term),
         SearchKey::InternalDate(test, day) => compare(*test, known.row.received.div_euclid(DAY), *day),
         SearchKey::SentDate(test, day) => known.sent.is_some_and(|sent| compare(*test, sent, *day)),
+        SearchKey::SavedDate(test, day) => compare(*test, known.row.saved.div_euclid(DAY), *day),
+        SearchKey::Older(seconds) => NOW - known.row.received >= seconds.get().into(),
+        SearchKey::Younger(seconds) => NOW - known.row.received <= seconds.get().into(),
+        SearchKey::EmailId(id) => {
+            let own = ObjectId::email(mailbox.world.account.id().0, known.row.email.0);
+            *id == Some(own)
+        }
+        SearchKey::ThreadId(id) => {
+            let own = ObjectId::thread(mailbox.world.account.id().0, known.row.thread.0);
+            *id == Some(own)
+        }
         SearchKey::Larger(octets) => known.row.size > *octets,
         SearchKey::Smaller(octets) => known.row.size < *octets,
         SearchKey::ModSeq(modseq) => known.row.modseq.get() >= *modseq,
@@ -233,6 +256,8 @@ fn covers(set: &SequenceSet, number: u32, last: u32) -> bool {
 fn planned(mailbox: &Mailbox, key: &SearchKey, returns: Option<SearchReturn>) -> UidSet {
     let saved = UidSet::from_range(Uid::MIN..=Uid::new(19).unwrap());
     let names = Names {
+        account: mailbox.world.account.id(),
+        now: NOW,
         view: &mailbox.view,
         saved: &saved,
         keyword: &|keyword| mailbox.world.account.keyword_id(keyword),
@@ -286,6 +311,21 @@ fn term() -> impl Strategy<Value = Box<str>> {
     .prop_map(Into::into)
 }
 
+/// Ages at which messages are, and one second more and less.
+fn seconds() -> impl Strategy<Value = NonZeroU32> {
+    (1i64..7, -1i64..2)
+        .prop_map(|(days, more)| NonZeroU32::new(u32::try_from(days * DAY - 3600 + more).unwrap()).unwrap())
+}
+
+/// Identifiers of this account and of another one.
+fn object(make: fn(NonZeroU32, u64) -> ObjectId) -> impl Strategy<Value = Option<ObjectId>> {
+    let account = prop_oneof![9 => Just(7), 1 => Just(8)];
+    proptest::option::weighted(
+        0.9,
+        (account, 0u64..310).prop_map(move |(account, id)| make(NonZeroU32::new(account).unwrap(), id)),
+    )
+}
+
 fn leaf() -> impl Strategy<Value = SearchKey> {
     let target = prop_oneof![
         Just(TextTarget::Body),
@@ -313,6 +353,11 @@ fn leaf() -> impl Strategy<Value = SearchKey> {
             .prop_map(|term| SearchKey::Text(TextTarget::Text, term.into())),
         1 => (test(), day()).prop_map(|(test, day)| SearchKey::InternalDate(test, day)),
         1 => (test(), day()).prop_map(|(test, day)| SearchKey::SentDate(test, day)),
+        1 => (test(), (-1i64..2)).prop_map(|(test, day)| SearchKey::SavedDate(test, Date::of_unix(day * DAY))),
+        1 => seconds().prop_map(SearchKey::Older),
+        1 => seconds().prop_map(SearchKey::Younger),
+        1 => object(ObjectId::email).prop_map(SearchKey::EmailId),
+        1 => object(ObjectId::thread).prop_map(SearchKey::ThreadId),
         1 => (100u64..500).prop_map(SearchKey::Larger),
         1 => (100u64..500).prop_map(SearchKey::Smaller),
         1 => (0u64..350).prop_map(SearchKey::ModSeq),
@@ -350,7 +395,7 @@ proptest! {
 fn sets_alone_are_decided_without_reading() {
     let Command::Search(search) = command("SEARCH OR 1:3 (UID 1:20 NOT 5)") else { panic!() };
     let view = UidSet::from_range(Uid::MIN..=Uid::new(10).unwrap());
-    let names = Names { view: &view, saved: &UidSet::new(), keyword: &|_| None };
+    let names = names(&view);
     let tree = Tree::new(&search.key, &names);
     assert_eq!(tree.test.set(&view).unwrap().to_string(), "1:4,6:10");
 }
@@ -359,7 +404,7 @@ fn sets_alone_are_decided_without_reading() {
 fn an_unknown_keyword_needs_no_reading_either() {
     let Command::Search(search) = command("SEARCH BODY x KEYWORD $never") else { panic!() };
     let view = UidSet::from_range(Uid::MIN..=Uid::new(10).unwrap());
-    let names = Names { view: &view, saved: &UidSet::new(), keyword: &|_| None };
+    let names = names(&view);
     assert!(Tree::new(&search.key, &names).test.set(&view).unwrap().is_empty());
 }
 
@@ -367,7 +412,7 @@ fn an_unknown_keyword_needs_no_reading_either() {
 fn flags_decide_from_packed_blocks() {
     let mailbox = mailbox();
     let Command::Search(search) = command("SEARCH UNSEEN NOT DELETED") else { panic!() };
-    let names = Names { view: &mailbox.view, saved: &UidSet::new(), keyword: &|_| None };
+    let names = names(&mailbox.view);
     let tree = Tree::new(&search.key, &names);
     let reader = mailbox.world.store.reader();
     let Sorted { sure, open } = sort(&tree, &reader, mailbox.world.place(), &mailbox.view).unwrap();
@@ -394,7 +439,7 @@ fn a_field_too_long_for_the_record_is_found_in_the_header() {
 fn only_the_first_found_is_looked_for_when_only_the_ends_are_asked() {
     let mailbox = mailbox();
     let Command::Search(search) = command("SEARCH RETURN (MIN) BODY a") else { panic!() };
-    let names = Names { view: &mailbox.view, saved: &UidSet::new(), keyword: &|_| None };
+    let names = names(&mailbox.view);
     let tree = Arc::new(Tree::new(&search.key, &names));
     let mut scan = Scan::new(tree, mailbox.world.place(), mailbox.view.clone(), Want::First);
     while !scan.is_finished() {

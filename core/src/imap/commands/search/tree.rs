@@ -2,12 +2,13 @@
 //! decided without looking at a message.
 
 use postrider_proto::imap::command::{DateTest, SearchKey, TextTarget};
+use postrider_proto::imap::objectid::{ObjectId, ObjectKind};
 use postrider_proto::imap::sequence::MessageSet;
 use postrider_proto::imap::types::{Flags, Keyword};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_proto::mime::FieldName;
 use postrider_proto::mime::text::Needle;
-use postrider_storage::ids::KeywordId;
+use postrider_storage::ids::{AccountId, EmailId, KeywordId, ThreadId};
 use postrider_storage::reader::FlagQuery;
 
 /// A condition on one message.
@@ -28,6 +29,16 @@ pub enum Test {
     Keyword(KeywordId),
     /// The day of the internal date.
     Received(DateTest, i64),
+    /// An internal date of this second or earlier.
+    ReceivedUpTo(i64),
+    /// An internal date of this second or later.
+    ReceivedFrom(i64),
+    /// The day on which it came into the mailbox.
+    Saved(DateTest, i64),
+    /// This email.
+    Email(EmailId),
+    /// An email of this thread.
+    Thread(ThreadId),
     /// The day of the Date field.
     Sent(DateTest, i64),
     /// More octets.
@@ -73,6 +84,10 @@ pub struct Tree {
 
 /// What a search refers to.
 pub struct Names<'a> {
+    /// The account that owns the mailbox.
+    pub account: AccountId,
+    /// The time, in seconds since 1970.
+    pub now: i64,
     /// The messages by number.
     pub view: &'a UidSet,
     /// `$`
@@ -115,6 +130,17 @@ impl Tree {
             SearchKey::Text(target, text) => self.text(target, text),
             SearchKey::InternalDate(test, date) => Test::Received(*test, date.days()),
             SearchKey::SentDate(test, date) => Test::Sent(*test, date.days()),
+            SearchKey::SavedDate(test, date) => Test::Saved(*test, date.days()),
+            SearchKey::Older(seconds) => Test::ReceivedUpTo(names.now.saturating_sub(seconds.get().into())),
+            SearchKey::Younger(seconds) => Test::ReceivedFrom(names.now.saturating_sub(seconds.get().into())),
+            SearchKey::EmailId(id) => {
+                let email = number(*id, ObjectKind::Email, names.account).map(EmailId);
+                email.map_or(Test::Constant(false), Test::Email)
+            }
+            SearchKey::ThreadId(id) => {
+                let thread = number(*id, ObjectKind::Thread, names.account).map(ThreadId);
+                thread.map_or(Test::Constant(false), Test::Thread)
+            }
             SearchKey::Larger(octets) => Test::Larger(*octets),
             SearchKey::Smaller(octets) => Test::Smaller(*octets),
             SearchKey::ModSeq(modseq) => {
@@ -149,6 +175,11 @@ impl Tree {
         self.terms.push(Term { scope, needle });
         Test::Text(self.terms.len() - 1)
     }
+}
+
+/// The number of an object of `account`; none when the identifier is of something else.
+fn number(id: Option<ObjectId>, kind: ObjectKind, account: AccountId) -> Option<u64> {
+    id.filter(|id| id.kind == kind && id.account == account.0).map(|id| id.number)
 }
 
 /// Joins tests; `neutral` is the constant that says nothing, the other one decides.
