@@ -58,7 +58,8 @@ impl Client {
         let stream: Box<dyn ReadWrite> = match security {
             Security::Plain => Box::new(socket),
             Security::Tls => {
-                let name = ServerName::try_from("localhost")?;
+                // By an address no name is asked for, and the server shows its first certificate.
+                let name = ServerName::from(socket.peer_addr()?.ip());
                 Box::new(StreamOwned::new(ClientConnection::new(tls_config()?, name)?, socket))
             }
         };
@@ -131,7 +132,9 @@ impl Client {
             ClientCredentials { login: user.to_owned(), password: Secret::new(password.to_owned()) };
         let mut exchange = sasl::Client::new(Mechanism::CramMd5, credentials, ClientBinding::Incapable, "");
         self.send(b"a AUTHENTICATE CRAM-MD5\r\n")?;
-        let challenge = self.line()?.strip_prefix("+ ").context("the server gave no challenge")?.to_owned();
+        let answer = self.line()?;
+        let challenge =
+            answer.strip_prefix("+ ").with_context(|| format!("no challenge: {answer}"))?.to_owned();
         let challenge = wire::decode_response(challenge.as_bytes(), &Limits::DEFAULT)
             .map_err(|_| anyhow!("bad challenge"))?;
         let response = exchange.respond(&challenge)?;

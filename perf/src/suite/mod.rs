@@ -129,7 +129,10 @@ pub fn run(suite: &Suite) -> Result<ExitCode> {
         if let Err(error) = outcome {
             // The server may be in any state: the next scenario gets another process.
             bench.running = None;
-            bench.row(Row::new(format!("{name} failed"), format!("{error:#}")).floor("", false));
+            let error = format!("{error:#}");
+            eprintln!("   {error}");
+            let first = error.lines().next().unwrap_or_default();
+            bench.row(Row::new(format!("{name} failed"), first).floor("to run", false));
         }
     }
     bench.row_of_stalls();

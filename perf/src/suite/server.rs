@@ -22,6 +22,8 @@ pub const ACCOUNTS: usize = 16;
 const START_MAX: Duration = Duration::from_secs(120);
 /// How long the server may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(30);
+/// How long the ports of an earlier server may stay taken.
+const PORTS_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether the server listens.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -104,12 +106,7 @@ impl Server {
             fs::create_dir(dir)?;
             fs::write(dir.join("postrider.toml"), config(setup))?;
         }
-        for address in setup.ports.all() {
-            ensure!(
-                TcpStream::connect(&address).is_err(),
-                "{address} is in use; --port takes another first port"
-            );
-        }
+        wait_for_ports(setup.ports)?;
         let log = File::options().create(true).append(true).open(dir.join("log"))?;
         let begun = Instant::now();
         let child = Command::new(&setup.binary)
@@ -207,12 +204,6 @@ impl Server {
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
-        // The kernel lets go of its ports a little later.
-        let begun = Instant::now();
-        while self.ports().all().iter().any(|address| TcpStream::connect(address).is_ok()) {
-            ensure!(begun.elapsed() < STOP_MAX, "a killed server still listens");
-            std::thread::sleep(Duration::from_millis(10));
-        }
         Ok(())
     }
 
@@ -233,6 +224,18 @@ impl Drop for Server {
     }
 }
 
+/// Waits until the ports are free: the kernel lets go of those of a killed server a little later.
+fn wait_for_ports(ports: Ports) -> Result<()> {
+    let begun = Instant::now();
+    for address in ports.all() {
+        while TcpStream::connect(&address).is_ok() {
+            ensure!(begun.elapsed() < PORTS_MAX, "{address} is in use; --port takes another first port");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    Ok(())
+}
+
 /// Defaults but for what would hold up a driver: it is one address, and has no history.
 fn config(setup: &Setup) -> String {
     let ports = setup.ports;
@@ -241,14 +244,16 @@ fn config(setup: &Setup) -> String {
          [admission]\nunlimited = [\"127.0.0.1\"]\n\n[limits.smtp]\nfirst_time_sender_delay = \"0s\"\n",
         setup.shards
     );
-    for (protocol, address) in [
-        ("smtp", ports.smtp()),
-        ("imap", ports.imap()),
-        ("imaps", ports.imaps()),
-        ("metrics", ports.metrics()),
+    for (protocol, address, more) in [
+        ("smtp", ports.smtp(), ""),
+        // Connections without TLS are measured too.
+        ("imap", ports.imap(), "tls = \"optional\"\n"),
+        ("imaps", ports.imaps(), ""),
+        ("metrics", ports.metrics(), ""),
     ] {
         text += &format!(
-            "\n[[listener]]\nname = \"{protocol}\"\nprotocol = \"{protocol}\"\naddresses = [\"{address}\"]\n"
+            "\n[[listener]]\nname = \"{protocol}\"\nprotocol = \"{protocol}\"\n\
+             addresses = [\"{address}\"]\n{more}"
         );
     }
     text
