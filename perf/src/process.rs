@@ -92,19 +92,36 @@ pub fn load_average() -> f64 {
     text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// Disk space that the files below a directory take, in octets.
-pub fn disk_octets(dir: &Path) -> u64 {
+/// Disk space that files take, in octets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk {
+    /// Journals, which come and go and have a bound of their own.
+    pub journals: u64,
+    /// All other files.
+    pub others: u64,
+}
+
+/// Disk space that the files below a directory take.
+pub fn disk(dir: &Path) -> Disk {
     use std::os::unix::fs::MetadataExt;
-    let Ok(entries) = fs::read_dir(dir) else { return 0 };
-    // A file that is removed meanwhile takes none.
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => disk_octets(&entry.path()),
-            Ok(metadata) => metadata.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
+    let mut sum = Disk::default();
+    let Ok(entries) = fs::read_dir(dir) else { return sum };
+    for entry in entries.flatten() {
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                let below = disk(&entry.path());
+                sum.journals += below.journals;
+                sum.others += below.others;
+            }
+            Ok(metadata) if entry.path().extension().is_some_and(|extension| extension == "jnl") => {
+                sum.journals += metadata.blocks() * 512;
+            }
+            Ok(metadata) => sum.others += metadata.blocks() * 512,
+            // One that is removed meanwhile takes none.
+            Err(_) => {}
+        }
+    }
+    sum
 }
 
 #[cfg(test)]
@@ -120,6 +137,18 @@ mod tests {
         assert_eq!(parsed.own, Duration::from_secs_f64(123.0 / per_second));
         assert_eq!(parsed.ended_children, Duration::from_secs_f64(401.0 / per_second));
         assert!(parse_stat("").is_none());
+    }
+
+    #[test]
+    fn journals_are_told_apart() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("below")).expect("a directory");
+        fs::write(dir.path().join("below/1.jnl"), vec![1; 8192]).expect("a file");
+        fs::write(dir.path().join("below/2"), vec![1; 40_960]).expect("a file");
+        fs::write(dir.path().join("3"), vec![1; 4096]).expect("a file");
+        let Disk { journals, others } = disk(dir.path());
+        assert!((8192..20_480).contains(&journals), "{journals}");
+        assert!((45_056..65_536).contains(&others), "{others}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use argh::FromArgs;
 
 use crate::client::{Client, Login, Security};
 use crate::figures::Latencies;
-use crate::process;
+use crate::process::{self, Disk};
 use crate::smtp::{self, Load};
 
 /// How often the disk is looked at.
@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const MARKED_TOGETHER: usize = 250;
 /// How long writes of what was stored before may take to settle.
 const SETTLE: Duration = Duration::from_secs(5);
-/// So much of what was deleted counts as all of it: what is left is journals and what is partly deleted.
+/// So much of what was deleted counts as all of it: files that hold little that was deleted are left alone.
 const ENOUGH: f64 = 0.8;
 
 /// Store messages, delete half of them by STORE and EXPUNGE, and watch the size of the data directory.
@@ -70,15 +70,17 @@ pub struct Plan<'a> {
 
 /// How the disk use of the data directory went.
 pub struct Course {
-    /// Octets before, with everything stored, right after deleting, and at the end.
+    /// Octets before, with everything stored, right after deleting, and at the end, without journals.
     pub octets: [u64; 4],
+    /// The most octets that journals took.
+    pub journals: u64,
     /// Octets of the bodies that were deleted.
     pub deleted: u64,
     /// How long STORE and EXPUNGE took.
     pub deleting: Duration,
     /// From EXPUNGE until most of it was free; none when that didn't come.
     pub free_after: Option<Duration>,
-    /// The most octets after the deletion.
+    /// The most octets after the deletion, without journals.
     pub most: u64,
     /// How long reading one message took meanwhile.
     pub reads: Latencies,
@@ -106,12 +108,14 @@ pub fn run(scenario: &Space) -> Result<()> {
     let [before, stored, expunged, end] = course.octets.map(megabytes);
     println!(
         "space: {before} before, {stored} with all stored, {} deleted in {:.1} s, {expunged} right after, \
-         at most {}, {end} at the end: {:.0} % came back{}; reads meanwhile: {}",
+         at most {}, {end} at the end: {:.0} % came back{}; journals beside that at most {}; reads \
+         meanwhile: {}",
         megabytes(course.deleted),
         course.deleting.as_secs_f64(),
         megabytes(course.most),
         course.share() * 100.0,
         course.free_after.map_or_else(String::new, |after| format!(" after {:.1} s", after.as_secs_f64())),
+        megabytes(course.journals),
         course.reads.describe()
     );
     Ok(())
@@ -124,7 +128,7 @@ pub fn megabytes(octets: u64) -> String {
 
 /// Stores, deletes every other message, and waits until most of that space is free.
 pub fn measure(plan: &Plan<'_>) -> Result<Course> {
-    let before = process::disk_octets(plan.dir);
+    let before = process::disk(plan.dir).others;
     smtp::deliver(&Load {
         target: plan.smtp.to_owned(),
         connections: 16,
@@ -134,17 +138,18 @@ pub fn measure(plan: &Plan<'_>) -> Result<Course> {
         accounts: 1,
     })?;
     std::thread::sleep(SETTLE);
-    let stored = process::disk_octets(plan.dir);
+    let Disk { journals, others: stored } = process::disk(plan.dir);
     let begun = Instant::now();
     let deleted = delete_half(plan)?;
     let deleting = begun.elapsed();
-    let expunged = process::disk_octets(plan.dir);
+    let expunged = process::disk(plan.dir).others;
 
     let mut reader = Client::log_in(plan.imap, Security::Tls, plan.login)?;
     let left = reader.exists("Inbox")?;
     let begun = Instant::now();
     let mut course = Course {
         octets: [before, stored, expunged, expunged],
+        journals,
         deleted: (deleted * plan.size) as u64,
         deleting,
         free_after: None,
@@ -161,9 +166,10 @@ pub fn measure(plan: &Plan<'_>) -> Result<Course> {
             course.reads.record(read.elapsed());
             std::thread::sleep(Duration::from_millis(5));
         }
-        let now = process::disk_octets(plan.dir);
-        course.octets[3] = now;
-        course.most = course.most.max(now);
+        let Disk { journals, others } = process::disk(plan.dir);
+        course.octets[3] = others;
+        course.most = course.most.max(others);
+        course.journals = course.journals.max(journals);
         if course.share() >= ENOUGH {
             course.free_after = Some(begun.elapsed());
         }

@@ -86,13 +86,17 @@ pub fn space(bench: &mut Bench) -> Result<()> {
         wait: SPACE_MAX,
     })?;
     let [_, stored, expunged, end] = course.octets.map(megabytes);
-    let title = format!("disk of {total} MB of mail, half deleted in {:.1} s", course.deleting.as_secs_f64());
+    let title = format!(
+        "disk of {total} MB of mail without journals, half deleted in {:.1} s",
+        course.deleting.as_secs_f64()
+    );
     bench.row(Row::new(title, format!("{stored}, then {expunged}, then {end}")));
     let after =
         course.free_after.map_or_else(String::new, |after| format!(" after {:.0} s", after.as_secs_f64()));
     let row = Row::new("deleted octets that came back", format!("{:.0} %{after}", course.share() * 100.0));
     bench.row(row.floor("80 %", course.free_after.is_some()));
-    bench.row(Row::new("most disk meanwhile", megabytes(course.most)));
+    let figure = format!("{}, and journals {}", megabytes(course.most), megabytes(course.journals));
+    bench.row(Row::new("most disk meanwhile", figure));
     bench.row(Row::new("reading one message meanwhile, p50 / p99 / max", course.reads.cell()));
     Ok(())
 }
