@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod deflate;
 pub mod imap;
 pub mod mime;
 pub mod sasl;

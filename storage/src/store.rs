@@ -59,6 +59,9 @@ pub enum Refusal {
     /// The mailbox doesn't exist.
     #[error("no such mailbox")]
     NoSuchMailbox,
+    /// The message was removed.
+    #[error("the message was removed")]
+    NoSuchMessage,
     /// A mailbox of that name exists already.
     #[error("mailbox exists already")]
     MailboxExists,

@@ -137,6 +137,7 @@ pub enum AccountCommand {
     Rm(AccountRm),
     SetPassword(AccountSetPassword),
     Quota(AccountQuota),
+    QuotaMessages(AccountQuotaMessages),
     Disable(AccountDisable),
     Enable(AccountEnable),
 }
@@ -206,6 +207,22 @@ pub struct AccountQuota {
     /// a size such as "5 GiB", or "unlimited"
     #[argh(positional)]
     pub quota: String,
+}
+
+/// Change how many messages an account may have.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(
+    subcommand,
+    name = "quota-messages",
+    example = "{command_name} anna 100000\n  {command_name} anna unlimited"
+)]
+pub struct AccountQuotaMessages {
+    /// the name of the account
+    #[argh(positional)]
+    pub account: String,
+    /// a number, or "unlimited"
+    #[argh(positional)]
+    pub messages: String,
 }
 
 /// Refuse logins to an account. It still gets mail.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postrider_proto::imap::types::{ModSeq, Uid};
-use postrider_storage::account::{Account, AccountBatch, Change, Erase, TRANSACTION_OCTETS_MAX, Tx};
+use postrider_storage::account::{Account, AccountBatch, Change, Erase, Quota, TRANSACTION_OCTETS_MAX, Tx};
 use postrider_storage::blobs::CHUNK_OCTETS;
 use postrider_storage::committer::{CommitError, Committer};
 use postrider_storage::engine::{BATCH_OCTETS_MAX, Batch, Durability, Incarnation};
@@ -148,8 +148,8 @@ impl AccountHandle {
     }
 
     /// Sets the quota that the directory has for the account.
-    pub fn set_quota(&self, octets: Option<u64>) {
-        self.state.borrow_mut().set_quota_max(octets);
+    pub fn set_quota(&self, quota: Quota) {
+        self.state.borrow_mut().set_quota(quota);
     }
 
     /// The store, for reading. It may show a batch that [`Self::state`] doesn't show yet.

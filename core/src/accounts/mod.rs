@@ -24,9 +24,9 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use postrider_storage::account::{Account, Initial, Limits};
+use postrider_storage::account::{Account, Initial, Limits, Quota};
 use postrider_storage::committer::Committer;
-use postrider_storage::directory::{Directory, removed_account};
+use postrider_storage::directory::{AccountSettings, Directory, removed_account};
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::SpecialUse;
@@ -92,7 +92,7 @@ pub struct Accounts {
 /// What the directory says of an account that is loaded.
 enum Listed {
     /// Its quota.
-    Quota(Option<u64>),
+    Quota(Quota),
     /// It was removed.
     Removed,
 }
@@ -126,7 +126,7 @@ impl Accounts {
                 continue;
             }
             match listed {
-                Listed::Quota(octets) => account.set_quota_max(octets),
+                Listed::Quota(quota) => account.set_quota(quota),
                 Listed::Removed => return Err(LoadError::Removed),
             }
             let (store, committer) = (Arc::clone(&self.store), Arc::clone(&self.committer));
@@ -148,10 +148,10 @@ impl Accounts {
     }
 
     /// Tells of a quota that was changed in the directory.
-    pub fn set_quota(&self, id: AccountId, octets: Option<u64>) {
+    pub fn set_quota(&self, id: AccountId, quota: Quota) {
         self.told.set(self.told.get() + 1);
         if let Some(handle) = self.loaded(id) {
-            handle.set_quota(octets);
+            handle.set_quota(quota);
         }
     }
 
@@ -167,11 +167,16 @@ impl Accounts {
     }
 }
 
+/// What the directory says that an account's messages may take.
+pub fn quota_of(settings: &AccountSettings) -> Quota {
+    Quota { octets: settings.quota, messages: settings.quota_messages }
+}
+
 fn listed(reader: &Reader, id: AccountId) -> Result<Listed, StoreError> {
     let directory = Directory::new(reader.snapshot());
     if let Some(account) = directory.account(id)? {
-        return Ok(Listed::Quota(account.settings.quota));
+        return Ok(Listed::Quota(quota_of(&account.settings)));
     }
     let removed = reader.get(&removed_account(id))?.is_some();
-    Ok(if removed { Listed::Removed } else { Listed::Quota(None) })
+    Ok(if removed { Listed::Removed } else { Listed::Quota(Quota::default()) })
 }

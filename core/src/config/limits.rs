@@ -157,6 +157,10 @@ pub struct ImapLimits {
     pub write: Duration,
     /// Bad commands after which the connection is closed.
     pub bad_commands: u32,
+    /// Messages that one command deals with; 0 is as many as there are (RFC 9738).
+    pub messages_per_command: u32,
+    /// Messages that one COPY saves; 0 is as many as there are (RFC 9738).
+    pub saved_per_command: u32,
 }
 
 impl Default for ImapLimits {
@@ -171,6 +175,8 @@ impl Default for ImapLimits {
             authenticated_idle: Duration::from_secs(30 * 60),
             write: Duration::from_secs(30),
             bad_commands: 20,
+            messages_per_command: 0,
+            saved_per_command: 0,
         }
     }
 }

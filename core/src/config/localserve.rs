@@ -44,6 +44,8 @@ impl Config {
             tls,
             requiretls: Switch::On,
             session_tickets: if protocol == Protocol::Smtp { Switch::Off } else { Switch::On },
+            preauth: Switch::Off,
+            disabled_capabilities: Vec::new(),
             limits: limits(),
         });
         Self {

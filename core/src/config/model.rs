@@ -202,6 +202,10 @@ pub struct Listener {
     pub requiretls: Switch,
     /// Whether TLS sessions can be resumed by ticket.
     pub session_tickets: Switch,
+    /// Whether a client certificate logs in at once (`imaps` only).
+    pub preauth: Switch,
+    /// Capabilities of IMAP that are neither announced nor enabled, in upper case.
+    pub disabled_capabilities: Vec<String>,
     /// Its limits.
     pub limits: Limits,
 }

@@ -48,6 +48,8 @@ pub(super) struct RawListener {
     pub tls: Option<At<TlsMode>>,
     pub requiretls: Option<At<bool>>,
     pub session_tickets: Option<At<bool>>,
+    pub preauth: Option<At<bool>>,
+    pub disabled_capabilities: Vec<At<String>>,
     pub limits: Limits,
 }
 
@@ -155,6 +157,8 @@ fn read_listener(section: Section<'_>, limits: &Limits) -> RawListener {
         tls: section.choice("tls", &modes),
         requiretls: section.flag("requiretls"),
         session_tickets: section.flag("session_tickets"),
+        preauth: section.flag("preauth"),
+        disabled_capabilities: section.texts("disabled_capabilities").unwrap_or_default(),
         limits,
     };
     section.finish();
@@ -316,5 +320,7 @@ fn read_imap(section: Section<'_>, limits: &mut ImapLimits) {
     );
     set(&mut limits.write, section.duration("write_time", TIME));
     set(&mut limits.bad_commands, section.number("bad_commands", 1..=100_000));
+    set(&mut limits.messages_per_command, section.number("messages_per_command", 0..=u32::MAX));
+    set(&mut limits.saved_per_command, section.number("saved_per_command", 0..=u32::MAX));
     section.finish();
 }

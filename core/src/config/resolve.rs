@@ -167,6 +167,8 @@ impl Resolver<'_> {
                 taken.push((*address, name.clone()));
             }
             self.check_limits(&raw.limits, &raw.place, protocol);
+            let preauth = self.preauth(&raw, protocol);
+            let disabled_capabilities = self.disabled_capabilities(&raw, protocol);
             listeners.push(Listener {
                 name,
                 protocol,
@@ -179,6 +181,8 @@ impl Resolver<'_> {
                     raw.session_tickets,
                     if protocol == Protocol::Smtp { Switch::Off } else { Switch::On },
                 ),
+                preauth,
+                disabled_capabilities,
                 limits: raw.limits,
             });
         }
@@ -257,6 +261,35 @@ impl Resolver<'_> {
             return default;
         }
         written.value
+    }
+
+    fn preauth(&self, raw: &RawListener, protocol: Protocol) -> Switch {
+        let Some(written) = raw.preauth.as_ref().filter(|flag| flag.value) else { return Switch::Off };
+        if protocol != Protocol::Imaps {
+            let what = "\"preauth\" is for \"imaps\" only: elsewhere the greeting comes before TLS";
+            self.problems.add(&written.place, what, "Remove \"preauth\" here");
+        }
+        Switch::On
+    }
+
+    fn disabled_capabilities(&self, raw: &RawListener, protocol: Protocol) -> Vec<String> {
+        let mut names = Vec::new();
+        for text in &raw.disabled_capabilities {
+            let valid = |octet: u8| octet.is_ascii_alphanumeric() || b"-=+._".contains(&octet);
+            if !matches!(protocol, Protocol::Imap | Protocol::Imaps) {
+                let what = "\"disabled_capabilities\" is for \"imap\" and \"imaps\" only";
+                self.problems.add(&text.place, what, "Remove it here");
+            } else if text.value.is_empty() || !text.value.bytes().all(valid) {
+                let what = format!("{:?} can't be a capability of IMAP", text.value);
+                self.problems.add(
+                    &text.place,
+                    what,
+                    "Write it as it is announced, such as \"COMPRESS=DEFLATE\"",
+                );
+            }
+            names.push(text.value.to_ascii_uppercase());
+        }
+        names
     }
 
     /// Relations between limits that one bound alone can't show.

@@ -65,6 +65,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         "# hostname = ",
         "# message_size = \"50 MiB\"",
         "# unlimited = ",
+        "# disabled_capabilities = ",
     ];
     let mut shown = String::new();
     let mut uncommented = 0;
@@ -190,6 +191,29 @@ fn names_of_listeners_are_valid_and_differ() {
 fn a_protocol_that_is_always_encrypted_takes_no_tls_setting() {
     let found = problems(&with("[[listener]]\nname = \"b\"\nprotocol = \"imaps\"\ntls = \"off\"\n"));
     assert!(found[0].starts_with("11:7 \"imaps\" is always encrypted"), "{found:?}");
+}
+
+#[test]
+fn what_is_of_imap_alone_is_refused_elsewhere() {
+    let imap = "[[listener]]\nname = \"i\"\nprotocol = \"imap\"\n";
+    let imaps = "[[listener]]\nname = \"s\"\nprotocol = \"imaps\"\n";
+    let smtp = "[[listener]]\nname = \"x\"\nprotocol = \"submissions\"\n";
+    let config =
+        parse(&with(&format!("{imaps}preauth = true\ndisabled_capabilities = [\"imap4rev2\"]\n"))).unwrap();
+    let listener = config.listeners.iter().find(|listener| listener.name == "s").unwrap();
+    assert_eq!(
+        (listener.preauth, &listener.disabled_capabilities[..]),
+        (Switch::On, &["IMAP4REV2".to_owned()][..])
+    );
+    for bad in [
+        format!("{imap}preauth = true\n"),
+        format!("{smtp}preauth = true\n"),
+        format!("{smtp}disabled_capabilities = [\"IDLE\"]\n"),
+        format!("{imap}disabled_capabilities = [\"ID LE\"]\n"),
+        format!("{imap}disabled_capabilities = [\"\"]\n"),
+    ] {
+        assert_eq!(problems(&with(&bad)).len(), 1, "{bad}");
+    }
 }
 
 #[test]

@@ -123,6 +123,13 @@ pub enum Request {
         /// Octets of all its messages; none is unlimited.
         quota: Option<u64>,
     },
+    /// Gives an account another limit of messages.
+    AccountSetQuotaMessages {
+        /// Its name.
+        account: String,
+        /// Messages in all mailboxes; none is unlimited.
+        messages: Option<u64>,
+    },
     /// Refuses logins to an account; it still gets mail.
     AccountDisable {
         /// Its name.
@@ -254,6 +261,7 @@ impl Request {
             Self::AccountRemove { .. } => "account-remove",
             Self::AccountSetPassword { .. } => "account-set-password",
             Self::AccountSetQuota { .. } => "account-set-quota",
+            Self::AccountSetQuotaMessages { .. } => "account-set-quota-messages",
             Self::AccountDisable { .. } => "account-disable",
             Self::AccountEnable { .. } => "account-enable",
             Self::AddressAdd { .. } => "address-add",
@@ -407,6 +415,8 @@ pub struct AccountRow {
     pub used: u64,
     /// Octets that they may have; none is unlimited.
     pub quota: Option<u64>,
+    /// Messages that it may have; none is unlimited.
+    pub quota_messages: Option<u64>,
 }
 
 /// An account with what belongs to it.

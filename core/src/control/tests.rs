@@ -154,6 +154,7 @@ fn every_request_is_read_as_it_was_written() {
     let requests = [
         Request::Status,
         Request::SetLogLevel { module: Some(text()), level: None },
+        Request::AccountSetQuotaMessages { account: text(), messages: Some(1) },
         Request::AccountAdd { account: text(), address: text(), password: Secret(text()), quota: Some(1) },
         Request::AddressList { account: None },
         Request::AliasAdd { alias: text(), members: list() },

@@ -1,12 +1,14 @@
 //! The one place that says on the wire why something could not be done.
 
-use postrider_proto::imap::response::Code;
+use std::borrow::Cow;
+
+use postrider_proto::imap::response::{Code, Status};
 use postrider_storage::engine::EngineError;
 use postrider_storage::maintenance::Refusal as Gated;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::error;
 
-use super::session::Completion;
+use super::session::{Completion, CompletionCode};
 use crate::accounts::WriteError;
 use crate::log::ConnectionId;
 use crate::shard::Shard;
@@ -15,6 +17,14 @@ use crate::shard::Shard;
 pub const NO_SUCH_MESSAGE: Completion = Completion::bad("no message with this number");
 /// The mailbox doesn't exist.
 pub const NO_SUCH_MAILBOX: Completion = Completion::refused(Code::NonExistent, "no such mailbox");
+/// The message was removed by another session (RFC 5530).
+pub const MESSAGE_GONE: Completion = Completion::refused(Code::ExpungeIssued, "the message was removed");
+/// The client asked for uids only (RFC 9586 §3).
+pub const UID_REQUIRED: Completion = Completion {
+    status: Status::Bad,
+    code: CompletionCode::Plain(Code::UidRequired),
+    text: Cow::Borrowed("messages are named by uids only"),
+};
 /// The mailbox was opened by EXAMINE.
 pub const READ_ONLY: Completion = Completion::no("the mailbox is open read-only");
 
@@ -53,6 +63,7 @@ pub fn store_failed(error: &StoreError, id: ConnectionId) -> Completion {
 fn refused(refusal: &Refusal) -> Completion {
     match refusal {
         Refusal::NoSuchMailbox => NO_SUCH_MAILBOX,
+        Refusal::NoSuchMessage => MESSAGE_GONE,
         Refusal::MailboxExists => Completion::refused(Code::AlreadyExists, "mailbox exists already"),
         Refusal::HasChildren => Completion::refused(Code::HasChildren, "mailbox has mailboxes below it"),
         Refusal::Inbox => Completion::refused(Code::Cannot, "not possible with the inbox"),

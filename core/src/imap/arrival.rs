@@ -13,7 +13,7 @@ use super::Service;
 use super::capability;
 use super::connection::{Connection, LoggedIn, Member, Peer};
 use super::output::Output;
-use super::session::{Completion, CompletionCode, Ended};
+use super::session::{Completion, CompletionCode, Ended, MessageLimit};
 use crate::arrival::{self, Arrived, CLOSING, Open};
 use crate::auth::User;
 use crate::metrics;
@@ -111,8 +111,8 @@ impl Connection {
             }
         };
         let watcher = account.watch();
-        self.member = Some(Box::new(Member::new(account, watcher)));
-        let names = capability::after_login(self.service.limits().append_octets);
+        self.member = Some(Box::new(Member::new(account, watcher, MessageLimit::of(&self.service.listener))));
+        let names = capability::after_login(&self.service.listener);
         let answer = Completion::ok("logged in").with(CompletionCode::Capability(names));
         self.answer(&tag, &answer);
         self.rest();

@@ -15,10 +15,10 @@ use postrider_proto::imap::response::{
 
 use super::Service;
 use super::capability::{self, Channel};
-use super::commands::append::Announced;
+use super::commands::append::{Announced, Literal};
 use super::output::Output;
 use super::selected::Selected;
-use super::session::{Completion, Enabled, Ended};
+use super::session::{Completion, Enabled, Ended, MessageLimit};
 use super::sync::ACCOUNT_BROKEN;
 use super::views;
 use crate::accounts::{AccountHandle, Watcher};
@@ -64,11 +64,12 @@ pub(super) struct Member {
     pub(super) watcher: Rc<Watcher>,
     pub(super) enabled: Enabled,
     pub(super) selected: Option<Selected>,
+    pub(super) limit: MessageLimit,
 }
 
 impl Member {
-    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>) -> Self {
-        Self { account, watcher, enabled: Enabled::default(), selected: None }
+    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>, limit: MessageLimit) -> Self {
+        Self { account, watcher, enabled: Enabled::default(), selected: None, limit }
     }
 
     /// Leaves the selected mailbox.
@@ -121,11 +122,11 @@ impl Connection {
 
     /// What the server can do for this client now.
     pub(super) fn capabilities(&mut self) -> String {
-        let append_octets_max = self.service.limits().append_octets;
         if self.member.is_some() {
-            return capability::after_login(append_octets_max);
+            return capability::after_login(&self.service.listener);
         }
-        capability::before_login(self.service.listener.tls, self.channel(), append_octets_max)
+        let channel = self.channel();
+        capability::before_login(&self.service.listener, channel)
     }
 
     /// How the connection is protected.
@@ -189,8 +190,7 @@ impl Connection {
             Some(Frame::Command(input)) => Step::Command(command::parse(input, grammar)),
             Some(Frame::Message(literal)) => Step::Message(Announced {
                 command: command::parse(literal.head, grammar),
-                octets: literal.octets,
-                synchronising: literal.synchronising,
+                literal: Literal { octets: literal.octets, synchronising: literal.synchronising },
                 order: literal.order,
             }),
             Some(Frame::NeedContinuation) => Step::Continue,
@@ -323,7 +323,14 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Lsub(_) => Label::Lsub,
         Command::Namespace => Label::Namespace,
         Command::Status(_) => Label::Status,
+        Command::Append(append) if append.replaces.is_some() => Label::Replace,
+        Command::GetQuota(_) => Label::GetQuota,
+        Command::GetQuotaRoot(_) => Label::GetQuotaRoot,
+        Command::SetQuota(_) => Label::SetQuota,
         Command::Append(_) => Label::Append,
+        Command::GenUrlAuth(_) => Label::GenUrlAuth,
+        Command::ResetKey(_) => Label::ResetKey,
+        Command::UrlFetch(_) => Label::UrlFetch,
         Command::Idle => Label::Idle,
         Command::Check => Label::Check,
         Command::Close => Label::Close,
@@ -334,5 +341,6 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Store(_) => Label::Store,
         Command::Copy(_) => Label::Copy,
         Command::Move(_) => Label::Move,
+        Command::Compress | Command::Unauthenticate | Command::UidBatches(_) => Label::Other,
     }
 }

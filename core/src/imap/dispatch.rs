@@ -6,12 +6,18 @@ use std::pin::Pin;
 use postrider_proto::imap::command::{Command, Tag};
 use postrider_proto::imap::response::Condition;
 
-use super::commands::{copy, expunge, fetch, mailboxes, search, select, session as basics, status, store};
+use super::answers::UID_REQUIRED;
+use super::capability::{self, UIDBATCHES};
+use super::commands::{
+    batches, copy, expunge, fetch, mailboxes, quota, search, select, session as basics, status, store,
+};
 use super::connection::{Connection, Flow, Member};
-use super::session::{AccountContext, Completion, Context, Ended};
+use super::session::{AccountContext, Completion, Context, Enabled, Ended};
 use super::sync::{Expunges, OwnFlags};
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
+/// Of UIDBATCHES, which is refused with BAD (RFC 10022).
+const NOT_SELECTED: Completion = Completion::bad("no mailbox is selected");
 
 impl Connection {
     /// Runs a command. What the session learns of changes is told before its answer.
@@ -25,13 +31,27 @@ impl Connection {
             Command::StartTls => Box::pin(self.starttls(tag)).await,
             Command::Authenticate(command) => Box::pin(self.authenticate(command)).await,
             Command::Login(command) => Box::pin(self.login(command)).await,
+            Command::Unauthenticate => Box::pin(self.unauthenticate(tag)).await,
             command if self.member.is_none() => {
                 drop(command);
                 Ok(Flow::Done(NOT_HERE))
             }
+            command if self.enabled().uid_only && command.needs_message_numbers() => {
+                drop(command);
+                Ok(Flow::Done(UID_REQUIRED))
+            }
+            Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
-            // Without a message literal the grammar refuses it.
-            Command::Append(_) => Ok(Flow::Done(Completion::bad("message literal expected"))),
+            // With literals it comes another way.
+            Command::Append(command) => Box::pin(self.append_urls(tag, command)).await,
+            Command::Compress => Box::pin(self.compress(tag)).await,
+            Command::UidBatches(_) if capability::is_disabled(&self.service.listener, UIDBATCHES) => {
+                Ok(Flow::Done(Completion::bad("unknown command")))
+            }
+            Command::UidBatches(command) => match &mut self.context(tag) {
+                Some(context) => Box::pin(batches::uid_batches(context, command)).await.map(Flow::Done),
+                None => Ok(Flow::Done(NOT_SELECTED)),
+            },
             Command::Enable(_)
             | Command::Select(_)
             | Command::Create(_)
@@ -42,7 +62,9 @@ impl Connection {
             | Command::List(_)
             | Command::Lsub(_)
             | Command::Namespace
-            | Command::Status(_) => {
+            | Command::Status(_)
+            | Command::GetQuota(_)
+            | Command::GetQuotaRoot(_) => {
                 let completion = self.with_account(tag, command).await?;
                 self.after(tag, completion).await
             }
@@ -60,17 +82,19 @@ impl Connection {
 
     /// What commands of the selected state work with; none in another.
     pub(super) fn context<'a>(&'a mut self, tag: &'a Tag) -> Option<Context<'a>> {
-        let Member { account, watcher, enabled, selected, .. } = self.member.as_deref_mut()?;
+        let Member { account, watcher, enabled, selected, limit } = self.member.as_deref_mut()?;
+        let limit = *limit;
         let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
-        Some(Context { shard, account, watcher, enabled, selected: selected.as_mut()?, out, tag, id })
+        Some(Context { shard, account, watcher, enabled, selected: selected.as_mut()?, out, tag, limit, id })
     }
 
     /// Commands that need a user.
     async fn with_account(&mut self, tag: &Tag, command: Command) -> Result<Completion, Ended> {
         let Some(member) = self.member.as_deref_mut() else { return Ok(NOT_HERE) };
-        let append_octets_max = self.service.limits().append_octets;
+        let listener = &self.service.listener;
+        let append_octets_max = listener.limits.imap.append_octets;
         let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
-        let mut context = AccountContext { shard, member, out, tag, id, append_octets_max };
+        let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
         let context = &mut context;
         let running: Pin<Box<dyn Future<Output = Result<Completion, Ended>> + '_>> = match command {
             Command::Enable(command) => Box::pin(basics::enable(context, command)),
@@ -84,6 +108,8 @@ impl Connection {
             Command::Lsub(command) => Box::pin(super::commands::list::lsub(context, command)),
             Command::Status(command) => Box::pin(status::status(context, command)),
             Command::Namespace => return Ok(basics::namespace(context)),
+            Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
+            Command::GetQuotaRoot(mailbox) => return Ok(quota::get_quota_root(context, &mailbox)),
             _ => return Ok(NOT_HERE),
         };
         running.await
@@ -113,6 +139,10 @@ impl Connection {
             _ => NOT_HERE,
         };
         Ok(Flow::Done(completion))
+    }
+
+    fn enabled(&self) -> Enabled {
+        self.member.as_ref().map(|member| member.enabled).unwrap_or_default()
     }
 
     fn deselect(&mut self) {

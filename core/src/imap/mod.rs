@@ -8,9 +8,11 @@
 
 mod arrival;
 mod capability;
+mod compression;
 mod connection;
 mod dispatch;
 mod reading;
+mod urls;
 mod views;
 
 pub mod answers;

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use postrider_proto::imap::response::{Code, Condition, write_untagged};
 
+use super::compression::Compression;
 use super::session::Ended;
-use crate::runtime::timeout_at;
+use crate::runtime::{timeout_at, yield_if_needed};
 use crate::tls::Transport;
 
 /// With so many octets gathered, they are written.
@@ -19,12 +20,14 @@ pub struct Output {
     transport: Option<Transport>,
     /// Time for one write.
     write_max: Duration,
+    /// COMPRESS=DEFLATE, when it is active.
+    compression: Option<Box<Compression>>,
 }
 
 impl Output {
     /// Writes to `transport`, each write within `write_max`.
     pub const fn new(transport: Transport, write_max: Duration) -> Self {
-        Self { buffer: Vec::new(), transport: Some(transport), write_max }
+        Self { buffer: Vec::new(), transport: Some(transport), write_max, compression: None }
     }
 
     /// Appends an untagged status response.
@@ -47,10 +50,42 @@ impl Output {
         let transport = self.transport.as_mut().ok_or(Ended::Gone)?;
         // In pieces, so that a slow client has the time of a write for each.
         for piece in buffer.chunks(FLUSH_OCTETS) {
+            let packed = self.compression.as_mut().map(|compression| compression.pack(piece));
+            let octets = packed.as_deref().unwrap_or(piece);
             let until = Instant::now() + self.write_max;
-            timeout_at(until, transport.write_all(piece)).await.map_err(|_| Ended::Gone)??;
+            timeout_at(until, transport.write_all(octets)).await.map_err(|_| Ended::Gone)??;
+            if packed.is_some() {
+                yield_if_needed().await;
+            }
         }
         Ok(())
+    }
+
+    /// Whether both directions are compressed.
+    pub(super) const fn is_compressed(&self) -> bool {
+        self.compression.is_some()
+    }
+
+    /// Compresses what is written from now on, and takes what is read for compressed.
+    pub(super) fn start_compression(&mut self) {
+        self.compression = Some(Box::new(Compression::new()));
+    }
+
+    /// Ends compression; returns what was read and not unpacked.
+    pub(super) fn stop_compression(&mut self) -> Option<Vec<u8>> {
+        self.compression.take().map(|compression| compression.into_rest())
+    }
+
+    /// A message of this size was let in.
+    pub(super) fn expect_message(&mut self, octets: u64) {
+        if let Some(compression) = &mut self.compression {
+            compression.allow(octets);
+        }
+    }
+
+    /// The connection and its compression, for reading.
+    pub(super) fn reading(&mut self) -> Result<(&mut Transport, Option<&mut Compression>), Ended> {
+        Ok((self.transport.as_mut().ok_or(Ended::Gone)?, self.compression.as_deref_mut()))
     }
 
     /// The connection, for reading.

@@ -4,13 +4,15 @@ use std::cell::Cell;
 use std::future::{Future, pending};
 
 use futures_lite::future::or;
+use postrider_proto::deflate::BadInput;
 use postrider_proto::imap::framing::{Frame, Outcome};
-use postrider_proto::imap::response::write_refused;
+use postrider_proto::imap::response::{Code, write_refused};
 
 use super::connection::Connection;
 use super::session::Ended;
 use crate::metrics;
-use crate::runtime::timeout_at;
+use crate::runtime::{timeout_at, yield_if_needed};
+use crate::tls::TransportError;
 
 /// What ended a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +21,14 @@ pub(super) enum Woken {
     Input,
     /// What was waited for besides is there.
     Other,
+}
+
+/// What came of reading.
+enum Read {
+    /// So many octets for the framer.
+    Octets(usize),
+    Failed(TransportError),
+    Bad(BadInput),
 }
 
 impl Connection {
@@ -32,12 +42,33 @@ impl Connection {
         self.out.flush().await?;
         let shutdown = self.shard.shared.shutdown.clone();
         let (framer, deadline) = (&mut self.framer, self.deadline);
-        let transport = self.out.transport()?;
+        let (transport, mut compression) = self.out.reading()?;
+        if compression.as_ref().is_some_and(|compression| compression.is_ready()) {
+            // A client that packs many commands into few octets isn't alone on the shard.
+            yield_if_needed().await;
+        }
         let read = Cell::new(None);
         let woken = Cell::new(false);
         let reading = async {
-            let count = transport.receive(|input| framer.push(input)).await;
-            read.set(Some(count));
+            let Some(compression) = &mut compression else {
+                let count = transport.receive(|input| framer.push(input)).await;
+                return read.set(Some(count.map_or_else(Read::Failed, Read::Octets)));
+            };
+            // What was read before comes first; a read may hold nothing that can be unpacked yet.
+            loop {
+                while compression.is_ready() {
+                    match compression.unpack(|input| framer.push(input)) {
+                        Ok(0) => {}
+                        Ok(count) => return read.set(Some(Read::Octets(count))),
+                        Err(bad) => return read.set(Some(Read::Bad(bad))),
+                    }
+                }
+                match transport.receive(|input| compression.push(input)).await {
+                    Ok(0) => return read.set(Some(Read::Octets(0))),
+                    Ok(_) => {}
+                    Err(error) => return read.set(Some(Read::Failed(error))),
+                }
+            }
         };
         let stopping = async {
             shutdown.wait().await;
@@ -49,15 +80,27 @@ impl Connection {
         // Dropping the read loses nothing: it takes octets only when it is ready.
         let _ = timeout_at(deadline, or(reading, or(other, stopping))).await;
         match read.take() {
-            Some(Ok(0)) => Err(Ended::Gone),
-            Some(Ok(_)) => Ok(Woken::Input),
-            Some(Err(error)) => Err(error.into()),
+            Some(Read::Octets(0)) => Err(Ended::Gone),
+            Some(Read::Octets(_)) => Ok(Woken::Input),
+            Some(Read::Failed(error)) => Err(error.into()),
+            Some(Read::Bad(bad)) => Err(self.bad_compression(bad)),
             None if woken.get() => Ok(Woken::Other),
             None if shutdown.is_stopping() => Err(Ended::Bye(None, "the server stops")),
             None => {
                 self.count_limit(metrics::Limit::ImapIdleTime);
                 Err(Ended::Bye(None, "inactive for too long"))
             }
+        }
+    }
+
+    /// What follows can't be read any more, or not at a price that is paid (row D10).
+    fn bad_compression(&self, bad: BadInput) -> Ended {
+        match bad {
+            BadInput::Bomb => {
+                self.count_limit(metrics::Limit::ImapCompression);
+                Ended::Bye(Some(Code::Limit), "compressed input expands too much")
+            }
+            BadInput::Malformed | BadInput::Ended => Ended::Bye(None, "compressed input is malformed"),
         }
     }
 

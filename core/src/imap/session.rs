@@ -1,10 +1,12 @@
 //! What the commands of a session work with, and how they end.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use postrider_proto::imap::command::{Tag, Utf8};
 use postrider_proto::imap::response::{Code, Condition, Status, write_tagged};
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::UidValidity;
 use postrider_proto::imap::uidset::UidSet;
 
@@ -12,6 +14,7 @@ use super::connection::Member;
 use super::output::Output;
 use super::selected::Selected;
 use crate::accounts::{AccountHandle, Watcher};
+use crate::config::Listener;
 use crate::log::ConnectionId;
 use crate::shard::Shard;
 use crate::tls::TransportError;
@@ -27,6 +30,47 @@ pub struct Enabled {
     pub condstore: bool,
     /// QRESYNC (RFC 7162 §3.2): VANISHED instead of EXPUNGE.
     pub qresync: bool,
+    /// UIDONLY (RFC 9586): no message numbers in either direction.
+    pub uid_only: bool,
+}
+
+impl Enabled {
+    /// How rows name messages.
+    pub const fn numbering(&self) -> Numbering {
+        if self.uid_only { Numbering::Uid } else { Numbering::Sequence }
+    }
+}
+
+/// How many messages one command deals with (RFC 9738).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct MessageLimit {
+    /// Every command.
+    pub messages: Option<NonZeroU32>,
+    /// COPY alone.
+    pub saved: Option<NonZeroU32>,
+}
+
+impl MessageLimit {
+    /// What a listener has.
+    pub fn of(listener: &Listener) -> Self {
+        let limits = &listener.limits.imap;
+        let (messages, saved) =
+            (NonZeroU32::new(limits.messages_per_command), NonZeroU32::new(limits.saved_per_command));
+        Self { messages, saved: messages.or(saved) }
+    }
+
+    /// The last of `uids` up to the limit, and what is told when there were more (RFC 9738 §3.1: from
+    /// the highest uid down).
+    pub fn cut(&self, uids: UidSet) -> (UidSet, Option<Code<'static>>) {
+        match self.messages.map(NonZeroU32::get) {
+            Some(limit) if uids.len() > limit => {
+                let uids = uids.last_members(limit);
+                let code = Code::MessageLimit(limit, uids.first());
+                (uids, Some(code))
+            }
+            _ => (uids, None),
+        }
+    }
 }
 
 /// Why a session ends.
@@ -60,6 +104,8 @@ pub enum CompletionCode {
     AppendUid(UidValidity, UidSet),
     /// COPYUID: source and destination.
     CopyUid(UidValidity, UidSet, UidSet),
+    /// BADURL: the URL that can't be used.
+    BadUrl(String),
     /// MODIFIED: message numbers or uids, as the command had them.
     Modified(UidSet),
 }
@@ -73,10 +119,14 @@ impl CompletionCode {
             Self::Capability(names) => Some(Code::Capability(names)),
             Self::AppendUid(validity, uids) => Some(Code::AppendUid(*validity, uids)),
             Self::CopyUid(validity, from, to) => Some(Code::CopyUid(*validity, from, to)),
+            Self::BadUrl(url) => Some(Code::BadUrl(url)),
             Self::Modified(numbers) => Some(Code::Modified(numbers)),
         }
     }
 }
+
+/// What is said of a command that dealt with some of its messages only.
+const LIMITED: &str = "done for the last messages, go on below this uid";
 
 /// How a command ended: what its tagged response says.
 #[derive(Clone, Debug)]
@@ -111,6 +161,17 @@ impl Completion {
         Self { status: Status::Bad, code: CompletionCode::None, text: Cow::Borrowed(text) }
     }
 
+    /// Says that only some messages were dealt with, unless nothing was done anyway. A completion that
+    /// has a code already keeps it, and the limit is told before it.
+    pub fn limited(self, limit: Option<Code<'static>>, out: &mut Output) -> Self {
+        let Some(code) = limit.filter(|_| self.status == Status::Ok) else { return self };
+        if !matches!(self.code, CompletionCode::None) {
+            out.untagged(Condition::No, Some(&code), LIMITED);
+            return self;
+        }
+        Self { code: CompletionCode::Plain(code), text: Cow::Borrowed(LIMITED), ..self }
+    }
+
     /// With a code.
     pub fn with(self, code: CompletionCode) -> Self {
         Self { code, ..self }
@@ -138,6 +199,8 @@ pub struct Context<'a> {
     pub out: &'a mut Output,
     /// The command's tag, for ESEARCH.
     pub tag: &'a Tag,
+    /// How many messages it may deal with.
+    pub limit: MessageLimit,
     /// The connection, for logs.
     pub id: ConnectionId,
 }
@@ -184,6 +247,8 @@ pub(super) struct AccountContext<'a> {
     pub(super) tag: &'a Tag,
     /// The connection, for logs.
     pub(super) id: ConnectionId,
+    /// The listener's settings.
+    pub(super) listener: &'a Listener,
     /// The largest message that APPEND takes.
     pub(super) append_octets_max: u64,
 }

@@ -9,17 +9,18 @@ use std::collections::{BTreeMap, HashMap};
 use postrider_proto::imap::response::{
     Code, Condition, FetchRow, write_exists, write_expunge, write_flags, write_vanished,
 };
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::account::Change;
-use postrider_storage::ids::KeywordId;
+use postrider_storage::account::{Account, Change};
+use postrider_storage::ids::{AccountId, KeywordId};
 use postrider_storage::keys::Which;
 use postrider_storage::rows::MessageRow;
 use postrider_storage::store::StoreError;
 use tracing::error;
 
 use super::session::{Context, Ended};
-use crate::accounts::{AccountHandle, Published, Since, WatcherId};
+use crate::accounts::{Published, Since, WatcherId};
 use crate::runtime::yield_if_needed;
 
 /// How often a row that changes just now is looked at again before it is left to the next command.
@@ -30,8 +31,11 @@ const ROWS_PER_READER: usize = 256;
 /// Whether removals may be told: not while FETCH, STORE or SEARCH run (RFC 9051 §7.5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expunges {
-    /// They are told.
+    /// They are told, before new messages.
     Now,
+    /// They are told, behind new messages: one of these takes the place of one that is removed (RFC 8508
+    /// §3.2).
+    AfterNew,
     /// They wait for another command.
     Later,
 }
@@ -104,8 +108,11 @@ impl Context<'_> {
                 self.tell_removals().await?;
             }
             self.tell_added(&added);
+            if expunges == Expunges::AfterNew {
+                self.tell_removals().await?;
+            }
             self.selected.seen = seen.unwrap_or(self.selected.seen);
-        } else if expunges == Expunges::Now {
+        } else if expunges != Expunges::Later {
             self.tell_removals().await?;
         }
         Ok(())
@@ -202,7 +209,7 @@ impl Context<'_> {
         let (Some(head), Some(_)) = (reader.head(account)?, reader.mailbox(account, mailbox)?) else {
             return Ok(None);
         };
-        let now = read_view(self.account, &reader, mailbox)?;
+        let now = read_view(account, &reader, mailbox)?;
         let mut news = News { seen: Some(head.modseq), ..News::default() };
         // The exact change that removed each isn't needed: all of them came after `seen`.
         let after = seen.next().unwrap_or(seen);
@@ -247,25 +254,16 @@ impl Context<'_> {
                 continue;
             }
             let Some(sequence) = self.selected.view.sequence_of(*uid) else { continue };
-            let silent = (*cause, own) == (Cause::Own, OwnFlags::Silent);
-            self.write_flags_row(sequence, *uid, &row, silent);
+            let part = match ((*cause, own) == (Cause::Own, OwnFlags::Silent), self.enabled.condstore) {
+                (true, _) => StatePart::ModSeq,
+                (false, true) => StatePart::FlagsAndModSeq,
+                (false, false) => StatePart::Flags,
+            };
+            let state = self.account.state();
+            let numbering = self.enabled.numbering();
+            write_state_row(&mut self.out.buffer, &state, numbering, (sequence, *uid), &row, part);
         }
         Ok(())
-    }
-
-    /// Appends FETCH with UID, FLAGS and, when enabled, MODSEQ; without FLAGS when `silent`.
-    pub(super) fn write_flags_row(&mut self, sequence: u32, uid: Uid, row: &MessageRow, silent: bool) {
-        let state = self.account.state();
-        let out = &mut self.out.buffer;
-        let mut fetch = FetchRow::begin(out, sequence);
-        fetch.uid(out, uid);
-        if !silent {
-            fetch.flags(out, row.flags, names(&state, &row.keywords));
-        }
-        if self.enabled.condstore {
-            fetch.modseq(out, row.modseq);
-        }
-        fetch.end(out);
     }
 
     /// Tells all removals that wait.
@@ -274,7 +272,7 @@ impl Context<'_> {
             return Ok(());
         }
         let gone: UidSet = std::mem::take(&mut self.selected.deferred).into_keys().collect();
-        if self.enabled.qresync {
+        if self.enabled.qresync || self.enabled.uid_only {
             write_vanished(&mut self.out.buffer, &gone, false);
             self.selected.view.remove_all(&gone);
             return Ok(());
@@ -303,6 +301,34 @@ impl Context<'_> {
     }
 }
 
+/// What a row of a changed message has besides its UID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum StatePart {
+    Flags,
+    FlagsAndModSeq,
+    /// After `.SILENT`, which CONDSTORE clients only make (RFC 7162 §3.1.3).
+    ModSeq,
+}
+
+/// Appends FETCH with the state of a message.
+pub(super) fn write_state_row(
+    out: &mut Vec<u8>,
+    state: &Account,
+    numbering: Numbering,
+    (sequence, uid): (u32, Uid),
+    row: &MessageRow,
+    part: StatePart,
+) {
+    let mut fetch = FetchRow::of(out, numbering, sequence, uid);
+    if part != StatePart::ModSeq {
+        fetch.flags(out, row.flags, names(state, &row.keywords));
+    }
+    if part != StatePart::Flags {
+        fetch.modseq(out, row.modseq);
+    }
+    fetch.end(out);
+}
+
 /// All system flags.
 pub(super) const ALL_FLAGS: Flags = Flags::from_bits(u8::MAX);
 
@@ -316,21 +342,18 @@ fn is_own(origin: Option<WatcherId>, me: WatcherId) -> bool {
 }
 
 /// The spellings of keywords.
-pub(super) fn names<'a>(
-    state: &'a postrider_storage::account::Account,
-    keywords: &'a [KeywordId],
-) -> impl Iterator<Item = &'a str> {
+pub(super) fn names<'a>(state: &'a Account, keywords: &'a [KeywordId]) -> impl Iterator<Item = &'a str> {
     keywords.iter().filter_map(|id| state.keyword(*id)).map(Keyword::as_str)
 }
 
 /// The uids of a mailbox at the moment of `reader`.
 pub(super) fn read_view(
-    account: &AccountHandle,
+    account: AccountId,
     reader: &postrider_storage::reader::Reader,
     mailbox: postrider_storage::ids::MailboxId,
 ) -> Result<UidSet, StoreError> {
     let mut runs = Vec::new();
-    reader.uid_runs(account.id(), mailbox, |first, count| {
+    reader.uid_runs(account, mailbox, |first, count| {
         let last = first.get().saturating_add(count.saturating_sub(1));
         runs.extend(Uid::new(last).map(|last| first..=last));
     })?;

@@ -88,28 +88,28 @@ impl Views {
     }
 }
 
-/// The uids of a mailbox at the moment of `reader`, whose rows `row` and `head` are.
+/// The uids of a mailbox at the moment of `reader`, whose rows `row` and `head` are. `incarnation` is the
+/// life of the store that is read.
 pub(super) fn load(
-    account: &AccountHandle,
     reader: &Reader,
-    mailbox: MailboxId,
+    (account, mailbox): (AccountId, MailboxId),
+    incarnation: Incarnation,
     row: &MailboxRow,
     head: ModSeq,
 ) -> Result<UidSet, StoreError> {
     if row.exists < MESSAGES_MIN {
         return read_view(account, reader, mailbox);
     }
-    let key = (account.id(), mailbox);
+    let key = (account, mailbox);
     if let Some(view) = VIEWS.with_borrow_mut(|views| views.get(key))
-        && view.incarnation == account.incarnation()
-        && let Some(uids) = update(account.id(), reader, mailbox, row, &view)?
+        && view.incarnation == incarnation
+        && let Some(uids) = update(account, reader, mailbox, row, &view)?
     {
         let view = View { uids: uids.clone(), uid_next: row.uid_next, modseq: head, ..view };
         VIEWS.with_borrow_mut(|views| views.put(key, view));
         return Ok(uids);
     }
     let uids = read_view(account, reader, mailbox)?;
-    let incarnation = account.incarnation();
     let view = View { uids: uids.clone(), uid_next: row.uid_next, modseq: head, incarnation, used: 0 };
     VIEWS.with_borrow_mut(|views| views.put(key, view));
     Ok(uids)
@@ -150,9 +150,9 @@ fn update(
 /// The number of the first unseen message; `view`, `row` and `head` are of the moment of `reader`.
 /// Where it was found last is remembered, so that not all blocks before it are read again.
 pub(super) fn first_unseen(
-    account: &AccountHandle,
     reader: &Reader,
-    mailbox: MailboxId,
+    (id, mailbox): (AccountId, MailboxId),
+    incarnation: Incarnation,
     row: &MailboxRow,
     view: &UidSet,
     head: ModSeq,
@@ -160,7 +160,6 @@ pub(super) fn first_unseen(
     if row.unseen == 0 {
         return Ok(None);
     }
-    let (id, incarnation) = (account.id(), account.incarnation());
     let hint = VIEWS.with_borrow(|views| views.hints.get(&(id, mailbox)).copied());
     let from = match hint {
         Some(hint) if hint.incarnation == incarnation => lowered(id, reader, mailbox, hint)?,

@@ -119,8 +119,22 @@ label! {
         Namespace = "namespace",
         /// `STATUS`
         Status = "status",
+        /// `GETQUOTA`
+        GetQuota = "getquota",
+        /// `GETQUOTAROOT`
+        GetQuotaRoot = "getquotaroot",
+        /// `SETQUOTA`
+        SetQuota = "setquota",
         /// `APPEND`
         Append = "append",
+        /// `REPLACE`
+        Replace = "replace",
+        /// `GENURLAUTH`
+        GenUrlAuth = "genurlauth",
+        /// `RESETKEY`
+        ResetKey = "resetkey",
+        /// `URLFETCH`
+        UrlFetch = "urlfetch",
         /// `IDLE`
         Idle = "idle",
         /// `CHECK`
@@ -277,6 +291,8 @@ label! {
         AppendOctets = "append_octets",
         /// Time of an idle IMAP connection.
         ImapIdleTime = "imap_idle_time",
+        /// How much compressed input of IMAP expands.
+        ImapCompression = "imap_compression",
         /// Bad IMAP commands on one connection.
         ImapBadCommands = "imap_bad_commands",
         /// Octets of an account.

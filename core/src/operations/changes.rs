@@ -3,7 +3,7 @@
 //! A new account's own rows are in the batch that adds it to the directory, so there never is an account
 //! without an inbox, whatever happens in between.
 
-use postrider_storage::account::{Account, Initial, Limits};
+use postrider_storage::account::{Account, Initial, Limits, Quota};
 use postrider_storage::directory::{self, Change, Directory, added_accounts};
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::AccountId;
@@ -11,7 +11,7 @@ use postrider_storage::reader::Reader;
 use postrider_storage::store::StoreError;
 
 use super::{ServerOperations, failure, internal};
-use crate::accounts::initial;
+use crate::accounts::{initial, quota_of};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::config::AccountDefaults;
@@ -24,7 +24,7 @@ pub(super) struct Planned {
     /// The changes.
     pub(super) changes: Vec<Change>,
     batch: Batch,
-    quotas: Vec<(AccountId, Option<u64>)>,
+    quotas: Vec<(AccountId, Quota)>,
     removed: Vec<AccountId>,
 }
 
@@ -55,9 +55,9 @@ impl ServerOperations {
                 .await
                 .map_err(|error| failure::commit(&error))?;
         }
-        for (account, octets) in quotas {
+        for (account, quota) in quotas {
             let told = self.shard.at_home(account, move |home| {
-                Box::pin(async move { home.accounts.set_quota(account, octets) })
+                Box::pin(async move { home.accounts.set_quota(account, quota) })
             });
             told.await.map_err(internal)?;
         }
@@ -101,8 +101,8 @@ pub(super) fn plan(
         // One that is added by the same changes is loaded nowhere.
         let Some(account) = known.account_by_name(name).map_err(internal)? else { continue };
         match change {
-            Change::SetAccount { settings, .. } if settings.quota != account.settings.quota => {
-                quotas.push((account.id, settings.quota));
+            Change::SetAccount { settings, .. } if quota_of(settings) != quota_of(&account.settings) => {
+                quotas.push((account.id, quota_of(settings)));
             }
             Change::RemoveAccount { .. } => removed.push(account.id),
             _ => {}

@@ -34,6 +34,9 @@ impl ServerOperations {
             Request::AccountSetQuota { account, quota } => {
                 self.set_account(&account, move |settings| settings.quota = quota).await?;
             }
+            Request::AccountSetQuotaMessages { account, messages } => {
+                self.set_account(&account, move |settings| settings.quota_messages = messages).await?;
+            }
             Request::AccountDisable { account, message } => {
                 self.set_account(&account, move |settings| settings.login_disabled = Some(message)).await?;
             }

@@ -236,5 +236,6 @@ fn account_row(reader: &Reader, account: &Account) -> Result<AccountRow, Operati
         disabled: account.settings.login_disabled.is_some(),
         used: head.map_or(0, |head| head.quota_used),
         quota: account.settings.quota,
+        quota_messages: account.settings.quota_messages,
     })
 }

@@ -157,6 +157,17 @@ fn a_quota_holds_for_a_loaded_account_and_for_one_that_is_loaded_later() {
     deliver(&server, anna, "Subject: a\r\n\r\nbc").unwrap();
     quota(None);
     deliver(&server, anna, "Subject: a\r\n\r\nb").unwrap();
+    let messages =
+        |messages| server.ok(&Request::AccountSetQuotaMessages { account: text("anna"), messages });
+    messages(Some(4));
+    deliver(&server, anna, "Subject: a\r\n\r\nb").unwrap();
+    let refused = deliver(&server, anna, "Subject: a\r\n\r\nb");
+    assert!(matches!(refused, Err(WriteError::Refused(Refusal::OverQuota))), "{refused:?}");
+    server.at_home(anna, move |shard| Box::pin(async move { shard.accounts.forget(anna).await }));
+    let refused = deliver(&server, anna, "Subject: a\r\n\r\nb");
+    assert!(matches!(refused, Err(WriteError::Refused(Refusal::OverQuota))), "{refused:?}");
+    messages(None);
+    deliver(&server, anna, "Subject: a\r\n\r\nb").unwrap();
 }
 
 #[test]

@@ -35,14 +35,14 @@ pub enum Frame<'a> {
     /// A synchronising literal within the limits was announced: the driver sends a continuation
     /// request, or calls [`Framer::refuse_literal`] and answers with the tag.
     NeedContinuation,
-    /// A message literal of APPEND was announced. The driver calls [`Framer::accept_message`]
+    /// A literal of APPEND or REPLACE behind the mailbox was announced: a message, a part or a URL. The driver calls [`Framer::accept_message`]
     /// (and sends a continuation request when the literal is synchronising) or
     /// [`Framer::refuse_message`]; until then no frame comes.
     Message(MessageLiteral<'a>),
     /// Octets of the accepted message.
     MessageData(&'a [u8]),
     /// The rest of the command after its last message, with its line end; for
-    /// [`parse_append_end`](super::command::parse_append_end).
+    /// [`AppendPieces::go_on`](super::command::AppendPieces::go_on).
     MessageEnd(&'a [u8]),
     /// The line asked for with [`Framer::expect_line`], without its line end.
     Line(&'a [u8]),
@@ -54,7 +54,7 @@ pub enum Frame<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MessageLiteral<'a> {
     /// What was read of the command: up to and with this literal's header. For the first message
-    /// of a command from the tag on, for a further one (RFC 3502) what follows the one before.
+    /// of a command from the tag on, for a further one (RFC 3502, RFC 4469) what follows the one before.
     pub head: &'a [u8],
     /// How long the message is.
     pub octets: u64,

@@ -37,6 +37,12 @@ pub struct Limits {
     pub keywords_max: usize,
     /// Patterns of one LIST.
     pub list_patterns_max: usize,
+    /// Messages of one APPEND (RFC 3502).
+    pub append_messages_max: usize,
+    /// Parts of one message of CATENATE (RFC 4469).
+    pub catenate_parts_max: usize,
+    /// URLs of one GENURLAUTH or URLFETCH, mechanisms of one RESETKEY (RFC 4467).
+    pub urls_max: usize,
     /// Pairs of one ID command (RFC 2971 §3.3).
     pub id_pairs_max: usize,
     /// Names of one ENABLE.
@@ -66,6 +72,9 @@ impl Limits {
         part_depth_max: 50,
         keywords_max: 100,
         list_patterns_max: 100,
+        append_messages_max: 100,
+        catenate_parts_max: 500,
+        urls_max: 100,
         id_pairs_max: 30,
         enable_names_max: 50,
     };

@@ -11,4 +11,5 @@ pub mod response;
 pub mod sequence;
 pub mod types;
 pub mod uidset;
+pub mod url;
 pub mod utf7;

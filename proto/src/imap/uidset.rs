@@ -293,6 +293,16 @@ impl UidSet {
         self.intersection(&Self::from_range(range))
     }
 
+    /// The largest `count` members, or all when there are fewer.
+    #[must_use]
+    pub fn last_members(&self, count: u32) -> Self {
+        match (self.len().checked_sub(count).and_then(|skipped| self.uid_at(skipped + 1)), self.last()) {
+            (Some(first), Some(last)) => self.between(first..=last),
+            _ if count == 0 => Self::new(),
+            _ => self.clone(),
+        }
+    }
+
     /// The members with these message numbers.
     #[must_use]
     pub fn at_sequence(&self, numbers: &Self) -> Self {

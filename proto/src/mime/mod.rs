@@ -11,6 +11,7 @@ pub mod header;
 pub mod imap;
 mod limits;
 pub mod parameter;
+pub mod preview;
 pub mod record;
 pub mod scan;
 mod structure;

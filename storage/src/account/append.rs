@@ -57,7 +57,7 @@ impl Tx<'_, '_> {
             return Err(Refusal::PrefixTooLong.into());
         }
         let size = message.content.size + message.prefix.len() as u64;
-        self.check_quota(size)?;
+        self.check_quota(size, 1)?;
         let keywords = self.intern(&message.keywords)?;
         if keywords.len() > limits.message_keywords_max {
             return Err(Refusal::TooManyKeywords.into());
@@ -97,12 +97,11 @@ impl Tx<'_, '_> {
         Ok(Appended { uid, email, thread, modseq })
     }
 
-    /// Refuses `octets` more than the account may have.
-    pub(super) fn check_quota(&self, octets: u64) -> Result<(), StoreError> {
-        let used = self.head()?.quota_used;
-        match self.batch.account.quota_max {
-            Some(quota_max) if used.saturating_add(octets) > quota_max => Err(Refusal::OverQuota.into()),
-            _ => Ok(()),
+    /// Refuses `octets` or `messages` more than the account may have.
+    pub(super) fn check_quota(&self, octets: u64, messages: u64) -> Result<(), StoreError> {
+        match self.batch.account.quota.admits(self.head()?, octets, messages) {
+            true => Ok(()),
+            false => Err(Refusal::OverQuota.into()),
         }
     }
 
@@ -118,8 +117,10 @@ impl Tx<'_, '_> {
         target.modseq = modseq;
         target.exists = target.exists.checked_add(1).ok_or(Refusal::CounterEnd)?;
         target.unseen += u32::from(!row.flags.contains(Flags::SEEN));
-        target.deleted += u32::from(row.flags.contains(Flags::DELETED));
+        let deleted = row.flags.contains(Flags::DELETED);
+        target.deleted += u32::from(deleted);
         target.size += row.size;
+        target.deleted_size += if deleted { row.size } else { 0 };
         let tail = target.tail;
         let octet = pack_octet(row.flags, &row.keywords);
         let (packs, source) = self.packs();

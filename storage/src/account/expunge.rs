@@ -76,7 +76,7 @@ impl Tx<'_, '_> {
     /// Copies messages (`uids` ascending) to another mailbox, in ascending order.
     pub fn copy(&mut self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<Copied, StoreError> {
         let rows = self.rows_to_copy(from, uids, to)?;
-        self.check_quota(rows.iter().map(|(_, row)| row.size).sum())?;
+        self.check_quota(rows.iter().map(|(_, row)| row.size).sum(), rows.len() as u64)?;
         let mut refs = BTreeMap::<EmailId, u32>::new();
         for (_, row) in &rows {
             *refs.entry(row.email).or_default() += 1;
@@ -146,8 +146,10 @@ impl Tx<'_, '_> {
             let target = self.mailbox_mut(mailbox)?;
             target.exists -= 1;
             target.unseen -= u32::from(!row.flags.contains(Flags::SEEN));
-            target.deleted -= u32::from(row.flags.contains(Flags::DELETED));
+            let deleted = row.flags.contains(Flags::DELETED);
+            target.deleted -= u32::from(deleted);
             target.size -= row.size;
+            target.deleted_size -= if deleted { row.size } else { 0 };
             let head = self.head_mut()?;
             head.quota_used -= row.size;
             head.messages -= 1;

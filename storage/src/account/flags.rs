@@ -117,11 +117,12 @@ impl Tx<'_, '_> {
         let modseq = self.modseq()?;
         let account = self.account();
         self.use_keywords(mailbox, &keywords)?;
-        let (before, after) = (Counted::of(row.flags), Counted::of(flags));
+        let (before, after) = (Counted::of(row.flags, row.size), Counted::of(flags, row.size));
         let target = self.mailbox_mut(mailbox)?;
         target.modseq = modseq;
         target.unseen = target.unseen - before.unseen + after.unseen;
         target.deleted = target.deleted - before.deleted + after.deleted;
+        target.deleted_size = target.deleted_size - before.deleted_size + after.deleted_size;
 
         self.remove(keys::change(account, mailbox, Which::Live, row.modseq, uid));
         self.insert(keys::change(account, mailbox, Which::Live, modseq, uid), Vec::new());
@@ -138,13 +139,16 @@ impl Tx<'_, '_> {
 struct Counted {
     unseen: u32,
     deleted: u32,
+    deleted_size: u64,
 }
 
 impl Counted {
-    fn of(flags: Flags) -> Self {
+    fn of(flags: Flags, size: u64) -> Self {
+        let deleted = flags.contains(Flags::DELETED);
         Self {
             unseen: u32::from(!flags.contains(Flags::SEEN)),
-            deleted: u32::from(flags.contains(Flags::DELETED)),
+            deleted: u32::from(deleted),
+            deleted_size: if deleted { size } else { 0 },
         }
     }
 }

@@ -127,6 +127,7 @@ impl Tx<'_, '_> {
             deleted: 0,
             purged: 0,
             size: 0,
+            deleted_size: 0,
             tail: None,
             keywords: Box::default(),
         };

@@ -93,11 +93,30 @@ impl Default for Limits {
     }
 }
 
+/// What all messages of an account may take; without a number there is no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Quota {
+    /// Octets.
+    pub octets: Option<u64>,
+    /// Messages.
+    pub messages: Option<u64>,
+}
+
+impl Quota {
+    /// Whether so much may come to what an account has.
+    pub fn admits(self, head: &HeadRow, octets: u64, messages: u64) -> bool {
+        let fits = |used: u64, more: u64, max: Option<u64>| {
+            max.is_none_or(|max| used.checked_add(more).is_some_and(|sum| sum <= max))
+        };
+        fits(head.quota_used, octets, self.octets) && fits(head.messages, messages, self.messages)
+    }
+}
+
 /// The committed state of an account.
 pub struct Account {
     id: AccountId,
     limits: Limits,
-    quota_max: Option<u64>,
+    quota: Quota,
     head: Option<HeadRow>,
     mailboxes: BTreeMap<MailboxId, Arc<MailboxRow>>,
     names: BTreeMap<MailboxName, MailboxId>,
@@ -114,7 +133,7 @@ impl Account {
         let mut account = Self {
             id,
             limits,
-            quota_max: None,
+            quota: Quota::default(),
             head: reader.head(id)?,
             mailboxes: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -162,14 +181,14 @@ impl Account {
         &self.limits
     }
 
-    /// The most octets that messages may take; none without limit.
-    pub const fn quota_max(&self) -> Option<u64> {
-        self.quota_max
+    /// What all messages may take.
+    pub const fn quota(&self) -> Quota {
+        self.quota
     }
 
-    /// Sets the most octets that messages may take; it comes from the directory.
-    pub const fn set_quota_max(&mut self, octets: Option<u64>) {
-        self.quota_max = octets;
+    /// Sets what all messages may take; it comes from the directory.
+    pub const fn set_quota(&mut self, quota: Quota) {
+        self.quota = quota;
     }
 
     /// A mailbox.

@@ -8,7 +8,7 @@
 //! separators = ["+"]            # also: disabled, case_sensitive, description
 //!
 //! [account.fred]
-//! domain = "example.org"        # also: full_name, quota, login_disabled, disabled_mechanisms
+//! domain = "example.org"        # also: full_name, quota, quota_messages, login_disabled, disabled_mechanisms
 //! credentials = ["SCRAM-SHA-256$..."]   # or password = "...", or neither: stays as it is
 //! addresses = ["fred@example.org", { address = "@example.org", mailbox = "Rest" }]
 //!

@@ -253,6 +253,7 @@ pub(super) fn decode_domain(key: &[u8], value: &[u8]) -> Result<DomainSettings, 
 
 const HAS_QUOTA: u8 = 1;
 const LOGIN_DISABLED: u8 = 2;
+const HAS_QUOTA_MESSAGES: u8 = 4;
 
 pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     let settings = &account.settings;
@@ -263,9 +264,13 @@ pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     if settings.login_disabled.is_some() {
         bits |= LOGIN_DISABLED;
     }
+    if settings.quota_messages.is_some() {
+        bits |= HAS_QUOTA_MESSAGES;
+    }
     let mut out = Writer(vec![VERSION, bits]);
     out.0.extend_from_slice(&account.created.to_le_bytes());
     out.0.extend_from_slice(&settings.quota.unwrap_or(0).to_le_bytes());
+    out.0.extend_from_slice(&settings.quota_messages.unwrap_or(0).to_le_bytes());
     out.text(account.name.as_str());
     out.text(settings.domain.as_str());
     out.text(&settings.full_name);
@@ -281,6 +286,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
         let bits = reader.u8()?;
         let created = i64::from_le_bytes(reader.array()?);
         let quota = u64::from_le_bytes(reader.array()?);
+        let quota_messages = u64::from_le_bytes(reader.array()?);
         let name = AccountName::new(reader.text()?).ok()?;
         let domain = Domain::parse(reader.text()?).ok()?;
         let full_name = reader.text()?.to_owned();
@@ -291,6 +297,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
             domain,
             full_name,
             quota: (bits & HAS_QUOTA != 0).then_some(quota),
+            quota_messages: (bits & HAS_QUOTA_MESSAGES != 0).then_some(quota_messages),
             login_disabled: (bits & LOGIN_DISABLED != 0).then_some(message),
             disabled_mechanisms: mechanisms?,
         };

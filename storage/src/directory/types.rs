@@ -172,6 +172,8 @@ pub struct AccountSettings {
     pub full_name: String,
     /// The most octets of mail; none is no limit.
     pub quota: Option<u64>,
+    /// The most messages; none is no limit.
+    pub quota_messages: Option<u64>,
     /// When set, nobody can log in and is told this; mail still comes in.
     pub login_disabled: Option<String>,
     /// Mechanisms that this account does not use, in order.
@@ -185,6 +187,7 @@ impl AccountSettings {
             domain,
             full_name: String::new(),
             quota: None,
+            quota_messages: None,
             login_disabled: None,
             disabled_mechanisms: Vec::new(),
         }

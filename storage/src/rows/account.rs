@@ -196,6 +196,8 @@ pub struct MailboxRow {
     pub purged: u32,
     /// Octets of all messages.
     pub size: u64,
+    /// Octets of the messages with `\Deleted`.
+    pub deleted_size: u64,
     /// The base of the last PACK block; none while there is no block.
     pub tail: Option<Uid>,
     /// Keywords that a message of this mailbox has or had, ascending.
@@ -216,6 +218,7 @@ struct MailboxLayout {
     deleted: U32,
     purged: U32,
     size: U64,
+    deleted_size: U64,
     modseq: U64,
     createseq: U64,
     horizon: U64,
@@ -241,6 +244,7 @@ impl MailboxRow {
             deleted: self.deleted.into(),
             purged: self.purged.into(),
             size: self.size.into(),
+            deleted_size: self.deleted_size.into(),
             modseq: self.modseq.get().into(),
             createseq: self.createseq.get().into(),
             horizon: self.horizon.into(),
@@ -277,6 +281,7 @@ impl MailboxRow {
             deleted: row.deleted.get(),
             purged: row.purged.get(),
             size: row.size.get(),
+            deleted_size: row.deleted_size.get(),
             tail: Uid::new(row.tail.get()),
             keywords: keyword_ids::<Layout>(keywords)?,
         })

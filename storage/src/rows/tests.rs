@@ -70,11 +70,12 @@ fn rows_of_an_account_have_these_bytes() {
         deleted: 0x28,
         purged: 0x2b,
         size: 0x29,
+        deleted_size: 0x2c,
         tail: Uid::new(0x2a),
         keywords: [KeywordId(1), KeywordId(0x102)].into(),
     };
     let text = "01 09 0200 21000000 22000000 2a000000 26000000 27000000 28000000 2b000000
-        2900000000000000 2300000000000000 2400000000000000 2500000000000000 0100 0201 41 c3a9";
+        2900000000000000 2c00000000000000 2300000000000000 2400000000000000 2500000000000000 0100 0201 41 c3a9";
     // The name ends the value, and any part of it that is UTF-8 is a name.
     golden!(mailbox, MailboxRow, mailbox.encode(), text, tail: 2);
 

@@ -26,7 +26,8 @@ pub(super) fn check(
     let unknown = row.keywords.iter().any(|keyword| keyword.0 >= known.head.keywords);
     report.check(!unknown, &place, "uses a keyword that is not in the dictionary");
 
-    let mut counted = MailboxRow { exists: 0, unseen: 0, deleted: 0, size: 0, ..row.clone() };
+    let mut counted =
+        MailboxRow { exists: 0, unseen: 0, deleted: 0, size: 0, deleted_size: 0, ..row.clone() };
     let mut packed = Packed::new(reader, known, id);
     for message in reader.messages(account, id, Uid::MIN..=Uid::MAX) {
         let Some((uid, message)) = report.read(message, &place)? else { continue };
@@ -35,6 +36,7 @@ pub(super) fn check(
         counted.unseen += u32::from(!message.flags.contains(Flags::SEEN));
         counted.deleted += u32::from(message.flags.contains(Flags::DELETED));
         counted.size += message.size;
+        counted.deleted_size += if message.flags.contains(Flags::DELETED) { message.size } else { 0 };
         check_message(reader, known, (id, row), (uid, &message), report)?;
         let octet = message.flags.bits() | if message.keywords.is_empty() { 0 } else { HAS_KEYWORDS };
         let found = packed.next(report)?;
@@ -52,15 +54,17 @@ pub(super) fn check(
         counted == *row,
         &place,
         format_args!(
-            "counts exists {} unseen {} deleted {} size {}, but has {} {} {} {}",
+            "counts exists {} unseen {} deleted {} size {} deleted size {}, but has {} {} {} {} {}",
             row.exists,
             row.unseen,
             row.deleted,
             row.size,
+            row.deleted_size,
             counted.exists,
             counted.unseen,
             counted.deleted,
-            counted.size
+            counted.size,
+            counted.deleted_size
         ),
     );
     check_changes(reader, known, (id, row), report)

@@ -128,6 +128,15 @@ pub fn account(server: &Server, command: AccountCommand) -> anyhow::Result<()> {
             let done = format!("The quota of account {} is {}.", arguments.account, arguments.quota);
             simple(server, &Request::AccountSetQuota { account: arguments.account, quota }, &done)
         }
+        AccountCommand::QuotaMessages(arguments) => {
+            let messages = match arguments.messages.as_str() {
+                "unlimited" => None,
+                number => Some(number.parse().context("write a number of messages, or \"unlimited\"")?),
+            };
+            let done = format!("Account {} may have {} messages.", arguments.account, arguments.messages);
+            let request = Request::AccountSetQuotaMessages { account: arguments.account, messages };
+            simple(server, &request, &done)
+        }
         AccountCommand::Disable(arguments) => {
             let done = format!("Logins to account {} are refused.", arguments.account);
             let request = Request::AccountDisable { account: arguments.account, message: arguments.message };
@@ -153,7 +162,8 @@ fn account_show(server: &Server, account: String) -> anyhow::Result<()> {
     if let Some(message) = &details.disabled_message {
         terminal::print(&format!("Clients are told at login: {message}"));
     }
-    terminal::print(&format!("{} messages", details.messages));
+    let allowed = details.row.quota_messages.map_or_else(|| "unlimited".to_owned(), |max| max.to_string());
+    terminal::print(&format!("{} of {allowed} messages", details.messages));
     terminal::print("Addresses:");
     for address in &details.addresses {
         terminal::print(&format!("  {address}"));

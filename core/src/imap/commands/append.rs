@@ -1,51 +1,82 @@
-//! APPEND (RFC 9051 §6.3.12, RFC 4315 §3, RFC 7888, RFC 6855 §4, RFC 7889).
+//! APPEND and REPLACE (RFC 9051 §6.3.12, RFC 3502, RFC 4469, RFC 8508, RFC 4315 §3, RFC 6855 §4, RFC 7889).
 //!
-//! The message streams into the store while it arrives. Whatever goes wrong, what the client sends
-//! of the command is read to its end, so that its next command is understood.
+//! Messages stream into the store while they arrive, and are added by one transaction at the end: all
+//! of them, or none (RFC 3502 §4.1). Whatever goes wrong, what the client sends of the command is read to
+//! its end, so that its next command is understood.
+
+mod gather;
 
 use std::time::Instant;
 
 use memchr::memchr;
 use postrider_proto::imap::command::{
-    Append, AppendMessage, BadCommand, Command, Context as Grammar, MessageForm, Tag, Tagged,
-    parse_append_end,
+    Append, AppendNext, AppendPieces, AppendStep, BadCommand, Command, Context as Grammar, Fault,
+    MailboxArgument, MessageForm, Tag, Tagged,
 };
 use postrider_proto::imap::framing::{Frame, MessageOrder, Outcome, Refused, Synchronising};
-use postrider_proto::imap::response::{Code, Status, write_bad_command, write_continuation, write_refused};
+use postrider_proto::imap::response::{
+    Code, Condition, Status, write_bad_command, write_continuation, write_refused,
+};
+use postrider_proto::imap::sequence::{Messages, Numbering};
+use postrider_proto::imap::types::{ModSeq, Uid, UidValidity};
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::account::NewMessage;
-use postrider_storage::blobs::Sharing;
+use postrider_proto::imap::url::URL_OCTETS_MAX;
+use postrider_storage::account::Expunge;
 use postrider_storage::ids::MailboxId;
+use postrider_storage::store::Refusal;
 
-use crate::clock::unix_now;
 use crate::imap::answers;
-use crate::imap::connection::Connection;
-use crate::imap::session::{Completion, CompletionCode, Ended};
+use crate::imap::connection::{Connection, Flow};
+use crate::imap::session::{Completion, CompletionCode, Ended, MessageLimit};
 use crate::imap::sync::{Expunges, OwnFlags};
-use crate::intake::{self, Intake, IntakeError};
+use crate::intake::IntakeError;
+use crate::log::ConnectionId;
 use crate::metrics;
+use gather::Gathered;
+
+const NOT_HERE: Completion = Completion::no("not allowed in this state");
+const TOO_LARGE: Completion = Completion::refused(Code::TooBig, "the message is too large");
 
 /// An announced message.
 pub(in crate::imap) struct Announced {
     /// The command up to the message.
     pub(in crate::imap) command: Result<Tagged, BadCommand>,
-    pub(in crate::imap) octets: u64,
-    pub(in crate::imap) synchronising: Synchronising,
+    pub(in crate::imap) literal: Literal,
     pub(in crate::imap) order: MessageOrder,
 }
 
-/// What came of reading a message.
-enum Read {
-    /// All of it is there.
-    Whole(Box<Intake>),
-    /// It can't be stored.
-    Failed(Completion),
+/// A literal that was announced.
+#[derive(Clone, Copy)]
+pub(in crate::imap) struct Literal {
+    pub(in crate::imap) octets: u64,
+    pub(in crate::imap) synchronising: Synchronising,
+}
+
+/// A message that REPLACE removes.
+#[derive(Clone, Copy)]
+struct Replaced {
+    mailbox: MailboxId,
+    uid: Uid,
+}
+
+/// What follows a literal that was read.
+enum After {
+    /// More of the command, perhaps with another literal.
+    Pieces(Result<AppendPieces, Fault>, Option<Literal>),
     /// The input was refused by the framer, which is answered already.
     Refused,
 }
 
+/// What was stored.
+struct Stored {
+    uids: UidSet,
+    validity: UidValidity,
+    /// The last change of the mailbox from which REPLACE removed a message.
+    replaced_at: Option<ModSeq>,
+}
+
 impl Connection {
-    /// Deals with an announced message up to the end of its command.
+    /// Deals with a command whose first message was announced, up to its end.
     pub(in crate::imap) async fn append(&mut self, announced: Announced) -> Result<(), Ended> {
         let began = Instant::now();
         let (tag, command) = match announced.command {
@@ -54,7 +85,12 @@ impl Connection {
             {
                 (tag, command)
             }
-            Ok(Tagged { tag, .. }) => return self.refuse(&tag, &Completion::bad("unexpected message")),
+            Ok(Tagged { tag, .. }) => {
+                let outcome = self.framer.refuse_message();
+                self.answer(&tag, &Completion::bad("unexpected message"));
+                self.strike()?;
+                return closes(outcome);
+            }
             Err(bad) => {
                 let outcome = self.framer.refuse_message();
                 write_bad_command(&mut self.out.buffer, &bad);
@@ -62,104 +98,206 @@ impl Connection {
                 return closes(outcome);
             }
         };
-        let mailbox = match self.check_append(&command, announced.octets) {
-            Ok(mailbox) => mailbox,
-            Err(refusal) => return self.refuse(&tag, &refusal),
+        let label = match command.replaces {
+            None => metrics::ImapCommand::Append,
+            Some(_) => metrics::ImapCommand::Replace,
         };
-        self.framer.accept_message();
-        if announced.synchronising == Synchronising::Waits {
-            write_continuation(&mut self.out.buffer, "send it");
-        }
-        let completion = match Box::pin(self.read_message(&tag, command.message.form)).await? {
-            Read::Refused => return Ok(()),
-            Read::Failed(completion) => completion,
-            Read::Whole(_) if announced.octets == 0 => Completion::no("there is no message"),
-            Read::Whole(intake) => Box::pin(self.store_message(mailbox, command.message, *intake)).await,
-        };
-        if let Some(mut context) = self.context(&tag) {
-            Box::pin(context.sync(Expunges::Now, OwnFlags::Tell)).await?;
-        }
+        let completion = Box::pin(self.run_append(&tag, command, Some(announced.literal))).await?;
+        let Some(completion) = completion else { return Ok(()) };
         let known = &self.shard.shared.metrics;
-        let label = metrics::ImapCommand::Append;
         self.shard.recorder.observe_duration(known.imap_command.at([label as usize]), began.elapsed());
         self.count_completion(label, completion.status);
         self.answer(&tag, &completion);
         if completion.status == Status::Bad { self.strike() } else { Ok(()) }
     }
 
-    /// Refuses an announced message and answers its command.
-    fn refuse(&mut self, tag: &Tag, completion: &Completion) -> Result<(), Ended> {
-        let outcome = self.framer.refuse_message();
-        self.count_completion(metrics::ImapCommand::Append, completion.status);
-        self.answer(tag, completion);
-        closes(outcome)
+    /// Deals with a command without literals: all of its messages are made of URLs.
+    pub(in crate::imap) async fn append_urls(&mut self, tag: &Tag, command: Append) -> Result<Flow, Ended> {
+        let completion = Box::pin(self.run_append(tag, command, None)).await?;
+        Ok(completion.map_or(Flow::Answered, Flow::Done))
     }
 
-    /// Where the message goes, when it can be taken.
-    fn check_append(&self, command: &Append, octets: u64) -> Result<MailboxId, Completion> {
-        let Some(member) = &self.member else { return Err(Completion::no("not allowed in this state")) };
+    /// Reads and stores the messages; none when the command is answered already.
+    async fn run_append(
+        &mut self,
+        tag: &Tag,
+        command: Append,
+        literal: Option<Literal>,
+    ) -> Result<Option<Completion>, Ended> {
+        let Append { mailbox, replaces, mut pieces } = command;
+        let mut offered = literal;
+        let begun = self.begin_append(&mailbox, replaces.as_ref());
+        let (target, replaced) = match begun {
+            Ok(begun) => begun,
+            Err(completion) => return self.give_up(offered, completion),
+        };
+        let shared = &self.shard.shared;
+        let octets_max = self.service.limits().append_octets;
+        let mut gathered = Gathered::new(&shared.store, &shared.committer, octets_max, self.peer.id);
+        loop {
+            for step in std::mem::take(&mut pieces.steps) {
+                if let Err(completion) = self.take_step(&mut gathered, step).await {
+                    return self.give_up(offered, completion);
+                }
+            }
+            let Some(literal) = offered.take() else { break };
+            if let Err(completion) = self.admit_literal(&gathered, pieces.next, literal, replaced) {
+                return self.give_up(Some(literal), completion);
+            }
+            self.framer.accept_message();
+            self.out.expect_message(literal.octets);
+            if literal.synchronising == Synchronising::Waits {
+                write_continuation(&mut self.out.buffer, "send it");
+            }
+            let (read, next) = match Box::pin(self.read_literal(&mut gathered, tag, &pieces)).await? {
+                After::Refused => return Ok(None),
+                After::Pieces(read, next) => (read, next),
+            };
+            offered = next;
+            pieces = match read {
+                Ok(pieces) => pieces,
+                Err(fault) => return self.give_up_bad(offered, tag, fault).map(|()| None),
+            };
+            if let Some(completion) = gathered.take_failure() {
+                return self.give_up(offered, completion);
+            }
+            if let Some(url) = gathered.take_url() {
+                pieces.steps.insert(0, AppendStep::Url(url));
+            }
+        }
+        let stored = self.store_messages(target, replaced, gathered).await;
+        self.conclude(tag, replaced, stored).await.map(Some)
+    }
+
+    /// Where the messages go, and what they replace, when that is possible.
+    fn begin_append(
+        &self,
+        mailbox: &MailboxArgument,
+        replaces: Option<&Messages>,
+    ) -> Result<(MailboxId, Option<Replaced>), Completion> {
+        let Some(member) = &self.member else { return Err(NOT_HERE) };
+        let mut replaced = None;
+        if let Some(messages) = replaces {
+            if member.enabled.uid_only && messages.numbering == Numbering::Sequence {
+                return Err(answers::UID_REQUIRED);
+            }
+            let selected = member.selected.as_ref().ok_or(NOT_HERE)?;
+            if !selected.is_writable() {
+                return Err(answers::READ_ONLY);
+            }
+            let uids = selected.resolve(messages).map_err(|_| answers::NO_SUCH_MESSAGE)?;
+            let uid = uids.first().ok_or(answers::MESSAGE_GONE)?;
+            replaced = Some(Replaced { mailbox: selected.mailbox, uid });
+        }
         let state = member.account.state();
-        let found = command.mailbox.name.as_ref().ok().and_then(|name| state.mailbox_id(name));
-        let Some(mailbox) = found else {
-            return Err(match command.mailbox.name {
+        let found = mailbox.name.as_ref().ok().and_then(|name| state.mailbox_id(name));
+        let Some(target) = found else {
+            return Err(match mailbox.name {
                 Ok(_) => Completion::refused(Code::TryCreate, "no such mailbox"),
                 Err(_) => answers::NO_SUCH_MAILBOX,
             });
         };
-        if octets > self.service.limits().append_octets {
-            self.count_limit(metrics::Limit::AppendOctets);
-            return Err(Completion::refused(Code::TooBig, "the message is too large"));
+        answers::admit(&self.shard)?;
+        Ok((target, replaced))
+    }
+
+    /// Whether a literal may come.
+    fn admit_literal(
+        &self,
+        gathered: &Gathered,
+        next: AppendNext,
+        literal: Literal,
+        replaced: Option<Replaced>,
+    ) -> Result<(), Completion> {
+        match next {
+            AppendNext::Content(_) => self.admit_octets(gathered, literal.octets, replaced),
+            AppendNext::Url if literal.octets > URL_OCTETS_MAX as u64 => {
+                Err(Completion::refused(Code::TooBig, "the URL is too long"))
+            }
+            AppendNext::Url => Ok(()),
+            AppendNext::End => Err(Completion::bad("unexpected literal")),
         }
-        let used = state.head().map_or(0, |head| head.quota_used);
-        if state.quota_max().is_some_and(|quota| used.saturating_add(octets) > quota) {
+    }
+
+    /// Whether so many octets more may be added to the present message.
+    fn admit_octets(
+        &self,
+        gathered: &Gathered,
+        octets: u64,
+        replaced: Option<Replaced>,
+    ) -> Result<(), Completion> {
+        if !gathered.has_room(octets) {
+            self.count_limit(metrics::Limit::AppendOctets);
+            return Err(TOO_LARGE);
+        }
+        let Some(member) = &self.member else { return Err(NOT_HERE) };
+        let state = member.account.state();
+        let (wanted, messages) = (gathered.octets().saturating_add(octets), gathered.messages());
+        let is_over = state.head().is_some_and(|head| !state.quota().admits(head, wanted, messages));
+        // With REPLACE only the difference counts (RFC 8508 §3.4), which the transaction knows.
+        if is_over && replaced.is_none() {
             self.count_limit(metrics::Limit::Quota);
             return Err(Completion::refused(Code::OverQuota, "over quota"));
         }
-        answers::admit(&self.shard)?;
-        Ok(mailbox)
+        Ok(())
     }
 
-    /// Reads a message, and the rest of its command.
-    async fn read_message(&mut self, tag: &Tag, form: MessageForm) -> Result<Read, Ended> {
-        let shared = &self.shard.shared;
-        let octets_max = self.service.limits().append_octets;
-        let mut intake = Some(Intake::new(&shared.store, &shared.committer, octets_max));
-        let mut failed = None;
+    async fn take_step(&mut self, gathered: &mut Gathered, step: AppendStep) -> Result<(), Completion> {
+        match step {
+            AppendStep::Message(about) => {
+                // RFC 9738 §3.2.
+                let limit = MessageLimit::of(&self.service.listener).saved;
+                match limit.filter(|limit| gathered.messages() >= u64::from(limit.get())) {
+                    Some(limit) => {
+                        let code = Code::MessageLimit(limit.get(), None);
+                        Err(Completion::refused(code, "too many messages"))
+                    }
+                    None => gathered.begin(about).await,
+                }
+            }
+            AppendStep::Url(url) => self.add_url(gathered, &url).await,
+        }
+    }
+
+    /// Adds what a URL names to the present message, as FETCH would give it (RFC 4469 §3).
+    async fn add_url(&mut self, gathered: &mut Gathered, url: &str) -> Result<(), Completion> {
+        let mut part = self.open_url(url).await?;
+        self.admit_octets(gathered, part.octets(), None)?;
+        while let Some(piece) = self.read_part(&mut part, url).await? {
+            gathered.push(&piece).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the literal that `pieces` ended with, and what follows it.
+    async fn read_literal(
+        &mut self,
+        gathered: &mut Gathered,
+        tag: &Tag,
+        pieces: &AppendPieces,
+    ) -> Result<After, Ended> {
+        // Nothing behind the mailbox depends on what is enabled.
+        let limits = std::sync::Arc::clone(&self.service.authenticated);
+        let grammar = Grammar { utf8: Default::default(), limits: &limits };
         loop {
             match self.framer.next_frame() {
-                Some(Frame::MessageData(data)) => {
-                    if form == MessageForm::Literal && failed.is_none() && memchr(0, data).is_some() {
-                        failed = Some(Completion::bad("NUL needs a literal8"));
-                        intake = None;
+                Some(Frame::MessageData(data)) => match pieces.next {
+                    AppendNext::Url => gathered.push_url(data),
+                    AppendNext::Content(MessageForm::Literal) if memchr(0, data).is_some() => {
+                        gathered.fail(Completion::bad("NUL needs a literal8"));
                     }
-                    if let Some(taken) = &mut intake
-                        && let Err(error) = taken.push(data).await
-                    {
-                        failed = Some(intake_failed(&error, self.peer.id));
-                        intake = None;
+                    _ => {
+                        if let Err(completion) = gathered.push(data).await {
+                            gathered.fail(completion);
+                        }
                     }
-                }
+                },
                 Some(Frame::MessageEnd(rest)) => {
-                    // Nothing in the rest depends on what is enabled.
-                    let grammar = Grammar { utf8: Default::default(), limits: &self.service.authenticated };
-                    if let Err(fault) = parse_append_end(rest, form, grammar) {
-                        write_bad_command(
-                            &mut self.out.buffer,
-                            &BadCommand { tag: Some(tag.clone()), fault },
-                        );
-                        self.strike()?;
-                        return Ok(Read::Refused);
-                    }
-                    return Ok(match (intake, failed) {
-                        (Some(intake), None) => Read::Whole(Box::new(intake)),
-                        (_, failed) => Read::Failed(failed.unwrap_or(Completion::no("not stored"))),
-                    });
+                    return Ok(After::Pieces(pieces.go_on(rest, grammar), None));
                 }
-                Some(Frame::Message(_)) => {
-                    // RFC 3502 isn't announced.
-                    return self
-                        .refuse(tag, &Completion::bad("one message at a time"))
-                        .map(|()| Read::Refused);
+                Some(Frame::Message(further)) => {
+                    let literal = Literal { octets: further.octets, synchronising: further.synchronising };
+                    return Ok(After::Pieces(pieces.go_on(further.head, grammar), Some(literal)));
                 }
                 Some(Frame::Refused(refused)) => return self.refused_input(tag, refused),
                 Some(_) => return Err(Ended::Bye(None, "the command broke off")),
@@ -172,51 +310,114 @@ impl Connection {
         }
     }
 
-    fn refused_input(&mut self, tag: &Tag, refused: Refused) -> Result<Read, Ended> {
+    fn refused_input(&mut self, tag: &Tag, refused: Refused) -> Result<After, Ended> {
         let refused = Refused { tag: Some(refused.tag.unwrap_or_else(|| tag.clone())), ..refused };
         write_refused(&mut self.out.buffer, &refused);
         closes(refused.outcome)?;
-        Ok(Read::Refused)
+        Ok(After::Refused)
     }
 
-    /// Adds the message to the mailbox.
-    async fn store_message(
+    /// Ends the command, with the literal that is on offer refused.
+    fn give_up(
         &mut self,
-        mailbox: MailboxId,
-        about: AppendMessage,
-        intake: Intake,
-    ) -> Completion {
-        let (shard, id) = (&self.shard, self.peer.id);
-        let Some(member) = &self.member else { return Completion::no("not logged in") };
-        let message = match intake.finish(Sharing::One) {
-            Ok(message) => message,
-            Err(error) => return intake_failed(&error, id),
-        };
-        let (content, batch) = (message.content, message.batch);
-        let new = NewMessage {
-            content,
-            prefix: Vec::new(),
-            flags: about.flags.flags,
-            keywords: about.flags.keywords,
-            received: about.internal_date.unwrap_or_else(unix_now),
-            thread: message.thread,
-        };
-        let appended = member.account.transact(Some(member.watcher.id()), message.incarnation, move |tx| {
-            tx.attach(batch);
-            let appended = tx.append(mailbox, new)?;
-            Ok((appended.uid, tx.mailbox(mailbox)?.uid_validity))
-        });
-        match appended.await {
-            Ok((uid, validity)) => {
-                shard.recorder.observe(shard.shared.metrics.message_octets, content.size);
-                let uids = UidSet::from_range(uid..=uid);
-                Completion::ok("appended").with(CompletionCode::AppendUid(validity, uids))
-            }
-            Err(error) => {
-                intake::abandon(&shard.shared.committer, content);
-                answers::write_failed(&error, id)
+        offered: Option<Literal>,
+        completion: Completion,
+    ) -> Result<Option<Completion>, Ended> {
+        if offered.is_some() {
+            let outcome = self.framer.refuse_message();
+            if outcome == Outcome::Closes {
+                // The answer comes before the end.
+                return Err(Ended::Bye(Some(Code::TooBig), "the message is too large to be skipped"));
             }
         }
+        Ok(Some(completion))
+    }
+
+    /// Ends a command that isn't understood any further.
+    fn give_up_bad(&mut self, offered: Option<Literal>, tag: &Tag, fault: Fault) -> Result<(), Ended> {
+        let outcome = if offered.is_some() { self.framer.refuse_message() } else { Outcome::Continues };
+        write_bad_command(&mut self.out.buffer, &BadCommand { tag: Some(tag.clone()), fault });
+        if !matches!(fault, Fault::Limit(_)) {
+            self.strike()?;
+        }
+        closes(outcome)
+    }
+
+    /// Adds the messages to the mailbox, and removes the one that they replace.
+    async fn store_messages(
+        &mut self,
+        target: MailboxId,
+        replaced: Option<Replaced>,
+        gathered: Gathered,
+    ) -> Result<Stored, Completion> {
+        let ready = gathered.finish()?;
+        let Some(member) = &self.member else { return Err(NOT_HERE) };
+        let (contents, incarnation) = (ready.contents(), ready.incarnation);
+        let stored = member.account.transact(Some(member.watcher.id()), incarnation, move |tx| {
+            tx.attach(ready.batch);
+            if let Some(Replaced { mailbox, uid }) = replaced {
+                let removed = tx.expunge(mailbox, Expunge::These(&[uid]))?;
+                if removed.removed.is_empty() {
+                    return Err(Refusal::NoSuchMessage.into());
+                }
+            }
+            let mut uids = UidSet::new();
+            for message in ready.messages {
+                uids.push(tx.append(target, message)?.uid);
+            }
+            let replaced_at = match replaced {
+                Some(replaced) => Some(tx.mailbox(replaced.mailbox)?.modseq),
+                None => None,
+            };
+            Ok(Stored { uids, validity: tx.mailbox(target)?.uid_validity, replaced_at })
+        });
+        match stored.await {
+            Ok(stored) => {
+                for content in contents {
+                    let octets = self.shard.shared.metrics.message_octets;
+                    self.shard.recorder.observe(octets, content.size);
+                }
+                Ok(stored)
+            }
+            Err(error) => {
+                gather::abandon(&self.shard.shared.committer, &contents);
+                Err(answers::write_failed(&error, self.peer.id))
+            }
+        }
+    }
+
+    /// Tells what changed, and gives the answer.
+    async fn conclude(
+        &mut self,
+        tag: &Tag,
+        replaced: Option<Replaced>,
+        stored: Result<Stored, Completion>,
+    ) -> Result<Completion, Ended> {
+        let mut expunges = Expunges::Now;
+        let completion = match stored {
+            Err(completion) => completion,
+            Ok(Stored { uids, validity, .. }) if replaced.is_none() => {
+                Completion::ok("appended").with(CompletionCode::AppendUid(validity, uids))
+            }
+            Ok(Stored { uids, validity, replaced_at }) => {
+                // Before the removal is told, so that the client knows what came instead (RFC 8508 §4.3).
+                let code = Code::AppendUid(validity, &uids);
+                self.out.untagged(Condition::Ok, Some(&code), "the replacement");
+                expunges = Expunges::AfterNew;
+                let condstore = self.member.as_ref().is_some_and(|member| member.enabled.condstore);
+                match replaced_at.filter(|_| condstore) {
+                    // RFC 8508 §4.5, RFC 7162 §3.2.7.
+                    Some(modseq) => {
+                        Completion::ok("replaced").with(CompletionCode::Plain(Code::HighestModSeq(modseq)))
+                    }
+                    None => Completion::ok("replaced"),
+                }
+            }
+        };
+        if let Some(mut context) = self.context(tag) {
+            Box::pin(context.sync(expunges, OwnFlags::Tell)).await?;
+        }
+        Ok(completion)
     }
 }
 
@@ -228,7 +429,7 @@ fn closes(outcome: Outcome) -> Result<(), Ended> {
     }
 }
 
-fn intake_failed(error: &IntakeError, id: crate::log::ConnectionId) -> Completion {
+fn intake_failed(error: &IntakeError, id: ConnectionId) -> Completion {
     match error {
         IntakeError::Store(error) => answers::store_failed(error, id),
         IntakeError::Commit(error) => answers::write_failed(&error.clone().into(), id),

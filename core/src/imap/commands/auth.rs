@@ -64,7 +64,7 @@ impl Connection {
             return Ok(Flow::Done(Completion::no("unknown mechanism")));
         };
         let channel = self.channel();
-        if !mechanisms(self.service.listener.tls, channel).any(|allowed| allowed == mechanism) {
+        if !mechanisms(&self.service.listener, channel).any(|allowed| allowed == mechanism) {
             return Ok(Flow::Done(match channel {
                 Channel::Clear => PRIVACY_REQUIRED,
                 _ => Completion::no("the mechanism can't be used on this connection"),

@@ -36,6 +36,11 @@ pub async fn copy(context: &mut Context<'_>, command: CopyMove) -> Result<Comple
         return Ok(completion);
     }
     let Ok(uids) = context.selected.resolve(&command.messages) else { return Ok(NO_SUCH_MESSAGE) };
+    // All or nothing (RFC 9738 §3.1).
+    if let Some(limit) = context.limit.saved.filter(|limit| uids.len() > limit.get()) {
+        let code = Code::MessageLimit(limit.get(), None);
+        return Ok(Completion::refused(code, "too many messages, copy some of them"));
+    }
     let uids: Vec<Uid> = uids.iter().collect();
     let mut copied = Copied::default();
     for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
@@ -72,6 +77,7 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
         Err(completion) => return Ok(completion),
     };
     let Ok(uids) = context.selected.resolve(&command.messages) else { return Ok(NO_SUCH_MESSAGE) };
+    let (uids, limit) = context.limit.cut(uids);
     let uids: Vec<Uid> = uids.iter().collect();
     let mut highest = None;
     for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
@@ -98,10 +104,11 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
     }
     let completion = Completion::ok("MOVE done");
     // RFC 6851 §4.4.
-    Ok(match highest.filter(|_| context.enabled.condstore) {
+    let completion = match highest.filter(|_| context.enabled.condstore) {
         Some(modseq) => completion.with(CompletionCode::Plain(Code::HighestModSeq(modseq))),
         None => completion,
-    })
+    };
+    Ok(completion.limited(limit, context.out))
 }
 
 /// Finds the mailbox that messages go to.

@@ -15,11 +15,14 @@ pub async fn expunge(context: &mut Context<'_>, uids: Option<MessageSet>) -> Res
     if !context.selected.is_writable() {
         return Ok(READ_ONLY);
     }
+    let mut limit = None;
     let removed = match uids {
         None => remove_deleted(context).await,
         Some(set) => {
             let messages = Messages { numbering: Numbering::Uid, set };
             let Ok(uids) = context.selected.resolve(&messages) else { return Ok(NO_SUCH_MESSAGE) };
+            let (uids, cut) = context.limit.cut(uids);
+            limit = cut;
             remove_among(context, &uids.iter().collect::<Vec<_>>()).await
         }
     };
@@ -27,13 +30,14 @@ pub async fn expunge(context: &mut Context<'_>, uids: Option<MessageSet>) -> Res
     let modseq = context.account.state().mailbox(context.selected.mailbox).map(|row| row.modseq);
     context.sync(Expunges::Now, OwnFlags::Tell).await?;
     let completion = Completion::ok("EXPUNGE done");
-    Ok(match (removed, modseq) {
+    let completion = match (removed, modseq) {
         (Err(error), _) => write_failed(&error, context.id),
         (Ok(removed), Some(modseq)) if removed && (context.enabled.condstore || context.enabled.qresync) => {
             completion.with(CompletionCode::Plain(Code::HighestModSeq(modseq)))
         }
         _ => completion,
-    })
+    };
+    Ok(completion.limited(limit, context.out))
 }
 
 /// What CLOSE does before the mailbox is deselected: removes without telling, unless read-only.

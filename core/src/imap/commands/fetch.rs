@@ -3,9 +3,9 @@
 //! Rows are written on worker threads, some octets at a time, and go out in between; see [`rows`].
 //! Reading that sets `\Seen` does so for some messages before their rows, which then tell the flags.
 
-mod items;
-mod plan;
-mod rows;
+pub(in crate::imap) mod items;
+pub mod plan;
+pub mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -56,12 +56,14 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
     {
         return Ok(Completion::bad("VANISHED needs UID FETCH and QRESYNC"));
     }
-    let Ok(mut wanted) = context.selected.resolve(&messages) else { return Ok(NO_SUCH_MESSAGE) };
+    let Ok(wanted) = context.selected.resolve(&messages) else { return Ok(NO_SUCH_MESSAGE) };
+    let (mut wanted, limit) = context.limit.cut(wanted);
     if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
         context.enable_condstore();
     }
     let mut plan = Plan::new(items, context.enabled.utf8, context.enabled.condstore);
     plan.marks_seen &= context.selected.is_writable();
+    plan.numbering = context.enabled.numbering();
     if let Some(since) = changed_since {
         plan.changed_since = Some(since.modseq);
         match narrow(context, &messages, since, wanted).await {
@@ -75,7 +77,7 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
         Numbering::Sequence => Expunges::Later,
     };
     context.sync(expunges, OwnFlags::Told).await?;
-    Ok(completion)
+    Ok(completion.limited(limit, context.out))
 }
 
 /// Answers VANISHED, and finds those of `wanted` that changed.

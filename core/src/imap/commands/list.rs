@@ -9,6 +9,7 @@ use postrider_proto::imap::pattern::Pattern;
 use postrider_proto::imap::response::{
     ListAttributes, ListRow, write_list, write_list_separator, write_lsub,
 };
+use postrider_storage::ids::MailboxId;
 use postrider_storage::rows::{MailboxRow, SpecialUse};
 
 use super::status::tell_status;
@@ -19,7 +20,7 @@ use crate::runtime::yield_if_needed;
 #[derive(Clone, Default)]
 struct Entry {
     /// The mailbox; none for a name that is only subscribed, or has such names below it.
-    row: Option<Arc<MailboxRow>>,
+    row: Option<(MailboxId, Arc<MailboxRow>)>,
     subscribed: bool,
     has_children: bool,
     /// Something below meets the selection options and isn't told by itself.
@@ -29,7 +30,7 @@ struct Entry {
 
 impl Entry {
     fn special_use(&self) -> SpecialUse {
-        self.row.as_ref().map_or(SpecialUse::NONE, |row| row.special_use)
+        self.row.as_ref().map_or(SpecialUse::NONE, |(_, row)| row.special_use)
     }
 
     fn attributes(&self) -> ListAttributes {
@@ -79,8 +80,8 @@ pub(in crate::imap) async fn list(
             old_name: None,
         };
         write_list(&mut context.out.buffer, context.member.enabled.utf8, &row);
-        if let Some(row) = entry.row.as_ref().filter(|_| !command.returns.status.is_empty()) {
-            tell_status(context, row, command.returns.status);
+        if let Some((mailbox, row)) = entry.row.as_ref().filter(|_| !command.returns.status.is_empty()) {
+            tell_status(context, *mailbox, row, command.returns.status);
         }
         context.out.flush_if_full().await?;
         yield_if_needed().await;
@@ -110,10 +111,10 @@ fn is_told(command: &List, name: &MailboxName, entry: &Entry) -> bool {
 fn entries(context: &AccountContext<'_>, command: &List) -> BTreeMap<MailboxName, Entry> {
     let state = context.member.account.state();
     let mut entries = BTreeMap::<MailboxName, Entry>::new();
-    for (name, _, row) in state.mailboxes() {
+    for (name, mailbox, row) in state.mailboxes() {
         let has_children = state.has_children(name);
         let subscribed = state.is_subscribed(name);
-        let row = Some(Arc::clone(row));
+        let row = Some((mailbox, Arc::clone(row)));
         entries.insert(name.clone(), Entry { row, subscribed, has_children, ..Entry::default() });
     }
     if !command.select.subscribed {

@@ -1,7 +1,9 @@
-//! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 9051 §6.3.4 to §6.3.8, RFC 6154 §3).
+//! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 9051 §6.3.4 to §6.3.8, RFC 6154 §3,
+//! RFC 8474 §4.1).
 
 use postrider_proto::imap::command::{Create, MailboxArgument, Rename, SpecialUse as Use};
 use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::{Code, Condition, ListAttributes, ListRow, write_list};
 use postrider_storage::account::Tx;
 use postrider_storage::ids::MailboxId;
@@ -12,7 +14,7 @@ use tracing::debug;
 use super::select::old_name;
 use crate::accounts::{AccountHandle, WriteError};
 use crate::imap::answers;
-use crate::imap::session::{AccountContext, Completion, Ended};
+use crate::imap::session::{AccountContext, Completion, CompletionCode, Ended};
 use crate::runtime::spawn;
 
 const BAD_NAME: Completion = Completion::refused(Code::Cannot, "no valid mailbox name");
@@ -56,7 +58,13 @@ pub(in crate::imap) async fn create(
             write_list(&mut context.out.buffer, context.member.enabled.utf8, &row);
         }
     }
-    Ok(context.outcome(created.map(drop), "created"))
+    Ok(match created {
+        Ok(mailbox) => {
+            let id = ObjectId::mailbox(context.member.account.id().0, mailbox.0);
+            Completion::ok("created").with(CompletionCode::Plain(Code::MailboxId(id)))
+        }
+        Err(error) => answers::write_failed(&error, context.id),
+    })
 }
 
 /// DELETE; refused for the inbox and for mailboxes that others lie below.

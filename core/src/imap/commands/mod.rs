@@ -1,9 +1,14 @@
 //! The commands, a file for each family.
 
+pub mod batches;
+mod compress;
 pub mod copy;
 pub mod expunge;
 pub mod fetch;
+pub mod qresync;
+pub mod quota;
 pub mod search;
+pub mod select;
 pub mod store;
 
 pub(super) mod append;
@@ -11,8 +16,5 @@ pub(super) mod auth;
 pub(super) mod idle;
 pub(super) mod list;
 pub(super) mod mailboxes;
-pub(super) mod select;
 pub(super) mod session;
 pub(super) mod status;
-
-mod qresync;

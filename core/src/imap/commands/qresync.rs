@@ -2,8 +2,10 @@
 
 use postrider_proto::imap::command::{Matched, Qresync};
 use postrider_proto::imap::response::{Code, write_vanished};
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
+use postrider_storage::account::Account;
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::keys::Which;
 use postrider_storage::reader::Reader;
@@ -12,13 +14,14 @@ use postrider_storage::store::StoreError;
 use tracing::error;
 
 use crate::imap::session::{AccountContext, Context, Ended};
+use crate::imap::sync::{StatePart, write_state_row};
 use crate::runtime::yield_if_needed;
 
 /// Messages whose rows are read from one snapshot.
 const ROWS_PER_READER: usize = 256;
 
 /// What a client has missed.
-pub(super) struct News {
+pub struct News {
     /// Uids that it knows and that are gone.
     vanished: UidSet,
     /// Messages that changed, in the order of their changes.
@@ -113,7 +116,8 @@ pub(super) async fn tell(context: &mut AccountContext<'_>, news: News) -> Result
     let member = &mut *context.member;
     let Some(selected) = member.selected.as_mut() else { return Ok(()) };
     let (account, watcher, enabled) = (&member.account, &member.watcher, &mut member.enabled);
-    let mut context = Context { shard, account, watcher, enabled, selected, out, tag, id };
+    let limit = member.limit;
+    let mut context = Context { shard, account, watcher, enabled, selected, out, tag, limit, id };
     for some in news.changed.chunks(ROWS_PER_READER) {
         if let Err(error) = tell_some(&mut context, some) {
             error!(cid = %id, %error, "flags could not be read");
@@ -127,17 +131,64 @@ pub(super) async fn tell(context: &mut AccountContext<'_>, news: News) -> Result
 
 fn tell_some(context: &mut Context<'_>, some: &[Uid]) -> Result<(), StoreError> {
     let reader = context.account.reader();
+    let state = context.account.state();
+    let selected = &*context.selected;
+    let place = (context.account.id(), selected.mailbox);
+    let told = Told {
+        view: &selected.view,
+        seen: selected.seen,
+        modseq: context.enabled.condstore,
+        numbering: context.enabled.numbering(),
+    };
+    write_some(&mut context.out.buffer, &reader, &state, place, &told, some)
+}
+
+/// What the client will know once it has been told.
+pub struct Told<'a> {
+    /// The uids.
+    pub view: &'a UidSet,
+    /// Changes up to here.
+    pub seen: ModSeq,
+    /// Whether rows have MODSEQ.
+    pub modseq: bool,
+    /// How rows name messages.
+    pub numbering: Numbering,
+}
+
+/// Appends the rows of some changed messages.
+fn write_some(
+    out: &mut Vec<u8>,
+    reader: &Reader,
+    state: &Account,
+    (account, mailbox): (AccountId, MailboxId),
+    told: &Told<'_>,
+    some: &[Uid],
+) -> Result<(), StoreError> {
     for uid in some {
         // One that is gone by now is told by the next command.
-        let Some(row) = reader.message(context.account.id(), context.selected.mailbox, *uid)? else {
-            continue;
-        };
+        let Some(row) = reader.message(account, mailbox, *uid)? else { continue };
         // A later change is told by the next command, in its order.
-        if row.modseq > context.selected.seen {
+        if row.modseq > told.seen {
             continue;
         }
-        let Some(sequence) = context.selected.view.sequence_of(*uid) else { continue };
-        context.write_flags_row(sequence, *uid, &row, false);
+        let Some(sequence) = told.view.sequence_of(*uid) else { continue };
+        let part = if told.modseq { StatePart::FlagsAndModSeq } else { StatePart::Flags };
+        write_state_row(out, state, told.numbering, (sequence, *uid), &row, part);
     }
     Ok(())
+}
+
+impl News {
+    /// Appends everything at once, as a session tells it in pieces.
+    pub fn write(
+        &self,
+        out: &mut Vec<u8>,
+        reader: &Reader,
+        state: &Account,
+        mailbox: MailboxId,
+        told: &Told<'_>,
+    ) -> Result<(), StoreError> {
+        write_vanished(out, &self.vanished, true);
+        write_some(out, reader, state, (state.id(), mailbox), told, &self.changed)
+    }
 }

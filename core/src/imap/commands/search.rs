@@ -50,8 +50,11 @@ pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Comple
         context.enable_condstore();
     }
     let returns = command.returns.or(context.enabled.rev2.then_some(RETURN_ALL));
-    let found = match find(context, Arc::new(tree), returns).await {
-        Ok(found) => found,
+    let (found, limit) = match find(context, Arc::new(tree), returns).await {
+        Ok(Found { uids, modseq }) => {
+            let (uids, limit) = context.limit.cut(uids);
+            (Found { uids, modseq }, limit)
+        }
         Err(failed) => {
             // RFC 5182 §2.1: a search that fails saves nothing.
             if returns.is_some_and(|returns| returns.save) {
@@ -72,7 +75,7 @@ pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Comple
         Numbering::Sequence => Expunges::Later,
     };
     context.sync(expunges, OwnFlags::Tell).await?;
-    Ok(Completion::ok("SEARCH done"))
+    Ok(Completion::ok("SEARCH done").limited(limit, context.out))
 }
 
 /// What was found.

@@ -4,6 +4,7 @@ use postrider_proto::imap::command::{Enable, Extension, Id, Utf8};
 use postrider_proto::imap::response::{write_capability, write_enabled, write_id, write_namespace};
 use tracing::debug;
 
+use crate::imap::capability::is_disabled;
 use crate::imap::connection::Connection;
 use crate::imap::session::{AccountContext, Completion, Ended};
 
@@ -46,7 +47,10 @@ pub(in crate::imap) async fn enable(
     context: &mut AccountContext<'_>,
     command: Enable,
 ) -> Result<Completion, Ended> {
-    for extension in &command.extensions {
+    let disabled = |extension: &Extension| is_disabled(context.listener, extension.name());
+    let extensions: Vec<_> =
+        command.extensions.into_iter().filter(|extension| !disabled(extension)).collect();
+    for extension in &extensions {
         let enabled = &mut context.member.enabled;
         match extension {
             Extension::Imap4Rev2 => {
@@ -61,8 +65,9 @@ pub(in crate::imap) async fn enable(
                 enabled.qresync = true;
                 context.enable_condstore();
             }
+            Extension::UidOnly => enabled.uid_only = true,
         }
     }
-    write_enabled(&mut context.out.buffer, &command.extensions);
+    write_enabled(&mut context.out.buffer, &extensions);
     Ok(Completion::ok("enabled"))
 }

@@ -1,7 +1,10 @@
-//! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7), from counters only.
+//! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7, RFC 8474 §4.3, RFC 9208 §4.1.4), from
+//! counters only.
 
 use postrider_proto::imap::command::{Status, StatusItem, StatusItems};
+use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::{StatusValue, write_status};
+use postrider_storage::ids::MailboxId;
 use postrider_storage::rows::MailboxRow;
 
 use crate::imap::answers;
@@ -12,22 +15,28 @@ pub(in crate::imap) async fn status(
     context: &mut AccountContext<'_>,
     command: Status,
 ) -> Result<Completion, Ended> {
-    let row = {
+    let found = {
         let state = context.member.account.state();
         let name = command.mailbox.name.as_ref().ok();
-        name.and_then(|name| state.mailbox_id(name)).and_then(|id| state.mailbox(id).cloned())
+        name.and_then(|name| state.mailbox_id(name)).and_then(|id| Some((id, state.mailbox(id).cloned()?)))
     };
-    let Some(row) = row else { return Ok(answers::NO_SUCH_MAILBOX) };
-    tell_status(context, &row, command.items);
+    let Some((mailbox, row)) = found else { return Ok(answers::NO_SUCH_MAILBOX) };
+    tell_status(context, mailbox, &row, command.items);
     Ok(Completion::ok("done"))
 }
 
 /// Appends STATUS of a mailbox. Asking for HIGHESTMODSEQ enables CONDSTORE (RFC 7162 §3.1).
-pub(super) fn tell_status(context: &mut AccountContext<'_>, row: &MailboxRow, items: StatusItems) {
+pub(super) fn tell_status(
+    context: &mut AccountContext<'_>,
+    mailbox: MailboxId,
+    row: &MailboxRow,
+    items: StatusItems,
+) {
     if items.contains(StatusItem::HighestModSeq) {
         context.enable_condstore();
     }
     let append_octets_max = context.append_octets_max;
+    let id = ObjectId::mailbox(context.member.account.id().0, mailbox.0);
     let values = items.iter().map(|item| {
         let number = match item {
             StatusItem::Messages => row.exists.into(),
@@ -38,7 +47,9 @@ pub(super) fn tell_status(context: &mut AccountContext<'_>, row: &MailboxRow, it
             StatusItem::Deleted => row.deleted.into(),
             StatusItem::Size => row.size,
             StatusItem::HighestModSeq => row.modseq.get(),
+            StatusItem::DeletedStorage => row.deleted_size,
             StatusItem::AppendLimit => append_octets_max,
+            StatusItem::MailboxId => return (item, StatusValue::Id(id)),
         };
         (item, StatusValue::Number(number))
     });

@@ -34,6 +34,7 @@ pub async fn store(context: &mut Context<'_>, command: Store) -> Result<Completi
         return Ok(READ_ONLY);
     }
     let Ok(uids) = context.selected.resolve(&command.messages) else { return Ok(NO_SUCH_MESSAGE) };
+    let (uids, limit) = context.limit.cut(uids);
     if command.unchanged_since.is_some() {
         context.enable_condstore();
     }
@@ -63,7 +64,8 @@ pub async fn store(context: &mut Context<'_>, command: Store) -> Result<Completi
         context.sync(expunges, own).await?;
         context.out.flush_if_full().await?;
     }
-    Ok(outcome.completion(command.messages.numbering, &context.selected.view))
+    let completion = outcome.completion(command.messages.numbering, &context.selected.view);
+    Ok(completion.limited(limit, context.out))
 }
 
 async fn transact(context: &Context<'_>, command: &Store, uids: &[Uid]) -> Result<Done, WriteError> {
@@ -111,8 +113,7 @@ fn tell_unchanged(context: &mut Context<'_>, command: &Store, unchanged: &[Updat
     for updated in unchanged {
         let Some(sequence) = context.selected.view.sequence_of(updated.uid) else { continue };
         let buffer = &mut context.out.buffer;
-        let mut row = FetchRow::begin(buffer, sequence);
-        row.uid(buffer, updated.uid);
+        let mut row = FetchRow::of(buffer, context.enabled.numbering(), sequence, updated.uid);
         if loud {
             let keywords = updated.keywords.iter().filter_map(|id| state.keyword(*id));
             row.flags(buffer, updated.flags, keywords.map(|keyword| keyword.as_str()));

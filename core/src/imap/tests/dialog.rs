@@ -5,28 +5,53 @@
 //! too, which is then called `x`; `<x>` stands for it from then on. `<crlf>` in a sent line makes two
 //! of it, `<nothing>` at its end sends it without CRLF. `EOF` is the end of the connection, `SILENCE`
 //! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
-//! first line is `GUESTS`.
+//! first line is `GUESTS`. `QUOTA octets messages` as the first line limits the account; `SETUP` there names
+//! one of [`SETUPS`].
 
 use std::collections::HashMap;
 use std::path::Path;
 
+use postrider_storage::account::Quota;
+
 use super::server::{Peer, Server, Setup};
+use crate::config::Listener;
 
 type Names = HashMap<String, String>;
 
+type Change = fn(&mut Listener);
+
+/// Servers that are set up in another way.
+const SETUPS: [(&str, Change); 2] = [
+    ("limited", |listener| listener.limits.imap.messages_per_command = 3),
+    ("without", |listener| {
+        let names = ["COMPRESS=DEFLATE", "UNAUTHENTICATE", "UIDBATCHES", "QRESYNC", "IMAP4REV2"];
+        listener.disabled_capabilities = names.map(str::to_owned).to_vec();
+    }),
+];
+
 /// Plays the dialog of a file.
 pub(super) fn play(path: &Path) {
-    play_with(path, &Setup::default());
+    let text = std::fs::read_to_string(path).unwrap();
+    let first = text.lines().next().unwrap_or_default();
+    let change = first.strip_prefix("SETUP ").map(|name| {
+        SETUPS.into_iter().find_map(|(known, change)| (known == name).then_some(change)).unwrap()
+    });
+    let limits = first.strip_prefix("QUOTA ");
+    let mut limits = limits.into_iter().flat_map(str::split_whitespace).map(|limit| limit.parse().ok());
+    let quota = Quota { octets: limits.next().flatten(), messages: limits.next().flatten() };
+    play_with(path, &Setup { quota, change: change.unwrap_or(|_| {}), ..Setup::default() });
 }
 
 /// Plays the dialog of a file with a server set up as given.
 pub(super) fn play_with(path: &Path, setup: &Setup) {
     let text = std::fs::read_to_string(path).unwrap();
     let server = Server::start(setup);
-    let guests = text.lines().next() == Some("GUESTS");
+    let first = text.lines().next().unwrap_or_default();
+    let guests = first == "GUESTS";
+    let directive = guests || first.starts_with("QUOTA ") || first.starts_with("SETUP ");
     let mut peers: HashMap<String, Peer> = HashMap::new();
     let mut names = Names::new();
-    for (number, line) in text.lines().enumerate().skip(usize::from(guests)) {
+    for (number, line) in text.lines().enumerate().skip(usize::from(directive)) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }

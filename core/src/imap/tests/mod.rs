@@ -1,6 +1,7 @@
 //! Dialogs with the server, and what they can't show.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod compress;
 mod cost;
 mod dialog;
 mod model;
@@ -34,6 +35,31 @@ macro_rules! folders {
 }
 
 folders!(
-    basic, mailboxes, list, select, append, idle, condstore, qresync, limits, fetch, store, search, copy,
-    within, expunge
+    basic,
+    mailboxes,
+    list,
+    select,
+    append,
+    idle,
+    condstore,
+    qresync,
+    limits,
+    fetch,
+    store,
+    search,
+    copy,
+    expunge,
+    unauthenticate,
+    uidonly,
+    messagelimit,
+    uidbatches,
+    capabilities,
+    within,
+    quota,
+    objectid,
+    savedate,
+    multiappend,
+    catenate,
+    replace,
+    preview
 );

@@ -14,7 +14,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::client::{Client, ClientBinding, ClientCredentials};
 use postrider_proto::sasl::secrets::{Derivation, SALT_OCTETS, StoredSecrets};
 use postrider_proto::sasl::{Mechanism, Secret};
-use postrider_storage::account::{self, Account, Initial};
+use postrider_storage::account::{self, Account, Initial, Quota};
 use postrider_storage::committer::{self, Committer};
 use postrider_storage::directory::{
     self, AccountName, AccountSettings, AddressPattern, Change, Directory, DomainSettings,
@@ -61,11 +61,13 @@ pub(super) struct Setup {
     pub(super) tls: TlsMode,
     pub(super) change: fn(&mut Settings),
     pub(super) engine: Arc<Probe>,
+    /// What the directory allows the account.
+    pub(super) quota: Quota,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { shards: 1, tls: TlsMode::Off, change: |_| {}, engine: Arc::default() }
+        Self { shards: 1, tls: TlsMode::Off, change: |_| {}, engine: Arc::default(), quota: Quota::default() }
     }
 }
 
@@ -84,7 +86,7 @@ impl Server {
         let engine: Arc<dyn Engine> = Arc::clone(&setup.engine) as _;
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
-        let account = make_account(&store, &committer);
+        let account = make_account(&store, &committer, setup.quota);
         let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 256 }).unwrap();
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
@@ -158,6 +160,11 @@ impl Server {
         peer
     }
 
+    /// Adds another account, with the address of its name at localhost and the same password.
+    pub(super) fn add_account(&self, name: &str) -> AccountId {
+        add_account(&self.shared.store, &self.shared.committer, name, Quota::default())
+    }
+
     /// Asks the server to stop.
     pub(super) fn stop(&self) {
         self.shared.shutdown.begin(Duration::from_secs(3));
@@ -181,16 +188,33 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
     Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })
 }
 
-fn make_account(store: &Arc<Store>, committer: &Committer) -> AccountId {
-    let name = AccountName::new("user").unwrap();
+fn make_account(store: &Arc<Store>, committer: &Committer, quota: Quota) -> AccountId {
+    let domain = Domain::parse("localhost").unwrap();
+    let change = Change::AddDomain { domain, settings: DomainSettings::default() };
+    let reader = store.reader();
+    let batch = directory::plan(reader.snapshot(), &[change], &directory::Limits::DEFAULT, NOW).unwrap();
+    committer.commit_blocking(batch, Durability::Synced).unwrap();
+    add_account(store, committer, "user", quota)
+}
+
+fn add_account(store: &Arc<Store>, committer: &Committer, name: &str, quota: Quota) -> AccountId {
+    let Quota { octets, messages } = quota;
+    let address = Address::parse(&format!("{name}@localhost")).unwrap();
+    let name = AccountName::new(name).unwrap();
     let domain = Domain::parse("localhost").unwrap();
     let derivation =
         Derivation { iterations: 4096, salt_sha_256: [1; SALT_OCTETS], salt_sha_1: [2; SALT_OCTETS] };
     let changes = [
-        Change::AddDomain { domain: domain.clone(), settings: DomainSettings::default() },
-        Change::AddAccount { name: name.clone(), settings: AccountSettings::new(domain) },
+        Change::AddAccount {
+            name: name.clone(),
+            settings: AccountSettings {
+                quota: octets,
+                quota_messages: messages,
+                ..AccountSettings::new(domain)
+            },
+        },
         Change::AddAddress {
-            address: AddressPattern::Exact(Address::parse("user@localhost").unwrap()),
+            address: AddressPattern::Exact(address),
             account: name.clone(),
             mailbox: MailboxName::inbox(),
         },
@@ -256,6 +280,24 @@ impl Peer {
         };
         self.reader.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         silent
+    }
+
+    /// What comes next, as it comes; empty at the end.
+    pub(super) fn some(&mut self) -> Vec<u8> {
+        let some = self.reader.fill_buf().unwrap().to_vec();
+        self.reader.consume(some.len());
+        some
+    }
+
+    /// What comes, up to the first `end`.
+    pub(super) fn octets_until(&mut self, end: &[u8]) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !all.ends_with(end) {
+            let mut octet = [0];
+            self.reader.read_exact(&mut octet).unwrap();
+            all.push(octet[0]);
+        }
+        all
     }
 
     pub(super) fn rest(&mut self) -> Vec<u8> {

@@ -69,7 +69,7 @@ fn sessions_are_small() {
 }
 
 /// Octets of memory of this process.
-fn resident() -> u64 {
+pub(super) fn resident() -> u64 {
     let pages: u64 =
         std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     pages * 4096

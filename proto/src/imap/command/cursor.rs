@@ -244,7 +244,8 @@ impl<'a> Cursor<'a> {
         SequenceSet::new(ranges).ok_or(Fault::Syntax("sequence set expected"))
     }
 
-    fn sequence_number(&mut self) -> Parsed<SequenceNumber> {
+    /// `seq-number`
+    pub(super) fn sequence_number(&mut self) -> Parsed<SequenceNumber> {
         if self.take(b'*') { Ok(SequenceNumber::Last) } else { self.nz_number().map(SequenceNumber::Number) }
     }
 

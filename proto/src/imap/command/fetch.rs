@@ -1,4 +1,5 @@
-//! FETCH (RFC 9051 §6.4.5, RFC 3501 §6.4.5, RFC 3516, RFC 7162 §3.1.4 and §3.2.6).
+//! FETCH (RFC 9051 §6.4.5, RFC 3501 §6.4.5, RFC 3516, RFC 7162 §3.1.4 and §3.2.6,
+//! RFC 8474 §5, RFC 8514, RFC 8970).
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -44,6 +45,15 @@ pub enum Peek {
     Peeks,
 }
 
+/// Whether PREVIEW has the modifier LAZY (RFC 8970 §4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lazy {
+    /// It hasn't.
+    No,
+    /// It has.
+    Yes,
+}
+
 /// One thing that FETCH tells.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FetchItem {
@@ -63,6 +73,14 @@ pub enum FetchItem {
     BodyStructure,
     /// MODSEQ (RFC 7162 §3.1.4)
     ModSeq,
+    /// EMAILID (RFC 8474 §5.1)
+    EmailId,
+    /// THREADID (RFC 8474 §5.2)
+    ThreadId,
+    /// SAVEDATE (RFC 8514 §4.2)
+    SaveDate,
+    /// PREVIEW (RFC 8970); with LAZY it may be left out when it takes long
+    Preview(Lazy),
     /// RFC822 (RFC 3501): `BODY[]` under its old name
     Rfc822,
     /// RFC822.HEADER: `BODY.PEEK[HEADER]` under its old name
@@ -189,6 +207,10 @@ impl FetchItem {
             ("BODY", false) => Self::Body,
             ("BODYSTRUCTURE", false) => Self::BodyStructure,
             ("MODSEQ", false) => Self::ModSeq,
+            ("EMAILID", false) => Self::EmailId,
+            ("THREADID", false) => Self::ThreadId,
+            ("SAVEDATE", false) => Self::SaveDate,
+            ("PREVIEW", false) => Self::Preview(Lazy::parse(cursor)?),
             ("RFC822", false) => Self::Rfc822,
             ("RFC822.HEADER", false) => Self::Rfc822Header,
             ("RFC822.TEXT", false) => Self::Rfc822Text,
@@ -212,9 +234,24 @@ impl FetchItem {
     }
 }
 
+impl Lazy {
+    /// Takes ` (LAZY)`, if it is there. A parenthesis after PREVIEW alone is that of CHANGEDSINCE.
+    fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        let mut ahead = cursor.clone();
+        if !ahead.take_text(" (LAZY") {
+            return Ok(Self::No);
+        }
+        // RFC 8970 §6 allows it several times.
+        while ahead.take_text(" LAZY") {}
+        ahead.close()?;
+        *cursor = ahead;
+        Ok(Self::Yes)
+    }
+}
+
 impl Section {
     /// Takes `[...]`.
-    fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
         cursor.expect(b'[', "[ expected")?;
         let part = part(cursor)?;
         let mut text = None;

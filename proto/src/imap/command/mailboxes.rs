@@ -1,4 +1,5 @@
-//! CREATE, RENAME, STATUS (RFC 9051 §6.3, RFC 6154, RFC 8438, RFC 7889, RFC 7162 §3.1.7).
+//! CREATE, RENAME, STATUS (RFC 9051 §6.3, RFC 6154, RFC 8438, RFC 7889, RFC 7162 §3.1.7,
+//! RFC 8474 §4).
 
 use super::cursor::{Cursor, Parsed};
 use super::{Fault, MailboxArgument};
@@ -82,11 +83,15 @@ pub enum StatusItem {
     HighestModSeq,
     /// The largest message that APPEND takes (RFC 7889).
     AppendLimit,
+    /// Octets of the messages with `\Deleted` (RFC 9208 §4.1.4).
+    DeletedStorage,
+    /// The mailbox's identifier (RFC 8474).
+    MailboxId,
 }
 
 impl StatusItem {
     /// All, in the order in which they are written.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
@@ -96,6 +101,8 @@ impl StatusItem {
         Self::Size,
         Self::HighestModSeq,
         Self::AppendLimit,
+        Self::DeletedStorage,
+        Self::MailboxId,
     ];
 
     /// The name as written.
@@ -110,6 +117,8 @@ impl StatusItem {
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::AppendLimit => "APPENDLIMIT",
+            Self::DeletedStorage => "DELETED-STORAGE",
+            Self::MailboxId => "MAILBOXID",
         }
     }
 }

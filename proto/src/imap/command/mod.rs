@@ -6,10 +6,12 @@
 
 mod append;
 mod arguments;
+mod batches;
 mod cursor;
 mod fetch;
 mod list;
 mod mailboxes;
+mod quota;
 mod search;
 mod select;
 mod session;
@@ -18,16 +20,20 @@ mod store;
 mod suites;
 #[cfg(test)]
 mod tests;
+mod urlauth;
 
-pub use append::{Append, AppendMessage, MessageForm};
+pub use append::{Append, AppendMessage, AppendNext, AppendPieces, AppendStep, MessageForm};
 pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
-pub use fetch::{ChangedSince, Fetch, FetchItem, Partial, Peek, Section, SectionText, Vanished};
+pub use batches::UidBatches;
+pub use fetch::{ChangedSince, Fetch, FetchItem, Lazy, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
+pub use quota::SetQuota;
 pub use search::{DateTest, Search, SearchKey, SearchReturn, TextTarget};
 pub use select::{Access, Matched, Qresync, Select};
 pub use session::{Authenticate, Enable, Extension, Id, Login};
 pub use store::{CopyMove, FlagChange, Loudness, Store};
+pub use urlauth::{Decoded, GenUrlAuth, ResetKey, UrlFetch, UrlFetchItem, UrlFetchParameters};
 
 pub(in crate::imap) use cursor::is_astring_octet;
 
@@ -84,10 +90,26 @@ pub enum Command {
     Namespace,
     /// STATUS
     Status(Status),
-    /// APPEND up to its message literal, which streams
+    /// GETQUOTA of a root (RFC 9208)
+    GetQuota(Box<[u8]>),
+    /// GETQUOTAROOT
+    GetQuotaRoot(MailboxArgument),
+    /// SETQUOTA
+    SetQuota(SetQuota),
+    /// APPEND, REPLACE and UID REPLACE up to the first literal, which streams
     Append(Append),
+    /// GENURLAUTH (RFC 4467)
+    GenUrlAuth(GenUrlAuth),
+    /// RESETKEY (RFC 4467)
+    ResetKey(ResetKey),
+    /// URLFETCH (RFC 4467)
+    UrlFetch(UrlFetch),
     /// IDLE (RFC 2177)
     Idle,
+    /// COMPRESS DEFLATE (RFC 4978)
+    Compress,
+    /// UNAUTHENTICATE (RFC 8437)
+    Unauthenticate,
     /// CHECK (RFC 3501 §6.4.1)
     Check,
     /// CLOSE
@@ -106,6 +128,28 @@ pub enum Command {
     Copy(CopyMove),
     /// MOVE, UID MOVE (RFC 6851)
     Move(CopyMove),
+    /// UIDBATCHES (RFC 10022)
+    UidBatches(UidBatches),
+}
+
+impl Command {
+    /// Whether the command reads or tells message numbers, so that it is refused after
+    /// `ENABLE UIDONLY` (RFC 9586 §3).
+    pub fn needs_message_numbers(&self) -> bool {
+        match self {
+            Self::Fetch(fetch) => fetch.messages.numbering == Numbering::Sequence,
+            Self::Store(store) => store.messages.numbering == Numbering::Sequence,
+            Self::Copy(command) | Self::Move(command) => command.messages.numbering == Numbering::Sequence,
+            Self::Append(append) => {
+                append.replaces.as_ref().is_some_and(|messages| messages.numbering == Numbering::Sequence)
+            }
+            Self::Search(search) => {
+                search.numbering == Numbering::Sequence || search.key.has_message_numbers()
+            }
+            Self::Select(select) => select.qresync.as_ref().is_some_and(|known| known.matched.is_some()),
+            _ => false,
+        }
+    }
 }
 
 /// How mailbox names and strings are to be read: what the client has enabled.
@@ -162,7 +206,7 @@ pub struct BadCommand {
 }
 
 /// Parses one framed command, with its line end. APPEND is parsed up to its first message literal,
-/// whose header ends `input` ([`MessageLiteral::head`](super::framing::MessageLiteral)).
+/// whose header ends `input` ([`MessageLiteral::head`](super::framing::MessageLiteral)), if it has one.
 pub fn parse(input: &[u8], context: Context<'_>) -> Result<Tagged, BadCommand> {
     let mut cursor = Cursor::new(input, context);
     let tag = Tag::parse(&mut cursor).map_err(|fault| BadCommand { tag: None, fault })?;
@@ -172,15 +216,14 @@ pub fn parse(input: &[u8], context: Context<'_>) -> Result<Tagged, BadCommand> {
     }
 }
 
-/// Parses what stands before a further message of APPEND (RFC 3502), from the space on.
-pub fn parse_append_further(head: &[u8], context: Context<'_>) -> Result<AppendMessage, Fault> {
-    AppendMessage::parse(&mut Cursor::new(head, context))
-}
-
-/// Parses what follows the last message of APPEND, with its line end. `form` is that of the
-/// message.
-pub fn parse_append_end(rest: &[u8], form: MessageForm, context: Context<'_>) -> Result<(), Fault> {
-    append::parse_end(&mut Cursor::new(rest, context), form)
+/// Reads the section that a URL names, without brackets (RFC 5092 §11, `enc-section`); none when it isn't
+/// one.
+pub(super) fn parse_section(text: &str, limits: &Limits) -> Option<Section> {
+    let bracketed = format!("[{text}]\r\n");
+    let mut cursor = Cursor::new(bracketed.as_bytes(), Context { utf8: Utf8::Off, limits });
+    let section = Section::parse(&mut cursor).ok()?;
+    cursor.end().ok()?;
+    (!section.part.is_empty() || section.text.is_some()).then_some(section)
 }
 
 /// Reads the tag of a command that may be cut off; none when it isn't followed by anything.
@@ -190,17 +233,36 @@ pub(super) fn read_tag(input: &[u8], limits: &Limits) -> Option<Tag> {
     cursor.take(b' ').then_some(tag)
 }
 
-/// Whether `text`, a command up to and with a literal header, stands before a message: the mailbox
-/// name of APPEND, itself perhaps a literal, is complete before the header (RFC 9051 §6.3.12).
+/// Whether `text`, a command up to and with a literal header, stands before a message: the mailbox name of
+/// APPEND or REPLACE, itself perhaps a literal, is complete before the header (RFC 9051 §6.3.12, RFC 8508
+/// §5). What the literal is, a message, a part of one or a URL, is said by [`Append`].
 pub(super) fn stands_before_message(text: &[u8], limits: &Limits) -> bool {
     let mut cursor = Cursor::new(text, Context { utf8: Utf8::Off, limits });
-    let mailbox = Tag::parse(&mut cursor)
-        .and_then(|_| cursor.space())
-        .and_then(|()| cursor.label())
-        .and_then(|name| if name.as_str() == "APPEND" { Ok(()) } else { Err(Fault::UnknownCommand) })
-        .and_then(|()| cursor.space())
-        .and_then(|()| cursor.astring_octets());
-    mailbox.is_ok() && cursor.take(b' ')
+    take_up_to_message(&mut cursor).is_ok()
+}
+
+fn take_up_to_message(cursor: &mut Cursor<'_>) -> Parsed<()> {
+    Tag::parse(cursor)?;
+    cursor.space()?;
+    let mut name = cursor.label()?;
+    if name.as_str() == "UID" {
+        cursor.space()?;
+        name = cursor.label()?;
+        if name.as_str() != "REPLACE" {
+            return Err(Fault::UnknownCommand);
+        }
+    }
+    cursor.space()?;
+    match name.as_str() {
+        "APPEND" => {}
+        "REPLACE" => {
+            cursor.sequence_number()?;
+            cursor.space()?;
+        }
+        _ => return Err(Fault::UnknownCommand),
+    }
+    cursor.astring_octets()?;
+    cursor.space()
 }
 
 fn parse_tagged(cursor: &mut Cursor<'_>) -> Parsed<Command> {
@@ -241,8 +303,17 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "LSUB" => Command::Lsub(Lsub::parse(cursor)?),
         "NAMESPACE" => Command::Namespace,
         "STATUS" => Command::Status(Status::parse(cursor)?),
+        "GETQUOTA" => Command::GetQuota(quota::quota_root(cursor)?),
+        "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(cursor)?),
+        "SETQUOTA" => Command::SetQuota(SetQuota::parse(cursor)?),
         "APPEND" => Command::Append(Append::parse(cursor)?),
+        "GENURLAUTH" => Command::GenUrlAuth(GenUrlAuth::parse(cursor)?),
+        "RESETKEY" => Command::ResetKey(ResetKey::parse(cursor)?),
+        "URLFETCH" => Command::UrlFetch(UrlFetch::parse(cursor)?),
         "IDLE" => Command::Idle,
+        "COMPRESS" => session::compress(cursor)?,
+        "UNAUTHENTICATE" => Command::Unauthenticate,
+        "UIDBATCHES" => Command::UidBatches(UidBatches::parse(cursor)?),
         "CHECK" => Command::Check,
         "CLOSE" => Command::Close,
         "UNSELECT" => Command::Unselect,
@@ -259,6 +330,7 @@ fn parse_messages(cursor: &mut Cursor<'_>, name: Label, numbering: Numbering) ->
         "STORE" => Command::Store(Store::parse(cursor, numbering)?),
         "COPY" => Command::Copy(CopyMove::parse(cursor, numbering)?),
         "MOVE" => Command::Move(CopyMove::parse(cursor, numbering)?),
+        "REPLACE" => Command::Append(Append::parse_replace(cursor, numbering)?),
         "EXPUNGE" if numbering == Numbering::Uid => {
             cursor.space()?;
             Command::Expunge(Some(cursor.message_set()?))

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use super::super::date::Date;
 use super::super::objectid::ObjectId;
-use super::super::sequence::{MessageSet, Numbering};
+use super::super::sequence::{MessageSet, Numbering, SequenceNumber, SequenceRange, SequenceSet};
 use super::super::types::{Flags, Keyword};
 use super::arguments::parse_keyword;
 use super::cursor::{Cursor, Parsed};
@@ -114,6 +114,19 @@ pub enum DateTest {
     On,
     /// On the day or later.
     Since,
+}
+
+impl SearchKey {
+    /// Whether message numbers occur; `$` names messages without them.
+    pub fn has_message_numbers(&self) -> bool {
+        match self {
+            Self::Sequence(set) => matches!(set, MessageSet::Set(_)),
+            Self::And(keys) => keys.iter().any(Self::has_message_numbers),
+            Self::Or(keys) => keys.0.has_message_numbers() || keys.1.has_message_numbers(),
+            Self::Not(key) => key.has_message_numbers(),
+            _ => false,
+        }
+    }
 }
 
 impl Search {
@@ -257,6 +270,8 @@ fn key_with_argument(cursor: &mut Cursor<'_>, name: &str) -> Parsed<SearchKey> {
         "KEYWORD" => parse_keyword(cursor).map(SearchKey::Keyword),
         "UNKEYWORD" => parse_keyword(cursor).map(SearchKey::Keyword).map(not),
         "UID" => cursor.message_set().map(SearchKey::Uid),
+        "UIDAFTER" => Ok(uids(cursor.nz_number()?.checked_add(1), u32::MAX)),
+        "UIDBEFORE" => Ok(uids(Some(NonZeroU32::MIN), cursor.nz_number()?.get() - 1)),
         "LARGER" => cursor.number64().map(SearchKey::Larger),
         "SMALLER" => cursor.number64().map(SearchKey::Smaller),
         "MODSEQ" => modseq(cursor).map(SearchKey::ModSeq),
@@ -289,6 +304,16 @@ fn key_with_argument(cursor: &mut Cursor<'_>, name: &str) -> Parsed<SearchKey> {
     }
 }
 
+/// Uids from `first` to `last`; nothing when there are none (UIDAFTER, UIDBEFORE: RFC 9738 §3.2).
+fn uids(first: Option<NonZeroU32>, last: u32) -> SearchKey {
+    let range = first.zip(NonZeroU32::new(last)).map(|(first, last)| SequenceRange {
+        from: SequenceNumber::Number(first),
+        to: SequenceNumber::Number(last),
+    });
+    let set = range.and_then(|range| SequenceSet::new(vec![range]));
+    set.map_or(SearchKey::Nothing, |set| SearchKey::Uid(MessageSet::Set(set)))
+}
+
 /// Takes `objectid` (RFC 8474 §7).
 fn object(cursor: &mut Cursor<'_>) -> Parsed<Option<ObjectId>> {
     let text = cursor.while_octets(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-'));
@@ -302,7 +327,7 @@ fn object(cursor: &mut Cursor<'_>) -> Parsed<Option<ObjectId>> {
 const OBJECT_ID_OCTETS_MAX: usize = 255;
 
 /// The names that [`key_with_argument`] knows, so that another one is called unknown.
-const KEYS_WITH_ARGUMENT: [&str; 27] = [
+const KEYS_WITH_ARGUMENT: [&str; 29] = [
     "BCC",
     "BEFORE",
     "BODY",
@@ -328,6 +353,8 @@ const KEYS_WITH_ARGUMENT: [&str; 27] = [
     "THREADID",
     "TO",
     "UID",
+    "UIDAFTER",
+    "UIDBEFORE",
     "UNKEYWORD",
     "YOUNGER",
 ];

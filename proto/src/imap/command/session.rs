@@ -1,9 +1,9 @@
-//! ID, ENABLE, AUTHENTICATE, LOGIN (RFC 2971, RFC 5161, RFC 4959, RFC 9051 §6.2).
+//! ID, ENABLE, AUTHENTICATE, LOGIN, COMPRESS (RFC 2971, RFC 5161, RFC 4959, RFC 9051 §6.2, RFC 4978).
 
 use data_encoding::BASE64;
 
-use super::Fault;
 use super::cursor::{Cursor, Parsed};
+use super::{Command, Fault};
 use crate::sasl::Secret;
 
 /// ID (RFC 2971 §3.1).
@@ -49,11 +49,14 @@ pub enum Extension {
     Condstore,
     /// `QRESYNC` (RFC 7162 §3.2); implies CONDSTORE
     Qresync,
+    /// `UIDONLY` (RFC 9586)
+    UidOnly,
 }
 
 impl Extension {
     /// All.
-    pub const ALL: [Self; 4] = [Self::Imap4Rev2, Self::Utf8Accept, Self::Condstore, Self::Qresync];
+    pub const ALL: [Self; 5] =
+        [Self::Imap4Rev2, Self::Utf8Accept, Self::Condstore, Self::Qresync, Self::UidOnly];
 
     /// The name as announced.
     pub const fn name(self) -> &'static str {
@@ -62,8 +65,17 @@ impl Extension {
             Self::Utf8Accept => "UTF8=ACCEPT",
             Self::Condstore => "CONDSTORE",
             Self::Qresync => "QRESYNC",
+            Self::UidOnly => "UIDONLY",
         }
     }
+}
+
+/// Takes the argument of COMPRESS, from the space on: DEFLATE is all there is (RFC 4978 §3).
+pub(super) fn compress(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.space()?;
+    let algorithm = cursor.atom()?;
+    let known = algorithm.eq_ignore_ascii_case("DEFLATE");
+    known.then_some(Command::Compress).ok_or(Fault::Syntax("unknown compression"))
 }
 
 impl Id {

@@ -142,10 +142,12 @@ fn messages_stream_and_other_literals_of_append_do_not() {
 }
 
 /// Inputs that reach every state.
-const INPUTS: [&[u8]; 12] = [
+const INPUTS: &[&[u8]] = &[
     b"a NOOP\r\nb LOGIN {4}\r\nfred {3+}\r\na\r\n\r\nc IDLE\r\nDONE\r\nd NOOP\r\n",
     b"a APPEND {5+}\r\nInbox (\\Seen) {12}\r\nHello\r\nworld\r\nb NOOP\r\n",
     b"a APPEND x {3+}\r\nabc {2}\r\ncd)\r\nb NOOP\r\n",
+    b"a APPEND x CATENATE (URL {9+}\r\n/a/;UID=1 TEXT {2}\r\ncd)\r\nb NOOP\r\n",
+    b"a UID REPLACE 7 {1+}\r\nx {2}\r\ncd\r\nb REPLACE 7 x (\\Seen) ~{1+}\r\n\0\r\nb NOOP\r\n",
     b"a AUTHENTICATE PLAIN\r\nAGEAYg==\nb NOOP\r\n",
     b"a LOGIN {11+}\r\n0123456789a {3+}\r\nabc\r\nb NOOP\r\n",
     b"a LOGIN {11}\r\nb NOOP\r\n",
@@ -372,7 +374,12 @@ impl Random {
     }
 }
 
-const WORDS: [&str; 48] = [
+const WORDS: &[&str] = &[
+    "REPLACE 1 ",
+    "CATENATE (",
+    "TEXT ",
+    "URL ",
+    "/a/;UID=1",
     "a ",
     "b ",
     "NOOP",
@@ -425,7 +432,7 @@ const WORDS: [&str; 48] = [
 
 #[test]
 fn random_input_is_framed_and_parsed_within_bounds() {
-    use super::super::command::{Context, Utf8, parse, parse_append_end, parse_append_further};
+    use super::super::command::{AppendPieces, Command, Context, Utf8, parse};
     for seed in 1..3000u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let limits = if random.below(2) == 0 { SMALL } else { Limits::UNAUTHENTICATED };
@@ -437,16 +444,18 @@ fn random_input_is_framed_and_parsed_within_bounds() {
         assert_eq!(frames_in(&input, chunk, limits), whole, "seed {seed}: {}", text(&input));
         for utf8 in [Utf8::Off, Utf8::Rev2, Utf8::Accept] {
             let context = Context { utf8, limits: &limits };
+            let mut pieces: Option<AppendPieces> = None;
             for seen in &whole {
                 match seen {
                     Seen::Command(command) => drop(parse(command.as_bytes(), context)),
-                    Seen::Message(head, .., MessageOrder::First) => drop(parse(head.as_bytes(), context)),
-                    Seen::Message(head, .., MessageOrder::Further) => {
-                        drop(parse_append_further(head.as_bytes(), context));
+                    Seen::Message(head, .., MessageOrder::First) => {
+                        pieces = match parse(head.as_bytes(), context).map(|tagged| tagged.command) {
+                            Ok(Command::Append(append)) => Some(append.pieces),
+                            _ => None,
+                        };
                     }
-                    Seen::End(rest) => {
-                        let form = super::super::command::MessageForm::Literal;
-                        let _ = parse_append_end(rest.as_bytes(), form, context);
+                    Seen::Message(rest, .., MessageOrder::Further) | Seen::End(rest) => {
+                        pieces = pieces.and_then(|before| before.go_on(rest.as_bytes(), context).ok());
                     }
                     _ => {}
                 }

@@ -1,5 +1,7 @@
-//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154).
+//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154, RFC 4467, RFC 4469, RFC 4978,
+//! RFC 8474, RFC 9586, RFC 9738, RFC 10022).
 
+use super::super::objectid::ObjectId;
 use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
 use super::super::uidset::UidSet;
 use super::fetch::write_flag_list;
@@ -18,6 +20,8 @@ pub enum Code<'a> {
     AuthenticationFailed,
     /// AUTHORIZATIONFAILED
     AuthorizationFailed,
+    /// BADURL: the URL that can't be used (RFC 4469 §4.1)
+    BadUrl(&'a str),
     /// BADCHARSET, with those that are supported
     BadCharset,
     /// CANNOT
@@ -28,6 +32,8 @@ pub enum Code<'a> {
     ClientBug,
     /// CLOSED: the mailbox selected before is (RFC 7162 §3.2.11)
     Closed,
+    /// COMPRESSIONACTIVE (RFC 4978 §3)
+    CompressionActive,
     /// CONTACTADMIN
     ContactAdmin,
     /// COPYUID: uid validity of the target, the uids copied, their new uids (RFC 4315 §3)
@@ -46,6 +52,10 @@ pub enum Code<'a> {
     InUse,
     /// LIMIT
     Limit,
+    /// MAILBOXID (RFC 8474 §4)
+    MailboxId(ObjectId),
+    /// MESSAGELIMIT: the limit, and the lowest uid that was dealt with (RFC 9738 §3.1)
+    MessageLimit(u32, Option<Uid>),
     /// MODIFIED: the numbers or uids that failed UNCHANGEDSINCE (RFC 7162 §3.1.3)
     Modified(&'a UidSet),
     /// NOMODSEQ (RFC 7162 §3.1.2.2)
@@ -70,12 +80,18 @@ pub enum Code<'a> {
     ServerBug,
     /// TOOBIG (RFC 7889 §4, RFC 4469)
     TooBig,
+    /// TOOFEW: batches of so few messages aren't told (RFC 10022)
+    TooFew,
+    /// TOOMANY: batches of so many messages aren't told (RFC 10022)
+    TooMany,
     /// TRYCREATE
     TryCreate,
     /// UIDNEXT
     UidNext(Uid),
     /// UIDNOTSTICKY
     UidNotSticky,
+    /// UIDREQUIRED: message numbers can't be used (RFC 9586 §3)
+    UidRequired,
     /// UIDVALIDITY
     UidValidity(UidValidity),
     /// UNAVAILABLE
@@ -84,6 +100,8 @@ pub enum Code<'a> {
     UnknownCte,
     /// UNSEEN: the number of the first message without `\Seen` (RFC 3501 §7.1)
     Unseen(u32),
+    /// URLMECH: URLs are authorised by INTERNAL (RFC 4467 §8)
+    UrlMech,
     /// USEATTR (RFC 6154 §3)
     UseAttr,
 }
@@ -107,7 +125,20 @@ impl Code<'_> {
                 set(out, to);
             }
             Self::BadCharset => out.extend_from_slice(b" (US-ASCII UTF-8)"),
+            Self::BadUrl(url) => write_url(out, url),
+            Self::UrlMech => out.extend_from_slice(b" INTERNAL"),
             Self::HighestModSeq(modseq) => number(out, modseq.get()),
+            Self::MailboxId(id) => {
+                out.extend_from_slice(b" (");
+                id.write(out);
+                out.push(b')');
+            }
+            Self::MessageLimit(limit, lowest) => {
+                number(out, limit.into());
+                if let Some(lowest) = lowest {
+                    number(out, lowest.get().into());
+                }
+            }
             Self::Modified(numbers) => set(out, numbers),
             Self::PermanentFlags(flags, keywords, any) => {
                 out.push(b' ');
@@ -130,10 +161,12 @@ impl Code<'_> {
             Self::AuthenticationFailed => "AUTHENTICATIONFAILED",
             Self::AuthorizationFailed => "AUTHORIZATIONFAILED",
             Self::BadCharset => "BADCHARSET",
+            Self::BadUrl(_) => "BADURL",
             Self::Cannot => "CANNOT",
             Self::Capability(_) => "CAPABILITY",
             Self::ClientBug => "CLIENTBUG",
             Self::Closed => "CLOSED",
+            Self::CompressionActive => "COMPRESSIONACTIVE",
             Self::ContactAdmin => "CONTACTADMIN",
             Self::CopyUid(..) => "COPYUID",
             Self::Corruption => "CORRUPTION",
@@ -143,6 +176,8 @@ impl Code<'_> {
             Self::HighestModSeq(_) => "HIGHESTMODSEQ",
             Self::InUse => "INUSE",
             Self::Limit => "LIMIT",
+            Self::MailboxId(_) => "MAILBOXID",
+            Self::MessageLimit(..) => "MESSAGELIMIT",
             Self::Modified(_) => "MODIFIED",
             Self::NoModSeq => "NOMODSEQ",
             Self::NonExistent => "NONEXISTENT",
@@ -155,14 +190,36 @@ impl Code<'_> {
             Self::ReadWrite => "READ-WRITE",
             Self::ServerBug => "SERVERBUG",
             Self::TooBig => "TOOBIG",
+            Self::TooFew => "TOOFEW",
+            Self::TooMany => "TOOMANY",
             Self::TryCreate => "TRYCREATE",
             Self::UidNext(_) => "UIDNEXT",
             Self::UidNotSticky => "UIDNOTSTICKY",
+            Self::UidRequired => "UIDREQUIRED",
             Self::UidValidity(_) => "UIDVALIDITY",
             Self::Unavailable => "UNAVAILABLE",
             Self::UnknownCte => "UNKNOWN-CTE",
             Self::Unseen(_) => "UNSEEN",
+            Self::UrlMech => "URLMECH",
             Self::UseAttr => "USEATTR",
+        }
+    }
+}
+
+/// Octets of a URL that are repeated to its client.
+const URL_OCTETS_TOLD_MAX: usize = 1000;
+
+/// Appends a URL. What no response code may hold is percent-encoded, and a long one is cut.
+fn write_url(out: &mut Vec<u8>, url: &str) {
+    out.push(b' ');
+    if url.is_empty() {
+        out.extend_from_slice(b"\"\"");
+    }
+    for octet in url.bytes().take(URL_OCTETS_TOLD_MAX) {
+        if octet.is_ascii_graphic() && octet != b']' {
+            out.push(octet);
+        } else {
+            out.extend_from_slice(format!("%{octet:02X}").as_bytes());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! FETCH responses (RFC 9051 §7.5.2, RFC 3516 §4.2, RFC 7162 §3.1.4).
+//! FETCH responses (RFC 9051 §7.5.2, RFC 3516 §4.2, RFC 7162 §3.1.4, RFC 8474 §5, RFC 8514,
+//! RFC 8970).
 //!
 //! A row is written item by item. The content of a literal may be appended piecewise: the header
 //! writer is told its length, and the caller appends exactly so many octets, flushing in between.
@@ -7,9 +8,11 @@ use std::num::NonZeroU32;
 
 use super::super::command::{Section, SectionText, Utf8};
 use super::super::date::write_date_time;
+use super::super::objectid::ObjectId;
+use super::super::sequence::Numbering;
 use super::super::types::{Flags, ModSeq, Uid};
 use super::string::write_literal_header;
-use super::{write_astring, write_number};
+use super::{write_astring, write_number, write_string};
 
 /// The state of a FETCH row: whether an item stands before the next one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +39,21 @@ impl FetchRow {
         out.extend_from_slice(b"* ");
         write_number(out, u64::from(sequence));
         out.extend_from_slice(b" FETCH (");
+        Self { empty: true }
+    }
+
+    /// Appends the start of the row of a message as the client numbers messages: FETCH with UID, or
+    /// UIDFETCH (RFC 9586 §3.3).
+    pub fn of(out: &mut Vec<u8>, numbering: Numbering, sequence: u32, uid: Uid) -> Self {
+        if numbering == Numbering::Sequence {
+            let mut row = Self::begin(out, sequence);
+            row.uid(out, uid);
+            return row;
+        }
+        out.reserve(128);
+        out.extend_from_slice(b"* ");
+        write_number(out, u64::from(uid.get()));
+        out.extend_from_slice(b" UIDFETCH (");
         Self { empty: true }
     }
 
@@ -72,6 +90,35 @@ impl FetchRow {
     pub fn internal_date(&mut self, out: &mut Vec<u8>, unix: i64) {
         self.item(out, b"INTERNALDATE ");
         write_date_time(out, unix);
+    }
+
+    /// Appends SAVEDATE, of seconds since 1970; NIL when it isn't known.
+    pub fn save_date(&mut self, out: &mut Vec<u8>, unix: Option<i64>) {
+        self.item(out, b"SAVEDATE ");
+        match unix {
+            Some(unix) => write_date_time(out, unix),
+            None => out.extend_from_slice(b"NIL"),
+        }
+    }
+
+    /// Appends EMAILID.
+    pub fn email_id(&mut self, out: &mut Vec<u8>, id: ObjectId) {
+        self.item(out, b"EMAILID (");
+        id.write(out);
+        out.push(b')');
+    }
+
+    /// Appends THREADID.
+    pub fn thread_id(&mut self, out: &mut Vec<u8>, id: ObjectId) {
+        self.item(out, b"THREADID (");
+        id.write(out);
+        out.push(b')');
+    }
+
+    /// Appends PREVIEW; `text` without line ends and NUL.
+    pub fn preview(&mut self, out: &mut Vec<u8>, utf8: Utf8, text: &str) {
+        self.item(out, b"PREVIEW ");
+        write_string(out, utf8, text.as_bytes());
     }
 
     /// Appends RFC822.SIZE.

@@ -1,6 +1,7 @@
 //! What is told of mailboxes: LIST, LSUB, STATUS, NAMESPACE, FLAGS, EXISTS (RFC 9051 §7.3, §7.4).
 
 use super::super::command::{SpecialUse, StatusItem, Utf8};
+use super::super::objectid::ObjectId;
 use super::super::types::{Flags, Keyword};
 use super::fetch::write_flag_list;
 use super::{write_mailbox, write_number};
@@ -121,6 +122,8 @@ fn write_name_row(out: &mut Vec<u8>, utf8: Utf8, start: &[u8], attributes: ListA
 pub enum StatusValue {
     /// A number.
     Number(u64),
+    /// MAILBOXID (RFC 8474 §4.3).
+    Id(ObjectId),
     /// NIL: an APPENDLIMIT that the mailbox doesn't have (RFC 7889 §3).
     Nil,
 }
@@ -143,6 +146,11 @@ pub fn write_status(
         out.push(b' ');
         match value {
             StatusValue::Number(number) => write_number(out, number),
+            StatusValue::Id(id) => {
+                out.push(b'(');
+                id.write(out);
+                out.push(b')');
+            }
             StatusValue::Nil => out.extend_from_slice(b"NIL"),
         }
     }

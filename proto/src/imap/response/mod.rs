@@ -6,11 +6,13 @@
 mod code;
 mod fetch;
 mod mailbox;
+mod quota;
 mod search;
 mod status;
 mod string;
 #[cfg(test)]
 mod tests;
+mod urlauth;
 
 pub use code::Code;
 pub use fetch::{FetchRow, OldSection};
@@ -18,12 +20,14 @@ pub use mailbox::{
     ListAttributes, ListRow, StatusValue, write_exists, write_flags, write_list, write_list_separator,
     write_lsub, write_namespace, write_recent, write_status,
 };
-pub use search::{Esearch, write_esearch, write_expunge, write_search, write_vanished};
+pub use quota::{QuotaResource, write_quota, write_quota_root};
+pub use search::{Esearch, write_esearch, write_expunge, write_search, write_uid_batches, write_vanished};
 pub use status::{
     Condition, Status, write_bad_command, write_capability, write_continuation, write_continuation_base64,
     write_enabled, write_id, write_refused, write_tagged, write_untagged,
 };
 pub use string::{write_astring, write_mailbox, write_nstring, write_quoted, write_string};
+pub use urlauth::{UrlFetchRow, write_genurlauth};
 
 /// Appends a number in decimal.
 pub fn write_number(out: &mut Vec<u8>, mut number: u64) {

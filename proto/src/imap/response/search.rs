@@ -1,9 +1,9 @@
-//! Numbers of messages: SEARCH, ESEARCH, EXPUNGE, VANISHED (RFC 9051 §7.3.4, RFC 3501 §7.2.5,
-//! RFC 7162 §3.1.5 and §3.2.10).
+//! Numbers of messages: SEARCH, ESEARCH, EXPUNGE, VANISHED, UIDBATCHES (RFC 9051 §7.3.4, RFC 3501 §7.2.5,
+//! RFC 7162 §3.1.5 and §3.2.10, RFC 10022).
 
 use super::super::command::{SearchReturn, Tag};
 use super::super::sequence::Numbering;
-use super::super::types::ModSeq;
+use super::super::types::{ModSeq, Uid};
 use super::super::uidset::UidSet;
 use super::write_number;
 
@@ -74,6 +74,20 @@ pub fn write_esearch(out: &mut Vec<u8>, tag: &Tag, result: &Esearch<'_>) {
     if result.returns.all && !result.found.is_empty() {
         out.extend_from_slice(b" ALL ");
         result.found.write(out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends UIDBATCHES (RFC 10022): each batch from its highest to its lowest uid.
+pub fn write_uid_batches(out: &mut Vec<u8>, tag: &Tag, batches: impl IntoIterator<Item = (Uid, Uid)>) {
+    out.extend_from_slice(b"* UIDBATCHES (TAG \"");
+    out.extend_from_slice(tag.as_str().as_bytes());
+    out.extend_from_slice(b"\")");
+    for (index, (highest, lowest)) in batches.into_iter().enumerate() {
+        out.push(if index == 0 { b' ' } else { b',' });
+        write_number(out, highest.get().into());
+        out.push(b':');
+        write_number(out, lowest.get().into());
     }
     out.extend_from_slice(b"\r\n");
 }

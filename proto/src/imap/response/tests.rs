@@ -59,6 +59,12 @@ fn codes_are_written_as_registered() {
         (Code::Unseen(12), "UNSEEN 12"),
         (Code::ReadWrite, "READ-WRITE"),
         (Code::UnknownCte, "UNKNOWN-CTE"),
+        (Code::MessageLimit(1000, Uid::new(23)), "MESSAGELIMIT 1000 23"),
+        (Code::MessageLimit(1000, None), "MESSAGELIMIT 1000"),
+        (Code::CompressionActive, "COMPRESSIONACTIVE"),
+        (Code::UidRequired, "UIDREQUIRED"),
+        (Code::TooFew, "TOOFEW"),
+        (Code::TooMany, "TOOMANY"),
     ] {
         assert_eq!(written(|out| code.write(out)), text);
     }
@@ -160,6 +166,18 @@ fn mailboxes_are_told() {
         written(|out| write_flags(out, Flags::from_bits(0xff), &[Keyword::new("a").unwrap()])),
         "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft a)\r\n"
     );
+}
+
+#[test]
+fn quotas_are_told() {
+    let resource = |name, usage, limit| QuotaResource { name, usage, limit };
+    let resources = [resource("STORAGE", 1, 2), resource("MESSAGE", 3, 4)];
+    assert_eq!(written(|out| write_quota(out, "", resources)), "* QUOTA \"\" (STORAGE 1 2 MESSAGE 3 4)\r\n");
+    assert_eq!(
+        written(|out| write_quota_root(out, Utf8::Off, "Inbox", Some(""))),
+        "* QUOTAROOT Inbox \"\"\r\n"
+    );
+    assert_eq!(written(|out| write_quota_root(out, Utf8::Off, "a b", None)), "* QUOTAROOT \"a b\"\r\n");
 }
 
 #[test]

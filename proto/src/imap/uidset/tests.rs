@@ -174,3 +174,15 @@ proptest! {
         prop_assert_eq!(ours, meant);
     }
 }
+
+#[test]
+fn the_last_members_are_the_largest() {
+    let uids: UidSet = [1, 2, 3, 7, 9, 10].into_iter().map(uid).collect();
+    for (count, text) in
+        [(0, ""), (1, "10"), (2, "9:10"), (4, "3,7,9:10"), (6, "1:3,7,9:10"), (7, "1:3,7,9:10")]
+    {
+        assert_eq!(uids.last_members(count).to_string(), text, "{count}");
+        check(&uids.last_members(count));
+    }
+    assert!(UidSet::new().last_members(3).is_empty());
+}

@@ -3,7 +3,7 @@
 use postrider_proto::imap::types::{Flags, Keyword, Uid};
 
 use super::{World, message, name, uid};
-use crate::account::{Expunge, FlagChange, FlagOp, Limits};
+use crate::account::{Expunge, FlagChange, FlagOp, Limits, Quota};
 use crate::rows::SpecialUse;
 use crate::store::Refusal;
 
@@ -107,7 +107,7 @@ fn prefixes_are_limited() {
 fn the_quota_is_reached_exactly_and_not_passed() {
     let mut world = World::new();
     let (inbox, trash) = (world.inbox(), world.named("Trash"));
-    world.account.set_quota_max(Some(3 * 27));
+    world.account.set_quota(Quota { octets: Some(3 * 27), messages: None });
     for _ in 0..2 {
         world.append(inbox, b"ten octets", Flags::NONE, &[]);
     }
@@ -119,6 +119,24 @@ fn the_quota_is_reached_exactly_and_not_passed() {
     world.run(|tx| tx.move_messages(inbox, &[uid(2)], trash)).unwrap();
     world.run(|tx| tx.expunge(trash, Expunge::These(&[uid(1)]))).unwrap();
     world.run(|tx| tx.copy(trash, &[uid(2)], inbox)).unwrap();
+    world.verify();
+}
+
+#[test]
+fn the_quota_of_messages_is_reached_exactly_and_not_passed() {
+    let mut world = World::new();
+    let (inbox, trash) = (world.inbox(), world.named("Trash"));
+    world.account.set_quota(Quota { octets: None, messages: Some(3) });
+    for _ in 0..2 {
+        world.append(inbox, b"m", Flags::NONE, &[]);
+    }
+    assert_eq!(world.refused(|tx| tx.copy(inbox, &[uid(1), uid(2)], trash)), Some(Refusal::OverQuota));
+    world.run(|tx| tx.copy(inbox, &[uid(1)], trash)).unwrap();
+    let (new, _) = message(&world.store, b"m", Flags::NONE, &[]);
+    assert_eq!(world.refused(|tx| tx.append(inbox, new)), Some(Refusal::OverQuota));
+    world.run(|tx| tx.move_messages(inbox, &[uid(2)], trash)).unwrap();
+    world.run(|tx| tx.expunge(trash, Expunge::These(&[uid(1)]))).unwrap();
+    world.append(inbox, b"m", Flags::NONE, &[]);
     world.verify();
 }
 

@@ -71,9 +71,9 @@ impl World {
     }
 
     pub fn reload(&mut self) {
-        let (id, limits, quota) = (self.account.id(), *self.account.limits(), self.account.quota_max());
+        let (id, limits, quota) = (self.account.id(), *self.account.limits(), self.account.quota());
         self.account = Account::load(&self.store.reader(), id, limits).unwrap();
-        self.account.set_quota_max(quota);
+        self.account.set_quota(quota);
     }
 
     pub fn inbox(&self) -> MailboxId {

@@ -124,6 +124,7 @@ impl Reader<'_> {
                 "domain",
                 "full_name",
                 "quota",
+                "quota_messages",
                 "login_disabled",
                 "disabled_mechanisms",
                 "credentials",
@@ -135,13 +136,8 @@ impl Reader<'_> {
         let addresses = self.addresses(table);
         let full_name = self.string(table, "full_name").unwrap_or_default();
         let login_disabled = self.string(table, "login_disabled");
-        let quota = table.get("quota").and_then(|item| {
-            let quota = item.as_integer().and_then(|quota| u64::try_from(quota).ok());
-            if quota.is_none() {
-                self.fault(item.span(), "quota must be a number of octets".into());
-            }
-            quota
-        });
+        let quota = self.count(table, "quota", "octets");
+        let quota_messages = self.count(table, "quota_messages", "messages");
         let mut disabled_mechanisms = Vec::new();
         for (name, span) in self.strings(table, "disabled_mechanisms") {
             match Mechanism::parse(name.as_bytes()) {
@@ -155,8 +151,18 @@ impl Reader<'_> {
             self.fault(item.span(), "domain is missing".into());
         }
         let domain = self.value(table, "domain", Domain::parse)?;
-        let settings = AccountSettings { domain, full_name, quota, login_disabled, disabled_mechanisms };
+        let settings =
+            AccountSettings { domain, full_name, quota, quota_messages, login_disabled, disabled_mechanisms };
         Some(AccountEntry { settings, credential, addresses })
+    }
+
+    fn count(&mut self, table: &dyn TableLike, key: &str, of: &str) -> Option<u64> {
+        let item = table.get(key)?;
+        let count = item.as_integer().and_then(|count| u64::try_from(count).ok());
+        if count.is_none() {
+            self.fault(item.span(), format!("{key} must be a number of {of}"));
+        }
+        count
     }
 
     fn credential(&mut self, table: &dyn TableLike) -> Credential {

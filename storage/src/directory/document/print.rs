@@ -50,6 +50,9 @@ fn account(f: &mut fmt::Formatter<'_>, entry: &AccountEntry) -> fmt::Result {
     if let Some(quota) = settings.quota {
         writeln!(f, "quota = {quota}")?;
     }
+    if let Some(messages) = settings.quota_messages {
+        writeln!(f, "quota_messages = {messages}")?;
+    }
     text(f, "login_disabled", settings.login_disabled.as_deref().unwrap_or(""))?;
     let mechanisms: Vec<_> = settings.disabled_mechanisms.iter().map(ToString::to_string).collect();
     list(f, "disabled_mechanisms", &mechanisms)?;

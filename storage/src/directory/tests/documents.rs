@@ -12,6 +12,7 @@ fn export_print_and_parse_agree() {
     let mut settings = AccountSettings::new(domain("example.org"));
     settings.full_name = "Fred \"the\\mail\" Fjörd".into();
     settings.quota = Some(5_000_000_000);
+    settings.quota_messages = Some(70_000);
     settings.login_disabled = Some("ask the postmaster".into());
     settings.disabled_mechanisms = vec![Mechanism::Plain, Mechanism::CramMd5];
     let lists = MailboxName::new("Lists").unwrap();

@@ -1,9 +1,15 @@
 //! Writes the items of one FETCH row, some octets at a time.
 
+use std::ops::Range;
+
 use postrider_proto::imap::command::Partial;
+use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::FetchRow;
 use postrider_proto::mime::decode::{Decoder, TransferEncoding};
+use postrider_proto::mime::header::FieldFilter;
 use postrider_proto::mime::imap;
+use postrider_proto::mime::preview::{Preview, preview_parts};
+use postrider_storage::ids::{AccountId, EmailId, ThreadId};
 use postrider_storage::reader::Reader;
 use postrider_storage::store::StoreError;
 
@@ -29,11 +35,27 @@ pub enum Step {
 /// The items of a row that are still to be written.
 pub struct Items {
     message: Option<MessageContent>,
-    size: u64,
-    received: i64,
+    facts: Facts,
     /// The next item.
     next: usize,
     content: Option<Streaming>,
+}
+
+/// What is told of a message without its content.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The account that owns it.
+    pub account: AccountId,
+    /// What its copies share.
+    pub email: EmailId,
+    /// Its conversation.
+    pub thread: ThreadId,
+    /// Octets.
+    pub size: u64,
+    /// The internal date.
+    pub received: i64,
+    /// When it came into the mailbox; not known of a removed message.
+    pub saved: Option<i64>,
 }
 
 /// Content of an item that is under way.
@@ -54,8 +76,8 @@ enum Measured {
 
 impl Items {
     /// Nothing is written yet. Without `message`, the plan must not need it.
-    pub const fn new(message: Option<MessageContent>, size: u64, received: i64) -> Self {
-        Self { message, size, received, next: 0, content: None }
+    pub const fn new(message: Option<MessageContent>, facts: Facts) -> Self {
+        Self { message, facts, next: 0, content: None }
     }
 
     /// Writes until something is to be told to the caller.
@@ -78,11 +100,21 @@ impl Items {
             let Some(item) = plan.items.get(self.next) else { return Ok(Step::Ended) };
             self.next += 1;
             match (item, &self.message) {
-                (Item::InternalDate, _) => row.internal_date(out, self.received),
-                (Item::Size, _) => row.rfc822_size(out, self.size),
+                (Item::InternalDate, _) => row.internal_date(out, self.facts.received),
+                (Item::Size, _) => row.rfc822_size(out, self.facts.size),
+                (Item::SaveDate, _) => row.save_date(out, self.facts.saved),
+                (Item::EmailId, _) => {
+                    row.email_id(out, ObjectId::email(self.facts.account.0, self.facts.email.0));
+                }
+                (Item::ThreadId, _) => {
+                    row.thread_id(out, ObjectId::thread(self.facts.account.0, self.facts.thread.0));
+                }
                 (_, None) => return Err(StoreError::Inconsistent("a message's content wasn't looked up")),
                 (Item::Envelope | Item::Body | Item::BodyStructure, Some(message)) => {
                     describe(item, plan, message, row, out)?;
+                }
+                (Item::Preview, Some(message)) => {
+                    row.preview(out, plan.utf8(), &preview(message, reader)?);
                 }
                 (Item::Octets(octets), Some(message)) => {
                     self.content = begin_octets(octets, message, row, reader, out)?;
@@ -132,6 +164,22 @@ fn describe(
     Ok(())
 }
 
+/// Makes the preview: it costs the first octets of a part or two, so nothing is stored.
+fn preview(message: &MessageContent, reader: &Reader) -> Result<String, StoreError> {
+    let structure = message.structure()?;
+    for part in preview_parts(&structure, message.prefix_octets()) {
+        let Some(mut preview) = Preview::new(&part) else { continue };
+        let mut source = message.range(part.range);
+        let mut is_enough = false;
+        while !is_enough && source.read(reader, |piece| is_enough = preview.push(piece))? {}
+        let text = preview.finish();
+        if !text.is_empty() {
+            return Ok(text);
+        }
+    }
+    Ok(String::new())
+}
+
 /// The offset that is echoed, and the octets that a partial request takes of `octets`.
 fn cut(partial: Option<Partial>, octets: u64) -> (Option<u64>, u64, u64) {
     match partial {
@@ -150,28 +198,68 @@ fn begin_octets(
     reader: &Reader,
     out: &mut Vec<u8>,
 ) -> Result<Option<Streaming>, StoreError> {
-    let structure = message.structure()?;
-    let range = imap::section(&structure, &octets.path, octets.text, message.prefix_octets());
     let mut announce = |origin: Option<u64>, length: u64, out: &mut Vec<u8>| match &octets.label {
         Label::Section(section) => row.section(out, section, origin, length),
         Label::Old(label) => row.old_section(out, *label, length),
     };
-    let Some(range) = range else {
-        match &octets.label {
-            Label::Section(section) => {
-                row.section_nil(out, section, octets.partial.map(|partial| partial.offset));
+    match octets.find(message, reader)? {
+        None => {
+            match &octets.label {
+                Label::Section(section) => {
+                    row.section_nil(out, section, octets.partial.map(|partial| partial.offset));
+                }
+                // The whole message always has a header and a text.
+                Label::Old(label) => row.old_section(out, *label, 0),
             }
-            // The whole message always has a header and a text.
-            Label::Old(label) => row.old_section(out, *label, 0),
+            Ok(None)
         }
-        return Ok(None);
-    };
-    let Some((filter, names)) = &octets.fields else {
-        let (origin, skip, length) = cut(octets.partial, range.end - range.start);
-        announce(origin, length, out);
-        let start = range.start + skip;
-        return Ok(Some(Streaming::Copy(message.range(start..start + length))));
-    };
+        Some(Found::Range(range)) => {
+            let (origin, skip, length) = cut(octets.partial, range.end - range.start);
+            announce(origin, length, out);
+            let start = range.start + skip;
+            Ok(Some(Streaming::Copy(message.range(start..start + length))))
+        }
+        Some(Found::Fields(picked)) => {
+            let (origin, skip, length) = cut(octets.partial, picked.len() as u64);
+            announce(origin, length, out);
+            // Both were cut to the length of `picked`.
+            out.extend_from_slice(&picked[skip as usize..(skip + length) as usize]);
+            Ok(None)
+        }
+    }
+}
+
+/// Where the octets of a section are.
+pub enum Found {
+    /// A range of the message.
+    Range(Range<u64>),
+    /// Fields that were picked from a header.
+    Fields(Vec<u8>),
+}
+
+impl Octets {
+    /// Finds the octets, before the partial is cut from them; none when there is no such part.
+    pub fn find(&self, message: &MessageContent, reader: &Reader) -> Result<Option<Found>, StoreError> {
+        let structure = message.structure()?;
+        let range = imap::section(&structure, &self.path, self.text, message.prefix_octets());
+        let Some(range) = range else { return Ok(None) };
+        match &self.fields {
+            None => Ok(Some(Found::Range(range))),
+            Some((filter, names)) => {
+                Ok(Some(Found::Fields(pick_fields(message, reader, range, *filter, names)?)))
+            }
+        }
+    }
+}
+
+/// Reads the fields of a header that are asked for.
+fn pick_fields(
+    message: &MessageContent,
+    reader: &Reader,
+    range: Range<u64>,
+    filter: FieldFilter,
+    names: &[Box<str>],
+) -> Result<Vec<u8>, StoreError> {
     let mut header = message.read(reader, range.clone(), HEADER_OCTETS_MAX)?;
     if range.end - range.start > HEADER_OCTETS_MAX + EMPTY_LINE_OCTETS {
         let whole_lines = header.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
@@ -179,12 +267,8 @@ fn begin_octets(
     }
     let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
     let mut picked = Vec::new();
-    imap::filter_fields(&header, *filter, &names, &mut picked);
-    let (origin, skip, length) = cut(octets.partial, picked.len() as u64);
-    announce(origin, length, out);
-    // Both were cut to the length of `picked`.
-    out.extend_from_slice(&picked[skip as usize..(skip + length) as usize]);
-    Ok(None)
+    imap::filter_fields(&header, filter, &names, &mut picked);
+    Ok(picked)
 }
 
 type Begun = Result<Option<Streaming>, UnknownEncoding>;

@@ -4,12 +4,17 @@ use std::num::NonZeroU32;
 
 use postrider_proto::imap::command::{FetchItem, Partial, Peek, Section, SectionText, Utf8};
 use postrider_proto::imap::response::OldSection;
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::mime::header::FieldFilter;
 use postrider_proto::mime::imap::{self, ClientText};
 
 /// What each row has.
 #[derive(Debug)]
 pub struct Plan {
+    /// How rows name messages.
+    pub numbering: Numbering,
+    /// UID was asked for. Rows with message numbers have it always, others only then (RFC 9586 §3.3).
+    pub uid: bool,
     /// FLAGS
     pub flags: bool,
     /// MODSEQ
@@ -33,8 +38,16 @@ pub enum Item {
     InternalDate,
     /// RFC822.SIZE
     Size,
+    /// SAVEDATE
+    SaveDate,
+    /// EMAILID
+    EmailId,
+    /// THREADID
+    ThreadId,
     /// ENVELOPE
     Envelope,
+    /// PREVIEW
+    Preview,
     /// BODY without extension data
     Body,
     /// BODYSTRUCTURE
@@ -84,6 +97,8 @@ impl Plan {
     /// Of the items that the client asked for.
     pub fn new(items: Vec<FetchItem>, utf8: Utf8, condstore: bool) -> Self {
         let mut plan = Self {
+            numbering: Numbering::Sequence,
+            uid: false,
             flags: false,
             modseq: condstore,
             items: Vec::with_capacity(items.len()),
@@ -95,7 +110,9 @@ impl Plan {
         for item in items {
             plan.add(item);
         }
-        let is_in_row = |item: &Item| matches!(item, Item::InternalDate | Item::Size);
+        let is_in_row = |item: &Item| {
+            matches!(item, Item::InternalDate | Item::Size | Item::SaveDate | Item::EmailId | Item::ThreadId)
+        };
         plan.needs_message = !plan.items.iter().all(is_in_row);
         plan
     }
@@ -103,7 +120,10 @@ impl Plan {
     fn add(&mut self, item: FetchItem) {
         let item = match item {
             // Every row has it (product: untagged FETCH always begins with UID).
-            FetchItem::Uid => return,
+            FetchItem::Uid => {
+                self.uid = true;
+                return;
+            }
             FetchItem::Flags => {
                 self.flags = true;
                 return;
@@ -114,6 +134,12 @@ impl Plan {
             }
             FetchItem::InternalDate => Item::InternalDate,
             FetchItem::Rfc822Size => Item::Size,
+            FetchItem::SaveDate => Item::SaveDate,
+            FetchItem::EmailId => Item::EmailId,
+            FetchItem::ThreadId => Item::ThreadId,
+            // Both forms are answered at once, and under one name.
+            FetchItem::Preview(_) if self.items.contains(&Item::Preview) => return,
+            FetchItem::Preview(_) => Item::Preview,
             FetchItem::Envelope => Item::Envelope,
             FetchItem::Body => Item::Body,
             FetchItem::BodyStructure => Item::BodyStructure,
@@ -141,6 +167,14 @@ impl Plan {
         self.items.push(item);
     }
 
+    /// How strings of UTF-8 are written.
+    pub fn utf8(&self) -> Utf8 {
+        match self.client {
+            ClientText::SevenBit => Utf8::Off,
+            ClientText::Utf8 => Utf8::Rev2,
+        }
+    }
+
     /// Whether there is nothing to tell of a message of which only the content is known.
     pub fn is_of_flags_only(&self) -> bool {
         self.items.is_empty() && (self.flags || self.modseq)
@@ -152,7 +186,8 @@ impl Octets {
         Self { label: Label::Old(label), path: Box::default(), text, fields: None, partial: None }
     }
 
-    fn section(section: Section, partial: Option<Partial>) -> Self {
+    /// Of a section.
+    pub fn section(section: Section, partial: Option<Partial>) -> Self {
         let (text, fields) = match &section.text {
             None => (imap::SectionText::Whole, None),
             Some(SectionText::Header) => (imap::SectionText::Header, None),

@@ -8,14 +8,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use postrider_proto::imap::response::FetchRow;
+use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::ids::{AccountId, EmailId, KeywordId, MailboxId};
+use postrider_storage::ids::{AccountId, EmailId, KeywordId, MailboxId, ThreadId};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::MessageRow;
 use postrider_storage::store::StoreError;
 
-use super::items::{Items, Step};
+use super::items::{self, Items, Step};
 use super::plan::Plan;
 use crate::imap::content::MessageContent;
 
@@ -79,8 +80,16 @@ struct Facts<'a> {
     /// Not known of a removed message.
     state: Option<(Flags, &'a [KeywordId], ModSeq)>,
     email: EmailId,
-    /// Octets and internal date; of a removed message they are looked up.
-    size_and_date: Option<(u64, i64)>,
+    /// Of a removed message this is looked up.
+    more: Option<More>,
+}
+
+/// What a message's row has besides.
+struct More {
+    thread: ThreadId,
+    size: u64,
+    received: i64,
+    saved: Option<i64>,
 }
 
 impl Rows {
@@ -188,7 +197,7 @@ impl Rows {
         while self.open.is_none() && self.awaited.is_none() && out.len() < full {
             if let Some((uid, email)) = self.removed.pop_front() {
                 let sequence = self.view.sequence_of(uid).unwrap_or(0);
-                let facts = Facts { sequence, uid, state: None, email, size_and_date: None };
+                let facts = Facts { sequence, uid, state: None, email, more: None };
                 self.row(reader, facts, out, full)?;
             } else if self.at < self.until {
                 self.some_rows(reader, out, full)?;
@@ -236,7 +245,12 @@ impl Rows {
                     uid,
                     state: Some((row.flags, &row.keywords, row.modseq)),
                     email: row.email,
-                    size_and_date: Some((row.size, row.received)),
+                    more: Some(More {
+                        thread: row.thread,
+                        size: row.size,
+                        received: row.received,
+                        saved: Some(row.saved),
+                    }),
                 };
                 self.row(reader, facts, out, full)?;
                 if self.open.is_some() || out.len() >= full {
@@ -256,9 +270,11 @@ impl Rows {
         full: usize,
     ) -> Result<(), StoreError> {
         let start = out.len();
-        let plan = Arc::clone(&self.plan);
-        let mut row = FetchRow::begin(out, facts.sequence);
-        row.uid(out, facts.uid);
+        let (plan, uid) = (Arc::clone(&self.plan), facts.uid);
+        let mut row = FetchRow::of(out, plan.numbering, facts.sequence, facts.uid);
+        if plan.uid && plan.numbering == Numbering::Uid {
+            row.uid(out, facts.uid);
+        }
         if let Some((flags, keywords, modseq)) = facts.state {
             if plan.flags || self.newly_seen.contains(facts.uid) {
                 self.flags(reader, &mut row, out, flags, keywords)?;
@@ -271,26 +287,28 @@ impl Rows {
             row.end(out);
             return Ok(());
         }
-        let items = match self.items(reader, &plan, &facts) {
+        let items = match self.items(reader, &plan, facts) {
             Ok(Some(items)) => items,
             Ok(None) => {
                 // Erased since: only a removed message is.
                 out.truncate(start);
                 return Ok(());
             }
-            Err(error) => return self.leave_out(&error, facts.uid, start, out),
+            Err(error) => return self.leave_out(&error, uid, start, out),
         };
         match self.go_on(Open { row, items }, reader, out, full) {
             Ok(()) => Ok(()),
-            Err(error) => self.leave_out(&error, facts.uid, start, out),
+            Err(error) => self.leave_out(&error, uid, start, out),
         }
     }
 
-    fn items(&self, reader: &Reader, plan: &Plan, facts: &Facts<'_>) -> Result<Option<Items>, StoreError> {
-        let (size, received) = match facts.size_and_date {
+    fn items(&self, reader: &Reader, plan: &Plan, facts: Facts<'_>) -> Result<Option<Items>, StoreError> {
+        let More { thread, size, received, saved } = match facts.more {
             Some(known) => known,
             None => match reader.email(self.account, facts.email)? {
-                Some(email) => (email.size, email.received),
+                Some(email) => {
+                    More { thread: email.thread, size: email.size, received: email.received, saved: None }
+                }
                 None => return Ok(None),
             },
         };
@@ -304,7 +322,9 @@ impl Rows {
                 };
             }
         }
-        Ok(Some(Items::new(message, size, received)))
+        let (account, email) = (self.account, facts.email);
+        let facts = items::Facts { account, email, thread, size, received, saved };
+        Ok(Some(Items::new(message, facts)))
     }
 
     fn leave_out(
