@@ -18,6 +18,7 @@ pub mod runtime;
 pub mod server;
 pub mod shard;
 pub mod smtp;
+pub mod textindex;
 pub mod tls;
 pub mod transfer;
 

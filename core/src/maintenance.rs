@@ -27,8 +27,10 @@ use postrider_storage::store::StoreError;
 use crate::accounts::{AccountHandle, LoadError, WriteError, home_of};
 use crate::clock::unix_now;
 use crate::commit;
+use crate::config::TextIndex;
 use crate::runtime::{PoolError, ShardId, oneshot, sleep, spawn, timeout};
 use crate::shard::Shard;
+use crate::textindex;
 
 /// How often deleted mailboxes are looked for, and whether removed messages can go.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
@@ -73,6 +75,12 @@ pub fn start(shard: &Rc<Shard>) {
     spawn("tidy accounts", async move { tidy_accounts(&tidied, before).await });
     let purged = Rc::clone(shard);
     spawn("purge tombstones", async move { purge_tombstones(&purged).await });
+    if textindex::is_on(shard) {
+        spawn("index texts", textindex::serve(Rc::clone(shard)));
+        if shard.shared.config.search.text_index == TextIndex::Always {
+            spawn("look for texts to index", textindex::touch_all(Rc::clone(shard)));
+        }
+    }
     if shard.id == ShardId(0) {
         let erased = Rc::clone(shard);
         spawn("erase removed accounts", async move { erase_removed(&erased).await });

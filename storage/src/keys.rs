@@ -17,6 +17,9 @@
 //! | account | 0x16 | EMAILREFS | email id u64 | [`RefsRow`](crate::rows::RefsRow), only when two or more |
 //! | account | 0x14 | THREADMSG | hash of Message-ID u64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
 //! | account | 0x15 | THREADSUBJECT | hash of base subject u64 ‖ received i64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
+//! | account | 0x30 | TEXT | - | [`TextRow`](crate::rows::TextRow) |
+//! | account | 0x31 | TERMS | segment u32 ‖ first term | dictionary block, see [`text`](crate::text) |
+//! | account | 0x32 | POSTINGS | segment u32 ‖ chunk u32 | version ‖ octets |
 //! | 0 | 0x01 | FORMAT | - | [`FormatRow`](crate::rows::FormatRow) |
 //! | 0 | 0x10 | BLOB | blob id u64 | [`BlobRow`](crate::rows::BlobRow) ‖ structure record |
 //! | 0 | 0x11 | BLOBREF | blob id u64 ‖ owner u32 ‖ email or queue id u64 | version |
@@ -66,6 +69,12 @@ pub mod table {
     pub const THREADSUBJECT: u8 = 0x15;
     /// Account: how many refer to an email, when several do.
     pub const EMAILREFS: u8 = 0x16;
+    /// Account: the text index, its segments.
+    pub const TEXT: u8 = 0x30;
+    /// Account: dictionaries of the text index.
+    pub const TERMS: u8 = 0x31;
+    /// Account: postings of the text index.
+    pub const POSTINGS: u8 = 0x32;
     /// System: version of the format.
     pub const FORMAT: u8 = 0x01;
     /// System: headers of message contents.
@@ -220,6 +229,33 @@ pub fn thread_subject(account: AccountId, subject: u64, received: i64, email: Em
 /// The prefix of all emails with a base subject of that hash.
 pub fn thread_subjects(account: AccountId, subject: u64) -> Key {
     build(account.get(), table::THREADSUBJECT, &[&subject.to_be_bytes()])
+}
+
+/// The text index of an account.
+pub fn text(account: AccountId) -> Key {
+    of_table(account.get(), table::TEXT)
+}
+
+/// A block of a segment's dictionary: its key has the first term of the block.
+pub fn terms(account: AccountId, segment: u32, first: &[u8]) -> Key {
+    build(account.get(), table::TERMS, &[&segment.to_be_bytes(), first])
+}
+
+/// A chunk of a segment's postings.
+pub fn postings(account: AccountId, segment: u32, chunk: u32) -> Key {
+    build(account.get(), table::POSTINGS, &[&segment.to_be_bytes(), &chunk.to_be_bytes()])
+}
+
+/// The prefix of a segment's rows in [`table::TERMS`] or [`table::POSTINGS`].
+pub fn of_segment(account: AccountId, table: u8, segment: u32) -> Key {
+    build(account.get(), table, &[&segment.to_be_bytes()])
+}
+
+/// The segment and the rest of a key of a text index.
+pub fn segment_parts(key: &[u8]) -> Result<(u32, &[u8]), BadKey> {
+    let (_, _, rest) = split(key)?;
+    let (segment, rest) = rest.split_first_chunk::<4>().ok_or_else(|| bad(key))?;
+    Ok((u32::from_be_bytes(*segment), rest))
 }
 
 /// The one FORMAT row.

@@ -17,4 +17,5 @@ pub mod reader;
 pub mod repair;
 pub mod rows;
 pub mod store;
+pub mod text;
 pub mod verify;

@@ -81,6 +81,7 @@ pub enum Command {
     Loglevels(Loglevels),
     Import(Import),
     Export(Export),
+    Index(Index),
     Config(Config),
     Verifydata(Verifydata),
     Repair(Repair),
@@ -524,6 +525,39 @@ pub struct Export {
     /// the directory, which must not exist yet or be empty
     #[argh(positional)]
     pub dir: String,
+}
+
+/// Show or rebuild the text index of an account, with which its messages are searched.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "index", example = "{command_name} status anna\n  {command_name} rebuild anna")]
+pub struct Index {
+    #[argh(subcommand)]
+    pub command: IndexCommand,
+}
+
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand)]
+pub enum IndexCommand {
+    Status(IndexStatus),
+    Rebuild(IndexRebuild),
+}
+
+/// Show how far the text index of an account is, and how large.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "status", example = "{command_name} anna")]
+pub struct IndexStatus {
+    /// the account
+    #[argh(positional)]
+    pub account: String,
+}
+
+/// Build the text index of an account anew. Searches find the same meanwhile, only slower.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "rebuild", example = "{command_name} anna")]
+pub struct IndexRebuild {
+    /// the account
+    #[argh(positional)]
+    pub account: String,
 }
 
 fn format(text: &str) -> Result<postrider_core::control::protocol::Format, String> {

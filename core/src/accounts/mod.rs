@@ -34,6 +34,7 @@ use postrider_storage::store::{Store, StoreError};
 
 use crate::config::{self, AccountDefaults};
 use crate::runtime::{Pool, PoolError, ShardId};
+use crate::textindex::Demand;
 
 /// Accounts that a shard keeps loaded when nobody uses them.
 const LOADED_MAX: usize = 2000;
@@ -87,6 +88,7 @@ pub struct Accounts {
     loaded: RefCell<HashMap<AccountId, Rc<AccountHandle>>>,
     /// Counts changes of the directory that accounts here had to be told of.
     told: Cell<u64>,
+    text: Demand,
 }
 
 /// What the directory says of an account that is loaded.
@@ -100,7 +102,15 @@ enum Listed {
 impl Accounts {
     /// No account is loaded yet. `pool` reads those that are asked for.
     pub fn new(store: Arc<Store>, committer: Arc<Committer>, pool: Pool, limits: Limits) -> Self {
-        Self { store, committer, pool, limits, loaded: RefCell::default(), told: Cell::new(0) }
+        Self {
+            store,
+            committer,
+            pool,
+            limits,
+            loaded: RefCell::default(),
+            told: Cell::new(0),
+            text: Demand::default(),
+        }
     }
 
     /// The account, loaded when it isn't yet, with its quota. Call it on the account's home shard only.
@@ -147,6 +157,16 @@ impl Accounts {
         (!handle.is_broken()).then_some(handle)
     }
 
+    /// The accounts that are loaded.
+    pub fn loaded_ids(&self) -> Vec<AccountId> {
+        self.loaded.borrow().keys().copied().collect()
+    }
+
+    /// Which accounts are to be indexed for searches of their texts.
+    pub const fn text(&self) -> &Demand {
+        &self.text
+    }
+
     /// Tells of a quota that was changed in the directory.
     pub fn set_quota(&self, id: AccountId, quota: Quota) {
         self.told.set(self.told.get() + 1);
@@ -159,6 +179,7 @@ impl Accounts {
     /// commit is done: nothing writes rows of it any more.
     pub async fn forget(&self, id: AccountId) {
         self.told.set(self.told.get() + 1);
+        self.text.forget(id);
         let handle = self.loaded.borrow_mut().remove(&id);
         if let Some(handle) = handle {
             handle.break_off();

@@ -10,7 +10,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use super::limits::{Classes, Limits};
 use super::model::{
     AccountDefaults, Certificates, Config, HostName, Listener, Log, Mode, Network, Passwords, Postmaster,
-    Protocol, Storage, Switch, Tls, TlsMode, TlsVersion,
+    Protocol, Search, Storage, Switch, Tls, TlsMode, TlsVersion,
 };
 use super::resolve::WORKER_THREADS;
 
@@ -58,6 +58,7 @@ impl Config {
             listeners: listeners.into(),
             tls: Tls { certificates: Certificates::SelfSigned, min_version: TlsVersion::Tls12 },
             storage: Storage { min_free_octets: 64 << 20, ..Storage::default() },
+            search: Search::default(),
             accounts: AccountDefaults::default(),
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),
             passwords: Passwords::default(),

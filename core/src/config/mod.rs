@@ -21,7 +21,8 @@ pub use limits::{AuthenticationLimits, Classes, ConnectionLimits, ImapLimits, Li
 pub use localserve::{ACCOUNT, ADDRESS, PASSWORD};
 pub use model::{
     AccountDefaults, CertificateFiles, Certificates, Config, HostName, InitialMailbox, Listener, Log, Mode,
-    Network, Passwords, Postmaster, Protocol, RunAs, SpecialUse, Storage, Switch, Tls, TlsMode, TlsVersion,
+    Network, Passwords, Postmaster, Protocol, RunAs, Search, SpecialUse, Storage, Switch, TextIndex, Tls,
+    TlsMode, TlsVersion,
 };
 pub use problem::{ConfigError, Problem};
 pub use resolve::Files;

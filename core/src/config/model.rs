@@ -39,6 +39,8 @@ pub struct Config {
     pub tls: Tls,
     /// The store.
     pub storage: Storage,
+    /// How texts are searched.
+    pub search: Search,
     /// What new accounts get.
     pub accounts: AccountDefaults,
     /// Who reads the mail for `postmaster`.
@@ -274,6 +276,25 @@ impl Default for Storage {
             tombstone_retention: Duration::from_secs(90 * 24 * 60 * 60),
         }
     }
+}
+
+/// How texts are searched.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Search {
+    /// Which accounts have a text index.
+    pub text_index: TextIndex,
+}
+
+/// Which accounts have a text index.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TextIndex {
+    /// Those whose texts were searched for at least once.
+    #[default]
+    Used,
+    /// All.
+    Always,
+    /// None: searches read the messages.
+    Off,
 }
 
 /// What a new account gets.

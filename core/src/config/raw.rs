@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::limits::{AuthenticationLimits, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
-use super::model::{Network, Protocol, RunAs, TlsMode, TlsVersion};
+use super::model::{Network, Protocol, RunAs, TextIndex, TlsMode, TlsVersion};
 use super::problem::{At, Place};
 use super::section::Section;
 use crate::log::{Format, Level};
@@ -24,6 +24,7 @@ pub(super) struct Raw {
     pub listeners: Vec<RawListener>,
     pub tls: RawTls,
     pub storage: RawStorage,
+    pub text_index: Option<At<TextIndex>>,
     pub accounts: RawAccounts,
     pub postmaster: Option<RawPostmaster>,
     pub iterations: Option<At<u32>>,
@@ -109,6 +110,7 @@ pub(super) fn read(root: Section<'_>) -> Raw {
             .collect(),
         tls: read_tls(root.section("tls")),
         storage: read_storage(root.section("storage")),
+        text_index: read_search(root.section("search")),
         accounts: read_accounts(root.section("accounts")),
         postmaster: read_postmaster(root.section("postmaster")),
         iterations,
@@ -197,6 +199,13 @@ fn read_storage(section: Section<'_>) -> RawStorage {
     };
     section.finish();
     raw
+}
+
+fn read_search(section: Section<'_>) -> Option<At<TextIndex>> {
+    let choices = [("used", TextIndex::Used), ("always", TextIndex::Always), ("off", TextIndex::Off)];
+    let text_index = section.choice("text_index", &choices);
+    section.finish();
+    text_index
 }
 
 fn read_accounts(section: Section<'_>) -> RawAccounts {

@@ -12,7 +12,8 @@ use postrider_proto::imap::mailbox::MailboxName;
 use super::limits::Limits;
 use super::model::{
     AccountDefaults, CertificateFiles, Certificates, Config, HostName, InitialMailbox, Listener, Log, Mode,
-    Passwords, Postmaster, Protocol, SpecialUse, Storage, Switch, Tls, TlsMode, TlsVersion,
+    Passwords, Postmaster, Protocol, Search, SpecialUse, Storage, Switch, TextIndex, Tls, TlsMode,
+    TlsVersion,
 };
 use super::problem::{At, Place, Problems, nearest};
 use super::raw::{Raw, RawAccounts, RawListener, RawLog, RawPostmaster, RawStorage, RawTls};
@@ -55,6 +56,7 @@ pub(super) fn resolve(raw: Raw, base: &Path, files: Files, problems: &Problems<'
         tls: resolver.tls(raw.tls, needs_certificate),
         listeners,
         storage: resolver.storage(&raw.storage),
+        search: Search { text_index: raw.text_index.map_or(TextIndex::default(), |choice| choice.value) },
         accounts: resolver.accounts(raw.accounts),
         postmaster: raw.postmaster.and_then(|postmaster| resolver.postmaster(postmaster)),
         passwords: passwords(raw.iterations, raw.password_min_octets),

@@ -96,6 +96,7 @@ fn the_example_has_every_key_that_can_be_written() {
         "[tls]",
         "[[tls.certificate]]",
         "[storage]",
+        "[search]",
         "[accounts]",
         "[accounts.mailboxes]",
         "[postmaster]",

@@ -245,6 +245,16 @@ pub enum Request {
         /// The absolute path of the directory.
         path: PathBuf,
     },
+    /// How the text index of an account is. Answers [`Answer::TextIndex`].
+    IndexStatus {
+        /// Its name.
+        account: String,
+    },
+    /// Builds the text index of an account anew. Answers [`Answer::TextIndex`], the index as it is then.
+    IndexRebuild {
+        /// Its name.
+        account: String,
+    },
 }
 
 impl Request {
@@ -281,6 +291,8 @@ impl Request {
             Self::DirectoryApply { .. } => "directory-apply",
             Self::Import { .. } => "import",
             Self::Export { .. } => "export",
+            Self::IndexStatus { .. } => "index-status",
+            Self::IndexRebuild { .. } => "index-rebuild",
         }
     }
 
@@ -351,6 +363,28 @@ pub enum Answer {
         /// How many were left out.
         skipped_count: u64,
     },
+    /// The text index of an account.
+    TextIndex(TextIndexStatus),
+}
+
+/// How a text index is.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextIndexStatus {
+    /// Whether there is one.
+    pub exists: bool,
+    /// Emails that are in it, some of which may be removed since.
+    pub emails: u64,
+    /// Numbers of emails up to which the account is indexed, and up to which it has some.
+    pub covered: u64,
+    /// The number behind the last email's.
+    pub next: u64,
+    /// Segments that searches look at.
+    pub segments: u64,
+    /// Different terms of all segments together.
+    pub terms: u64,
+    /// Octets of dictionaries and postings.
+    pub octets: u64,
 }
 
 /// How the server is.

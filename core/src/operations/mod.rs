@@ -7,6 +7,7 @@ mod apply;
 mod changes;
 mod edit;
 pub(crate) mod failure;
+mod index;
 mod listing;
 mod lock;
 mod status;
@@ -80,6 +81,8 @@ impl ServerOperations {
                 let export = transfer::Export { format, account, mailbox, path };
                 transfer::export(&self.shard, export, exchange).await
             }
+            Request::IndexStatus { account } => self.index_status(&account).await,
+            Request::IndexRebuild { account } => self.rebuild_index(&account, exchange).await,
             change => self.edit(change).await,
         }
     }

@@ -16,6 +16,7 @@ pub mod record;
 pub mod scan;
 mod structure;
 pub mod subject;
+pub mod terms;
 pub mod text;
 pub mod words;
 

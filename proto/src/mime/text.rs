@@ -7,6 +7,7 @@ use memchr::memmem;
 use super::decode::{Decoder, TransferEncoding};
 use super::parameter::{MediaType, is_multipart_without_boundary};
 use super::record::StructureRef;
+use super::terms::{NeedleRun, RunTooLong, TermCutter, TermKind};
 use super::words::Charset;
 use super::{FieldName, Kind};
 
@@ -140,6 +141,15 @@ impl Needle {
         Self { finder: memmem::Finder::new(fold(text).as_bytes()).into_owned() }
     }
 
+    /// The runs of the term, for an index of terms, and whether the term is nothing but one run.
+    pub fn runs(&self) -> (Vec<NeedleRun>, bool) {
+        // A folded text is UTF-8.
+        let folded = std::str::from_utf8(self.finder.needle()).unwrap_or_default();
+        let runs = NeedleRun::all(folded);
+        let is_one = runs.len() == 1 && runs.iter().all(|run| run.text.len() == folded.len());
+        (runs, is_one)
+    }
+
     /// Whether `text` has the term in it, in any case.
     pub fn is_in(&self, text: &str) -> bool {
         self.finder.find(fold(text).as_bytes()).is_some()
@@ -196,4 +206,48 @@ impl<'a> BodySearch<'a> {
         }
         self.folded.drain(..keep_from);
     }
+}
+
+/// Cuts the body of a text part into terms while it streams: those of the text that [`BodySearch`] looks
+/// in.
+pub struct BodyTerms {
+    decoder: TextDecoder,
+    text: String,
+    folded: String,
+    cutter: TermCutter,
+}
+
+impl BodyTerms {
+    /// Starts at the first octet of a body; none for an unknown transfer encoding.
+    pub fn new(encoding: TransferEncoding, charset: Charset) -> Option<Self> {
+        let decoder = TextDecoder::new(encoding, charset)?;
+        Some(Self { decoder, text: String::new(), folded: String::new(), cutter: TermCutter::default() })
+    }
+
+    /// Takes the next octets.
+    pub fn push(&mut self, data: &[u8], each: &mut impl FnMut(TermKind, &str)) {
+        self.text.clear();
+        self.decoder.push(data, &mut self.text);
+        self.folded.clear();
+        fold_into(&self.text, &mut self.folded);
+        self.cutter.push(&self.folded, each);
+    }
+
+    /// Ends the body.
+    pub fn finish(self, each: &mut impl FnMut(TermKind, &str)) -> Result<(), RunTooLong> {
+        let Self { decoder, mut text, mut folded, mut cutter } = self;
+        text.clear();
+        decoder.finish(&mut text);
+        folded.clear();
+        fold_into(&text, &mut folded);
+        cutter.push(&folded, each);
+        cutter.finish(each)
+    }
+}
+
+/// Cuts a text that is there as a whole into terms.
+pub fn terms(text: &str, each: &mut impl FnMut(TermKind, &str)) -> Result<(), RunTooLong> {
+    let mut cutter = TermCutter::default();
+    cutter.push(&fold(text), each);
+    cutter.finish(each)
 }

@@ -178,16 +178,22 @@ impl Tx<'_, '_> {
         (&mut self.batch.packs, source)
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.batch.overlay.get(self.batch.reader, key)
     }
 
-    pub(super) fn insert(&mut self, key: keys::Key, value: Vec<u8>) {
+    pub(crate) fn insert(&mut self, key: keys::Key, value: Vec<u8>) {
         self.batch.overlay.insert(key, value);
     }
 
-    pub(super) fn remove(&mut self, key: keys::Key) {
+    pub(crate) fn remove(&mut self, key: keys::Key) {
         self.batch.overlay.remove(key);
+    }
+
+    /// The first `count_max` keys with a prefix.
+    pub(crate) fn keys(&self, prefix: &[u8], count_max: usize) -> Result<Vec<keys::Key>, StoreError> {
+        let rows = self.batch.overlay.scan(self.batch.reader, prefix, prefix);
+        rows.take(count_max).map(|row| Ok(row?.0)).collect()
     }
 
     /// Refuses work on more messages than one transaction may touch.

@@ -9,11 +9,13 @@ mod blob;
 mod message;
 pub mod pack;
 mod queue;
+mod text;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
 pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};
+pub use text::{Segment, SegmentState, TextRow};
 
 use postrider_proto::imap::types::{Keyword, ModSeq, Uid};
 use zerocopy::little_endian::U16;

@@ -295,3 +295,38 @@ proptest! {
         let _ = RecipientRow::decode(&bytes);
     }
 }
+
+#[test]
+fn the_row_of_a_text_index_has_these_bytes() {
+    let segment = |number, state| Segment {
+        number,
+        state,
+        first: EmailId(0x21),
+        end: EmailId(0x22),
+        emails: 0x23,
+        terms: 0x24,
+        dictionary_octets: 0x25,
+        postings_octets: 0x26,
+    };
+    let row = TextRow {
+        text_version: 0x11,
+        covered: EmailId(0x0102_0304_0506_0708),
+        next_segment: 0x12,
+        segments: vec![segment(0x31, SegmentState::Live), segment(0x32, SegmentState::Building)],
+    };
+    let of_segments = "21 00000000000000 22 00000000000000 23 000000 00000000 24 00000000000000
+        25 00000000000000 26 00000000000000";
+    let text = format!(
+        "01 00 0200 11000000 0807060504030201 12000000 00000000
+        31000000 00 000000 {of_segments} 32000000 01 000000 {of_segments}"
+    );
+    golden!(row, TextRow, row.encode(), &text, tail: 0);
+    let mut dropped = row.encode();
+    dropped[24 + 4] = 2;
+    assert_eq!(TextRow::decode(&dropped).unwrap().segments[0].state, SegmentState::Dropped);
+    dropped[24 + 4] = 3;
+    assert!(matches!(TextRow::decode(&dropped), Err(BadRow::Field { field: "state of a segment", .. })));
+    let mut reversed = row.encode();
+    reversed[24 + 8] = 0x23;
+    assert!(matches!(TextRow::decode(&reversed), Err(BadRow::Field { field: "range of a segment", .. })));
+}

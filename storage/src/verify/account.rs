@@ -60,6 +60,7 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     erasures(reader, &mut known, report)?;
     emails(reader, known, report)?;
     threads(reader, account, report)?;
+    crate::text::verify::check(reader, account, head.next_email, report)?;
     tables(reader, account, report)
 }
 
@@ -259,7 +260,7 @@ fn threads(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(
 
 /// No rows in tables that no account has: one seek for each table.
 fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
-    const TABLES: [u8; 11] = [
+    const TABLES: [u8; 14] = [
         table::HEAD,
         table::KEYWORD,
         table::MAILBOX,
@@ -271,6 +272,9 @@ fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<()
         table::EMAILREFS,
         table::THREADMSG,
         table::THREADSUBJECT,
+        table::TEXT,
+        table::TERMS,
+        table::POSTINGS,
     ];
     unknown_tables(reader, account.get(), report, |table| TABLES.contains(&table))
 }

@@ -84,14 +84,14 @@ impl Report {
         }
     }
 
-    fn check(&mut self, holds: bool, place: impl fmt::Display, what: impl fmt::Display) {
+    pub(crate) fn check(&mut self, holds: bool, place: impl fmt::Display, what: impl fmt::Display) {
         if !holds {
             self.violation(place, what);
         }
     }
 
     /// Unwraps what was read; damage is a violation, a failing engine is an error.
-    fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         read: Result<T, impl Into<StoreError>>,
         place: impl fmt::Display,

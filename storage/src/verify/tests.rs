@@ -2,13 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use postrider_proto::imap::types::Flags;
+use postrider_proto::mime::terms::TermKind;
 
 use super::verify;
 use crate::account::tests::{World, name, uid};
 use crate::account::{Erase, Expunge};
 use crate::engine::{Batch, Durability, Engine, Space};
+use crate::ids::EmailId;
 use crate::keys::{self, table};
 use crate::rows::SpecialUse;
+use crate::text::{Builder, Place};
 
 /// A store with a row in every table.
 fn world() -> World {
@@ -31,8 +34,22 @@ fn world() -> World {
     let dropped = world.run(|tx| tx.create_mailbox(&name("gone"), SpecialUse::NONE)).unwrap().0;
     world.append(dropped, b"four", Flags::NONE, &[]);
     world.run(|tx| tx.delete_mailbox(dropped)).unwrap();
+    add_text_index(&mut world);
     world.verify();
     world
+}
+
+fn add_text_index(world: &mut World) {
+    let account = world.account.id();
+    let end = EmailId(world.account.head().unwrap().next_email);
+    world.run(|tx| tx.open_text()).unwrap();
+    let number = world.run(|tx| tx.begin_segment(EmailId(0), end)).unwrap().0;
+    let mut builder = Builder::new(EmailId(0));
+    builder.begin(EmailId(1));
+    builder.add(Place::Body, TermKind::Word, "one");
+    let (rows, finished) = builder.finish(account, number);
+    world.run(|tx| tx.write_segment(number, rows)).unwrap();
+    assert!(world.run(|tx| tx.finish_segment(number, 1, finished, &[])).unwrap().0);
 }
 
 #[test]
@@ -90,7 +107,7 @@ fn rows_that_belong_to_nothing_are_seen() {
     let world = world();
     let account = world.account.id();
     let unknown = crate::ids::MailboxId::new(99).unwrap();
-    let (email, blob) = (crate::ids::EmailId(99), crate::ids::BlobId(1));
+    let (email, blob) = (EmailId(99), crate::ids::BlobId(1));
     for key in [
         keys::message(account, unknown, uid(1)),
         keys::pack(account, unknown, uid(1)),

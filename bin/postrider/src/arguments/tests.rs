@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 45] = [
     "",
     "serve",
     "localserve",
@@ -51,6 +51,9 @@ const COMMANDS: [&str; 42] = [
     "loglevels",
     "import",
     "export",
+    "index",
+    "index status",
+    "index rebuild",
     "config",
     "config example",
     "config test",

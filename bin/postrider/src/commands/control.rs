@@ -16,7 +16,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::locate::Server;
 use super::show::{Bar, Line, Raw, Rows, status as status_lines};
 use crate::arguments::{
-    AccountCommand, AddressCommand, AliasCommand, DirectoryCommand, DomainCommand, Export, Import, Loglevels,
+    AccountCommand, AddressCommand, AliasCommand, DirectoryCommand, DomainCommand, Export, Import,
+    IndexCommand, Loglevels,
 };
 use crate::{prompt, terminal};
 
@@ -329,6 +330,38 @@ pub fn export(server: &Server, arguments: Export) -> anyhow::Result<()> {
     let Export { format, account, mailbox, dir } = arguments;
     let path = absolute(&dir)?;
     transfer(server.connect()?, &Request::Export { format, account, mailbox, path }, "exported")
+}
+
+/// `postrider index`
+pub fn index(server: &Server, command: IndexCommand) -> anyhow::Result<()> {
+    let answer = match command {
+        IndexCommand::Status(arguments) => {
+            call(server, &Request::IndexStatus { account: arguments.account })?
+        }
+        IndexCommand::Rebuild(arguments) => {
+            let mut bar = Bar::new();
+            let request = Request::IndexRebuild { account: arguments.account };
+            let answer = server.connect()?.call(&request, None, &mut bar);
+            bar.finish();
+            answer?
+        }
+    };
+    let Answer::TextIndex(index) = answer else { return Err(unexpected()) };
+    if !index.exists {
+        terminal::print("There is no text index: no search of texts has asked for one yet.");
+        return Ok(());
+    }
+    terminal::print(&format!("{} messages are indexed.", index.emails));
+    if index.covered < index.next {
+        terminal::print(&format!("At most {} messages are still to be indexed.", index.next - index.covered));
+    }
+    terminal::print(&format!(
+        "{} terms in {} segments take {}.",
+        index.terms,
+        index.segments,
+        terminal::octets(index.octets)
+    ));
+    Ok(())
 }
 
 /// The server has another current directory, so it gets whole paths.

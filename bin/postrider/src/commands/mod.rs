@@ -34,5 +34,6 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Loglevels(arguments) => control::loglevels(&server, &arguments),
         Command::Import(arguments) => control::import(&server, arguments),
         Command::Export(arguments) => control::export(&server, arguments),
+        Command::Index(arguments) => control::index(&server, arguments.command),
     }
 }

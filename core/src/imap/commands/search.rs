@@ -2,9 +2,12 @@
 //! YOUNGER: RFC 5032, SAVEDON and its like: RFC 8514 §4.3, EMAILID and THREADID: RFC 8474 §6).
 //!
 //! The cheapest facts that decide are read, and no more: sets first, then flags from the packed blocks,
-//! rows, stored structures, headers, and texts last. There is no index of texts.
+//! rows, the text index, stored structures, headers, and texts last.
 
 mod facts;
+mod index;
+#[cfg(test)]
+mod indexed;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,7 @@ use crate::imap::content::on_worker;
 use crate::imap::session::{Completion, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 use crate::runtime::PoolError;
+use crate::textindex;
 use scan::{Scan, Sorted, Want, sort};
 use tree::{Names, Tree};
 
@@ -145,6 +149,9 @@ async fn find(
             on_worker(&context.shard.shared.pool, context.account.store(), sorting, sort).await?.1?
         }
     };
+    let texts = textindex::is_on(context.shard).then(|| context.shard.accounts.text());
+    index::ask(&context.shard.shared.pool, context.account.store(), texts, place.0, (&tree, &sorted.open))
+        .await?;
     if tree.has_modseq {
         // Their modification sequences are needed too.
         sorted = Sorted { open: sorted.open.union(&sorted.sure), sure: UidSet::new() };

@@ -10,10 +10,12 @@ use postrider_proto::mime::{FieldName, header, words};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::MessageRow;
 use postrider_storage::store::StoreError;
+use postrider_storage::text::Place;
 
 use super::tree::{Scope, Term, Test, Tree};
 use crate::imap::commands::fetch::HEADER_OCTETS_MAX;
 use crate::imap::content::MessageContent;
+use crate::textindex::texts::{field_text, headers};
 
 /// From so many octets on, a stored field may have been cut: the header itself decides.
 const FIELD_OCTETS_SURE: usize = 4096;
@@ -117,7 +119,7 @@ fn is_in_field(octets: &[u8], name: &str, needle: &Needle) -> bool {
 
 /// Whether a term is in any field of a header, names included.
 fn is_in_header(octets: &[u8], needle: &Needle) -> bool {
-    header::fields(octets).any(|field| needle.is_in(&words::decode(&header::unfold(field.octets))))
+    header::fields(octets).any(|field| needle.is_in(&field_text(&field)))
 }
 
 /// Tests a message of which the row is known, reading as little more as it takes. Adds what it read to
@@ -142,6 +144,16 @@ pub fn test_row(
     if let Some(value) = tree.test.decide(&facts) {
         return Ok(value);
     }
+    // What the text index knows is not looked for again.
+    let hits = tree.hits.get().map(|hits| &**hits).unwrap_or_default();
+    let indexed: Vec<Option<bool>> =
+        hits.iter().map(|hits| hits.as_ref().and_then(|hits| hits.decide(row.email))).collect();
+    facts.terms = &indexed;
+    if !indexed.is_empty()
+        && let Some(value) = tree.test.decide(&facts)
+    {
+        return Ok(value);
+    }
     // Only a message that was removed and erased since has none: it isn't found.
     let Some(message) = MessageContent::load(reader, account, row.email)? else { return Ok(false) };
     let structure = message.structure()?;
@@ -153,11 +165,13 @@ pub fn test_row(
     let header = message.read(reader, 0..end, HEADER_OCTETS_MAX)?;
     *octets += header.len() as u64;
     facts.header = Some(&header);
-    let in_header = |term: &Term| {
-        let found = term.scope == Scope::Everything && is_in_header(&header, &term.needle);
-        found.then_some(true)
+    let in_header = |(index, term): (usize, &Term)| {
+        indexed.get(index).copied().flatten().or_else(|| {
+            let found = term.scope == Scope::Everything && is_in_header(&header, &term.needle);
+            found.then_some(true)
+        })
     };
-    let mut terms: Vec<Option<bool>> = tree.terms.iter().map(in_header).collect();
+    let mut terms: Vec<Option<bool>> = tree.terms.iter().enumerate().map(in_header).collect();
     let header_alone = terms.clone();
     facts.terms = &header_alone;
     if let Some(value) = tree.test.decide(&facts) {
@@ -177,12 +191,12 @@ fn find_in_text(
     octets: &mut u64,
 ) -> Result<(), StoreError> {
     let structure = message.structure()?;
-    for part in structure.parts().iter().skip(1) {
-        let range = part.header_start + message.prefix_octets()..part.body_start + message.prefix_octets();
+    // The message's own header was looked at before.
+    for (range, place) in headers(&structure, message.prefix_octets()).skip(1) {
         let header = message.read(reader, range, HEADER_OCTETS_MAX)?;
         *octets += header.len() as u64;
         for (term, found) in terms.iter().zip(&mut *found) {
-            let is_looked_at = part.is_message || term.scope == Scope::Everything;
+            let is_looked_at = place == Place::Body || term.scope == Scope::Everything;
             if found.is_none() && is_looked_at && is_in_header(&header, &term.needle) {
                 *found = Some(true);
             }

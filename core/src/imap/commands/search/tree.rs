@@ -1,6 +1,8 @@
 //! A search made ready for a mailbox: sets resolved, keywords looked up, terms folded; and what can be
 //! decided without looking at a message.
 
+use std::sync::{Arc, OnceLock};
+
 use postrider_proto::imap::command::{DateTest, SearchKey, TextTarget};
 use postrider_proto::imap::objectid::{ObjectId, ObjectKind};
 use postrider_proto::imap::sequence::MessageSet;
@@ -10,6 +12,7 @@ use postrider_proto::mime::FieldName;
 use postrider_proto::mime::text::Needle;
 use postrider_storage::ids::{AccountId, EmailId, KeywordId, ThreadId};
 use postrider_storage::reader::FlagQuery;
+use postrider_storage::text::Hits;
 
 /// A condition on one message.
 pub enum Test {
@@ -73,6 +76,8 @@ pub struct Term {
 }
 
 /// A search of one mailbox.
+///
+/// What the text index says is known later than the rest: the cheaper facts may make it needless.
 pub struct Tree {
     /// The condition.
     pub test: Test,
@@ -80,6 +85,8 @@ pub struct Tree {
     pub terms: Vec<Term>,
     /// Whether modification sequences are asked for (RFC 7162 §3.1.5).
     pub has_modseq: bool,
+    /// What the text index says of each term, once it was asked.
+    pub hits: OnceLock<Arc<[Option<Hits>]>>,
 }
 
 /// What a search refers to.
@@ -99,7 +106,8 @@ pub struct Names<'a> {
 impl Tree {
     /// Makes a search ready.
     pub fn new(key: &SearchKey, names: &Names<'_>) -> Self {
-        let mut tree = Self { test: Test::Constant(true), terms: Vec::new(), has_modseq: false };
+        let mut tree =
+            Self { test: Test::Constant(true), terms: Vec::new(), has_modseq: false, hits: OnceLock::new() };
         tree.test = tree.test_of(key, names);
         tree
     }
