@@ -8,8 +8,6 @@ use crate::client::{Client, Security};
 pub const SYNCS: &str = "postrider_commit_syncs_total";
 /// The longest run of a task without a pause.
 pub const LONGEST_RUN: &str = "postrider_shard_longest_run_seconds";
-/// Runs of a task over 50 ms.
-pub const STALLS: &str = "postrider_stalls_total";
 
 /// The value of a metric without labels, from a Prometheus page.
 pub fn value(address: &str, name: &str) -> Result<f64> {

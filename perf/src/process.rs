@@ -35,6 +35,22 @@ pub fn tree_time(root: u32) -> Result<Duration> {
     Ok(sum)
 }
 
+/// How long the threads of a process whose names begin like this ran, and how long they waited for a
+/// processor meanwhile: what of a latency is the machine's doing.
+pub fn threads_time(pid: u32, name: &str) -> Result<(Duration, Duration)> {
+    let mut sum = (Duration::ZERO, Duration::ZERO);
+    for task in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid}"))?.flatten()
+    {
+        let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        if read("comm").starts_with(name) {
+            let nanoseconds = |at: usize| read("schedstat").split(' ').nth(at)?.trim().parse().ok();
+            let time = |at| Duration::from_nanos(nanoseconds(at).unwrap_or(0));
+            sum = (sum.0 + time(0), sum.1 + time(1));
+        }
+    }
+    Ok(sum)
+}
+
 struct Stat {
     parent: u32,
     own: Duration,

@@ -10,6 +10,7 @@
 //! | account | 0x02 | KEYWORD | keyword id u16 | spelling |
 //! | account | 0x03 | MAILBOX | mailbox id u32 | [`MailboxRow`](crate::rows::MailboxRow) ‖ keyword ids ‖ name |
 //! | account | 0x04 | SUBSCRIPTION | mailbox name | version |
+//! | account | 0x05 | METADATA | mailbox u32 (0: the server) ‖ user u32 (0: shared) ‖ path | [`MetadataRow`](crate::rows::MetadataRow) ‖ value |
 //! | account | 0x10 | MESSAGE | mailbox u32 ‖ uid u32 | [`MessageRow`](crate::rows::MessageRow) ‖ keyword ids |
 //! | account | 0x11 | CHANGE | mailbox u32 ‖ kind u8 ‖ modseq u64 ‖ uid u32 | kind 0 (live): nothing; kind 1: [`TombstoneRow`](crate::rows::TombstoneRow) |
 //! | account | 0x12 | PACK | mailbox u32 ‖ base uid u32 | [`Block`](crate::rows::pack::Block) |
@@ -55,6 +56,8 @@ pub mod table {
     pub const MAILBOX: u8 = 0x03;
     /// Account: subscribed names.
     pub const SUBSCRIPTION: u8 = 0x04;
+    /// Account: annotations.
+    pub const METADATA: u8 = 0x05;
     /// Account: messages by uid.
     pub const MESSAGE: u8 = 0x10;
     /// Account: messages and tombstones by modseq.
@@ -144,6 +147,34 @@ pub fn mailbox(account: AccountId, mailbox: MailboxId) -> Key {
 /// A subscription's row.
 pub fn subscription(account: AccountId, name: &MailboxName) -> Key {
     build(account.get(), table::SUBSCRIPTION, &[name.as_str().as_bytes()])
+}
+
+/// What an annotation is of, and whose it is (RFC 5464 §3.2): the same path has a value for each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MetadataPlace {
+    /// The mailbox; none is the server.
+    pub mailbox: Option<MailboxId>,
+    /// The user whose private annotation it is; none is a shared one.
+    pub user: Option<AccountId>,
+}
+
+/// An annotation. `path` is its name without `/private` or `/shared`.
+pub fn metadata(account: AccountId, place: MetadataPlace, path: &str) -> Key {
+    let mut key = metadata_at(account, place);
+    key.extend_from_slice(path.as_bytes());
+    key
+}
+
+/// The prefix of all annotations of a place.
+pub fn metadata_at(account: AccountId, place: MetadataPlace) -> Key {
+    let mut key = metadata_of(account, place.mailbox);
+    key.extend_from_slice(&place.user.map_or(0, AccountId::get).to_be_bytes());
+    key
+}
+
+/// The prefix of all annotations of a mailbox, or of the server, of whatever user.
+pub fn metadata_of(account: AccountId, mailbox: Option<MailboxId>) -> Key {
+    build(account.get(), table::METADATA, &[&mailbox.map_or(0, MailboxId::get).to_be_bytes()])
 }
 
 /// A message's row.
@@ -366,6 +397,18 @@ pub fn mailbox_and_uid(key: &[u8]) -> Result<(MailboxId, Uid), BadKey> {
     let uid: [u8; 4] = uid.try_into().map_err(|_| bad(key))?;
     let mailbox = MailboxId::new(u32::from_be_bytes(*mailbox)).ok_or_else(|| bad(key))?;
     Ok((mailbox, Uid::new(u32::from_be_bytes(uid)).ok_or_else(|| bad(key))?))
+}
+
+/// The parts of a METADATA key.
+pub fn metadata_parts(key: &[u8]) -> Result<(MetadataPlace, &str), BadKey> {
+    let (_, _, rest) = split(key)?;
+    let (mailbox, rest) = rest.split_first_chunk::<4>().ok_or_else(|| bad(key))?;
+    let (user, path) = rest.split_first_chunk::<4>().ok_or_else(|| bad(key))?;
+    let place = MetadataPlace {
+        mailbox: MailboxId::new(u32::from_be_bytes(*mailbox)),
+        user: AccountId::new(u32::from_be_bytes(*user)),
+    };
+    Ok((place, std::str::from_utf8(path).map_err(|_| bad(key))?))
 }
 
 /// The parts of a CHANGE key.

@@ -10,10 +10,10 @@ use postrider_proto::imap::uidset::UidSet;
 
 use crate::engine::{Bytes, Snapshot, Space};
 use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId};
-use crate::keys::{self, SYSTEM, Which, table};
+use crate::keys::{self, MetadataPlace, SYSTEM, Which, table};
 use crate::rows::pack::{Block, View};
 use crate::rows::{
-    BlobRow, EmailRow, HeadRow, MailboxRow, MessageRow, RefsRow, TombstoneRow, decode_keyword,
+    BlobRow, EmailRow, HeadRow, MailboxRow, MessageRow, MetadataRow, RefsRow, TombstoneRow, decode_keyword,
 };
 use crate::store::StoreError;
 
@@ -168,6 +168,29 @@ impl Reader {
     /// One keyword's spelling.
     pub fn keyword(&self, account: AccountId, id: KeywordId) -> Result<Option<Keyword>, StoreError> {
         self.get(&keys::keyword(account, id))?.map(|row| Ok(decode_keyword(&row)?)).transpose()
+    }
+
+    /// An annotation; `path` is its name without `/private` or `/shared`.
+    pub fn metadata(
+        &self,
+        account: AccountId,
+        place: MetadataPlace,
+        path: &str,
+    ) -> Result<Option<MetadataRow>, StoreError> {
+        let row = self.get(&keys::metadata(account, place, path))?;
+        row.map(|row| Ok(MetadataRow::decode(&row)?)).transpose()
+    }
+
+    /// All annotations whose keys begin with `prefix`, by place and path.
+    pub fn metadata_in(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(MetadataPlace, String, MetadataRow), StoreError>> + '_ {
+        self.prefix(prefix).map(|row| {
+            let (key, value) = row?;
+            let (place, path) = keys::metadata_parts(&key)?;
+            Ok((place, path.to_owned(), MetadataRow::decode(&value)?))
+        })
     }
 
     /// A message.

@@ -93,6 +93,16 @@ pub enum Refusal {
     /// [`Limits::message_keywords_max`](crate::account::Limits::message_keywords_max) on a message.
     #[error("too many keywords")]
     TooManyKeywords,
+    /// More than [`Limits::annotations_max`](crate::account::Limits::annotations_max).
+    #[error("too many annotations")]
+    TooManyAnnotations,
+    /// More than [`Limits::annotation_value_octets_max`](crate::account::Limits::annotation_value_octets_max),
+    /// or than what is left of those of all annotations.
+    #[error("the annotation is too large, allowed are {octets_max} octets")]
+    AnnotationTooLarge {
+        /// What the value may have.
+        octets_max: usize,
+    },
     /// More than [`Limits::messages_max`](crate::account::Limits::messages_max) in one transaction: the
     /// caller has to cut the work into several.
     #[error("too many messages for one transaction")]

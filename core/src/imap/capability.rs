@@ -41,6 +41,9 @@ const ALWAYS: &[&str] = &[
     "QUOTA",
     "QUOTA=RES-STORAGE",
     "QUOTA=RES-MESSAGE",
+    "METADATA",
+    "LIST-METADATA",
+    "NOTIFY",
     "UIDONLY",
     UIDBATCHES,
 ];

@@ -16,6 +16,7 @@ use postrider_proto::imap::response::{
 use super::Service;
 use super::capability::{self, Channel};
 use super::commands::append::{Announced, Literal};
+use super::notify::Notify;
 use super::output::Output;
 use super::selected::Selected;
 use super::session::{Completion, Enabled, Ended, MessageLimit};
@@ -64,12 +65,14 @@ pub(super) struct Member {
     pub(super) watcher: Rc<Watcher>,
     pub(super) enabled: Enabled,
     pub(super) selected: Option<Selected>,
+    /// What the client asked for by NOTIFY; none before it used that.
+    pub(super) notify: Option<Box<Notify>>,
     pub(super) limit: MessageLimit,
 }
 
 impl Member {
     pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>, limit: MessageLimit) -> Self {
-        Self { account, watcher, enabled: Enabled::default(), selected: None, limit }
+        Self { account, watcher, enabled: Enabled::default(), selected: None, notify: None, limit }
     }
 
     /// Leaves the selected mailbox.
@@ -159,7 +162,7 @@ impl Connection {
     pub(super) async fn converse(&mut self) -> Result<LoggedIn, Ended> {
         loop {
             match self.next_step() {
-                Step::Starved => self.fill().await?,
+                Step::Starved => self.wait().await?,
                 Step::Continue => write_continuation(&mut self.out.buffer, "go on"),
                 Step::Refused(refused) => self.refused(&refused)?,
                 Step::Message(announced) => {
@@ -276,7 +279,8 @@ impl Connection {
 
     /// Answers and counts a command that wasn't understood. One at the very beginning isn't IMAP.
     fn bad_command(&mut self, bad: &BadCommand) -> Result<(), Ended> {
-        let bounded = matches!(bad.fault, Fault::Limit(_) | Fault::Charset | Fault::SpecialUse);
+        let bounded =
+            matches!(bad.fault, Fault::Limit(_) | Fault::Charset | Fault::SpecialUse | Fault::Event);
         if self.commands == 0 && !bounded {
             return Err(Ended::Bye(None, "please speak IMAP"));
         }
@@ -327,6 +331,9 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::GetQuota(_) => Label::GetQuota,
         Command::GetQuotaRoot(_) => Label::GetQuotaRoot,
         Command::SetQuota(_) => Label::SetQuota,
+        Command::GetMetadata(_) => Label::GetMetadata,
+        Command::SetMetadata(_) => Label::SetMetadata,
+        Command::Notify(_) => Label::Notify,
         Command::Append(_) => Label::Append,
         Command::GenUrlAuth(_) => Label::GenUrlAuth,
         Command::ResetKey(_) => Label::ResetKey,

@@ -9,7 +9,8 @@ use postrider_proto::imap::response::Condition;
 use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
-    batches, copy, expunge, fetch, mailboxes, quota, search, select, session as basics, status, store,
+    batches, copy, expunge, fetch, mailboxes, metadata, quota, search, select, session as basics, status,
+    store,
 };
 use super::connection::{Connection, Flow, Member};
 use super::session::{AccountContext, Completion, Context, Enabled, Ended};
@@ -41,6 +42,7 @@ impl Connection {
                 Ok(Flow::Done(UID_REQUIRED))
             }
             Command::SetQuota(_) => self.after(tag, quota::SET_QUOTA).await,
+            Command::Notify(command) => Box::pin(self.notify(tag, command)).await,
             Command::Idle => Box::pin(self.idle(tag)).await.map(Flow::Done),
             // With literals it comes another way.
             Command::Append(command) => Box::pin(self.append_urls(tag, command)).await,
@@ -64,7 +66,9 @@ impl Connection {
             | Command::Namespace
             | Command::Status(_)
             | Command::GetQuota(_)
-            | Command::GetQuotaRoot(_) => {
+            | Command::GetQuotaRoot(_)
+            | Command::GetMetadata(_)
+            | Command::SetMetadata(_) => {
                 let completion = self.with_account(tag, command).await?;
                 self.after(tag, completion).await
             }
@@ -82,10 +86,11 @@ impl Connection {
 
     /// What commands of the selected state work with; none in another.
     pub(super) fn context<'a>(&'a mut self, tag: &'a Tag) -> Option<Context<'a>> {
-        let Member { account, watcher, enabled, selected, limit } = self.member.as_deref_mut()?;
+        let Member { account, watcher, enabled, selected, notify, limit } = self.member.as_deref_mut()?;
         let limit = *limit;
         let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
-        Some(Context { shard, account, watcher, enabled, selected: selected.as_mut()?, out, tag, limit, id })
+        let (selected, notify) = (selected.as_mut()?, notify.as_deref());
+        Some(Context { shard, account, watcher, enabled, selected, notify, out, tag, limit, id })
     }
 
     /// Commands that need a user.
@@ -107,6 +112,8 @@ impl Connection {
             Command::List(command) => Box::pin(super::commands::list::list(context, command)),
             Command::Lsub(command) => Box::pin(super::commands::list::lsub(context, command)),
             Command::Status(command) => Box::pin(status::status(context, command)),
+            Command::GetMetadata(command) => Box::pin(metadata::get(context, command)),
+            Command::SetMetadata(command) => Box::pin(metadata::set(context, command)),
             Command::Namespace => return Ok(basics::namespace(context)),
             Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
             Command::GetQuotaRoot(mailbox) => return Ok(quota::get_quota_root(context, &mailbox)),

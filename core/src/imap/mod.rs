@@ -1,7 +1,7 @@
 //! IMAP4rev1 and IMAP4rev2 sessions (RFC 3501, RFC 9051) on the shards.
 //!
 //! [`connection`] reads, writes and ends; [`dispatch`](connection) hands each command to its function in
-//! [`commands`]; [`sync`] tells what changed. After login a session lives on its account's home shard.
+//! [`commands`]; [`sync`] tells what changed in the selected mailbox, [`notify`] what changed elsewhere. After login a session lives on its account's home shard.
 //!
 //! What always holds: every command gets one tagged response, written in one place; a session tells
 //! what was committed, in order; an idle session holds no buffer.
@@ -11,6 +11,7 @@ mod capability;
 mod compression;
 mod connection;
 mod dispatch;
+mod notify;
 mod reading;
 mod urls;
 mod views;

@@ -11,7 +11,7 @@ use postrider_storage::ids::{KeywordId, MailboxId};
 /// A selected mailbox.
 ///
 /// What always holds: message numbers are those of `view`; a message leaves `view` only when its removal
-/// is told; every change up to `seen` was told, or is in `deferred`.
+/// is told; every change up to `seen` was told, or is in `deferred`, or came after `withheld`.
 pub struct Selected {
     /// The mailbox.
     pub mailbox: MailboxId,
@@ -19,12 +19,17 @@ pub struct Selected {
     pub access: Access,
     /// The uids that the client knows.
     pub view: UidSet,
+    /// The last uid that the client can know of: by UIDNEXT, or by EXISTS.
+    pub uid_last: Option<Uid>,
     /// Every change up to here has been looked at.
     pub seen: ModSeq,
     /// The highest change that was told or met before the account showed it. The command ends once the
     /// account does, and everything before it is told too: a client may take the largest MODSEQ for all
     /// that it has to remember (RFC 7162 §6).
     pub ahead: ModSeq,
+    /// Changes after this one are told in part only, for the client wants it so (NOTIFY); none when it is
+    /// told of all.
+    pub withheld: Option<ModSeq>,
     /// Whether HIGHESTMODSEQ was told lower than other MODSEQs, because removals wait.
     pub lowered: bool,
     /// Removals that were looked at and are not told yet, still in `view`, with the change that removed
@@ -54,6 +59,7 @@ impl Selected {
     /// Up to where removals are told; content of messages removed later must stay.
     pub fn told(&self) -> ModSeq {
         let first = self.deferred.values().min().and_then(|first| ModSeq::new(first.get() - 1));
-        first.map_or(self.seen, |first| first.min(self.seen))
+        let withheld = self.withheld.unwrap_or(self.seen);
+        first.map_or(self.seen, |first| first.min(self.seen)).min(withheld)
     }
 }

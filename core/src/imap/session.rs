@@ -11,6 +11,7 @@ use postrider_proto::imap::types::UidValidity;
 use postrider_proto::imap::uidset::UidSet;
 
 use super::connection::Member;
+use super::notify::Notify;
 use super::output::Output;
 use super::selected::Selected;
 use crate::accounts::{AccountHandle, Watcher};
@@ -195,6 +196,8 @@ pub struct Context<'a> {
     pub enabled: &'a mut Enabled,
     /// The selected mailbox.
     pub selected: &'a mut Selected,
+    /// What the client asked for by NOTIFY; none before it used that.
+    pub notify: Option<&'a Notify>,
     /// Where responses go.
     pub out: &'a mut Output,
     /// The command's tag, for ESEARCH.

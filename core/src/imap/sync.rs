@@ -4,8 +4,9 @@
 //! when the log doesn't reach back that far. What always holds: changes are told in their order, rows
 //! are those of the moment of telling, and a message loses its number only when its removal is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use postrider_proto::imap::command::Events;
 use postrider_proto::imap::response::{
     Code, Condition, FetchRow, write_exists, write_expunge, write_flags, write_vanished,
 };
@@ -19,6 +20,7 @@ use postrider_storage::rows::MessageRow;
 use postrider_storage::store::StoreError;
 use tracing::error;
 
+use super::commands::fetch;
 use super::session::{Context, Ended};
 use crate::accounts::{Published, Since, WatcherId};
 use crate::runtime::yield_if_needed;
@@ -27,13 +29,17 @@ use crate::runtime::yield_if_needed;
 const ROUNDS_MAX: u32 = 4;
 /// Messages whose rows are read from one snapshot.
 const ROWS_PER_READER: usize = 256;
+/// Removals that are noted or told before others of the shard get their turn.
+const REMOVALS_AT_ONCE: usize = 1024;
 
 /// Whether removals may be told: not while FETCH, STORE or SEARCH run (RFC 9051 §7.5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expunges {
     /// They are told, before new messages.
     Now,
-    /// They are told, behind new messages: one of these takes the place of one that is removed (RFC 8508
+    /// They are told, and the command itself removed messages: those are told whatever NOTIFY says.
+    Own,
+    /// As `Own`, but behind new messages: one of these takes the place of one that is removed (RFC 8508
     /// §3.2).
     AfterNew,
     /// They wait for another command.
@@ -54,19 +60,19 @@ pub enum OwnFlags {
 /// What a session didn't know yet.
 #[derive(Default)]
 struct News {
-    /// New messages, ascending.
-    added: Vec<Uid>,
-    /// Removed ones, with the change that removed them.
-    removed: BTreeMap<Uid, ModSeq>,
+    /// New messages, ascending, with who added them.
+    added: Vec<(Uid, Cause)>,
+    /// Removed ones, with the change that removed them and who made it.
+    removed: BTreeMap<Uid, (ModSeq, Cause)>,
     /// Messages whose flags changed, in the order of their last change.
     flagged: Vec<(Uid, Cause)>,
     /// Everything up to here is in it.
     seen: Option<ModSeq>,
 }
 
-/// Who changed flags.
+/// Who changed a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cause {
+pub(super) enum Cause {
     /// This session alone.
     Own,
     /// Somebody else, at least once.
@@ -76,52 +82,136 @@ enum Cause {
 impl Context<'_> {
     /// Tells everything that was committed since the last call: FLAGS, FETCH in the order of the
     /// changes, EXPUNGE or VANISHED, EXISTS. Call it after a command's transactions.
+    ///
+    /// Of a broken account nothing can be told any more: the command gets its answer, and then the
+    /// session ends.
     pub async fn sync(&mut self, expunges: Expunges, own: OwnFlags) -> Result<(), Ended> {
+        self.sync_with(expunges, own, Vec::new()).await
+    }
+
+    /// As [`Self::sync`], and tells the rows of `asked`, as they are by then: a command is to answer for
+    /// them, though it didn't change them.
+    pub(super) async fn sync_with(
+        &mut self,
+        expunges: Expunges,
+        own: OwnFlags,
+        mut asked: Vec<(Uid, Cause)>,
+    ) -> Result<(), Ended> {
+        let mut news = false;
         for _ in 0..ROUNDS_MAX {
             // The store may have shown what the account doesn't show yet.
             self.account.installed(self.selected.ahead).await;
             if self.account.is_broken() {
-                return Err(ACCOUNT_BROKEN);
+                return Ok(());
             }
-            self.tell_news(expunges, own).await?;
+            news |= self.tell_news(expunges, own, std::mem::take(&mut asked)).await?;
             if self.selected.ahead <= self.selected.seen {
                 break;
             }
         }
-        self.tell_delay();
+        self.tell_delay(news);
         self.account.hold(self.watcher, Some((self.selected.mailbox, self.selected.told())));
         self.out.flush_if_full().await
     }
 
-    /// Tells what the account shows, and of messages that are just being changed nothing.
-    async fn tell_news(&mut self, expunges: Expunges, own: OwnFlags) -> Result<(), Ended> {
-        let news = self.news()?;
+    /// Tells what the account shows, and of messages that are just being changed nothing. Whether there
+    /// was anything new.
+    async fn tell_news(
+        &mut self,
+        expunges: Expunges,
+        own: OwnFlags,
+        asked: Vec<(Uid, Cause)>,
+    ) -> Result<bool, Ended> {
+        self.tell_withheld();
+        let mut news = self.news(expunges)?;
+        let is_news = news.is_some();
+        if news.is_none() && !asked.is_empty() {
+            news = Some(News::default());
+        }
+        if let Some(seen) = news.as_ref().and_then(|news| news.seen) {
+            // What was read of the store may be on its way to the disk yet.
+            self.account.installed(seen).await;
+            if self.account.is_broken() {
+                return Err(ACCOUNT_BROKEN);
+            }
+        }
         self.tell_keywords();
-        if let Some(News { added, removed, flagged, seen }) = news {
-            for (uid, modseq) in removed {
+        if let Some(mut news) = news {
+            self.withhold(&mut news);
+            let News { added, removed, mut flagged, seen } = news;
+            // First those that didn't change: what they show is not newer than the rest.
+            let told: HashSet<Uid> = flagged.iter().map(|(uid, _)| *uid).collect();
+            flagged.splice(..0, asked.into_iter().filter(|(uid, _)| !told.contains(uid)));
+            for (uid, (modseq, _)) in removed {
                 if self.selected.view.contains(uid) {
                     self.selected.deferred.insert(uid, modseq);
                 }
             }
-            Box::pin(self.tell_flags(flagged, own)).await?;
-            if expunges == Expunges::Now {
+            let until = seen.unwrap_or(self.selected.seen);
+            Box::pin(self.tell_flags(flagged, own, until)).await?;
+            if matches!(expunges, Expunges::Now | Expunges::Own) {
                 self.tell_removals().await?;
             }
             self.tell_added(&added);
             if expunges == Expunges::AfterNew {
                 self.tell_removals().await?;
             }
-            self.selected.seen = seen.unwrap_or(self.selected.seen);
+            self.selected.seen = until;
+            self.tell_content(&added).await?;
         } else if expunges != Expunges::Later {
             self.tell_removals().await?;
         }
-        Ok(())
+        Ok(is_news)
+    }
+
+    /// The events of the selected mailbox that the client wants to be told of.
+    fn wanted(&self) -> Events {
+        self.notify.map_or(Events::MESSAGES, |notify| notify.selected.events)
+    }
+
+    /// Goes back to where the client was told everything, when it wants that again.
+    fn tell_withheld(&mut self) {
+        if self.wanted() == Events::MESSAGES
+            && let Some(withheld) = self.selected.withheld.take()
+        {
+            self.selected.seen = self.selected.seen.min(withheld);
+        }
+    }
+
+    /// Takes out of the news what the client doesn't want to be told of, and notes since when. What the
+    /// session itself did to messages that the client knows is told in any case: the client asked for it.
+    fn withhold(&mut self, news: &mut News) {
+        let wanted = self.wanted();
+        let before = (news.added.len(), news.removed.len(), news.flagged.len());
+        if !wanted.contains(Events::MESSAGE_NEW) {
+            news.added.clear();
+        }
+        if !wanted.contains(Events::MESSAGE_EXPUNGE) {
+            news.removed.retain(|_, (_, cause)| *cause == Cause::Own);
+        }
+        if !wanted.contains(Events::FLAG_CHANGE) {
+            news.flagged.retain(|(_, cause)| *cause == Cause::Own);
+        }
+        if before != (news.added.len(), news.removed.len(), news.flagged.len()) {
+            self.selected.withheld.get_or_insert(self.selected.seen);
+        }
+    }
+
+    /// Tells what the client wants to know of new messages (RFC 5465 §5.2), but not of its own.
+    async fn tell_content(&mut self, added: &[(Uid, Cause)]) -> Result<(), Ended> {
+        let Some(notify) = self.notify.filter(|notify| !notify.selected.fetch.is_empty()) else {
+            return Ok(());
+        };
+        let others = added.iter().filter(|(_, cause)| *cause == Cause::Other).map(|(uid, _)| *uid);
+        let uids = others.collect::<UidSet>().intersection(&self.selected.view);
+        Box::pin(fetch::tell_content(self, notify.selected.fetch.clone(), uids)).await
     }
 
     /// Tells up to where the client knows everything, while removals wait: MODSEQs that it was told may be
     /// higher, and it must not take them for that (RFC 7162 §3.2 and §6).
-    fn tell_delay(&mut self) {
-        let waits = self.enabled.qresync && !self.selected.deferred.is_empty();
+    fn tell_delay(&mut self, news: bool) {
+        let withheld = news && self.selected.withheld.is_some();
+        let waits = self.enabled.qresync && (!self.selected.deferred.is_empty() || withheld);
         if waits || std::mem::replace(&mut self.selected.lowered, waits) {
             self.selected.lowered = waits;
             let code = Code::HighestModSeq(self.selected.told());
@@ -150,7 +240,7 @@ impl Context<'_> {
     }
 
     /// What is new since the last look; none when nothing is.
-    fn news(&self) -> Result<Option<News>, Ended> {
+    fn news(&self, expunges: Expunges) -> Result<Option<News>, Ended> {
         let seen = self.selected.seen;
         let since = {
             let log = self.account.log();
@@ -161,7 +251,7 @@ impl Context<'_> {
         };
         match since {
             Since::Changes(changes) => self.news_of(&changes).map(Some),
-            Since::Forgotten => match self.news_of_store() {
+            Since::Forgotten => match self.news_of_store(expunges) {
                 Ok(Some(news)) => Ok(Some(news)),
                 Ok(None) => Err(MAILBOX_GONE),
                 Err(error) => {
@@ -180,14 +270,16 @@ impl Context<'_> {
         for (at, published) in changes.iter().enumerate() {
             news.seen = Some(published.modseq);
             match &published.change {
-                Change::Added { mailbox, uid, .. } if *mailbox == selected => news.added.push(*uid),
+                Change::Added { mailbox, uid, .. } if *mailbox == selected => {
+                    news.added.push((*uid, cause(published.origin, me)));
+                }
                 Change::Removed { mailbox, uid, modseq, .. } if *mailbox == selected => {
-                    news.removed.insert(*uid, *modseq);
+                    news.removed.insert(*uid, (*modseq, cause(published.origin, me)));
                 }
                 Change::Flags { mailbox, uid, .. } if *mailbox == selected => {
                     let entry = flags.entry(*uid).or_insert((at, Cause::Own));
                     entry.0 = at;
-                    if !is_own(published.origin, me) {
+                    if cause(published.origin, me) == Cause::Other {
                         entry.1 = Cause::Other;
                     }
                 }
@@ -198,12 +290,12 @@ impl Context<'_> {
         let mut order: Vec<_> = flags.into_iter().map(|(uid, (at, cause))| (at, uid, cause)).collect();
         order.sort_unstable_by_key(|(at, ..)| *at);
         news.flagged = order.into_iter().map(|(_, uid, cause)| (uid, cause)).collect();
-        news.added.retain(|uid| !news.removed.contains_key(uid));
+        news.added.retain(|(uid, _)| !news.removed.contains_key(uid));
         Ok(news)
     }
 
     /// What is new by the store's change index; none when the mailbox is gone.
-    fn news_of_store(&self) -> Result<Option<News>, StoreError> {
+    fn news_of_store(&self, expunges: Expunges) -> Result<Option<News>, StoreError> {
         let (account, mailbox, seen) = (self.account.id(), self.selected.mailbox, self.selected.seen);
         let reader = self.account.reader();
         let (Some(head), Some(_)) = (reader.head(account)?, reader.mailbox(account, mailbox)?) else {
@@ -213,17 +305,27 @@ impl Context<'_> {
         let mut news = News { seen: Some(head.modseq), ..News::default() };
         // The exact change that removed each isn't needed: all of them came after `seen`.
         let after = seen.next().unwrap_or(seen);
-        news.removed = self.selected.view.difference(&now).iter().map(|uid| (uid, after)).collect();
+        // Nor is it known who made it.
+        let own = matches!(expunges, Expunges::Own | Expunges::AfterNew);
+        let cause = if own { Cause::Own } else { Cause::Other };
+        let gone = self.selected.view.difference(&now);
+        news.removed = gone.iter().map(|uid| (uid, (after, cause))).collect();
         news.removed.retain(|uid, _| !self.selected.deferred.contains_key(uid));
-        news.added = now.difference(&self.selected.view).iter().collect();
+        news.added = now.difference(&self.selected.view).iter().map(|uid| (uid, Cause::Other)).collect();
         for changed in reader.changes(account, mailbox, seen, Which::Live) {
             news.flagged.push((changed?.uid, Cause::Other));
         }
         Ok(Some(news))
     }
 
-    /// Tells flags as they are now, in the order given. Messages that are new or gone are left out.
-    async fn tell_flags(&mut self, flagged: Vec<(Uid, Cause)>, own: OwnFlags) -> Result<(), Ended> {
+    /// Tells flags as they are now, in the order given. Messages that are new or gone are left out, and those
+    /// that changed again after `until`: that change is told in its place.
+    async fn tell_flags(
+        &mut self,
+        flagged: Vec<(Uid, Cause)>,
+        own: OwnFlags,
+        until: ModSeq,
+    ) -> Result<(), Ended> {
         let known: Vec<_> = flagged
             .into_iter()
             .filter(|(uid, _)| self.selected.view.contains(*uid) && !self.selected.deferred.contains_key(uid))
@@ -234,7 +336,7 @@ impl Context<'_> {
             })
             .collect();
         for some in known.chunks(ROWS_PER_READER) {
-            self.tell_some_flags(some, own).map_err(|error| {
+            self.tell_some_flags(some, own, until).map_err(|error| {
                 error!(cid = %self.id, %error, "flags could not be read");
                 Ended::Bye(Some(Code::Unavailable), "the store failed")
             })?;
@@ -244,12 +346,17 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn tell_some_flags(&mut self, some: &[(Uid, Cause)], own: OwnFlags) -> Result<(), StoreError> {
+    fn tell_some_flags(
+        &mut self,
+        some: &[(Uid, Cause)],
+        own: OwnFlags,
+        until: ModSeq,
+    ) -> Result<(), StoreError> {
         let reader = self.account.reader();
-        let shown = self.account.state().head().map(|head| head.modseq);
         for (uid, cause) in some {
             let Some(row) = reader.message(self.account.id(), self.selected.mailbox, *uid)? else { continue };
-            if shown.is_some_and(|shown| row.modseq > shown) {
+            // No MODSEQ is told above one that isn't: a client may take the largest for all that it knows.
+            if row.modseq > until {
                 self.selected.ahead = self.selected.ahead.max(row.modseq);
                 continue;
             }
@@ -280,19 +387,23 @@ impl Context<'_> {
         // From the last to the first, so that no number told shifts those that follow.
         let numbers = self.selected.view.sequence_numbers(&gone);
         self.selected.view.remove_all(&gone);
-        for number in numbers.iter().rev() {
+        for (told, number) in numbers.iter().rev().enumerate() {
             write_expunge(&mut self.out.buffer, number.get());
             self.out.flush_if_full().await?;
+            if told % REMOVALS_AT_ONCE == 0 {
+                yield_if_needed().await;
+            }
         }
         Ok(())
     }
 
-    fn tell_added(&mut self, added: &[Uid]) {
+    fn tell_added(&mut self, added: &[(Uid, Cause)]) {
         let view = &mut self.selected.view;
         let before = view.len();
-        for uid in added {
+        for (uid, _) in added {
             if view.last().is_none_or(|last| last < *uid) {
                 view.push(*uid);
+                self.selected.uid_last = self.selected.uid_last.max(Some(*uid));
             }
         }
         if view.len() > before {
@@ -337,8 +448,8 @@ pub(super) const ACCOUNT_BROKEN: Ended =
     Ended::Bye(Some(Code::Unavailable), "the account was closed, log in again");
 const MAILBOX_GONE: Ended = Ended::Bye(Some(Code::NonExistent), "the selected mailbox was deleted");
 
-fn is_own(origin: Option<WatcherId>, me: WatcherId) -> bool {
-    origin == Some(me)
+fn cause(origin: Option<WatcherId>, me: WatcherId) -> Cause {
+    if origin == Some(me) { Cause::Own } else { Cause::Other }
 }
 
 /// The spellings of keywords.

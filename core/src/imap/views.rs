@@ -227,7 +227,7 @@ fn unseen_from(
 pub(super) fn remember(account: &AccountHandle, selected: &Selected) {
     let state = account.state();
     let (Some(row), Some(head)) = (state.mailbox(selected.mailbox), state.head()) else { return };
-    let current = selected.deferred.is_empty() && selected.seen == head.modseq;
+    let current = selected.deferred.is_empty() && selected.withheld.is_none() && selected.seen == head.modseq;
     if !current || row.exists < MESSAGES_MIN || selected.view.len() != row.exists {
         return;
     }

@@ -12,7 +12,7 @@ mod text;
 
 pub use catalogue::{
     Authentication, Completion, Delivery, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass,
-    SmtpCommand, mechanism,
+    SmtpCommand, Upkeep, mechanism,
 };
 pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;

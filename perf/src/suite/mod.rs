@@ -9,9 +9,10 @@ mod plan;
 mod server;
 mod speed;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use argh::FromArgs;
@@ -223,13 +224,25 @@ impl Bench {
     }
 
     fn row_of_stalls(&mut self) {
-        let Some((scenario, worst)) = self.stalls.iter().max_by_key(|(_, stalls)| stalls.longest).copied()
-        else {
+        let Some((scenario, worst)) = self.stalls.iter().max_by_key(|(_, stalls)| stalls.longest) else {
             return;
         };
-        let count: u64 = self.stalls.iter().map(|(_, stalls)| stalls.count).sum();
         let longest = worst.longest.as_secs_f64() * 1000.0;
-        let figure = format!("{longest:.1} ms, in {scenario}; {count} over 50 ms");
-        self.row(Row::new("longest run of a task of a shard", figure).floor("under 50 ms", longest < 50.0));
+        let mut tasks = BTreeMap::new();
+        for (task, count) in self.stalls.iter().flat_map(|(_, stalls)| &stalls.tasks) {
+            *tasks.entry(task.as_str()).or_insert(0) += count;
+        }
+        let over: Vec<String> = tasks.iter().map(|(task, count)| format!("{count} of {task:?}")).collect();
+        let over = if over.is_empty() { "none".to_owned() } else { over.join(", ") };
+        let longest_run =
+            Row::new("longest run of a task of a shard", format!("{longest:.1} ms, in {scenario}"));
+        let sum = |time: fn(&Stalls) -> Duration| {
+            self.stalls.iter().map(|(_, s)| time(s).as_secs_f64()).sum::<f64>()
+        };
+        let (ran, waited) = (sum(|stalls| stalls.ran), sum(|stalls| stalls.waited));
+        self.row(longest_run.floor("under 50 ms", longest < 50.0));
+        self.row(Row::new("runs over 50 ms", over));
+        let figure = format!("{ran:.1} s, and waited {waited:.1} s for a processor");
+        self.row(Row::new("shards ran, in all scenarios", figure));
     }
 }

@@ -1,5 +1,6 @@
 //! The server under measurement: a configuration and accounts of its own, on loopback.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpStream;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::client::{Client, Login, Security};
-use crate::metrics;
+use crate::{metrics, process};
 
 /// The domain of the accounts.
 pub const DOMAIN: &str = "perf.example";
@@ -87,15 +88,20 @@ pub struct Server {
     child: Child,
     /// From starting the process to the first accepted connection on each port.
     pub started_in: Duration,
+    /// Octets of the log that earlier processes wrote.
+    log_from: usize,
 }
 
-/// What a server says of itself at its end.
-#[derive(Clone, Copy, Debug)]
+/// How long tasks held a shard, from a server's start to its end.
+#[derive(Clone, Debug)]
 pub struct Stalls {
-    /// Runs of a task over 50 ms.
-    pub count: u64,
     /// The longest run of a task.
     pub longest: Duration,
+    /// Runs over 50 ms, by task.
+    pub tasks: BTreeMap<String, u64>,
+    /// How long the shards ran, and how long they waited for a processor meanwhile.
+    pub ran: Duration,
+    pub waited: Duration,
 }
 
 impl Server {
@@ -108,6 +114,7 @@ impl Server {
         }
         wait_for_ports(setup.ports)?;
         let log = File::options().create(true).append(true).open(dir.join("log"))?;
+        let log_from = usize::try_from(log.metadata()?.len())?;
         let begun = Instant::now();
         let child = Command::new(&setup.binary)
             .arg("serve")
@@ -119,7 +126,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("{} could not be started", setup.binary.display()))?;
         let mut server =
-            Self { setup: setup.clone(), dir: dir.to_owned(), child, started_in: Duration::ZERO };
+            Self { setup: setup.clone(), dir: dir.to_owned(), child, started_in: Duration::ZERO, log_from };
         for address in setup.ports.all() {
             while TcpStream::connect(&address).is_err() {
                 if let Some(status) = server.child.try_wait()? {
@@ -181,9 +188,16 @@ impl Server {
 
     /// How long tasks ran without a pause since the start.
     pub fn stalls(&self) -> Result<Stalls> {
-        let [count, longest] =
-            metrics::values(&self.ports().metrics(), [metrics::STALLS, metrics::LONGEST_RUN])?;
-        Ok(Stalls { count: count as u64, longest: Duration::from_secs_f64(longest) })
+        let longest = Duration::from_secs_f64(metrics::value(&self.ports().metrics(), metrics::LONGEST_RUN)?);
+        let (ran, waited) = process::threads_time(self.pid(), "shard-")?;
+        let log = fs::read_to_string(self.dir.join("log"))?;
+        let mut tasks = BTreeMap::new();
+        for line in log[self.log_from..].lines().filter(|line| line.contains("held its shard")) {
+            let task = line.split_once("task=").and_then(|(_, rest)| rest.split_once(" millis="));
+            let task = task.map_or("?", |(task, _)| task).trim_matches('"');
+            *tasks.entry(task.to_owned()).or_insert(0) += 1;
+        }
+        Ok(Stalls { longest, tasks, ran, waited })
     }
 
     /// Stops the server as an operator would.

@@ -37,6 +37,12 @@ pub struct Limits {
     pub keywords_max: usize,
     /// Patterns of one LIST.
     pub list_patterns_max: usize,
+    /// Entries of one GETMETADATA, SETMETADATA or LIST (METADATA).
+    pub metadata_entries_max: usize,
+    /// Groups of events of one NOTIFY.
+    pub notify_groups_max: usize,
+    /// Mailboxes that one NOTIFY names.
+    pub notify_mailboxes_max: usize,
     /// Messages of one APPEND (RFC 3502).
     pub append_messages_max: usize,
     /// Parts of one message of CATENATE (RFC 4469).
@@ -72,6 +78,9 @@ impl Limits {
         part_depth_max: 50,
         keywords_max: 100,
         list_patterns_max: 100,
+        metadata_entries_max: 100,
+        notify_groups_max: 50,
+        notify_mailboxes_max: 1000,
         append_messages_max: 100,
         catenate_parts_max: 500,
         urls_max: 100,

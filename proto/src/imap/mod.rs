@@ -5,6 +5,7 @@ pub mod date;
 pub mod framing;
 pub mod limits;
 pub mod mailbox;
+pub mod metadata;
 pub mod objectid;
 pub mod pattern;
 pub mod response;

@@ -4,6 +4,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
 
 use crate::ids::{EmailId, KeywordId, MailboxId};
+use crate::keys::MetadataPlace;
 use crate::rows::SpecialUse;
 
 /// One change. Publish it after the commit was acknowledged and installed.
@@ -98,6 +99,15 @@ pub enum Change {
         /// The transaction.
         modseq: ModSeq,
     },
+    /// An annotation was set or removed.
+    Metadata {
+        /// What it is of, and whose.
+        place: MetadataPlace,
+        /// Its name without `/private` or `/shared`.
+        path: Box<str>,
+        /// The transaction.
+        modseq: ModSeq,
+    },
     /// A name was subscribed.
     Subscribed {
         /// The name.
@@ -126,6 +136,7 @@ impl Change {
             | Self::MailboxRenamed { modseq, .. }
             | Self::MailboxDeleted { modseq, .. }
             | Self::SpecialUse { modseq, .. }
+            | Self::Metadata { modseq, .. }
             | Self::Subscribed { modseq, .. }
             | Self::Unsubscribed { modseq, .. } => *modseq,
         }

@@ -67,6 +67,8 @@ impl Tx<'_, '_> {
             messages: 0,
             mailboxes: 0,
             keywords: 0,
+            annotations: 0,
+            annotation_octets: 0,
         });
         self.create_mailbox(&MailboxName::inbox(), SpecialUse::NONE)?;
         for (name, special_use) in &initial.mailboxes {
@@ -177,11 +179,15 @@ impl Tx<'_, '_> {
     }
 
     /// Renames the inbox: its messages move to a new mailbox, itself and those below it stay (RFC 9051
-    /// §6.3.6). A large inbox needs [`Self::move_range`] for the rest.
+    /// §6.3.6). Its annotations are copied (RFC 5464 §4.1), in a transaction of their own. A large inbox
+    /// needs [`Self::move_range`] for the rest.
     pub fn rename_inbox(&mut self, to: &MailboxName) -> Result<Moved, StoreError> {
         let inbox = self.mailbox_id(&MailboxName::inbox()).ok_or(Refusal::NoSuchMailbox)?;
         let last = self.mailbox(inbox)?.uid_next;
         let target = self.create_mailbox(to, SpecialUse::NONE)?;
+        if self.copy_metadata(inbox, target)? > 0 {
+            return Ok(Moved { mailbox: target, copied: Copied::default(), rest: Some(Uid::MIN..=last) });
+        }
         self.move_range(inbox, Uid::MIN..=last, target)
     }
 
@@ -222,6 +228,7 @@ impl Tx<'_, '_> {
         if row.uid_next > Uid::MIN {
             self.insert(keys::dropped(self.account(), mailbox), DropRow { modseq }.encode());
         }
+        self.remove_metadata(mailbox)?;
         self.changes.push(Change::MailboxDeleted { mailbox, name: row.name.clone(), modseq });
         Ok(())
     }

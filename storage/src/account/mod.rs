@@ -17,6 +17,7 @@ mod erase;
 mod expunge;
 mod flags;
 mod mailboxes;
+pub(crate) mod metadata;
 mod overlay;
 mod packs;
 mod remove;
@@ -72,6 +73,12 @@ pub struct Limits {
     pub prefix_octets_max: usize,
     /// References of a new message that are looked up for its conversation.
     pub references_max: usize,
+    /// Annotations of the server and of all mailboxes, of every user.
+    pub annotations_max: usize,
+    /// Octets of their paths and values.
+    pub annotation_octets_max: usize,
+    /// Octets of one annotation's value.
+    pub annotation_value_octets_max: usize,
     /// Messages that one transaction touches.
     pub messages_max: usize,
     /// Octets that one transaction writes besides message content.
@@ -87,6 +94,9 @@ impl Default for Limits {
             message_keywords_max: 100,
             prefix_octets_max: 32 * 1024,
             references_max: 20,
+            annotations_max: 1000,
+            annotation_octets_max: 1_000_000,
+            annotation_value_octets_max: 64 * 1024,
             messages_max: MESSAGES_PER_TRANSACTION_MAX,
             octets_max: TRANSACTION_OCTETS_MAX,
         }

@@ -32,6 +32,12 @@ fn keys_of_an_account_have_these_bytes() {
         (keyword(a, KeywordId(0x1122)), "01020304021122"),
         (mailbox(a, m), "010203040300000a0b"),
         (subscription(a, &name), "0102030404496e626f782f78"),
+        (
+            metadata(a, MetadataPlace { mailbox: Some(m), user: Some(a) }, "/x"),
+            "010203040500000a0b010203042f78",
+        ),
+        (metadata(a, MetadataPlace { mailbox: None, user: None }, "/x"), "010203040500000000000000002f78"),
+        (metadata_of(a, Some(m)), "010203040500000a0b"),
         (message(a, m, uid(0x11)), "010203041000000a0b00000011"),
         (messages(a, m), "010203041000000a0b"),
         (change(a, m, Which::Live, modseq(0x22), uid(0x11)), "010203041100000a0b00000000000000002200000011"),
@@ -116,4 +122,18 @@ fn keys_are_read_as_they_were_written_and_others_are_refused() {
 fn the_key_after_a_prefix_carries() {
     assert_eq!(after(&[1, 0xff]), Some(vec![2]));
     assert_eq!(after(&[0xff]), None);
+}
+
+#[test]
+fn annotations_are_found_by_their_key_again() {
+    let place = MetadataPlace { mailbox: Some(mailbox_id()), user: Some(account()) };
+    for place in [place, MetadataPlace { user: None, ..place }, MetadataPlace { mailbox: None, ..place }] {
+        let key = metadata(account(), place, "/comment");
+        assert_eq!(metadata_parts(&key).unwrap(), (place, "/comment"));
+        assert!(key.starts_with(&metadata_at(account(), place)));
+    }
+    assert!(metadata_parts(&metadata_of(account(), None)).is_err());
+    let mut key = metadata(account(), place, "");
+    key.push(0xff);
+    assert!(metadata_parts(&key).is_err());
 }

@@ -32,6 +32,10 @@ pub struct HeadRow {
     pub mailboxes: u32,
     /// Keywords in the dictionary; their ids are 0 up to this.
     pub keywords: u16,
+    /// Annotations of the server and of all mailboxes.
+    pub annotations: u32,
+    /// Octets of their paths and values.
+    pub annotation_octets: u32,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -48,6 +52,8 @@ struct HeadLayout {
     next_thread: U64,
     quota_used: U64,
     messages: U64,
+    annotations: U32,
+    annotation_octets: U32,
 }
 
 impl Fixed for HeadLayout {
@@ -69,6 +75,8 @@ impl HeadRow {
             next_thread: self.next_thread.into(),
             quota_used: self.quota_used.into(),
             messages: self.messages.into(),
+            annotations: self.annotations.into(),
+            annotation_octets: self.annotation_octets.into(),
         }
         .as_bytes()
         .to_vec()
@@ -89,6 +97,8 @@ impl HeadRow {
             messages: row.messages.get(),
             mailboxes: row.mailboxes.get(),
             keywords: row.keywords.get(),
+            annotations: row.annotations.get(),
+            annotation_octets: row.annotation_octets.get(),
         })
     }
 }

@@ -7,6 +7,7 @@
 mod account;
 mod blob;
 mod message;
+mod metadata;
 pub mod pack;
 mod queue;
 mod text;
@@ -14,6 +15,7 @@ mod text;
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
+pub use metadata::MetadataRow;
 pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};
 pub use text::{Segment, SegmentState, TextRow};
 

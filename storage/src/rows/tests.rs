@@ -52,9 +52,11 @@ fn rows_of_an_account_have_these_bytes() {
         messages: 0x16,
         mailboxes: 0x18,
         keywords: 0x0217,
+        annotations: 0x19,
+        annotation_octets: 0x1a,
     };
     let text = "01 00 1702 13000000 14000000 18000000 0807060504030201 1100000000000000
-        1200000000000000 1500000000000000 1600000000000000";
+        1200000000000000 1500000000000000 1600000000000000 19000000 1a000000";
     golden!(head, HeadRow, head.encode(), text, tail: 0);
 
     let mailbox = MailboxRow {
@@ -78,6 +80,11 @@ fn rows_of_an_account_have_these_bytes() {
         2900000000000000 2c00000000000000 2300000000000000 2400000000000000 2500000000000000 0100 0201 41 c3a9";
     // The name ends the value, and any part of it that is UTF-8 is a name.
     golden!(mailbox, MailboxRow, mailbox.encode(), text, tail: 2);
+
+    let annotation = MetadataRow { modseq: modseq(0x2d), value: b"a\0".as_slice().into() };
+    let text = "01 00000000000000 2d00000000000000 61 00";
+    // Any octets are a value.
+    golden!(annotation, MetadataRow, annotation.encode(), text, tail: 3);
 
     let dropped = DropRow { modseq: modseq(9) };
     golden!(dropped, DropRow, dropped.encode(), "01 00000000000000 0900000000000000", tail: 0);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Report, mailbox};
+use crate::account::metadata::octets_of;
 use crate::directory::removed_account;
 use crate::ids::{AccountId, EmailId, MailboxId};
 use crate::keys::{self, SYSTEM, table};
@@ -57,6 +58,7 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     report.check(count, &place, "HEAD miscounts the mailboxes");
     report.check(head.quota_used == size, &place, "HEAD miscounts the octets used");
     report.check(head.messages == messages, &place, "HEAD miscounts the messages");
+    annotations(reader, &known, |id| mailboxes.contains_key(&id), report)?;
     erasures(reader, &mut known, report)?;
     emails(reader, known, report)?;
     threads(reader, account, report)?;
@@ -140,6 +142,30 @@ fn orphans(
         from.truncate(prefix.len());
         from.extend_from_slice(&next.to_be_bytes());
     }
+    Ok(())
+}
+
+fn annotations(
+    reader: &Reader,
+    known: &Known,
+    exists: impl Fn(MailboxId) -> bool,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let Known { account, head, .. } = known;
+    let place = format!("account {account}");
+    let (mut entries, mut octets) = (0, 0);
+    for row in reader.metadata_in(&keys::of_table(account.get(), table::METADATA)) {
+        let Some((of, path, row)) = report.read(row, &place)? else { continue };
+        entries += 1;
+        octets += octets_of(&path, &row.value);
+        let place = format!("{place} annotation {path}");
+        report.check(of.mailbox.is_none_or(&exists), &place, "is of a mailbox that doesn't exist");
+        report.check(row.modseq <= head.modseq, &place, "has a modseq of the future");
+        let named = path.len() > 1 && path.starts_with('/') && !path.ends_with('/') && path.is_ascii();
+        report.check(named, &place, "has no valid name");
+    }
+    report.check(head.annotations == entries, &place, "HEAD miscounts the annotations");
+    report.check(head.annotation_octets == octets, &place, "HEAD miscounts the octets of annotations");
     Ok(())
 }
 
@@ -260,11 +286,12 @@ fn threads(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(
 
 /// No rows in tables that no account has: one seek for each table.
 fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
-    const TABLES: [u8; 14] = [
+    const TABLES: [u8; 15] = [
         table::HEAD,
         table::KEYWORD,
         table::MAILBOX,
         table::SUBSCRIPTION,
+        table::METADATA,
         table::MESSAGE,
         table::CHANGE,
         table::PACK,

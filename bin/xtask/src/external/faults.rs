@@ -26,27 +26,31 @@ const SILENCE: Duration = Duration::from_secs(4);
 const ROUNDS: u64 = 10;
 const SEED: u64 = 20_261_122;
 
-/// Connections that deliver to a slow disk at the same time, and the octets of their messages.
+/// How much longer a sync takes on the slow disk, in milliseconds; clients and messages of each; and how long
+/// one of them may wait.
+const SLOW_SYNC: u64 = 1000;
+const SLOW_CLIENTS: u64 = 64;
+const SLOW_MESSAGES: u64 = 3;
+const SLOW_WAIT_MAX: Duration = Duration::from_secs(15);
+/// What the server may take of memory meanwhile.
+const SLOW_MEMORY_MAX: u64 = 96 << 20;
+
+/// Connections that deliver while flushes and compactions stand still, the octets of their messages, and how
+/// long that lasts.
 const SENDERS: u64 = 40;
 const LARGE_OCTETS: usize = 100_000;
-/// Milliseconds that each sync takes on a slow disk, and how long it is one.
-const SYNC_MS: u64 = 1000;
-const SLOW_FOR: Duration = Duration::from_secs(5);
-/// How long flushes and compactions stand still.
 const STALLED_FOR: Duration = Duration::from_secs(6);
-/// More than a stand-still may last.
+/// More milliseconds than a stand-still may last.
 const FOR_EVER_MS: u64 = 600_000;
-/// The longest that anything is waited for. RFC 5321 §4.5.3.2 lets clients be patient for 5 to 10 minutes.
-const REPLY_MAX: Duration = Duration::from_secs(25);
 /// Reading needs no sync, so flushes that stand still are no reason to wait.
 const READ_MAX: Duration = Duration::from_secs(2);
-/// Resident memory of the server while it can't write what it is sent.
-const MEMORY_MAX_KIB: u64 = 160 << 10;
+/// What the server may take of memory while it can't write what it is sent.
+const STALLED_MEMORY_MAX_KIB: u64 = 160 << 10;
 
 /// Numbers of clients in tokens: messages that came by SMTP and by APPEND.
 const DELIVERS: u64 = 9;
 const APPENDS: u64 = 0;
-/// From here on: senders to a slow disk, whose messages come by SMTP too.
+/// From here on: senders while flushes stand still, whose messages come by SMTP too.
 const SENDERS_FROM: u64 = 20;
 
 pub fn crash_loses_nothing(binary: &Path) -> Result<()> {
@@ -313,46 +317,110 @@ fn failing_sync_steps(server: &mut Server, trigger: &Path) -> Result<()> {
     server.verify(&server.data())
 }
 
-/// A disk whose syncs take a second, and one on which flushes and compactions stand still: the server makes its
-/// clients wait, but none for too long, and its memory stays bounded.
+/// Row E6 of docs/threats.md: a disk whose syncs take a second. Clients wait and are served; who only reads
+/// doesn't wait; memory stays bounded.
 pub fn slow_disk(binary: &Path) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let library = compile_shim(dir.path())?;
-    let dir = dir.path().canonicalize()?;
-    let slow = dir.join("slow");
-    let mut server = Server::new(binary, &dir);
+    let mut server = Server::new(binary, &dir.path().canonicalize()?);
+    let slow = slow_shim(&mut server, &library);
+    server.start()?;
+    write_whole(&slow, &format!("{SLOW_SYNC} 0"))?;
+    let result = slow_disk_steps(&server);
+    result.with_context(|| format!("the end of the server's log:\n{}", server.log()))?;
+    server.stop()?;
+    server.verify(&server.data())
+}
+
+fn slow_disk_steps(server: &Server) -> Result<()> {
+    let mut reader = Imap::login()?;
+    reader.append("Inbox", "", &Token::new(1, APPENDS, 1).content())?;
+    reader.done("SELECT Inbox")?;
+    let begun = Instant::now();
+    let (slowest, read) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..SLOW_CLIENTS)
+            .map(|client| {
+                scope.spawn(move || -> Result<Duration> {
+                    let mut smtp = Smtp::connect()?;
+                    let mut slowest = Duration::ZERO;
+                    for number in 0..SLOW_MESSAGES {
+                        let token = Token::new(2, DELIVERS, client * SLOW_MESSAGES + number);
+                        let asked = Instant::now();
+                        let reply = smtp.deliver(USER, &token.content())?;
+                        ensure!(reply.starts_with("250"), "on a slow disk: {reply}");
+                        slowest = slowest.max(asked.elapsed());
+                    }
+                    Ok(slowest)
+                })
+            })
+            .collect();
+        let mut read = Duration::ZERO;
+        while !clients.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let asked = Instant::now();
+            reader.done("FETCH 1 BODY.PEEK[]")?;
+            read = read.max(asked.elapsed());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let mut slowest = Duration::ZERO;
+        for client in clients {
+            let Ok(outcome) = client.join() else { bail!("a client died") };
+            slowest = slowest.max(outcome?);
+        }
+        Ok((slowest, read))
+    })?;
+    ensure!(slowest > Duration::from_millis(SLOW_SYNC), "the disk isn't slow: {slowest:?}");
+    ensure!(slowest < SLOW_WAIT_MAX, "a delivery took {slowest:?}");
+    ensure!(read < Duration::from_millis(SLOW_SYNC), "a reader waited {read:?} for the disk");
+    let peak = server.peak_kib()? << 10;
+    ensure!(peak < SLOW_MEMORY_MAX, "{peak} octets of memory");
+    eprint!(
+        "{} messages in {:.1?}, the slowest in {slowest:.1?}, reading at most {read:.1?}, {} MiB ... ",
+        SLOW_CLIENTS * SLOW_MESSAGES,
+        begun.elapsed(),
+        peak >> 20
+    );
+    let answer = reader.command("NOOP")?;
+    ensure!(answer.is_ok(), "NOOP: {}", answer.tagged.text);
+    Ok(())
+}
+
+/// Lets the server's syncs be slow while the file exists whose path is returned.
+fn slow_shim(server: &mut Server, library: &Path) -> PathBuf {
+    let slow = server.data().with_file_name("slow");
     server.set_environment(
-        [("LD_PRELOAD", &library), ("POSTRIDER_SHIM_DIR", &server.data()), ("POSTRIDER_SHIM_SLOW", &slow)]
+        [("LD_PRELOAD", library), ("POSTRIDER_SHIM_DIR", &server.data()), ("POSTRIDER_SHIM_SLOW", &slow)]
             .map(|(name, value)| (name.to_owned(), value.display().to_string()))
             .into(),
     );
+    slow
+}
+
+/// Row E6 of docs/threats.md: a disk on which flushes and compactions stand still. The server makes its senders
+/// wait, who only reads doesn't wait, and memory stays bounded.
+pub fn stalled_disk(binary: &Path) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let library = compile_shim(dir.path())?;
+    let mut server = Server::new(binary, &dir.path().canonicalize()?);
+    let slow = slow_shim(&mut server, &library);
     server.start()?;
-    let result = slow_disk_steps(&mut server, &slow);
+    let result = stalled_disk_steps(&mut server, &slow);
     result.with_context(|| format!("the end of the server's log:\n{}", server.log()))
 }
 
-fn slow_disk_steps(server: &mut Server, slow: &Path) -> Result<()> {
+fn stalled_disk_steps(server: &mut Server, slow: &Path) -> Result<()> {
     let mut sender = Sender::default();
     let reply = sender.deliver(&mut Smtp::connect()?)?;
     ensure!(reply.starts_with("250"), "{reply}");
-    let mut patient = Flood::default();
-    write_whole(slow, &format!("{SYNC_MS} {SYNC_MS}"))?;
-    let reads = patient.run(0, SLOW_FOR, || fs::remove_file(slow))?;
-    eprintln!("syncs of {SYNC_MS} ms: {patient}, reads at most {reads:?}, {} KiB", server.peak_kib()?);
-    ensure!(!patient.taken.is_empty(), "nothing is acknowledged");
-    ensure!(patient.slowest >= Duration::from_millis(SYNC_MS), "the disk wasn't slow");
-
-    let mut stalled = Flood::default();
     write_whole(slow, &format!("0 {FOR_EVER_MS}"))?;
-    let reads = stalled.run(SENDERS, STALLED_FOR, || fs::remove_file(slow))?;
+    let mut flood = Flood::default();
+    let reads = flood.run(STALLED_FOR, || fs::remove_file(slow))?;
     let peak = server.peak_kib()?;
-    eprintln!("flushes stand still: {stalled}, reads at most {reads:?}, {peak} KiB");
-    ensure!(stalled.slowest >= STALLED_FOR / 2, "nothing stood still");
+    eprint!("{flood}, reading at most {reads:.1?}, {} MiB ... ", peak >> 10);
+    ensure!(flood.slowest >= STALLED_FOR / 2, "nothing stood still");
     ensure!(reads < READ_MAX, "reading took {reads:?} while flushes stood still");
-    ensure!(peak < MEMORY_MAX_KIB, "{peak} KiB of memory");
-
+    ensure!(peak < STALLED_MEMORY_MAX_KIB, "{peak} KiB of memory");
     sender.is_served_within(NOTICE_MAX)?;
-    sender.taken.extend(patient.taken.iter().chain(&stalled.taken));
+    sender.taken.extend(&flood.taken);
     sender.check(0)?;
     server.stop()?;
     server.verify(&server.data())
@@ -369,24 +437,18 @@ struct Flood {
 impl std::fmt::Display for Flood {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { taken, refused, slowest } = self;
-        write!(f, "{} taken, {refused} refused, at most {slowest:?}", taken.len())
+        write!(f, "{} messages taken, {refused} refused, the slowest in {slowest:.1?}", taken.len())
     }
 }
 
 impl Flood {
     /// Delivers over many connections for this time, then calls `relieve` and waits for the last replies.
     /// Returns how long reading took at most meanwhile.
-    fn run(
-        &mut self,
-        first: u64,
-        time: Duration,
-        relieve: impl FnOnce() -> std::io::Result<()>,
-    ) -> Result<Duration> {
+    fn run(&mut self, time: Duration, relieve: impl FnOnce() -> std::io::Result<()>) -> Result<Duration> {
         let until = Instant::now() + time;
         std::thread::scope(|scope| {
-            let senders: Vec<_> = (first..first + SENDERS)
-                .map(|number| scope.spawn(move || Self::send(number, until)))
-                .collect();
+            let senders: Vec<_> =
+                (0..SENDERS).map(|number| scope.spawn(move || Self::send(number, until))).collect();
             let reads = Self::read(until);
             relieve()?;
             for sender in senders {
@@ -396,7 +458,7 @@ impl Flood {
                 self.refused += refused;
                 self.slowest = self.slowest.max(slowest);
             }
-            ensure!(self.slowest < REPLY_MAX, "a reply took {:?}", self.slowest);
+            ensure!(self.slowest < SLOW_WAIT_MAX, "a reply took {:?}", self.slowest);
             reads
         })
     }

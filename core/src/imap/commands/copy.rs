@@ -95,17 +95,20 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
                 highest = state.mailbox(context.selected.mailbox).map(|row| row.modseq);
             }
             Err(error) => {
-                context.sync(Expunges::Now, OwnFlags::Tell).await?;
+                context.sync(Expunges::Own, OwnFlags::Tell).await?;
                 return Ok(failed(&error, context));
             }
         }
-        context.sync(Expunges::Now, OwnFlags::Tell).await?;
+        context.sync(Expunges::Own, OwnFlags::Tell).await?;
         context.out.flush_if_full().await?;
     }
     let completion = Completion::ok("MOVE done");
     // RFC 6851 §4.4.
     let completion = match highest.filter(|_| context.enabled.condstore) {
-        Some(modseq) => completion.with(CompletionCode::Plain(Code::HighestModSeq(modseq))),
+        Some(modseq) => {
+            let modseq = modseq.min(context.selected.told());
+            completion.with(CompletionCode::Plain(Code::HighestModSeq(modseq)))
+        }
         None => completion,
     };
     Ok(completion.limited(limit, context.out))

@@ -28,12 +28,12 @@ pub async fn expunge(context: &mut Context<'_>, uids: Option<MessageSet>) -> Res
     };
     // Before the removals are told: whatever comes later isn't covered.
     let modseq = context.account.state().mailbox(context.selected.mailbox).map(|row| row.modseq);
-    context.sync(Expunges::Now, OwnFlags::Tell).await?;
+    context.sync(Expunges::Own, OwnFlags::Tell).await?;
     let completion = Completion::ok("EXPUNGE done");
     let completion = match (removed, modseq) {
         (Err(error), _) => write_failed(&error, context.id),
         (Ok(removed), Some(modseq)) if removed && (context.enabled.condstore || context.enabled.qresync) => {
-            completion.with(CompletionCode::Plain(Code::HighestModSeq(modseq)))
+            completion.with(CompletionCode::Plain(Code::HighestModSeq(modseq.min(context.selected.told()))))
         }
         _ => completion,
     };

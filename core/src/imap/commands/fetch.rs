@@ -14,7 +14,7 @@ pub(super) mod world;
 use std::sync::Arc;
 
 use postrider_proto::imap::command::{ChangedSince, Fetch, FetchItem, Vanished};
-use postrider_proto::imap::response::{Code, write_vanished};
+use postrider_proto::imap::response::{Code, Status, write_vanished};
 use postrider_proto::imap::sequence::{MessageSet, Messages, Numbering};
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
@@ -72,12 +72,26 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
         }
     }
     let completion = write_rows(context, plan, wanted).await?;
+    // Rows that were left out told no flags, though their messages may be marked as seen.
+    let own = if completion.status == Status::Ok { OwnFlags::Told } else { OwnFlags::Tell };
     let expunges = match messages.numbering {
         Numbering::Uid => Expunges::Now,
         Numbering::Sequence => Expunges::Later,
     };
-    context.sync(expunges, OwnFlags::Told).await?;
+    context.sync(expunges, own).await?;
     Ok(completion.limited(limit, context.out))
+}
+
+/// Tells what NOTIFY asks of new messages; `\Seen` is never set by that.
+pub(in crate::imap) async fn tell_content(
+    context: &mut Context<'_>,
+    items: Vec<FetchItem>,
+    uids: UidSet,
+) -> Result<(), Ended> {
+    let mut plan = Plan::new(items, context.enabled.utf8, context.enabled.condstore);
+    plan.marks_seen = false;
+    // What can't be told now the client fetches when it misses it.
+    write_rows(context, plan, uids).await.map(drop)
 }
 
 /// Answers VANISHED, and finds those of `wanted` that changed.
@@ -92,9 +106,8 @@ async fn narrow(
     let asked = match since.vanished {
         Vanished::Untold => None,
         Vanished::Told => {
-            let state = context.account.state();
-            let last = state.mailbox(mailbox).and_then(|row| Uid::new(row.uid_next.get() - 1));
-            last.map(|last| named_uids(&messages.set, last, &context.selected.saved))
+            // Of no uid that the client can't know yet.
+            context.selected.uid_last.map(|last| named_uids(&messages.set, last, &context.selected.saved))
         }
     };
     let work = Changes { account, mailbox, since: since.modseq, wanted, asked, view };
@@ -171,10 +184,13 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
     let mut rows = Rows::new(Arc::clone(&plan), place, context.selected.view.clone(), wanted, keywords);
     rows.set_told(&context.selected.keywords_told);
     let mut expunged = false;
+    let mut unreadable = 0;
     while !rows.is_finished() {
         if plan.marks_seen && !rows.is_in_row() {
             // After each transaction, while the account still remembers whose changes these are.
-            context.sync(Expunges::Later, OwnFlags::Told).await?;
+            let all_told = std::mem::replace(&mut unreadable, rows.unreadable) == rows.unreadable;
+            let own = if all_told { OwnFlags::Told } else { OwnFlags::Tell };
+            context.sync(Expunges::Later, own).await?;
             let marked = mark_seen(context, rows).await?;
             match marked {
                 Ok(marked) => {

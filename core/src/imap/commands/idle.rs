@@ -24,6 +24,7 @@ impl Connection {
             if let Some(mut context) = self.context(tag) {
                 Box::pin(context.sync(Expunges::Now, OwnFlags::Tell)).await?;
             }
+            Box::pin(self.tell_others()).await?;
             match self.framer.next_frame() {
                 Some(Frame::Line(line)) if line.eq_ignore_ascii_case(b"DONE") => {
                     return Ok(Completion::ok("done"));

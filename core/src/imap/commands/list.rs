@@ -1,4 +1,4 @@
-//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2).
+//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2, RFC 9590).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +9,13 @@ use postrider_proto::imap::pattern::Pattern;
 use postrider_proto::imap::response::{
     ListAttributes, ListRow, write_list, write_list_separator, write_lsub,
 };
+use postrider_storage::account::Account;
 use postrider_storage::ids::MailboxId;
 use postrider_storage::rows::{MailboxRow, SpecialUse};
 
+use super::metadata::Listed;
 use super::status::tell_status;
+use crate::imap::answers;
 use crate::imap::session::{AccountContext, Completion, Ended};
 use crate::runtime::yield_if_needed;
 
@@ -34,23 +37,34 @@ impl Entry {
     }
 
     fn attributes(&self) -> ListAttributes {
-        let mut attributes = match self.row {
-            Some(_) => ListAttributes::NONE,
-            None => ListAttributes::NON_EXISTENT,
-        };
-        attributes = attributes.with(match self.has_children {
-            true => ListAttributes::HAS_CHILDREN,
-            false => ListAttributes::HAS_NO_CHILDREN,
-        });
-        // Always, though not asked for: some clients need it.
-        let special_use = self.special_use();
-        for (one, stored) in Use::ALL.into_iter().zip(SpecialUse::ALL) {
-            if special_use.contains(stored.0) {
-                attributes = attributes.with(ListAttributes::of_use(one));
-            }
-        }
-        attributes
+        attributes_of(self.row.as_ref().map(|(_, row)| &**row), self.has_children)
     }
+}
+
+/// The attributes of a name as it is now, with whether it is subscribed.
+pub(in crate::imap) fn attributes(state: &Account, name: &MailboxName) -> ListAttributes {
+    let row = state.mailbox_id(name).and_then(|id| state.mailbox(id));
+    let attributes = attributes_of(row.map(|row| &**row), state.has_children(name));
+    if state.is_subscribed(name) { attributes.with(ListAttributes::SUBSCRIBED) } else { attributes }
+}
+
+fn attributes_of(row: Option<&MailboxRow>, has_children: bool) -> ListAttributes {
+    let mut attributes = match row {
+        Some(_) => ListAttributes::NONE,
+        None => ListAttributes::NON_EXISTENT,
+    };
+    attributes = attributes.with(match has_children {
+        true => ListAttributes::HAS_CHILDREN,
+        false => ListAttributes::HAS_NO_CHILDREN,
+    });
+    // Always, though not asked for: some clients need it.
+    let special_use = row.map_or(SpecialUse::NONE, |row| row.special_use);
+    for (one, stored) in Use::ALL.into_iter().zip(SpecialUse::ALL) {
+        if special_use.contains(stored.0) {
+            attributes = attributes.with(ListAttributes::of_use(one));
+        }
+    }
+    attributes
 }
 
 /// LIST in all its forms.
@@ -61,6 +75,18 @@ pub(in crate::imap) async fn list(
     if command.asks_separator {
         write_list_separator(&mut context.out.buffer);
         return Ok(Completion::ok("done"));
+    }
+    let listed = {
+        let account = &context.member.account;
+        Listed::read(&account.reader(), account.id(), command.returns.metadata.clone())
+    };
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(error) => return Ok(answers::store_failed(&error, context.id)),
+    };
+    if let Some(moment) = listed.moment {
+        // A commit may be on its way to the disk: nothing is told that a power loss could take back.
+        context.member.account.installed(moment).await;
     }
     let entries = entries(context, &command);
     let tell_subscribed = command.select.subscribed || command.returns.subscribed;
@@ -82,6 +108,9 @@ pub(in crate::imap) async fn list(
         write_list(&mut context.out.buffer, context.member.enabled.utf8, &row);
         if let Some((mailbox, row)) = entry.row.as_ref().filter(|_| !command.returns.status.is_empty()) {
             tell_status(context, *mailbox, row, command.returns.status);
+        }
+        if let Some((mailbox, row)) = entry.row.as_ref().filter(|_| !listed.is_empty()) {
+            listed.tell(context, (*mailbox, name.as_str()), row.special_use);
         }
         context.out.flush_if_full().await?;
         yield_if_needed().await;

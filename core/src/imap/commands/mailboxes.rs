@@ -20,14 +20,14 @@ use crate::runtime::spawn;
 const BAD_NAME: Completion = Completion::refused(Code::Cannot, "no valid mailbox name");
 
 impl AccountContext<'_> {
-    async fn transact<T: 'static>(
+    pub(super) async fn transact<T: 'static>(
         &self,
         work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + 'static,
     ) -> Result<T, WriteError> {
         self.member.account.transact(Some(self.member.watcher.id()), None, work).await
     }
 
-    fn outcome(&self, outcome: Result<(), WriteError>, text: &'static str) -> Completion {
+    pub(super) fn outcome(&self, outcome: Result<(), WriteError>, text: &'static str) -> Completion {
         match outcome {
             Ok(()) => Completion::ok(text),
             Err(error) => answers::write_failed(&error, self.id),
@@ -157,7 +157,7 @@ pub(in crate::imap) async fn unsubscribe(
     Ok(context.outcome(outcome, "unsubscribed"))
 }
 
-const fn stored_use(special_use: Use) -> SpecialUse {
+pub(super) const fn stored_use(special_use: Use) -> SpecialUse {
     match special_use {
         Use::Archive => SpecialUse::ARCHIVE,
         Use::Drafts => SpecialUse::DRAFTS,

@@ -16,5 +16,7 @@ pub(super) mod auth;
 pub(super) mod idle;
 pub(super) mod list;
 pub(super) mod mailboxes;
+pub(super) mod metadata;
+pub(super) mod notify;
 pub(super) mod session;
 pub(super) mod status;

@@ -31,19 +31,22 @@ pub struct News {
 /// Finds out what a client has missed. `view` is of the same moment as `reader` and `row`.
 ///
 /// Tombstones reach back to the mailbox's horizon. For a client that was away longer, every known
-/// uid that isn't there is gone; that may name uids that it never had, which it ignores.
+/// uid that isn't there is gone; that may name uids that it never had, which it ignores. So it is for one
+/// whose number is above `head`, the account's: it saw what is gone since the store was restored.
 pub(super) fn news(
     reader: &Reader,
     account: AccountId,
     mailbox: MailboxId,
     row: &MailboxRow,
     view: &UidSet,
+    head: ModSeq,
     client: &Qresync,
 ) -> Result<News, StoreError> {
-    let since =
-        ModSeq::new(client.modseq).unwrap_or(if client.modseq == 0 { ModSeq::MIN } else { ModSeq::MAX });
+    let since = ModSeq::new(client.modseq).filter(|since| *since <= head);
+    let remembered = since.is_some_and(|since| since.get() >= row.horizon);
+    let since = since.unwrap_or(ModSeq::MIN);
     let known = known(client, row.uid_next);
-    let removed = if since.get() < row.horizon {
+    let removed = if !remembered {
         None
     } else {
         let mut uids = Vec::new();
@@ -59,16 +62,14 @@ pub(super) fn news(
     // says: it is told of everything.
     let mistaken =
         |removed: &UidSet| matched.iter().any(|(_, uid)| !view.contains(*uid) && !removed.contains(*uid));
-    let vanished = match removed {
+    let gone = match removed {
         Some(removed) if !mistaken(&removed) => removed.intersection(&known),
-        _ => {
-            let gone = known.difference(view);
-            match last_match(&matched, view) {
-                // Up to a message that has the same number on both sides, nothing can be missing.
-                Some(last) => gone.difference(&UidSet::from_range(Uid::MIN..=last)),
-                None => gone,
-            }
-        }
+        _ => known.difference(view),
+    };
+    let vanished = match last_match(&matched, view) {
+        // Up to a message that has the same number on both sides, the client knows of all removals.
+        Some(last) => gone.difference(&UidSet::from_range(Uid::MIN..=last)),
+        None => gone,
     };
     let mut changed = Vec::new();
     if since < row.modseq {
@@ -116,8 +117,8 @@ pub(super) async fn tell(context: &mut AccountContext<'_>, news: News) -> Result
     let member = &mut *context.member;
     let Some(selected) = member.selected.as_mut() else { return Ok(()) };
     let (account, watcher, enabled) = (&member.account, &member.watcher, &mut member.enabled);
-    let limit = member.limit;
-    let mut context = Context { shard, account, watcher, enabled, selected, out, tag, limit, id };
+    let (notify, limit) = (member.notify.as_deref(), member.limit);
+    let mut context = Context { shard, account, watcher, enabled, selected, notify, out, tag, limit, id };
     for some in news.changed.chunks(ROWS_PER_READER) {
         if let Err(error) = tell_some(&mut context, some) {
             error!(cid = %id, %error, "flags could not be read");

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use postrider_proto::imap::command::{Access, Select};
 use postrider_proto::imap::response::{Code, Condition};
+use postrider_proto::imap::types::Uid;
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::store::{Refusal, StoreError};
 
@@ -49,8 +50,10 @@ pub(in crate::imap) async fn select(
         mailbox,
         access: command.access,
         view,
+        uid_last: Uid::new(row.uid_next.get() - 1),
         seen: head,
         ahead: head,
+        withheld: None,
         lowered: false,
         deferred: BTreeMap::new(),
         keywords_told: row.keywords,

@@ -1,10 +1,10 @@
 //! STATUS (RFC 9051 §6.3.11, RFC 8438, RFC 7889, RFC 7162 §3.1.7, RFC 8474 §4.3, RFC 9208 §4.1.4), from
 //! counters only.
 
-use postrider_proto::imap::command::{Status, StatusItem, StatusItems};
+use postrider_proto::imap::command::{Status, StatusItem, StatusItems, Utf8};
 use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::{StatusValue, write_status};
-use postrider_storage::ids::MailboxId;
+use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::rows::MailboxRow;
 
 use crate::imap::answers;
@@ -35,8 +35,21 @@ pub(super) fn tell_status(
     if items.contains(StatusItem::HighestModSeq) {
         context.enable_condstore();
     }
-    let append_octets_max = context.append_octets_max;
-    let id = ObjectId::mailbox(context.member.account.id().0, mailbox.0);
+    let place = (context.member.account.id(), mailbox);
+    let (out, utf8) = (&mut context.out.buffer, context.member.enabled.utf8);
+    write_row(out, utf8, place, row, items, context.append_octets_max);
+}
+
+/// Appends STATUS of a mailbox.
+pub(in crate::imap) fn write_row(
+    out: &mut Vec<u8>,
+    utf8: Utf8,
+    (account, mailbox): (AccountId, MailboxId),
+    row: &MailboxRow,
+    items: StatusItems,
+    append_octets_max: u64,
+) {
+    let id = ObjectId::mailbox(account.0, mailbox.0);
     let values = items.iter().map(|item| {
         let number = match item {
             StatusItem::Messages => row.exists.into(),
@@ -53,5 +66,5 @@ pub(super) fn tell_status(
         };
         (item, StatusValue::Number(number))
     });
-    write_status(&mut context.out.buffer, context.member.enabled.utf8, row.name.as_str(), values);
+    write_status(out, utf8, row.name.as_str(), values);
 }

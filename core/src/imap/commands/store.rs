@@ -1,29 +1,29 @@
 //! STORE and UID STORE (RFC 9051 §6.4.6, UNCHANGEDSINCE: RFC 7162 §3.1.3).
 //!
-//! What changed is told by [`Context::sync`], in the order of the changes. A message whose flags were
-//! already as wanted keeps its modification sequence; its row is written here.
+//! What changed is told by the session's sync, in the order of the changes, and so are messages that the
+//! command leaves as they are but has to answer for: rows are never older than what was told before.
 
 use std::collections::HashSet;
 
 use postrider_proto::imap::command::{FlagChange as Wanted, Loudness, Store};
-use postrider_proto::imap::response::{Code, FetchRow};
+use postrider_proto::imap::response::Code;
 use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::Uid;
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::account::{FlagChange, FlagOp, MESSAGES_PER_TRANSACTION_MAX, Tx, Updated};
+use postrider_storage::account::{FlagChange, FlagOp, MESSAGES_PER_TRANSACTION_MAX, Tx};
 use postrider_storage::ids::MailboxId;
 use postrider_storage::store::StoreError;
 
 use crate::accounts::WriteError;
 use crate::imap::answers::{NO_SUCH_MESSAGE, READ_ONLY, write_failed};
 use crate::imap::session::{Completion, CompletionCode, Context, Ended};
-use crate::imap::sync::{Expunges, OwnFlags};
+use crate::imap::sync::{Cause, Expunges, OwnFlags};
 
 /// What one transaction did.
 #[derive(Debug, Default)]
 struct Done {
     /// Messages whose flags were already so.
-    unchanged: Vec<Updated>,
+    unchanged: Vec<Uid>,
     modified: Vec<Uid>,
     missing: Vec<Uid>,
 }
@@ -49,19 +49,20 @@ pub async fn store(context: &mut Context<'_>, command: Store) -> Result<Completi
     let mut outcome = Outcome::default();
     let uids: Vec<Uid> = uids.iter().collect();
     for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
-        match transact(context, &command, some).await {
+        let asked = match transact(context, &command, some).await {
             Ok(done) => {
-                tell_unchanged(context, &command, &done.unchanged);
+                let asked = asked(&command, &done);
                 outcome.modified.extend(done.modified);
                 outcome.missing |= !done.missing.is_empty();
+                asked
             }
             Err(error) => {
                 outcome.failed = Some(write_failed(&error, context.id));
                 break;
             }
-        }
+        };
         // After each transaction, while the account still remembers whose changes these are.
-        context.sync(expunges, own).await?;
+        context.sync_with(expunges, own, asked).await?;
         context.out.flush_if_full().await?;
     }
     let completion = outcome.completion(command.messages.numbering, &context.selected.view);
@@ -95,34 +96,21 @@ fn apply(
 ) -> Result<Done, StoreError> {
     let before = tx.head()?.modseq;
     let done = tx.store_flags(mailbox, uids, change, unchanged_since)?;
-    let unchanged = done.updated.into_iter().filter(|updated| updated.modseq <= before).collect();
+    let unchanged = done.updated.into_iter().filter(|updated| updated.modseq <= before);
+    let unchanged = unchanged.map(|updated| updated.uid).collect();
     Ok(Done { unchanged, modified: done.modified, missing: done.missing })
 }
 
-/// Writes rows of messages that didn't change: STORE is answered for each message (RFC 9051 §6.4.6),
-/// and with UNCHANGEDSINCE in any case (RFC 7162 §3.1.3).
-fn tell_unchanged(context: &mut Context<'_>, command: &Store, unchanged: &[Updated]) {
+/// Messages that didn't change and are to be answered for. STORE is answered for each message (RFC 9051
+/// §6.4.6), and with UNCHANGEDSINCE in any case (RFC 7162 §3.1.3). Of those that failed it the client learns
+/// how they are now, so that it need not ask.
+fn asked(command: &Store, done: &Done) -> Vec<(Uid, Cause)> {
     let loud = command.loudness == Loudness::Loud;
-    if !loud && command.unchanged_since.is_none() {
-        return;
-    }
-    if loud && !unchanged.is_empty() {
-        context.tell_keywords();
-    }
-    let state = context.account.state();
-    for updated in unchanged {
-        let Some(sequence) = context.selected.view.sequence_of(updated.uid) else { continue };
-        let buffer = &mut context.out.buffer;
-        let mut row = FetchRow::of(buffer, context.enabled.numbering(), sequence, updated.uid);
-        if loud {
-            let keywords = updated.keywords.iter().filter_map(|id| state.keyword(*id));
-            row.flags(buffer, updated.flags, keywords.map(|keyword| keyword.as_str()));
-        }
-        if context.enabled.condstore {
-            row.modseq(buffer, updated.modseq);
-        }
-        row.end(buffer);
-    }
+    let unchanged = done.unchanged.iter().filter(|_| loud || command.unchanged_since.is_some());
+    let mut asked: Vec<_> = unchanged.map(|uid| (*uid, Cause::Own)).collect();
+    asked.extend(done.modified.iter().map(|uid| (*uid, Cause::Other)));
+    asked.sort_unstable_by_key(|(uid, _)| *uid);
+    asked
 }
 
 /// What all transactions of a command did.

@@ -4,7 +4,9 @@
 mod compress;
 mod cost;
 mod dialog;
+mod failures;
 mod model;
+mod notify;
 mod probe;
 mod server;
 mod sessions;
@@ -56,6 +58,9 @@ folders!(
     capabilities,
     within,
     quota,
+    metadata,
+    list_metadata,
+    notify,
     objectid,
     savedate,
     multiappend,

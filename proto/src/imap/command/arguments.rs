@@ -49,6 +49,11 @@ pub struct FlagList {
 }
 
 impl Tag {
+    /// What stands in the tag's place while no command runs.
+    pub fn untagged() -> Self {
+        Self("*".into())
+    }
+
     /// Takes a tag.
     pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
         let octets = cursor.while_octets(|octet| is_astring_octet(octet) && octet != b'+');
@@ -67,6 +72,12 @@ impl MailboxArgument {
     pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
         let octets = cursor.astring_octets()?;
         Ok(Self::decode(&octets, cursor.utf8()))
+    }
+
+    /// Takes `mailbox`, or an empty string, which means the server (RFC 5464 §4.1).
+    pub(super) fn parse_or_empty(cursor: &mut Cursor<'_>) -> Parsed<Option<Self>> {
+        let octets = cursor.astring_octets()?;
+        Ok((!octets.is_empty()).then(|| Self::decode(&octets, cursor.utf8())))
     }
 
     fn decode(octets: &[u8], utf8: Utf8) -> Self {

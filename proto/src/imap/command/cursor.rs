@@ -149,6 +149,20 @@ impl<'a> Cursor<'a> {
         self.string().map(Some)
     }
 
+    /// `nstring / literal8`: whatever octets, NUL in a `literal8` only.
+    pub(super) fn nstring8(&mut self) -> Parsed<Option<Cow<'a, [u8]>>> {
+        match self.peek() {
+            Some(b'"') => self.quoted().map(Some),
+            Some(b'{') => self.literal().map(Cow::Borrowed).map(Some),
+            Some(b'~') => {
+                self.skip();
+                self.literal8().map(Cow::Borrowed).map(Some)
+            }
+            _ if self.take_text("NIL") => Ok(None),
+            _ => Err(Fault::Syntax("string or NIL expected")),
+        }
+    }
+
     /// `quoted`
     fn quoted(&mut self) -> Parsed<Cow<'a, [u8]>> {
         self.expect(b'"', "quoted string expected")?;
@@ -175,6 +189,15 @@ impl<'a> Cursor<'a> {
 
     /// `literal`: whatever octets but NUL.
     fn literal(&mut self) -> Parsed<&'a [u8]> {
+        let content = self.literal8()?;
+        if memchr::memchr(0, content).is_some() {
+            return Err(Fault::Syntax("NUL in a literal"));
+        }
+        Ok(content)
+    }
+
+    /// `literal8` behind its `~`: whatever octets.
+    fn literal8(&mut self) -> Parsed<&'a [u8]> {
         self.expect(b'{', "literal expected")?;
         let octets = self.number64()?;
         self.take(b'+');
@@ -185,9 +208,6 @@ impl<'a> Cursor<'a> {
         let octets = usize::try_from(octets).ok().filter(|octets| *octets <= self.rest.len());
         let (content, rest) = self.rest.split_at(octets.ok_or(Fault::Syntax("literal is cut off"))?);
         self.rest = rest;
-        if memchr::memchr(0, content).is_some() {
-            return Err(Fault::Syntax("NUL in a literal"));
-        }
         Ok(content)
     }
 

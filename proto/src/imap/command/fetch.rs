@@ -136,11 +136,11 @@ impl Fetch {
         cursor.space()?;
         let mut items = Vec::new();
         if cursor.take(b'(') {
-            cursor.list(|cursor| add(cursor, &mut items))?;
+            cursor.list(|cursor| take_item(cursor, &mut items))?;
         } else if let Some(expanded) = macro_items(cursor) {
             items = expanded;
         } else {
-            add(cursor, &mut items)?;
+            take_item(cursor, &mut items)?;
         }
         let changed_since = if cursor.take(b' ') { Some(ChangedSince::parse(cursor)?) } else { None };
         Ok(Self { messages, items, changed_since })
@@ -183,7 +183,8 @@ fn macro_items(cursor: &mut Cursor<'_>) -> Option<Vec<FetchItem>> {
     Some(items)
 }
 
-fn add(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
+/// Takes one item and adds it.
+pub(super) fn take_item(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
     let item = FetchItem::parse(cursor)?;
     if !items.contains(&item) {
         if items.len() == cursor.context().limits.fetch_items_max {

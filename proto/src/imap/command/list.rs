@@ -1,8 +1,10 @@
-//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2).
+//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2, RFC 9590).
 
+use super::super::metadata::EntryName;
 use super::super::pattern::Pattern;
 use super::arguments::decode_name;
 use super::cursor::{Cursor, Parsed, is_astring_octet};
+use super::metadata::take_entries;
 use super::{Fault, StatusItems};
 
 /// LIST, in its plain or its extended form (RFC 5258).
@@ -33,7 +35,7 @@ pub struct ListSelect {
 }
 
 /// Return options (RFC 5258 §3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ListReturn {
     /// SUBSCRIBED
     pub subscribed: bool,
@@ -43,6 +45,8 @@ pub struct ListReturn {
     pub special_use: bool,
     /// STATUS (RFC 5819); empty when not asked.
     pub status: StatusItems,
+    /// METADATA (RFC 9590): these annotations; empty when not asked.
+    pub metadata: Vec<EntryName>,
 }
 
 /// LSUB (RFC 3501 §6.3.9).
@@ -134,6 +138,10 @@ impl ListReturn {
                 "STATUS" => {
                     cursor.space()?;
                     returns.status = StatusItems::parse(cursor)?;
+                }
+                "METADATA" => {
+                    cursor.space()?;
+                    returns.metadata = take_entries(cursor)?;
                 }
                 _ => return Err(Fault::Syntax("unknown return option")),
             }

@@ -11,6 +11,8 @@ mod cursor;
 mod fetch;
 mod list;
 mod mailboxes;
+mod metadata;
+mod notify;
 mod quota;
 mod search;
 mod select;
@@ -28,6 +30,8 @@ pub use batches::UidBatches;
 pub use fetch::{ChangedSince, Fetch, FetchItem, Lazy, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
+pub use metadata::{Depth, GetMetadata, SetMetadata};
+pub use notify::{EventGroup, Events, MailboxFilter, Notify, NotifySet, SelectedGroup};
 pub use quota::SetQuota;
 pub use search::{DateTest, Search, SearchKey, SearchReturn, TextTarget};
 pub use select::{Access, Matched, Qresync, Select};
@@ -96,6 +100,12 @@ pub enum Command {
     GetQuotaRoot(MailboxArgument),
     /// SETQUOTA
     SetQuota(SetQuota),
+    /// GETMETADATA (RFC 5464)
+    GetMetadata(GetMetadata),
+    /// SETMETADATA
+    SetMetadata(SetMetadata),
+    /// NOTIFY (RFC 5465)
+    Notify(Notify),
     /// APPEND, REPLACE and UID REPLACE up to the first literal, which streams
     Append(Append),
     /// GENURLAUTH (RFC 4467)
@@ -194,6 +204,9 @@ pub enum Fault {
     /// CREATE with a special use that isn't known. Answer: `NO [USEATTR]` (RFC 6154 §3).
     #[error("special use is not supported")]
     SpecialUse,
+    /// NOTIFY of an event that isn't supported. Answer: `NO [BADEVENT ...]` (RFC 5465 §3.1).
+    #[error("event is not supported")]
+    Event,
 }
 
 /// A refused command, with its tag when one could be read.
@@ -306,6 +319,9 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "GETQUOTA" => Command::GetQuota(quota::quota_root(cursor)?),
         "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(cursor)?),
         "SETQUOTA" => Command::SetQuota(SetQuota::parse(cursor)?),
+        "GETMETADATA" => Command::GetMetadata(GetMetadata::parse(cursor)?),
+        "SETMETADATA" => Command::SetMetadata(SetMetadata::parse(cursor)?),
+        "NOTIFY" => Command::Notify(Notify::parse(cursor)?),
         "APPEND" => Command::Append(Append::parse(cursor)?),
         "GENURLAUTH" => Command::GenUrlAuth(GenUrlAuth::parse(cursor)?),
         "RESETKEY" => Command::ResetKey(ResetKey::parse(cursor)?),

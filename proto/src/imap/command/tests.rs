@@ -19,6 +19,9 @@ const LIMITS: Limits = Limits {
     part_depth_max: 3,
     keywords_max: 2,
     list_patterns_max: 2,
+    metadata_entries_max: 2,
+    notify_groups_max: 2,
+    notify_mailboxes_max: 3,
     append_messages_max: 2,
     catenate_parts_max: 3,
     urls_max: 2,
@@ -207,7 +210,11 @@ fn list_has_a_plain_and_an_extended_form() {
     let all = ListSelect { subscribed: true, remote: true, recursive_match: true, special_use: true };
     assert_eq!(full.select, all);
     let status = StatusItems::NONE.with(StatusItem::Messages);
-    assert_eq!(full.returns, ListReturn { subscribed: true, children: true, special_use: true, status });
+    let metadata = Vec::new();
+    assert_eq!(
+        full.returns,
+        ListReturn { subscribed: true, children: true, special_use: true, status, metadata }
+    );
     assert!(matches!(fault("LIST (RECURSIVEMATCH) \"\" %"), Fault::Syntax(_)));
     assert!(matches!(fault("LIST (REMOTE RECURSIVEMATCH) \"\" %"), Fault::Syntax(_)));
     list("LIST () \"\" % RETURN ()");
@@ -607,6 +614,89 @@ fn fetch_items_are_read() {
     at_the_limit("FETCH 1 (UID FLAGS BODY UID)", "FETCH 1 (UID FLAGS BODY MODSEQ)");
     at_the_limit("FETCH 1 BODY[1.2.3]", "FETCH 1 BODY[1.2.3.4]");
     at_the_limit("FETCH 1 BODY[HEADER.FIELDS (a b)]", "FETCH 1 BODY[HEADER.FIELDS (a b c)]");
+}
+
+fn notify(input: &str) -> NotifySet {
+    match command(&format!("NOTIFY SET {input}")) {
+        Command::Notify(Notify::Set(set)) => set,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn notify_names_mailboxes_and_events() {
+    assert!(matches!(command("notify none"), Command::Notify(Notify::None)));
+    let both = Events::MESSAGE_NEW.with(Events::MESSAGE_EXPUNGE);
+    let set = notify(
+        "STATUS (selected (MessageNew (UID BODY.PEEK[HEADER.FIELDS (From)]) messageexpunge flagchange)) \
+         (subtree (Lists a/b) (MessageExpunge MessageNew)) (mailboxes misc (MailboxName)) \
+         (personal (SubscriptionChange ServerMetadataChange MailboxMetadataChange)) (inboxes NONE)",
+    );
+    assert!(set.status);
+    let selected = set.selected.unwrap();
+    assert_eq!((selected.delayed, selected.events, selected.fetch.len()), (false, Events::MESSAGES, 2));
+    assert_eq!(set.groups.len(), 4);
+    let MailboxFilter::Subtree(names) = &set.groups[0].filter else { panic!() };
+    assert_eq!((names.len(), set.groups[0].events), (2, both));
+    assert!(matches!(&set.groups[1].filter, MailboxFilter::Mailboxes(names) if names.len() == 1));
+    assert_eq!(set.groups[1].events, Events::MAILBOX_NAME);
+    assert_eq!(set.groups[3].events, Events::NONE);
+    let set = notify("(selected-delayed (MessageNew MessageExpunge))");
+    assert!(!set.status && set.selected.unwrap().delayed && set.groups.is_empty());
+}
+
+#[test]
+fn notify_that_makes_no_sense_is_refused() {
+    for bad in [
+        "NOTIFY",
+        "NOTIFY SET",
+        "NOTIFY SET STATUS",
+        "NOTIFY SOME",
+        "NOTIFY SET (personal)",
+        "NOTIFY SET (personal ())",
+        "NOTIFY SET (personal MessageNew)",
+        "NOTIFY SET (nobody (MailboxName))",
+        "NOTIFY SET (personal (MessageNew))",
+        "NOTIFY SET (personal (MessageExpunge))",
+        "NOTIFY SET (personal (FlagChange MailboxName))",
+        "NOTIFY SET (personal (MessageNew FlagChange))",
+        "NOTIFY SET (personal (MessageNew (UID) MessageExpunge))",
+        "NOTIFY SET (selected (MailboxName))",
+        "NOTIFY SET (selected NONE) (selected-delayed NONE)",
+        "NOTIFY SET (subtree (MessageNew MessageExpunge))",
+        "NOTIFY NONE NONE",
+    ] {
+        assert!(matches!(fault(bad), Fault::Syntax(_)), "{bad}");
+    }
+    for unknown in ["(AnnotationChange)", "(MessageNew AnnotationChange)", "(MailboxName Future)"] {
+        assert_eq!(fault(&format!("NOTIFY SET (personal {unknown})")), Fault::Event, "{unknown}");
+    }
+    at_the_limit(
+        "NOTIFY SET (personal NONE) (personal NONE)",
+        "NOTIFY SET (personal NONE) (personal NONE) (personal NONE)",
+    );
+    at_the_limit(
+        "NOTIFY SET (subtree (a b) NONE) (mailboxes c NONE)",
+        "NOTIFY SET (subtree (a b) NONE) (mailboxes (c d) NONE)",
+    );
+}
+
+#[test]
+fn annotations_are_limited() {
+    at_the_limit("GETMETADATA a (/shared/a /shared/b)", "GETMETADATA a (/shared/a /shared/b /shared/c)");
+    at_the_limit(
+        "SETMETADATA a (/shared/a NIL /shared/b NIL)",
+        "SETMETADATA a (/shared/a NIL /shared/b NIL /shared/c NIL)",
+    );
+    at_the_limit(
+        "LIST \"\" a RETURN (METADATA (/shared/a /shared/b))",
+        "LIST \"\" a RETURN (METADATA (/shared/a /shared/b /shared/c))",
+    );
+    let Command::SetMetadata(set) = command("SETMETADATA \"\" (/SHARED/A ~{3+}\r\na\0b)") else { panic!() };
+    assert_eq!(set.mailbox, None);
+    assert_eq!(set.values[0].1.as_deref(), Some(b"a\0b".as_slice()));
+    assert_eq!(fault("SETMETADATA a (/shared/a {1+}\r\n\0)"), Fault::Syntax("NUL in a literal"));
+    assert_eq!(fault("SETMETADATA a (/shared/a ~\"x\")"), Fault::Syntax("literal expected"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154, RFC 4467, RFC 4469, RFC 4978,
-//! RFC 8474, RFC 9586, RFC 9738, RFC 10022).
+//! RFC 5464, RFC 5465, RFC 8474, RFC 9585, RFC 9586, RFC 9738, RFC 10022).
 
+use super::super::command::{Events, Tag};
 use super::super::objectid::ObjectId;
 use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
 use super::super::uidset::UidSet;
@@ -24,6 +25,8 @@ pub enum Code<'a> {
     BadUrl(&'a str),
     /// BADCHARSET, with those that are supported
     BadCharset,
+    /// BADEVENT, with those that are supported (RFC 5465 §3.1)
+    BadEvent,
     /// CANNOT
     Cannot,
     /// CAPABILITY, the names separated by spaces
@@ -48,10 +51,25 @@ pub enum Code<'a> {
     HasChildren,
     /// HIGHESTMODSEQ (RFC 7162 §3.1.2.1)
     HighestModSeq(ModSeq),
+    /// INPROGRESS: a command that goes on (RFC 9585 §4)
+    InProgress {
+        /// Its tag.
+        tag: &'a Tag,
+        /// How many messages it has dealt with.
+        done: u32,
+        /// How many it deals with in all, when that is known; more than `done`.
+        goal: Option<u32>,
+    },
     /// INUSE
     InUse,
     /// LIMIT
     Limit,
+    /// METADATA LONGENTRIES: the longest value that was left out (RFC 5464 §4.2.1)
+    MetadataLongEntries(u64),
+    /// METADATA MAXSIZE: what a value may have (RFC 5464 §4.3)
+    MetadataMaxSize(u64),
+    /// METADATA TOOMANY (RFC 5464 §4.3)
+    MetadataTooMany,
     /// MAILBOXID (RFC 8474 §4)
     MailboxId(ObjectId),
     /// MESSAGELIMIT: the limit, and the lowest uid that was dealt with (RFC 9738 §3.1)
@@ -64,6 +82,8 @@ pub enum Code<'a> {
     NonExistent,
     /// NOPERM
     NoPerm,
+    /// NOTIFICATIONOVERFLOW: no more events are told (RFC 5465 §5.8)
+    NotificationOverflow,
     /// NOTSAVED: `$` is empty (RFC 5182 §2.1)
     NotSaved,
     /// OVERQUOTA
@@ -125,9 +145,29 @@ impl Code<'_> {
                 set(out, to);
             }
             Self::BadCharset => out.extend_from_slice(b" (US-ASCII UTF-8)"),
+            Self::BadEvent => {
+                for (index, (_, name)) in Events::ALL.into_iter().enumerate() {
+                    out.extend_from_slice(if index == 0 { b" (" } else { b" " });
+                    out.extend_from_slice(name.as_bytes());
+                }
+                out.push(b')');
+            }
+            Self::HighestModSeq(modseq) => number(out, modseq.get()),
+            Self::MetadataLongEntries(octets) | Self::MetadataMaxSize(octets) => number(out, octets),
             Self::BadUrl(url) => write_url(out, url),
             Self::UrlMech => out.extend_from_slice(b" INTERNAL"),
-            Self::HighestModSeq(modseq) => number(out, modseq.get()),
+            Self::InProgress { tag, done, goal } => {
+                // A tag has no character that quotes would need escaped.
+                out.extend_from_slice(b" (\"");
+                out.extend_from_slice(tag.as_str().as_bytes());
+                out.push(b'"');
+                number(out, done.into());
+                match goal {
+                    Some(goal) => number(out, goal.into()),
+                    None => out.extend_from_slice(b" NIL"),
+                }
+                out.push(b')');
+            }
             Self::MailboxId(id) => {
                 out.extend_from_slice(b" (");
                 id.write(out);
@@ -161,6 +201,7 @@ impl Code<'_> {
             Self::AuthenticationFailed => "AUTHENTICATIONFAILED",
             Self::AuthorizationFailed => "AUTHORIZATIONFAILED",
             Self::BadCharset => "BADCHARSET",
+            Self::BadEvent => "BADEVENT",
             Self::BadUrl(_) => "BADURL",
             Self::Cannot => "CANNOT",
             Self::Capability(_) => "CAPABILITY",
@@ -174,14 +215,19 @@ impl Code<'_> {
             Self::ExpungeIssued => "EXPUNGEISSUED",
             Self::HasChildren => "HASCHILDREN",
             Self::HighestModSeq(_) => "HIGHESTMODSEQ",
+            Self::InProgress { .. } => "INPROGRESS",
             Self::InUse => "INUSE",
             Self::Limit => "LIMIT",
+            Self::MetadataLongEntries(_) => "METADATA LONGENTRIES",
+            Self::MetadataMaxSize(_) => "METADATA MAXSIZE",
+            Self::MetadataTooMany => "METADATA TOOMANY",
             Self::MailboxId(_) => "MAILBOXID",
             Self::MessageLimit(..) => "MESSAGELIMIT",
             Self::Modified(_) => "MODIFIED",
             Self::NoModSeq => "NOMODSEQ",
             Self::NonExistent => "NONEXISTENT",
             Self::NoPerm => "NOPERM",
+            Self::NotificationOverflow => "NOTIFICATIONOVERFLOW",
             Self::NotSaved => "NOTSAVED",
             Self::OverQuota => "OVERQUOTA",
             Self::PermanentFlags(..) => "PERMANENTFLAGS",

@@ -6,6 +6,7 @@
 mod code;
 mod fetch;
 mod mailbox;
+mod metadata;
 mod quota;
 mod search;
 mod status;
@@ -20,6 +21,7 @@ pub use mailbox::{
     ListAttributes, ListRow, StatusValue, write_exists, write_flags, write_list, write_list_separator,
     write_lsub, write_namespace, write_recent, write_status,
 };
+pub use metadata::{write_metadata, write_metadata_changes};
 pub use quota::{QuotaResource, write_quota, write_quota_root};
 pub use search::{Esearch, write_esearch, write_expunge, write_search, write_uid_batches, write_vanished};
 pub use status::{

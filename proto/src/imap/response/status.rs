@@ -106,6 +106,7 @@ fn answer(fault: &Fault) -> (Status, Option<Code<'static>>, &'static str) {
         Fault::Limit(text) => (Status::No, Some(Code::Limit), text),
         Fault::TooBig(text) => (Status::Bad, Some(Code::TooBig), text),
         Fault::Charset => (Status::No, Some(Code::BadCharset), "charset is not supported"),
+        Fault::Event => (Status::No, Some(Code::BadEvent), "event is not supported"),
         Fault::SpecialUse => (Status::No, Some(Code::UseAttr), "special use is not supported"),
     }
 }

@@ -10,6 +10,7 @@ use super::super::command::{
 };
 use super::super::framing::{Outcome, Refused};
 use super::super::limits::Limits;
+use super::super::metadata::EntryName;
 use super::super::sequence::Numbering;
 use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
 use super::super::uidset::UidSet;
@@ -47,6 +48,8 @@ fn codes_are_written_as_registered() {
         (Code::BadCharset, "BADCHARSET (US-ASCII UTF-8)"),
         (Code::Capability("IMAP4rev2 IDLE"), "CAPABILITY IMAP4rev2 IDLE"),
         (Code::HighestModSeq(ModSeq::MAX), "HIGHESTMODSEQ 9223372036854775807"),
+        (Code::InProgress { tag: &tag(), done: 5, goal: Some(9) }, "INPROGRESS (\"A1\" 5 9)"),
+        (Code::InProgress { tag: &tag(), done: 5, goal: None }, "INPROGRESS (\"A1\" 5 NIL)"),
         (Code::Modified(&from), "MODIFIED 1:3,5"),
         (
             Code::PermanentFlags(Flags::SEEN.with(Flags::DRAFT), &keywords, true),
@@ -178,6 +181,28 @@ fn quotas_are_told() {
         "* QUOTAROOT Inbox \"\"\r\n"
     );
     assert_eq!(written(|out| write_quota_root(out, Utf8::Off, "a b", None)), "* QUOTAROOT \"a b\"\r\n");
+}
+
+#[test]
+fn annotations_are_told() {
+    let entry = |name: &str| EntryName::new(name.as_bytes()).unwrap();
+    let (comment, odd) = (entry("/private/comment"), entry("/shared/a (b"));
+    let told = |values: &[(&EntryName, Option<&[u8]>)]| {
+        written(|out| write_metadata(out, Utf8::Off, "a b", values.iter().copied()))
+    };
+    assert_eq!(told(&[(&comment, Some(b"x"))]), "* METADATA \"a b\" (/private/comment \"x\")\r\n");
+    assert_eq!(
+        told(&[(&comment, None), (&odd, Some(b"a\0")), (&odd, Some(b"\r\n"))]),
+        "* METADATA \"a b\" (/private/comment NIL \"/shared/a (b\" ~{2}\r\na\0 \"/shared/a (b\" {2}\r\n\r\n)\r\n"
+    );
+    assert_eq!(
+        written(|out| write_metadata_changes(out, Utf8::Off, "", [&comment, &odd])),
+        "* METADATA \"\" /private/comment \"/shared/a (b\"\r\n"
+    );
+    let code = |code: Code<'_>| written(|out| code.write(out));
+    assert_eq!(code(Code::MetadataLongEntries(7)), "METADATA LONGENTRIES 7");
+    assert_eq!(code(Code::MetadataMaxSize(8)), "METADATA MAXSIZE 8");
+    assert_eq!(code(Code::MetadataTooMany), "METADATA TOOMANY");
 }
 
 #[test]

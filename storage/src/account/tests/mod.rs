@@ -3,6 +3,7 @@
 
 mod cost;
 mod limits;
+mod metadata;
 mod model;
 mod operations;
 

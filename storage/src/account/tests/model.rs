@@ -9,8 +9,8 @@ use super::{NOW, World, message, name};
 use crate::account::{AccountBatch, Change, Erase, Expunge, FlagChange, FlagOp, Limits};
 use crate::blobs;
 use crate::engine::{Durability, Engine};
-use crate::ids::{BlobId, EmailId, MailboxId};
-use crate::keys::Which;
+use crate::ids::{AccountId, BlobId, EmailId, MailboxId};
+use crate::keys::{self, MetadataPlace, Which};
 use crate::reader::FlagQuery;
 use crate::rows::SpecialUse;
 use crate::store::{Refusal, StoreError};
@@ -62,6 +62,8 @@ struct Model {
     modseq: u64,
     mailboxes: BTreeMap<MailboxId, ModelMailbox>,
     subscriptions: BTreeSet<MailboxName>,
+    /// The last change of each annotation.
+    annotations: BTreeMap<(MetadataPlace, String), u64>,
 }
 
 const NAMES: [&str; 8] = ["a", "a/b", "a/b/c", "a-x", "b", "b/q", "Inbox/z", "Sent"];
@@ -127,6 +129,11 @@ impl Model {
                 Change::MailboxDeleted { mailbox, modseq, .. } => {
                     self.number(*modseq);
                     self.mailboxes.remove(mailbox).unwrap();
+                    self.annotations.retain(|(place, _), _| place.mailbox != Some(*mailbox));
+                }
+                Change::Metadata { place, path, modseq } => {
+                    self.number(*modseq);
+                    self.annotations.insert((*place, path.to_string()), modseq.get());
                 }
                 Change::SpecialUse { mailbox, special_use, modseq } => {
                     self.number(*modseq);
@@ -166,6 +173,10 @@ fn compare(world: &World, model: &Model, random: &mut Random) {
     let id = world.account.id();
     assert_eq!(world.account.head().unwrap().modseq.get(), model.modseq);
     assert!(world.account.subscriptions().eq(model.subscriptions.iter()));
+    for row in reader.metadata_in(&keys::of_table(id.get(), keys::table::METADATA)) {
+        let (place, path, row) = row.unwrap();
+        assert_eq!(model.annotations.get(&(place, path)), Some(&row.modseq.get()));
+    }
     let ids: BTreeSet<_> = world.account.mailboxes().map(|(_, id, _)| id).collect();
     assert!(ids.iter().eq(model.mailboxes.keys()));
     for (mailbox, expected) in &model.mailboxes {
@@ -243,7 +254,7 @@ fn step(
     let uids = some_uids(random, here);
     let text = random.pick(&NAMES).unwrap();
     let fails = random.below(8) == 0;
-    let kind = random.below(24);
+    let kind = random.below(25);
     let seed = random.next();
     let random = &mut Random(seed);
     batch
@@ -300,6 +311,14 @@ fn step(
                     at,
                     random.pick(&[SpecialUse::NONE, SpecialUse::JUNK.with(SpecialUse::SENT)]).unwrap(),
                 )?,
+                23 => {
+                    let mailbox = (random.below(4) > 0).then_some(at);
+                    let place = MetadataPlace { mailbox, user: AccountId::new(random.below(3) as u32) };
+                    let path = random.pick(&["/comment", "/vendor/x/y"]).unwrap();
+                    let value = random.pick(&[None, Some(&b"a"[..]), Some(&b"bcd"[..])]).unwrap();
+                    tx.set_metadata(place, path, value)?;
+                    tx.set_metadata(place, "/comment", random.pick(&[None, Some(&b"a"[..])]).unwrap())?;
+                }
                 _ => {
                     let head = tx.head()?.modseq;
                     tx.erase(Erase::UpTo(head))?;
@@ -321,6 +340,7 @@ fn run(seed: u64, steps: usize, prefill: usize) {
         modseq: 2,
         mailboxes: BTreeMap::new(),
         subscriptions: world.account.subscriptions().cloned().collect(),
+        annotations: BTreeMap::new(),
     };
     {
         let reader = world.store.reader();

@@ -80,7 +80,7 @@ impl Moment {
         };
         let news = match ask.qresync {
             Some(known) if known.uid_validity == row.uid_validity => {
-                Some(qresync::news(reader, account, mailbox, &row, &view, known)?)
+                Some(qresync::news(reader, account, mailbox, &row, &view, head, known)?)
             }
             _ => None,
         };
