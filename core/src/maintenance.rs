@@ -95,7 +95,9 @@ pub fn start(shard: &Rc<Shard>) {
     if shard.id == ShardId(0) {
         let erased = Rc::clone(shard);
         spawn("erase removed accounts", async move { erase_removed(&erased).await });
-        let collector = Arc::new(Collector::new(CollectLimits::default()));
+        let free_octets_min = shard.shared.config.storage.min_free_octets;
+        let limits = CollectLimits { free_octets_min, ..CollectLimits::default() };
+        let collector = Arc::new(Collector::new(limits));
         let (collected, freed) = (Rc::clone(shard), Arc::clone(&collector));
         spawn("collect contents", async move { collect_contents(&collected, &freed).await });
         let spaced = Rc::clone(shard);

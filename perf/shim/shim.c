@@ -4,7 +4,7 @@
  * It watches what is written below one directory and logs, before each write, what the disk held there
  * before, and after each sync, that it was done. The log is a shared mapping of a file, so it survives
  * kill -9. From it, bin/xtask/src/crash/power.rs works out what a disk could hold after power loss. It can
- * also let one fdatasync of a journal fail.
+ * also let one fdatasync of a journal fail, and make syncs slow.
  *
  * Environment:
  *   POSTRIDER_SHIM_DIR    the directory to watch, without symbolic links
@@ -13,7 +13,9 @@
  *                         by its inode number, so that what is removed later can be brought back
  *   POSTRIDER_SHIM_FAIL   while this file exists, the next fdatasync of a *.jnl file fails with EIO; the file is
  *                         removed
- *   POSTRIDER_SHIM_SLOW   milliseconds that each fdatasync of a *.jnl file takes longer
+ *   POSTRIDER_SHIM_SLOW   while this file exists, syncs below the directory wait first. It holds two numbers of
+ *                         milliseconds: for syncs of *.jnl files, and for all others. Those that wait go on when
+ *                         the file is removed
  *
  * The log: a header of 64 octets (the first 8: octets used; the next 8: octets written by the server below the
  * directory; the next 4: not 0 when something went wrong here), then records, each a struct record and its
@@ -70,7 +72,7 @@ enum state { UNKNOWN = 0, OTHER = 1, WATCHED = 2, JOURNAL = 3 };
 
 static _Atomic unsigned char states[FDS_MAX];
 static _Atomic uint64_t inodes[FDS_MAX];
-static char dir[PATH_MAX], grave[PATH_MAX], fail_path[PATH_MAX];
+static char dir[PATH_MAX], grave[PATH_MAX], fail_path[PATH_MAX], slow_path[PATH_MAX];
 static size_t dir_length;
 static struct header *header;
 static char *base;
@@ -82,7 +84,6 @@ static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*real_writev)(int, const struct iovec *, int);
 static ssize_t (*real_pwritev)(int, const struct iovec *, int, off_t);
 static int (*real_fsync)(int);
-static long slow_milliseconds;
 static int (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off_t);
 static int (*real_fallocate)(int, int, off_t, off_t);
@@ -112,8 +113,8 @@ __attribute__((constructor)) static void start(void) {
     if (!d) return;
     dir_length = (size_t)snprintf(dir, sizeof dir, "%s/", d);
     const char *s = getenv("POSTRIDER_SHIM_SLOW");
-    if (s) slow_milliseconds = atol(s);
     if (f) snprintf(fail_path, sizeof fail_path, "%s", f);
+    if (s) snprintf(slow_path, sizeof slow_path, "%s", s);
     if (g) snprintf(grave, sizeof grave, "%s", g);
     if (l) {
         int fd = (int)syscall(SYS_openat, AT_FDCWD, l, O_RDWR | O_CLOEXEC, 0);
@@ -382,7 +383,30 @@ static struct record *log_sync(int fd) {
     return record;
 }
 
+/* Waits as a slow disk would, in short steps, so that it becomes fast when the file is removed. */
+static void wait_if_slow(int fd) {
+    int state = slow_path[0] ? state_of(fd) : OTHER;
+    if (state != WATCHED && state != JOURNAL) return;
+    int kept = errno, file = (int)syscall(SYS_openat, AT_FDCWD, slow_path, O_RDONLY | O_CLOEXEC, 0);
+    if (file >= 0) {
+        char text[64] = "";
+        unsigned long journals = 0, others = 0;
+        ssize_t n = read(file, text, sizeof text - 1);
+        syscall(SYS_close, file);
+        if (n < 0 || sscanf(text, "%lu %lu", &journals, &others) != 2) broken("reading how slow to be");
+        unsigned long left = state == JOURNAL ? journals : others;
+        while (left > 0 && access(slow_path, F_OK) == 0) {
+            unsigned long step = left < 10 ? left : 10;
+            struct timespec time = {0, (long)step * 1000000};
+            nanosleep(&time, NULL);
+            left -= step;
+        }
+    }
+    errno = kept;
+}
+
 static int syncing(int fd, int (*sync)(int)) {
+    wait_if_slow(fd);
     if (!watched(fd)) return sync(fd);
     struct record *record = log_sync(fd);
     int result = sync(fd), kept = errno;
@@ -397,10 +421,6 @@ int fdatasync(int fd) {
     if (fail_path[0] && state_of(fd) == JOURNAL && unlink(fail_path) == 0) {
         errno = EIO;
         return -1;
-    }
-    if (slow_milliseconds > 0 && state_of(fd) == JOURNAL) {
-        struct timespec time = { slow_milliseconds / 1000, slow_milliseconds % 1000 * 1000000 };
-        nanosleep(&time, NULL);
     }
     return syncing(fd, real_fdatasync);
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,31 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 /// A connection that is read by lines.
 pub struct Client {
     stream: BufReader<Box<dyn ReadWrite>>,
+    /// The same socket, for those who wait on several.
+    socket: TcpStream,
     line: String,
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 trait ReadWrite: Read + Write + Send {}
 impl<T: Read + Write + Send> ReadWrite for T {}
+
+/// How long a read may take at first.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Octets that a connection reads at a time.
+const BUFFER_OCTETS: usize = 16 << 10;
+
+/// Who logs in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
 
 /// Whether a connection is encrypted from its start.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,15 +53,42 @@ impl Client {
     pub fn connect(address: &str, security: Security) -> Result<Self> {
         let socket = TcpStream::connect(address).with_context(|| format!("no connection to {address}"))?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(Duration::from_secs(60)))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let kept = socket.try_clone()?;
         let stream: Box<dyn ReadWrite> = match security {
             Security::Plain => Box::new(socket),
             Security::Tls => {
-                let name = ServerName::try_from("localhost")?;
+                // By an address no name is asked for, and the server shows its first certificate.
+                let name = ServerName::from(socket.peer_addr()?.ip());
                 Box::new(StreamOwned::new(ClientConnection::new(tls_config()?, name)?, socket))
             }
         };
-        Ok(Self { stream: BufReader::with_capacity(16 << 10, stream), line: String::new() })
+        Ok(Self {
+            stream: BufReader::with_capacity(BUFFER_OCTETS, stream),
+            socket: kept,
+            line: String::new(),
+        })
+    }
+
+    /// Connects to an IMAP server and logs in, over TLS or, in the clear, without sending the password.
+    pub fn log_in(address: &str, security: Security, login: &Login) -> Result<Self> {
+        let mut client = Self::connect(address, security)?;
+        client.line()?;
+        match security {
+            Security::Tls => drop(client.imap(&format!("LOGIN {} {}", login.user, login.password))?),
+            Security::Plain => client.log_in_by_cram_md5(&login.user, &login.password)?,
+        }
+        Ok(client)
+    }
+
+    /// How long a read may take.
+    pub fn set_patience(&mut self, patience: Duration) -> Result<()> {
+        Ok(self.socket.set_read_timeout(Some(patience))?)
+    }
+
+    /// Whether a line, or a part of one, was read already: then waiting on the socket could be for ever.
+    pub fn has_more(&self) -> bool {
+        !self.stream.buffer().is_empty()
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
@@ -71,13 +119,22 @@ impl Client {
         }
     }
 
+    /// Greets an SMTP server.
+    pub fn say_hello(&mut self) -> Result<()> {
+        self.expect_reply("220")?;
+        self.send(b"EHLO client.example\r\n")?;
+        self.expect_reply("250")
+    }
+
     /// Logs in over IMAP without sending the password, as has to be where there is no TLS.
-    pub fn log_in_by_cram_md5(&mut self, user: &str, password: &str) -> Result<()> {
+    fn log_in_by_cram_md5(&mut self, user: &str, password: &str) -> Result<()> {
         let credentials =
             ClientCredentials { login: user.to_owned(), password: Secret::new(password.to_owned()) };
         let mut exchange = sasl::Client::new(Mechanism::CramMd5, credentials, ClientBinding::Incapable, "");
         self.send(b"a AUTHENTICATE CRAM-MD5\r\n")?;
-        let challenge = self.line()?.strip_prefix("+ ").context("the server gave no challenge")?.to_owned();
+        let answer = self.line()?;
+        let challenge =
+            answer.strip_prefix("+ ").with_context(|| format!("no challenge: {answer}"))?.to_owned();
         let challenge = wire::decode_response(challenge.as_bytes(), &Limits::DEFAULT)
             .map_err(|_| anyhow!("bad challenge"))?;
         let response = exchange.respond(&challenge)?;
@@ -87,6 +144,24 @@ impl Client {
             bail!("AUTHENTICATE: {answer}");
         }
         Ok(())
+    }
+
+    /// Opens a mailbox for reading and writing; the number of its messages.
+    pub fn exists(&mut self, mailbox: &str) -> Result<usize> {
+        self.send(format!("t SELECT {mailbox}\r\n").as_bytes())?;
+        let mut exists = None;
+        loop {
+            let line = self.line()?;
+            if let Some(number) = line.strip_prefix("* ").and_then(|line| line.strip_suffix(" EXISTS")) {
+                exists = Some(number.parse().context("a number of messages")?);
+            }
+            if let Some(answer) = line.strip_prefix("t ") {
+                if !answer.starts_with("OK") {
+                    bail!("SELECT {mailbox}: {answer}");
+                }
+                return exists.context("SELECT told no number of messages");
+            }
+        }
     }
 
     /// Sends an IMAP command and reads up to its tagged answer; the number of lines and octets before it.

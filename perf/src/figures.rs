@@ -20,6 +20,11 @@ impl Latencies {
         self.0.add(&other.0).expect("histograms of the same bounds");
     }
 
+    /// How many were recorded.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
     /// The latency that the share `quantile` of all doesn't exceed, in milliseconds.
     pub fn milliseconds(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1000.0
@@ -33,5 +38,21 @@ impl Latencies {
             self.milliseconds(0.99),
             self.milliseconds(1.0)
         )
+    }
+
+    /// `p50 / p99 / max ms`, for a cell of a table.
+    pub fn cell(&self) -> String {
+        let three = [0.5, 0.99, 1.0].map(|quantile| short(self.milliseconds(quantile)));
+        format!("{} ms", three.join(" / "))
+    }
+}
+
+/// A number with three digits that say something.
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        magnitude if magnitude >= 100.0 => format!("{value:.0}"),
+        magnitude if magnitude >= 10.0 => format!("{value:.1}"),
+        magnitude if magnitude >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use argh::FromArgs;
 
-use crate::client::{Client, Security};
+use crate::client::{Client, Login, Security};
 use crate::figures::Latencies;
 
 /// Open mailboxes again and again, in turn, and compare.
@@ -53,50 +53,65 @@ pub struct Bodies {
     mailbox: String,
 }
 
-fn login(target: &str, user: &str, password: &str) -> Result<Client> {
-    let mut client = Client::connect(target, Security::Tls)?;
-    client.line()?;
-    client.imap(&format!("LOGIN {user} {password}"))?;
-    Ok(client)
+fn login(user: &str, password: &str) -> Login {
+    Login { user: user.to_owned(), password: password.to_owned() }
 }
 
 pub fn run_select(scenario: &Select) -> Result<()> {
-    let mut client = login(&scenario.target, &scenario.user, &scenario.password)?;
+    let login = login(&scenario.user, &scenario.password);
+    let mut client = Client::log_in(&scenario.target, Security::Tls, &login)?;
     client.imap("ENABLE QRESYNC")?;
     for mailbox in &scenario.mailboxes {
-        let begun = Instant::now();
-        client.imap(&format!("SELECT {mailbox}"))?;
-        println!("select: {mailbox}: the first: {:.3} ms", begun.elapsed().as_secs_f64() * 1000.0);
+        println!("select: {mailbox}: the first: {:.3} ms", select_once(&mut client, mailbox)?);
     }
-    let mut plain: Vec<Latencies> = scenario.mailboxes.iter().map(|_| Latencies::new()).collect();
-    let mut resync: Vec<Latencies> = scenario.mailboxes.iter().map(|_| Latencies::new()).collect();
-    let states: Vec<(String, String)> = scenario
-        .mailboxes
-        .iter()
-        .map(|mailbox| change_some(&mut client, mailbox, scenario.changes))
-        .collect::<Result<_>>()?;
-    // In turn, so that whatever else the machine does falls on all alike.
-    for _ in 0..scenario.times {
-        for (at, mailbox) in scenario.mailboxes.iter().enumerate() {
-            let begun = Instant::now();
-            client.imap(&format!("SELECT {mailbox}"))?;
-            plain[at].record(begun.elapsed());
-            let (validity, modseq) = &states[at];
-            let begun = Instant::now();
-            let (lines, _) = client.imap(&format!("SELECT {mailbox} (QRESYNC ({validity} {modseq}))"))?;
-            resync[at].record(begun.elapsed());
-            ensure!(lines > scenario.changes, "{mailbox}: {lines} lines for {} changes", scenario.changes);
-        }
-    }
-    for (at, mailbox) in scenario.mailboxes.iter().enumerate() {
-        println!("select: {mailbox}: {}", plain[at].describe());
-        println!(
-            "select: {mailbox}: with QRESYNC and {} changes: {}",
-            scenario.changes,
-            resync[at].describe()
-        );
+    let mailboxes: Vec<&str> = scenario.mailboxes.iter().map(String::as_str).collect();
+    let opened = select_often(&mut client, &mailboxes, scenario.times, scenario.changes)?;
+    for (mailbox, Opened { plain, resync }) in mailboxes.iter().zip(&opened) {
+        println!("select: {mailbox}: {}", plain.describe());
+        println!("select: {mailbox}: with QRESYNC and {} changes: {}", scenario.changes, resync.describe());
     }
     Ok(())
+}
+
+/// How long opening a mailbox takes.
+pub struct Opened {
+    /// By SELECT.
+    pub plain: Latencies,
+    /// By SELECT with QRESYNC.
+    pub resync: Latencies,
+}
+
+/// Opens a mailbox once; in milliseconds.
+pub fn select_once(client: &mut Client, mailbox: &str) -> Result<f64> {
+    let begun = Instant::now();
+    client.imap(&format!("SELECT {mailbox}"))?;
+    Ok(begun.elapsed().as_secs_f64() * 1000.0)
+}
+
+/// Opens mailboxes again and again, after some flags were changed in each. QRESYNC has to be enabled.
+pub fn select_often(
+    client: &mut Client,
+    mailboxes: &[&str],
+    times: usize,
+    changes: usize,
+) -> Result<Vec<Opened>> {
+    let mut opened: Vec<Opened> =
+        mailboxes.iter().map(|_| Opened { plain: Latencies::new(), resync: Latencies::new() }).collect();
+    let states: Vec<(String, String)> =
+        mailboxes.iter().map(|mailbox| change_some(client, mailbox, changes)).collect::<Result<_>>()?;
+    // In turn, so that whatever else the machine does falls on all alike.
+    for _ in 0..times {
+        for ((mailbox, opened), (validity, modseq)) in mailboxes.iter().zip(&mut opened).zip(&states) {
+            let begun = Instant::now();
+            client.imap(&format!("SELECT {mailbox}"))?;
+            opened.plain.record(begun.elapsed());
+            let begun = Instant::now();
+            let (lines, _) = client.imap(&format!("SELECT {mailbox} (QRESYNC ({validity} {modseq}))"))?;
+            opened.resync.record(begun.elapsed());
+            ensure!(lines > changes, "{mailbox}: {lines} lines for {changes} changes");
+        }
+    }
+    Ok(opened)
 }
 
 /// Changes the flags of the last messages, and says the mailbox's state before that.
@@ -117,7 +132,8 @@ fn change_some(client: &mut Client, mailbox: &str, changes: usize) -> Result<(St
 }
 
 pub fn run_bodies(scenario: &Bodies) -> Result<()> {
-    let mut client = login(&scenario.target, &scenario.user, &scenario.password)?;
+    let login = login(&scenario.user, &scenario.password);
+    let mut client = Client::log_in(&scenario.target, Security::Tls, &login)?;
     client.imap(&format!("EXAMINE {}", scenario.mailbox))?;
     let begun = Instant::now();
     let (lines, octets) = client.imap(&format!("FETCH 1:* ({})", scenario.items))?;

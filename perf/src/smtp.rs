@@ -8,7 +8,7 @@ use argh::FromArgs;
 
 use crate::client::{Client, Security};
 use crate::figures::Latencies;
-use crate::process;
+use crate::{metrics, process};
 
 /// Deliver messages over SMTP on many connections, one message after the other on each.
 #[derive(FromArgs)]
@@ -40,6 +40,31 @@ pub struct Smtp {
     metrics: Option<String>,
 }
 
+/// Messages that are to be delivered.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Where the server listens.
+    pub target: String,
+    /// Connections at the same time.
+    pub connections: usize,
+    /// Messages in all.
+    pub messages: usize,
+    /// Octets of a message's body.
+    pub size: usize,
+    /// A recipient, with `{}` where a number goes.
+    pub recipient: String,
+    /// How many numbers the recipient's `{}` takes.
+    pub accounts: usize,
+}
+
+/// What delivering came to.
+pub struct Delivered {
+    /// From the first octet to the last acknowledgement.
+    pub seconds: f64,
+    /// Each from MAIL to the acknowledgement.
+    pub latencies: Latencies,
+}
+
 pub fn run(scenario: &Smtp) -> Result<()> {
     let pids: Vec<u32> = match &scenario.pid {
         Some(list) => {
@@ -55,25 +80,18 @@ pub fn run(scenario: &Smtp) -> Result<()> {
             ))
         })
     };
-    let syncs = || {
-        scenario.metrics.as_deref().map(|address| metric(address, "postrider_commit_syncs_total")).transpose()
+    let syncs =
+        || scenario.metrics.as_deref().map(|address| metrics::value(address, metrics::SYNCS)).transpose();
+    let load = Load {
+        target: scenario.target.clone(),
+        connections: scenario.connections,
+        messages: scenario.messages,
+        size: scenario.size,
+        recipient: scenario.recipient.clone(),
+        accounts: scenario.accounts,
     };
-
-    let next = AtomicUsize::new(0);
-    let (before, syncs_before, begun) = (usage()?, syncs()?, Instant::now());
-    let latencies = std::thread::scope(|scope| -> Result<Latencies> {
-        let workers: Vec<_> =
-            (0..scenario.connections).map(|_| scope.spawn(|| deliver(scenario, &next))).collect();
-        let mut all = Latencies::new();
-        for worker in workers {
-            match worker.join() {
-                Ok(latencies) => all.merge(&latencies?),
-                Err(_) => bail!("a connection's thread panicked"),
-            }
-        }
-        Ok(all)
-    })?;
-    let elapsed = begun.elapsed().as_secs_f64();
+    let (before, syncs_before) = (usage()?, syncs()?);
+    let Delivered { seconds, latencies } = deliver(&load)?;
     let (after, syncs_after) = (usage()?, syncs()?);
 
     let messages = scenario.messages as f64;
@@ -83,7 +101,7 @@ pub fn run(scenario: &Smtp) -> Result<()> {
         scenario.size,
         scenario.connections,
         scenario.accounts,
-        messages / elapsed,
+        messages / seconds,
         latencies.describe()
     );
     if !pids.is_empty() {
@@ -104,34 +122,41 @@ pub fn run(scenario: &Smtp) -> Result<()> {
     Ok(())
 }
 
+/// Delivers all, each acknowledged before the next one on its connection.
+pub fn deliver(load: &Load) -> Result<Delivered> {
+    let next = AtomicUsize::new(0);
+    let begun = Instant::now();
+    let latencies = std::thread::scope(|scope| -> Result<Latencies> {
+        let workers: Vec<_> =
+            (0..load.connections).map(|_| scope.spawn(|| deliver_share(load, &next))).collect();
+        let mut all = Latencies::new();
+        for worker in workers {
+            match worker.join() {
+                Ok(latencies) => all.merge(&latencies?),
+                Err(_) => bail!("a connection's thread panicked"),
+            }
+        }
+        Ok(all)
+    })?;
+    Ok(Delivered { seconds: begun.elapsed().as_secs_f64(), latencies })
+}
+
 /// One connection's share of the messages.
-fn deliver(scenario: &Smtp, next: &AtomicUsize) -> Result<Latencies> {
+fn deliver_share(load: &Load, next: &AtomicUsize) -> Result<Latencies> {
     let mut latencies = Latencies::new();
-    let mut client = Client::connect(&scenario.target, Security::Plain)?;
-    client.expect_reply("220")?;
-    client.send(b"EHLO client.example\r\n")?;
-    client.expect_reply("250")?;
-    let body = body(scenario.size);
+    let mut client = Client::connect(&load.target, Security::Plain)?;
+    client.say_hello()?;
+    let body = body(load.size);
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= scenario.messages {
+        if number >= load.messages {
             client.send(b"QUIT\r\n")?;
             return Ok(latencies);
         }
-        let recipient = scenario.recipient.replace("{}", &(number % scenario.accounts).to_string());
+        let recipient = load.recipient.replace("{}", &(number % load.accounts).to_string());
         let begun = Instant::now();
-        client.send(
-            format!("MAIL FROM:<sender@example.org>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n").as_bytes(),
-        )?;
-        client.expect_reply("250")?;
-        client.expect_reply("250")?;
-        client.expect_reply("354")?;
-        let mut message = format!(
-            "From: Sender <sender@example.org>\r\nTo: <{recipient}>\r\nSubject: message {number}\r\n\
-             Message-ID: <{number}.{}@example.org>\r\nDate: Mon, 2 Nov 2026 10:00:00 +0000\r\n\r\n",
-            std::process::id()
-        )
-        .into_bytes();
+        begin(&mut client, &recipient)?;
+        let mut message = header(number, &recipient);
         message.extend_from_slice(&body);
         message.extend_from_slice(b".\r\n");
         client.send(&message)?;
@@ -140,8 +165,26 @@ fn deliver(scenario: &Smtp, next: &AtomicUsize) -> Result<Latencies> {
     }
 }
 
+/// Sends the envelope and DATA, and reads up to the go-ahead.
+pub fn begin(client: &mut Client, recipient: &str) -> Result<()> {
+    client.send(format!("MAIL FROM:<sender@example.org>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n").as_bytes())?;
+    client.expect_reply("250")?;
+    client.expect_reply("250")?;
+    client.expect_reply("354")
+}
+
+/// The header of a message, with the empty line.
+pub fn header(number: usize, recipient: &str) -> Vec<u8> {
+    format!(
+        "From: Sender <sender@example.org>\r\nTo: <{recipient}>\r\nSubject: message {number}\r\n\
+         Message-ID: <{number}.{}@example.org>\r\nDate: Mon, 2 Nov 2026 10:00:00 +0000\r\n\r\n",
+        std::process::id()
+    )
+    .into_bytes()
+}
+
 /// Text that doesn't compress to nothing: lines of pseudo-random letters.
-fn body(size: usize) -> Vec<u8> {
+pub fn body(size: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut text = Vec::with_capacity(size + 80);
     while text.len() < size {
@@ -157,16 +200,4 @@ fn body(size: usize) -> Vec<u8> {
         text.extend_from_slice(b"\r\n");
     }
     text
-}
-
-/// The value of a metric without labels, from a Prometheus page.
-fn metric(address: &str, name: &str) -> Result<f64> {
-    let mut client = Client::connect(address, Security::Plain)?;
-    client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    while let Ok(line) = client.line() {
-        if let Some(value) = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' ')) {
-            return value.parse().with_context(|| format!("{name} is {value:?}"));
-        }
-    }
-    bail!("{address} has no metric {name}")
 }

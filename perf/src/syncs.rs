@@ -48,6 +48,40 @@ pub struct Fdatasync {
 }
 
 pub fn run_files(scenario: &Files) -> Result<()> {
+    let Written { seconds, latencies } = write_all(scenario)?;
+    println!(
+        "files: {} messages of {} octets, {} writers, fsync of file and directory: {:.0} messages/s, {}",
+        scenario.messages,
+        scenario.size,
+        scenario.writers,
+        scenario.messages as f64 / seconds,
+        latencies.describe()
+    );
+    Ok(())
+}
+
+/// What writing files came to.
+pub struct Written {
+    /// From the first octet to the last sync.
+    pub seconds: f64,
+    /// Each from opening the file to the sync of its directory.
+    pub latencies: Latencies,
+}
+
+impl Files {
+    /// So many messages of that size, into the directories of 16 accounts.
+    pub fn new(dir: PathBuf, writers: usize, messages: usize, size: usize) -> Self {
+        Self { dir, writers, messages, size, accounts: 16 }
+    }
+
+    /// Messages in all.
+    pub fn messages(&self) -> usize {
+        self.messages
+    }
+}
+
+/// Writes all files, and removes them.
+pub fn write_all(scenario: &Files) -> Result<Written> {
     let root = scenario.dir.join("postrider-perf-files");
     for account in 0..scenario.accounts {
         fs::create_dir_all(root.join(account.to_string()))?;
@@ -66,17 +100,9 @@ pub fn run_files(scenario: &Files) -> Result<()> {
         }
         Ok(all)
     })?;
-    let elapsed = begun.elapsed().as_secs_f64();
+    let seconds = begun.elapsed().as_secs_f64();
     fs::remove_dir_all(&root)?;
-    println!(
-        "files: {} messages of {} octets, {} writers, fsync of file and directory: {:.0} messages/s, {}",
-        scenario.messages,
-        scenario.size,
-        scenario.writers,
-        scenario.messages as f64 / elapsed,
-        latencies.describe()
-    );
-    Ok(())
+    Ok(Written { seconds, latencies })
 }
 
 fn write_files(scenario: &Files, root: &Path, next: &AtomicUsize) -> Result<Latencies> {
@@ -100,18 +126,24 @@ fn write_files(scenario: &Files, root: &Path, next: &AtomicUsize) -> Result<Late
 }
 
 pub fn run_fdatasync(scenario: &Fdatasync) -> Result<()> {
-    let mut file = scratch_file(&scenario.dir)?;
-    let content = vec![b'x'; scenario.size];
+    let latencies = sync_often(&scenario.dir, scenario.times, scenario.size)?;
+    println!("fdatasync: {} times after {} octets: {}", scenario.times, scenario.size, latencies.describe());
+    Ok(())
+}
+
+/// The latencies of so many syncs of one file, one after the other.
+pub fn sync_often(dir: &Path, times: usize, size: usize) -> Result<Latencies> {
+    let mut file = scratch_file(dir)?;
+    let content = vec![b'x'; size];
     let mut latencies = Latencies::new();
-    for _ in 0..scenario.times {
+    for _ in 0..times {
         file.1.write_all(&content)?;
         let begun = Instant::now();
         file.1.sync_data()?;
         latencies.record(begun.elapsed());
     }
     fs::remove_file(&file.0)?;
-    println!("fdatasync: {} times after {} octets: {}", scenario.times, scenario.size, latencies.describe());
-    Ok(())
+    Ok(latencies)
 }
 
 fn scratch_file(dir: &Path) -> Result<(PathBuf, File)> {

@@ -100,6 +100,8 @@ pub struct SmtpLimits {
     pub message: Duration,
     /// Time from the connection to its end.
     pub session: Duration,
+    /// Time that the answer to a message waits for the disk, shorter than clients wait.
+    pub store: Duration,
     /// Failed transactions without a good one, after which MAIL is refused.
     pub failed_transactions: u32,
     /// Bad commands after which the connection is closed.
@@ -123,6 +125,7 @@ impl Default for SmtpLimits {
             idle: Duration::from_secs(30),
             message: Duration::from_secs(30 * 60),
             session: Duration::from_secs(2 * 60 * 60),
+            store: Duration::from_secs(5 * 60),
             failed_transactions: 10,
             bad_commands: 20,
             received_fields: 100,

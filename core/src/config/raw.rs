@@ -267,6 +267,8 @@ fn read_admission(section: Section<'_>) -> Vec<Network> {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+/// RFC 5321 §4.5.3.2.6 lets clients wait for 10 minutes.
+const STORE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(9 * 60);
 const DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 60);
 
 fn set<T>(field: &mut T, value: Option<At<T>>) {
@@ -308,6 +310,7 @@ fn read_smtp(section: Section<'_>, limits: &mut SmtpLimits) {
     set(&mut limits.idle, section.duration("idle_time", TIME));
     set(&mut limits.message, section.duration("message_time", TIME));
     set(&mut limits.session, section.duration("session_time", TIME));
+    set(&mut limits.store, section.duration("store_time", STORE_TIME));
     set(&mut limits.failed_transactions, section.number("failed_transactions", 1..=100_000));
     set(&mut limits.bad_commands, section.number("bad_commands", 1..=100_000));
     set(&mut limits.received_fields, section.number("received_fields", 30..=1000));

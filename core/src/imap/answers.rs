@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use postrider_proto::imap::response::{Code, Status};
 use postrider_storage::committer::{CommitError, StopReason};
 use postrider_storage::engine::EngineError;
+use postrider_storage::maintenance::Refusal as Gated;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::error;
 
@@ -94,9 +95,15 @@ fn refused(refusal: &Refusal) -> Completion {
 pub fn admit(shard: &Shard) -> Result<(), Completion> {
     match shard.shared.gate.admits() {
         Ok(()) => Ok(()),
-        Err(_) => {
-            shard.recorder.increment(shard.shared.metrics.limit(crate::metrics::Limit::FreeSpace));
-            Err(Completion::refused(Code::OverQuota, "no mail can be stored at the moment"))
+        Err(refusal) => {
+            let (limit, code) = match refusal {
+                Gated::DiskLow => (crate::metrics::Limit::FreeSpace, Code::OverQuota),
+                Gated::Congested | Gated::Stuck | Gated::Stopped => {
+                    (crate::metrics::Limit::CommitQueue, Code::Unavailable)
+                }
+            };
+            shard.recorder.increment(shard.shared.metrics.limit(limit));
+            Err(Completion::refused(code, "no mail can be stored at the moment"))
         }
     }
 }

@@ -32,6 +32,8 @@ use crate::runtime::yield_if_needed;
 const ROUNDS_MAX: u32 = 4;
 /// Messages whose rows are read from one snapshot.
 const ROWS_PER_READER: usize = 256;
+/// Removals that are noted or told before others of the shard get their turn.
+const REMOVALS_AT_ONCE: usize = 1024;
 
 /// Whether removals may be told: not while FETCH, STORE or SEARCH run (RFC 9051 §7.5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -403,9 +405,12 @@ impl Context<'_> {
         // From the last to the first, so that no number told shifts those that follow.
         let numbers = self.selected.view.sequence_numbers(&gone);
         self.selected.view.remove_all(&gone);
-        for number in numbers.iter().rev() {
+        for (told, number) in numbers.iter().rev().enumerate() {
             write_expunge(&mut self.out.buffer, number.get());
             self.out.flush_if_full().await?;
+            if told % REMOVALS_AT_ONCE == 0 {
+                yield_if_needed().await;
+            }
         }
         Ok(())
     }

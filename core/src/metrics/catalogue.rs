@@ -3,7 +3,7 @@
 //! `docs/metrics.md` lists the same names; a test compares them.
 
 use super::registry::{
-    Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS, SECONDS,
+    Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
 use crate::config::Protocol;
 
@@ -399,22 +399,8 @@ pub struct Metrics {
     pub authentications: Counters<3>,
     /// Limits met, by [`Limit`].
     pub limit_hits: Counters<1>,
-    /// Commits of the store: their time.
-    pub commit_seconds: Histogram,
-    /// Commits of the store: their octets.
-    pub commit_octets: Histogram,
-    /// Commits of the store: batches in each.
-    pub commit_batches: Histogram,
-    /// Commits that failed.
-    pub commit_failures: Counter,
-    /// Times that a shard was busy for too long without a pause.
-    pub stalls: Counter,
-    /// How long those were.
-    pub stall_seconds: Histogram,
     /// Length of queues, by [`Queue`].
     pub queue_length: Gauges<1>,
-    /// Sessions that ended in a panic.
-    pub panics: Counter,
     /// Requests over the control socket.
     pub control_requests: Counter,
     /// What maintenance does.
@@ -537,27 +523,11 @@ impl Metrics {
                 "Times that a limit was met.",
                 [Label::new("limit", names(Limit::ALL, Limit::name))],
             ),
-            commit_seconds: b.histogram(
-                "postrider_commit_duration_seconds",
-                "Time of a commit with its sync.",
-                &SECONDS,
-            ),
-            commit_octets: b.histogram("postrider_commit_size_bytes", "Size of a commit.", &OCTETS),
-            commit_batches: b.histogram("postrider_commit_batches", "Batches in a commit.", &NUMBERS),
-            commit_failures: b.counter("postrider_commit_failures_total", "Commits that failed."),
-            stalls: b.counter("postrider_stalls_total", "Times that a shard ran over 50 ms without a pause."),
-            stall_seconds: b.histogram(
-                "postrider_stall_duration_seconds",
-                "Length of stalls over 50 ms.",
-                &SECONDS,
-            ),
             queue_length: b.gauges(
                 "postrider_queue_length",
                 "Entries waiting, by queue.",
                 [Label::new("queue", names(Queue::ALL, Queue::name))],
             ),
-            panics: b
-                .counter("postrider_panic_total", "Sessions that ended because of a fault of the server."),
             control_requests: b
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
             upkeep: UpkeepMetrics::register(b),

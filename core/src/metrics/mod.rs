@@ -5,6 +5,7 @@
 
 mod catalogue;
 pub mod http;
+mod measured;
 mod process;
 mod registry;
 mod text;
@@ -13,6 +14,7 @@ pub use catalogue::{
     Authentication, Completion, Delivery, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass,
     SmtpCommand, Upkeep, mechanism,
 };
+pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;
 pub use registry::{
     Buckets, Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS,

@@ -393,7 +393,7 @@ fn advance(indices: &mut [usize], labels: &[Label]) -> bool {
 }
 
 /// `value` divided by `unit`, exactly.
-fn in_units(value: u64, unit: u64) -> String {
+pub(super) fn in_units(value: u64, unit: u64) -> String {
     if unit == 1 {
         return value.to_string();
     }

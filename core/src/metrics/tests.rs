@@ -7,6 +7,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use postrider_storage::committer;
+use postrider_storage::engine::EngineStats;
+
 use super::http::HttpLimits;
 use super::*;
 use crate::runtime::net::bind_tcp;
@@ -128,7 +131,11 @@ fn values_of_labels_are_escaped() {
 fn every_metric_is_documented_and_no_other() {
     let mut builder = Builder::new();
     Metrics::register(&mut builder, &["mx"]);
-    let text = text(&builder.build(1));
+    let mut measured = Text::new();
+    write_commits(&mut measured, &committer::Metrics::default());
+    write_store(&mut measured, &EngineStats::default());
+    write_shards(&mut measured, &[]);
+    let text = text(&builder.build(1)) + &measured.finish();
     let names: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let reference = include_str!("../../../docs/metrics.md");
@@ -138,6 +145,32 @@ fn every_metric_is_documented_and_no_other() {
         .filter(|name| name.starts_with("postrider_"))
         .collect();
     assert_eq!(documented, names);
+}
+
+#[test]
+fn commits_are_shown_as_the_committer_counted_them() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let commits = committer::Metrics::default();
+    commits.latency[0].store(2, Relaxed);
+    commits.latency[2].store(3, Relaxed);
+    commits.latency[13].store(1, Relaxed);
+    commits.latency_sum.store(2_001_500, Relaxed);
+    commits.stops.store(7, Relaxed);
+    let mut text = Text::new();
+    write_commits(&mut text, &commits);
+    let text = text.finish();
+    for line in [
+        "postrider_commit_duration_seconds_bucket{le=\"0.000125\"} 2",
+        "postrider_commit_duration_seconds_bucket{le=\"0.00025\"} 2",
+        "postrider_commit_duration_seconds_bucket{le=\"0.0005\"} 5",
+        "postrider_commit_duration_seconds_bucket{le=\"1\"} 5",
+        "postrider_commit_duration_seconds_bucket{le=\"+Inf\"} 6",
+        "postrider_commit_duration_seconds_sum 2.0015",
+        "postrider_commit_duration_seconds_count 6",
+        "postrider_commit_failures_total 7",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
+    }
 }
 
 #[test]

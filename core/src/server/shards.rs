@@ -19,7 +19,9 @@ use crate::control::{self, ControlOptions};
 use crate::imap;
 use crate::log::LogHandle;
 use crate::maintenance;
-use crate::metrics::{self, Builder, Metrics, Queue, Registry, Text, write_process};
+use crate::metrics::{
+    self, Builder, Metrics, Queue, Registry, Text, write_commits, write_process, write_shards, write_store,
+};
 use crate::operations::ServerOperations;
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream};
@@ -288,47 +290,11 @@ fn write_metrics(shared: &Shared, text: &mut Text) {
         text.counter(&name, "Log lines of this level.", count);
     }
     text.counter("postrider_logging_lost_total", "Log lines that were dropped.", lines.lost);
-    write_store(shared, text);
+    write_commits(text, shared.committer.metrics());
+    write_store(text, &shared.committer.engine().stats());
     if let Some(stats) = STATS.get() {
-        let all: Vec<_> = stats.iter().map(|shard| shard.snapshot()).collect();
-        let longest = all.iter().map(|shard| shard.longest_stall).max().unwrap_or_default();
-        let sum = |field: fn(&crate::runtime::StatsSnapshot) -> u64| all.iter().map(field).sum::<u64>();
-        text.counter("postrider_shard_stalls_total", "Runs of a task over 50 ms.", sum(|s| s.stalls));
-        text.counter("postrider_shard_panics_total", "Tasks that ended in a panic.", sum(|s| s.panics));
-        text.gauge("postrider_shard_tasks", "Tasks that are alive.", sum(|s| s.tasks));
-        text.gauge(
-            "postrider_shard_longest_run_seconds",
-            "The longest run of a task without a pause since the start.",
-            longest.as_secs_f64(),
-        );
+        let shards: Vec<_> = stats.iter().map(|shard| shard.snapshot()).collect();
+        write_shards(text, &shards);
     }
     write_process(text);
-}
-
-fn write_store(shared: &Shared, text: &mut Text) {
-    use std::sync::atomic::Ordering::Relaxed;
-    let commits = shared.committer.metrics();
-    text.counter(
-        "postrider_commit_groups_total",
-        "Commits: batches that were written together.",
-        commits.groups.load(Relaxed),
-    );
-    text.counter(
-        "postrider_commit_syncs_total",
-        "Commits that waited for the disk.",
-        commits.groups_synced.load(Relaxed),
-    );
-    text.counter("postrider_commit_members_total", "Batches committed.", commits.members.load(Relaxed));
-    text.counter("postrider_commit_bytes_total", "Octets committed.", commits.octets.load(Relaxed));
-    text.counter(
-        "postrider_commit_stops_total",
-        "Times that the store stopped.",
-        commits.stops.load(Relaxed),
-    );
-    let stats = shared.committer.engine().stats();
-    text.gauge("postrider_store_disk_bytes", "Disk space of the store.", stats.disk_octets);
-    text.gauge("postrider_store_journal_bytes", "Disk space of its journals.", stats.journal_octets);
-    text.gauge("postrider_store_write_buffer_bytes", "Memory not yet in tables.", stats.write_buffer_octets);
-    text.gauge("postrider_store_cache_bytes", "Memory of cached blocks.", stats.cache_octets);
-    text.gauge("postrider_store_poisoned", "1 when the store takes no writes.", u8::from(stats.poisoned));
 }

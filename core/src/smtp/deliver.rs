@@ -25,7 +25,7 @@ use postrider_storage::ids::AccountId;
 use postrider_storage::queue::{self, NewQueued, NewRecipient};
 use postrider_storage::rows::Ret;
 use postrider_storage::store::{Refusal, StoreError};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::bounce::{self, Failed};
 use super::connection::{Connection, pause};
@@ -37,7 +37,8 @@ use crate::commit;
 use crate::intake::{self, Message};
 use crate::log::ConnectionId;
 use crate::metrics;
-use crate::runtime::spawn_task;
+use crate::runtime::oneshot::oneshot;
+use crate::runtime::{spawn, spawn_task, timeout};
 use crate::shard::{OpenError, Shard};
 
 /// The text that goes with an unknown address after the content.
@@ -122,7 +123,7 @@ impl Connection {
         };
         let from = from_address(&message.structure);
         self.shard.recorder.observe(self.shard.shared.metrics.message_octets, message.content.size);
-        Delivery {
+        let delivery = Delivery {
             shard: Rc::clone(&self.shard),
             id: self.id,
             sender: self.user.as_ref().map(|user| user.account),
@@ -134,9 +135,21 @@ impl Connection {
             thread: message.thread,
             incarnation: message.incarnation,
             envelope,
+        };
+        // A task of its own: what was handed to the committer is settled also when nobody waits any more.
+        let (tell, told) = oneshot();
+        spawn("deliver", async move {
+            let _ = tell.send(delivery.run(targets, message.batch, sharing).await);
+        });
+        let limit = self.service.listener.limits.smtp.store;
+        match timeout(limit, told).await {
+            Ok(reply) => reply.unwrap_or(Reply::LOCAL_ERROR),
+            Err(_) => {
+                warn!(cid = %self.id, ?limit, "a message was not stored in time; its sender tries again");
+                self.count_limit(metrics::Limit::CommitQueue);
+                Reply::NOT_STORED_IN_TIME
+            }
         }
-        .run(targets, message.batch, sharing)
-        .await
     }
 
     fn count_deliveries(&self, count: usize, outcome: metrics::Delivery) {
@@ -266,7 +279,7 @@ impl Delivery {
                             continue;
                         }
                         let work = self.store(drop, attached.take(), incarnation);
-                        tasks.push((number, spawn_task("deliver", work)));
+                        tasks.push((number, spawn_task("store in a mailbox", work)));
                     }
                 }
                 Ok(Place::Queue) => remote.push(number),

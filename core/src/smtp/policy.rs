@@ -12,6 +12,7 @@ use postrider_storage::committer::{CommitError, StopReason};
 use postrider_storage::directory::{Directory, Recipient, Resolution, SenderVerdict};
 use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
+use postrider_storage::maintenance::Refusal as Gated;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
@@ -102,12 +103,27 @@ impl Connection {
         }
     }
 
+    /// What a client is told while the store takes no mail.
+    fn no_mail_now(&self) -> Option<Reply> {
+        let shared = &self.shard.shared;
+        let refusal = shared.gate.admits().err()?;
+        info!(cid = %self.id, %refusal, "no mail is taken at the moment");
+        let (limit, reply) = match refusal {
+            Gated::DiskLow => (metrics::Limit::FreeSpace, Reply::STORAGE_FULL),
+            Gated::Congested | Gated::Stuck => (metrics::Limit::CommitQueue, Reply::CONGESTED),
+            Gated::Stopped => match shared.committer.stopped() {
+                Some(StopReason::Full) => (metrics::Limit::FreeSpace, Reply::STORAGE_FULL),
+                _ => return Some(Reply::LOCAL_ERROR),
+            },
+        };
+        self.count_limit(limit);
+        Some(reply)
+    }
+
     pub(super) async fn sender(&mut self, path: &ReversePath) -> Answer {
         self.targets.clear();
-        if let Err(refusal) = self.shard.shared.gate.admits() {
-            info!(cid = %self.id, %refusal, "no mail is taken at the moment");
-            self.count_limit(metrics::Limit::FreeSpace);
-            return Answer::Refuse(Reply::STORAGE_FULL);
+        if let Some(reply) = self.no_mail_now() {
+            return Answer::Refuse(reply);
         }
         let Some(address) = path.address() else { return Answer::Proceed };
         if let Some(reply) = self.rehearse(address, Stage::Sender).await {
@@ -208,9 +224,8 @@ impl Connection {
     }
 
     pub(super) fn begin_content(&mut self) -> Answer {
-        if self.shard.shared.gate.admits().is_err() {
-            self.count_limit(metrics::Limit::FreeSpace);
-            return Answer::Refuse(Reply::STORAGE_FULL);
+        if let Some(reply) = self.no_mail_now() {
+            return Answer::Refuse(reply);
         }
         let shared = &self.shard.shared;
         let octets_max = self.service.listener.limits.smtp.message_octets;

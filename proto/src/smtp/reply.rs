@@ -186,6 +186,8 @@ impl Reply {
     pub const TOO_MANY_AUTH_FAILURES: Self = Self::later(21, (7, 0), "too many failed authentications");
     pub const TOO_MANY_CONNECTIONS: Self = Self::later(21, (7, 0), "too many connections from your network");
     pub const LOCAL_ERROR: Self = Self::later(51, (3, 0), "local error, try again later");
+    pub const CONGESTED: Self = Self::later(51, (4, 5), "the disk doesn't keep up, try again later");
+    pub const NOT_STORED_IN_TIME: Self = Self::later(51, (3, 0), "not stored in time, try again later");
     pub const STORAGE_FULL: Self = Self::later(52, (3, 1), "no space left, try again later");
     pub const MAILBOX_FULL: Self = Self::later(52, (2, 2), "mailbox is full");
     pub const TOO_MANY_RECIPIENTS: Self = Self::later(52, (5, 3), "too many recipients");

@@ -9,6 +9,13 @@ use std::time::{Duration, Instant};
 pub const LATENCY_BOUNDS_MICROSECONDS: [u64; 13] =
     [125, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 1_000_000];
 
+/// Upper bounds of the size buckets; one more bucket takes everything above.
+pub const SIZE_BOUNDS_OCTETS: [u64; 8] =
+    [1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
+
+/// Upper bounds of the buckets of batches in a group; one more bucket takes everything above.
+pub const MEMBER_BOUNDS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
 /// Counters since the start.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -20,6 +27,10 @@ pub struct Metrics {
     pub members: AtomicU64,
     /// Octets in committed groups.
     pub octets: AtomicU64,
+    /// Committed groups by their octets, not cumulative, see [`SIZE_BOUNDS_OCTETS`].
+    pub group_octets: [AtomicU64; SIZE_BOUNDS_OCTETS.len() + 1],
+    /// Committed groups by their batches, not cumulative, see [`MEMBER_BOUNDS`].
+    pub group_members: [AtomicU64; MEMBER_BOUNDS.len() + 1],
     /// How often the committer stopped.
     pub stops: AtomicU64,
     /// Batches that wait now.
@@ -63,6 +74,10 @@ impl Metrics {
     ) -> u64 {
         self.members.fetch_add(members as u64, Relaxed);
         self.octets.fetch_add(octets as u64, Relaxed);
+        let size = SIZE_BOUNDS_OCTETS.partition_point(|&bound| bound < octets as u64);
+        self.group_octets[size].fetch_add(1, Relaxed);
+        let number = MEMBER_BOUNDS.partition_point(|&bound| bound < members as u64);
+        self.group_members[number].fetch_add(1, Relaxed);
         if durability == Durability::Synced {
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let bucket = LATENCY_BOUNDS_MICROSECONDS.partition_point(|&bound| bound < micros);

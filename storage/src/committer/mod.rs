@@ -17,7 +17,7 @@
 
 mod metrics;
 
-pub use metrics::{LATENCY_BOUNDS_MICROSECONDS, Metrics};
+pub use metrics::{LATENCY_BOUNDS_MICROSECONDS, MEMBER_BOUNDS, Metrics, SIZE_BOUNDS_OCTETS};
 
 use crate::engine::{Batch, Durability, Engine, EngineError, Incarnation};
 use std::collections::VecDeque;

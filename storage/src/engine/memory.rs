@@ -8,7 +8,7 @@ use super::{Write, is_empty_range};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A fault to inject into one of the next commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +55,8 @@ struct State {
 /// An engine in memory.
 pub struct MemoryEngine {
     state: Mutex<State>,
+    held: Mutex<bool>,
+    let_go: Condvar,
 }
 
 struct MemorySnapshot(Spaces);
@@ -78,7 +80,20 @@ impl MemoryEngine {
             torn: false,
             incarnation: 1,
         };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), held: Mutex::new(false), let_go: Condvar::new() }
+    }
+
+    /// Lets commits wait, as on a disk that doesn't answer, until they are let go on.
+    pub fn hold_commits(&self, held: bool) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        self.let_go.notify_all();
+    }
+
+    fn wait_while_held(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        while *held {
+            held = self.let_go.wait(held).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Makes the `nth` commit from now fail; 1 is the next. Replaces an earlier order.
@@ -183,6 +198,7 @@ impl Engine for MemoryEngine {
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         batch.check()?;
+        self.wait_while_held();
         let mut state = self.lock();
         state.refuse_if_down()?;
         if batch.is_empty() {

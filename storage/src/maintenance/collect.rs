@@ -18,8 +18,12 @@ pub struct CollectLimits {
     pub freed_octets_min: u64,
     /// Deleted content has to be at least this share of the blob space, in percent.
     pub freed_percent_min: u64,
-    /// A run rewrites up to three times the garbage before it frees any of it; this much has to stay free.
-    pub free_octets_reserve: u64,
+    /// A run rewrites up to three times the garbage before it frees any of it. This much stays free meanwhile,
+    /// so that no mail has to be refused because of it.
+    pub free_octets_min: u64,
+    /// When less than that is free already, mail is refused, and a run may be what ends that: then this much
+    /// stays free, for a journal and the flushes.
+    pub free_octets_floor: u64,
     /// Most rounds of one run.
     pub rounds_max: u32,
 }
@@ -29,7 +33,8 @@ impl Default for CollectLimits {
         Self {
             freed_octets_min: 64 * 1024 * 1024,
             freed_percent_min: 20,
-            free_octets_reserve: 768 * 1024 * 1024,
+            free_octets_min: 512 * 1024 * 1024,
+            free_octets_floor: 128 * 1024 * 1024,
             rounds_max: 4,
         }
     }
@@ -96,7 +101,9 @@ impl Collector {
                 >= stats.blobs_octets.saturating_mul(self.limits.freed_percent_min);
         let live = stats.blobs_octets.saturating_sub(garbage);
         let rewritten = garbage.saturating_mul(3).min(live);
-        enough && free_octets >= rewritten.saturating_add(self.limits.free_octets_reserve)
+        let CollectLimits { free_octets_min, free_octets_floor, .. } = self.limits;
+        let kept = if free_octets < free_octets_min { free_octets_floor } else { free_octets_min };
+        enough && free_octets >= rewritten.saturating_add(kept)
     }
 
     /// Ends the run after its present round.
@@ -160,8 +167,22 @@ mod tests {
         // One percent less than a fifth.
         let larger = EngineStats { blobs_octets: stats.blobs_octets + 1, ..stats };
         assert!(!collector.pays(&larger, u64::MAX));
-        let needed = 3 * limits.freed_octets_min + limits.free_octets_reserve;
+        let needed = 3 * limits.freed_octets_min + limits.free_octets_min;
         assert!(collector.pays(&stats, needed));
         assert!(!collector.pays(&stats, needed - 1));
+    }
+
+    #[test]
+    fn a_disk_that_is_low_is_no_reason_to_keep_deleted_content() {
+        let limits = CollectLimits::default();
+        let collector = Collector::new(limits);
+        let stats = EngineStats { blobs_octets: limits.freed_octets_min * 5, ..EngineStats::default() };
+        collector.note_freed(limits.freed_octets_min);
+        let needed = 3 * limits.freed_octets_min + limits.free_octets_floor;
+        assert!(needed < limits.free_octets_min);
+        assert!(collector.pays(&stats, needed));
+        assert!(!collector.pays(&stats, needed - 1));
+        // Mail is taken, and would be refused during the run.
+        assert!(!collector.pays(&stats, limits.free_octets_min));
     }
 }

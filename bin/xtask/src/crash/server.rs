@@ -78,6 +78,14 @@ impl Server {
         tail(&std::fs::read_to_string(&self.log).unwrap_or_default())
     }
 
+    /// The most resident memory that the process ever had, in KiB.
+    pub fn peak_kib(&self) -> Result<u64> {
+        let child = self.child.as_ref().context("the server isn't running")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        line.trim_end_matches("kB").trim().parse().context("a number of KiB")
+    }
+
     /// Starts the server and waits until it listens on all ports.
     pub fn start(&mut self) -> Result<()> {
         // The kernel lets go of a killed server's listening sockets a little later than of the process: requests

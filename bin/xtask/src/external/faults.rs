@@ -35,9 +35,23 @@ const SLOW_WAIT_MAX: Duration = Duration::from_secs(15);
 /// What the server may take of memory meanwhile.
 const SLOW_MEMORY_MAX: u64 = 96 << 20;
 
+/// Connections that deliver while flushes and compactions stand still, the octets of their messages, and how
+/// long that lasts.
+const SENDERS: u64 = 40;
+const LARGE_OCTETS: usize = 100_000;
+const STALLED_FOR: Duration = Duration::from_secs(6);
+/// More milliseconds than a stand-still may last.
+const FOR_EVER_MS: u64 = 600_000;
+/// Reading needs no sync, so flushes that stand still are no reason to wait.
+const READ_MAX: Duration = Duration::from_secs(2);
+/// What the server may take of memory while it can't write what it is sent.
+const STALLED_MEMORY_MAX_KIB: u64 = 160 << 10;
+
 /// Numbers of clients in tokens: messages that came by SMTP and by APPEND.
 const DELIVERS: u64 = 9;
 const APPENDS: u64 = 0;
+/// From here on: senders while flushes stand still, whose messages come by SMTP too.
+const SENDERS_FROM: u64 = 20;
 
 pub fn crash_loses_nothing(binary: &Path) -> Result<()> {
     rounds(binary, Cut::Process)
@@ -309,12 +323,9 @@ pub fn slow_disk(binary: &Path) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let library = compile_shim(dir.path())?;
     let mut server = Server::new(binary, &dir.path().canonicalize()?);
-    server.set_environment(vec![
-        ("LD_PRELOAD".to_owned(), library.display().to_string()),
-        ("POSTRIDER_SHIM_DIR".to_owned(), server.data().display().to_string()),
-        ("POSTRIDER_SHIM_SLOW".to_owned(), SLOW_SYNC.to_string()),
-    ]);
+    let slow = slow_shim(&mut server, &library);
     server.start()?;
+    write_whole(&slow, &format!("{SLOW_SYNC} 0"))?;
     let result = slow_disk_steps(&server);
     result.with_context(|| format!("the end of the server's log:\n{}", server.log()))?;
     server.stop()?;
@@ -360,9 +371,7 @@ fn slow_disk_steps(server: &Server) -> Result<()> {
     ensure!(slowest > Duration::from_millis(SLOW_SYNC), "the disk isn't slow: {slowest:?}");
     ensure!(slowest < SLOW_WAIT_MAX, "a delivery took {slowest:?}");
     ensure!(read < Duration::from_millis(SLOW_SYNC), "a reader waited {read:?} for the disk");
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid()?))?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse::<u64>()? << 10;
+    let peak = server.peak_kib()? << 10;
     ensure!(peak < SLOW_MEMORY_MAX, "{peak} octets of memory");
     eprint!(
         "{} messages in {:.1?}, the slowest in {slowest:.1?}, reading at most {read:.1?}, {} MiB ... ",
@@ -373,4 +382,130 @@ fn slow_disk_steps(server: &Server) -> Result<()> {
     let answer = reader.command("NOOP")?;
     ensure!(answer.is_ok(), "NOOP: {}", answer.tagged.text);
     Ok(())
+}
+
+/// Lets the server's syncs be slow while the file exists whose path is returned.
+fn slow_shim(server: &mut Server, library: &Path) -> PathBuf {
+    let slow = server.data().with_file_name("slow");
+    server.set_environment(
+        [("LD_PRELOAD", library), ("POSTRIDER_SHIM_DIR", &server.data()), ("POSTRIDER_SHIM_SLOW", &slow)]
+            .map(|(name, value)| (name.to_owned(), value.display().to_string()))
+            .into(),
+    );
+    slow
+}
+
+/// Row E6 of docs/threats.md: a disk on which flushes and compactions stand still. The server makes its senders
+/// wait, who only reads doesn't wait, and memory stays bounded.
+pub fn stalled_disk(binary: &Path) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let library = compile_shim(dir.path())?;
+    let mut server = Server::new(binary, &dir.path().canonicalize()?);
+    let slow = slow_shim(&mut server, &library);
+    server.start()?;
+    let result = stalled_disk_steps(&mut server, &slow);
+    result.with_context(|| format!("the end of the server's log:\n{}", server.log()))
+}
+
+fn stalled_disk_steps(server: &mut Server, slow: &Path) -> Result<()> {
+    let mut sender = Sender::default();
+    let reply = sender.deliver(&mut Smtp::connect()?)?;
+    ensure!(reply.starts_with("250"), "{reply}");
+    write_whole(slow, &format!("0 {FOR_EVER_MS}"))?;
+    let mut flood = Flood::default();
+    let reads = flood.run(STALLED_FOR, || fs::remove_file(slow))?;
+    let peak = server.peak_kib()?;
+    eprint!("{flood}, reading at most {reads:.1?}, {} MiB ... ", peak >> 10);
+    ensure!(flood.slowest >= STALLED_FOR / 2, "nothing stood still");
+    ensure!(reads < READ_MAX, "reading took {reads:?} while flushes stood still");
+    ensure!(peak < STALLED_MEMORY_MAX_KIB, "{peak} KiB of memory");
+    sender.is_served_within(NOTICE_MAX)?;
+    sender.taken.extend(&flood.taken);
+    sender.check(0)?;
+    server.stop()?;
+    server.verify(&server.data())
+}
+
+/// Many senders at the same time.
+#[derive(Default)]
+struct Flood {
+    taken: BTreeSet<Token>,
+    refused: u64,
+    slowest: Duration,
+}
+
+impl std::fmt::Display for Flood {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { taken, refused, slowest } = self;
+        write!(f, "{} messages taken, {refused} refused, the slowest in {slowest:.1?}", taken.len())
+    }
+}
+
+impl Flood {
+    /// Delivers over many connections for this time, then calls `relieve` and waits for the last replies.
+    /// Returns how long reading took at most meanwhile.
+    fn run(&mut self, time: Duration, relieve: impl FnOnce() -> std::io::Result<()>) -> Result<Duration> {
+        let until = Instant::now() + time;
+        std::thread::scope(|scope| {
+            let senders: Vec<_> =
+                (0..SENDERS).map(|number| scope.spawn(move || Self::send(number, until))).collect();
+            let reads = Self::read(until);
+            relieve()?;
+            for sender in senders {
+                let Ok(sent) = sender.join() else { bail!("a sender panicked") };
+                let Self { taken, refused, slowest } = sent?;
+                self.taken.extend(taken);
+                self.refused += refused;
+                self.slowest = self.slowest.max(slowest);
+            }
+            ensure!(self.slowest < SLOW_WAIT_MAX, "a reply took {:?}", self.slowest);
+            reads
+        })
+    }
+
+    /// One sender: each reply is a 250 or asks to try again, and comes in time.
+    fn send(number: u64, until: Instant) -> Result<Self> {
+        let mut sent = Self::default();
+        let mut smtp = Smtp::connect()?;
+        let mut messages = (1..).map(|message| Token::new(1, SENDERS_FROM + number, message));
+        while Instant::now() < until {
+            let large = messages.find(|token| token.content().len() > LARGE_OCTETS);
+            let token = large.context("numbers never end")?;
+            let begun = Instant::now();
+            let reply = smtp.deliver(USER, &token.content())?;
+            sent.slowest = sent.slowest.max(begun.elapsed());
+            match &reply[..1] {
+                "2" => drop(sent.taken.insert(token)),
+                "4" => {
+                    sent.refused += 1;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                _ => bail!("a slow disk is no reason for {reply:?}"),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Connects, reads a message and asks for news, again and again; the longest that took.
+    fn read(until: Instant) -> Result<Duration> {
+        let mut slowest = Duration::ZERO;
+        while Instant::now() < until {
+            let begun = Instant::now();
+            Smtp::connect()?;
+            let mut imap = Imap::login()?;
+            imap.done("EXAMINE Inbox")?;
+            imap.done("FETCH 1 (BODY.PEEK[])")?;
+            imap.done("NOOP")?;
+            slowest = slowest.max(begun.elapsed());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(slowest)
+    }
+}
+
+/// Writes a file that is never seen half-written.
+fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let partial = path.with_extension("new");
+    fs::write(&partial, text)?;
+    Ok(fs::rename(partial, path)?)
 }

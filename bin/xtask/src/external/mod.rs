@@ -40,6 +40,7 @@ const TESTS: &[Test] = &[
     ("started_as_root_everything_is_the_configured_users", privileges::started_as_root),
     ("a_slow_disk_delays_and_loses_nothing", faults::slow_disk),
     ("after_a_failing_sync_nothing_is_acknowledged_until_the_restart", faults::failing_sync),
+    ("a_disk_on_which_flushes_stand_still_makes_senders_wait", faults::stalled_disk),
 ];
 
 /// Runs the tests whose names contain one of `names`, or all.

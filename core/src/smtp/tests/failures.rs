@@ -68,6 +68,45 @@ fn a_disk_that_fills_up_refuses_mail_at_once() {
 }
 
 #[test]
+fn a_disk_that_does_not_keep_up_is_not_called_full() {
+    let world = World::new();
+    let mut client = world.smtp();
+    for refusal in [Refusal::Congested, Refusal::Stuck] {
+        world.shared.gate.set(Some(refusal));
+        client.expect("MAIL FROM:<a@client.example>", "451 4.4.5");
+    }
+    world.shared.gate.set(Some(Refusal::Stopped));
+    client.expect("MAIL FROM:<a@client.example>", "451 4.3.0");
+    world.shared.gate.set(None);
+    assert!(client.mail("a@client.example", &["anna@example.org"], MESSAGE).starts_with("250"));
+}
+
+#[test]
+fn a_disk_that_does_not_answer_keeps_no_client_for_longer_than_it_waits() {
+    // Row E6.
+    let limit = Duration::from_secs(1);
+    let world = World::with(|config| {
+        for listener in &mut config.listeners {
+            listener.limits.smtp.store = limit;
+        }
+    });
+    let mut client = world.smtp();
+    assert!(client.mail("a@client.example", &["anna@example.org"], MESSAGE).starts_with("250"));
+    world.engine.hold_commits(true);
+    for to in [&["anna@example.org"][..], &["anna@example.org", "ben@example.org"]] {
+        let begun = Instant::now();
+        let reply = client.mail("a@client.example", to, MESSAGE);
+        assert!(reply.starts_with("451 4.3.0"), "{reply}");
+        let took = begun.elapsed();
+        assert!(took >= limit && took < limit * 5, "{took:?}");
+    }
+    world.engine.hold_commits(false);
+    assert!(client.mail("a@client.example", &["anna@example.org"], MESSAGE).starts_with("250"));
+    // What was handed in is done all the same, and `World` verifies the store.
+    wait_until(|| world.inbox("anna").len() == 4 && world.inbox("ben").len() == 1);
+}
+
+#[test]
 fn a_client_that_hangs_up_in_the_content_leaves_nothing() {
     let world = World::new();
     for content in [MESSAGE.to_owned(), large()] {
