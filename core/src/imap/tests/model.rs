@@ -43,6 +43,8 @@ struct Mirror {
     /// By message number; without uid until that is told.
     uids: Vec<Option<u32>>,
     flags: BTreeMap<u32, Set>,
+    /// The last MODSEQ told of each message; none is told a lower one later.
+    modseqs: BTreeMap<u32, u64>,
     told: Set,
     /// As RFC 7162 §6 has clients find it.
     highest: u64,
@@ -83,7 +85,10 @@ impl Mirror {
             self.flags.insert(uid, flags);
         }
         if let Some(modseq) = between(text, "MODSEQ (", ")") {
-            self.items = self.items.max(modseq.parse().unwrap());
+            let modseq = modseq.parse().unwrap();
+            let before = self.modseqs.insert(uid, modseq).unwrap_or(0);
+            assert!(before <= modseq, "{uid} goes back from {before} to {modseq}");
+            self.items = self.items.max(modseq);
         }
     }
 
@@ -110,11 +115,30 @@ fn numbers(set: &str) -> Vec<u32> {
     set.split(',').flat_map(one).collect()
 }
 
+/// What a client is like.
+#[derive(Clone, Copy, Default)]
+struct Habits {
+    qresync: bool,
+    /// How it asks for the selected mailbox by NOTIFY.
+    notify: Option<&'static str>,
+    /// It names messages by uids only: their numbers may change at any time.
+    by_uid: bool,
+}
+
+const HABITS: [Habits; 4] = [
+    Habits { qresync: false, notify: None, by_uid: false },
+    Habits { qresync: true, notify: None, by_uid: false },
+    Habits { qresync: true, notify: Some("SELECTED-DELAYED"), by_uid: false },
+    Habits { qresync: false, notify: Some("SELECTED"), by_uid: true },
+];
+
 struct Client {
     name: usize,
     peer: Peer,
-    qresync: bool,
+    habits: Habits,
     mirror: Option<Mirror>,
+    /// What comes is still of the mailbox selected before.
+    closing: bool,
     commands: u32,
     /// What was sent: nothing of EXPUNGE may come during some commands.
     running: String,
@@ -122,16 +146,21 @@ struct Client {
 }
 
 impl Client {
-    fn new(server: &Server, name: usize, qresync: bool) -> Self {
-        let (peer, log) = (server.log_in(), Vec::new());
-        let mut client = Self { name, peer, qresync, mirror: None, commands: 0, running: String::new(), log };
+    fn new(server: &Server, name: usize, habits: Habits) -> Self {
+        let (peer, running, log) = (server.log_in(), String::new(), Vec::new());
+        let (mirror, closing, commands) = (None, false, 0);
+        let mut client = Self { name, peer, habits, mirror, closing, commands, running, log };
         client.hello();
         client
     }
 
     fn hello(&mut self) {
-        if self.qresync {
+        if self.habits.qresync {
             self.run("ENABLE QRESYNC");
+        }
+        if let Some(selected) = self.habits.notify {
+            let events = "MessageNew (FLAGS) MessageExpunge FlagChange";
+            self.run(&format!("NOTIFY SET ({selected} ({events}))"));
         }
     }
 
@@ -195,6 +224,10 @@ impl Client {
     fn untagged(&mut self, line: &str) {
         let text = line.strip_prefix("* ").unwrap_or_else(|| panic!("{line}"));
         let quiet = ["FETCH", "STORE", "SEARCH"].iter().any(|name| self.running.starts_with(name));
+        if self.closing {
+            self.closing = !text.starts_with("OK [CLOSED]");
+            return;
+        }
         let Some(mirror) = &mut self.mirror else { return };
         if let Some(code) = between(text, "OK [HIGHESTMODSEQ ", "]") {
             mirror.code = Some(code.parse().unwrap());
@@ -208,7 +241,7 @@ impl Client {
                 mirror.uids.retain(|known| *known != Some(uid));
             }
         } else if let Some(gone) = text.strip_prefix("VANISHED ") {
-            assert!(self.qresync && !quiet, "{} {line}", self.running);
+            assert!(self.habits.qresync && !quiet, "{} {line}", self.running);
             numbers(gone).into_iter().for_each(|uid| mirror.vanish(uid));
         } else if let Some((number, rest)) = text.split_once(' ')
             && let Ok(number) = number.parse::<usize>()
@@ -219,7 +252,7 @@ impl Client {
                     mirror.uids.resize(number, None);
                 }
                 ("EXPUNGE", _) => {
-                    assert!(!self.qresync && !quiet, "{} {line}", self.running);
+                    assert!(!self.habits.qresync && !quiet, "{} {line}", self.running);
                     mirror.drop_at(number - 1);
                 }
                 ("FETCH", row) => mirror.row(number, row),
@@ -240,9 +273,9 @@ impl Client {
     }
 
     fn select(&mut self, place: usize) {
-        self.mirror = None;
-        self.send(&format!("SELECT {}", BOXES[place]));
         // What is told of the one before ends with CLOSED, which begins the responses.
+        self.closing = self.mirror.take().is_some();
+        self.send(&format!("SELECT {}", BOXES[place]));
         self.mirror = Some(Mirror { place, ..Mirror::default() });
         self.finish();
         self.mirror.as_mut().unwrap().items = 0;
@@ -255,7 +288,7 @@ impl Client {
         self.peer = server.log_in();
         let old = self.mirror.take();
         self.hello();
-        let Some(mut old) = old.filter(|_| self.qresync) else { return self.select(0) };
+        let Some(mut old) = old.filter(|_| self.habits.qresync) else { return self.select(0) };
         old.uids.retain(Option::is_some);
         (old.code, old.items) = (None, 0);
         let known: BTreeSet<u32> = old.uids.iter().flatten().copied().collect();
@@ -310,7 +343,7 @@ impl Client {
         if count == 0 {
             return None;
         }
-        let by_uid = dice.roll(2) == 0;
+        let by_uid = dice.roll(2) == 0 || self.habits.by_uid;
         let mut ends = [dice.roll(count), (dice.roll(count) + dice.roll(count)) / 2];
         ends.sort_unstable();
         if dice.roll(2) == 0 {
@@ -493,7 +526,8 @@ fn play(seed: u64) {
     // Long enough for other sessions to see what isn't acknowledged yet.
     engine.sync_micros.store(300, Ordering::Relaxed);
     let server = Server::start(&Setup { engine, ..Setup::default() });
-    let mut clients: Vec<_> = (0..3).map(|name| Client::new(&server, name, name > 0)).collect();
+    let named = HABITS.into_iter().enumerate();
+    let mut clients: Vec<_> = named.map(|(name, habits)| Client::new(&server, name, habits)).collect();
     let mut dice = Dice(seed);
     let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for (at, client) in clients.iter_mut().enumerate() {
