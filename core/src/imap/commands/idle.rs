@@ -22,7 +22,7 @@ impl Connection {
             let version = changed.version();
             self.check_account()?;
             if let Some(mut context) = self.context(tag) {
-                Box::pin(context.sync(Expunges::Now, OwnFlags::Tell)).await?;
+                Box::pin(context.sync(Expunges::Now, OwnFlags::Pushed)).await?;
             }
             Box::pin(self.tell_others()).await?;
             match self.framer.next_frame() {

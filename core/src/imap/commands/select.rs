@@ -14,7 +14,7 @@ pub use moment::{Ask, Moment};
 
 use super::qresync;
 use crate::imap::answers;
-use crate::imap::selected::Selected;
+use crate::imap::selected::{Pushed, Selected};
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Enabled, Ended};
 use crate::imap::sync::ACCOUNT_BROKEN;
 
@@ -57,6 +57,7 @@ pub(in crate::imap) async fn select(
         lowered: false,
         deferred: BTreeMap::new(),
         keywords_told: row.keywords,
+        pushed: Pushed::default(),
         saved: UidSet::new(),
     });
     if let Some(news) = news {
