@@ -28,6 +28,7 @@ use crate::accounts::{AccountHandle, LoadError, WriteError, home_of};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::config::TextIndex;
+use crate::metrics::Upkeep;
 use crate::runtime::{PoolError, ShardId, oneshot, sleep, spawn, timeout};
 use crate::shard::Shard;
 use crate::textindex;
@@ -65,6 +66,16 @@ enum Trouble {
     Load(#[from] LoadError),
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+/// Counts what a piece of work removed.
+fn count(shard: &Shard, work: Upkeep, removed: usize) {
+    shard.recorder.add(shard.shared.metrics.upkeep.removed.at([work as usize]), removed as u64);
+}
+
+/// Counts a step that failed.
+fn count_failure(shard: &Shard, work: Upkeep) {
+    shard.recorder.increment(shard.shared.metrics.upkeep.failures.at([work as usize]));
 }
 
 /// Starts the work of a shard. Call it before the shard serves anybody.
@@ -130,13 +141,23 @@ async fn tidy_accounts(shard: &Rc<Shard>, before: Reader) {
     let mut waiting: BTreeMap<AccountId, Option<ModSeq>> = BTreeMap::new();
     match left.await {
         Ok(Ok(left)) => waiting.extend(left),
-        Ok(Err(error)) => tracing::warn!(%error, "removed messages of an earlier run can't be listed"),
-        Err(error) => tracing::warn!(%error, "removed messages of an earlier run can't be listed"),
+        failed => {
+            count_failure(shard, Upkeep::Messages);
+            let error = match failed {
+                Ok(Err(error)) => Trouble::from(error),
+                Ok(Ok(_)) => return,
+                Err(error) => Trouble::from(error),
+            };
+            tracing::warn!(%error, "removed messages of an earlier run can't be listed");
+        }
     }
     loop {
         match accounts_with_drops(shard).await {
             Ok(dropped) => waiting.extend(dropped.into_iter().map(|account| (account, None))),
-            Err(error) => tracing::warn!(%error, "deleted mailboxes can't be listed"),
+            Err(error) => {
+                count_failure(shard, Upkeep::Mailboxes);
+                tracing::warn!(%error, "deleted mailboxes can't be listed");
+            }
         }
         for (account, up_to) in std::mem::take(&mut waiting) {
             match tidy_account(shard, account, up_to).await {
@@ -145,6 +166,7 @@ async fn tidy_accounts(shard: &Rc<Shard>, before: Reader) {
                     waiting.insert(account, None);
                 }
                 Err(error) => {
+                    count_failure(shard, Upkeep::Messages);
                     tracing::warn!(%account, %error, "what was removed from an account is erased later");
                     waiting.insert(account, up_to);
                 }
@@ -179,6 +201,7 @@ async fn tidy_account(shard: &Shard, id: AccountId, up_to: Option<ModSeq>) -> Re
         loop {
             let swept: Swept = account.transact(None, None, move |tx| tx.sweep(mailbox)).await?;
             rows += swept.rows;
+            count(shard, Upkeep::Mailboxes, swept.rows);
             if !swept.more {
                 break;
             }
@@ -193,8 +216,10 @@ async fn tidy_account(shard: &Shard, id: AccountId, up_to: Option<ModSeq>) -> Re
         if due.is_empty() {
             break !more;
         }
-        erased += due.len();
+        let messages = due.len();
         account.transact(None, None, move |tx| tx.erase(Erase::These(&due))).await?;
+        erased += messages;
+        count(shard, Upkeep::Messages, messages);
         sleep(STEP_PAUSE).await;
     };
     if rows > 0 || erased > 0 {
@@ -228,7 +253,10 @@ async fn purge_tombstones(shard: &Rc<Shard>) {
         match purge_once(shard, unix_now().saturating_sub_unsigned(retention)).await {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "forgot removals that are too old"),
-            Err(error) => tracing::warn!(%error, "old removals are forgotten another day"),
+            Err(error) => {
+                count_failure(shard, Upkeep::Tombstones);
+                tracing::warn!(%error, "old removals are forgotten another day");
+            }
         }
     }
 }
@@ -257,7 +285,7 @@ async fn purge_once(shard: &Rc<Shard>, removed_before: i64) -> Result<usize, Tro
                 Err(LoadError::Removed) => continue,
                 handle => handle?,
             };
-            purged += purge_mailbox(&handle, mailbox, removed_before).await?;
+            purged += purge_mailbox(shard, &handle, mailbox, removed_before).await?;
         }
         from = last.and_then(|last| AccountId::new(last.get().wrapping_add(1)));
         sleep(STEP_PAUSE).await;
@@ -283,6 +311,7 @@ fn old_tombstones(
 }
 
 async fn purge_mailbox(
+    shard: &Shard,
     account: &Rc<AccountHandle>,
     mailbox: MailboxId,
     removed_before: i64,
@@ -292,6 +321,7 @@ async fn purge_mailbox(
         let swept =
             account.transact(None, None, move |tx| tx.purge_tombstones(mailbox, removed_before)).await?;
         purged += swept.rows;
+        count(shard, Upkeep::Tombstones, swept.rows);
         if !swept.more {
             return Ok(purged);
         }
@@ -308,7 +338,10 @@ async fn erase_removed(shard: &Rc<Shard>) {
                 erase_account(shard, account).await;
             }
         }
-        Err(error) => tracing::warn!(%error, "removed accounts can't be listed; they are erased later"),
+        Err(error) => {
+            count_failure(shard, Upkeep::Accounts);
+            tracing::warn!(%error, "removed accounts can't be listed; they are erased later");
+        }
     }
 }
 
@@ -318,7 +351,10 @@ pub async fn erase_account(shard: &Rc<Shard>, account: AccountId) {
         Ok(Some(rows)) => tracing::info!(%account, rows, "a removed account is erased"),
         // It goes on at the next start.
         Ok(None) => {}
-        Err(error) => tracing::warn!(%account, %error, "a removed account is erased at the next start"),
+        Err(error) => {
+            count_failure(shard, Upkeep::Accounts);
+            tracing::warn!(%account, %error, "a removed account is erased at the next start");
+        }
     }
 }
 
@@ -330,8 +366,10 @@ async fn try_erase(shard: &Rc<Shard>, account: AccountId) -> Result<Option<usize
         while let Some(key) = from {
             let prefix = prefix.clone();
             let (batch, next) = read(shard, move |reader| erase_step(reader, account, &key, &prefix)).await?;
-            rows += batch.len();
+            let removed = batch.len();
             write(shard, batch).await?;
+            rows += removed;
+            count(shard, Upkeep::Accounts, removed);
             from = next;
             sleep(STEP_PAUSE).await;
             if shard.shared.shutdown.is_stopping() {
@@ -384,6 +422,7 @@ async fn collect_contents(shard: &Rc<Shard>, collector: &Collector) {
                 CONTENTS_EVERY
             }
             Err(error) => {
+                count_failure(shard, Upkeep::Contents);
                 tracing::debug!(%error, "unused contents are removed later");
                 CONTENTS_EVERY
             }
@@ -399,6 +438,8 @@ async fn collect_step(shard: &Shard, collector: &Collector, from: BlobId) -> Res
     let (contents, octets) = (collected.blobs, collected.octets);
     write(shard, collected.batch).await?;
     collector.note_freed(octets);
+    count(shard, Upkeep::Contents, contents);
+    shard.recorder.add(shard.shared.metrics.upkeep.content_octets, octets);
     if contents > 0 {
         tracing::debug!(contents, octets, "removed contents that nothing refers to");
     }
@@ -423,6 +464,7 @@ async fn collect_space(shard: &Rc<Shard>, collector: Arc<Collector>) {
             let _ = tell.send(runs.run(&*engine, |_| {}));
         });
         if let Err(error) = thread {
+            count_failure(shard, Upkeep::Space);
             tracing::warn!(%error, "disk space is given back later");
             continue;
         }
@@ -434,9 +476,14 @@ async fn collect_space(shard: &Rc<Shard>, collector: Arc<Collector>) {
         match futures_lite::future::or(async { Some(done.await) }, stopping).await {
             Some(Ok(Ok(Some(run)))) => {
                 let (before, after) = (run.octets_before, run.octets_after);
+                count(shard, Upkeep::Space, 1);
+                shard.recorder.add(shard.shared.metrics.upkeep.disk_octets, before.saturating_sub(after));
                 tracing::info!(before, after, seconds = run.seconds, "disk space was given back");
             }
-            Some(Ok(Err(error))) => tracing::warn!(%error, "disk space can't be given back"),
+            Some(Ok(Err(error))) => {
+                count_failure(shard, Upkeep::Space);
+                tracing::warn!(%error, "disk space can't be given back");
+            }
             _ => {}
         }
     }

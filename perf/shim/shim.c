@@ -13,6 +13,7 @@
  *                         by its inode number, so that what is removed later can be brought back
  *   POSTRIDER_SHIM_FAIL   while this file exists, the next fdatasync of a *.jnl file fails with EIO; the file is
  *                         removed
+ *   POSTRIDER_SHIM_SLOW   milliseconds that each fdatasync of a *.jnl file takes longer
  *
  * The log: a header of 64 octets (the first 8: octets used; the next 8: octets written by the server below the
  * directory; the next 4: not 0 when something went wrong here), then records, each a struct record and its
@@ -35,6 +36,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096u
@@ -80,6 +82,7 @@ static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*real_writev)(int, const struct iovec *, int);
 static ssize_t (*real_pwritev)(int, const struct iovec *, int, off_t);
 static int (*real_fsync)(int);
+static long slow_milliseconds;
 static int (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off_t);
 static int (*real_fallocate)(int, int, off_t, off_t);
@@ -108,6 +111,8 @@ __attribute__((constructor)) static void start(void) {
     const char *g = getenv("POSTRIDER_SHIM_GRAVE"), *f = getenv("POSTRIDER_SHIM_FAIL");
     if (!d) return;
     dir_length = (size_t)snprintf(dir, sizeof dir, "%s/", d);
+    const char *s = getenv("POSTRIDER_SHIM_SLOW");
+    if (s) slow_milliseconds = atol(s);
     if (f) snprintf(fail_path, sizeof fail_path, "%s", f);
     if (g) snprintf(grave, sizeof grave, "%s", g);
     if (l) {
@@ -392,6 +397,10 @@ int fdatasync(int fd) {
     if (fail_path[0] && state_of(fd) == JOURNAL && unlink(fail_path) == 0) {
         errno = EIO;
         return -1;
+    }
+    if (slow_milliseconds > 0 && state_of(fd) == JOURNAL) {
+        struct timespec time = { slow_milliseconds / 1000, slow_milliseconds % 1000 * 1000000 };
+        nanosleep(&time, NULL);
     }
     return syncing(fd, real_fdatasync);
 }

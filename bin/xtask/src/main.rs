@@ -11,6 +11,8 @@ mod localserve;
 #[cfg(test)]
 mod paths;
 mod summary;
+#[cfg(test)]
+mod threats;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,14 @@ const FOLDERS: [&str; 8] = ["proto/", "dns/", "storage/", "core/", "bin/", "benc
 #[test]
 fn paths_named_in_documents_exist() {
     let mut named = 0;
-    for document in ["README.md", "docs/architecture.md", "docs/dependencies.md", "docs/storage.md"] {
+    for document in [
+        "README.md",
+        "docs/architecture.md",
+        "docs/containers.md",
+        "docs/dependencies.md",
+        "docs/storage.md",
+        "docs/threats.md",
+    ] {
         let text = fs::read_to_string(root().join(document)).expect(document);
         for quoted in text.split('`').skip(1).step_by(2) {
             if FOLDERS.iter().any(|folder| quoted.starts_with(folder)) && !quoted.contains([' ', '*']) {

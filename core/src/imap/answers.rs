@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use postrider_proto::imap::response::{Code, Status};
+use postrider_storage::committer::{CommitError, StopReason};
 use postrider_storage::engine::EngineError;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::error;
@@ -26,12 +27,15 @@ pub const UID_REQUIRED: Completion = Completion {
 };
 /// The mailbox was opened by EXAMINE.
 pub const READ_ONLY: Completion = Completion::no("the mailbox is open read-only");
+/// Nothing can be stored.
+const DISK_FULL: Completion = Completion::refused(Code::OverQuota, "the disk is full");
 
 /// The answer to a transaction that failed. Broken accounts end their sessions by themselves.
 pub fn write_failed(error: &WriteError, id: ConnectionId) -> Completion {
     match error {
         WriteError::Refused(refusal) => refused(refusal),
         WriteError::Store(error) => store_failed(error, id),
+        WriteError::Commit(CommitError::Stopped(StopReason::Full)) => DISK_FULL,
         WriteError::Commit(error) => {
             error!(cid = %id, %error, "a change could not be committed");
             Completion::refused(Code::Unavailable, "the store failed")
@@ -47,7 +51,7 @@ pub fn write_failed(error: &WriteError, id: ConnectionId) -> Completion {
 pub fn store_failed(error: &StoreError, id: ConnectionId) -> Completion {
     match error {
         StoreError::Refused(refusal) => refused(refusal),
-        StoreError::Engine(EngineError::Full) => Completion::refused(Code::OverQuota, "the disk is full"),
+        StoreError::Engine(EngineError::Full) => DISK_FULL,
         StoreError::Inconsistent(_) => {
             error!(cid = %id, %error, "the store is inconsistent");
             Completion::refused(Code::Corruption, "the store is damaged here")

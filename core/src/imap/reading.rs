@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, pending};
+use std::time::Duration;
 
 use futures_lite::future::or;
 use postrider_proto::deflate::BadInput;
@@ -11,8 +12,20 @@ use postrider_proto::imap::response::{Code, write_refused};
 use super::connection::Connection;
 use super::session::Ended;
 use crate::metrics;
-use crate::runtime::{timeout_at, yield_if_needed};
+use crate::runtime::{sleep_until, timeout_at, yield_if_needed};
 use crate::tls::TransportError;
+
+/// What is kept of the time that a stop leaves, for storing what came and for the last words.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the stop of the server means to a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    /// It ends.
+    AtOnce,
+    /// A command is coming in, and has the time that the stop leaves.
+    InTime,
+}
 
 /// What ended a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,11 +47,20 @@ enum Read {
 impl Connection {
     /// Writes what has gathered, and waits for more input.
     pub(super) async fn fill(&mut self) -> Result<(), Ended> {
-        self.fill_or(pending()).await.map(drop)
+        self.fill_until(Stop::AtOnce, pending()).await.map(drop)
+    }
+
+    /// The same in the middle of a command: when the server stops, the client may still finish it.
+    pub(super) async fn fill_to_finish(&mut self) -> Result<(), Ended> {
+        self.fill_until(Stop::InTime, pending()).await.map(drop)
     }
 
     /// Writes what has gathered, and waits for more input or for `other`.
     pub(super) async fn fill_or(&mut self, other: impl Future<Output = ()>) -> Result<Woken, Ended> {
+        self.fill_until(Stop::AtOnce, other).await
+    }
+
+    async fn fill_until(&mut self, stop: Stop, other: impl Future<Output = ()>) -> Result<Woken, Ended> {
         self.out.flush().await?;
         let shutdown = self.shard.shared.shutdown.clone();
         let (framer, deadline) = (&mut self.framer, self.deadline);
@@ -71,7 +93,10 @@ impl Connection {
             }
         };
         let stopping = async {
-            shutdown.wait().await;
+            let end = shutdown.wait().await;
+            if stop == Stop::InTime {
+                sleep_until(end.checked_sub(FAREWELL).unwrap_or(end)).await;
+            }
         };
         let other = async {
             other.await;

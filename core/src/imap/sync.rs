@@ -82,6 +82,9 @@ pub(super) enum Cause {
 impl Context<'_> {
     /// Tells everything that was committed since the last call: FLAGS, FETCH in the order of the
     /// changes, EXPUNGE or VANISHED, EXISTS. Call it after a command's transactions.
+    ///
+    /// Of a broken account nothing can be told any more: the command gets its answer, and then the
+    /// session ends.
     pub async fn sync(&mut self, expunges: Expunges, own: OwnFlags) -> Result<(), Ended> {
         self.sync_with(expunges, own, Vec::new()).await
     }
@@ -99,7 +102,7 @@ impl Context<'_> {
             // The store may have shown what the account doesn't show yet.
             self.account.installed(self.selected.ahead).await;
             if self.account.is_broken() {
-                return Err(ACCOUNT_BROKEN);
+                return Ok(());
             }
             news |= self.tell_news(expunges, own, std::mem::take(&mut asked)).await?;
             if self.selected.ahead <= self.selected.seen {

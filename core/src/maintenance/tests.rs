@@ -11,6 +11,7 @@ use postrider_storage::engine::memory::MemoryEngine;
 
 use super::*;
 use crate::control::protocol::{Format, Request, Secret};
+use crate::metrics::Upkeep;
 use crate::testing::{TestServer, wait_until};
 
 fn with_mail(engine: &Arc<MemoryEngine>) -> (TestServer, AccountId) {
@@ -31,6 +32,11 @@ fn with_mail(engine: &Arc<MemoryEngine>) -> (TestServer, AccountId) {
     server.ok(&Request::Import { format: Format::Maildir, account, mailbox, path });
     let account = server.account("anna").unwrap();
     (server, account)
+}
+
+/// How much of a work was counted.
+fn removed(server: &TestServer, work: Upkeep) -> u64 {
+    server.shared.registry.counter(server.shared.metrics.upkeep.removed.at([work as usize]))
 }
 
 fn is_empty(server: &TestServer, space: Space, prefix: &[u8]) -> bool {
@@ -58,7 +64,10 @@ fn an_account_whose_erasure_was_cut_off_is_erased_at_the_next_start() {
     server.verify();
     wait_until(|| is_empty(&server, Space::Rows, &removed_account(anna)));
     assert!(is_empty(&server, Space::Rows, &rows));
+    assert!(removed(&server, Upkeep::Accounts) > 1000, "{}", removed(&server, Upkeep::Accounts));
     wait_until(|| is_empty(&server, Space::Blobs, &[]));
+    wait_until(|| removed(&server, Upkeep::Contents) == 700);
+    assert!(server.shared.registry.counter(server.shared.metrics.upkeep.content_octets) > 700 * 10);
 }
 
 #[test]
@@ -82,6 +91,11 @@ fn a_deleted_mailbox_gives_its_rows_and_contents_back() {
     assert!(is_empty(&server, Space::Rows, &keys::drops(anna)));
     assert!(is_empty(&server, Space::Rows, &keys::of_table(anna.get(), table::MESSAGE)));
     wait_until(|| is_empty(&server, Space::Blobs, &[]));
+    wait_until(|| removed(&server, Upkeep::Messages) == 700);
+    assert!(removed(&server, Upkeep::Mailboxes) >= 700);
+    let failures = server.shared.metrics.upkeep.failures;
+    let failed = Upkeep::ALL.iter().map(|work| server.shared.registry.counter(failures.at([*work as usize])));
+    assert_eq!(failed.sum::<u64>(), 0);
 }
 
 #[test]
@@ -102,4 +116,5 @@ fn old_removals_are_forgotten_and_young_ones_are_not() {
         })
     });
     assert_eq!(purged, (0, 100));
+    assert_eq!(removed(&server, Upkeep::Tombstones), 100);
 }

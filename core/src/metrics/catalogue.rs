@@ -336,6 +336,24 @@ label! {
     }
 }
 
+label! {
+    /// Work that gives back what was removed.
+    Upkeep {
+        /// Contents that nothing refers to, and their chunks.
+        Contents = "contents",
+        /// Messages that were removed from a mailbox, once no session can fetch them.
+        Messages = "messages",
+        /// Rows of deleted mailboxes.
+        Mailboxes = "mailboxes",
+        /// Rows of removed accounts.
+        Accounts = "accounts",
+        /// What is remembered of removed messages for clients that synchronise.
+        Tombstones = "tombstones",
+        /// Disk space.
+        Space = "space",
+    }
+}
+
 /// Every metric of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Metrics {
@@ -381,8 +399,49 @@ pub struct Metrics {
     pub panics: Counter,
     /// Requests over the control socket.
     pub control_requests: Counter,
+    /// What maintenance does.
+    pub upkeep: UpkeepMetrics,
     /// Threads that serve connections.
     pub shards: Gauge,
+}
+
+/// What maintenance does.
+#[derive(Clone, Copy, Debug)]
+pub struct UpkeepMetrics {
+    /// What it removed, by [`Upkeep`].
+    pub removed: Counters<1>,
+    /// Steps that failed and are done again, by [`Upkeep`].
+    pub failures: Counters<1>,
+    /// Octets of contents that it removed.
+    pub content_octets: Counter,
+    /// Octets of disk space that it gave back.
+    pub disk_octets: Counter,
+}
+
+impl UpkeepMetrics {
+    fn register(b: &mut Builder) -> Self {
+        let work = || Label::new("work", names(Upkeep::ALL, Upkeep::name));
+        Self {
+            removed: b.counters(
+                "postrider_maintenance_removed_total",
+                "Contents, messages, rows and tombstones that maintenance removed; runs that gave disk space back.",
+                [work()],
+            ),
+            failures: b.counters(
+                "postrider_maintenance_failures_total",
+                "Steps of maintenance that failed and are done again.",
+                [work()],
+            ),
+            content_octets: b.counter(
+                "postrider_maintenance_content_bytes_total",
+                "Size of contents that maintenance removed.",
+            ),
+            disk_octets: b.counter(
+                "postrider_maintenance_disk_bytes_total",
+                "Disk space that maintenance gave back.",
+            ),
+        }
+    }
 }
 
 fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
@@ -483,6 +542,7 @@ impl Metrics {
                 .counter("postrider_panic_total", "Sessions that ended because of a fault of the server."),
             control_requests: b
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
+            upkeep: UpkeepMetrics::register(b),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),
         }
     }

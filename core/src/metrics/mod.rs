@@ -11,7 +11,7 @@ mod text;
 
 pub use catalogue::{
     Authentication, Completion, Delivery, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass,
-    SmtpCommand, mechanism,
+    SmtpCommand, Upkeep, mechanism,
 };
 pub use process::write_process;
 pub use registry::{

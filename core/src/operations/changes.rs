@@ -4,7 +4,7 @@
 //! without an inbox, whatever happens in between.
 
 use postrider_storage::account::{Account, Initial, Limits, Quota};
-use postrider_storage::directory::{self, Change, Directory, added_accounts};
+use postrider_storage::directory::{self, Change, Directory, DirectoryError, added_accounts};
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
@@ -89,11 +89,9 @@ pub(super) fn plan(
     for account in added_accounts(&batch).map_err(internal)? {
         batch.append(first_rows(reader, account, &initial, now).map_err(internal)?);
     }
-    if let Err(error) = batch.check() {
-        return Err(failure::invalid(format!(
-            "{} changes are too many for one transaction ({error}); split them up",
-            changes.len()
-        )));
+    if batch.check().is_err() {
+        let error = DirectoryError::TooMany { changes: changes.len(), octets: batch.octets() };
+        return Err(failure::directory(error));
     }
     let (mut quotas, mut removed) = (Vec::new(), Vec::new());
     for change in &changes {

@@ -36,10 +36,10 @@ pub enum PreflightError {
     },
     /// A seccomp filter refuses the system calls.
     #[error(
-        "a seccomp filter refuses io_uring ({errno}). In a container, run it with a profile that allows \
-         io_uring_setup, io_uring_enter and io_uring_register: docker run --security-opt \
-         seccomp=postrider-seccomp.json (or seccomp=unconfined). Under systemd, add \
-         SystemCallFilter=io_uring_setup io_uring_enter io_uring_register to the unit"
+        "a seccomp filter refuses io_uring ({errno}). In a container, run it with the profile of Postrider's source, \
+         docs/containers/seccomp.json, which allows io_uring_setup, io_uring_enter and io_uring_register: \
+         docker run --security-opt seccomp=docs/containers/seccomp.json. Under systemd, add \
+         SystemCallFilter=io_uring_setup io_uring_enter io_uring_register to the unit. docs/containers.md says more"
     )]
     Seccomp {
         /// What the kernel answered.
@@ -154,12 +154,101 @@ mod tests {
     #[test]
     fn each_refusal_names_its_remedy() {
         assert!(text(libc::EPERM, facts(2, "6.8.0")).contains("sysctl -w kernel.io_uring_disabled=0"));
-        assert!(text(libc::EPERM, facts(0, "6.8.0")).contains("--security-opt seccomp="));
-        assert!(text(libc::ENOSYS, facts(0, "6.8.0-31-generic")).contains("--security-opt seccomp="));
+        assert!(
+            text(libc::EPERM, facts(0, "6.8.0"))
+                .contains("--security-opt seccomp=docs/containers/seccomp.json")
+        );
+        assert!(
+            text(libc::ENOSYS, facts(0, "6.8.0-31-generic"))
+                .contains("--security-opt seccomp=docs/containers/seccomp.json")
+        );
         assert!(text(libc::ENOSYS, facts(0, "4.19.0")).contains("Linux 4.19.0 is too old"));
         assert!(text(libc::EINVAL, facts(0, "5.7.19")).contains("too old"));
         assert!(text(libc::EINVAL, facts(0, "5.8.0")).contains("cannot set up io_uring"));
         assert!(text(libc::ENOMEM, facts(0, "5.10.0")).contains("LimitMEMLOCK=8M"));
+    }
+
+    #[test]
+    fn the_containers_profile_allows_what_is_needed_and_no_more_than_it_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/containers/seccomp.json");
+        let profile: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
+        let names = |action: &str| -> Vec<String> {
+            let rules = profile["syscalls"].as_array().unwrap().iter();
+            let names = rules
+                .filter(|rule| rule["action"] == action)
+                .flat_map(|rule| rule["names"].as_array().unwrap());
+            names.map(|name| name.as_str().unwrap().to_owned()).collect()
+        };
+        let allowed = names("SCMP_ACT_ALLOW");
+        // The server's own, as strace shows them.
+        for call in [
+            "io_uring_setup",
+            "io_uring_enter",
+            "io_uring_register",
+            "accept",
+            "bind",
+            "clock_nanosleep",
+            "clone",
+            "eventfd2",
+            "execve",
+            "exit_group",
+            "fchown",
+            "fdatasync",
+            "flock",
+            "fsync",
+            "ftruncate",
+            "futex",
+            "getdents64",
+            "getrandom",
+            "ioctl",
+            "listen",
+            "lseek",
+            "madvise",
+            "membarrier",
+            "mkdir",
+            "mmap",
+            "mprotect",
+            "openat",
+            "pread64",
+            "prlimit64",
+            "recvfrom",
+            "rename",
+            "renameat",
+            "rseq",
+            "rt_sigaction",
+            "sched_setaffinity",
+            "sendto",
+            "setgroups",
+            "setresgid",
+            "setresuid",
+            "setsockopt",
+            "shutdown",
+            "sigaltstack",
+            "socket",
+            "socketpair",
+            "statfs",
+            "statx",
+            "unlink",
+            "write",
+        ] {
+            assert!(allowed.iter().any(|name| name == call), "{call} isn't allowed");
+        }
+        for call in [
+            "bpf",
+            "keyctl",
+            "kexec_load",
+            "mount",
+            "perf_event_open",
+            "ptrace",
+            "setns",
+            "unshare",
+            "userfaultfd",
+        ] {
+            assert!(!allowed.iter().any(|name| name == call), "{call} is allowed");
+        }
+        assert_eq!(names("SCMP_ACT_ERRNO"), ["clone3"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The running server: what is opened, in which order, and how it ends.
 //!
-//! Start: the host is checked, the store is opened and what a crash left is settled, all ports are
-//! bound, privileges are dropped, and only then the shards start. End: new connections are refused,
+//! Start: the host is checked, all ports are taken, privileges are dropped, the store is opened and what a
+//! crash left is settled; only then connections are let in, and the shards start. End: new connections are refused,
 //! sessions finish what they do and say good-bye, what was committed stays, the store is closed.
 
 mod local;
@@ -21,7 +21,7 @@ pub use open::{Opened, open_store};
 
 use crate::config::{Certificates as Configured, Config, Mode, Protocol, Switch};
 use crate::log::{self, LogError};
-use crate::runtime::net::{BoundSocket, LISTEN_BACKLOG, bind_tcp};
+use crate::runtime::net::{BoundSocket, LISTEN_BACKLOG, reserve_tcp};
 use crate::runtime::{PreflightError, Runtime, RuntimeError, RuntimeOptions, Shutdown, preflight};
 use crate::tls::{Certificates, PemPair, ServiceOptions, Tickets, TlsConfigError, TlsService, self_signed};
 
@@ -99,6 +99,7 @@ fn system(doing: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 /// A listener with its sockets, one for each shard.
 struct BoundListener {
     number: usize,
+    address: SocketAddr,
     sockets: Vec<BoundSocket>,
     tls: Option<TlsService>,
 }
@@ -110,16 +111,19 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     let log = log::start(config.log.format, config.log.levels.clone())?;
     std::fs::create_dir_all(&config.data_dir).map_err(system("can't make the data directory"))?;
     let shards = config.shards.map_or_else(cores, usize::from);
+    let bound = bind(&config, shards)?;
+    if let Some(user) = &config.user {
+        // What root made so far, and in earlier runs. From here on all is the user's by itself.
+        privileges::give(user, &config.data_dir).map_err(ServeError::User)?;
+        privileges::become_user(user).map_err(ServeError::User)?;
+    }
     let opened = open_store(&config)?;
     if config.mode == Mode::Local {
         local::make_account(&config, &opened)?;
     }
-    let bound = bind(&config, shards)?;
     let control =
         crate::control::bind(&config.control_socket).map_err(system("can't make the control socket"))?;
-    if let Some(user) = &config.user {
-        privileges::become_user(user).map_err(ServeError::User)?;
-    }
+    listen(&config, &bound)?;
     let shutdown = Shutdown::new();
     stop_on_signals(&shutdown).map_err(system("can't listen to signals"))?;
     let control_socket = config.control_socket.clone();
@@ -147,7 +151,8 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Binds every port, so that privileges can be dropped before anything is served.
+/// Takes every port, so that privileges can be dropped before the store is opened. Nobody can connect yet:
+/// the store may be another server's.
 fn bind(config: &Config, shards: usize) -> Result<Vec<BoundListener>, ServeError> {
     let certificates = certificates(config)?;
     let mut bound = Vec::new();
@@ -172,15 +177,27 @@ fn bind(config: &Config, shards: usize) -> Result<Vec<BoundListener>, ServeError
         for address in &listener.addresses {
             // The one who reads metrics comes rarely: one socket will do.
             let sockets = if listener.protocol == Protocol::Metrics { 1 } else { shards };
-            let sockets = bind_soon(*address, sockets).map_err(|source| ServeError::Bind {
-                address: *address,
-                listener: listener.name.clone(),
-                source,
-            })?;
-            bound.push(BoundListener { number, sockets, tls: tls.clone() });
+            let sockets = bind_soon(*address, sockets)
+                .map_err(|source| cannot_bind(config, number, *address, source))?;
+            bound.push(BoundListener { number, address: *address, sockets, tls: tls.clone() });
         }
     }
     Ok(bound)
+}
+
+/// Lets connections in.
+fn listen(config: &Config, bound: &[BoundListener]) -> Result<(), ServeError> {
+    for BoundListener { number, address, sockets, .. } in bound {
+        for socket in sockets {
+            socket.listen(LISTEN_BACKLOG).map_err(|source| cannot_bind(config, *number, *address, source))?;
+        }
+    }
+    Ok(())
+}
+
+fn cannot_bind(config: &Config, number: usize, address: SocketAddr, source: io::Error) -> ServeError {
+    let listener = config.listeners.get(number).map(|listener| listener.name.clone()).unwrap_or_default();
+    ServeError::Bind { address, listener, source }
 }
 
 /// Binds an address, and waits a little for one that is in use: the ports of a server that was killed
@@ -188,7 +205,7 @@ fn bind(config: &Config, shards: usize) -> Result<Vec<BoundListener>, ServeError
 fn bind_soon(address: SocketAddr, sockets: usize) -> io::Result<Vec<BoundSocket>> {
     let begun = Instant::now();
     loop {
-        match bind_tcp(address, sockets, LISTEN_BACKLOG) {
+        match reserve_tcp(address, sockets) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < PORT_WAIT => {
                 std::thread::sleep(Duration::from_millis(50));
             }

@@ -10,7 +10,11 @@ use super::draft::Draft;
 use super::rows;
 use super::types::{AccountName, AddressPattern, Limits};
 use super::write;
-use crate::engine::{Batch, EngineError, Snapshot};
+use crate::engine::{BATCH_OCTETS_MAX, Batch, EngineError, Snapshot};
+
+/// New accounts with an address and credentials that one transaction surely holds, their first mailboxes
+/// included. Told to operators; what counts are the octets.
+const NEW_ACCOUNTS_MAX: usize = 20_000;
 
 /// Why changes cannot be made.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -126,10 +130,16 @@ pub enum DirectoryError {
         problem: &'static str,
     },
     /// More than fits one batch.
-    #[error("{changes} changes are too many for one transaction; split them up")]
+    #[error(
+        "{changes} changes take {octets} octets, and one transaction holds {BATCH_OCTETS_MAX}, some {NEW_ACCOUNTS_MAX} \
+         new accounts with credentials. Make them in steps: apply a document with a part of what is new, and then \
+         one with more; what is there already is left as it is"
+    )]
     TooMany {
         /// How many.
         changes: usize,
+        /// What they take.
+        octets: usize,
     },
 }
 
@@ -153,7 +163,9 @@ pub fn plan(
     let batch = draft.into_batch()?;
     match batch.check() {
         Ok(()) => Ok(batch),
-        Err(EngineError::Bounds { .. }) => Err(DirectoryError::TooMany { changes: changes.len() }),
+        Err(EngineError::Bounds { .. }) => {
+            Err(DirectoryError::TooMany { changes: changes.len(), octets: batch.octets() })
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -22,6 +22,8 @@ pub struct Server {
     dir: PathBuf,
     log: PathBuf,
     environment: Vec<(String, String)>,
+    config: Option<PathBuf>,
+    files_max: Option<u64>,
     child: Option<Child>,
 }
 
@@ -29,7 +31,15 @@ impl Server {
     /// Starts nothing yet.
     pub fn new(binary: &Path, dir: &Path) -> Self {
         let log = dir.join("log");
-        Self { binary: binary.into(), dir: dir.into(), log, environment: Vec::new(), child: None }
+        Self {
+            binary: binary.into(),
+            dir: dir.into(),
+            log,
+            environment: Vec::new(),
+            config: None,
+            files_max: None,
+            child: None,
+        }
     }
 
     /// Where the process writes its log from the next start on.
@@ -40,6 +50,22 @@ impl Server {
     /// What the process gets in its environment from the next start on.
     pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
         self.environment = environment;
+    }
+
+    /// The configuration that is served from the next start on, instead of a local instance. It has to listen
+    /// on the same ports.
+    pub fn set_config(&mut self, path: PathBuf) {
+        self.config = Some(path);
+    }
+
+    /// How many files the process may have open, from the next start on.
+    pub fn set_files_max(&mut self, files: u64) {
+        self.files_max = Some(files);
+    }
+
+    /// The number of the process.
+    pub fn pid(&self) -> Result<u32> {
+        self.child.as_ref().map(Child::id).context("the server isn't running")
     }
 
     /// Where the store is.
@@ -67,9 +93,8 @@ impl Server {
         }
         let log = File::options().create(true).append(true).open(&self.log)?;
         let begun = Instant::now();
-        let child = Command::new(&self.binary)
-            .args(["localserve", "--dir"])
-            .arg(&self.dir)
+        let child = self
+            .program()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -89,6 +114,22 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    fn program(&self) -> Command {
+        let mut command = match self.files_max {
+            None => Command::new(&self.binary),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(&self.binary);
+                shell
+            }
+        };
+        match &self.config {
+            None => command.args(["localserve", "--dir"]).arg(&self.dir),
+            Some(config) => command.args(["serve", "--config"]).arg(config),
+        };
+        command
     }
 
     /// Ends the process without giving it a chance to do anything.

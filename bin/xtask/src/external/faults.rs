@@ -26,6 +26,15 @@ const SILENCE: Duration = Duration::from_secs(4);
 const ROUNDS: u64 = 10;
 const SEED: u64 = 20_261_122;
 
+/// How much longer a sync takes on the slow disk, in milliseconds; clients and messages of each; and how long
+/// one of them may wait.
+const SLOW_SYNC: u64 = 1000;
+const SLOW_CLIENTS: u64 = 64;
+const SLOW_MESSAGES: u64 = 3;
+const SLOW_WAIT_MAX: Duration = Duration::from_secs(15);
+/// What the server may take of memory meanwhile.
+const SLOW_MEMORY_MAX: u64 = 96 << 20;
+
 /// Numbers of clients in tokens: messages that came by SMTP and by APPEND.
 const DELIVERS: u64 = 9;
 const APPENDS: u64 = 0;
@@ -292,4 +301,76 @@ fn failing_sync_steps(server: &mut Server, trigger: &Path) -> Result<()> {
     sender.is_served_within(NOTICE_MAX)?;
     server.stop()?;
     server.verify(&server.data())
+}
+
+/// Row E6 of docs/threats.md: a disk whose syncs take a second. Clients wait and are served; who only reads
+/// doesn't wait; memory stays bounded.
+pub fn slow_disk(binary: &Path) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let library = compile_shim(dir.path())?;
+    let mut server = Server::new(binary, &dir.path().canonicalize()?);
+    server.set_environment(vec![
+        ("LD_PRELOAD".to_owned(), library.display().to_string()),
+        ("POSTRIDER_SHIM_DIR".to_owned(), server.data().display().to_string()),
+        ("POSTRIDER_SHIM_SLOW".to_owned(), SLOW_SYNC.to_string()),
+    ]);
+    server.start()?;
+    let result = slow_disk_steps(&server);
+    result.with_context(|| format!("the end of the server's log:\n{}", server.log()))?;
+    server.stop()?;
+    server.verify(&server.data())
+}
+
+fn slow_disk_steps(server: &Server) -> Result<()> {
+    let mut reader = Imap::login()?;
+    reader.append("Inbox", "", &Token::new(1, APPENDS, 1).content())?;
+    reader.done("SELECT Inbox")?;
+    let begun = Instant::now();
+    let (slowest, read) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..SLOW_CLIENTS)
+            .map(|client| {
+                scope.spawn(move || -> Result<Duration> {
+                    let mut smtp = Smtp::connect()?;
+                    let mut slowest = Duration::ZERO;
+                    for number in 0..SLOW_MESSAGES {
+                        let token = Token::new(2, DELIVERS, client * SLOW_MESSAGES + number);
+                        let asked = Instant::now();
+                        let reply = smtp.deliver(USER, &token.content())?;
+                        ensure!(reply.starts_with("250"), "on a slow disk: {reply}");
+                        slowest = slowest.max(asked.elapsed());
+                    }
+                    Ok(slowest)
+                })
+            })
+            .collect();
+        let mut read = Duration::ZERO;
+        while !clients.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let asked = Instant::now();
+            reader.done("FETCH 1 BODY.PEEK[]")?;
+            read = read.max(asked.elapsed());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let mut slowest = Duration::ZERO;
+        for client in clients {
+            let Ok(outcome) = client.join() else { bail!("a client died") };
+            slowest = slowest.max(outcome?);
+        }
+        Ok((slowest, read))
+    })?;
+    ensure!(slowest > Duration::from_millis(SLOW_SYNC), "the disk isn't slow: {slowest:?}");
+    ensure!(slowest < SLOW_WAIT_MAX, "a delivery took {slowest:?}");
+    ensure!(read < Duration::from_millis(SLOW_SYNC), "a reader waited {read:?} for the disk");
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid()?))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse::<u64>()? << 10;
+    ensure!(peak < SLOW_MEMORY_MAX, "{peak} octets of memory");
+    eprint!(
+        "{} messages in {:.1?}, the slowest in {slowest:.1?}, reading at most {read:.1?}, {} MiB ... ",
+        SLOW_CLIENTS * SLOW_MESSAGES,
+        begun.elapsed(),
+        peak >> 20
+    );
+    let answer = reader.command("NOOP")?;
+    ensure!(answer.is_ok(), "NOOP: {}", answer.tagged.text);
+    Ok(())
 }

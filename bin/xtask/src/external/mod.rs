@@ -2,6 +2,8 @@
 
 mod curl;
 mod faults;
+mod load;
+mod privileges;
 mod python;
 mod swaks;
 mod sync;
@@ -30,6 +32,10 @@ const TESTS: &[Test] = &[
     ("a_crash_loses_nothing_that_was_acknowledged", faults::crash_loses_nothing),
     ("a_power_loss_loses_nothing_that_was_acknowledged", faults::power_loss_loses_nothing),
     ("a_full_disk_is_survived_and_left_behind", faults::full_disk),
+    ("slow_and_half_open_clients_hold_up_nobody", load::slow_and_half_open_clients),
+    ("without_descriptors_the_server_waits_and_recovers", load::without_descriptors),
+    ("started_as_root_everything_is_the_configured_users", privileges::started_as_root),
+    ("a_slow_disk_delays_and_loses_nothing", faults::slow_disk),
     ("after_a_failing_sync_nothing_is_acknowledged_until_the_restart", faults::failing_sync),
 ];
 

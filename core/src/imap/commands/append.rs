@@ -302,7 +302,7 @@ impl Connection {
                 Some(Frame::Refused(refused)) => return self.refused_input(tag, refused),
                 Some(_) => return Err(Ended::Bye(None, "the command broke off")),
                 None => {
-                    self.fill().await?;
+                    self.fill_to_finish().await?;
                     // A client that sends has its time again.
                     self.rest();
                 }

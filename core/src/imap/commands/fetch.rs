@@ -14,7 +14,7 @@ pub(super) mod world;
 use std::sync::Arc;
 
 use postrider_proto::imap::command::{ChangedSince, Fetch, FetchItem, Vanished};
-use postrider_proto::imap::response::{Code, write_vanished};
+use postrider_proto::imap::response::{Code, Status, write_vanished};
 use postrider_proto::imap::sequence::{MessageSet, Messages, Numbering};
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
@@ -72,11 +72,13 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
         }
     }
     let completion = write_rows(context, plan, wanted).await?;
+    // Rows that were left out told no flags, though their messages may be marked as seen.
+    let own = if completion.status == Status::Ok { OwnFlags::Told } else { OwnFlags::Tell };
     let expunges = match messages.numbering {
         Numbering::Uid => Expunges::Now,
         Numbering::Sequence => Expunges::Later,
     };
-    context.sync(expunges, OwnFlags::Told).await?;
+    context.sync(expunges, own).await?;
     Ok(completion.limited(limit, context.out))
 }
 
@@ -182,10 +184,13 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
     let mut rows = Rows::new(Arc::clone(&plan), place, context.selected.view.clone(), wanted, keywords);
     rows.set_told(&context.selected.keywords_told);
     let mut expunged = false;
+    let mut unreadable = 0;
     while !rows.is_finished() {
         if plan.marks_seen && !rows.is_in_row() {
             // After each transaction, while the account still remembers whose changes these are.
-            context.sync(Expunges::Later, OwnFlags::Told).await?;
+            let all_told = std::mem::replace(&mut unreadable, rows.unreadable) == rows.unreadable;
+            let own = if all_told { OwnFlags::Told } else { OwnFlags::Tell };
+            context.sync(Expunges::Later, own).await?;
             let marked = mark_seen(context, rows).await?;
             match marked {
                 Ok(marked) => {

@@ -4,6 +4,7 @@
 mod compress;
 mod cost;
 mod dialog;
+mod failures;
 mod model;
 mod notify;
 mod probe;

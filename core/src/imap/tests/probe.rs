@@ -17,9 +17,16 @@ pub(super) struct Probe {
     /// Microseconds between a batch's appearance and the end of its sync.
     pub(super) sync_micros: AtomicU64,
     rows: Arc<AtomicU64>,
+    /// How many reads from now the one is that fails; 0: none does.
+    failing: Arc<AtomicU64>,
 }
 
 impl Probe {
+    /// Makes the `nth` read from now fail, once; 0 takes that back. Gives how many were left of an earlier order.
+    pub(super) fn fail_read(&self, nth: u64) -> u64 {
+        self.failing.swap(nth, Ordering::Relaxed)
+    }
+
     /// Rows that were read so far.
     pub(super) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
@@ -28,7 +35,8 @@ impl Probe {
 
 impl Engine for Probe {
     fn snapshot(&self) -> Box<dyn Snapshot> {
-        Box::new(Counting { inner: self.memory.snapshot(), rows: Arc::clone(&self.rows) })
+        let (rows, failing) = (Arc::clone(&self.rows), Arc::clone(&self.failing));
+        Box::new(Counting { inner: self.memory.snapshot(), rows, failing })
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
@@ -64,17 +72,27 @@ impl Engine for Probe {
 struct Counting {
     inner: Box<dyn Snapshot>,
     rows: Arc<AtomicU64>,
+    failing: Arc<AtomicU64>,
+}
+
+impl Counting {
+    /// Counts a read, and fails it when it is its turn.
+    fn read<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
+        self.rows.fetch_add(1, Ordering::Relaxed);
+        let down = |left: u64| left.checked_sub(1);
+        if self.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, down) == Ok(1) {
+            return Err(EngineError::io("reading", std::io::Error::other("injected fault")));
+        }
+        read
+    }
 }
 
 impl Snapshot for Counting {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        self.rows.fetch_add(1, Ordering::Relaxed);
-        self.inner.get(space, key)
+        self.read(self.inner.get(space, key))
     }
 
     fn range<'a>(&'a self, space: Space, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Rows<'a> {
-        Box::new(self.inner.range(space, from, to).inspect(|_| {
-            self.rows.fetch_add(1, Ordering::Relaxed);
-        }))
+        Box::new(self.inner.range(space, from, to).map(|row| self.read(row)))
     }
 }

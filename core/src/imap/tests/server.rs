@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +23,7 @@ use postrider_storage::engine::{Durability, Engine};
 use postrider_storage::ids::AccountId;
 use postrider_storage::maintenance::Gate as DiskGate;
 use postrider_storage::store::Store;
+use postrider_storage::verify;
 
 use super::probe::Probe;
 use crate::accounts::Accounts;
@@ -127,16 +128,20 @@ impl Server {
             async move {
                 let shard = shard(id, shared);
                 spawn("work", Rc::clone(&shard).serve_others(work));
+                let gate = Gate::new(1000);
                 let options = ServeOptions {
                     label: "imap",
-                    gate: Gate::new(1000),
+                    gate: gate.clone(),
                     busy: b"* BYE\r\n",
                     stats: Arc::new(AcceptStats::default()),
                 };
                 Listener::new(socket).unwrap().serve(options, stop.clone(), move |stream: Stream| {
                     serve(Rc::clone(&shard), Arc::clone(&service), stream)
                 });
-                stop.wait().await;
+                let deadline = stop.wait().await;
+                while gate.open() > 0 && Instant::now() < deadline {
+                    sleep(Duration::from_millis(10)).await;
+                }
                 sleep(Duration::from_millis(300)).await;
             }
         })
@@ -158,6 +163,13 @@ impl Server {
         let answer = peer.line();
         assert!(answer.starts_with("login OK [CAPABILITY "), "{answer}");
         peer
+    }
+
+    /// The messages that the store shows. It is checked, too.
+    pub(super) fn messages(&self) -> u64 {
+        let report = verify::verify(&self.shared.store.reader(), None, &mut |_| {}).unwrap();
+        assert!(report.is_clean(), "{:?}", report.violations);
+        report.counts.messages
     }
 
     /// Adds another account, with the address of its name at localhost and the same password.
@@ -244,6 +256,11 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn send(&mut self, octets: &[u8]) {
         self.reader.get_mut().write_all(octets).unwrap();
+    }
+
+    /// Another handle that sends.
+    pub(super) fn writer(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().unwrap()
     }
 
     /// The next octets, of a literal.

@@ -1,5 +1,6 @@
 //! What a dialog can't show: shards, TLS, the stop of the server, sizes.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::server::{Server, Setup};
@@ -95,12 +96,101 @@ fn idle_sessions_take_little_memory() {
 }
 
 #[test]
-#[ignore = "takes minutes: looks for a wake-up that gets lost"]
-fn a_million_commands_are_answered() {
+fn pipelined_commands_are_answered_in_order_and_hold_up_nobody() {
+    const COMMANDS: u32 = 20_000;
     let server = Server::start(&Setup::default());
-    let mut peer = server.log_in();
-    for number in 0..1_000_000 {
-        peer.send(b"a1 NOOP\r\n");
-        assert_eq!(peer.line(), "a1 OK done", "{number}");
+    let (mut busy, mut other) = (server.log_in(), server.log_in());
+    let mut sending = busy.writer();
+    let sender = std::thread::spawn(move || {
+        for number in 0..COMMANDS {
+            sending.write_all(format!("a{number} NOOP\r\n").as_bytes()).unwrap();
+        }
+    });
+    for number in 0..COMMANDS {
+        assert_eq!(busy.line(), format!("a{number} OK done"));
+        if number % 1000 == 0 {
+            let began = Instant::now();
+            other.send(b"b NOOP\r\n");
+            assert_eq!(other.line(), "b OK done");
+            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        }
     }
+    sender.join().unwrap();
+}
+
+/// Reads the last lines of a connection, with how long they took.
+fn last_lines(peer: &mut super::server::Peer, began: Instant) -> (String, Duration) {
+    let rest = String::from_utf8(peer.rest()).unwrap();
+    (rest, began.elapsed())
+}
+
+#[test]
+fn a_stop_lets_an_append_finish() {
+    let server = Server::start(&Setup::default());
+    let (mut asked, mut streaming, mut silent) = (server.log_in(), server.log_in(), server.log_in());
+    for peer in [&mut asked, &mut silent] {
+        peer.send(b"a1 APPEND Inbox {10}\r\n");
+        assert_eq!(peer.line(), "+ send it");
+    }
+    streaming.send(b"a1 APPEND Inbox {200000+}\r\n");
+    streaming.send(&[b'x'; 100_000]);
+    // The idle one shows when the stop has begun.
+    let mut idle = server.log_in();
+    let began = Instant::now();
+    server.stop();
+    assert_eq!(idle.line(), "* BYE the server stops");
+    asked.send(b"Subject: x\r\na2 NOOP\r\n");
+    streaming.send(&[b'y'; 100_000]);
+    streaming.send(b"\r\n");
+    for peer in [&mut asked, &mut streaming] {
+        let (rest, _) = last_lines(peer, began);
+        let mut lines = rest.lines();
+        assert!(lines.next().unwrap().starts_with("a1 OK [APPENDUID "), "{rest}");
+        assert_eq!((lines.next(), lines.next()), (Some("* BYE the server stops"), None));
+    }
+    // Who doesn't finish is told before the time is over.
+    let (rest, time) = last_lines(&mut silent, began);
+    assert_eq!(rest, "* BYE the server stops\r\n");
+    assert!(time > Duration::from_secs(1) && time < Duration::from_secs(3), "{time:?}");
+    assert_eq!(server.messages(), 2);
+}
+
+#[test]
+fn a_burst_of_large_messages_is_seen_whole_by_an_idle_session() {
+    // Row E10.
+    const EACH: usize = 4;
+    let server = Server::start(&Setup::default());
+    let mut idle = server.log_in();
+    idle.send(b"a1 SELECT Inbox\r\n");
+    while !idle.line().starts_with("a1 OK") {}
+    idle.send(b"a2 IDLE\r\n");
+    assert_eq!(idle.line(), "+ waiting");
+    let text = format!("Subject: large\r\n\r\n{}", "0123456789abcdef\r\n".repeat(60_000));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let (server, text) = (&server, &text);
+            scope.spawn(move || {
+                let mut peer = server.log_in();
+                for _ in 0..EACH {
+                    peer.send(format!("b APPEND Inbox {{{}+}}\r\n", text.len()).as_bytes());
+                    peer.send(text.as_bytes());
+                    peer.send(b"\r\n");
+                    assert!(peer.line().starts_with("b OK [APPENDUID "));
+                }
+            });
+        }
+    });
+    while idle.line() != "* 12 EXISTS" {}
+    idle.send(b"DONE\r\n");
+    while !idle.line().starts_with("a2 OK") {}
+    idle.send(b"a3 STATUS Inbox (MESSAGES UNSEEN SIZE UIDNEXT)\r\n");
+    let wanted = format!("* STATUS INBOX (MESSAGES 12 UIDNEXT 13 UNSEEN 12 SIZE {})", 12 * text.len());
+    let line = idle.line();
+    let sorted = |line: &str| {
+        let mut words: Vec<String> = line.to_uppercase().split([' ', '(', ')']).map(str::to_owned).collect();
+        words.sort();
+        words
+    };
+    assert_eq!(sorted(&line), sorted(&wanted), "{line}");
+    assert_eq!(server.messages(), 12);
 }

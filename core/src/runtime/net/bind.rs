@@ -26,6 +26,11 @@ impl BoundSocket {
         Self { fd }
     }
 
+    /// Listens on it, when it was only reserved.
+    pub fn listen(&self, backlog: i32) -> io::Result<()> {
+        SockRef::from(&self.fd).listen(backlog)
+    }
+
     /// The address it listens on; none for a unix socket.
     pub fn local_address(&self) -> io::Result<Option<SocketAddr>> {
         Ok(SockRef::from(&self.fd).local_addr()?.as_socket())
@@ -38,6 +43,16 @@ impl BoundSocket {
 /// of the same user must not take half of the connections unnoticed. Port 0 picks a free port, the
 /// same for all shards.
 pub fn bind_tcp(address: SocketAddr, shards: usize, backlog: i32) -> io::Result<Vec<BoundSocket>> {
+    let sockets = reserve_tcp(address, shards)?;
+    for socket in &sockets {
+        socket.listen(backlog)?;
+    }
+    Ok(sockets)
+}
+
+/// The same without listening yet: nobody can connect before [`BoundSocket::listen`]. That needs no
+/// privileges any more.
+pub fn reserve_tcp(address: SocketAddr, shards: usize) -> io::Result<Vec<BoundSocket>> {
     let mut address = address;
     if address.port() != 0 {
         // Without SO_REUSEPORT a bind fails if anybody listens, sharing or not.
@@ -49,7 +64,6 @@ pub fn bind_tcp(address: SocketAddr, shards: usize, backlog: i32) -> io::Result<
         let socket = tcp_socket(address)?;
         socket.set_reuse_port(shards > 1)?;
         socket.bind(&address.into())?;
-        socket.listen(backlog)?;
         if let Some(bound) = socket.local_addr()?.as_socket() {
             address.set_port(bound.port());
         }

@@ -5,7 +5,7 @@ mod gate;
 mod listener;
 mod stream;
 
-pub use bind::{BoundSocket, LISTEN_BACKLOG, bind_tcp, bind_unix};
+pub use bind::{BoundSocket, LISTEN_BACKLOG, bind_tcp, bind_unix, reserve_tcp};
 pub use gate::{Gate, Permit};
 pub use listener::{AcceptStats, Listener, ServeOptions};
 pub use stream::{DetachedStream, PeerCredentials, Stream};
