@@ -1,29 +1,50 @@
 //! Gathers the terms of emails in memory, for a segment.
-
-use std::collections::HashMap;
+//!
+//! Terms, their postings and the table that finds them lie in four vectors, with numbers for pointers: a
+//! term costs some fifty octets, and all of it is given back at once.
 
 use postrider_proto::mime::terms::TermKind;
 
 use super::segment::{Finished, Row, SegmentWriter};
-use super::{FULL_TERM_OCTETS_MAX, Place, UNSURE, postings, put_number, take_number};
+use super::{FULL_TERM_OCTETS_MAX, Place, UNSURE, postings, take_number};
+use crate::account::hash;
 use crate::ids::{AccountId, EmailId};
 
 /// Memory that a builder takes; then its segment is written.
-pub const BUILD_OCTETS_MAX: usize = 16 * 1024 * 1024;
+pub const BUILD_OCTETS_MAX: usize = 8 * 1024 * 1024;
 /// Different terms of one email; one with more is looked at by every search.
 pub const EMAIL_TERMS_MAX: u32 = 50_000;
-/// What a term costs besides its octets and postings: an entry of the table, which is at worst half full,
-/// and two allocations.
-const TERM_COST: usize = 160;
 
-/// One email more doesn't double what there is.
-const _: () = assert!(EMAIL_TERMS_MAX as usize * (TERM_COST + FULL_TERM_OCTETS_MAX) < BUILD_OCTETS_MAX);
+/// Octets in front of those of a chunk: where the next one is, how many octets it holds, and how many are
+/// used.
+const CHUNK_HEADER_OCTETS: usize = 6;
+/// The first chunk of a term, and the largest.
+const CHUNK_OCTETS_MIN: u8 = 4;
+const CHUNK_OCTETS_MAX: u8 = 128;
 
-/// Emails of a term: the number of the last one, and the distances so far.
-#[derive(Default)]
-struct Numbers {
+/// What a term costs at most when it is new: its octets, its entry, its first chunk, and its share of the
+/// table, which has at least a quarter of its slots in use.
+const TERM_COST_MAX: usize = FULL_TERM_OCTETS_MAX
+    + size_of::<Entry>()
+    + CHUNK_HEADER_OCTETS
+    + CHUNK_OCTETS_MIN as usize
+    + 4 * size_of::<u32>();
+
+/// One email more doesn't double what there is, and numbers of 32 bits reach everything.
+const _: () = assert!(EMAIL_TERMS_MAX as usize * TERM_COST_MAX < BUILD_OCTETS_MAX);
+const _: () = assert!(2 * BUILD_OCTETS_MAX < u32::MAX as usize);
+
+/// A term, and the emails that have it.
+struct Entry {
+    hash: u32,
+    /// Where its octets are.
+    text: u32,
+    length: u32,
+    /// The number behind the last email's.
     next: u32,
-    distances: Vec<u8>,
+    /// Its first and its last chunk.
+    head: u32,
+    tail: u32,
 }
 
 /// Gathers terms. Emails come in the order of their ids.
@@ -32,11 +53,16 @@ pub struct Builder {
     /// The email that is being added, as a number.
     number: u32,
     emails: u32,
-    terms: HashMap<Box<[u8]>, Numbers>,
-    octets: usize,
     /// Different terms of the present email.
     of_email: u32,
     is_unsure: bool,
+    entries: Vec<Entry>,
+    /// Octets of terms behind each other.
+    texts: Vec<u8>,
+    /// Chunks of distances between the emails of a term.
+    chunks: Vec<u8>,
+    /// Places of entries plus one, found by hash; 0 is free.
+    slots: Vec<u32>,
     scratch: Vec<u8>,
 }
 
@@ -47,10 +73,12 @@ impl Builder {
             first,
             number: 0,
             emails: 0,
-            terms: HashMap::new(),
-            octets: 0,
             of_email: 0,
             is_unsure: false,
+            entries: Vec::new(),
+            texts: Vec::new(),
+            chunks: Vec::new(),
+            slots: vec![0; 1024],
             scratch: Vec::with_capacity(FULL_TERM_OCTETS_MAX),
         }
     }
@@ -94,26 +122,112 @@ impl Builder {
     }
 
     fn insert(&mut self, term: &[u8]) {
-        if let Some(numbers) = self.terms.get_mut(term) {
-            if numbers.next > self.number {
-                return;
-            }
-            let before = numbers.distances.capacity();
-            put_number(&mut numbers.distances, u64::from(self.number - numbers.next));
-            numbers.next = self.number + 1;
-            self.octets += numbers.distances.capacity() - before;
-        } else {
-            let mut numbers = Numbers { next: self.number + 1, distances: Vec::new() };
-            put_number(&mut numbers.distances, u64::from(self.number));
-            self.octets += TERM_COST + term.len() + numbers.distances.capacity();
-            self.terms.insert(term.into(), numbers);
+        let at = self.entry_of(term);
+        let entry = &mut self.entries[at];
+        if entry.next > self.number {
+            return;
         }
+        let distance = self.number - entry.next;
+        entry.next = self.number + 1;
+        self.push(at, distance);
         self.of_email += 1;
     }
 
+    /// The entry of a term; a new one for a new term.
+    fn entry_of(&mut self, term: &[u8]) -> usize {
+        // Half of the hash is enough for a table of this size.
+        let hash = hash(term) as u32;
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        while let Some(at) = self.slots[slot].checked_sub(1) {
+            let at = at as usize;
+            if self.entries[at].hash == hash && self.text(&self.entries[at]) == term {
+                return at;
+            }
+            slot = (slot + 1) & mask;
+        }
+        let at = self.entries.len();
+        // All of these are below the bound of memory, twice at most.
+        self.slots[slot] = at as u32 + 1;
+        let text = self.texts.len() as u32;
+        self.texts.extend_from_slice(term);
+        let chunk = self.new_chunk(CHUNK_OCTETS_MIN);
+        let length = term.len() as u32;
+        self.entries.push(Entry { hash, text, length, next: 0, head: chunk, tail: chunk });
+        if 2 * self.entries.len() > self.slots.len() {
+            self.grow();
+        }
+        at
+    }
+
+    fn grow(&mut self) {
+        let length = self.slots.len() * 2;
+        self.slots.clear();
+        self.slots.resize(length, 0);
+        for (at, entry) in (1..).zip(&self.entries) {
+            let mut slot = entry.hash as usize & (length - 1);
+            while self.slots[slot] != 0 {
+                slot = (slot + 1) & (length - 1);
+            }
+            self.slots[slot] = at;
+        }
+    }
+
+    fn text(&self, entry: &Entry) -> &[u8] {
+        &self.texts[entry.text as usize..][..entry.length as usize]
+    }
+
+    fn new_chunk(&mut self, octets: u8) -> u32 {
+        let chunk = self.chunks.len();
+        self.chunks.resize(chunk + CHUNK_HEADER_OCTETS + usize::from(octets), 0);
+        self.chunks[chunk + 4] = octets;
+        chunk as u32
+    }
+
+    /// Appends a number to those of an entry.
+    fn push(&mut self, at: usize, mut number: u32) {
+        while number >= 0x80 {
+            self.push_octet(at, number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.push_octet(at, number as u8);
+    }
+
+    fn push_octet(&mut self, at: usize, octet: u8) {
+        let mut chunk = self.entries[at].tail as usize;
+        let (holds, used) = (self.chunks[chunk + 4], self.chunks[chunk + 5]);
+        if used == holds {
+            let next = self.new_chunk(holds.saturating_mul(2).min(CHUNK_OCTETS_MAX));
+            self.chunks[chunk..chunk + 4].copy_from_slice(&next.to_le_bytes());
+            self.entries[at].tail = next;
+            chunk = next as usize;
+        }
+        let used = usize::from(self.chunks[chunk + 5]);
+        self.chunks[chunk + CHUNK_HEADER_OCTETS + used] = octet;
+        self.chunks[chunk + 5] += 1;
+    }
+
+    /// The distances of an entry.
+    fn distances(&self, entry: &Entry, out: &mut Vec<u8>) {
+        out.clear();
+        let mut chunk = entry.head as usize;
+        loop {
+            let used = usize::from(self.chunks[chunk + 5]);
+            out.extend_from_slice(&self.chunks[chunk + CHUNK_HEADER_OCTETS..][..used]);
+            if chunk == entry.tail as usize {
+                return;
+            }
+            let next = self.chunks[chunk..].first_chunk::<4>().copied().unwrap_or_default();
+            chunk = u32::from_le_bytes(next) as usize;
+        }
+    }
+
     /// Memory in use.
-    pub const fn octets(&self) -> usize {
-        self.octets
+    pub fn octets(&self) -> usize {
+        self.texts.len()
+            + self.chunks.len()
+            + self.entries.len() * size_of::<Entry>()
+            + self.slots.len() * size_of::<u32>()
     }
 
     /// Emails that were added.
@@ -121,20 +235,16 @@ impl Builder {
         self.emails
     }
 
-    /// The first id of the segment.
-    pub const fn first(&self) -> EmailId {
-        self.first
-    }
-
     /// The rows of the segment.
     pub fn finish(self, account: AccountId, segment: u32) -> (Vec<Row>, Finished) {
-        let mut terms: Vec<_> = self.terms.into_iter().collect();
-        terms.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut sorted: Vec<&Entry> = self.entries.iter().collect();
+        sorted.sort_unstable_by(|a, b| self.text(a).cmp(self.text(b)));
         let mut writer = SegmentWriter::new(account, segment);
-        let (mut numbers, mut encoded) = (Vec::new(), Vec::new());
-        for (term, of_term) in terms {
+        let (mut distances, mut numbers, mut encoded) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in sorted {
+            self.distances(entry, &mut distances);
             numbers.clear();
-            let mut rest = &of_term.distances[..];
+            let mut rest = &distances[..];
             let mut next = 0;
             while let Some(distance) = take_number(&mut rest) {
                 // What was put together from numbers of this width.
@@ -144,7 +254,7 @@ impl Builder {
             }
             encoded.clear();
             postings::encode(&numbers, &mut encoded);
-            writer.add(&term, &encoded);
+            writer.add(self.text(entry), &encoded);
         }
         writer.finish()
     }

@@ -1,7 +1,7 @@
 //! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154, RFC 4467, RFC 4469, RFC 4978,
-//! RFC 5464, RFC 5465, RFC 8474, RFC 9586, RFC 9738, RFC 10022).
+//! RFC 5464, RFC 5465, RFC 8474, RFC 9585, RFC 9586, RFC 9738, RFC 10022).
 
-use super::super::command::Events;
+use super::super::command::{Events, Tag};
 use super::super::objectid::ObjectId;
 use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
 use super::super::uidset::UidSet;
@@ -51,6 +51,15 @@ pub enum Code<'a> {
     HasChildren,
     /// HIGHESTMODSEQ (RFC 7162 §3.1.2.1)
     HighestModSeq(ModSeq),
+    /// INPROGRESS: a command that goes on (RFC 9585 §4)
+    InProgress {
+        /// Its tag.
+        tag: &'a Tag,
+        /// How many messages it has dealt with.
+        done: u32,
+        /// How many it deals with in all, when that is known; more than `done`.
+        goal: Option<u32>,
+    },
     /// INUSE
     InUse,
     /// LIMIT
@@ -147,6 +156,18 @@ impl Code<'_> {
             Self::MetadataLongEntries(octets) | Self::MetadataMaxSize(octets) => number(out, octets),
             Self::BadUrl(url) => write_url(out, url),
             Self::UrlMech => out.extend_from_slice(b" INTERNAL"),
+            Self::InProgress { tag, done, goal } => {
+                // A tag has no character that quotes would need escaped.
+                out.extend_from_slice(b" (\"");
+                out.extend_from_slice(tag.as_str().as_bytes());
+                out.push(b'"');
+                number(out, done.into());
+                match goal {
+                    Some(goal) => number(out, goal.into()),
+                    None => out.extend_from_slice(b" NIL"),
+                }
+                out.push(b')');
+            }
             Self::MailboxId(id) => {
                 out.extend_from_slice(b" (");
                 id.write(out);
@@ -194,6 +215,7 @@ impl Code<'_> {
             Self::ExpungeIssued => "EXPUNGEISSUED",
             Self::HasChildren => "HASCHILDREN",
             Self::HighestModSeq(_) => "HIGHESTMODSEQ",
+            Self::InProgress { .. } => "INPROGRESS",
             Self::InUse => "INUSE",
             Self::Limit => "LIMIT",
             Self::MetadataLongEntries(_) => "METADATA LONGENTRIES",

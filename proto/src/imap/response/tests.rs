@@ -48,6 +48,8 @@ fn codes_are_written_as_registered() {
         (Code::BadCharset, "BADCHARSET (US-ASCII UTF-8)"),
         (Code::Capability("IMAP4rev2 IDLE"), "CAPABILITY IMAP4rev2 IDLE"),
         (Code::HighestModSeq(ModSeq::MAX), "HIGHESTMODSEQ 9223372036854775807"),
+        (Code::InProgress { tag: &tag(), done: 5, goal: Some(9) }, "INPROGRESS (\"A1\" 5 9)"),
+        (Code::InProgress { tag: &tag(), done: 5, goal: None }, "INPROGRESS (\"A1\" 5 NIL)"),
         (Code::Modified(&from), "MODIFIED 1:3,5"),
         (
             Code::PermanentFlags(Flags::SEEN.with(Flags::DRAFT), &keywords, true),
