@@ -16,7 +16,7 @@ use postrider_core::runtime::net::{
     AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp,
 };
 use postrider_core::runtime::{Runtime, RuntimeOptions, Shutdown, now, preflight, timeout};
-use postrider_core::tls::{Certificates, PemPair, ServiceOptions, TlsService, Transport, self_signed};
+use postrider_core::tls::{Ask, Certificates, PemPair, ServiceOptions, TlsService, Transport, self_signed};
 use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::pem::PemObject;
@@ -105,7 +105,7 @@ fn measure_one(connections: usize, service: Option<TlsService>, pair: &PemPair) 
 async fn session(stream: Stream, service: Option<TlsService>) {
     let mut transport = Transport::Plain(stream);
     if let Some(service) = &service {
-        match transport.start_tls(service, now() + Duration::from_secs(30)).await {
+        match transport.start_tls(service, Ask::Nothing, now() + Duration::from_secs(30)).await {
             Ok(secured) => transport = secured,
             Err(error) => return eprintln!("handshake: {error}"),
         }

@@ -17,7 +17,7 @@ use crate::metrics::{self, Limit};
 use crate::runtime::net::Stream;
 use crate::runtime::timeout_at;
 use crate::shard::Shard;
-use crate::tls::{TlsError, TlsService, Transport, TransportError};
+use crate::tls::{Ask, TlsError, TlsService, Transport, TransportError};
 
 /// How long a refused or ended connection may take to read its last words.
 pub const CLOSING: Duration = Duration::from_secs(2);
@@ -141,7 +141,9 @@ pub async fn start_tls(
     let protocol = door.listener.protocol as usize;
     let deadline = Instant::now() + door.listener.limits.connections.tls_handshake;
     let known = &shard.shared.metrics;
-    match transport.start_tls(door.tls?, deadline).await {
+    // Asking makes some clients bother their users, so nobody is asked in vain.
+    let ask = if shard.shared.authenticator.knows_keys() { Ask::Certificate } else { Ask::Nothing };
+    match transport.start_tls(door.tls?, ask, deadline).await {
         Ok(transport) => {
             shard.recorder.increment(known.tls_handshakes.at([protocol]));
             Some(transport)

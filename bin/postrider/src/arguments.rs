@@ -141,6 +141,7 @@ pub enum AccountCommand {
     QuotaMessages(AccountQuotaMessages),
     Disable(AccountDisable),
     Enable(AccountEnable),
+    TlsPubKey(AccountTlsPubKey),
 }
 
 /// Make an account with its first address. The password is asked for, or read as a line of standard input.
@@ -156,6 +157,61 @@ pub struct AccountAdd {
     /// its first address
     #[argh(positional)]
     pub address: String,
+}
+
+/// Public keys of client certificates that log in to an account, over IMAP and submission, by SASL EXTERNAL.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "tlspubkey", example = "{command_name} add --name laptop anna client.crt")]
+pub struct AccountTlsPubKey {
+    #[argh(subcommand)]
+    pub command: TlsPubKeyCommand,
+}
+
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand)]
+pub enum TlsPubKeyCommand {
+    Add(TlsPubKeyAdd),
+    Rm(TlsPubKeyRm),
+    List(TlsPubKeyList),
+}
+
+/// Let a key log in. A certificate with it may sign itself; only its key and its dates count.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "add", example = "{command_name} --name laptop anna client.crt")]
+pub struct TlsPubKeyAdd {
+    /// what the key is called (default: nothing)
+    #[argh(option, default = "String::new()")]
+    pub name: String,
+    /// the name of the account
+    #[argh(positional)]
+    pub account: String,
+    /// a file with the certificate or the public key, in PEM form
+    #[argh(positional)]
+    pub file: String,
+}
+
+/// Take a key away. Who is logged in with it stays so.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "rm", example = "{command_name} anna LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ")]
+pub struct TlsPubKeyRm {
+    /// the name of the account
+    #[argh(positional)]
+    pub account: String,
+    /// the fingerprint of the key
+    #[argh(positional)]
+    pub fingerprint: String,
+}
+
+/// List the keys of an account.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "list", example = "{command_name} anna")]
+pub struct TlsPubKeyList {
+    /// print rows as JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the name of the account
+    #[argh(positional)]
+    pub account: String,
 }
 
 /// List all accounts.

@@ -41,6 +41,7 @@ const PROGRAMS: &[Program] = &[
         file: "/usr/share/doc/libnet-ssleay-perl/copyright",
         used_for: "TLS in swaks",
     },
+    Program { package: "openssl", file: "/usr/bin/openssl", used_for: "client certificates" },
     Program { package: "curl", file: "/usr/bin/curl", used_for: "fetching over imaps" },
     Program { package: "isync", file: "/usr/bin/mbsync", used_for: "two-way synchronisation" },
     Program { package: "offlineimap3", file: "/usr/bin/offlineimap", used_for: "two-way synchronisation" },

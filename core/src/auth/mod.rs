@@ -22,6 +22,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::admission::Admission;
 use crate::runtime::{Pool, PoolError};
+use crate::tls::ClientCertificate;
 use cache::Cache;
 
 /// A user who has authenticated.
@@ -97,6 +98,8 @@ pub struct Connection {
     pub peer: IpAddr,
     /// The `tls-exporter` binding, when there is one.
     pub exporter: Option<[u8; 32]>,
+    /// The client's certificate, when it presented one.
+    pub certificate: Option<ClientCertificate>,
     /// The server's name.
     pub hostname: String,
     /// Seconds since 1970.
@@ -148,6 +151,42 @@ impl Authenticator {
         Mechanism::ALL.into_iter().filter(move |mechanism| {
             (encrypted || !mechanism.sends_password()) && (binding || !mechanism.binds_channel())
         })
+    }
+
+    /// Whether any account has a public key of TLS, so that it makes sense to ask for certificates.
+    pub fn knows_keys(&self) -> bool {
+        let reader = self.0.store.reader();
+        Directory::new(reader.snapshot()).has_tls_keys().unwrap_or(false)
+    }
+
+    /// The account that the key of a certificate belongs to, unless the certificate isn't valid now.
+    pub fn owner(&self, certificate: &ClientCertificate, now: u64) -> Result<Option<Account>, EngineError> {
+        if !i64::try_from(now).is_ok_and(|now| certificate.is_valid_at(now)) {
+            return Ok(None);
+        }
+        let reader = self.0.store.reader();
+        let owner = Directory::new(reader.snapshot()).account_of_tls_key(&certificate.fingerprint)?;
+        Ok(owner.filter(|account| !account.settings.disabled_mechanisms.contains(&Mechanism::External)))
+    }
+
+    /// The user of a connection's certificate; as `authzid` when that is a name of the account.
+    pub fn external(&self, connection: &Connection, authzid: Option<&Login>) -> Result<User, AuthError> {
+        let certificate = connection.certificate.ok_or(FailureKind::BadCredentials)?;
+        let account = self.owner(&certificate, connection.now)?.ok_or(FailureKind::BadCredentials)?;
+        if let Some(authzid) = authzid
+            && authzid.as_str() != account.name.as_str()
+        {
+            let named = self.look_up(authzid)?.account;
+            if named.is_none_or(|named| named.id != account.id) {
+                return Err(FailureKind::AuthzidDiffers.into());
+            }
+        }
+        if let Some(message) = account.settings.login_disabled {
+            return Err(AuthError::Disabled(message));
+        }
+        let login = authzid.map_or(account.name.as_str(), Login::as_str).to_owned();
+        let (name, quota) = (account.name.as_str().to_owned(), account.settings.quota);
+        Ok(User { account: account.id, name, login, quota })
     }
 
     /// Begins a conversation. The first step is done already.
@@ -258,6 +297,19 @@ impl Conversation {
                 Step::VerifyPassword { login, password } => {
                     let verdict = self.authenticator.verify(&login, password, self.connection.now).await?;
                     self.exchange.verified(verdict)
+                }
+                Step::Certificate { authzid } => {
+                    let authenticator = &self.authenticator;
+                    let user = authenticator.external(&self.connection, authzid.as_ref());
+                    let admission = &authenticator.0.admission;
+                    match &user {
+                        Ok(_) => admission.succeeded(self.connection.peer, self.connection.now),
+                        Err(AuthError::Failed(_)) => {
+                            admission.failed(self.connection.peer, self.connection.now)
+                        }
+                        Err(_) => {}
+                    }
+                    return user.map(Next::Done);
                 }
                 Step::Success { login } => {
                     let user = self.authenticator.user(&login)?;

@@ -142,6 +142,27 @@ pub enum Request {
         /// Its name.
         account: String,
     },
+    /// Lets the public key of a client certificate log in to an account. Answers [`Answer::TlsKey`].
+    AccountTlsKeyAdd {
+        /// The account.
+        account: String,
+        /// The certificate, or the public key alone, in PEM form.
+        pem: String,
+        /// What its owner calls it.
+        name: String,
+    },
+    /// Takes a public key away from an account.
+    AccountTlsKeyRemove {
+        /// The account.
+        account: String,
+        /// The fingerprint of the key.
+        fingerprint: String,
+    },
+    /// Streams [`TlsKeyRow`]s.
+    AccountTlsKeyList {
+        /// The account.
+        account: String,
+    },
     /// Gives an account an address; `@domain` is the catch-all of a domain.
     AddressAdd {
         /// The address.
@@ -274,6 +295,9 @@ impl Request {
             Self::AccountSetQuotaMessages { .. } => "account-set-quota-messages",
             Self::AccountDisable { .. } => "account-disable",
             Self::AccountEnable { .. } => "account-enable",
+            Self::AccountTlsKeyAdd { .. } => "account-tls-key-add",
+            Self::AccountTlsKeyRemove { .. } => "account-tls-key-remove",
+            Self::AccountTlsKeyList { .. } => "account-tls-key-list",
             Self::AddressAdd { .. } => "address-add",
             Self::AddressRemove { .. } => "address-remove",
             Self::AddressList { .. } => "address-list",
@@ -347,6 +371,11 @@ pub enum Answer {
     },
     /// An account.
     Account(AccountDetails),
+    /// A public key of TLS.
+    TlsKey {
+        /// Its fingerprint.
+        fingerprint: String,
+    },
     /// The directory was compared, and changed unless only asked to compare.
     Applied {
         /// Records that were added, changed or removed, or would be.
@@ -433,6 +462,18 @@ pub struct ListenerStatus {
     pub protocol: String,
     /// Address and port.
     pub address: String,
+}
+
+/// A public key of TLS in a list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsKeyRow {
+    /// SHA-256 of the SubjectPublicKeyInfo, in base64url.
+    pub fingerprint: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// When it was added, in seconds since 1970.
+    pub created: i64,
 }
 
 /// An account in a list.

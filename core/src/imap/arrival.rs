@@ -11,7 +11,7 @@ use tracing::{debug, error};
 
 use super::Service;
 use super::capability;
-use super::connection::{Connection, LoggedIn, Member, Peer};
+use super::connection::{Connection, GREETING, LoggedIn, Member, Peer};
 use super::output::Output;
 use super::session::{Completion, CompletionCode, Ended, MessageLimit};
 use crate::arrival::{self, Arrived, CLOSING, Open};
@@ -33,8 +33,11 @@ pub async fn serve(shard: Rc<Shard>, service: Arc<Service>, stream: Stream) {
     let peer = Peer { id, address: peer, admitted };
     let framer = Framer::new(Arc::clone(&service.unauthenticated));
     let mut connection = Connection::new(shard, service, peer, transport, framer);
-    connection.greet();
-    Box::pin(connection.run()).await;
+    let login = connection.preauthenticated().map(|user| LoggedIn::new(user, None));
+    if login.is_none() {
+        connection.greet();
+    }
+    Box::pin(connection.run(login)).await;
 }
 
 /// What a refused connection is told.
@@ -64,10 +67,14 @@ const fn assert_send<T: Send>() {}
 const _: () = assert_send::<Moving>();
 
 impl Connection {
-    /// Runs the session to its end, or until it moves.
-    pub(super) async fn run(mut self) {
+    /// Runs the session to its end, or until it moves. `login` is one that isn't answered yet.
+    pub(super) async fn run(mut self, mut login: Option<LoggedIn>) {
         loop {
-            match Box::pin(self.converse()).await {
+            let next = match login.take() {
+                Some(login) => Ok(login),
+                None => Box::pin(self.converse()).await,
+            };
+            match next {
                 Ok(login) if self.shard.home_of(login.user.account) == self.shard.id => {
                     if let Err(ended) = Box::pin(self.enter(login)).await {
                         return Box::pin(self.end(ended)).await;
@@ -106,15 +113,22 @@ impl Connection {
             Err(failed) => {
                 error!(cid = %self.peer.id, account = %user.name, error = %failed, "an account could not be loaded");
                 let answer = Completion::refused(Code::Unavailable, "the account can't be opened now");
-                answer.write(&mut self.out.buffer, &tag);
+                if let Some(tag) = &tag {
+                    answer.write(&mut self.out.buffer, tag);
+                }
                 return Err(Ended::Bye(Some(Code::Unavailable), "try again later"));
             }
         };
         let watcher = account.watch();
         self.member = Some(Box::new(Member::new(account, watcher, MessageLimit::of(&self.service.listener))));
         let names = capability::after_login(&self.service.listener);
-        let answer = Completion::ok("logged in").with(CompletionCode::Capability(names));
-        self.answer(&tag, &answer);
+        match tag {
+            Some(tag) => {
+                let answer = Completion::ok("logged in").with(CompletionCode::Capability(names));
+                self.answer(&tag, &answer);
+            }
+            None => self.out.untagged(Condition::PreAuth, Some(&Code::Capability(&names)), GREETING),
+        }
         self.rest();
         Ok(())
     }
@@ -149,7 +163,7 @@ async fn arrive(shard: Rc<Shard>, moving: Moving) {
     let transport = Transport::from_packet(packet);
     let mut connection = Connection::new(shard, service, peer, transport, framer);
     match Box::pin(connection.enter(login)).await {
-        Ok(()) => Box::pin(connection.run()).await,
+        Ok(()) => Box::pin(connection.run(None)).await,
         Err(ended) => Box::pin(connection.end(ended)).await,
     }
 }
@@ -157,7 +171,7 @@ async fn arrive(shard: Rc<Shard>, moving: Moving) {
 /// What a login leads to.
 impl LoggedIn {
     /// Answers `tag` once the session is at home.
-    pub(super) const fn new(user: User, tag: Tag) -> Self {
+    pub(super) const fn new(user: User, tag: Option<Tag>) -> Self {
         Self { user, tag }
     }
 }

@@ -69,21 +69,36 @@ pub enum Channel {
     Bound,
 }
 
+/// Whether the client presented a certificate that belongs to somebody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Certificate {
+    /// None, or one of a stranger, or one that isn't valid.
+    Unknown,
+    /// It did.
+    Known,
+}
+
 /// Whether the operator switched a capability off: it isn't announced, and can't be enabled.
 pub fn is_disabled(listener: &Listener, name: &str) -> bool {
     listener.disabled_capabilities.iter().any(|disabled| disabled.eq_ignore_ascii_case(name))
 }
 
 /// The mechanisms that a client may use. Where TLS is required, none before it.
-pub fn mechanisms(listener: &Listener, channel: Channel) -> impl Iterator<Item = Mechanism> + '_ {
+pub fn mechanisms(
+    listener: &Listener,
+    channel: Channel,
+    certificate: Certificate,
+) -> impl Iterator<Item = Mechanism> + '_ {
+    let external = (certificate == Certificate::Known).then_some(Mechanism::External);
     let encrypted = channel != Channel::Clear;
     let refused = !encrypted && listener.tls == TlsMode::Required;
     Authenticator::mechanisms(encrypted, channel == Channel::Bound)
+        .chain(external)
         .filter(move |mechanism| !refused && !is_disabled(listener, &format!("AUTH={}", mechanism.name())))
 }
 
 /// The capabilities for a client that nobody knows yet.
-pub fn before_login(listener: &Listener, channel: Channel) -> String {
+pub fn before_login(listener: &Listener, channel: Channel, certificate: Certificate) -> String {
     let mut names = Names::always(listener);
     if channel == Channel::Clear {
         if matches!(listener.tls, TlsMode::Optional | TlsMode::Required) {
@@ -92,7 +107,8 @@ pub fn before_login(listener: &Listener, channel: Channel) -> String {
         names.add("LOGINDISABLED");
     }
     // LOGIN was never standardised for IMAP: it works, but is not announced.
-    for mechanism in mechanisms(listener, channel).filter(|mechanism| *mechanism != Mechanism::Login) {
+    let mechanisms = mechanisms(listener, channel, certificate);
+    for mechanism in mechanisms.filter(|mechanism| *mechanism != Mechanism::Login) {
         names.add(&format!("AUTH={}", mechanism.name()));
     }
     names.text
@@ -166,22 +182,32 @@ mod tests {
     #[test]
     fn passwords_are_asked_for_over_tls_only() {
         let required = listener(TlsMode::Required);
-        let clear = before_login(&required, Channel::Clear);
+        let clear = before_login(&required, Channel::Clear, Certificate::Unknown);
         assert!(clear.ends_with("APPENDLIMIT=1000 STARTTLS LOGINDISABLED"), "{clear}");
-        let clear = before_login(&listener(TlsMode::Off), Channel::Clear);
+        let clear = before_login(&listener(TlsMode::Off), Channel::Clear, Certificate::Unknown);
         assert!(!clear.contains("STARTTLS") && !clear.contains("AUTH=PLAIN"), "{clear}");
         assert!(clear.contains("AUTH=SCRAM-SHA-256") && clear.contains("LOGINDISABLED"), "{clear}");
-        let tls = before_login(&required, Channel::Tls);
+        let tls = before_login(&required, Channel::Tls, Certificate::Unknown);
         assert!(tls.contains("AUTH=PLAIN") && !tls.contains("-PLUS") && !tls.contains("LOGIN"), "{tls}");
-        let bound = before_login(&listener(TlsMode::Implicit), Channel::Bound);
+        let bound = before_login(&listener(TlsMode::Implicit), Channel::Bound, Certificate::Unknown);
         assert!(bound.contains("AUTH=SCRAM-SHA-256-PLUS"));
         assert!(!after_login(&required).contains("AUTH="));
     }
 
     #[test]
+    fn external_is_for_known_certificates_only() {
+        let mut listener = listener(TlsMode::Implicit);
+        let names = |listener: &Listener, certificate| before_login(listener, Channel::Bound, certificate);
+        assert!(!names(&listener, Certificate::Unknown).contains("EXTERNAL"));
+        assert!(names(&listener, Certificate::Known).ends_with(" AUTH=EXTERNAL"));
+        listener.disabled_capabilities = vec!["AUTH=EXTERNAL".to_owned()];
+        assert!(!names(&listener, Certificate::Known).contains("EXTERNAL"));
+    }
+
+    #[test]
     fn compression_is_for_users_only() {
         let listener = listener(TlsMode::Implicit);
-        assert!(!before_login(&listener, Channel::Bound).contains("COMPRESS"));
+        assert!(!before_login(&listener, Channel::Bound, Certificate::Unknown).contains("COMPRESS"));
         assert!(after_login(&listener).ends_with("APPENDLIMIT=1000 COMPRESS=DEFLATE UNAUTHENTICATE"));
     }
 
@@ -190,12 +216,19 @@ mod tests {
         let mut listener = listener(TlsMode::Implicit);
         let names = ["imap4rev2", "COMPRESS=DEFLATE", "AUTH=PLAIN", "APPENDLIMIT", "QRESYNC"];
         listener.disabled_capabilities = names.map(str::to_owned).to_vec();
-        let all = format!("{} {}", before_login(&listener, Channel::Bound), after_login(&listener));
+        let all = format!(
+            "{} {}",
+            before_login(&listener, Channel::Bound, Certificate::Unknown),
+            after_login(&listener)
+        );
         for name in names {
             assert!(!all.to_lowercase().contains(&name.to_lowercase()), "{all}");
         }
         assert!(all.starts_with("IMAP4rev1 ENABLE ") && all.contains("AUTH=SCRAM-SHA-256"), "{all}");
-        assert!(!mechanisms(&listener, Channel::Bound).any(|mechanism| mechanism == Mechanism::Plain));
+        assert!(
+            !mechanisms(&listener, Channel::Bound, Certificate::Known)
+                .any(|mechanism| mechanism == Mechanism::Plain)
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use postrider_proto::imap::response::{
 };
 
 use super::Service;
-use super::capability::{self, Channel};
+use super::capability::{self, Certificate, Channel};
 use super::commands::append::{Announced, Literal};
 use super::notify::Notify;
 use super::output::Output;
@@ -26,9 +26,13 @@ use crate::accounts::{AccountHandle, Watcher};
 use crate::admission::Admitted;
 use crate::arrival::Open;
 use crate::auth::User;
+use crate::clock::unix_now;
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::shard::Shard;
+
+/// What clients are greeted with.
+pub(super) const GREETING: &str = "Postrider at your service";
 
 /// Who is at the other end.
 pub(super) struct Peer {
@@ -94,7 +98,8 @@ impl Drop for Member {
 /// A user who logged in, and the command that is to be answered for it.
 pub(super) struct LoggedIn {
     pub(super) user: User,
-    pub(super) tag: Tag,
+    /// None for a client that its certificate let in.
+    pub(super) tag: Option<Tag>,
 }
 
 /// What the next frame asks for.
@@ -120,7 +125,7 @@ impl Connection {
     /// Greets the client.
     pub(super) fn greet(&mut self) {
         let names = self.capabilities();
-        self.out.untagged(Condition::Ok, Some(&Code::Capability(&names)), "Postrider at your service");
+        self.out.untagged(Condition::Ok, Some(&Code::Capability(&names)), GREETING);
     }
 
     /// What the server can do for this client now.
@@ -128,8 +133,8 @@ impl Connection {
         if self.member.is_some() {
             return capability::after_login(&self.service.listener);
         }
-        let channel = self.channel();
-        capability::before_login(&self.service.listener, channel)
+        let (channel, certificate) = (self.channel(), self.certificate());
+        capability::before_login(&self.service.listener, channel, certificate)
     }
 
     /// How the connection is protected.
@@ -139,6 +144,17 @@ impl Connection {
             (None, _) => Channel::Clear,
             (Some(_), None) => Channel::Tls,
             (Some(_), Some(_)) => Channel::Bound,
+        }
+    }
+
+    /// Whether the client's certificate belongs to somebody, as of now.
+    pub(super) fn certificate(&mut self) -> Certificate {
+        let presented = self.out.transport().ok().and_then(|transport| transport.client_certificate());
+        let now = u64::try_from(unix_now()).unwrap_or(0);
+        let authenticator = &self.shard.shared.authenticator;
+        match presented.map(|certificate| authenticator.owner(&certificate, now)) {
+            Some(Ok(Some(_))) => Certificate::Known,
+            _ => Certificate::Unknown,
         }
     }
 
@@ -223,7 +239,7 @@ impl Connection {
             Flow::Answered => Ok(None),
             Flow::LoggedIn(user) => {
                 self.count_completion(label, Status::Ok);
-                Ok(Some(LoggedIn::new(*user, tag)))
+                Ok(Some(LoggedIn::new(*user, Some(tag))))
             }
         }
     }

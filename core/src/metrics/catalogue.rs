@@ -213,6 +213,8 @@ label! {
         ScramSha256 = "scram-sha-256",
         /// `SCRAM-SHA-256-PLUS`
         ScramSha256Plus = "scram-sha-256-plus",
+        /// `EXTERNAL`, and IMAP's PREAUTH
+        External = "external",
         /// Anything else.
         Unknown = "unknown",
     }
@@ -564,5 +566,6 @@ pub const fn mechanism(mechanism: postrider_proto::sasl::Mechanism) -> Mechanism
         Sasl::ScramSha1Plus => Mechanism::ScramSha1Plus,
         Sasl::ScramSha256 => Mechanism::ScramSha256,
         Sasl::ScramSha256Plus => Mechanism::ScramSha256Plus,
+        Sasl::External => Mechanism::External,
     }
 }

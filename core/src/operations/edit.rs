@@ -6,7 +6,7 @@ use postrider_proto::sasl::secrets::{Derivation, SALT_OCTETS, StoredSecrets};
 use postrider_proto::sasl::text::prepare_password;
 use postrider_storage::directory::{
     Account, AccountName, AccountSettings, AddressPattern, AliasSettings, Change, Directory, DomainSettings,
-    DomainState, HeldMail,
+    DomainState, Fingerprint, HeldMail,
 };
 use postrider_storage::ids::AccountId;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -14,6 +14,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{ServerOperations, failure, internal};
 use crate::control::OperationError;
 use crate::control::protocol::{Answer, FailureKind, Request, Secret};
+use crate::tls::fingerprint_of_pem;
 
 impl ServerOperations {
     /// Carries out a request that changes the directory.
@@ -42,6 +43,16 @@ impl ServerOperations {
             }
             Request::AccountEnable { account } => {
                 self.set_account(&account, |settings| settings.login_disabled = None).await?;
+            }
+            Request::AccountTlsKeyAdd { account, pem, name } => {
+                return self.add_tls_key(&account, &pem, name).await;
+            }
+            Request::AccountTlsKeyRemove { account, fingerprint } => {
+                let account = failure::account(&account)?;
+                let message = "that is no fingerprint; `account tlspubkey list` shows them";
+                let fingerprint =
+                    Fingerprint::parse(&fingerprint).ok_or_else(|| failure::invalid(message))?;
+                self.change(move |_| Ok(vec![Change::RemoveTlsKey { account, fingerprint }])).await?;
             }
             Request::AddressAdd { address, account } => {
                 let (address, account) = (failure::pattern(&address)?, failure::account(&account)?);
@@ -103,6 +114,14 @@ impl ServerOperations {
         };
         self.change(move |_| Ok(changes)).await?;
         Ok(Answer::Done)
+    }
+
+    async fn add_tls_key(&self, account: &str, pem: &str, name: String) -> Result<Answer, OperationError> {
+        let account = failure::account(account)?;
+        let message = "that is neither a certificate nor a public key in PEM form";
+        let fingerprint = fingerprint_of_pem(pem).ok_or_else(|| failure::invalid(message))?;
+        self.change(move |_| Ok(vec![Change::AddTlsKey { account, fingerprint, name }])).await?;
+        Ok(Answer::TlsKey { fingerprint: fingerprint.to_string() })
     }
 
     async fn add_account(

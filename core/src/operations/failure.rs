@@ -41,12 +41,17 @@ pub(super) fn directory(error: DirectoryError) -> OperationError {
     use DirectoryError as E;
     let kind = match &error {
         E::Engine(_) => return internal(error),
-        E::NoDomain(_) | E::NoAccount(_) | E::NoAddress(_) | E::NoAlias(_) | E::NoMember { .. } => {
-            FailureKind::NotFound
-        }
-        E::DomainExists(_) | E::AccountExists(_) | E::AddressExists { .. } | E::MemberExists { .. } => {
-            FailureKind::Exists
-        }
+        E::NoDomain(_)
+        | E::NoAccount(_)
+        | E::NoAddress(_)
+        | E::NoAlias(_)
+        | E::NoMember { .. }
+        | E::NoTlsKey { .. } => FailureKind::NotFound,
+        E::DomainExists(_)
+        | E::AccountExists(_)
+        | E::AddressExists { .. }
+        | E::MemberExists { .. }
+        | E::TlsKeyExists { .. } => FailureKind::Exists,
         E::DomainInUse { .. }
         | E::AccountHoldsMail(_)
         | E::AccountIsPostmaster(_)

@@ -12,7 +12,7 @@ use postrider_storage::reader::Reader;
 use super::edit::find;
 use super::{ServerOperations, failure, internal};
 use crate::control::protocol::{
-    AccountDetails, AccountRow, AddressRow, AliasRow, Answer, DomainRow, FailureKind, MailboxRow,
+    AccountDetails, AccountRow, AddressRow, AliasRow, Answer, DomainRow, FailureKind, MailboxRow, TlsKeyRow,
 };
 use crate::control::{Exchange, OperationError, Transport};
 
@@ -81,6 +81,24 @@ impl ServerOperations {
             exchange.row(mailbox).await?;
         }
         Ok(Answer::Account(details))
+    }
+
+    pub(super) async fn list_tls_keys<T: Transport>(
+        &self,
+        account: &str,
+        exchange: &mut Exchange<T>,
+    ) -> Result<Answer, OperationError> {
+        let name = failure::account(account)?;
+        let keys = self.on_pool(move |shared| {
+            let reader = shared.store.reader();
+            let directory = Directory::new(reader.snapshot());
+            directory.tls_keys(find(&directory, &name)?.id).map_err(internal)
+        });
+        for key in keys.await? {
+            let fingerprint = key.fingerprint.to_string();
+            exchange.row(&TlsKeyRow { fingerprint, name: key.name, created: key.created }).await?;
+        }
+        Ok(Answer::Done)
     }
 
     pub(super) async fn list_addresses<T: Transport>(

@@ -64,6 +64,7 @@ impl ServerOperations {
             Request::SetLogLevel { module, level } => self.set_log_level(module.as_deref(), level.as_deref()),
             Request::AccountList => self.list_accounts(exchange).await,
             Request::AccountShow { account } => self.show_account(&account, exchange).await,
+            Request::AccountTlsKeyList { account } => self.list_tls_keys(&account, exchange).await,
             Request::AddressList { account } => self.list_addresses(account.as_deref(), exchange).await,
             Request::DomainList => self.list_domains(exchange).await,
             Request::AliasList { domain } => self.list_aliases(domain.as_deref(), exchange).await,

@@ -43,6 +43,7 @@ fn log_in(server: &TestServer, login: &str, password: &str) -> Result<User, Auth
             let connection = Connection {
                 peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 exporter: None,
+                certificate: None,
                 hostname: text("localhost"),
                 now: 1,
             };
@@ -344,4 +345,35 @@ fn changes_at_the_same_time_do_not_undo_each_other() {
     });
     let (rows, _) = server.ok(&Request::AddressList { account: Some(text("anna")) });
     assert_eq!(rows.lines().count(), 41);
+}
+
+#[test]
+fn public_keys_of_tls_are_added_listed_and_removed() {
+    let server = with_account();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+    let add = |account: &str, pem: String| Request::AccountTlsKeyAdd {
+        account: text(account),
+        pem,
+        name: text("laptop"),
+    };
+    let list = Request::AccountTlsKeyList { account: text("anna") };
+    assert_eq!(server.ok(&list).0, "");
+    let (_, answer) = server.ok(&add("anna", certificate.pem()));
+    let Answer::TlsKey { fingerprint } = answer else { panic!("{answer:?}") };
+    let (rows, _) = server.ok(&list);
+    assert!(rows.contains(&format!("{{\"fingerprint\":\"{fingerprint}\",\"name\":\"laptop\"")), "{rows}");
+    // The same key without a certificate.
+    assert_eq!(server.fails(&add("anna", key.public_key_pem())).0, FailureKind::Exists);
+    assert_eq!(server.fails(&add("bert", key.public_key_pem())).0, FailureKind::NotFound);
+    assert_eq!(server.fails(&add("anna", text("nonsense"))).0, FailureKind::Invalid);
+    let remove = |fingerprint: &str| Request::AccountTlsKeyRemove {
+        account: text("anna"),
+        fingerprint: text(fingerprint),
+    };
+    assert_eq!(server.fails(&remove("nonsense")).0, FailureKind::Invalid);
+    server.ok(&remove(&fingerprint));
+    assert_eq!(server.fails(&remove(&fingerprint)).0, FailureKind::NotFound);
+    assert_eq!(server.ok(&list).0, "");
+    assert_eq!(server.fails(&Request::AccountTlsKeyList { account: text("bert") }).0, FailureKind::NotFound);
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use postrider_proto::smtp::Reply;
-use postrider_proto::smtp::server::{Action, Answer, Channel, Pace, Question, Session};
+use postrider_proto::smtp::server::{Action, Answer, Certificate, Channel, Pace, Question, Session};
 use tracing::{debug, trace};
 
 use super::deliver::Target;
@@ -21,7 +21,7 @@ use crate::metrics;
 use crate::runtime::net::Stream;
 use crate::runtime::{Shutdown, sleep, timeout_at};
 use crate::shard::Shard;
-use crate::tls::{Transport, TransportError};
+use crate::tls::{ClientCertificate, Transport, TransportError};
 
 /// Octets of replies that are gathered before they are written.
 const OUT_OCTETS: usize = 16 * 1024;
@@ -59,6 +59,7 @@ pub(super) struct TlsFacts {
     pub(super) version: &'static str,
     pub(super) cipher: &'static str,
     pub(super) exporter: Option<[u8; 32]>,
+    pub(super) certificate: Option<ClientCertificate>,
 }
 
 /// Why a connection ends.
@@ -83,7 +84,7 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
     let channel = if service.protocol.implicit_tls() { Channel::Tls } else { Channel::Clear };
     let session = Session::new(service.settings.clone(), channel, Instant::now(), unix_now());
     let local = transport.local_address().ok().flatten().map(|local| SocketAddr::ip(&local).to_canonical());
-    let connection = Connection {
+    let mut connection = Connection {
         id,
         peer,
         local,
@@ -103,6 +104,7 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
         shard,
         service,
     };
+    connection.look_at_certificate();
     Box::pin(connection.run(transport)).await;
 }
 
@@ -120,7 +122,12 @@ fn last_words(refusal: metrics::Refusal) -> Vec<u8> {
 
 fn tls_facts(transport: &Transport) -> Option<TlsFacts> {
     let info = transport.tls_info()?;
-    Some(TlsFacts { version: info.version, cipher: info.cipher, exporter: transport.channel_binding() })
+    Some(TlsFacts {
+        version: info.version,
+        cipher: info.cipher,
+        exporter: transport.channel_binding(),
+        certificate: transport.client_certificate(),
+    })
 }
 
 impl Connection {
@@ -195,6 +202,18 @@ impl Connection {
         }
     }
 
+    /// Offers EXTERNAL to a client whose certificate belongs to somebody.
+    fn look_at_certificate(&mut self) {
+        let presented = self.tls.as_ref().and_then(|tls| tls.certificate);
+        let now = u64::try_from(unix_now()).unwrap_or(0);
+        let authenticator = &self.shard.shared.authenticator;
+        let known = match presented.map(|certificate| authenticator.owner(&certificate, now)) {
+            Some(Ok(Some(_))) => Certificate::Known,
+            _ => Certificate::Unknown,
+        };
+        self.session.set_certificate(known);
+    }
+
     /// Does everything that the session wants done now.
     async fn work(&mut self, transport: &mut Option<Transport>) -> Result<(), End> {
         loop {
@@ -227,6 +246,7 @@ impl Connection {
                     let tls =
                         start_tls(&self.shard, self.service.door(), self.id, plain).await.ok_or(End::Done)?;
                     self.tls = tls_facts(&tls);
+                    self.look_at_certificate();
                     (self.user, self.conversation) = (None, None);
                     *transport = Some(tls);
                     self.session.started_tls(Instant::now());

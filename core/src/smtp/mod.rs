@@ -15,6 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 use postrider_proto::address::Domain;
+use postrider_proto::sasl::Mechanism;
 use postrider_proto::smtp::server::{ClearAuth, RequireTls, Role, Settings, TlsOffer};
 use postrider_proto::smtp::{self};
 
@@ -71,7 +72,10 @@ impl Service {
             clear_auth: ClearAuth::Refused,
             mechanisms: match role {
                 Role::Incoming => Vec::new(),
-                Role::Submission => Authenticator::mechanisms(true, true).map(|m| m.name().into()).collect(),
+                Role::Submission => Authenticator::mechanisms(true, true)
+                    .chain([Mechanism::External])
+                    .map(|mechanism| mechanism.name().into())
+                    .collect(),
             },
         };
         Self {

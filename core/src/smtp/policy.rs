@@ -226,6 +226,7 @@ impl Connection {
         let connection = auth::Connection {
             peer: self.peer,
             exporter: self.tls.as_ref().and_then(|tls| tls.exporter),
+            certificate: self.tls.as_ref().and_then(|tls| tls.certificate),
             hostname: self.service.settings.hostname.to_string(),
             now: u64::try_from(unix_now()).unwrap_or(0),
         };

@@ -10,6 +10,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::binding::ExporterTap;
 use super::certificates::Certificates;
+use super::client_certificate::{AnyClient, Ask};
 use super::error::TlsConfigError;
 use crate::config::TlsVersion;
 
@@ -41,23 +42,41 @@ pub struct ServiceOptions {
     pub tickets: Tickets,
     /// Names without certificate. A client that asks for no name always gets the default.
     pub unknown_names: UnknownNames,
+    /// Whether clients can be asked for a certificate.
+    pub certificates: Ask,
 }
 
 impl ServiceOptions {
     /// For mail from other servers, port 25.
-    pub const SMTP: Self =
-        Self { protocol: "smtp", tickets: Tickets::Off, unknown_names: UnknownNames::UseDefault };
+    pub const SMTP: Self = Self {
+        protocol: "smtp",
+        tickets: Tickets::Off,
+        unknown_names: UnknownNames::UseDefault,
+        certificates: Ask::Nothing,
+    };
     /// For mail from users, ports 587 and 465.
-    pub const SUBMISSION: Self =
-        Self { protocol: "smtp", tickets: Tickets::On, unknown_names: UnknownNames::Refuse };
+    pub const SUBMISSION: Self = Self {
+        protocol: "smtp",
+        tickets: Tickets::On,
+        unknown_names: UnknownNames::Refuse,
+        certificates: Ask::Certificate,
+    };
     /// For ports 143 and 993.
-    pub const IMAP: Self =
-        Self { protocol: "imap", tickets: Tickets::On, unknown_names: UnknownNames::Refuse };
+    pub const IMAP: Self = Self {
+        protocol: "imap",
+        tickets: Tickets::On,
+        unknown_names: UnknownNames::Refuse,
+        certificates: Ask::Certificate,
+    };
 }
 
 /// What is needed to accept TLS for one service. Clones are the same service.
 #[derive(Clone, Debug)]
-pub struct TlsService(pub(super) Arc<ServerConfig>);
+pub struct TlsService {
+    plain: Arc<ServerConfig>,
+    /// Asks the client for a certificate.
+    asking: Option<Arc<ServerConfig>>,
+}
 
 impl TlsService {
     /// Makes the configuration of one service. Call it once for each service: what is made here
@@ -72,19 +91,36 @@ impl TlsService {
             TlsVersion::Tls13 => &[&TLS13],
         };
         let resolver = Resolver { certificates: certificates.clone(), unknown_names: options.unknown_names };
-        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![options.protocol.as_bytes().to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.max_early_data_size = 0;
-        config.key_log = Arc::new(ExporterTap);
-        match options.tickets {
-            Tickets::On => config.ticketer = Ticketer::new()?,
-            Tickets::Off => config.send_tls13_tickets = 0,
-        }
-        Ok(Self(Arc::new(config)))
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::new(resolver);
+        let make = |ask: Ask| -> Result<Arc<ServerConfig>, TlsConfigError> {
+            let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+                .with_protocol_versions(versions)?;
+            let builder = match ask {
+                Ask::Nothing => builder.with_no_client_auth(),
+                Ask::Certificate => builder.with_client_cert_verifier(Arc::new(AnyClient::new())),
+            };
+            let mut config = builder.with_cert_resolver(Arc::clone(&resolver));
+            config.alpn_protocols = vec![options.protocol.as_bytes().to_vec()];
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.max_early_data_size = 0;
+            config.key_log = Arc::new(ExporterTap);
+            match options.tickets {
+                Tickets::On => config.ticketer = Ticketer::new()?,
+                Tickets::Off => config.send_tls13_tickets = 0,
+            }
+            Ok(Arc::new(config))
+        };
+        let asking = match options.certificates {
+            Ask::Nothing => None,
+            Ask::Certificate => Some(make(Ask::Certificate)?),
+        };
+        Ok(Self { plain: make(Ask::Nothing)?, asking })
+    }
+
+    /// What a connection is accepted with.
+    pub(super) fn config(&self, ask: Ask) -> Arc<ServerConfig> {
+        let asking = self.asking.as_ref().filter(|_| ask == Ask::Certificate);
+        Arc::clone(asking.unwrap_or(&self.plain))
     }
 }
 

@@ -8,6 +8,7 @@ use rustls::client::{ClientConfig, UnbufferedClientConnection};
 use rustls::server::UnbufferedServerConnection;
 use rustls_pki_types::ServerName;
 
+use super::client_certificate::{Ask, ClientCertificate};
 use super::engine::{Engine, Progress, Side};
 use super::error::{HelloStart, TlsError};
 use super::service::TlsService;
@@ -52,9 +53,13 @@ pub(super) struct TlsSession {
 
 impl TlsStream {
     /// Runs the handshake as the server, until `deadline` at most.
-    pub async fn accept(stream: Stream, service: &TlsService, deadline: Instant) -> Result<Self, TlsError> {
-        let connection =
-            UnbufferedServerConnection::new(Arc::clone(&service.0)).map_err(TlsError::Protocol)?;
+    pub async fn accept(
+        stream: Stream,
+        service: &TlsService,
+        ask: Ask,
+        deadline: Instant,
+    ) -> Result<Self, TlsError> {
+        let connection = UnbufferedServerConnection::new(service.config(ask)).map_err(TlsError::Protocol)?;
         Self::establish(stream, Side::Server(connection), deadline).await
     }
 
@@ -113,6 +118,12 @@ impl TlsStream {
             protocol: common.alpn_protocol().map(<[u8]>::to_vec),
             resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         }
+    }
+
+    /// The certificate that the client presented, now or in the session that was resumed.
+    pub fn client_certificate(&self) -> Option<ClientCertificate> {
+        let certificates = self.session.engine.common().peer_certificates()?;
+        ClientCertificate::read(certificates.first()?)
     }
 
     /// The `tls-exporter` channel binding (RFC 9266); none for TLS 1.2.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::client_certificate::{Ask, ClientCertificate};
 use super::error::TlsError;
 use super::service::TlsService;
 use super::stream::{TlsInfo, TlsSession, TlsStream};
@@ -91,11 +92,16 @@ impl Transport {
     /// The caller must throw away all input it has read and not yet acted on (RFC 3207 §4.2,
     /// RFC 9051 §6.2.1): what the peer sent in the clear after the command is none of its business
     /// with TLS. What is still in the socket goes to the handshake, which fails on it.
-    pub async fn start_tls(self, service: &TlsService, deadline: Instant) -> Result<Self, TransportError> {
+    pub async fn start_tls(
+        self,
+        service: &TlsService,
+        ask: Ask,
+        deadline: Instant,
+    ) -> Result<Self, TransportError> {
         match self {
             Self::Plain(stream) => {
                 // Boxed: the handshake state should not stay in the session's future.
-                let tls = Box::pin(TlsStream::accept(stream, service, deadline)).await?;
+                let tls = Box::pin(TlsStream::accept(stream, service, ask, deadline)).await?;
                 Ok(Self::Tls(Box::new(tls)))
             }
             Self::Tls(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is active already").into()),
@@ -107,6 +113,14 @@ impl Transport {
         match self {
             Self::Plain(_) => None,
             Self::Tls(tls) => Some(tls.info()),
+        }
+    }
+
+    /// The certificate that the client presented.
+    pub fn client_certificate(&self) -> Option<ClientCertificate> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.client_certificate(),
         }
     }
 

@@ -83,6 +83,12 @@ pub enum Step {
         /// The password, prepared by [`text::prepare_password`](super::text::prepare_password).
         password: Secret<String>,
     },
+    /// Find out whom the client's certificate belongs to; the exchange is over. With a name, only when it
+    /// is a name of that account (RFC 4422 §A.1).
+    Certificate {
+        /// Whom the client wants to act as; its own account without.
+        authzid: Option<Login>,
+    },
     /// The client is who it says.
     Success {
         /// Who it is.
@@ -161,6 +167,8 @@ enum State {
     Verifying(Login),
     Cram(Cram),
     Scram(Box<Scram>),
+    /// Waits for the message of EXTERNAL.
+    External,
     Over,
 }
 
@@ -186,6 +194,10 @@ impl Exchange {
                     return (exchange, step);
                 }
                 challenge
+            }
+            Mechanism::External => {
+                exchange.state = State::External;
+                Vec::new()
             }
             Mechanism::ScramSha1
             | Mechanism::ScramSha1Plus
@@ -218,6 +230,10 @@ impl Exchange {
             State::Login(exchange) => exchange.respond(message, &self.limits),
             State::Cram(cram) => cram.respond(message, &self.limits),
             State::Scram(scram) => scram.respond(message, &self.limits),
+            State::External if message.is_empty() => Ok(Step::Certificate { authzid: None }),
+            State::External => Login::new(message, &self.limits)
+                .map(|authzid| Step::Certificate { authzid: Some(authzid) })
+                .map_err(plain::login_failure),
             State::Verifying(_) | State::Over => Err(FailureKind::OutOfTurn),
         };
         self.settle(result)
@@ -229,7 +245,9 @@ impl Exchange {
         let result = match &mut self.state {
             State::Cram(cram) => cram.secrets(stored, dummy),
             State::Scram(scram) => scram.secrets(stored, dummy),
-            State::Plain | State::Login(_) | State::Verifying(_) | State::Over => Err(FailureKind::OutOfTurn),
+            State::Plain | State::Login(_) | State::External | State::Verifying(_) | State::Over => {
+                Err(FailureKind::OutOfTurn)
+            }
         };
         self.settle(result)
     }
@@ -248,7 +266,9 @@ impl Exchange {
             Ok(step) => {
                 match &step {
                     Step::VerifyPassword { login, .. } => self.state = State::Verifying(login.clone()),
-                    Step::Success { .. } | Step::Failure(_) => self.state = State::Over,
+                    Step::Success { .. } | Step::Certificate { .. } | Step::Failure(_) => {
+                        self.state = State::Over;
+                    }
                     Step::Challenge(_) | Step::NeedSecrets { .. } => {}
                 }
                 step

@@ -1,5 +1,6 @@
 //! SASL exchanges as pure code (RFC 4422): PLAIN (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195),
-//! SCRAM-SHA-1 and SCRAM-SHA-256 with their -PLUS forms (RFC 5802, RFC 7677, RFC 9266).
+//! SCRAM-SHA-1 and SCRAM-SHA-256 with their -PLUS forms (RFC 5802, RFC 7677, RFC 9266), EXTERNAL
+//! (RFC 4422 §A).
 //!
 //! SMTP and IMAP use the same [`Exchange`]; [`wire`] holds what both say on the line. What always
 //! holds: an account that does not exist takes the same steps, of the same shape and cost, as a
@@ -77,10 +78,12 @@ pub enum Mechanism {
     ScramSha256,
     /// RFC 7677, bound to the TLS connection.
     ScramSha256Plus,
+    /// RFC 4422 §A: the key of a client certificate.
+    External,
 }
 
 impl Mechanism {
-    /// Every mechanism, strongest first, as servers announce them.
+    /// Every mechanism with a password, strongest first, as servers announce them.
     pub const ALL: [Self; 7] = [
         Self::ScramSha256Plus,
         Self::ScramSha256,
@@ -93,7 +96,8 @@ impl Mechanism {
 
     /// Reads a mechanism's name; case does not matter (RFC 4954 §3, RFC 9051 §6.2.2).
     pub fn parse(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|mechanism| mechanism.name().as_bytes().eq_ignore_ascii_case(name))
+        let mut all = Self::ALL.into_iter().chain([Self::External]);
+        all.find(|mechanism| mechanism.name().as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// The registered name.
@@ -106,6 +110,7 @@ impl Mechanism {
             Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::External => "EXTERNAL",
         }
     }
 

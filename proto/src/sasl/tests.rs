@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
+mod external;
 mod hostile;
 mod round_trip;
 mod vectors;
@@ -81,6 +82,7 @@ fn talk(mechanism: Mechanism, context: &Context, accounts: &Accounts, mut client
             }
             Step::Success { login } => break Ok(login),
             Step::Failure(kind) => break Err(kind),
+            Step::Certificate { .. } => break Err(FailureKind::OutOfTurn),
             Step::NeedSecrets { .. } | Step::VerifyPassword { .. } => accounts.settle(&mut exchange, step),
         }
     };

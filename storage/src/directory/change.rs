@@ -6,7 +6,9 @@ use postrider_proto::address::{Address, Domain};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
-use super::types::{AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings};
+use super::types::{
+    AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, Fingerprint,
+};
 
 /// What happens when an account is to be removed that holds mail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +65,22 @@ pub enum Change {
         account: AccountName,
         /// What was derived from the password.
         secrets: Option<StoredSecrets>,
+    },
+    /// Lets a public key log in to an account.
+    AddTlsKey {
+        /// The account.
+        account: AccountName,
+        /// The key.
+        fingerprint: Fingerprint,
+        /// What its owner calls it.
+        name: String,
+    },
+    /// Takes a public key away from an account.
+    RemoveTlsKey {
+        /// The account.
+        account: AccountName,
+        /// The key.
+        fingerprint: Fingerprint,
     },
     /// Gives an account an address or a catch-all.
     AddAddress {
@@ -137,6 +155,12 @@ impl fmt::Display for Change {
             Self::RemoveAccount { name, .. } => write!(f, "- account {name}, with its addresses"),
             Self::SetSecrets { account, secrets: Some(_) } => write!(f, "~ password of account {account}"),
             Self::SetSecrets { account, secrets: None } => write!(f, "- password of account {account}"),
+            Self::AddTlsKey { account, fingerprint, .. } => {
+                write!(f, "+ TLS public key {fingerprint} of account {account}")
+            }
+            Self::RemoveTlsKey { account, fingerprint } => {
+                write!(f, "- TLS public key {fingerprint} of account {account}")
+            }
             Self::AddAddress { address, account, mailbox } => {
                 write!(f, "+ address {address} to account {account}, mailbox {mailbox}")
             }

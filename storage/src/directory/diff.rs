@@ -59,6 +59,7 @@ pub fn diff(current: &Document, wanted: &Document, mail: HeldMail) -> Diff {
     }
     let before = Targets::of(current);
     let after = Targets::of(wanted);
+    remove_keys(changes, current, wanted);
     remove(changes, (current, &before), (wanted, &after), mail);
     for (domain, settings) in &wanted.domains {
         if current.domains.get(domain).is_some_and(|before| before != settings) {
@@ -66,6 +67,7 @@ pub fn diff(current: &Document, wanted: &Document, mail: HeldMail) -> Diff {
         }
     }
     add(changes, (current, &before), (wanted, &after));
+    add_keys(changes, current, wanted);
     for domain in current.domains.keys().filter(|domain| !wanted.domains.contains_key(*domain)) {
         changes.push(Change::RemoveDomain(domain.clone()));
     }
@@ -124,6 +126,30 @@ fn remove(changes: &mut Vec<Change>, (current, before): Side<'_>, (wanted, after
         let goes_anyway = matches!(lead, Lead::Account(name) if gone.contains(name));
         if !goes_anyway && after.0.get(address) != Some(lead) {
             changes.push(Change::RemoveAddress((*address).clone()));
+        }
+    }
+}
+
+/// Keys that go, or get another name, or another account; those of removed accounts go with them.
+fn remove_keys(changes: &mut Vec<Change>, current: &Document, wanted: &Document) {
+    for (account, before) in &current.accounts {
+        let Some(after) = wanted.accounts.get(account) else { continue };
+        for (fingerprint, name) in &before.tls_keys {
+            if after.tls_keys.get(fingerprint) != Some(name) {
+                changes.push(Change::RemoveTlsKey { account: account.clone(), fingerprint: *fingerprint });
+            }
+        }
+    }
+}
+
+fn add_keys(changes: &mut Vec<Change>, current: &Document, wanted: &Document) {
+    for (account, after) in &wanted.accounts {
+        let before = current.accounts.get(account);
+        for (fingerprint, name) in &after.tls_keys {
+            if before.and_then(|before| before.tls_keys.get(fingerprint)) != Some(name) {
+                let (account, name) = (account.clone(), name.clone());
+                changes.push(Change::AddTlsKey { account, fingerprint: *fingerprint, name });
+            }
         }
     }
 }

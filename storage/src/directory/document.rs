@@ -11,6 +11,7 @@
 //! domain = "example.org"        # also: full_name, quota, quota_messages, login_disabled, disabled_mechanisms
 //! credentials = ["SCRAM-SHA-256$..."]   # or password = "...", or neither: stays as it is
 //! addresses = ["fred@example.org", { address = "@example.org", mailbox = "Rest" }]
+//! tls_public_keys = [{ fingerprint = "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ", name = "laptop" }]
 //!
 //! [refusal]
 //! "spam@example.org" = 550
@@ -30,7 +31,9 @@ use postrider_proto::sasl::Secret;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::lookup::Directory;
-use super::types::{AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, Target};
+use super::types::{
+    AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, Fingerprint, Target,
+};
 use crate::engine::{EngineError, Snapshot};
 
 /// The version of the text's form.
@@ -62,6 +65,8 @@ pub struct AccountEntry {
     pub credential: Credential,
     /// Its addresses with their mailboxes.
     pub addresses: BTreeMap<AddressPattern, MailboxName>,
+    /// The public keys of TLS that log in to it, with their names.
+    pub tls_keys: BTreeMap<Fingerprint, String>,
 }
 
 /// How a document says that an account logs in.
@@ -133,8 +138,13 @@ impl Document {
                     Some(secrets) => Credential::Verifiers(Box::new(secrets)),
                     None => Credential::Nothing,
                 };
-                let mut entry =
-                    AccountEntry { settings: account.settings, credential, addresses: BTreeMap::new() };
+                let keys = directory.tls_keys(account.id)?;
+                let mut entry = AccountEntry {
+                    settings: account.settings,
+                    credential,
+                    addresses: BTreeMap::new(),
+                    tls_keys: keys.into_iter().map(|key| (key.fingerprint, key.name)).collect(),
+                };
                 for (address, target) in directory.addresses(account.id)? {
                     if let Target::Account { mailbox, .. } = target {
                         entry.addresses.insert(address, mailbox);

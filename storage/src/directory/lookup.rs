@@ -9,10 +9,10 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Login;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
-use super::rows::{self, AddressRow, BadRow, Place, StateRow};
+use super::rows::{self, AddressRow, BadRow, Place, StateRow, TlsKeyRow};
 use super::types::{
-    Account, AccountName, AddressPattern, AliasSettings, DomainSettings, DomainState, Postmaster, Target,
-    is_postmaster,
+    Account, AccountName, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint,
+    Postmaster, Target, TlsKey, is_postmaster,
 };
 use crate::engine::{EngineError, Snapshot, Space};
 use crate::ids::AccountId;
@@ -206,6 +206,37 @@ impl<'a> Directory<'a> {
         self.row(&rows::credential(account), |key, value| {
             StoredSecrets::decode(value).map_err(|_| BadRow { key: key.to_vec() })
         })
+    }
+
+    /// The account that a public key of TLS logs in to.
+    pub fn account_of_tls_key(&self, fingerprint: &Fingerprint) -> Result<Option<Account>, EngineError> {
+        match self.row(&rows::tls_key(fingerprint), TlsKeyRow::decode)? {
+            Some(row) => {
+                Ok(Some(self.account(row.account)?.ok_or_else(|| damaged(&rows::account(row.account)))?))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// All public keys of TLS of an account, in the order of their fingerprints.
+    pub fn tls_keys(&self, account: AccountId) -> Result<Vec<TlsKey>, EngineError> {
+        let prefix = rows::account_tls_keys(account);
+        let mut keys = Vec::new();
+        for row in self.snapshot.prefix(Space::Rows, &prefix) {
+            let (key, _) = row?;
+            let fingerprint =
+                key.get(prefix.len()..).and_then(rows::fingerprint).ok_or_else(|| damaged(&key))?;
+            let row = self.row(&rows::tls_key(&fingerprint), TlsKeyRow::decode)?;
+            let row = row.ok_or_else(|| damaged(&key))?;
+            keys.push(TlsKey { fingerprint, name: row.name, created: row.created });
+        }
+        Ok(keys)
+    }
+
+    /// Whether any account has a public key of TLS.
+    pub fn has_tls_keys(&self) -> Result<bool, EngineError> {
+        let first = self.snapshot.prefix(Space::Rows, &rows::table(rows::TLS_KEY)).next();
+        Ok(first.transpose()?.is_some())
     }
 
     /// At most `count` accounts in the order of their ids, beginning after `after`.

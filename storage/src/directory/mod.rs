@@ -21,6 +21,8 @@
 //! | 0x48 | MEMBEROF | member's account id u32, domain, 0, localpart, 0, alias' domain, 0, localpart | version |
 //! | 0x49 | ACCOUNTDOMAIN | domain, 0, account id u32 | version |
 //! | 0x4a | REMOVED | account id u32 | version; a to-do: the account's own rows are to be erased |
+//! | 0x4b | TLSKEY | fingerprint, 32 octets | account id u32, created, name |
+//! | 0x4c | ACCOUNTTLSKEY | account id u32, fingerprint | version |
 
 mod change;
 mod diff;
@@ -41,7 +43,7 @@ pub use plan::{DirectoryError, plan};
 pub use rows::{BadRow, added_accounts, removed_account};
 pub use types::{
     Account, AccountName, AccountSettings, AddressPattern, AliasSettings, BadName, DomainSettings,
-    DomainState, Limits, LocalpartCase, Postmaster, Target,
+    DomainState, Fingerprint, Limits, LocalpartCase, Postmaster, Target, TlsKey,
 };
 pub use verify::{Rule, Violation, verify};
 

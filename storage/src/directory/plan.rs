@@ -8,7 +8,7 @@ use postrider_proto::address::{Address, Domain};
 use super::change::Change;
 use super::draft::Draft;
 use super::rows;
-use super::types::{AccountName, AddressPattern, Limits};
+use super::types::{AccountName, AddressPattern, Fingerprint, Limits};
 use super::write;
 use crate::engine::{BATCH_OCTETS_MAX, Batch, EngineError, Snapshot};
 
@@ -48,6 +48,30 @@ pub enum DirectoryError {
     /// The account is the postmaster's.
     #[error("account {0} gets the mail for postmaster; name another one first")]
     AccountIsPostmaster(AccountName),
+    /// The key logs in to an account already.
+    #[error("TLS public key {fingerprint} belongs to account {account} already; remove it there first")]
+    TlsKeyExists {
+        /// The key.
+        fingerprint: Fingerprint,
+        /// Whose it is.
+        account: AccountName,
+    },
+    /// The account has no such key.
+    #[error("account {account} has no TLS public key {fingerprint}")]
+    NoTlsKey {
+        /// The account.
+        account: AccountName,
+        /// The key.
+        fingerprint: Fingerprint,
+    },
+    /// The account has as many keys as it may have.
+    #[error("account {account} has {keys_max} TLS public keys, which is the most; remove one first")]
+    TooManyTlsKeys {
+        /// The account.
+        account: AccountName,
+        /// How many are possible.
+        keys_max: usize,
+    },
     /// All account numbers were used.
     #[error("no more accounts can be added: all account numbers were used")]
     AccountsExhausted,
@@ -181,6 +205,10 @@ fn apply(draft: &mut Draft<'_>, change: &Change, limits: &Limits, now: i64) -> R
         Change::SetSecrets { account, secrets } => {
             write::account::set_secrets(draft, account, secrets.as_ref())
         }
+        Change::AddTlsKey { account, fingerprint, name } => {
+            write::tls_key::add(draft, account, fingerprint, name, limits, now)
+        }
+        Change::RemoveTlsKey { account, fingerprint } => write::tls_key::remove(draft, account, fingerprint),
         Change::AddAddress { address, account, mailbox } => {
             write::address::add(draft, address, account, mailbox)
         }

@@ -5,8 +5,8 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Mechanism;
 
 use super::types::{
-    Account, AccountName, AccountSettings, AliasSettings, DomainSettings, DomainState, LocalpartCase,
-    Postmaster, Target,
+    Account, AccountName, AccountSettings, AliasSettings, DomainSettings, DomainState, Fingerprint,
+    LocalpartCase, Postmaster, Target,
 };
 use crate::engine::Batch;
 use crate::ids::AccountId;
@@ -30,6 +30,8 @@ pub(super) const MEMBER: u8 = 0x47;
 pub(super) const MEMBER_OF: u8 = 0x48;
 pub(super) const ACCOUNT_DOMAIN: u8 = 0x49;
 pub(super) const REMOVED: u8 = 0x4a;
+pub(super) const TLS_KEY: u8 = 0x4b;
+pub(super) const ACCOUNT_TLS_KEY: u8 = 0x4c;
 
 /// The octets before the rest of a key: account 0 and the table.
 pub(super) const PREFIX_OCTETS: usize = 5;
@@ -168,6 +170,54 @@ pub(super) fn account_domain(domain: &Domain, account: AccountId) -> Vec<u8> {
 /// them removes it.
 pub fn removed_account(account: AccountId) -> Vec<u8> {
     numbered(REMOVED, account)
+}
+
+pub(super) fn tls_key(fingerprint: &Fingerprint) -> Vec<u8> {
+    let mut key = table(TLS_KEY);
+    key.extend_from_slice(fingerprint.as_octets());
+    key
+}
+
+/// The start of the keys of all public keys of an account.
+pub(super) fn account_tls_keys(account: AccountId) -> Vec<u8> {
+    numbered(ACCOUNT_TLS_KEY, account)
+}
+
+pub(super) fn account_tls_key(account: AccountId, fingerprint: &Fingerprint) -> Vec<u8> {
+    let mut key = account_tls_keys(account);
+    key.extend_from_slice(fingerprint.as_octets());
+    key
+}
+
+/// Reads a fingerprint, to the end.
+pub(super) fn fingerprint(rest: &[u8]) -> Option<Fingerprint> {
+    rest.try_into().ok().map(Fingerprint::new)
+}
+
+/// A row of TLS_KEY.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct TlsKeyRow {
+    pub(super) account: AccountId,
+    pub(super) created: i64,
+    pub(super) name: String,
+}
+
+impl TlsKeyRow {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(vec![VERSION]);
+        out.u32(self.account.get());
+        out.0.extend_from_slice(&self.created.to_le_bytes());
+        out.text(&self.name);
+        out.0
+    }
+
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, BadRow> {
+        Reader::read(key, value, |reader| {
+            let account = AccountId::new(reader.u32()?)?;
+            let created = i64::from_le_bytes(reader.array()?);
+            Some(Self { account, created, name: reader.text()?.to_owned() })
+        })
+    }
 }
 
 /// The value of rows that only have to exist.

@@ -24,6 +24,10 @@ pub struct Limits {
     pub separator_octets_max: usize,
     /// The most members of an alias.
     pub alias_members_max: usize,
+    /// The most public keys of TLS of an account.
+    pub tls_keys_max: usize,
+    /// The longest name of such a key.
+    pub tls_key_name_octets_max: usize,
 }
 
 impl Limits {
@@ -35,6 +39,8 @@ impl Limits {
         separators_max: 8,
         separator_octets_max: 16,
         alias_members_max: 10_000,
+        tls_keys_max: 100,
+        tls_key_name_octets_max: 256,
     };
 }
 
@@ -293,4 +299,52 @@ pub struct Postmaster {
     pub account: AccountId,
     /// Its mailbox.
     pub mailbox: MailboxName,
+}
+
+/// What names a public key: SHA-256 of its SubjectPublicKeyInfo (RFC 5280 §4.1.2.7).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint([u8; Self::OCTETS]);
+
+impl Fingerprint {
+    /// Octets of one.
+    pub const OCTETS: usize = 32;
+
+    /// The fingerprint of these octets.
+    pub const fn new(octets: [u8; Self::OCTETS]) -> Self {
+        Self(octets)
+    }
+
+    /// Reads the form in which it is written: base64url without padding (RFC 4648 §5).
+    pub fn parse(text: &str) -> Option<Self> {
+        let octets = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        octets.try_into().ok().map(Self)
+    }
+
+    /// The octets.
+    pub const fn as_octets(&self) -> &[u8; Self::OCTETS] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::BASE64URL_NOPAD.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A public key that logs in to an account, in a client certificate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsKey {
+    /// Which key.
+    pub fingerprint: Fingerprint,
+    /// What its owner calls it.
+    pub name: String,
+    /// When it was added, in seconds since 1970.
+    pub created: i64,
 }

@@ -3,7 +3,7 @@
 use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::lookup::{Directory, exact};
-use super::rows::{self, AddressRow, PREFIX_OCTETS, Place, StateRow};
+use super::rows::{self, AddressRow, PREFIX_OCTETS, Place, StateRow, TlsKeyRow};
 use super::types::{AddressPattern, DomainSettings, Target};
 use crate::engine::{EngineError, Snapshot, Space};
 use crate::ids::AccountId;
@@ -24,7 +24,8 @@ pub enum Rule {
     AddressCanonical,
     /// Addresses and accounts lead to each other.
     AddressOwned,
-    /// Credentials and the postmaster belong to accounts that exist.
+    /// Credentials, TLS public keys and the postmaster belong to accounts that exist; keys and accounts
+    /// lead to each other.
     OwnerExists,
     /// Aliases and their members lead to each other, members are addresses of the account that is
     /// noted, and no alias is empty.
@@ -85,6 +86,8 @@ impl Checker<'_> {
             rows::MEMBER_OF => self.member_of(rest)?,
             rows::ACCOUNT_DOMAIN => self.account_domain(rest)?,
             rows::REMOVED => self.removed(rest)?,
+            rows::TLS_KEY => self.tls_key(key, rest, value)?,
+            rows::ACCOUNT_TLS_KEY => self.account_tls_key(rest)?,
             _ => None,
         };
         self.expect(checked.is_some(), Rule::Readable, || key.escape_ascii().to_string());
@@ -154,6 +157,29 @@ impl Checker<'_> {
         let exists = self.snapshot.contains(Space::Rows, &rows::account(account))?;
         self.expect(exists, Rule::OwnerExists, || format!("credentials of account number {account}"));
         Ok(StoredSecrets::decode(value).ok().map(|_| ()))
+    }
+
+    fn tls_key(&mut self, key: &[u8], rest: &[u8], value: &[u8]) -> Result<Option<()>, EngineError> {
+        let (Ok(row), Some(fingerprint)) = (TlsKeyRow::decode(key, value), rows::fingerprint(rest)) else {
+            return Ok(None);
+        };
+        let owned = self.snapshot.contains(Space::Rows, &rows::account_tls_key(row.account, &fingerprint))?
+            && self.snapshot.contains(Space::Rows, &rows::account(row.account))?;
+        self.expect(owned, Rule::OwnerExists, || format!("TLS public key {fingerprint}"));
+        Ok(Some(()))
+    }
+
+    fn account_tls_key(&mut self, rest: &[u8]) -> Result<Option<()>, EngineError> {
+        let Some((account, rest)) = rest.split_at_checked(4) else { return Ok(None) };
+        let (Some(account), Some(fingerprint)) = (rows::account_id(account), rows::fingerprint(rest)) else {
+            return Ok(None);
+        };
+        let key = rows::tls_key(&fingerprint);
+        let row = self.snapshot.get(Space::Rows, &key)?;
+        let row = row.and_then(|value| TlsKeyRow::decode(&key, &value).ok());
+        let leads_back = row.is_some_and(|row| row.account == account);
+        self.expect(leads_back, Rule::OwnerExists, || format!("TLS public key {fingerprint}"));
+        Ok(Some(()))
     }
 
     fn member(&mut self, rest: &[u8]) -> Result<Option<()>, EngineError> {

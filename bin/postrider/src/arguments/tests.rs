@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 45] = [
+const COMMANDS: [&str; 49] = [
     "",
     "serve",
     "localserve",
@@ -29,6 +29,10 @@ const COMMANDS: [&str; 45] = [
     "account quota",
     "account disable",
     "account enable",
+    "account tlspubkey",
+    "account tlspubkey add",
+    "account tlspubkey rm",
+    "account tlspubkey list",
     "address",
     "address add",
     "address rm",

@@ -17,12 +17,14 @@ use super::locate::Server;
 use super::show::{Bar, Line, Raw, Rows, status as status_lines};
 use crate::arguments::{
     AccountCommand, AddressCommand, AliasCommand, DirectoryCommand, DomainCommand, Export, Import,
-    IndexCommand, Loglevels,
+    IndexCommand, Loglevels, TlsPubKeyAdd, TlsPubKeyCommand, TlsPubKeyList, TlsPubKeyRm,
 };
 use crate::{prompt, terminal};
 
 /// How long `stop` waits for the server's end: it gives its connections 3 s.
 const STOP_TIME: Duration = Duration::from_secs(30);
+/// A certificate has a few thousand; a request has to fit in a line.
+const PEM_OCTETS_MAX: u64 = 32 << 10;
 
 fn call(server: &Server, request: &Request) -> anyhow::Result<Answer> {
     Ok(server.connect()?.call(request, None, &mut Raw)?)
@@ -143,9 +145,37 @@ pub fn account(server: &Server, command: AccountCommand) -> anyhow::Result<()> {
             let request = Request::AccountDisable { account: arguments.account, message: arguments.message };
             simple(server, &request, &done)
         }
+        AccountCommand::TlsPubKey(arguments) => tls_public_key(server, arguments.command),
         AccountCommand::Enable(arguments) => {
             let done = format!("Logins to account {} are allowed.", arguments.account);
             simple(server, &Request::AccountEnable { account: arguments.account }, &done)
+        }
+    }
+}
+
+fn tls_public_key(server: &Server, command: TlsPubKeyCommand) -> anyhow::Result<()> {
+    match command {
+        TlsPubKeyCommand::Add(TlsPubKeyAdd { name, account, file }) => {
+            let size = std::fs::metadata(&file).with_context(|| format!("can't read {file}"))?.len();
+            if size > PEM_OCTETS_MAX {
+                bail!("{file} is larger than a certificate");
+            }
+            let pem = std::fs::read_to_string(&file).with_context(|| format!("can't read {file}"))?;
+            if pem.contains("PRIVATE KEY") {
+                bail!("{file} holds a private key. Name a file with the certificate or the public key alone");
+            }
+            let request = Request::AccountTlsKeyAdd { account: account.clone(), pem, name };
+            let Answer::TlsKey { fingerprint } = call(server, &request)? else { return Err(unexpected()) };
+            terminal::say(&format!("TLS public key {fingerprint} logs in to account {account}."));
+            Ok(())
+        }
+        TlsPubKeyCommand::Rm(TlsPubKeyRm { account, fingerprint }) => {
+            let done = format!("TLS public key {fingerprint} no longer logs in to account {account}.");
+            simple(server, &Request::AccountTlsKeyRemove { account, fingerprint }, &done)
+        }
+        TlsPubKeyCommand::List(TlsPubKeyList { json, account }) => {
+            let request = Request::AccountTlsKeyList { account };
+            list::<postrider_core::control::protocol::TlsKeyRow>(server, &request, json)
         }
     }
 }

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use postrider_core::control::Events;
 use postrider_core::control::protocol::{
     AccountRow, AddressRow, AliasRow, DomainRow, ListenerStatus, MailboxRow, Progress, Status, StoreStatus,
+    TlsKeyRow,
 };
 use serde::de::DeserializeOwned;
 
@@ -24,6 +25,12 @@ impl Line for AccountRow {
         let quota = self.quota.map_or_else(|| "unlimited".to_owned(), terminal::octets);
         let disabled = if self.disabled { "\tdisabled" } else { "" };
         format!("{}\t{} of {quota}{disabled}", self.account, terminal::octets(self.used))
+    }
+}
+
+impl Line for TlsKeyRow {
+    fn line(&self) -> String {
+        format!("{}\t{}", self.fingerprint, self.name)
     }
 }
 

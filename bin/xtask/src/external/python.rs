@@ -1,4 +1,4 @@
-//! Scripted sessions of Python's `imaplib` and of `imapclient`.
+//! Scripted sessions of Python's `imaplib` and of `imapclient`, and of Python with zlib and openssl.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,6 +18,18 @@ pub fn imaplib(binary: &Path) -> Result<()> {
 
 pub fn imapclient(binary: &Path) -> Result<()> {
     script(binary, "imapclient_session.py")
+}
+
+/// Python's zlib on the other side of COMPRESS, and certificates that openssl made on that of EXTERNAL.
+pub fn compression_and_certificates(binary: &Path) -> Result<()> {
+    let server = Localserve::start(binary)?;
+    let files = tempfile::tempdir()?;
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(cargo::root().join("bin/xtask/clients/compression_and_certificates.py"));
+    command.args([port::IMAPS.to_string(), port::SUBMISSIONS.to_string()]).args([USER, PASSWORD]);
+    command.arg(server.certificate()).arg(binary).arg(server.socket()).arg(files.path());
+    run_program(&mut command, LIMIT)?;
+    server.stop_and_verify()
 }
 
 fn script(binary: &Path, name: &str) -> Result<()> {

@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use crate::arrival::start_tls;
 use crate::auth::{self, AuthError, Next, User};
 use crate::clock::unix_now;
+use crate::config::Switch;
 use crate::imap::capability::{Channel, mechanisms};
 use crate::imap::connection::{Connection, Flow};
 use crate::imap::session::{Completion, Ended};
@@ -63,8 +64,8 @@ impl Connection {
         let Some(mechanism) = Mechanism::parse(command.mechanism.as_bytes()) else {
             return Ok(Flow::Done(Completion::no("unknown mechanism")));
         };
-        let channel = self.channel();
-        if !mechanisms(&self.service.listener, channel).any(|allowed| allowed == mechanism) {
+        let (channel, certificate) = (self.channel(), self.certificate());
+        if !mechanisms(&self.service.listener, channel, certificate).any(|allowed| allowed == mechanism) {
             return Ok(Flow::Done(match channel {
                 Channel::Clear => PRIVACY_REQUIRED,
                 _ => Completion::no("the mechanism can't be used on this connection"),
@@ -107,12 +108,31 @@ impl Connection {
     }
 
     fn auth_connection(&mut self) -> auth::Connection {
-        let exporter = self.out.transport().ok().and_then(|transport| transport.channel_binding());
+        let transport = self.out.transport().ok();
+        let (exporter, certificate) = transport
+            .map(|transport| (transport.channel_binding(), transport.client_certificate()))
+            .unwrap_or_default();
         auth::Connection {
             peer: self.peer.address,
             exporter,
+            certificate,
             hostname: self.service.listener.hostname.to_string(),
             now: u64::try_from(unix_now()).unwrap_or(0),
+        }
+    }
+
+    /// Whom the client's certificate lets in without a word (RFC 9051 §7.1.4), where the listener has that.
+    pub(in crate::imap) fn preauthenticated(&mut self) -> Option<User> {
+        if self.service.listener.preauth == Switch::Off {
+            return None;
+        }
+        let connection = self.auth_connection();
+        connection.certificate?;
+        let user = self.shard.shared.authenticator.external(&connection, None);
+        // A stranger may still log in with a password.
+        match self.logged_in(Ok(user.ok()?), metrics::Mechanism::External) {
+            Ok(Flow::LoggedIn(user)) => Some(*user),
+            _ => None,
         }
     }
 

@@ -227,7 +227,7 @@ impl Packed {
 #[test]
 #[ignore = "measures the process, so it has to run alone"]
 fn idle_compressed_sessions_take_little_memory() {
-    const SESSIONS: u64 = 1000;
+    const SESSIONS: u64 = 400;
     let server = Server::start(&Setup::default());
     let compress = |peer: Peer| {
         // The test's own end is as small as the server's: its engine is dropped.

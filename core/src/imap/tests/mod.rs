@@ -4,6 +4,7 @@
 mod compress;
 mod cost;
 mod dialog;
+mod external;
 mod failures;
 mod model;
 mod notify;
@@ -56,6 +57,7 @@ folders!(
     messagelimit,
     uidbatches,
     capabilities,
+    grammar,
     within,
     quota,
     metadata,

@@ -177,6 +177,18 @@ impl Server {
         add_account(&self.shared.store, &self.shared.committer, name, Quota::default())
     }
 
+    /// Changes the directory.
+    pub(super) fn change(&self, changes: &[Change]) {
+        let reader = self.shared.store.reader();
+        let batch = directory::plan(reader.snapshot(), changes, &directory::Limits::DEFAULT, NOW).unwrap();
+        self.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    }
+
+    /// The file of its certificate.
+    pub(super) fn certificate(&self) -> std::path::PathBuf {
+        self._dir.path().join("selfsigned.pem")
+    }
+
     /// Asks the server to stop.
     pub(super) fn stop(&self) {
         self.shared.shutdown.begin(Duration::from_secs(3));

@@ -96,7 +96,7 @@ where
         let (service, handler, notes) = (service.clone(), handler.clone(), Arc::clone(&notes));
         async move {
             let deadline = Instant::now() + Duration::from_millis(1500);
-            match Transport::Plain(stream).start_tls(&service, deadline).await {
+            match Transport::Plain(stream).start_tls(&service, Ask::Nothing, deadline).await {
                 Ok(transport) => handler(transport).await,
                 Err(TransportError::Tls(error)) => notes.lock().unwrap().push(error.reason().into_owned()),
                 Err(TransportError::Io(error)) => notes.lock().unwrap().push(error.to_string()),

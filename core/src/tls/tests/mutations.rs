@@ -17,7 +17,7 @@ struct Endpoint {
 
 impl Endpoint {
     fn new(service: &TlsService) -> Self {
-        let connection = UnbufferedServerConnection::new(Arc::clone(&service.0)).unwrap();
+        let connection = UnbufferedServerConnection::new(service.config(Ask::Nothing)).unwrap();
         Self {
             engine: Engine::new(Side::Server(connection)),
             input: Vec::new(),

@@ -218,7 +218,7 @@ fn sessions_move_to_another_shard_in_the_middle_of_a_record() {
                     let (service, to_home) = (service.clone(), to_home.clone());
                     async move {
                         let mut transport =
-                            Transport::Plain(stream).start_tls(&service, soon()).await.unwrap();
+                            Transport::Plain(stream).start_tls(&service, Ask::Nothing, soon()).await.unwrap();
                         let mut login = [0; 4];
                         assert_eq!(transport.read(&mut login).await.unwrap(), 4);
                         assert_eq!(&login, b"move");
@@ -300,7 +300,7 @@ fn plaintext_behind_starttls_is_not_interpreted() {
             transport.write_all(b"220 go\r\n").await.unwrap();
             // What a session does at this point (RFC 3207 §4.2).
             input.clear();
-            let mut transport = transport.start_tls(&service, soon()).await.unwrap();
+            let mut transport = transport.start_tls(&service, Ask::Nothing, soon()).await.unwrap();
             transport.receive(|bytes| input.extend_from_slice(bytes)).await.unwrap();
             transport.write_all(&input).await.unwrap();
         }

@@ -3,7 +3,9 @@
 use super::super::command::{Chunk, Command, Mail, Rcpt, SaslOctets, Spelling};
 use super::super::envelope::{BodyType, Hold, Recipient};
 use super::super::{Envelope, Limits, Reply};
-use super::{Channel, ClearAuth, Dialect, Hello, Opening, RequireTls, Role, Session, State, TlsOffer};
+use super::{
+    Certificate, Channel, ClearAuth, Dialect, Hello, Opening, RequireTls, Role, Session, State, TlsOffer,
+};
 use crate::address::{ForwardPath, HeloName, ReversePath};
 
 /// A command that passed, with all that carrying it out needs.
@@ -92,9 +94,12 @@ impl Session {
             || (self.settings.clear_auth == ClearAuth::Allowed && self.settings.tls != TlsOffer::Required)
     }
 
-    /// Channel binding needs a channel.
+    /// Channel binding needs a channel, EXTERNAL a certificate.
     pub(super) fn offered_mechanisms(&self) -> impl Iterator<Item = &str> {
-        let fits = |name: &&str| self.channel == Channel::Tls || !name.ends_with("-PLUS");
+        let fits = |name: &&str| match *name {
+            "EXTERNAL" => self.certificate == Certificate::Known,
+            name => self.channel == Channel::Tls || !name.ends_with("-PLUS"),
+        };
         self.settings.mechanisms.iter().map(|name| &**name).filter(fits)
     }
 

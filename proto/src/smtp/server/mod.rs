@@ -200,11 +200,21 @@ pub enum Answer {
     AuthFailed(Reply),
 }
 
+/// Whether a client presented a certificate that belongs to somebody here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Certificate {
+    /// None, or one of a stranger.
+    Unknown,
+    /// It did.
+    Known,
+}
+
 /// A conversation.
 pub struct Session {
     settings: Arc<Settings>,
     state: State,
     channel: Channel,
+    certificate: Certificate,
     hello: Option<Box<Hello>>,
     login: Option<Box<str>>,
     counts: Counts,
@@ -347,6 +357,7 @@ impl Session {
             settings,
             state: State::Idle,
             channel,
+            certificate: Certificate::Unknown,
             hello: None,
             login: None,
             counts: Counts::default(),
@@ -455,6 +466,11 @@ impl Session {
         self.login = None;
         self.forget_input();
         self.idle_deadline = now + self.settings.limits.command_idle;
+    }
+
+    /// Says whether the client's certificate belongs to somebody: only then EXTERNAL is offered.
+    pub fn set_certificate(&mut self, certificate: Certificate) {
+        self.certificate = certificate;
     }
 
     /// The content that waits to be taken.

@@ -13,7 +13,8 @@ use toml_edit::{Array, Item, TableLike, Value};
 use super::{AccountEntry, AliasEntry, Credential, Document, DocumentError, Fault, VERSION};
 use crate::directory::diff::fold_pattern;
 use crate::directory::types::{
-    AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, DomainState, LocalpartCase,
+    AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint,
+    LocalpartCase,
 };
 
 impl Document {
@@ -26,7 +27,7 @@ impl Document {
                 return Err(DocumentError(vec![Fault { line, problem: error.message().to_owned() }]));
             }
         };
-        let mut reader = Reader { text, faults: Vec::new(), given: Vec::new() };
+        let mut reader = Reader { text, faults: Vec::new(), given: Vec::new(), keys: BTreeSet::new() };
         let document = reader.document(root.as_table());
         if reader.faults.is_empty() {
             return Ok(document);
@@ -41,6 +42,8 @@ struct Reader<'a> {
     faults: Vec<Fault>,
     /// Every address that something is at, where it stands.
     given: Vec<(AddressPattern, Option<Range<usize>>)>,
+    /// Every public key of TLS.
+    keys: BTreeSet<Fingerprint>,
 }
 
 impl Reader<'_> {
@@ -130,10 +133,12 @@ impl Reader<'_> {
                 "credentials",
                 "password",
                 "addresses",
+                "tls_public_keys",
             ],
         );
         let credential = self.credential(table);
         let addresses = self.addresses(table);
+        let tls_keys = self.tls_keys(table);
         let full_name = self.string(table, "full_name").unwrap_or_default();
         let login_disabled = self.string(table, "login_disabled");
         let quota = self.count(table, "quota", "octets");
@@ -153,7 +158,7 @@ impl Reader<'_> {
         let domain = self.value(table, "domain", Domain::parse)?;
         let settings =
             AccountSettings { domain, full_name, quota, quota_messages, login_disabled, disabled_mechanisms };
-        Some(AccountEntry { settings, credential, addresses })
+        Some(AccountEntry { settings, credential, addresses, tls_keys })
     }
 
     fn count(&mut self, table: &dyn TableLike, key: &str, of: &str) -> Option<u64> {
@@ -214,6 +219,36 @@ impl Reader<'_> {
             addresses.insert(address, mailbox.unwrap_or_else(MailboxName::inbox));
         }
         addresses
+    }
+
+    fn tls_keys(&mut self, table: &dyn TableLike) -> BTreeMap<Fingerprint, String> {
+        let parse = |text: &str| Fingerprint::parse(text).ok_or("is no SHA-256 in base64url without padding");
+        let mut keys = BTreeMap::new();
+        let Some(array) = self.array(table, "tls_public_keys") else { return keys };
+        for value in array {
+            let (fingerprint, name) = match value {
+                Value::InlineTable(entry) => {
+                    self.known(entry, &["fingerprint", "name"]);
+                    if entry.get("fingerprint").is_none() {
+                        self.fault(value.span(), "fingerprint is missing".into());
+                    }
+                    (self.value(entry, "fingerprint", parse), self.string(entry, "name"))
+                }
+                _ => match value.as_str() {
+                    Some(text) => (self.parsed(value.span(), text, parse), None),
+                    None => {
+                        self.fault(value.span(), "must be a text, or { fingerprint = , name = }".into());
+                        continue;
+                    }
+                },
+            };
+            let Some(fingerprint) = fingerprint else { continue };
+            if !self.keys.insert(fingerprint) {
+                self.fault(value.span(), format!("{fingerprint} is given twice"));
+            }
+            keys.insert(fingerprint, name.unwrap_or_default());
+        }
+        keys
     }
 
     fn alias(&mut self, item: &Item, table: &dyn TableLike) -> AliasEntry {

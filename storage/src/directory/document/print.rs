@@ -74,7 +74,19 @@ fn account(f: &mut fmt::Formatter<'_>, entry: &AccountEntry) -> fmt::Result {
             }
         })
         .collect();
-    items(f, "addresses", &addresses)
+    items(f, "addresses", &addresses)?;
+    let keys: Vec<_> = entry
+        .tls_keys
+        .iter()
+        .map(|(fingerprint, name)| match &**name {
+            "" => quoted(&fingerprint.to_string()),
+            name => {
+                let fingerprint = quoted(&fingerprint.to_string());
+                format!("{{ fingerprint = {fingerprint}, name = {} }}", quoted(name))
+            }
+        })
+        .collect();
+    items(f, "tls_public_keys", &keys)
 }
 
 fn flag(f: &mut fmt::Formatter<'_>, key: &str, value: bool) -> fmt::Result {

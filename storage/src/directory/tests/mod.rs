@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
 mod documents;
+mod keys;
 mod lookups;
 mod model;
 mod plans;

@@ -9,7 +9,7 @@ use super::super::lookup::damaged;
 use super::super::plan::DirectoryError;
 use super::super::rows;
 use super::super::types::{Account, AccountName, AccountSettings, AddressPattern, Limits, Postmaster};
-use super::{address, check_text, settings_of};
+use super::{address, check_text, settings_of, tls_key};
 use crate::engine::Space;
 use crate::ids::AccountId;
 use crate::keys;
@@ -78,6 +78,7 @@ pub(in super::super) fn remove(
         let pattern = AddressPattern::of(&place.domain, &place.localpart).map_err(|_| damaged(&key))?;
         address::remove(draft, &pattern)?;
     }
+    tls_key::remove_all(draft, account.id)?;
     draft.remove(rows::account_name(name));
     draft.remove(rows::account(account.id));
     draft.remove(rows::credential(account.id));

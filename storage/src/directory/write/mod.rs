@@ -4,6 +4,7 @@ pub(super) mod account;
 pub(super) mod address;
 pub(super) mod alias;
 pub(super) mod domain;
+pub(super) mod tls_key;
 
 use postrider_proto::address::Domain;
 

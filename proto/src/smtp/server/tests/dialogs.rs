@@ -38,6 +38,19 @@ fn a_message_is_received_with_all_that_was_said_about_it() {
 }
 
 #[test]
+fn external_is_offered_to_known_certificates_only() {
+    let mut settings = settings(Role::Submission);
+    settings.mechanisms.push("EXTERNAL".into());
+    let mut driver = Driver::new(settings, Channel::Tls);
+    assert!(!driver.say("EHLO pc").contains("EXTERNAL"));
+    let unknown = driver.say("AUTH NONSENSE");
+    assert_eq!(driver.say("AUTH EXTERNAL ="), unknown);
+    driver.session.set_certificate(Certificate::Known);
+    assert!(driver.say("EHLO pc").contains(" LOGIN EXTERNAL|"));
+    assert!(driver.say("AUTH EXTERNAL =").starts_with("535 "), "the driver's policy knows nobody by it");
+}
+
+#[test]
 fn submission_offers_what_it_should_before_and_under_tls() {
     let mut driver = Driver::new(settings(Role::Submission), Channel::Clear);
     let clear = driver.say("EHLO pc");
