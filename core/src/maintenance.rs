@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_proto::imap::types::ModSeq;
-use postrider_storage::account::{Erase, Swept};
+use postrider_storage::account::{Erase, Swept, unshare};
 use postrider_storage::blobs;
 use postrider_storage::committer::CommitError;
 use postrider_storage::directory::{Directory, removed_account};
@@ -21,7 +21,7 @@ use postrider_storage::ids::{AccountId, BlobId, EmailId, MailboxId};
 use postrider_storage::keys::{self, Key, SYSTEM, Which, table};
 use postrider_storage::maintenance::{CollectLimits, Collector, free_octets};
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::{EmailRow, MARK};
+use postrider_storage::rows::{EmailRow, Grantee, MARK};
 use postrider_storage::store::StoreError;
 
 use crate::accounts::{AccountHandle, LoadError, WriteError, home_of};
@@ -359,7 +359,7 @@ pub async fn erase_account(shard: &Rc<Shard>, account: AccountId) {
 }
 
 async fn try_erase(shard: &Rc<Shard>, account: AccountId) -> Result<Option<usize>, Trouble> {
-    let mut rows = 0;
+    let mut rows = forget_grantee(shard, account).await?;
     // The to-do rows first: what they refer to must be there.
     for prefix in [keys::erases(account), keys::drops(account), keys::owner(account.get())] {
         let mut from = Some(prefix.clone());
@@ -383,6 +383,36 @@ async fn try_erase(shard: &Rc<Shard>, account: AccountId) -> Result<Option<usize
     Ok(Some(rows))
 }
 
+/// Takes a removed account out of the lists of mailboxes that were shared with it; gives their number.
+async fn forget_grantee(shard: &Rc<Shard>, account: AccountId) -> Result<usize, Trouble> {
+    let who = Grantee::Account(account);
+    let shared = read(shard, move |reader| {
+        let rows = reader.prefix(&keys::shared_with(who));
+        rows.map(|row| Ok(keys::shared_parts(&row?.0)?)).collect::<Result<Vec<_>, StoreError>>()
+    });
+    let shared = shared.await?;
+    let count = shared.len();
+    for (_, owner, mailbox) in shared {
+        let forgotten = shard.at_home(owner, move |shard| {
+            Box::pin(async move {
+                match shard.accounts.get(owner).await {
+                    // Its lists go with it.
+                    Err(LoadError::Removed) => Ok(()),
+                    Err(error) => Err(Trouble::from(error)),
+                    Ok(handle) => {
+                        let forget = handle.transact(None, None, move |tx| tx.forget_grantee(mailbox, who));
+                        Ok(forget.await?)
+                    }
+                }
+            })
+        });
+        // The server stops: it goes on at the next start.
+        let Ok(forgotten) = forgotten.await else { break };
+        forgotten?;
+    }
+    Ok(count)
+}
+
 /// Removes some rows with `prefix` from `from` on; says where to go on.
 fn erase_step(
     reader: &Reader,
@@ -402,6 +432,9 @@ fn erase_step(
             let blob = EmailRow::decode(&value)?.blob;
             batch.remove(Space::Rows, keys::blob_ref(blob, account.get(), email));
             batch.insert(Space::Rows, keys::blob_gc(blob), MARK);
+        }
+        if owner != SYSTEM && number == table::ACL {
+            unshare(&mut batch, &key, &value)?;
         }
         batch.remove(Space::Rows, key);
     }

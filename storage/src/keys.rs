@@ -11,6 +11,7 @@
 //! | account | 0x03 | MAILBOX | mailbox id u32 | [`MailboxRow`](crate::rows::MailboxRow) ‖ keyword ids ‖ name |
 //! | account | 0x04 | SUBSCRIPTION | mailbox name | version |
 //! | account | 0x05 | METADATA | mailbox u32 (0: the server) ‖ user u32 (0: shared) ‖ path | [`MetadataRow`](crate::rows::MetadataRow) ‖ value |
+//! | account | 0x06 | ACL | mailbox id u32 | [`AclRow`](crate::rows::AclRow) |
 //! | account | 0x10 | MESSAGE | mailbox u32 ‖ uid u32 | [`MessageRow`](crate::rows::MessageRow) ‖ keyword ids |
 //! | account | 0x11 | CHANGE | mailbox u32 ‖ kind u8 ‖ modseq u64 ‖ uid u32 | kind 0 (live): nothing; kind 1: [`TombstoneRow`](crate::rows::TombstoneRow) |
 //! | account | 0x12 | PACK | mailbox u32 ‖ base uid u32 | [`Block`](crate::rows::pack::Block) |
@@ -28,6 +29,7 @@
 //! | 0 | 0x13 | BLOBPENDING | blob id u64 | version |
 //! | 0 | 0x18 | ERASE | account u32 ‖ modseq u64 ‖ email id u64 | [`EraseRow`](crate::rows::EraseRow) |
 //! | 0 | 0x19 | DROP | account u32 ‖ mailbox u32 | [`DropRow`](crate::rows::DropRow) |
+//! | 0 | 0x1a | SHARED | user's account u32, 0 for anyone ‖ owner's account u32 ‖ mailbox u32 | version |
 //! | 0 | 0x20 | QUEUE | queue id u64 | [`QueueRow`](crate::rows::QueueRow) ‖ texts |
 //! | 0 | 0x21 | QUEUERCPT | queue id u64 ‖ recipient u32 | [`RecipientRow`](crate::rows::RecipientRow) ‖ texts |
 //! | 0 | 0x22 | QUEUEDUE | due i64 ‖ queue id u64 ‖ recipient u32 | hash of the recipient's domain u64 |
@@ -39,6 +41,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{ModSeq, Uid};
 
 use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId, QueueId};
+use crate::rows::Grantee;
 
 /// An encoded key.
 pub type Key = Vec<u8>;
@@ -58,6 +61,8 @@ pub mod table {
     pub const SUBSCRIPTION: u8 = 0x04;
     /// Account: annotations.
     pub const METADATA: u8 = 0x05;
+    /// Account: access control lists of mailboxes.
+    pub const ACL: u8 = 0x06;
     /// Account: messages by uid.
     pub const MESSAGE: u8 = 0x10;
     /// Account: messages and tombstones by modseq.
@@ -92,6 +97,8 @@ pub mod table {
     pub const ERASE: u8 = 0x18;
     /// System: deleted mailboxes whose rows are still to be removed.
     pub const DROP: u8 = 0x19;
+    /// System: mailboxes by the user to whom they are shared.
+    pub const SHARED: u8 = 0x1a;
     /// System: outgoing messages.
     pub const QUEUE: u8 = 0x20;
     /// System: recipients of outgoing messages.
@@ -147,6 +154,11 @@ pub fn mailbox(account: AccountId, mailbox: MailboxId) -> Key {
 /// A subscription's row.
 pub fn subscription(account: AccountId, name: &MailboxName) -> Key {
     build(account.get(), table::SUBSCRIPTION, &[name.as_str().as_bytes()])
+}
+
+/// A mailbox's access control list.
+pub fn acl(account: AccountId, mailbox: MailboxId) -> Key {
+    in_mailbox(account, table::ACL, mailbox)
 }
 
 /// What an annotation is of, and whose it is (RFC 5464 §3.2): the same path has a value for each.
@@ -353,6 +365,26 @@ pub fn dropped(account: AccountId, mailbox: MailboxId) -> Key {
 /// The prefix of an account's deleted mailboxes.
 pub fn drops(account: AccountId) -> Key {
     build(SYSTEM, table::DROP, &[&account.get().to_be_bytes()])
+}
+
+/// A mailbox of `owner` that is shared to `who`.
+pub fn shared(who: Grantee, owner: AccountId, mailbox: MailboxId) -> Key {
+    let parts = [who.number(), owner.get(), mailbox.get()].map(u32::to_be_bytes);
+    build(SYSTEM, table::SHARED, &[&parts[0], &parts[1], &parts[2]])
+}
+
+/// The prefix of all that is shared to `who`.
+pub fn shared_with(who: Grantee) -> Key {
+    build(SYSTEM, table::SHARED, &[&who.number().to_be_bytes()])
+}
+
+/// The owner and the mailbox that a SHARED key names, and to whom it is shared.
+pub fn shared_parts(key: &[u8]) -> Result<(Grantee, AccountId, MailboxId), BadKey> {
+    let (_, _, rest) = split(key)?;
+    let rest: &[u8; 12] = rest.try_into().map_err(|_| bad(key))?;
+    let owner = AccountId::new(be32(rest, 4)).ok_or_else(|| bad(key))?;
+    let mailbox = MailboxId::new(be32(rest, 8)).ok_or_else(|| bad(key))?;
+    Ok((Grantee::of(be32(rest, 0)), owner, mailbox))
 }
 
 /// An outgoing message.

@@ -83,6 +83,12 @@ pub enum Refusal {
     /// RFC 9051 §7.1, OVERQUOTA.
     #[error("over quota")]
     OverQuota,
+    /// The name belongs to the mailboxes of other users.
+    #[error("names that begin so are of other users' mailboxes")]
+    ReservedName,
+    /// More than [`AclRow::ENTRIES_MAX`](crate::rows::AclRow::ENTRIES_MAX).
+    #[error("too many entries in the mailbox's access control list")]
+    TooManyAclEntries,
     /// More than [`Limits::mailboxes_max`](crate::account::Limits::mailboxes_max).
     #[error("too many mailboxes")]
     TooManyMailboxes,

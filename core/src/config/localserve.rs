@@ -60,6 +60,7 @@ impl Config {
             storage: Storage { min_free_octets: 64 << 20, ..Storage::default() },
             search: Search::default(),
             accounts: AccountDefaults::default(),
+            share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),
             passwords: Passwords::default(),
             unlimited: loopback.map(Network::host).into(),

@@ -43,6 +43,8 @@ pub struct Config {
     pub search: Search,
     /// What new accounts get.
     pub accounts: AccountDefaults,
+    /// Whether users can share mailboxes with every user of the server.
+    pub share_with_anyone: bool,
     /// Who reads the mail for `postmaster`.
     pub postmaster: Option<Postmaster>,
     /// How passwords are kept.

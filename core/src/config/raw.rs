@@ -77,6 +77,7 @@ pub(super) struct RawStorage {
 
 pub(super) struct RawAccounts {
     pub quota: Option<At<u64>>,
+    pub share_with_anyone: Option<At<bool>>,
     pub mailboxes: Option<RawMailboxes>,
 }
 
@@ -210,8 +211,11 @@ fn read_search(section: Section<'_>) -> Option<At<TextIndex>> {
 
 fn read_accounts(section: Section<'_>) -> RawAccounts {
     let mailboxes = section.section("mailboxes");
-    let raw =
-        RawAccounts { quota: section.octets("quota", 0..=1 << 60), mailboxes: read_mailboxes(mailboxes) };
+    let raw = RawAccounts {
+        quota: section.octets("quota", 0..=1 << 60),
+        share_with_anyone: section.flag("share_with_anyone"),
+        mailboxes: read_mailboxes(mailboxes),
+    };
     section.finish();
     raw
 }

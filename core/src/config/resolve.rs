@@ -56,6 +56,7 @@ pub(super) fn resolve(raw: Raw, base: &Path, files: Files, problems: &Problems<'
         tls: resolver.tls(raw.tls, needs_certificate),
         listeners,
         storage: resolver.storage(&raw.storage),
+        share_with_anyone: raw.accounts.share_with_anyone.as_ref().is_some_and(|share| share.value),
         search: Search { text_index: raw.text_index.map_or(TextIndex::default(), |choice| choice.value) },
         accounts: resolver.accounts(raw.accounts),
         postmaster: raw.postmaster.and_then(|postmaster| resolver.postmaster(postmaster)),

@@ -71,6 +71,8 @@ fn refused(refusal: &Refusal) -> Completion {
         Refusal::HasChildren => Completion::refused(Code::HasChildren, "mailbox has mailboxes below it"),
         Refusal::Inbox => Completion::refused(Code::Cannot, "not possible with the inbox"),
         Refusal::BelowItself => Completion::refused(Code::Cannot, "a mailbox can't go below itself"),
+        Refusal::ReservedName => Completion::refused(Code::Cannot, "names that begin so are of other users"),
+        Refusal::TooManyAclEntries => Completion::refused(Code::Limit, "too many entries"),
         Refusal::ChildName => Completion::refused(Code::Cannot, "a mailbox below would get a bad name"),
         Refusal::SameMailbox => Completion::refused(Code::Cannot, "source and destination are the same"),
         Refusal::OverQuota => Completion::refused(Code::OverQuota, "over quota"),

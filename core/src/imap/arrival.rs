@@ -4,16 +4,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postrider_proto::imap::command::Tag;
+use postrider_proto::imap::command::{Access, Select, Tag};
 use postrider_proto::imap::framing::Framer;
 use postrider_proto::imap::response::{Code, Condition, write_untagged};
 use tracing::{debug, error};
 
 use super::Service;
+use super::answers::NO_SUCH_MAILBOX;
 use super::capability;
-use super::connection::{Connection, GREETING, LoggedIn, Member, Peer};
+use super::compression::Compression;
+use super::connection::{Connection, Departure, Flow, GREETING, LoggedIn, Member, Peer, Visit};
 use super::output::Output;
-use super::session::{Completion, CompletionCode, Ended, MessageLimit};
+use super::places::Asker;
+use super::session::{Completion, CompletionCode, Enabled, Ended, MessageLimit};
 use crate::arrival::{self, Arrived, CLOSING, Open};
 use crate::auth::User;
 use crate::metrics;
@@ -52,14 +55,15 @@ fn last_words(refusal: metrics::Refusal) -> Vec<u8> {
     out
 }
 
-/// A session on its way to its home shard. The login command is answered there.
+/// A session on its way to the home shard of an account. The command that made it go is answered there.
 struct Moving {
     service: Arc<Service>,
     peer: Peer,
     packet: SessionPacket,
-    /// What the client sent behind its login.
+    compression: Option<Box<Compression>>,
+    /// What the client sent behind that command.
     unread: Vec<u8>,
-    login: LoggedIn,
+    departure: Departure,
 }
 
 /// Proves that a session may cross threads.
@@ -71,37 +75,85 @@ impl Connection {
     pub(super) async fn run(mut self, mut login: Option<LoggedIn>) {
         loop {
             let next = match login.take() {
-                Some(login) => Ok(login),
+                Some(login) => Ok(Departure::Login(login)),
                 None => Box::pin(self.converse()).await,
             };
             match next {
-                Ok(login) if self.shard.home_of(login.user.account) == self.shard.id => {
-                    if let Err(ended) = Box::pin(self.enter(login)).await {
+                Ok(departure) if self.shard.home_of(departure.account()) == self.shard.id => {
+                    if let Err(ended) = Box::pin(self.arrive(departure)).await {
                         return Box::pin(self.end(ended)).await;
                     }
                 }
-                Ok(login) => return Box::pin(self.move_home(login)).await,
+                Ok(departure) => return Box::pin(self.depart(departure)).await,
                 Err(ended) => return Box::pin(self.end(ended)).await,
             }
         }
     }
 
-    async fn move_home(mut self, login: LoggedIn) {
-        let home = self.shard.home_of(login.user.account);
+    async fn depart(mut self, departure: Departure) {
+        let home = self.shard.home_of(departure.account());
         if let Err(ended) = self.out.flush().await {
             return self.end(ended).await;
         }
         let unread = self.framer.unread().to_vec();
-        let Self { shard, service, peer, mut out, .. } = self;
+        // What the session holds of an account here ends now.
+        let Self { shard, service, peer, mut out, member, .. } = self;
+        drop(member);
+        let compression = out.take_compression();
         let packet = match out.take_transport().map(Transport::into_packet) {
             Ok(Ok(packet)) => packet,
             _ => return,
         };
-        let moving = Moving { service, peer, packet, unread, login };
-        let work: Work = Box::new(move |shard| spawn("imap session", arrive(shard, moving)));
+        let moving = Moving { service, peer, packet, compression, unread, departure };
+        let work: Work = Box::new(move |shard| spawn("imap session", go_on(shard, moving)));
         if shard.send(home, work).await.is_err() {
             debug!("the home shard has ended");
         }
+    }
+
+    /// Goes on at the account that the session came for.
+    async fn arrive(&mut self, departure: Departure) -> Result<(), Ended> {
+        match departure {
+            Departure::Login(login) => self.enter(login).await,
+            Departure::Visit(visit) => self.stay(*visit).await,
+        }
+    }
+
+    /// Becomes the session of a user at an account, and does there what it came for.
+    async fn stay(&mut self, visit: Visit) -> Result<(), Ended> {
+        let Visit { asker, enabled, notify, account, select, strikes } = visit;
+        let account = self.shard.open_account(account).await.map_err(|failed| {
+            error!(cid = %self.peer.id, %account, error = %failed, "an account could not be loaded");
+            Ended::Bye(Some(Code::Unavailable), "try again later")
+        })?;
+        let limit = MessageLimit::of(&self.service.listener);
+        let mut member = Member::new(asker, account, enabled, limit);
+        member.notify = notify;
+        self.member = Some(Box::new(member));
+        // It has spoken IMAP before.
+        self.commands = self.commands.max(1);
+        self.strikes = strikes;
+        if let Some((tag, command)) = select {
+            self.select_here(&tag, command).await?;
+        }
+        self.rest();
+        Ok(())
+    }
+
+    /// Selects a mailbox of the account that the session came to, and answers.
+    async fn select_here(&mut self, tag: &Tag, command: Select) -> Result<(), Ended> {
+        let label = match command.access {
+            Access::ReadWrite => metrics::ImapCommand::Select,
+            Access::ReadOnly => metrics::ImapCommand::Examine,
+        };
+        let completion = match Box::pin(self.select(tag, command)).await? {
+            Flow::Done(completion) => completion,
+            // The name means another account by now.
+            _ => NO_SUCH_MAILBOX,
+        };
+        self.count_completion(label, completion.status);
+        self.answer(tag, &completion);
+        self.command_ended()
     }
 
     /// Becomes the session of a user, and answers the login.
@@ -119,8 +171,10 @@ impl Connection {
                 return Err(Ended::Bye(Some(Code::Unavailable), "try again later"));
             }
         };
-        let watcher = account.watch();
-        self.member = Some(Box::new(Member::new(account, watcher, MessageLimit::of(&self.service.listener))));
+        let anyone = self.shard.shared.config.share_with_anyone;
+        let asker = Asker { user: user.account, anyone, id: self.peer.id };
+        let limit = MessageLimit::of(&self.service.listener);
+        self.member = Some(Box::new(Member::new(asker, account, Enabled::default(), limit)));
         let names = capability::after_login(&self.service.listener);
         match tag {
             Some(tag) => {
@@ -155,14 +209,15 @@ impl Connection {
     }
 }
 
-async fn arrive(shard: Rc<Shard>, moving: Moving) {
-    let Moving { service, peer, packet, unread, login } = moving;
+async fn go_on(shard: Rc<Shard>, moving: Moving) {
+    let Moving { service, peer, packet, compression, unread, departure } = moving;
     let mut framer = Framer::new(Arc::clone(&service.authenticated));
     framer.push(&unread);
     drop(unread);
     let transport = Transport::from_packet(packet);
     let mut connection = Connection::new(shard, service, peer, transport, framer);
-    match Box::pin(connection.enter(login)).await {
+    connection.out.put_compression(compression);
+    match Box::pin(connection.arrive(departure)).await {
         Ok(()) => Box::pin(connection.run(None)).await,
         Err(ended) => Box::pin(connection.end(ended)).await,
     }

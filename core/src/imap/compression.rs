@@ -2,7 +2,7 @@
 //!
 //! What a session holds while it waits is small (see [`postrider_proto::deflate`]); the engines belong
 //! to the thread. Compression begins after login only, and ends with UNAUTHENTICATE, so no secret of a
-//! login is ever compressed, and a session that moves to another shard has none.
+//! login is ever compressed. A session that moves to another shard takes it along.
 
 use std::cell::RefCell;
 

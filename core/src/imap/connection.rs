@@ -6,21 +6,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use postrider_proto::imap::command::{
-    self, BadCommand, Command, Context as Grammar, Fault, Tag, Tagged, Utf8,
+    self, BadCommand, Command, Context as Grammar, Fault, Select, Tag, Tagged, Utf8,
 };
 use postrider_proto::imap::framing::{Frame, Framer, Outcome, Refused};
 use postrider_proto::imap::response::{
     Code, Condition, Status, write_bad_command, write_continuation, write_refused,
 };
 
+use postrider_proto::imap::rights::Rights;
+use postrider_storage::ids::AccountId;
+
 use super::Service;
 use super::capability::{self, Certificate, Channel};
 use super::commands::append::{Announced, Literal};
 use super::notify::Notify;
 use super::output::Output;
+use super::places::Asker;
 use super::selected::Selected;
 use super::session::{Completion, Enabled, Ended, MessageLimit};
-use super::sync::ACCOUNT_BROKEN;
+use super::sync::{ACCOUNT_BROKEN, tell_flags_anew};
 use super::views;
 use crate::accounts::{AccountHandle, Watcher};
 use crate::admission::Admitted;
@@ -65,6 +69,9 @@ pub(super) struct Connection {
 
 /// What a session has after login.
 pub(super) struct Member {
+    pub(super) asker: Asker,
+    /// The user's account. While another user's mailbox is selected the session is away, and this is that
+    /// user's; commands that need no selected mailbox then run at the home of their own user.
     pub(super) account: Rc<AccountHandle>,
     pub(super) watcher: Rc<Watcher>,
     pub(super) enabled: Enabled,
@@ -75,8 +82,19 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(account: Rc<AccountHandle>, watcher: Rc<Watcher>, limit: MessageLimit) -> Self {
-        Self { account, watcher, enabled: Enabled::default(), selected: None, notify: None, limit }
+    pub(super) fn new(
+        asker: Asker,
+        account: Rc<AccountHandle>,
+        enabled: Enabled,
+        limit: MessageLimit,
+    ) -> Self {
+        let watcher = account.watch();
+        Self { asker, account, watcher, enabled, selected: None, notify: None, limit }
+    }
+
+    /// Whether the session is at another user's account.
+    pub(super) fn is_away(&self) -> bool {
+        self.account.id() != self.asker.user
     }
 
     /// Leaves the selected mailbox.
@@ -102,6 +120,38 @@ pub(super) struct LoggedIn {
     pub(super) tag: Option<Tag>,
 }
 
+/// A user on the way to an account: to that of another user in order to select a mailbox there, or back.
+pub(super) struct Visit {
+    pub(super) asker: Asker,
+    pub(super) enabled: Enabled,
+    /// What it wants to be told of; waits while the session is away, but for the selected mailbox.
+    pub(super) notify: Option<Box<Notify>>,
+    /// Where to.
+    pub(super) account: AccountId,
+    /// What is to be done and answered there.
+    pub(super) select: Option<(Tag, Select)>,
+    /// Bad commands.
+    pub(super) strikes: u32,
+}
+
+/// Why a session leaves its shard, or at least its account.
+pub(super) enum Departure {
+    /// Somebody logged in.
+    Login(LoggedIn),
+    /// A user goes to another account.
+    Visit(Box<Visit>),
+}
+
+impl Departure {
+    /// The account that it goes to.
+    pub(super) fn account(&self) -> AccountId {
+        match self {
+            Self::Login(login) => login.user.account,
+            Self::Visit(visit) => visit.account,
+        }
+    }
+}
+
 /// What the next frame asks for.
 enum Step {
     Command(Result<Tagged, BadCommand>),
@@ -119,6 +169,8 @@ pub(super) enum Flow {
     Answered,
     /// Somebody logged in: answered on the home shard.
     LoggedIn(Box<User>),
+    /// It is done and answered at another account.
+    Visit(Box<Visit>),
 }
 
 impl Connection {
@@ -174,9 +226,12 @@ impl Connection {
         self.member.as_ref().map_or(Utf8::Off, |member| member.enabled.utf8)
     }
 
-    /// The one loop: a frame, its command, the answer, until somebody logs in or it ends.
-    pub(super) async fn converse(&mut self) -> Result<LoggedIn, Ended> {
+    /// The one loop: a frame, its command, the answer, until the session has to go elsewhere or ends.
+    pub(super) async fn converse(&mut self) -> Result<Departure, Ended> {
         loop {
+            if let Some(visit) = self.way_home() {
+                return Ok(Departure::Visit(visit));
+            }
             match self.next_step() {
                 Step::Starved => self.wait().await?,
                 Step::Continue => write_continuation(&mut self.out.buffer, "go on"),
@@ -187,8 +242,8 @@ impl Connection {
                 }
                 Step::Command(Err(bad)) => self.bad_command(&bad)?,
                 Step::Command(Ok(tagged)) => {
-                    if let Some(login) = Box::pin(self.execute(tagged)).await? {
-                        return Ok(login);
+                    if let Some(departure) = Box::pin(self.execute(tagged)).await? {
+                        return Ok(departure);
                     }
                     self.command_ended()?;
                 }
@@ -220,7 +275,7 @@ impl Connection {
     }
 
     /// Runs a command and answers it.
-    async fn execute(&mut self, tagged: Tagged) -> Result<Option<LoggedIn>, Ended> {
+    async fn execute(&mut self, tagged: Tagged) -> Result<Option<Departure>, Ended> {
         let Tagged { tag, command } = tagged;
         let label = label(&command);
         let began = Instant::now();
@@ -239,8 +294,9 @@ impl Connection {
             Flow::Answered => Ok(None),
             Flow::LoggedIn(user) => {
                 self.count_completion(label, Status::Ok);
-                Ok(Some(LoggedIn::new(*user, Some(tag))))
+                Ok(Some(Departure::Login(LoggedIn::new(*user, Some(tag)))))
             }
+            Flow::Visit(visit) => Ok(Some(Departure::Visit(visit))),
         }
     }
 
@@ -263,13 +319,51 @@ impl Connection {
     }
 
     /// What holds after every command: the client has its time again, unless the session has to end.
-    fn command_ended(&mut self) -> Result<(), Ended> {
+    pub(super) fn command_ended(&mut self) -> Result<(), Ended> {
         self.commands = self.commands.saturating_add(1);
         self.rest();
         if self.shard.shared.shutdown.is_stopping() {
             return Err(Ended::Bye(None, "the server stops"));
         }
         self.check_account()
+    }
+
+    /// A session that has no mailbox of another user selected any more goes back to its own account.
+    fn way_home(&mut self) -> Option<Box<Visit>> {
+        let member = self.member.as_deref().filter(|member| member.is_away() && member.selected.is_none())?;
+        self.visit(member.asker.user, None)
+    }
+
+    /// The way of a user to an account.
+    pub(super) fn visit(&mut self, account: AccountId, select: Option<(Tag, Select)>) -> Option<Box<Visit>> {
+        let member = self.member.as_deref_mut()?;
+        let (asker, enabled, notify) = (member.asker, member.enabled, member.notify.take());
+        Some(Box::new(Visit { asker, enabled, notify, account, select, strikes: self.strikes }))
+    }
+
+    /// Looks up what the user may do with the selected mailbox. What changed is told; who may no longer
+    /// read it loses the connection, for clients don't bear a NO for everything (RFC 4314 §5.1.1).
+    pub(super) fn check_rights(&mut self) -> Result<(), Ended> {
+        let Some(Member { asker, account, selected: Some(selected), .. }) = self.member.as_deref_mut() else {
+            return Ok(());
+        };
+        let rights = {
+            let state = account.state();
+            if state.mailbox(selected.mailbox).is_none() {
+                // The session hears of that in its turn.
+                return Ok(());
+            }
+            state.rights(selected.mailbox, asker.user, asker.anyone)
+        };
+        if rights == selected.rights {
+            return Ok(());
+        }
+        selected.rights = rights;
+        if !rights.contains(Rights::READ) {
+            return Err(Ended::Bye(Some(Code::NoPerm), "you may no longer read the selected mailbox"));
+        }
+        tell_flags_anew(account, selected, &mut self.out);
+        Ok(())
     }
 
     /// Ends the session of a broken account.
@@ -343,6 +437,11 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Lsub(_) => Label::Lsub,
         Command::Namespace => Label::Namespace,
         Command::Status(_) => Label::Status,
+        Command::SetAcl(_) => Label::SetAcl,
+        Command::DeleteAcl(_) => Label::DeleteAcl,
+        Command::GetAcl(_) => Label::GetAcl,
+        Command::ListRights(_) => Label::ListRights,
+        Command::MyRights(_) => Label::MyRights,
         Command::Append(append) if append.replaces.is_some() => Label::Replace,
         Command::GetQuota(_) => Label::GetQuota,
         Command::GetQuotaRoot(_) => Label::GetQuotaRoot,

@@ -2,18 +2,21 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use postrider_proto::imap::command::{Command, Tag};
-use postrider_proto::imap::response::Condition;
+use postrider_proto::imap::command::{Command, Select, Tag};
+use postrider_proto::imap::response::{Code, Condition};
 
 use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
-    batches, copy, expunge, fetch, mailboxes, metadata, quota, search, select, session as basics, status,
-    store,
+    acl, batches, copy, expunge, fetch, list, mailboxes, metadata, quota, search, select, session as basics,
+    status, store,
 };
 use super::connection::{Connection, Flow, Member};
-use super::session::{AccountContext, Completion, Context, Enabled, Ended};
+use super::output::Output;
+use super::places::{self, Deed};
+use super::session::{AccountContext, Completion, Context, Enabled, Ended, MessageLimit};
 use super::sync::{Expunges, OwnFlags};
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
@@ -24,6 +27,7 @@ impl Connection {
     /// Runs a command. What the session learns of changes is told before its answer.
     pub(super) async fn dispatch(&mut self, tag: &Tag, command: Command) -> Result<Flow, Ended> {
         self.check_account()?;
+        self.check_rights()?;
         match command {
             Command::Capability => Ok(Flow::Done(self.capability())),
             Command::Id(id) => Ok(Flow::Done(self.id(&id))),
@@ -54,8 +58,8 @@ impl Connection {
                 Some(context) => Box::pin(batches::uid_batches(context, command)).await.map(Flow::Done),
                 None => Ok(Flow::Done(NOT_SELECTED)),
             },
+            Command::Select(command) => Box::pin(self.select(tag, command)).await,
             Command::Enable(_)
-            | Command::Select(_)
             | Command::Create(_)
             | Command::Delete(_)
             | Command::Rename(_)
@@ -65,6 +69,11 @@ impl Connection {
             | Command::Lsub(_)
             | Command::Namespace
             | Command::Status(_)
+            | Command::SetAcl(_)
+            | Command::DeleteAcl(_)
+            | Command::GetAcl(_)
+            | Command::ListRights(_)
+            | Command::MyRights(_)
             | Command::GetQuota(_)
             | Command::GetQuotaRoot(_)
             | Command::GetMetadata(_)
@@ -86,40 +95,114 @@ impl Connection {
 
     /// What commands of the selected state work with; none in another.
     pub(super) fn context<'a>(&'a mut self, tag: &'a Tag) -> Option<Context<'a>> {
-        let Member { account, watcher, enabled, selected, notify, limit } = self.member.as_deref_mut()?;
+        let Member { asker, account, watcher, enabled, selected, notify, limit } =
+            self.member.as_deref_mut()?;
         let limit = *limit;
-        let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
+        let (shard, out, id, asker) = (&self.shard, &mut self.out, self.peer.id, *asker);
         let (selected, notify) = (selected.as_mut()?, notify.as_deref());
-        Some(Context { shard, account, watcher, enabled, selected, notify, out, tag, limit, id })
+        Some(Context { shard, account, watcher, enabled, selected, notify, out, tag, asker, limit, id })
+    }
+
+    /// SELECT and EXAMINE (RFC 9051 §6.3.2). A mailbox that was selected before is left in any case. For one
+    /// of another account the session goes there first.
+    pub(super) async fn select(&mut self, tag: &Tag, command: Select) -> Result<Flow, Ended> {
+        let Some(member) = self.member.as_deref_mut() else { return Ok(Flow::Done(NOT_HERE)) };
+        if command.qresync.is_some() && !member.enabled.qresync {
+            return Ok(Flow::Done(Completion::bad("QRESYNC has to be enabled first")));
+        }
+        if member.deselect() {
+            self.out.untagged(Condition::Ok, Some(&Code::Closed), "the mailbox selected before is closed");
+        }
+        if command.condstore {
+            member.enabled.condstore = true;
+        }
+        let asker = member.asker;
+        let place = match places::find(&self.shard, asker, &command.mailbox) {
+            Ok(place) => place,
+            Err(refused) => return Ok(Flow::Done(refused)),
+        };
+        if place.account == member.account.id() {
+            let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
+            let listener = &self.service.listener;
+            let append_octets_max = listener.limits.imap.append_octets;
+            let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
+            let completion = Box::pin(select::select(&mut context, command, place)).await?;
+            return self.after(tag, completion).await;
+        }
+        // Asked first, so that nobody moves in vain.
+        if let Err(refused) = places::visit(&self.shard, asker, &place, Deed::Read).await {
+            return Ok(Flow::Done(refused));
+        }
+        let visit = self.visit(place.account, Some((tag.clone(), command)));
+        Ok(visit.map_or(Flow::Done(NOT_HERE), Flow::Visit))
     }
 
     /// Commands that need a user.
     async fn with_account(&mut self, tag: &Tag, command: Command) -> Result<Completion, Ended> {
         let Some(member) = self.member.as_deref_mut() else { return Ok(NOT_HERE) };
-        let listener = &self.service.listener;
-        let append_octets_max = listener.limits.imap.append_octets;
-        let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
-        let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
-        let context = &mut context;
-        let running: Pin<Box<dyn Future<Output = Result<Completion, Ended>> + '_>> = match command {
-            Command::Enable(command) => Box::pin(basics::enable(context, command)),
-            Command::Select(command) => Box::pin(select::select(context, command)),
-            Command::Create(command) => Box::pin(mailboxes::create(context, command)),
-            Command::Delete(mailbox) => Box::pin(mailboxes::delete(context, mailbox)),
-            Command::Rename(command) => Box::pin(mailboxes::rename(context, command)),
-            Command::Subscribe(mailbox) => Box::pin(mailboxes::subscribe(context, mailbox)),
-            Command::Unsubscribe(mailbox) => Box::pin(mailboxes::unsubscribe(context, mailbox)),
-            Command::List(command) => Box::pin(super::commands::list::list(context, command)),
-            Command::Lsub(command) => Box::pin(super::commands::list::lsub(context, command)),
-            Command::Status(command) => Box::pin(status::status(context, command)),
-            Command::GetMetadata(command) => Box::pin(metadata::get(context, command)),
-            Command::SetMetadata(command) => Box::pin(metadata::set(context, command)),
-            Command::Namespace => return Ok(basics::namespace(context)),
-            Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
-            Command::GetQuotaRoot(mailbox) => return Ok(quota::get_quota_root(context, &mailbox)),
-            _ => return Ok(NOT_HERE),
+        let deletes = matches!(command, Command::Delete(_));
+        let completion = if member.is_away() {
+            Box::pin(self.at_home(tag, command)).await?
+        } else {
+            let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
+            let listener = &self.service.listener;
+            let append_octets_max = listener.limits.imap.append_octets;
+            let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
+            for_account(&mut context, command).await?
         };
-        running.await
+        if deletes {
+            self.leave_deleted();
+        }
+        Ok(completion)
+    }
+
+    /// Runs a command that needs a user at the user's home, while the session is at another account. So such
+    /// commands always work with their own user's account.
+    async fn at_home(&mut self, tag: &Tag, command: Command) -> Result<Completion, Ended> {
+        let Some(Member { asker, enabled, .. }) = self.member.as_deref() else { return Ok(NOT_HERE) };
+        let (asker, enabled, id, told_tag) = (*asker, *enabled, self.peer.id, tag.clone());
+        let service = Arc::clone(&self.service);
+        let ran = places::at(&self.shard, id, asker.user, move |shard, account| {
+            Box::pin(async move {
+                let mut member = Member::new(asker, account, enabled, MessageLimit::of(&service.listener));
+                let mut out = Output::detached();
+                let ended = {
+                    let (shard, member, out, tag) = (&shard, &mut member, &mut out, &told_tag);
+                    let listener = &service.listener;
+                    let append_octets_max = listener.limits.imap.append_octets;
+                    let mut context =
+                        AccountContext { shard, member, out, tag, id, listener, append_octets_max };
+                    for_account(&mut context, command).await
+                };
+                Ok((ended, out.buffer, member.enabled))
+            })
+        });
+        let (ended, written, enabled) = match ran.await {
+            Ok(ran) => ran,
+            Err(refused) => return Ok(refused),
+        };
+        self.out.buffer.extend_from_slice(&written);
+        if let Some(member) = self.member.as_deref_mut() {
+            let condstore = member.enabled.condstore;
+            member.enabled = Enabled { condstore, ..enabled };
+        }
+        if enabled.condstore
+            && let Some(mut context) = self.context(tag)
+        {
+            context.enable_condstore();
+        }
+        self.out.flush_if_full().await?;
+        ended
+    }
+
+    /// Leaves the selected mailbox when this client has just deleted it.
+    fn leave_deleted(&mut self) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let selected = member.selected.as_ref().map(|selected| selected.mailbox);
+        if selected.is_some_and(|mailbox| member.account.state().mailbox(mailbox).is_none()) {
+            member.deselect();
+            self.out.untagged(Condition::Ok, Some(&Code::Closed), "the selected mailbox was deleted");
+        }
     }
 
     /// Commands that need a selected mailbox.
@@ -164,4 +247,31 @@ impl Connection {
         self.answer(tag, &Completion::ok("logged out"));
         Err(Ended::Gone)
     }
+}
+
+/// Runs a command that needs a user. The context's account is that of the user.
+async fn for_account(context: &mut AccountContext<'_>, command: Command) -> Result<Completion, Ended> {
+    let running: Pin<Box<dyn Future<Output = Result<Completion, Ended>> + '_>> = match command {
+        Command::Enable(command) => Box::pin(basics::enable(context, command)),
+        Command::Create(command) => Box::pin(mailboxes::create(context, command)),
+        Command::Delete(mailbox) => Box::pin(mailboxes::delete(context, mailbox)),
+        Command::Rename(command) => Box::pin(mailboxes::rename(context, command)),
+        Command::Subscribe(mailbox) => Box::pin(mailboxes::subscribe(context, mailbox)),
+        Command::Unsubscribe(mailbox) => Box::pin(mailboxes::unsubscribe(context, mailbox)),
+        Command::List(command) => Box::pin(list::list(context, command)),
+        Command::Lsub(command) => Box::pin(list::lsub(context, command)),
+        Command::Status(command) => Box::pin(status::status(context, command)),
+        Command::SetAcl(command) => Box::pin(acl::set_acl(context, command)),
+        Command::DeleteAcl(command) => Box::pin(acl::delete_acl(context, command)),
+        Command::GetAcl(mailbox) => Box::pin(acl::get_acl(context, mailbox)),
+        Command::ListRights(command) => Box::pin(acl::list_rights(context, command)),
+        Command::MyRights(mailbox) => Box::pin(acl::my_rights(context, mailbox)),
+        Command::GetMetadata(command) => Box::pin(metadata::get(context, command)),
+        Command::SetMetadata(command) => Box::pin(metadata::set(context, command)),
+        Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
+        Command::GetQuotaRoot(mailbox) => Box::pin(quota::get_quota_root(context, mailbox)),
+        Command::Namespace => return Ok(basics::namespace(context)),
+        _ => return Ok(NOT_HERE),
+    };
+    running.await
 }

@@ -20,6 +20,7 @@ pub mod answers;
 pub mod commands;
 pub mod content;
 pub mod output;
+pub mod places;
 pub mod selected;
 pub mod session;
 pub mod sync;

@@ -208,7 +208,7 @@ impl Happened {
                 Change::Added { mailbox, .. } => happened.message(*mailbox, Events::MESSAGE_NEW),
                 Change::Removed { mailbox, .. } => happened.message(*mailbox, Events::MESSAGE_EXPUNGE),
                 Change::Flags { mailbox, .. } => happened.message(*mailbox, Events::FLAG_CHANGE),
-                Change::MailboxKeyword { .. } => {}
+                Change::MailboxKeyword { .. } | Change::Acl { .. } => {}
                 Change::MailboxCreated { mailbox, name, .. } => {
                     // Its name has another UIDVALIDITY now.
                     happened.message(*mailbox, Events::FLAG_CHANGE);
@@ -266,6 +266,7 @@ impl Connection {
             // Before looking: a change meanwhile ends the wait at once.
             let version = changed.version();
             self.check_account()?;
+            self.check_rights()?;
             Box::pin(self.tell_selected()).await?;
             Box::pin(self.tell_others()).await?;
             let change = changed.changed(version);
@@ -324,7 +325,9 @@ impl Connection {
 
     /// What others did since the last look; none when nothing.
     fn happened(&mut self) -> Option<Happened> {
-        let member = self.member.as_deref_mut()?;
+        // The groups are of the user's own mailboxes: what came while the session is away is told when it
+        // is back, or that there was too much.
+        let member = self.member.as_deref_mut().filter(|member| !member.is_away())?;
         let notify = member.notify.as_deref_mut().filter(|notify| !notify.groups.is_empty())?;
         let since = {
             let log = member.account.log();
@@ -360,7 +363,8 @@ impl Connection {
         let items = status_items(notify.events(&state, &row.name).and(events), member.enabled.condstore);
         if !items.is_empty() {
             let place = (member.account.id(), mailbox);
-            write_row(&mut self.out.buffer, member.enabled.utf8, place, row, items, 0);
+            let (out, utf8) = (&mut self.out.buffer, member.enabled.utf8);
+            write_row(out, utf8, row.name.as_str(), place, row, items, 0);
         }
     }
 

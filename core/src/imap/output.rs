@@ -11,6 +11,8 @@ use crate::tls::Transport;
 
 /// With so many octets gathered, they are written.
 pub const FLUSH_OCTETS: usize = 16 * 1024;
+/// What is gathered for a session on another shard, at most.
+const DETACHED_OCTETS_MAX: usize = 16 * 1024 * 1024;
 
 /// Gathers responses and writes them. Nothing is held between commands.
 pub struct Output {
@@ -20,6 +22,8 @@ pub struct Output {
     transport: Option<Transport>,
     /// Time for one write.
     write_max: Duration,
+    /// Whether somebody else writes what gathers here.
+    detached: bool,
     /// COMPRESS=DEFLATE, when it is active.
     compression: Option<Box<Compression>>,
 }
@@ -27,7 +31,18 @@ pub struct Output {
 impl Output {
     /// Writes to `transport`, each write within `write_max`.
     pub const fn new(transport: Transport, write_max: Duration) -> Self {
-        Self { buffer: Vec::new(), transport: Some(transport), write_max, compression: None }
+        Self { buffer: Vec::new(), transport: Some(transport), write_max, detached: false, compression: None }
+    }
+
+    /// Only gathers: the session that asked is on another shard, and takes the buffer.
+    pub const fn detached() -> Self {
+        Self {
+            buffer: Vec::new(),
+            transport: None,
+            write_max: Duration::ZERO,
+            detached: true,
+            compression: None,
+        }
     }
 
     /// Appends an untagged status response.
@@ -43,7 +58,10 @@ impl Output {
 
     /// Writes all that has gathered.
     pub async fn flush(&mut self) -> Result<(), Ended> {
-        if self.buffer.is_empty() {
+        if self.detached && self.buffer.len() > DETACHED_OCTETS_MAX {
+            return Err(Ended::Bye(Some(Code::Limit), "the answer is too long"));
+        }
+        if self.detached || self.buffer.is_empty() {
             return Ok(());
         }
         let buffer = std::mem::take(&mut self.buffer);
@@ -74,6 +92,16 @@ impl Output {
     /// Ends compression; returns what was read and not unpacked.
     pub(super) fn stop_compression(&mut self) -> Option<Vec<u8>> {
         self.compression.take().map(|compression| compression.into_rest())
+    }
+
+    /// Takes compression out, to hand it over with the connection.
+    pub(super) fn take_compression(&mut self) -> Option<Box<Compression>> {
+        self.compression.take()
+    }
+
+    /// Goes on with the compression of a connection that was handed over.
+    pub(super) fn put_compression(&mut self, compression: Option<Box<Compression>>) {
+        self.compression = compression;
     }
 
     /// A message of this size was let in.

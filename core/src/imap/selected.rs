@@ -3,10 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postrider_proto::imap::command::Access;
+use postrider_proto::imap::response::Code;
+use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::sequence::{MessageSet, Messages, Numbering};
-use postrider_proto::imap::types::{ModSeq, Uid};
+use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::{NoSuchMessage, UidSet};
+use postrider_storage::account::FlagScope;
 use postrider_storage::ids::{KeywordId, MailboxId};
+
+/// PERMANENTFLAGS: what a user with `rights` can change so that it stays (RFC 4314 §5.1.1).
+pub(super) fn permanent_flags(access: Access, rights: Rights, keywords: &[Keyword]) -> Code<'_> {
+    let scope = FlagScope::of(rights);
+    match access {
+        Access::ReadOnly => Code::PermanentFlags(Flags::NONE, &[], false),
+        Access::ReadWrite if scope.keywords => Code::PermanentFlags(scope.flags, keywords, true),
+        Access::ReadWrite => Code::PermanentFlags(scope.flags, &[], false),
+    }
+}
 
 /// A selected mailbox.
 ///
@@ -17,6 +30,8 @@ pub struct Selected {
     pub mailbox: MailboxId,
     /// SELECT or EXAMINE.
     pub access: Access,
+    /// What the user may do, as the client was told; looked up anew before each command.
+    pub rights: Rights,
     /// The uids that the client knows.
     pub view: UidSet,
     /// The last uid that the client can know of: by UIDNEXT, or by EXISTS.
@@ -79,6 +94,11 @@ impl Selected {
     /// Whether the mailbox may be changed.
     pub fn is_writable(&self) -> bool {
         self.access == Access::ReadWrite
+    }
+
+    /// The flags that the user may change.
+    pub fn scope(&self) -> FlagScope {
+        FlagScope::of(self.rights)
     }
 
     /// The uids that a command's messages mean.

@@ -13,6 +13,7 @@ use postrider_proto::imap::uidset::UidSet;
 use super::connection::Member;
 use super::notify::Notify;
 use super::output::Output;
+use super::places::Asker;
 use super::selected::Selected;
 use crate::accounts::{AccountHandle, Watcher};
 use crate::config::Listener;
@@ -188,7 +189,7 @@ impl Completion {
 pub struct Context<'a> {
     /// The shard, home of the account.
     pub shard: &'a Rc<Shard>,
-    /// The account.
+    /// The account whose mailbox is selected; not always the user's.
     pub account: &'a Rc<AccountHandle>,
     /// The session, as the account knows it: `watcher.id()` is the origin of its changes.
     pub watcher: &'a Rc<Watcher>,
@@ -202,6 +203,8 @@ pub struct Context<'a> {
     pub out: &'a mut Output,
     /// The command's tag, for ESEARCH.
     pub tag: &'a Tag,
+    /// Who asks, and the connection for logs.
+    pub asker: Asker,
     /// How many messages it may deal with.
     pub limit: MessageLimit,
     /// The connection, for logs.
@@ -219,6 +222,11 @@ impl Context<'_> {
 }
 
 impl AccountContext<'_> {
+    /// Who asks.
+    pub(super) fn asker(&self) -> Asker {
+        self.member.asker
+    }
+
     /// As [`Context::enable_condstore`], whether a mailbox is selected or not.
     pub(super) fn enable_condstore(&mut self) {
         if !std::mem::replace(&mut self.member.enabled.condstore, true)

@@ -21,8 +21,10 @@ use postrider_storage::store::StoreError;
 use tracing::error;
 
 use super::commands::fetch;
+use super::output::Output;
+use super::selected::{Selected, permanent_flags};
 use super::session::{Context, Ended};
-use crate::accounts::{Published, Since, WatcherId};
+use crate::accounts::{AccountHandle, Published, Since, WatcherId};
 use crate::runtime::yield_if_needed;
 
 /// How often a row that changes just now is looked at again before it is left to the next command.
@@ -229,14 +231,8 @@ impl Context<'_> {
         if row.keywords.iter().all(|keyword| self.selected.keywords_told.contains(keyword)) {
             return;
         }
-        let keywords: Vec<Keyword> =
-            row.keywords.iter().filter_map(|id| state.keyword(*id)).cloned().collect();
-        self.selected.keywords_told = row.keywords.clone();
-        write_flags(&mut self.out.buffer, ALL_FLAGS, &keywords);
-        if self.selected.is_writable() {
-            let code = Code::PermanentFlags(ALL_FLAGS, &keywords, true);
-            self.out.untagged(Condition::Ok, Some(&code), "flags that stay");
-        }
+        drop(state);
+        tell_flags_anew(self.account, self.selected, self.out);
     }
 
     /// What is new since the last look; none when nothing is.
@@ -412,6 +408,19 @@ impl Context<'_> {
         if view.len() > before {
             write_exists(&mut self.out.buffer, view.len());
         }
+    }
+}
+
+/// Tells FLAGS and PERMANENTFLAGS as they are for this user now.
+pub(super) fn tell_flags_anew(account: &AccountHandle, selected: &mut Selected, out: &mut Output) {
+    let state = account.state();
+    let Some(row) = state.mailbox(selected.mailbox) else { return };
+    let keywords: Vec<Keyword> = row.keywords.iter().filter_map(|id| state.keyword(*id)).cloned().collect();
+    selected.keywords_told = row.keywords.clone();
+    write_flags(&mut out.buffer, ALL_FLAGS, &keywords);
+    if selected.is_writable() {
+        let code = permanent_flags(selected.access, selected.rights, &keywords);
+        out.untagged(Condition::Ok, Some(&code), "flags that stay");
     }
 }
 

@@ -15,6 +15,7 @@ use super::commands::fetch::items::Found;
 use super::commands::fetch::plan::Octets;
 use super::connection::Connection;
 use super::content::{ContentReader, MessageContent, on_worker};
+use super::places::{self, Deed};
 use super::session::{Completion, CompletionCode};
 
 const BUSY: Completion = Completion::refused(Code::Unavailable, "too much to do, try again");
@@ -111,7 +112,7 @@ impl Connection {
     /// Finds what a URL of CATENATE names. The server is this one, and the user this one.
     pub(super) async fn open_url(&mut self, text: &str) -> Result<Part, Completion> {
         let Ok(url) = MessageUrl::parse(text) else { return Err(bad_url(text, "no URL of a message")) };
-        let place = self.own_place(url).ok_or_else(|| bad_url(text, "the URL leads elsewhere"))?;
+        let place = self.place(url).await.ok_or_else(|| bad_url(text, "the URL leads elsewhere"))?;
         let shared = &self.shard.shared;
         let found =
             on_worker(&shared.pool, &shared.store, place, |place, store: &Store| place.find(&store.reader()))
@@ -145,19 +146,19 @@ impl Connection {
         }
     }
 
-    /// The message that a URL means in this account.
-    fn own_place(&self, url: MessageUrl) -> Option<PartPlace> {
+    /// The message that a URL means, in a mailbox that the user may read.
+    async fn place(&self, url: MessageUrl) -> Option<PartPlace> {
         let member = self.member.as_ref()?;
         if url.server.is_some() || url.authorisation.is_some() {
             return None;
         }
-        let state = member.account.state();
-        let mailbox = state.mailbox_id(&url.mailbox)?;
-        let validity = state.mailbox(mailbox)?.uid_validity;
-        if url.uid_validity.is_some_and(|wanted| wanted != validity) {
+        let asker = member.asker;
+        let place = places::find_name(&self.shard, asker, &url.mailbox).ok()?;
+        let found = places::visit(&self.shard, asker, &place, Deed::Read).await.ok()?;
+        if url.uid_validity.is_some_and(|wanted| wanted != found.row.uid_validity) {
             return None;
         }
-        Some(PartPlace { account: member.account.id(), mailbox, url })
+        Some(PartPlace { account: found.account, mailbox: found.mailbox, url })
     }
 }
 

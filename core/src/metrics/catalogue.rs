@@ -119,6 +119,16 @@ label! {
         Namespace = "namespace",
         /// `STATUS`
         Status = "status",
+        /// `SETACL`
+        SetAcl = "setacl",
+        /// `DELETEACL`
+        DeleteAcl = "deleteacl",
+        /// `GETACL`
+        GetAcl = "getacl",
+        /// `LISTRIGHTS`
+        ListRights = "listrights",
+        /// `MYRIGHTS`
+        MyRights = "myrights",
         /// `GETQUOTA`
         GetQuota = "getquota",
         /// `GETQUOTAROOT`

@@ -39,6 +39,9 @@ impl MailboxName {
     pub const DEPTH_MAX: usize = 20;
     /// The hierarchy separator.
     pub const SEPARATOR: char = '/';
+    /// Where mailboxes of other users are: below this, the owner's account and then its name there
+    /// (RFC 2342). No mailbox of an account has such a name.
+    pub const OTHER_USERS: &'static str = "Other Users";
     /// The name that every account has.
     pub const INBOX: &'static str = "Inbox";
 
@@ -81,6 +84,11 @@ impl MailboxName {
     /// Whether this is the inbox itself.
     pub fn is_inbox(&self) -> bool {
         &*self.0 == Self::INBOX
+    }
+
+    /// Whether this is a name of another user's mailbox, or one above such.
+    pub fn is_of_others(&self) -> bool {
+        self.0.split(Self::SEPARATOR).next() == Some(Self::OTHER_USERS)
     }
 
     /// The name as text.
@@ -134,6 +142,18 @@ mod tests {
         assert!(MailboxName::new(&"a".repeat(MailboxName::OCTETS_MAX + 1)).is_err());
         assert!(MailboxName::new(&vec!["a"; MailboxName::DEPTH_MAX].join("/")).is_ok());
         assert!(MailboxName::new(&vec!["a"; MailboxName::DEPTH_MAX + 1].join("/")).is_err());
+    }
+
+    #[test]
+    fn the_first_part_says_that_a_mailbox_is_of_others() {
+        for (text, is) in [
+            ("Other Users", true),
+            ("Other Users/x/y", true),
+            ("Other Usersx", false),
+            ("x/Other Users", false),
+        ] {
+            assert_eq!(MailboxName::new(text).map(|name| name.is_of_others()), Ok(is), "{text}");
+        }
     }
 
     #[test]

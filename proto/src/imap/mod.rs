@@ -9,6 +9,7 @@ pub mod metadata;
 pub mod objectid;
 pub mod pattern;
 pub mod response;
+pub mod rights;
 pub mod sequence;
 pub mod types;
 pub mod uidset;

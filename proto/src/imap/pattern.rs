@@ -58,6 +58,12 @@ impl Pattern {
         self.matches_text(name.as_str())
     }
 
+    /// Whether a name that begins with `part` might match.
+    pub fn may_begin_with(&self, part: &str) -> bool {
+        let literal = self.text.split(['*', '%']).next().unwrap_or_default();
+        literal.starts_with(part) || part.starts_with(literal)
+    }
+
     /// Whether a name in normal form matches. The part `Inbox` is compared without regard to case
     /// also where a wildcard stands for some of it (`inb%`).
     pub fn matches_text(&self, name: &str) -> bool {
@@ -214,6 +220,15 @@ mod tests {
         }
         assert!(Pattern::new(&"a".repeat(Pattern::OCTETS_MAX)).is_some());
         assert!(Pattern::new(&"a".repeat(Pattern::OCTETS_MAX + 1)).is_none());
+    }
+
+    #[test]
+    fn patterns_that_match_nothing_there_are_known() {
+        for (pattern, may) in
+            [("*", true), ("%", true), ("Ot%", true), ("Other/x*", true), ("In%", false), ("", true)]
+        {
+            assert_eq!(Pattern::new(pattern).unwrap().may_begin_with("Other"), may, "{pattern}");
+        }
     }
 
     #[test]

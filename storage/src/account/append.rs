@@ -3,7 +3,7 @@
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 
 use super::{Change, ThreadInfo, Tx};
-use crate::ids::{BlobId, EmailId, KeywordId, MailboxId, ThreadId};
+use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId, ThreadId};
 use crate::keys::{self, Which};
 use crate::rows::pack::HAS_KEYWORDS;
 use crate::rows::{EmailRow, MARK, MessageRow};
@@ -33,6 +33,15 @@ pub struct NewMessage {
     pub received: i64,
     /// What it says of its conversation.
     pub thread: ThreadInfo,
+}
+
+/// A message of another account, whose content a copy shares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// The account.
+    pub account: AccountId,
+    /// What its copies share.
+    pub email: EmailId,
 }
 
 /// A message that was added.
@@ -95,6 +104,22 @@ impl Tx<'_, '_> {
         };
         let uid = self.add(mailbox, row)?;
         Ok(Appended { uid, email, thread, modseq })
+    }
+
+    /// Adds a copy of another account's message, whose content is stored once for both; none when that message
+    /// isn't there any more. The other account must keep it until this transaction is committed: a content
+    /// to which somebody refers is never collected, so this adds to it as safely as a delivery does.
+    pub fn append_copy(
+        &mut self,
+        mailbox: MailboxId,
+        message: NewMessage,
+        source: Source,
+    ) -> Result<Option<Appended>, StoreError> {
+        let listed = keys::blob_ref(message.content.blob, source.account.get(), source.email.0);
+        match self.get(&listed)? {
+            Some(_) => self.append(mailbox, message).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Refuses `octets` or `messages` more than the account may have.

@@ -99,6 +99,13 @@ pub enum Change {
         /// The transaction.
         modseq: ModSeq,
     },
+    /// A mailbox's access control list changed.
+    Acl {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The transaction.
+        modseq: ModSeq,
+    },
     /// An annotation was set or removed.
     Metadata {
         /// What it is of, and whose.
@@ -136,6 +143,7 @@ impl Change {
             | Self::MailboxRenamed { modseq, .. }
             | Self::MailboxDeleted { modseq, .. }
             | Self::SpecialUse { modseq, .. }
+            | Self::Acl { modseq, .. }
             | Self::Metadata { modseq, .. }
             | Self::Subscribed { modseq, .. }
             | Self::Unsubscribed { modseq, .. } => *modseq,

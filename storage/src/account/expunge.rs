@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
 
 use super::packs::Source;
-use super::{Change, Tx};
+use super::{Change, FlagScope, Tx};
 use crate::ids::{EmailId, MailboxId};
 use crate::keys::{self, Which};
 use crate::reader::FlagQuery;
@@ -75,6 +75,17 @@ impl Tx<'_, '_> {
 
     /// Copies messages (`uids` ascending) to another mailbox, in ascending order.
     pub fn copy(&mut self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<Copied, StoreError> {
+        self.copy_within(from, uids, to, FlagScope::ALL)
+    }
+
+    /// The same for somebody who may set some flags only in the other mailbox: the copies lack all others.
+    pub fn copy_within(
+        &mut self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        scope: FlagScope,
+    ) -> Result<Copied, StoreError> {
         let rows = self.rows_to_copy(from, uids, to)?;
         self.check_quota(rows.iter().map(|(_, row)| row.size).sum(), rows.len() as u64)?;
         let mut refs = BTreeMap::<EmailId, u32>::new();
@@ -85,7 +96,7 @@ impl Tx<'_, '_> {
             let refs = self.refs(email)?.checked_add(more).ok_or(Refusal::CounterEnd)?;
             self.insert(keys::email_refs(self.account(), email), RefsRow { refs }.encode());
         }
-        self.put_in(to, rows)
+        self.put_in(to, rows, scope)
     }
 
     /// Moves messages (`uids` ascending) to another mailbox, in ascending order.
@@ -95,9 +106,20 @@ impl Tx<'_, '_> {
         uids: &[Uid],
         to: MailboxId,
     ) -> Result<Copied, StoreError> {
+        self.move_within(from, uids, to, FlagScope::ALL)
+    }
+
+    /// The same for somebody who may set some flags only in the other mailbox.
+    pub fn move_within(
+        &mut self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        scope: FlagScope,
+    ) -> Result<Copied, StoreError> {
         let rows = self.rows_to_copy(from, uids, to)?;
         self.take_out(from, &rows)?;
-        self.put_in(to, rows)
+        self.put_in(to, rows, scope)
     }
 
     fn rows_to_copy(
@@ -115,12 +137,21 @@ impl Tx<'_, '_> {
         self.rows(from, uids)
     }
 
-    fn put_in(&mut self, to: MailboxId, rows: Vec<(Uid, MessageRow)>) -> Result<Copied, StoreError> {
+    fn put_in(
+        &mut self,
+        to: MailboxId,
+        rows: Vec<(Uid, MessageRow)>,
+        scope: FlagScope,
+    ) -> Result<Copied, StoreError> {
         let mut copied = Copied::default();
         for (uid, mut row) in rows {
             row.modseq = self.modseq()?;
             row.createseq = row.modseq;
             row.saved = self.now;
+            row.flags = scope.cut(row.flags);
+            if !scope.keywords {
+                row.keywords = Box::default();
+            }
             copied.pairs.push((uid, self.add(to, row)?));
         }
         Ok(copied)

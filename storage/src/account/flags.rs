@@ -1,5 +1,6 @@
 //! Changing flags and keywords (RFC 9051 §6.4.6, RFC 7162 §3.1.3).
 
+use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 
 use super::append::pack_octet;
@@ -29,6 +30,52 @@ pub struct FlagChange {
     pub flags: Flags,
     /// Keywords.
     pub keywords: Vec<Keyword>,
+}
+
+/// Which flags somebody may change, or give to a message that is added (RFC 4314 §4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlagScope {
+    /// System flags.
+    pub flags: Flags,
+    /// Whether keywords, too.
+    pub keywords: bool,
+}
+
+impl FlagScope {
+    /// All of them.
+    pub const ALL: Self = Self { flags: Flags::from_bits(u8::MAX), keywords: true };
+
+    /// What `rights` allow: `s` for `\Seen`, `t` for `\Deleted`, `w` for all others.
+    pub const fn of(rights: Rights) -> Self {
+        let others = Self::ALL.flags.without(Flags::SEEN).without(Flags::DELETED);
+        let keywords = rights.contains(Rights::WRITE);
+        let mut flags = if keywords { others } else { Flags::NONE };
+        if rights.contains(Rights::SEEN) {
+            flags = flags.with(Flags::SEEN);
+        }
+        if rights.contains(Rights::DELETE) {
+            flags = flags.with(Flags::DELETED);
+        }
+        Self { flags, keywords }
+    }
+
+    /// Those of `flags` that are within it.
+    pub const fn cut(self, flags: Flags) -> Flags {
+        Flags::from_bits(flags.bits() & self.flags.bits())
+    }
+
+    /// Whether it allows any of what a change wants: a replacement wants all that there are.
+    pub fn allows_some(self, change: &FlagChange) -> bool {
+        let nothing = change.flags == Flags::NONE && change.keywords.is_empty();
+        match change.op {
+            FlagOp::Replace => self.keywords || self.flags != Flags::NONE,
+            FlagOp::Add | FlagOp::Remove => {
+                nothing
+                    || self.cut(change.flags) != Flags::NONE
+                    || self.keywords && !change.keywords.is_empty()
+            }
+        }
+    }
 }
 
 /// A message's flags after [`Tx::store_flags`].
@@ -66,6 +113,18 @@ impl Tx<'_, '_> {
         change: &FlagChange,
         unchanged_since: Option<u64>,
     ) -> Result<StoreDone, StoreError> {
+        self.store_flags_within(mailbox, uids, change, unchanged_since, FlagScope::ALL)
+    }
+
+    /// The same for somebody who may change some flags only: all others stay as they are.
+    pub fn store_flags_within(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        change: &FlagChange,
+        unchanged_since: Option<u64>,
+        scope: FlagScope,
+    ) -> Result<StoreDone, StoreError> {
         self.check_messages(uids.len())?;
         self.mailbox(mailbox)?;
         let rows = self.rows(mailbox, uids)?;
@@ -83,14 +142,19 @@ impl Tx<'_, '_> {
         done.modified = modified.into_iter().map(|(uid, _)| uid).collect();
         // An unknown keyword joins the dictionary only when a message gets it.
         let keywords = match change.op {
+            _ if !scope.keywords => Box::default(),
             FlagOp::Remove => change.keywords.iter().filter_map(|keyword| self.keyword_id(keyword)).collect(),
             FlagOp::Add | FlagOp::Replace if rows.is_empty() => Box::default(),
             FlagOp::Add | FlagOp::Replace => self.intern(&change.keywords)?,
         };
         let mut packed = Vec::new();
         for (uid, mut row) in rows {
-            let flags = apply_flags(row.flags, change);
-            let new_keywords = apply_keywords(&row.keywords, &keywords, change.op);
+            let kept = row.flags.without(scope.flags);
+            let flags = scope.cut(apply_flags(row.flags, change)).with(kept);
+            let new_keywords = match scope.keywords {
+                true => apply_keywords(&row.keywords, &keywords, change.op),
+                false => row.keywords.clone(),
+            };
             if (flags, &new_keywords) != (row.flags, &row.keywords) {
                 if new_keywords.len() > self.batch.account.limits.message_keywords_max {
                     return Err(Refusal::TooManyKeywords.into());

@@ -10,7 +10,7 @@ use postrider_proto::imap::types::{ModSeq, Uid, UidValidity};
 use super::{Change, Copied, Tx, children};
 use crate::ids::MailboxId;
 use crate::keys;
-use crate::rows::{DropRow, HeadRow, MARK, MailboxRow, SpecialUse};
+use crate::rows::{AclRow, DropRow, HeadRow, MARK, MailboxRow, SpecialUse};
 use crate::store::{Refusal, StoreError};
 
 /// How a new account begins.
@@ -106,6 +106,9 @@ impl Tx<'_, '_> {
     }
 
     fn create_one(&mut self, name: &MailboxName, special_use: SpecialUse) -> Result<MailboxId, StoreError> {
+        if name.is_of_others() {
+            return Err(Refusal::ReservedName.into());
+        }
         if self.head()?.mailboxes as usize >= self.batch.account.limits.mailboxes_max {
             return Err(Refusal::TooManyMailboxes.into());
         }
@@ -136,6 +139,9 @@ impl Tx<'_, '_> {
         self.batch.delta.mailboxes.insert(id, Some(Arc::new(row)));
         self.batch.delta.names.insert(name.clone(), Some(id));
         self.changes.push(Change::MailboxCreated { mailbox: id, name: name.clone(), modseq });
+        if let Some(parent) = name.parent().and_then(|parent| self.mailbox_id(&parent)) {
+            self.inherit_acl(parent, id)?;
+        }
         if !special_use.is_empty() {
             self.changes.push(Change::SpecialUse { mailbox: id, special_use, modseq });
         }
@@ -155,6 +161,9 @@ impl Tx<'_, '_> {
         }
         if to.is_below(from) {
             return Err(Refusal::BelowItself.into());
+        }
+        if to.is_of_others() {
+            return Err(Refusal::ReservedName.into());
         }
         let mut renames = vec![(mailbox, from.clone(), to.clone())];
         for (name, id) in self.below(from) {
@@ -218,6 +227,7 @@ impl Tx<'_, '_> {
         if !self.below(&row.name).is_empty() {
             return Err(Refusal::HasChildren.into());
         }
+        self.put_acl(mailbox, AclRow::default())?;
         let modseq = self.modseq()?;
         self.batch.delta.mailboxes.insert(mailbox, None);
         self.batch.delta.names.insert(row.name.clone(), None);

@@ -21,6 +21,7 @@ pub(crate) mod metadata;
 mod overlay;
 mod packs;
 mod remove;
+mod sharing;
 mod threads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,17 +33,18 @@ use postrider_proto::imap::types::Keyword;
 use crate::ids::{AccountId, KeywordId, MailboxId};
 use crate::keys::{self, table};
 use crate::reader::Reader;
-use crate::rows::{HeadRow, MailboxRow};
+use crate::rows::{AclRow, HeadRow, MailboxRow};
 use crate::store::StoreError;
 
-pub use append::{Appended, Content, NewMessage};
+pub use append::{Appended, Content, NewMessage, Source};
 pub use batch::{AccountBatch, Pending, Tx};
 pub use change::Change;
 pub use erase::{Erase, Swept};
 pub use expunge::{Copied, Expunge, Expunged};
-pub use flags::{FlagChange, FlagOp, StoreDone, Updated};
+pub use flags::{FlagChange, FlagOp, FlagScope, StoreDone, Updated};
 pub use mailboxes::{Initial, Moved};
 pub use remove::{Removal, remove_account};
+pub use sharing::unshare;
 pub use threads::{ThreadInfo, hash};
 
 /// The most messages that one transaction touches, by default. At most about 1100 octets are written for
@@ -133,6 +135,7 @@ pub struct Account {
     keywords: Vec<Keyword>,
     keyword_ids: HashMap<Keyword, KeywordId>,
     subscriptions: BTreeSet<MailboxName>,
+    acls: BTreeMap<MailboxId, Arc<AclRow>>,
     /// Counts installed batches, to notice one that was begun before another was installed.
     generation: u64,
 }
@@ -150,6 +153,7 @@ impl Account {
             keywords: reader.keywords(id)?,
             keyword_ids: HashMap::new(),
             subscriptions: BTreeSet::new(),
+            acls: BTreeMap::new(),
             generation: 0,
         };
         for mailbox in reader.mailboxes(id) {
@@ -167,6 +171,13 @@ impl Account {
             let (_, _, name) = keys::split(&key)?;
             let name = std::str::from_utf8(name).ok().and_then(|name| MailboxName::new(name).ok());
             account.subscriptions.insert(name.ok_or(StoreError::Inconsistent("a subscription has no name"))?);
+        }
+        for row in reader.prefix(&keys::of_table(id.get(), table::ACL)) {
+            let (key, value) = row?;
+            let [mailbox] = keys::numbers(&key, [4])?;
+            let mailbox = u32::try_from(mailbox).ok().and_then(MailboxId::new);
+            let mailbox = mailbox.ok_or(StoreError::Inconsistent("mailbox id 0"))?;
+            account.acls.insert(mailbox, Arc::new(AclRow::decode(&value)?));
         }
         Ok(account)
     }
@@ -273,6 +284,12 @@ impl Account {
             let id = KeywordId(self.keywords.len() as u16);
             self.keyword_ids.insert(keyword.clone(), id);
             self.keywords.push(keyword);
+        }
+        for (mailbox, acl) in delta.acls {
+            match acl {
+                Some(acl) => self.acls.insert(mailbox, acl),
+                None => self.acls.remove(&mailbox),
+            };
         }
         for (name, subscribed) in delta.subscriptions {
             if subscribed {

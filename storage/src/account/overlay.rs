@@ -12,7 +12,7 @@ use crate::engine::{Batch, Space, WRITE_OVERHEAD_OCTETS};
 use crate::ids::MailboxId;
 use crate::keys::{self, Key};
 use crate::reader::{Raw, Reader};
-use crate::rows::{HeadRow, MailboxRow};
+use crate::rows::{AclRow, HeadRow, MailboxRow};
 use crate::store::StoreError;
 
 /// Changes of the in-memory state.
@@ -24,6 +24,7 @@ pub(super) struct Delta {
     /// New ones, behind those of the account.
     pub keywords: Vec<Keyword>,
     pub subscriptions: BTreeMap<MailboxName, bool>,
+    pub acls: BTreeMap<MailboxId, Option<Arc<AclRow>>>,
 }
 
 type Value = Option<Vec<u8>>;

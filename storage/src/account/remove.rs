@@ -1,5 +1,6 @@
 //! Removing all rows of an account that the directory has removed.
 
+use super::unshare;
 use crate::engine::{Batch, Space};
 use crate::ids::{AccountId, EmailId};
 use crate::keys::{self, table};
@@ -33,6 +34,9 @@ pub fn remove_account(reader: &Reader, account: AccountId, rows_max: usize) -> R
             let blob = EmailRow::decode(&value)?.blob;
             batch.remove(Space::Rows, keys::blob_ref(blob, owner, EmailId(email).0));
             batch.insert(Space::Rows, keys::blob_gc(blob), MARK);
+        }
+        if owner == account.get() && number == table::ACL {
+            unshare(&mut batch, &key, &value)?;
         }
         batch.remove(Space::Rows, key);
     }

@@ -32,6 +32,7 @@ fn keys_of_an_account_have_these_bytes() {
         (keyword(a, KeywordId(0x1122)), "01020304021122"),
         (mailbox(a, m), "010203040300000a0b"),
         (subscription(a, &name), "0102030404496e626f782f78"),
+        (acl(a, m), "010203040600000a0b"),
         (
             metadata(a, MetadataPlace { mailbox: Some(m), user: Some(a) }, "/x"),
             "010203040500000a0b010203042f78",
@@ -76,6 +77,9 @@ fn keys_of_the_system_have_these_bytes() {
         (blob_pending(b), "00000000130000000000000055"),
         (erase(a, modseq(0x22), EmailId(0x33)), "00000000180102030400000000000000220000000000000033"),
         (dropped(a, m), "00000000190102030400000a0b"),
+        (shared(Grantee::Anyone, a, m), "000000001a000000000102030400000a0b"),
+        (shared(Grantee::Account(AccountId::new(0x77).unwrap()), a, m), "000000001a000000770102030400000a0b"),
+        (shared_with(Grantee::Account(a)), "000000001a01020304"),
         (queue(q), "00000000200000000000000066"),
         (queue_recipient(q, 7), "0000000021000000000000006600000007"),
         (queue_due(-1, q, 7), "00000000227fffffffffffffff000000000000006600000007"),

@@ -5,6 +5,7 @@
 //! with a field out of its range is [`BadRow`], never a guess. `rows/tests.rs` pins the bytes.
 
 mod account;
+mod acl;
 mod blob;
 mod message;
 mod metadata;
@@ -13,6 +14,7 @@ mod queue;
 mod text;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
+pub use acl::{AclEntry, AclRow, Grantee, Sign};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
 pub use metadata::MetadataRow;

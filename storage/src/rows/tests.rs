@@ -4,12 +4,13 @@
 use std::num::NonZeroU32;
 
 use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
 use proptest::prelude::*;
 
 use super::pack::{BLOCK_MESSAGES_MAX, Block, HAS_KEYWORDS, View};
 use super::*;
-use crate::ids::{BlobId, EmailId, KeywordId, ThreadId};
+use crate::ids::{AccountId, BlobId, EmailId, KeywordId, ThreadId};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<_> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -88,6 +89,21 @@ fn rows_of_an_account_have_these_bytes() {
 
     let dropped = DropRow { modseq: modseq(9) };
     golden!(dropped, DropRow, dropped.encode(), "01 00000000000000 0900000000000000", tail: 0);
+    let mut acl = AclRow::default();
+    acl.set(Grantee::Account(AccountId::new(0x1234).unwrap()), Sign::Denies, Some(Rights::WRITE));
+    acl.set(Grantee::Account(AccountId::new(0x1234).unwrap()), Sign::Grants, Some(Rights::ALL));
+    acl.set(Grantee::Anyone, Sign::Grants, Some(Rights::LOOKUP.with(Rights::READ)));
+    let text = "01 00 0300 00000000 0300 00 00 34120000 ff07 00 00 34120000 0800 01 00";
+    golden!(acl, AclRow, acl.encode(), text, tail: 0);
+    for bad in [
+        "01 00 0000",
+        "01 00 0100 00000000 0300 02 00",
+        "01 00 0100 00000000 0008 00 00",
+        "01 00 0200 00000000 0300 00 00 00000000 0300 00 00",
+        "01 00 0200 01000000 0300 00 00 00000000 0300 00 00",
+    ] {
+        assert!(AclRow::decode(&hex(bad)).is_err(), "{bad}");
+    }
     let keyword = Keyword::new("$Junk").unwrap();
     assert_eq!(encode_keyword(&keyword), b"\x01$Junk");
     assert_eq!(decode_keyword(b"\x01$Junk"), Ok(keyword));

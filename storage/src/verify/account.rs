@@ -8,7 +8,7 @@ use crate::directory::removed_account;
 use crate::ids::{AccountId, EmailId, MailboxId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
-use crate::rows::{DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow};
+use crate::rows::{AclRow, DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow};
 use crate::store::StoreError;
 
 /// What is known of the account while its mailboxes are checked.
@@ -45,6 +45,7 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     for (id, row) in &mailboxes {
         mailbox::check(reader, &mut known, *id, row, report)?;
     }
+    acls(reader, account, &mailboxes, report)?;
     for id in &dropped {
         mailbox::check_dropped(reader, &mut known, *id, report)?;
     }
@@ -141,6 +142,31 @@ fn orphans(
         let Some(next) = number.checked_add(1) else { break };
         from.truncate(prefix.len());
         from.extend_from_slice(&next.to_be_bytes());
+    }
+    Ok(())
+}
+
+/// Lists belong to mailboxes, and the index knows of everybody to whom they share them.
+fn acls(
+    reader: &Reader,
+    account: AccountId,
+    mailboxes: &BTreeMap<MailboxId, MailboxRow>,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(account.get(), table::ACL)) {
+        let (key, value) = row?;
+        let Some([number]) = report.read(keys::numbers(&key, [4]), "ACL")? else { continue };
+        let place = format!("account {account} mailbox {number}");
+        let mailbox = u32::try_from(number).ok().and_then(MailboxId::new);
+        let Some(mailbox) = mailbox.filter(|mailbox| mailboxes.contains_key(mailbox)) else {
+            report.violation(place, "doesn't exist but has an access control list");
+            continue;
+        };
+        let Some(acl) = report.read(AclRow::decode(&value), &place)? else { continue };
+        for who in acl.shared_with(account) {
+            let listed = reader.get(&keys::shared(who, account, mailbox))?.is_some();
+            report.check(listed, &place, format_args!("is shared to {who:?}, who can't find it"));
+        }
     }
     Ok(())
 }
@@ -286,11 +312,12 @@ fn threads(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(
 
 /// No rows in tables that no account has: one seek for each table.
 fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
-    const TABLES: [u8; 15] = [
+    const TABLES: [u8; 16] = [
         table::HEAD,
         table::KEYWORD,
         table::MAILBOX,
         table::SUBSCRIPTION,
+        table::ACL,
         table::METADATA,
         table::MESSAGE,
         table::CHANGE,

@@ -9,7 +9,7 @@ use crate::ids::{AccountId, BlobId, EmailId, QueueId};
 use crate::keys::{self, SYSTEM, table};
 use crate::queue;
 use crate::reader::Reader;
-use crate::rows::{BlobRow, FormatRow};
+use crate::rows::{AclRow, BlobRow, FormatRow};
 use crate::store::{FORMAT, StoreError};
 
 /// How many chunks are read between two calls of `progress`.
@@ -32,7 +32,8 @@ pub(super) fn check(
     references(reader, report)?;
     to_dos(reader, report)?;
     messages_queued(reader, report)?;
-    const TABLES: [u8; 10] = [
+    shared(reader, report)?;
+    const TABLES: [u8; 11] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -40,6 +41,7 @@ pub(super) fn check(
         table::BLOBPENDING,
         table::ERASE,
         table::DROP,
+        table::SHARED,
         table::QUEUE,
         table::QUEUERCPT,
         table::QUEUEDUE,
@@ -47,6 +49,26 @@ pub(super) fn check(
     unknown_tables(reader, SYSTEM, report, |table| {
         TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)
     })
+}
+
+/// What the index says is shared is shared.
+fn shared(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::SHARED)) {
+        let (key, _) = row?;
+        let Some((who, owner, mailbox)) = report.read(keys::shared_parts(&key), "SHARED")? else { continue };
+        if reader.get(&removed_account(owner))?.is_some() {
+            // Its rows go in pieces.
+            continue;
+        }
+        let place = format!("account {owner} mailbox {mailbox}");
+        let acl = reader.get(&keys::acl(owner, mailbox))?;
+        let acl = acl.map_or(Ok(AclRow::default()), |row| AclRow::decode(&row));
+        if let Some(acl) = report.read(acl, &place)? {
+            let shared = acl.shared_with(owner).any(|other| other == who);
+            report.check(shared, place, format_args!("is listed as shared to {who:?}, and isn't"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the collector, now or after recovery, will look at a content.

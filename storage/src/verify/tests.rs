@@ -31,6 +31,11 @@ fn world() -> World {
     }
     world.run(|tx| tx.copy(inbox, &[uid(1), uid(2)], trash)).unwrap();
     world.run(|tx| tx.expunge(inbox, Expunge::These(&[uid(2), uid(3)]))).unwrap();
+    let other = crate::rows::Grantee::Account(crate::ids::AccountId::new(8).unwrap());
+    for who in [other, crate::rows::Grantee::Anyone] {
+        let read = postrider_proto::imap::rights::Rights::READ;
+        world.run(|tx| tx.set_acl(trash, who, crate::rows::Sign::Grants, |_| read)).unwrap();
+    }
     let dropped = world.run(|tx| tx.create_mailbox(&name("gone"), SpecialUse::NONE)).unwrap().0;
     world.append(dropped, b"four", Flags::NONE, &[]);
     world.run(|tx| tx.delete_mailbox(dropped)).unwrap();
@@ -113,6 +118,8 @@ fn rows_that_belong_to_nothing_are_seen() {
         keys::pack(account, unknown, uid(1)),
         keys::email_refs(account, email),
         keys::thread_message(account, 1, email),
+        keys::acl(account, unknown),
+        keys::shared(crate::rows::Grantee::Anyone, account, unknown),
         keys::thread_subject(account, 1, 1, email),
         keys::blob_ref(blob, account.get(), email.0),
         keys::blob_ref(blob, 0, 1),

@@ -21,12 +21,15 @@ use postrider_proto::imap::sequence::{Messages, Numbering};
 use postrider_proto::imap::types::{ModSeq, Uid, UidValidity};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_proto::imap::url::URL_OCTETS_MAX;
-use postrider_storage::account::Expunge;
+use postrider_storage::account::{Expunge, FlagScope, Quota, Tx};
 use postrider_storage::ids::MailboxId;
+use postrider_storage::rows::HeadRow;
 use postrider_storage::store::Refusal;
 
+use crate::accounts::WatcherId;
 use crate::imap::answers;
 use crate::imap::connection::{Connection, Flow};
+use crate::imap::places::{self, Deed, Found, permit};
 use crate::imap::session::{Completion, CompletionCode, Ended, MessageLimit};
 use crate::imap::sync::{Expunges, OwnFlags};
 use crate::intake::IntakeError;
@@ -35,6 +38,9 @@ use crate::metrics;
 use gather::Gathered;
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
+const TRY_CREATE: Completion = Completion::refused(Code::TryCreate, "no such mailbox");
+const OTHER_ACCOUNT: Completion =
+    Completion::refused(Code::Cannot, "the replacement has to stay with the same user");
 const TOO_LARGE: Completion = Completion::refused(Code::TooBig, "the message is too large");
 
 /// An announced message.
@@ -50,6 +56,16 @@ pub(in crate::imap) struct Announced {
 pub(in crate::imap) struct Literal {
     pub(in crate::imap) octets: u64,
     pub(in crate::imap) synchronising: Synchronising,
+}
+
+/// Where the messages go.
+struct Target {
+    found: Found,
+    /// What its account holds and may hold; the transaction looks again.
+    head: Option<HeadRow>,
+    quota: Quota,
+    /// The session, as that account knows it.
+    origin: Option<WatcherId>,
 }
 
 /// A message that REPLACE removes.
@@ -126,7 +142,8 @@ impl Connection {
     ) -> Result<Option<Completion>, Ended> {
         let Append { mailbox, replaces, mut pieces } = command;
         let mut offered = literal;
-        let begun = self.begin_append(&mailbox, replaces.as_ref());
+        self.check_rights()?;
+        let begun = self.begin_append(&mailbox, replaces.as_ref()).await;
         let (target, replaced) = match begun {
             Ok(begun) => begun,
             Err(completion) => return self.give_up(offered, completion),
@@ -136,12 +153,12 @@ impl Connection {
         let mut gathered = Gathered::new(&shared.store, &shared.committer, octets_max, self.peer.id);
         loop {
             for step in std::mem::take(&mut pieces.steps) {
-                if let Err(completion) = self.take_step(&mut gathered, step).await {
+                if let Err(completion) = self.take_step(&target, &mut gathered, step).await {
                     return self.give_up(offered, completion);
                 }
             }
             let Some(literal) = offered.take() else { break };
-            if let Err(completion) = self.admit_literal(&gathered, pieces.next, literal, replaced) {
+            if let Err(completion) = self.admit_literal(&target, &gathered, pieces.next, literal, replaced) {
                 return self.give_up(Some(literal), completion);
             }
             self.framer.accept_message();
@@ -170,11 +187,11 @@ impl Connection {
     }
 
     /// Where the messages go, and what they replace, when that is possible.
-    fn begin_append(
+    async fn begin_append(
         &self,
         mailbox: &MailboxArgument,
         replaces: Option<&Messages>,
-    ) -> Result<(MailboxId, Option<Replaced>), Completion> {
+    ) -> Result<(Target, Option<Replaced>), Completion> {
         let Some(member) = &self.member else { return Err(NOT_HERE) };
         let mut replaced = None;
         if let Some(messages) = replaces {
@@ -185,18 +202,31 @@ impl Connection {
             if !selected.is_writable() {
                 return Err(answers::READ_ONLY);
             }
+            // RFC 8508 §4.1: as for STORE of `\Deleted` and EXPUNGE.
+            permit(selected.rights, Deed::MoveAway)?;
             let uids = selected.resolve(messages).map_err(|_| answers::NO_SUCH_MESSAGE)?;
             let uid = uids.first().ok_or(answers::MESSAGE_GONE)?;
             replaced = Some(Replaced { mailbox: selected.mailbox, uid });
         }
-        let state = member.account.state();
-        let found = mailbox.name.as_ref().ok().and_then(|name| state.mailbox_id(name));
-        let Some(target) = found else {
-            return Err(match mailbox.name {
-                Ok(_) => Completion::refused(Code::TryCreate, "no such mailbox"),
-                Err(_) => answers::NO_SUCH_MAILBOX,
-            });
+        let asker = member.asker;
+        let missing = |refused: Completion| match mailbox.name {
+            Ok(_) if refused.text == answers::NO_SUCH_MAILBOX.text => TRY_CREATE,
+            _ => refused,
         };
+        let place = places::find(&self.shard, asker, mailbox).map_err(missing)?;
+        let here = place.account == member.account.id();
+        let target = places::at(&self.shard, asker.id, place.account, move |_, account| {
+            Box::pin(async move {
+                let state = account.state();
+                let found = places::enter(&state, asker, &place.name, Deed::Insert)?;
+                Ok(Target { found, head: state.head().copied(), quota: state.quota(), origin: None })
+            })
+        });
+        let mut target = target.await.map_err(missing)?;
+        if replaced.is_some() && !here {
+            return Err(OTHER_ACCOUNT);
+        }
+        target.origin = here.then(|| member.watcher.id());
         answers::admit(&self.shard)?;
         Ok((target, replaced))
     }
@@ -204,13 +234,14 @@ impl Connection {
     /// Whether a literal may come.
     fn admit_literal(
         &self,
+        target: &Target,
         gathered: &Gathered,
         next: AppendNext,
         literal: Literal,
         replaced: Option<Replaced>,
     ) -> Result<(), Completion> {
         match next {
-            AppendNext::Content(_) => self.admit_octets(gathered, literal.octets, replaced),
+            AppendNext::Content(_) => self.admit_octets(target, gathered, literal.octets, replaced),
             AppendNext::Url if literal.octets > URL_OCTETS_MAX as u64 => {
                 Err(Completion::refused(Code::TooBig, "the URL is too long"))
             }
@@ -222,6 +253,7 @@ impl Connection {
     /// Whether so many octets more may be added to the present message.
     fn admit_octets(
         &self,
+        target: &Target,
         gathered: &Gathered,
         octets: u64,
         replaced: Option<Replaced>,
@@ -230,10 +262,8 @@ impl Connection {
             self.count_limit(metrics::Limit::AppendOctets);
             return Err(TOO_LARGE);
         }
-        let Some(member) = &self.member else { return Err(NOT_HERE) };
-        let state = member.account.state();
         let (wanted, messages) = (gathered.octets().saturating_add(octets), gathered.messages());
-        let is_over = state.head().is_some_and(|head| !state.quota().admits(head, wanted, messages));
+        let is_over = target.head.is_some_and(|head| !target.quota.admits(&head, wanted, messages));
         // With REPLACE only the difference counts (RFC 8508 §3.4), which the transaction knows.
         if is_over && replaced.is_none() {
             self.count_limit(metrics::Limit::Quota);
@@ -242,7 +272,12 @@ impl Connection {
         Ok(())
     }
 
-    async fn take_step(&mut self, gathered: &mut Gathered, step: AppendStep) -> Result<(), Completion> {
+    async fn take_step(
+        &mut self,
+        target: &Target,
+        gathered: &mut Gathered,
+        step: AppendStep,
+    ) -> Result<(), Completion> {
         match step {
             AppendStep::Message(about) => {
                 // RFC 9738 §3.2.
@@ -255,14 +290,19 @@ impl Connection {
                     None => gathered.begin(about).await,
                 }
             }
-            AppendStep::Url(url) => self.add_url(gathered, &url).await,
+            AppendStep::Url(url) => self.add_url(target, gathered, &url).await,
         }
     }
 
     /// Adds what a URL names to the present message, as FETCH would give it (RFC 4469 §3).
-    async fn add_url(&mut self, gathered: &mut Gathered, url: &str) -> Result<(), Completion> {
+    async fn add_url(
+        &mut self,
+        target: &Target,
+        gathered: &mut Gathered,
+        url: &str,
+    ) -> Result<(), Completion> {
         let mut part = self.open_url(url).await?;
-        self.admit_octets(gathered, part.octets(), None)?;
+        self.admit_octets(target, gathered, part.octets(), None)?;
         while let Some(piece) = self.read_part(&mut part, url).await? {
             gathered.push(&piece).await?;
         }
@@ -346,14 +386,16 @@ impl Connection {
     /// Adds the messages to the mailbox, and removes the one that they replace.
     async fn store_messages(
         &mut self,
-        target: MailboxId,
+        target: Target,
         replaced: Option<Replaced>,
         gathered: Gathered,
     ) -> Result<Stored, Completion> {
         let ready = gathered.finish()?;
-        let Some(member) = &self.member else { return Err(NOT_HERE) };
         let (contents, incarnation) = (ready.contents(), ready.incarnation);
-        let stored = member.account.transact(Some(member.watcher.id()), incarnation, move |tx| {
+        let (id, origin) = (self.peer.id, target.origin);
+        let Found { account, mailbox: target, rights, .. } = target.found;
+        let scope = FlagScope::of(rights);
+        let work = move |tx: &mut Tx<'_, '_>| {
             tx.attach(ready.batch);
             if let Some(Replaced { mailbox, uid }) = replaced {
                 let removed = tx.expunge(mailbox, Expunge::These(&[uid]))?;
@@ -362,7 +404,12 @@ impl Connection {
                 }
             }
             let mut uids = UidSet::new();
-            for message in ready.messages {
+            for mut message in ready.messages {
+                // Those that the user may not set are left out (RFC 4314 §4).
+                message.flags = scope.cut(message.flags);
+                if !scope.keywords {
+                    message.keywords.clear();
+                }
                 uids.push(tx.append(target, message)?.uid);
             }
             let replaced_at = match replaced {
@@ -370,6 +417,12 @@ impl Connection {
                 None => None,
             };
             Ok(Stored { uids, validity: tx.mailbox(target)?.uid_validity, replaced_at })
+        };
+        let stored = places::at(&self.shard, id, account, move |_, account| {
+            Box::pin(async move {
+                let stored = account.transact(origin, incarnation, work).await;
+                stored.map_err(|error| answers::write_failed(&error, id))
+            })
         });
         match stored.await {
             Ok(stored) => {
@@ -379,9 +432,9 @@ impl Connection {
                 }
                 Ok(stored)
             }
-            Err(error) => {
+            Err(refused) => {
                 gather::abandon(&self.shard.shared.committer, &contents);
-                Err(answers::write_failed(&error, self.peer.id))
+                Err(refused)
             }
         }
     }

@@ -2,17 +2,21 @@
 //!
 //! More messages than one transaction takes are dealt with in several. A COPY that fails in a later one
 //! takes back what it copied (RFC 9051 §6.4.7); MOVE is atomic for each message only (RFC 6851 §3.3), and
-//! tells COPYUID for each transaction, before the removals.
+//! tells COPYUID for each transaction, before the removals. Copies in another account are made there, see
+//! [`abroad`](super::abroad).
 
-use postrider_proto::imap::command::{CopyMove, MailboxArgument, MailboxFault};
+use postrider_proto::imap::command::{CopyMove, MailboxArgument};
 use postrider_proto::imap::response::{Code, Condition};
 use postrider_proto::imap::types::{Uid, UidValidity};
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::account::{Copied, Expunge, MESSAGES_PER_TRANSACTION_MAX};
-use postrider_storage::ids::MailboxId;
+use postrider_storage::account::{Copied, Expunge, FlagScope, MESSAGES_PER_TRANSACTION_MAX};
+use postrider_storage::ids::{AccountId, MailboxId};
+use postrider_storage::store::Refusal;
 
+use super::abroad;
 use crate::accounts::WriteError;
 use crate::imap::answers::{NO_SUCH_MAILBOX, NO_SUCH_MESSAGE, READ_ONLY, admit, write_failed};
+use crate::imap::places::{self, Deed, permit};
 use crate::imap::session::{Completion, CompletionCode, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 
@@ -21,14 +25,17 @@ const SAME_MAILBOX: Completion = Completion::refused(Code::Cannot, "that is the 
 
 /// The mailbox that messages go to.
 #[derive(Clone, Copy)]
-struct Target {
-    mailbox: MailboxId,
-    validity: UidValidity,
+pub(super) struct Target {
+    pub(super) account: AccountId,
+    pub(super) mailbox: MailboxId,
+    pub(super) validity: UidValidity,
+    /// The flags that messages may have there (RFC 4314 §4).
+    pub(super) scope: FlagScope,
 }
 
 /// COPY and UID COPY.
 pub async fn copy(context: &mut Context<'_>, command: CopyMove) -> Result<Completion, Ended> {
-    let target = match target(context, &command.mailbox) {
+    let target = match target(context, &command.mailbox).await {
         Ok(target) => target,
         Err(completion) => return Ok(completion),
     };
@@ -43,14 +50,15 @@ pub async fn copy(context: &mut Context<'_>, command: CopyMove) -> Result<Comple
     }
     let uids: Vec<Uid> = uids.iter().collect();
     let mut copied = Copied::default();
-    for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
-        let (from, to, some) = (context.selected.mailbox, target.mailbox, some.to_vec());
-        let origin = Some(context.watcher.id());
-        match context.account.transact(origin, None, move |tx| tx.copy(from, &some, to)).await {
+    let mut rest = &uids[..];
+    while !rest.is_empty() {
+        let done;
+        (done, rest) = copy_some(context, target, rest).await;
+        match done {
             Ok(done) => copied.pairs.extend(done.pairs),
-            Err(error) => {
+            Err(refused) => {
                 take_back(context, target, &copied).await;
-                return Ok(failed(&error, context));
+                return Ok(refused);
             }
         }
     }
@@ -72,18 +80,21 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
     if !context.selected.is_writable() {
         return Ok(READ_ONLY);
     }
-    let target = match target(context, &command.mailbox) {
+    if let Err(refused) = permit(context.selected.rights, Deed::MoveAway) {
+        return Ok(refused);
+    }
+    let target = match target(context, &command.mailbox).await {
         Ok(target) => target,
         Err(completion) => return Ok(completion),
     };
     let Ok(uids) = context.selected.resolve(&command.messages) else { return Ok(NO_SUCH_MESSAGE) };
     let (uids, limit) = context.limit.cut(uids);
     let uids: Vec<Uid> = uids.iter().collect();
+    let mut rest = &uids[..];
     let mut highest = None;
-    for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
-        let (from, to, some) = (context.selected.mailbox, target.mailbox, some.to_vec());
-        let origin = Some(context.watcher.id());
-        let moved = context.account.transact(origin, None, move |tx| tx.move_messages(from, &some, to)).await;
+    while !rest.is_empty() {
+        let moved;
+        (moved, rest) = move_some(context, target, rest).await;
         match moved {
             Ok(moved) if moved.pairs.is_empty() => {}
             Ok(moved) => {
@@ -94,9 +105,9 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
                 let state = context.account.state();
                 highest = state.mailbox(context.selected.mailbox).map(|row| row.modseq);
             }
-            Err(error) => {
+            Err(refused) => {
                 context.sync(Expunges::Own, OwnFlags::Tell).await?;
-                return Ok(failed(&error, context));
+                return Ok(refused);
             }
         }
         context.sync(Expunges::Own, OwnFlags::Tell).await?;
@@ -115,23 +126,72 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
 }
 
 /// Finds the mailbox that messages go to.
-fn target(context: &Context<'_>, argument: &MailboxArgument) -> Result<Target, Completion> {
-    let name = match &argument.name {
-        Ok(name) => name,
-        Err(MailboxFault::Encoding | MailboxFault::Name(_)) => return Err(NO_SUCH_MAILBOX),
+async fn target(context: &Context<'_>, argument: &MailboxArgument) -> Result<Target, Completion> {
+    if argument.name.is_err() {
+        return Err(NO_SUCH_MAILBOX);
+    }
+    let missing =
+        |refused: Completion| if refused.text == NO_SUCH_MAILBOX.text { TRY_CREATE } else { refused };
+    let place = places::find(context.shard, context.asker, argument).map_err(missing)?;
+    let found = if place.account == context.account.id() {
+        places::enter(&context.account.state(), context.asker, &place.name, Deed::Insert)
+    } else {
+        places::visit(context.shard, context.asker, &place, Deed::Insert).await
     };
-    let state = context.account.state();
-    let mailbox = state.mailbox_id(name).ok_or(TRY_CREATE)?;
-    if mailbox == context.selected.mailbox {
+    let found = found.map_err(missing)?;
+    if (found.account, found.mailbox) == (context.account.id(), context.selected.mailbox) {
         return Err(SAME_MAILBOX);
     }
-    let row = state.mailbox(mailbox).ok_or(TRY_CREATE)?;
-    Ok(Target { mailbox, validity: row.uid_validity })
+    let scope = FlagScope::of(found.rights);
+    Ok(Target { account: found.account, mailbox: found.mailbox, validity: found.row.uid_validity, scope })
+}
+
+/// Copies the first messages, as many as one transaction takes; gives the rest.
+async fn copy_some<'a>(
+    context: &Context<'_>,
+    target: Target,
+    uids: &'a [Uid],
+) -> (Result<Copied, Completion>, &'a [Uid]) {
+    if target.account != context.account.id() {
+        return abroad::copy(context, target, uids).await;
+    }
+    let (some, rest) = uids.split_at(uids.len().min(MESSAGES_PER_TRANSACTION_MAX));
+    let (from, some, origin) = (context.selected.mailbox, some.to_vec(), Some(context.watcher.id()));
+    let copied = context
+        .account
+        .transact(origin, None, move |tx| tx.copy_within(from, &some, target.mailbox, target.scope))
+        .await;
+    (copied.map_err(|error| failed(&error, context)), rest)
+}
+
+/// Moves the first messages, as many as one transaction takes; gives the rest.
+async fn move_some<'a>(
+    context: &Context<'_>,
+    target: Target,
+    uids: &'a [Uid],
+) -> (Result<Copied, Completion>, &'a [Uid]) {
+    let (from, origin) = (context.selected.mailbox, Some(context.watcher.id()));
+    if target.account != context.account.id() {
+        let (copied, rest) = abroad::copy(context, target, uids).await;
+        let Ok(copied) = copied else { return (copied, rest) };
+        // Only what is there goes here: a message is always in one of both mailboxes (RFC 6851 §3.3).
+        let gone: Vec<Uid> = copied.pairs.iter().map(|(from, _)| *from).collect();
+        let expunged =
+            context.account.transact(origin, None, move |tx| tx.expunge(from, Expunge::These(&gone)));
+        let expunged = expunged.await.map_err(|error| failed(&error, context));
+        return (expunged.map(|_| copied), rest);
+    }
+    let (some, rest) = uids.split_at(uids.len().min(MESSAGES_PER_TRANSACTION_MAX));
+    let some = some.to_vec();
+    let moved = context
+        .account
+        .transact(origin, None, move |tx| tx.move_within(from, &some, target.mailbox, target.scope))
+        .await;
+    (moved.map_err(|error| failed(&error, context)), rest)
 }
 
 /// A mailbox that was deleted meanwhile may be created again by the client.
 fn failed(error: &WriteError, context: &Context<'_>) -> Completion {
-    use postrider_storage::store::Refusal;
     match error {
         WriteError::Refused(Refusal::NoSuchMailbox)
             if context.account.state().mailbox(context.selected.mailbox).is_some() =>
@@ -146,15 +206,16 @@ fn failed(error: &WriteError, context: &Context<'_>) -> Completion {
 async fn take_back(context: &Context<'_>, target: Target, copied: &Copied) {
     let uids: Vec<Uid> = copied.pairs.iter().map(|(_, to)| *to).collect();
     for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
-        let some = some.to_vec();
-        let taken = context
-            .account
-            .transact(Some(context.watcher.id()), None, move |tx| {
-                tx.expunge(target.mailbox, Expunge::These(&some))
+        let (some, id) = (some.to_vec(), context.id);
+        let taken = places::at(context.shard, id, target.account, move |_, account| {
+            Box::pin(async move {
+                let taken =
+                    account.transact(None, None, move |tx| tx.expunge(target.mailbox, Expunge::These(&some)));
+                taken.await.map_err(|error| write_failed(&error, id))
             })
-            .await;
-        if let Err(error) = taken {
-            tracing::warn!(cid = %context.id, %error, "copies of a failed COPY stay");
+        });
+        if taken.await.is_err() {
+            tracing::warn!(cid = %context.id, "copies of a failed COPY stay");
             return;
         }
     }

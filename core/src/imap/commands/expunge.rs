@@ -7,6 +7,7 @@ use postrider_storage::account::{Expunge, MESSAGES_PER_TRANSACTION_MAX};
 
 use crate::accounts::WriteError;
 use crate::imap::answers::{NO_SUCH_MESSAGE, READ_ONLY, write_failed};
+use crate::imap::places::{Deed, permit};
 use crate::imap::session::{Completion, CompletionCode, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 
@@ -14,6 +15,9 @@ use crate::imap::sync::{Expunges, OwnFlags};
 pub async fn expunge(context: &mut Context<'_>, uids: Option<MessageSet>) -> Result<Completion, Ended> {
     if !context.selected.is_writable() {
         return Ok(READ_ONLY);
+    }
+    if let Err(refused) = permit(context.selected.rights, Deed::Expunge) {
+        return Ok(refused);
     }
     let mut limit = None;
     let removed = match uids {
@@ -42,7 +46,8 @@ pub async fn expunge(context: &mut Context<'_>, uids: Option<MessageSet>) -> Res
 
 /// What CLOSE does before the mailbox is deselected: removes without telling, unless read-only.
 pub async fn close(context: &mut Context<'_>) -> Result<Completion, Ended> {
-    if !context.selected.is_writable() {
+    // Without the right to remove, nothing is (RFC 4314 §4).
+    if !context.selected.is_writable() || permit(context.selected.rights, Deed::Expunge).is_err() {
         return Ok(Completion::ok("CLOSE done"));
     }
     Ok(match remove_deleted(context).await {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use postrider_proto::imap::command::{ChangedSince, Fetch, FetchItem, Vanished};
 use postrider_proto::imap::response::{Code, Status, write_vanished};
+use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::sequence::{MessageSet, Messages, Numbering};
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
@@ -62,7 +63,7 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
         context.enable_condstore();
     }
     let mut plan = Plan::new(items, context.enabled.utf8, context.enabled.condstore);
-    plan.marks_seen &= context.selected.is_writable();
+    plan.marks_seen &= context.selected.is_writable() && context.selected.rights.contains(Rights::SEEN);
     plan.numbering = context.enabled.numbering();
     if let Some(since) = changed_since {
         plan.changed_since = Some(since.modseq);

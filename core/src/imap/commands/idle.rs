@@ -21,6 +21,7 @@ impl Connection {
             // Before looking: a change meanwhile ends the next wait at once.
             let version = changed.version();
             self.check_account()?;
+            self.check_rights()?;
             if let Some(mut context) = self.context(tag) {
                 Box::pin(context.sync(Expunges::Now, OwnFlags::Pushed)).await?;
             }

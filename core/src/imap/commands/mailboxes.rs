@@ -4,7 +4,7 @@
 use postrider_proto::imap::command::{Create, MailboxArgument, Rename, SpecialUse as Use};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::objectid::ObjectId;
-use postrider_proto::imap::response::{Code, Condition, ListAttributes, ListRow, write_list};
+use postrider_proto::imap::response::{Code, ListAttributes, ListRow, write_list};
 use postrider_storage::account::Tx;
 use postrider_storage::ids::MailboxId;
 use postrider_storage::rows::SpecialUse;
@@ -14,10 +14,16 @@ use tracing::debug;
 use super::select::old_name;
 use crate::accounts::{AccountHandle, WriteError};
 use crate::imap::answers;
+use crate::imap::places::{self, Deed};
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Ended};
 use crate::runtime::spawn;
 
 const BAD_NAME: Completion = Completion::refused(Code::Cannot, "no valid mailbox name");
+const NOT_THERE: Completion = Completion::refused(Code::NoPerm, "you may make no mailbox there");
+const NOT_ONES_OWN: Completion =
+    Completion::refused(Code::UseAttr, "only own mailboxes can have a special use");
+const OTHER_ACCOUNT: Completion =
+    Completion::refused(Code::Cannot, "a mailbox can't go to another user; move its messages");
 
 impl AccountContext<'_> {
     pub(super) async fn transact<T: 'static>(
@@ -35,22 +41,39 @@ impl AccountContext<'_> {
     }
 }
 
-/// CREATE. What lies above is created, too, and all of it subscribed.
+/// CREATE. What lies above is created, too, and all of it subscribed by its owner.
 pub(in crate::imap) async fn create(
     context: &mut AccountContext<'_>,
     command: Create,
 ) -> Result<Completion, Ended> {
-    let Ok(name) = command.mailbox.name else { return Ok(BAD_NAME) };
+    let Ok(written) = &command.mailbox.name else { return Ok(BAD_NAME) };
+    let (asker, id) = (context.asker(), context.id);
+    let place = match places::find_name(context.shard, asker, written) {
+        Ok(place) => place,
+        // Whether there is such a user isn't told.
+        Err(_) => return Ok(NOT_THERE),
+    };
+    if place.is_of_others() && !command.uses.is_empty() {
+        return Ok(NOT_ONES_OWN);
+    }
     let special_use = command.uses.iter().fold(SpecialUse::NONE, |all, one| all.with(stored_use(*one)));
-    let wanted = name.clone();
-    let created = context.transact(move |tx| tx.create_mailbox(&wanted, special_use)).await;
+    let wanted = place.name.clone();
+    let created = places::at(context.shard, id, place.account, move |_, account| {
+        Box::pin(async move {
+            places::permit_create(&account.state(), asker, &wanted)?;
+            let created = account.transact(None, None, move |tx| tx.create_mailbox(&wanted, special_use));
+            created.await.map_err(|error| answers::write_failed(&error, id))
+        })
+    });
+    let created = created.await;
+    let name = place.told(&place.name);
     // RFC 9051 §6.3.4: the client learns under which name it was created.
     if created.is_ok() && context.member.enabled.rev2 {
-        let old_name = old_name(&command.mailbox.written, name.as_str());
+        let old_name = old_name(&command.mailbox.written, &name);
         if old_name.is_some() {
             let row = ListRow {
                 attributes: ListAttributes::NONE,
-                name: name.as_str(),
+                name: &name,
                 child_subscribed: false,
                 child_special_use: false,
                 old_name,
@@ -60,10 +83,10 @@ pub(in crate::imap) async fn create(
     }
     Ok(match created {
         Ok(mailbox) => {
-            let id = ObjectId::mailbox(context.member.account.id().0, mailbox.0);
+            let id = ObjectId::mailbox(place.account.0, mailbox.0);
             Completion::ok("created").with(CompletionCode::Plain(Code::MailboxId(id)))
         }
-        Err(error) => answers::write_failed(&error, context.id),
+        Err(refused) => refused,
     })
 }
 
@@ -72,24 +95,21 @@ pub(in crate::imap) async fn delete(
     context: &mut AccountContext<'_>,
     mailbox: MailboxArgument,
 ) -> Result<Completion, Ended> {
-    let Ok(name) = mailbox.name else { return Ok(answers::NO_SUCH_MAILBOX) };
-    let deleted = context
-        .transact(move |tx| {
-            let mailbox = tx.mailbox_id(&name).ok_or(Refusal::NoSuchMailbox)?;
-            tx.delete_mailbox(mailbox)?;
-            Ok(mailbox)
-        })
-        .await;
-    let mailbox = match deleted {
-        Ok(mailbox) => mailbox,
-        Err(error) => return Ok(answers::write_failed(&error, context.id)),
+    let (asker, id) = (context.asker(), context.id);
+    let place = match places::find(context.shard, asker, &mailbox) {
+        Ok(place) => place,
+        Err(refused) => return Ok(refused),
     };
-    if context.member.selected.as_ref().is_some_and(|selected| selected.mailbox == mailbox) {
-        context.member.deselect();
-        context.out.untagged(Condition::Ok, Some(&Code::Closed), "the selected mailbox was deleted");
-    }
-    sweep(&context.member.account, mailbox);
-    Ok(Completion::ok("deleted"))
+    let deleted = places::at(context.shard, id, place.account, move |_, account| {
+        Box::pin(async move {
+            let mailbox = places::enter(&account.state(), asker, &place.name, Deed::Delete)?.mailbox;
+            let deleted = account.transact(None, None, move |tx| tx.delete_mailbox(mailbox)).await;
+            deleted.map_err(|error| answers::write_failed(&error, id))?;
+            sweep(&account, mailbox);
+            Ok(())
+        })
+    });
+    Ok(deleted.await.err().unwrap_or(Completion::ok("deleted")))
 }
 
 /// Removes the rows of a deleted mailbox, bit by bit. What isn't done now is done after the next start.
@@ -113,14 +133,32 @@ pub(in crate::imap) async fn rename(
     context: &mut AccountContext<'_>,
     command: Rename,
 ) -> Result<Completion, Ended> {
-    let Ok(from) = command.from.name else { return Ok(answers::NO_SUCH_MAILBOX) };
-    let Ok(to) = command.to.name else { return Ok(BAD_NAME) };
-    if from.is_inbox() {
-        let outcome = rename_inbox(context, to).await;
+    let (asker, id) = (context.asker(), context.id);
+    let from = match places::find(context.shard, asker, &command.from) {
+        Ok(from) => from,
+        Err(refused) => return Ok(refused),
+    };
+    let Ok(to) = &command.to.name else { return Ok(BAD_NAME) };
+    let Ok(to) = places::find_name(context.shard, asker, to) else { return Ok(NOT_THERE) };
+    if from.account == asker.user && from.name.is_inbox() && to.account == from.account {
+        if let Err(refused) = places::permit_create(&context.member.account.state(), asker, &to.name) {
+            return Ok(refused);
+        }
+        let outcome = rename_inbox(context, to.name).await;
         return Ok(context.outcome(outcome, "renamed"));
     }
-    let outcome = context.transact(move |tx| tx.rename_mailbox(&from, &to)).await;
-    Ok(context.outcome(outcome, "renamed"))
+    let renamed = places::at(context.shard, id, from.account, move |_, account| {
+        Box::pin(async move {
+            let found = places::enter(&account.state(), asker, &from.name, Deed::Delete)?;
+            if to.account != found.account {
+                return Err(OTHER_ACCOUNT);
+            }
+            places::permit_create(&account.state(), asker, &to.name)?;
+            let renamed = account.transact(None, None, move |tx| tx.rename_mailbox(&from.name, &to.name));
+            renamed.await.map_err(|error| answers::write_failed(&error, id))
+        })
+    });
+    Ok(renamed.await.err().unwrap_or(Completion::ok("renamed")))
 }
 
 async fn rename_inbox(context: &AccountContext<'_>, to: MailboxName) -> Result<(), WriteError> {

@@ -11,6 +11,7 @@ pub mod search;
 pub mod select;
 pub mod store;
 
+pub(super) mod acl;
 pub(super) mod append;
 pub(super) mod auth;
 pub(super) mod idle;
@@ -20,3 +21,5 @@ pub(super) mod metadata;
 pub(super) mod notify;
 pub(super) mod session;
 pub(super) mod status;
+
+mod abroad;

@@ -6,6 +6,7 @@ use postrider_proto::imap::types::ModSeq;
 use super::status::write_row;
 use crate::imap::connection::{Connection, Flow};
 use crate::imap::notify::Notify;
+use crate::imap::places;
 use crate::imap::session::{Completion, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 use crate::runtime::yield_if_needed;
@@ -31,16 +32,32 @@ impl Connection {
             context.sync(Expunges::Now, OwnFlags::Tell).await?;
         }
         let status = set.status;
-        let Some(member) = &mut self.member else { return done };
-        let now = member.account.state().head().map_or(ModSeq::MIN, |head| head.modseq);
-        let notify = member.notify.insert(Box::new(Notify::new(set, now)));
-        let selected = member.selected.as_ref().map(|selected| selected.mailbox);
-        let mailboxes = if status { notify.at_first(&member.account.state(), selected) } else { Vec::new() };
-        let (account, utf8) = (std::rc::Rc::clone(&member.account), member.enabled.utf8);
-        for (mailbox, items) in mailboxes {
-            if let Some(row) = account.state().mailbox(mailbox) {
-                write_row(&mut self.out.buffer, utf8, (account.id(), mailbox), row, items, 0);
-            }
+        let Some(member) = &self.member else { return done };
+        let (asker, utf8) = (member.asker, member.enabled.utf8);
+        // Of the user's own mailboxes, wherever the session is.
+        let selected = member.selected.as_ref().filter(|_| !member.is_away());
+        let selected = selected.map(|selected| selected.mailbox);
+        let begun = places::at(&self.shard, asker.id, asker.user, move |_, account| {
+            Box::pin(async move {
+                let state = account.state();
+                let notify = Notify::new(set, state.head().map_or(ModSeq::MIN, |head| head.modseq));
+                let first = if status { notify.at_first(&state, selected) } else { Vec::new() };
+                let rows = first.into_iter().filter_map(|(mailbox, items)| {
+                    Some((mailbox, std::sync::Arc::clone(state.mailbox(mailbox)?), items))
+                });
+                let rows: Vec<_> = rows.collect();
+                Ok((Box::new(notify), rows))
+            })
+        });
+        let (notify, mailboxes) = match begun.await {
+            Ok(begun) => begun,
+            Err(refused) => return Ok(Flow::Done(refused)),
+        };
+        if let Some(member) = &mut self.member {
+            member.notify = Some(notify);
+        }
+        for (mailbox, row, items) in mailboxes {
+            write_row(&mut self.out.buffer, utf8, row.name.as_str(), (asker.user, mailbox), &row, items, 0);
             self.out.flush_if_full().await?;
             yield_if_needed().await;
         }

@@ -117,8 +117,9 @@ pub(super) async fn tell(context: &mut AccountContext<'_>, news: News) -> Result
     let member = &mut *context.member;
     let Some(selected) = member.selected.as_mut() else { return Ok(()) };
     let (account, watcher, enabled) = (&member.account, &member.watcher, &mut member.enabled);
-    let (notify, limit) = (member.notify.as_deref(), member.limit);
-    let mut context = Context { shard, account, watcher, enabled, selected, notify, out, tag, limit, id };
+    let (notify, asker, limit) = (member.notify.as_deref(), member.asker, member.limit);
+    let mut context =
+        Context { shard, account, watcher, enabled, selected, notify, out, tag, asker, limit, id };
     for some in news.changed.chunks(ROWS_PER_READER) {
         if let Err(error) = tell_some(&mut context, some) {
             error!(cid = %id, %error, "flags could not be read");

@@ -5,7 +5,8 @@ use postrider_proto::imap::command::MailboxArgument;
 use postrider_proto::imap::response::{Code, QuotaResource, write_quota, write_quota_root};
 use postrider_storage::account::Account;
 
-use crate::imap::session::{AccountContext, Completion};
+use crate::imap::places::{self, Deed};
+use crate::imap::session::{AccountContext, Completion, Ended};
 
 /// The name of the one root.
 const ROOT: &str = "";
@@ -26,14 +27,30 @@ pub(in crate::imap) fn get_quota(context: &mut AccountContext<'_>, root: &[u8]) 
     Completion::ok("done")
 }
 
-/// GETQUOTAROOT. The mailbox need not exist: the client may want to know before it creates it.
-pub(in crate::imap) fn get_quota_root(
+/// GETQUOTAROOT. The mailbox need not exist: the client may want to know before it creates it. What another
+/// user's mailboxes count against is that user's affair, and told as no root.
+pub(in crate::imap) async fn get_quota_root(
     context: &mut AccountContext<'_>,
-    mailbox: &MailboxArgument,
-) -> Completion {
+    mailbox: MailboxArgument,
+) -> Result<Completion, Ended> {
     let Ok(name) = &mailbox.name else {
-        return Completion::refused(Code::Cannot, "no valid mailbox name");
+        return Ok(Completion::refused(Code::Cannot, "no valid mailbox name"));
     };
+    if name.is_of_others() {
+        let asker = context.asker();
+        let found = async {
+            let place = places::find(context.shard, asker, &mailbox)?;
+            places::visit(context.shard, asker, &place, Deed::Read).await
+        };
+        return Ok(match found.await {
+            Ok(_) => {
+                let (out, utf8) = (&mut context.out.buffer, context.member.enabled.utf8);
+                write_quota_root(out, utf8, name.as_str(), None);
+                Completion::ok("done")
+            }
+            Err(refused) => refused,
+        });
+    }
     let resources = resources(&context.member.account.state());
     let root = (!resources.is_empty()).then_some(ROOT);
     let (out, utf8) = (&mut context.out.buffer, context.member.enabled.utf8);
@@ -41,7 +58,7 @@ pub(in crate::imap) fn get_quota_root(
     if root.is_some() {
         write_quota(out, ROOT, resources);
     }
-    Completion::ok("done")
+    Ok(Completion::ok("done"))
 }
 
 /// What is limited.

@@ -5,34 +5,35 @@ mod moment;
 use std::collections::BTreeMap;
 
 use postrider_proto::imap::command::{Access, Select};
-use postrider_proto::imap::response::{Code, Condition};
+use postrider_proto::imap::response::Code;
+use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::types::Uid;
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::store::{Refusal, StoreError};
+use postrider_storage::ids::MailboxId;
+use postrider_storage::store::StoreError;
 
 pub use moment::{Ask, Moment};
 
 use super::qresync;
 use crate::imap::answers;
+use crate::imap::places::{self, Deed, Found, Place};
 use crate::imap::selected::{Pushed, Selected};
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Enabled, Ended};
 use crate::imap::sync::ACCOUNT_BROKEN;
 
-/// SELECT or EXAMINE. A mailbox that was selected before is left in any case (RFC 9051 §6.3.2).
+/// SELECT or EXAMINE of a mailbox of the account that the session is at; none is selected.
 pub(in crate::imap) async fn select(
     context: &mut AccountContext<'_>,
     command: Select,
+    place: Place,
 ) -> Result<Completion, Ended> {
-    if command.qresync.is_some() && !context.member.enabled.qresync {
-        return Ok(Completion::bad("QRESYNC has to be enabled first"));
-    }
-    if context.member.deselect() {
-        context.out.untagged(Condition::Ok, Some(&Code::Closed), "the mailbox selected before is closed");
-    }
-    if command.condstore {
-        context.member.enabled.condstore = true;
-    }
-    let moment = match moment(context, &command) {
+    let found = places::enter(&context.member.account.state(), context.asker(), &place.name, Deed::Read);
+    let Found { mailbox, rights, .. } = match found {
+        Ok(found) => found,
+        Err(refused) => return Ok(refused),
+    };
+    let asked = ask(&context.member.enabled, &command, rights, &place);
+    let moment = match moment(context, mailbox, &asked) {
         Ok(moment) => moment,
         Err(error) => return Ok(answers::store_failed(&error, context.id)),
     };
@@ -43,12 +44,13 @@ pub(in crate::imap) async fn select(
     if member.account.is_broken() {
         return Err(ACCOUNT_BROKEN);
     }
-    moment.write(&mut context.out.buffer, &ask(&context.member.enabled, &command));
+    moment.write(&mut context.out.buffer, &ask(&context.member.enabled, &command, rights, &place));
     let Moment { mailbox, row, view, head, news, .. } = moment;
     let member = &mut *context.member;
     member.selected = Some(Selected {
         mailbox,
         access: command.access,
+        rights,
         view,
         uid_last: Uid::new(row.uid_next.get() - 1),
         seen: head,
@@ -64,28 +66,28 @@ pub(in crate::imap) async fn select(
         qresync::tell(context, news).await?;
     }
     let (code, text) = match command.access {
-        Access::ReadWrite => (Code::ReadWrite, "selected"),
+        Access::ReadWrite if rights.intersects(Rights::CHANGING) => (Code::ReadWrite, "selected"),
+        Access::ReadWrite => (Code::ReadOnly, "selected; nothing can be changed"),
         Access::ReadOnly => (Code::ReadOnly, "selected, read-only"),
     };
     Ok(Completion::ok(text).with(CompletionCode::Plain(code)))
 }
 
 /// Reads the mailbox at this moment.
-fn moment(context: &AccountContext<'_>, command: &Select) -> Result<Moment, StoreError> {
+fn moment(context: &AccountContext<'_>, mailbox: MailboxId, ask: &Ask<'_>) -> Result<Moment, StoreError> {
     let account = &context.member.account;
-    let name = command.mailbox.name.as_ref().ok();
-    let mailbox = name.and_then(|name| account.state().mailbox_id(name)).ok_or(Refusal::NoSuchMailbox)?;
-    let place = (account.id(), mailbox);
-    Moment::read(&account.reader(), place, account.incarnation(), &ask(&context.member.enabled, command))
+    Moment::read(&account.reader(), (account.id(), mailbox), account.incarnation(), ask)
 }
 
-fn ask<'a>(enabled: &Enabled, command: &'a Select) -> Ask<'a> {
+fn ask<'a>(enabled: &Enabled, command: &'a Select, rights: Rights, place: &'a Place) -> Ask<'a> {
     Ask {
         access: command.access,
+        rights,
         qresync: command.qresync.as_ref(),
         rev2: enabled.rev2,
         numbering: enabled.numbering(),
         utf8: enabled.utf8,
+        prefix: place.prefix(),
         written: &command.mailbox.written,
     }
 }

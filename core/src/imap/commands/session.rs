@@ -4,8 +4,10 @@ use postrider_proto::imap::command::{Enable, Extension, Id, Utf8};
 use postrider_proto::imap::response::{write_capability, write_enabled, write_id, write_namespace};
 use tracing::debug;
 
+use crate::imap::answers;
 use crate::imap::capability::is_disabled;
 use crate::imap::connection::Connection;
+use crate::imap::places;
 use crate::imap::session::{AccountContext, Completion, Ended};
 
 /// Octets of what a client says of itself that are logged.
@@ -36,10 +38,15 @@ impl Connection {
     }
 }
 
-/// NAMESPACE.
+/// NAMESPACE. There is one of other users where something of theirs is shared with this one.
 pub(in crate::imap) fn namespace(context: &mut AccountContext<'_>) -> Completion {
-    write_namespace(&mut context.out.buffer);
-    Completion::ok("done")
+    match places::is_shared_with(&context.member.account.reader(), context.asker()) {
+        Ok(others) => {
+            write_namespace(&mut context.out.buffer, others);
+            Completion::ok("done")
+        }
+        Err(error) => answers::store_failed(&error, context.id),
+    }
 }
 
 /// ENABLE.

@@ -7,7 +7,7 @@ use postrider_proto::imap::response::{StatusValue, write_status};
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::rows::MailboxRow;
 
-use crate::imap::answers;
+use crate::imap::places::{self, Deed, Found};
 use crate::imap::session::{AccountContext, Completion, Ended};
 
 /// STATUS.
@@ -15,35 +15,36 @@ pub(in crate::imap) async fn status(
     context: &mut AccountContext<'_>,
     command: Status,
 ) -> Result<Completion, Ended> {
-    let found = {
-        let state = context.member.account.state();
-        let name = command.mailbox.name.as_ref().ok();
-        name.and_then(|name| state.mailbox_id(name)).and_then(|id| Some((id, state.mailbox(id).cloned()?)))
+    let asker = context.asker();
+    let found = async {
+        let place = places::find(context.shard, asker, &command.mailbox)?;
+        let found = places::visit(context.shard, asker, &place, Deed::Read).await?;
+        Ok((place.told(&found.row.name), found))
     };
-    let Some((mailbox, row)) = found else { return Ok(answers::NO_SUCH_MAILBOX) };
-    tell_status(context, mailbox, &row, command.items);
-    Ok(Completion::ok("done"))
+    Ok(match found.await {
+        Ok((name, found)) => {
+            tell_status(context, &name, &found, command.items);
+            Completion::ok("done")
+        }
+        Err(refused) => refused,
+    })
 }
 
 /// Appends STATUS of a mailbox. Asking for HIGHESTMODSEQ enables CONDSTORE (RFC 7162 §3.1).
-pub(super) fn tell_status(
-    context: &mut AccountContext<'_>,
-    mailbox: MailboxId,
-    row: &MailboxRow,
-    items: StatusItems,
-) {
+pub(super) fn tell_status(context: &mut AccountContext<'_>, name: &str, found: &Found, items: StatusItems) {
     if items.contains(StatusItem::HighestModSeq) {
         context.enable_condstore();
     }
-    let place = (context.member.account.id(), mailbox);
+    let place = (found.account, found.mailbox);
     let (out, utf8) = (&mut context.out.buffer, context.member.enabled.utf8);
-    write_row(out, utf8, place, row, items, context.append_octets_max);
+    write_row(out, utf8, name, place, &found.row, items, context.append_octets_max);
 }
 
-/// Appends STATUS of a mailbox.
+/// Appends STATUS of a mailbox that the user knows by `name`.
 pub(in crate::imap) fn write_row(
     out: &mut Vec<u8>,
     utf8: Utf8,
+    name: &str,
     (account, mailbox): (AccountId, MailboxId),
     row: &MailboxRow,
     items: StatusItems,
@@ -66,5 +67,5 @@ pub(in crate::imap) fn write_row(
         };
         (item, StatusValue::Number(number))
     });
-    write_status(out, utf8, row.name.as_str(), values);
+    write_status(out, utf8, name, values);
 }

@@ -10,7 +10,7 @@ use postrider_proto::imap::response::Code;
 use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::Uid;
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::account::{FlagChange, FlagOp, MESSAGES_PER_TRANSACTION_MAX, Tx};
+use postrider_storage::account::{FlagChange, FlagOp, FlagScope, MESSAGES_PER_TRANSACTION_MAX, Tx};
 use postrider_storage::ids::MailboxId;
 use postrider_storage::store::StoreError;
 
@@ -18,6 +18,8 @@ use crate::accounts::WriteError;
 use crate::imap::answers::{NO_SUCH_MESSAGE, READ_ONLY, write_failed};
 use crate::imap::session::{Completion, CompletionCode, Context, Ended};
 use crate::imap::sync::{Cause, Expunges, OwnFlags};
+
+const NO_RIGHT: Completion = Completion::refused(Code::NoPerm, "you may not change these flags");
 
 /// What one transaction did.
 #[derive(Debug, Default)]
@@ -32,6 +34,10 @@ struct Done {
 pub async fn store(context: &mut Context<'_>, command: Store) -> Result<Completion, Ended> {
     if !context.selected.is_writable() {
         return Ok(READ_ONLY);
+    }
+    // Who may change some of the flags changes those (RFC 4314 §4).
+    if !context.selected.scope().allows_some(&change(&command)) {
+        return Ok(NO_RIGHT);
     }
     let Ok(uids) = context.selected.resolve(&command.messages) else { return Ok(NO_SUCH_MESSAGE) };
     let (uids, limit) = context.limit.cut(uids);
@@ -70,7 +76,18 @@ pub async fn store(context: &mut Context<'_>, command: Store) -> Result<Completi
 }
 
 async fn transact(context: &Context<'_>, command: &Store, uids: &[Uid]) -> Result<Done, WriteError> {
-    let change = FlagChange {
+    let (change, scope) = (change(command), context.selected.scope());
+    let (mailbox, since, uids) = (context.selected.mailbox, command.unchanged_since, uids.to_vec());
+    context
+        .account
+        .transact(Some(context.watcher.id()), None, move |tx| {
+            apply(tx, mailbox, &uids, &change, since, scope)
+        })
+        .await
+}
+
+fn change(command: &Store) -> FlagChange {
+    FlagChange {
         op: match command.change {
             Wanted::Replace => FlagOp::Replace,
             Wanted::Add => FlagOp::Add,
@@ -78,12 +95,7 @@ async fn transact(context: &Context<'_>, command: &Store, uids: &[Uid]) -> Resul
         },
         flags: command.flags.flags,
         keywords: command.flags.keywords.clone(),
-    };
-    let (mailbox, since, uids) = (context.selected.mailbox, command.unchanged_since, uids.to_vec());
-    context
-        .account
-        .transact(Some(context.watcher.id()), None, move |tx| apply(tx, mailbox, &uids, &change, since))
-        .await
+    }
 }
 
 /// Changes flags, and tells apart what changed from what was already so.
@@ -93,9 +105,10 @@ fn apply(
     uids: &[Uid],
     change: &FlagChange,
     unchanged_since: Option<u64>,
+    scope: FlagScope,
 ) -> Result<Done, StoreError> {
     let before = tx.head()?.modseq;
-    let done = tx.store_flags(mailbox, uids, change, unchanged_since)?;
+    let done = tx.store_flags_within(mailbox, uids, change, unchanged_since, scope)?;
     let unchanged = done.updated.into_iter().filter(|updated| updated.modseq <= before);
     let unchanged = unchanged.map(|updated| updated.uid).collect();
     Ok(Done { unchanged, modified: done.modified, missing: done.missing })

@@ -5,8 +5,9 @@
 //! too, which is then called `x`; `<x>` stands for it from then on. `<crlf>` in a sent line makes two
 //! of it, `<nothing>` at its end sends it without CRLF. `EOF` is the end of the connection, `SILENCE`
 //! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
-//! first line is `GUESTS`. `QUOTA octets messages` as the first line limits the account; `SETUP` there names
-//! one of [`SETUPS`].
+//! first line is `GUESTS`. They log in as `user`; a first line `USERS 2=bob 3=carol` says who else is a
+//! user, and that the second client is bob. Such a dialog is played with one shard and with two.
+//! `QUOTA octets messages` as the first line limits the account; `SETUP` there names one of [`SETUPS`].
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -40,6 +41,9 @@ pub(super) fn play(path: &Path) {
     let mut limits = limits.into_iter().flat_map(str::split_whitespace).map(|limit| limit.parse().ok());
     let quota = Quota { octets: limits.next().flatten(), messages: limits.next().flatten() };
     play_with(path, &Setup { quota, change: change.unwrap_or(|_| {}), ..Setup::default() });
+    if text.starts_with("USERS ") {
+        play_with(path, &Setup { shards: 2, ..Setup::default() });
+    }
 }
 
 /// Plays the dialog of a file with a server set up as given.
@@ -48,7 +52,17 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
     let server = Server::start(setup);
     let first = text.lines().next().unwrap_or_default();
     let guests = first == "GUESTS";
-    let directive = guests || first.starts_with("QUOTA ") || first.starts_with("SETUP ");
+    let directive = guests || ["QUOTA ", "SETUP ", "USERS "].iter().any(|start| first.starts_with(start));
+    let users = first.strip_prefix("USERS ");
+    let users: HashMap<&str, &str> = users
+        .map(|users| users.split(' ').filter_map(|user| user.split_once('=')).collect())
+        .unwrap_or_default();
+    // In the order of their clients, so that each has the same number, and home, every time.
+    let mut names_of_users: Vec<_> = users.iter().collect();
+    names_of_users.sort_unstable();
+    for (_, name) in names_of_users {
+        server.add_account(name);
+    }
     let mut peers: HashMap<String, Peer> = HashMap::new();
     let mut names = Names::new();
     for (number, line) in text.lines().enumerate().skip(usize::from(directive)) {
@@ -58,7 +72,8 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
         let at = format!("{}:{}", path.display(), number + 1);
         let (who, what) = line.split_once(": ").unwrap_or_else(|| panic!("{at}: no dialog line: {line}"));
         let key = who.trim_matches(['C', 'S', '~']).to_owned();
-        let connect = || if guests { server.connect() } else { server.log_in() };
+        let user = users.get(key.as_str()).unwrap_or(&"user");
+        let connect = || if guests { server.connect() } else { server.log_in_as(user) };
         let peer = peers.entry(key).or_insert_with(connect);
         if who.starts_with('C') {
             let text = filled(what, &names).replace("<crlf>", "\r\n");
@@ -71,6 +86,9 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
         } else {
             expect(peer, what, who.contains('~'), &mut names, &at);
         }
+    }
+    if !users.is_empty() {
+        server.messages();
     }
 }
 

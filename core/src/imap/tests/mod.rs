@@ -60,6 +60,8 @@ folders!(
     grammar,
     within,
     quota,
+    acl,
+    sharing,
     metadata,
     list_metadata,
     notify,

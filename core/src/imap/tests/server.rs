@@ -62,20 +62,31 @@ pub(super) struct Setup {
     pub(super) tls: TlsMode,
     pub(super) change: fn(&mut Settings),
     pub(super) engine: Arc<Probe>,
+    /// `share_with_anyone`
+    pub(super) anyone: bool,
     /// What the directory allows the account.
     pub(super) quota: Quota,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { shards: 1, tls: TlsMode::Off, change: |_| {}, engine: Arc::default(), quota: Quota::default() }
+        Self {
+            shards: 1,
+            tls: TlsMode::Off,
+            change: |_| {},
+            engine: Arc::default(),
+            anyone: true,
+            quota: Quota::default(),
+        }
     }
 }
 
 impl Server {
     pub(super) fn start(setup: &Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = Arc::new(Config::localserve(dir.path()));
+        let mut config = Config::localserve(dir.path());
+        config.share_with_anyone = setup.anyone;
+        let config = Arc::new(config);
         let mut listener = config.listeners.iter().find(|l| l.protocol == Protocol::Imap).unwrap().clone();
         listener.tls = setup.tls;
         (setup.change)(&mut listener);
@@ -157,9 +168,14 @@ impl Server {
 
     /// A client that has logged in.
     pub(super) fn log_in(&self) -> Peer {
+        self.log_in_as("user")
+    }
+
+    /// A client that has logged in to an account.
+    pub(super) fn log_in_as(&self, name: &str) -> Peer {
         let mut peer = self.connect();
         assert!(peer.line().starts_with("* OK [CAPABILITY "));
-        peer.authenticate("user@localhost", "localserve");
+        peer.authenticate(&format!("{name}@localhost"), "localserve");
         let answer = peer.line();
         assert!(answer.starts_with("login OK [CAPABILITY "), "{answer}");
         peer

@@ -1,4 +1,4 @@
-//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2, RFC 9590).
+//! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154 §2, RFC 8440, RFC 9590).
 
 use super::super::metadata::EntryName;
 use super::super::pattern::Pattern;
@@ -43,6 +43,8 @@ pub struct ListReturn {
     pub children: bool,
     /// SPECIAL-USE
     pub special_use: bool,
+    /// MYRIGHTS (RFC 8440)
+    pub my_rights: bool,
     /// STATUS (RFC 5819); empty when not asked.
     pub status: StatusItems,
     /// METADATA (RFC 9590): these annotations; empty when not asked.
@@ -135,6 +137,7 @@ impl ListReturn {
                 "SUBSCRIBED" => returns.subscribed = true,
                 "CHILDREN" => returns.children = true,
                 "SPECIAL-USE" => returns.special_use = true,
+                "MYRIGHTS" => returns.my_rights = true,
                 "STATUS" => {
                     cursor.space()?;
                     returns.status = StatusItems::parse(cursor)?;

@@ -4,6 +4,7 @@
 //! [`Limits`]. What it returns obeys the grammar; whether a command is
 //! allowed in the present state is decided by whoever executes it. One file a command family.
 
+mod acl;
 mod append;
 mod arguments;
 mod batches;
@@ -24,6 +25,7 @@ mod suites;
 mod tests;
 mod urlauth;
 
+pub use acl::{AclEntry, Identifier, RightsChange, SetAcl};
 pub use append::{Append, AppendMessage, AppendNext, AppendPieces, AppendStep, MessageForm};
 pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
 pub use batches::UidBatches;
@@ -94,6 +96,16 @@ pub enum Command {
     Namespace,
     /// STATUS
     Status(Status),
+    /// SETACL (RFC 4314)
+    SetAcl(SetAcl),
+    /// DELETEACL
+    DeleteAcl(AclEntry),
+    /// GETACL
+    GetAcl(MailboxArgument),
+    /// LISTRIGHTS
+    ListRights(AclEntry),
+    /// MYRIGHTS
+    MyRights(MailboxArgument),
     /// GETQUOTA of a root (RFC 9208)
     GetQuota(Box<[u8]>),
     /// GETQUOTAROOT
@@ -316,6 +328,11 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "LSUB" => Command::Lsub(Lsub::parse(cursor)?),
         "NAMESPACE" => Command::Namespace,
         "STATUS" => Command::Status(Status::parse(cursor)?),
+        "SETACL" => Command::SetAcl(SetAcl::parse(cursor)?),
+        "DELETEACL" => Command::DeleteAcl(AclEntry::parse(cursor)?),
+        "GETACL" => Command::GetAcl(mailbox(cursor)?),
+        "LISTRIGHTS" => Command::ListRights(AclEntry::parse(cursor)?),
+        "MYRIGHTS" => Command::MyRights(mailbox(cursor)?),
         "GETQUOTA" => Command::GetQuota(quota::quota_root(cursor)?),
         "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(cursor)?),
         "SETQUOTA" => Command::SetQuota(SetQuota::parse(cursor)?),

@@ -213,7 +213,14 @@ fn list_has_a_plain_and_an_extended_form() {
     let metadata = Vec::new();
     assert_eq!(
         full.returns,
-        ListReturn { subscribed: true, children: true, special_use: true, status, metadata }
+        ListReturn {
+            subscribed: true,
+            children: true,
+            special_use: true,
+            my_rights: false,
+            status,
+            metadata
+        }
     );
     assert!(matches!(fault("LIST (RECURSIVEMATCH) \"\" %"), Fault::Syntax(_)));
     assert!(matches!(fault("LIST (REMOTE RECURSIVEMATCH) \"\" %"), Fault::Syntax(_)));
@@ -697,6 +704,39 @@ fn annotations_are_limited() {
     assert_eq!(set.values[0].1.as_deref(), Some(b"a\0b".as_slice()));
     assert_eq!(fault("SETMETADATA a (/shared/a {1+}\r\n\0)"), Fault::Syntax("NUL in a literal"));
     assert_eq!(fault("SETMETADATA a (/shared/a ~\"x\")"), Fault::Syntax("literal expected"));
+}
+
+#[test]
+fn rights_of_mailboxes_are_asked_for_and_changed() {
+    use super::super::rights::Rights;
+    let set = |input: &str| match command(&format!("SETACL x {input}")) {
+        Command::SetAcl(set) => (set.identifier, set.change),
+        other => panic!("{other:?}"),
+    };
+    let rights = |letters| Rights::parse(letters).unwrap();
+    let (identifier, change) = set("fred lrswida");
+    assert_eq!((identifier.negative, &*identifier.name), (false, "fred"));
+    assert_eq!(change, RightsChange::Replace(rights("lrswitea")));
+    let (identifier, change) = set("\"-J\u{75}\u{308}rgen\" +cd");
+    assert_eq!((identifier.negative, &*identifier.name), (true, "J\u{fc}rgen"));
+    assert_eq!(&*identifier.written, "-J\u{75}\u{308}rgen");
+    assert_eq!(change, RightsChange::Add(rights("kxte")));
+    assert_eq!(set("fred -l").1, RightsChange::Remove(rights("l")));
+    assert_eq!(set("fred \"\"").1, RightsChange::Replace(Rights::NONE));
+    assert_eq!(set("fred +").1, RightsChange::Add(Rights::NONE));
+    for bad in ["fred lrQ", "fred lrq", "fred", "- l", "\"\" l", "fred l l", "fred +-l", "\"a\u{7f}\" l"] {
+        assert!(matches!(fault(&format!("SETACL x {bad}")), Fault::Syntax(_)), "{bad}");
+    }
+    at_the_limit(
+        &format!("DELETEACL x {}", "a".repeat(Identifier::OCTETS_MAX)),
+        &format!("DELETEACL x {}", "a".repeat(Identifier::OCTETS_MAX + 1)),
+    );
+    assert!(matches!(command("DELETEACL x -fred"), Command::DeleteAcl(e) if e.identifier.negative));
+    assert!(matches!(command("GETACL x"), Command::GetAcl(_)));
+    assert!(matches!(command("LISTRIGHTS x anyone"), Command::ListRights(_)));
+    assert!(matches!(command("MYRIGHTS x"), Command::MyRights(_)));
+    assert!(matches!(command("LIST \"\" % RETURN (MYRIGHTS)"), Command::List(l) if l.returns.my_rights));
+    assert!(matches!(command("LIST \"\" % RETURN (CHILDREN)"), Command::List(l) if !l.returns.my_rights));
 }
 
 #[test]

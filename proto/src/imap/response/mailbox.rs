@@ -1,6 +1,7 @@
 //! What is told of mailboxes: LIST, LSUB, STATUS, NAMESPACE, FLAGS, EXISTS (RFC 9051 §7.3, §7.4).
 
 use super::super::command::{SpecialUse, StatusItem, Utf8};
+use super::super::mailbox::MailboxName;
 use super::super::objectid::ObjectId;
 use super::super::types::{Flags, Keyword};
 use super::fetch::write_flag_list;
@@ -157,9 +158,17 @@ pub fn write_status(
     out.extend_from_slice(b")\r\n");
 }
 
-/// Appends NAMESPACE: one personal namespace without prefix (RFC 9051 §7.3.3).
-pub fn write_namespace(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+/// Appends NAMESPACE: one personal namespace without prefix, and where there are any one for mailboxes of
+/// other users (RFC 9051 §7.3.3).
+pub fn write_namespace(out: &mut Vec<u8>, others: bool) {
+    out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) ");
+    if others {
+        out.extend_from_slice(b"((\"");
+        out.extend_from_slice(MailboxName::OTHER_USERS.as_bytes());
+        out.extend_from_slice(b"/\" \"/\")) NIL\r\n");
+    } else {
+        out.extend_from_slice(b"NIL NIL\r\n");
+    }
 }
 
 /// Appends FLAGS: the flags that messages of the mailbox can have.

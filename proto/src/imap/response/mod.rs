@@ -3,6 +3,7 @@
 //! Everything appends to a `Vec<u8>`; no text is built in between. What a client that enabled
 //! nothing gets is 7-bit (names in modified UTF-7, texts in ASCII, other octets in literals only).
 
+mod acl;
 mod code;
 mod fetch;
 mod mailbox;
@@ -15,6 +16,7 @@ mod string;
 mod tests;
 mod urlauth;
 
+pub use acl::{write_acl, write_list_rights, write_my_rights};
 pub use code::Code;
 pub use fetch::{FetchRow, OldSection};
 pub use mailbox::{

@@ -332,3 +332,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rights_are_told_as_the_standard_has_them() {
+    use super::super::rights::Rights;
+    let rights = |letters| Rights::parse(letters).unwrap();
+    let entries = [("fred", rights("lrswikda")), ("-J\u{fc}rgen", rights("w")), ("two words", Rights::NONE)];
+    assert_eq!(
+        written(|out| write_acl(out, Utf8::Accept, "Inbox/Drafts", entries)),
+        "* ACL Inbox/Drafts fred lrswiktecda \"-J\u{fc}rgen\" w \"two words\" \"\"\r\n"
+    );
+    assert_eq!(
+        written(|out| write_acl(out, Utf8::Off, "Entw\u{fc}rfe", [("\u{fc}", rights("l"))])),
+        "* ACL Entw&APw-rfe {2}\r\n\u{fc} l\r\n"
+    );
+    assert_eq!(written(|out| write_acl(out, Utf8::Off, "x", [])), "* ACL x\r\n");
+    assert_eq!(
+        written(|out| write_list_rights(out, Utf8::Off, "x", "smith", Rights::NONE, Rights::ALL)),
+        "* LISTRIGHTS x smith \"\" l r s w i p k x t e a c d\r\n"
+    );
+    let grantable = Rights::ALL.without(Rights::OF_OWNER);
+    assert_eq!(
+        written(|out| write_list_rights(out, Utf8::Off, "x", "me", Rights::OF_OWNER, grantable)),
+        "* LISTRIGHTS x me la r s w i p k x t e c d\r\n"
+    );
+    assert_eq!(written(|out| write_my_rights(out, Utf8::Off, "x", rights("lr"))), "* MYRIGHTS x lr\r\n");
+}

@@ -6,6 +6,7 @@ mod limits;
 mod metadata;
 mod model;
 mod operations;
+mod sharing;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -143,6 +143,7 @@ impl Model {
                     self.number(*modseq);
                     self.touch(*mailbox, *modseq);
                 }
+                Change::Acl { .. } => unreachable!("nothing is shared"),
                 Change::Subscribed { name, modseq } => {
                     self.number(*modseq);
                     assert!(self.subscriptions.insert(name.clone()));

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::types::{Flags, Keyword, Uid};
 
 use super::{NOW, World, message, name, uid};
@@ -11,7 +12,7 @@ use crate::blobs::{self, BlobReader};
 use crate::directory::removed_account;
 use crate::engine::{Batch, Durability, Engine, Space};
 use crate::ids::BlobId;
-use crate::rows::SpecialUse;
+use crate::rows::{Grantee, Sign, SpecialUse};
 use crate::store::Refusal;
 
 fn seen() -> FlagChange {
@@ -289,6 +290,7 @@ fn a_removed_account_leaves_nothing_and_its_contents_are_collected() {
     world.append(dropped, b"m", Flags::NONE, &[]);
     world.run(|tx| tx.delete_mailbox(dropped)).unwrap();
     world.run(|tx| tx.expunge(inbox, Expunge::These(&[uid(1)]))).unwrap();
+    world.run(|tx| tx.set_acl(inbox, Grantee::Anyone, Sign::Grants, |_| Rights::READ)).unwrap();
     let id = world.account.id();
     let mut batch = Batch::new();
     batch.insert(Space::Rows, removed_account(id), [1]);

@@ -6,8 +6,9 @@ use postrider_proto::imap::response::{
     Code, Condition, ListAttributes, ListRow, write_exists, write_flags, write_list, write_recent,
     write_untagged,
 };
+use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::sequence::Numbering;
-use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
+use postrider_proto::imap::types::{Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::engine::Incarnation;
 use postrider_storage::ids::{AccountId, MailboxId};
@@ -16,6 +17,7 @@ use postrider_storage::rows::MailboxRow;
 use postrider_storage::store::{Refusal, StoreError};
 
 use super::super::qresync;
+use crate::imap::selected::permanent_flags;
 use crate::imap::sync::ALL_FLAGS;
 use crate::imap::views;
 
@@ -24,6 +26,8 @@ use crate::imap::views;
 pub struct Ask<'a> {
     /// SELECT or EXAMINE.
     pub access: Access,
+    /// What the user may do (RFC 4314).
+    pub rights: Rights,
     /// What it knows already (RFC 7162 §3.2.5).
     pub qresync: Option<&'a Qresync>,
     /// Whether it speaks IMAP4rev2.
@@ -32,6 +36,8 @@ pub struct Ask<'a> {
     pub numbering: Numbering,
     /// How names are written.
     pub utf8: Utf8,
+    /// What the user's name for it has before the owner's.
+    pub prefix: &'a str,
     /// The mailbox's name as the client wrote it.
     pub written: &'a str,
 }
@@ -90,10 +96,7 @@ impl Moment {
     /// Appends the untagged responses, without what the client missed.
     pub fn write(&self, out: &mut Vec<u8>, ask: &Ask<'_>) {
         write_flags(out, ALL_FLAGS, &self.keywords);
-        let permanent = match ask.access {
-            Access::ReadWrite => Code::PermanentFlags(ALL_FLAGS, &self.keywords, true),
-            Access::ReadOnly => Code::PermanentFlags(Flags::NONE, &[], false),
-        };
+        let permanent = permanent_flags(ask.access, ask.rights, &self.keywords);
         let told = |out: &mut Vec<u8>, code: Code<'_>, text: &str| {
             write_untagged(out, Condition::Ok, Some(&code), text);
         };
@@ -112,12 +115,13 @@ impl Moment {
         told(out, Code::UidNext(row.uid_next), "the next uid");
         told(out, Code::HighestModSeq(row.modseq), "the last change");
         if ask.rev2 {
+            let name = format!("{}{}", ask.prefix, row.name);
             let list = ListRow {
                 attributes: ListAttributes::NONE,
-                name: row.name.as_str(),
+                name: &name,
                 child_subscribed: false,
                 child_special_use: false,
-                old_name: super::old_name(ask.written, row.name.as_str()),
+                old_name: super::old_name(ask.written, &name),
             };
             write_list(out, ask.utf8, &list);
         }

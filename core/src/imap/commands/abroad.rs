@@ -1,0 +1,96 @@
+//! Copies in the account of another user, made at its home shard.
+//!
+//! A content is stored once for all accounts: the copy refers to it as the message does. The message's own
+//! reference stays while this command runs, also when another session removes it, for the session holds
+//! what it has selected; so the content can't be collected before the copy's reference is there.
+
+use postrider_proto::imap::types::Uid;
+use postrider_storage::account::{Copied, NewMessage, Source, ThreadInfo};
+use postrider_storage::reader::Reader;
+use postrider_storage::store::StoreError;
+
+use super::copy::Target;
+use crate::imap::answers::{store_failed, write_failed};
+use crate::imap::places;
+use crate::imap::session::{Completion, Context};
+
+/// Messages that are copied at a time: their rows are read here, and written there, within a millisecond.
+const MESSAGES_MAX: usize = 64;
+/// Octets of their own header fields at a time; one message has fewer.
+const PREFIX_OCTETS_MAX: usize = 128 * 1024;
+
+/// A message as another account gets it.
+struct Lent {
+    uid: Uid,
+    message: NewMessage,
+    source: Source,
+}
+
+/// Copies the first messages, those that are still there; gives the rest.
+pub(super) async fn copy<'a>(
+    context: &Context<'_>,
+    target: Target,
+    uids: &'a [Uid],
+) -> (Result<Copied, Completion>, &'a [Uid]) {
+    let mut lent = Vec::new();
+    let mut prefixes = 0;
+    let mut taken = 0;
+    let read = (|| -> Result<(), StoreError> {
+        let reader = context.account.reader();
+        for uid in uids.iter().take(MESSAGES_MAX) {
+            if prefixes > PREFIX_OCTETS_MAX {
+                break;
+            }
+            taken += 1;
+            if let Some(one) = lend(context, target, &reader, *uid)? {
+                prefixes += one.message.prefix.len();
+                lent.push(one);
+            }
+        }
+        Ok(())
+    })();
+    let rest = &uids[taken..];
+    if let Err(error) = read {
+        return (Err(store_failed(&error, context.id)), rest);
+    }
+    let id = context.id;
+    let copied = places::at(context.shard, id, target.account, move |_, account| {
+        Box::pin(async move {
+            let copied = account.transact(None, None, move |tx| {
+                let mut copied = Copied::default();
+                for Lent { uid, message, source } in lent {
+                    let appended = tx.append_copy(target.mailbox, message, source)?;
+                    copied.pairs.extend(appended.map(|appended| (uid, appended.uid)));
+                }
+                Ok(copied)
+            });
+            copied.await.map_err(|error| write_failed(&error, id))
+        })
+    });
+    (copied.await, rest)
+}
+
+/// Reads a message; none when it was removed.
+fn lend(
+    context: &Context<'_>,
+    target: Target,
+    reader: &Reader,
+    uid: Uid,
+) -> Result<Option<Lent>, StoreError> {
+    let account = context.account.id();
+    let Some(row) = reader.message(account, context.selected.mailbox, uid)? else { return Ok(None) };
+    let email = reader.email(account, row.email)?;
+    let email = email.ok_or(StoreError::Inconsistent("a message has no email"))?;
+    let state = context.account.state();
+    let keywords = row.keywords.iter().filter_map(|id| state.keyword(*id)).cloned();
+    let message = NewMessage {
+        content: email.content(),
+        prefix: email.prefix.to_vec(),
+        flags: target.scope.cut(row.flags),
+        keywords: if target.scope.keywords { keywords.collect() } else { Vec::new() },
+        received: row.received,
+        // What it refers to isn't kept; its Message-ID and subject find it for those that refer to it.
+        thread: ThreadInfo { message_id: email.message_id, subject: email.subject, ..ThreadInfo::default() },
+    };
+    Ok(Some(Lent { uid, message, source: Source { account, email: row.email } }))
+}
