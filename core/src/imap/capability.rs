@@ -34,6 +34,9 @@ const ALWAYS: &[&str] = &[
     "STATUS=SIZE",
     "MULTIAPPEND",
     "CATENATE",
+    "URL-PARTIAL",
+    "URLAUTH",
+    "URLAUTH=BINARY",
     "REPLACE",
     "PREVIEW",
     "OBJECTID",
@@ -206,7 +209,7 @@ mod tests {
         assert!(tls.contains("AUTH=PLAIN") && !tls.contains("-PLUS") && !tls.contains("LOGIN"), "{tls}");
         let bound = before_login(&listener(TlsMode::Implicit), Channel::Bound, Certificate::Unknown);
         assert!(bound.contains("AUTH=SCRAM-SHA-256-PLUS"));
-        assert!(!after_login(&required).contains("AUTH="));
+        assert!(!after_login(&required).contains(" AUTH="));
     }
 
     #[test]

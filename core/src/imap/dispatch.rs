@@ -4,14 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use postrider_proto::imap::command::{Command, Esearch, Select, Tag};
+use postrider_proto::imap::command::{Command, Esearch, Select, Tag, UrlFetch};
 use postrider_proto::imap::response::{Code, Condition};
 
 use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
     acl, batches, copy, esearch, expunge, fetch, list, mailboxes, metadata, quota, search, select,
-    session as basics, sort, status, store, thread,
+    session as basics, sort, status, store, thread, urlauth,
 };
 use super::connection::{Connection, Flow, Member};
 use super::contexts;
@@ -65,6 +65,7 @@ impl Connection {
             },
             Command::Esearch(command) => Box::pin(self.esearch(tag, command)).await,
             Command::Select(command) => Box::pin(self.select(tag, command)).await,
+            Command::UrlFetch(command) => Box::pin(self.url_fetch(tag, command)).await,
             Command::Enable(_)
             | Command::Create(_)
             | Command::Delete(_)
@@ -75,6 +76,8 @@ impl Connection {
             | Command::Lsub(_)
             | Command::Namespace
             | Command::Status(_)
+            | Command::GenUrlAuth(_)
+            | Command::ResetKey(_)
             | Command::SetAcl(_)
             | Command::DeleteAcl(_)
             | Command::GetAcl(_)
@@ -212,6 +215,17 @@ impl Connection {
         ended
     }
 
+    /// URLFETCH. It needs nothing of its user's account, and streams: so it runs wherever the session is.
+    async fn url_fetch(&mut self, tag: &Tag, command: UrlFetch) -> Result<Flow, Ended> {
+        let Some(member) = self.member.as_deref_mut() else { return Ok(Flow::Done(NOT_HERE)) };
+        let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
+        let listener = &self.service.listener;
+        let append_octets_max = listener.limits.imap.append_octets;
+        let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
+        let completion = urlauth::fetch(&mut context, command).await?;
+        self.after(tag, completion).await
+    }
+
     /// Leaves the selected mailbox when this client has just deleted it.
     fn leave_deleted(&mut self) {
         let Some(member) = self.member.as_deref_mut() else { return };
@@ -291,6 +305,8 @@ async fn for_account(context: &mut AccountContext<'_>, command: Command) -> Resu
         Command::MyRights(mailbox) => Box::pin(acl::my_rights(context, mailbox)),
         Command::GetMetadata(command) => Box::pin(metadata::get(context, command)),
         Command::SetMetadata(command) => Box::pin(metadata::set(context, command)),
+        Command::GenUrlAuth(command) => Box::pin(urlauth::generate(context, command)),
+        Command::ResetKey(command) => Box::pin(urlauth::reset(context, command)),
         Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
         Command::GetQuotaRoot(mailbox) => Box::pin(quota::get_quota_root(context, mailbox)),
         Command::Namespace => return Ok(basics::namespace(context)),

@@ -14,6 +14,7 @@ mod contexts;
 mod dispatch;
 mod notify;
 mod reading;
+mod urlauth;
 mod urls;
 mod views;
 

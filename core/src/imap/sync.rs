@@ -65,6 +65,8 @@ struct News {
     added: Vec<(Uid, Cause)>,
     /// Removed ones, with the change that removed them and who made it.
     removed: BTreeMap<Uid, (ModSeq, Cause)>,
+    /// Whether URLs of the mailbox have to be authorised anew.
+    url_key: bool,
     /// Messages whose flags changed, in the order of their last change.
     flagged: Vec<(Uid, Cause)>,
     /// Everything up to here is in it.
@@ -139,7 +141,11 @@ impl Context<'_> {
         self.tell_keywords();
         if let Some(mut news) = news {
             self.withhold(&mut news);
-            let News { added, removed, mut flagged, seen } = news;
+            let News { added, removed, url_key, mut flagged, seen } = news;
+            if url_key {
+                // RFC 4467 §7, RESETKEY.
+                self.out.untagged(Condition::Ok, Some(&Code::UrlMech), "URLs need a new authorisation");
+            }
             // First those that didn't change: what they show is not newer than the rest.
             let told: HashSet<Uid> = flagged.iter().map(|(uid, _)| *uid).collect();
             flagged.splice(..0, asked.into_iter().filter(|(uid, _)| !told.contains(uid)));
@@ -292,6 +298,7 @@ impl Context<'_> {
                         entry.1 = Cause::Other;
                     }
                 }
+                Change::UrlKey { mailbox, .. } if *mailbox == selected => news.url_key = true,
                 Change::MailboxDeleted { mailbox, .. } if *mailbox == selected => return Err(MAILBOX_GONE),
                 _ => {}
             }

@@ -24,5 +24,6 @@ pub(super) mod metadata;
 pub(super) mod notify;
 pub(super) mod session;
 pub(super) mod status;
+pub(super) mod urlauth;
 
 mod abroad;

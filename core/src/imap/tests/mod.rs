@@ -12,6 +12,7 @@ mod probe;
 mod rights;
 mod server;
 mod sessions;
+mod urls;
 
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,7 @@ folders!(
     catenate,
     replace,
     preview,
+    urlauth,
     sort,
     esort,
     partial,
