@@ -11,6 +11,8 @@ use postrider_proto::imap::uidset::{NoSuchMessage, UidSet};
 use postrider_storage::account::FlagScope;
 use postrider_storage::ids::{KeywordId, MailboxId};
 
+use super::contexts::Contexts;
+
 /// PERMANENTFLAGS: what a user with `rights` can change so that it stays (RFC 4314 §5.1.1).
 pub(super) fn permanent_flags(access: Access, rights: Rights, keywords: &[Keyword]) -> Code<'_> {
     let scope = FlagScope::of(rights);
@@ -56,6 +58,8 @@ pub struct Selected {
     pub pushed: Pushed,
     /// `$`: the result of the last saved search (RFC 5182).
     pub saved: UidSet,
+    /// Searches whose results are told on (RFC 5267).
+    pub(super) contexts: Contexts,
 }
 
 /// Messages whose flags were told while the client may have sent a STORE with `.SILENT` already. It can't

@@ -16,6 +16,7 @@ pub use moment::{Ask, Moment};
 
 use super::qresync;
 use crate::imap::answers;
+use crate::imap::contexts::Contexts;
 use crate::imap::places::{self, Deed, Found, Place};
 use crate::imap::selected::{Pushed, Selected};
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Enabled, Ended};
@@ -61,6 +62,7 @@ pub(in crate::imap) async fn select(
         keywords_told: row.keywords,
         pushed: Pushed::default(),
         saved: UidSet::new(),
+        contexts: Contexts::default(),
     });
     if let Some(news) = news {
         qresync::tell(context, news).await?;

@@ -9,8 +9,10 @@ mod failures;
 mod model;
 mod notify;
 mod probe;
+mod rights;
 mod server;
 mod sessions;
+mod urls;
 
 use std::path::{Path, PathBuf};
 
@@ -57,6 +59,7 @@ folders!(
     messagelimit,
     uidbatches,
     capabilities,
+    multisearch,
     grammar,
     within,
     quota,
@@ -70,5 +73,11 @@ folders!(
     multiappend,
     catenate,
     replace,
-    preview
+    preview,
+    urlauth,
+    sort,
+    esort,
+    partial,
+    context,
+    thread
 );

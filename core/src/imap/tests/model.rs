@@ -1,5 +1,6 @@
 //! Sessions that change the same mailboxes at random. Each client knows only what it was told, and has
-//! to know in the end what is there; also one that lost its connection and comes back with QRESYNC.
+//! to know in the end what is there; also one that lost its connection and comes back with QRESYNC. They are
+//! of one user, or of several that share the mailboxes from different shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use super::probe::Probe;
 use super::server::{Peer, Server, Setup};
 
 const BOXES: [&str; 2] = ["Inbox", "Archive"];
+/// As other users know them.
+const SHARED: [&str; 2] = ["\"Other Users/user/Inbox\"", "\"Other Users/user/Archive\""];
 const KEYWORDS: [&str; 8] =
     ["\\Seen", "\\Deleted", "\\Flagged", "\\Answered", "one", "two", "Three", "$four"];
 const MESSAGE: &str = "Subject: x\r\n\r\nhello\r\n";
@@ -134,6 +137,8 @@ const HABITS: [Habits; 4] = [
 
 struct Client {
     name: usize,
+    user: &'static str,
+    boxes: [&'static str; 2],
     peer: Peer,
     habits: Habits,
     mirror: Option<Mirror>,
@@ -146,10 +151,11 @@ struct Client {
 }
 
 impl Client {
-    fn new(server: &Server, name: usize, habits: Habits) -> Self {
-        let (peer, running, log) = (server.log_in(), String::new(), Vec::new());
+    fn new(server: &Server, name: usize, user: &'static str, habits: Habits) -> Self {
+        let (peer, running, log) = (server.log_in_as(user), String::new(), Vec::new());
+        let boxes = if user == "user" { BOXES } else { SHARED };
         let (mirror, closing, commands) = (None, false, 0);
-        let mut client = Self { name, peer, habits, mirror, closing, commands, running, log };
+        let mut client = Self { name, user, boxes, peer, habits, mirror, closing, commands, running, log };
         client.hello();
         client
     }
@@ -275,7 +281,7 @@ impl Client {
     fn select(&mut self, place: usize) {
         // What is told of the one before ends with CLOSED, which begins the responses.
         self.closing = self.mirror.take().is_some();
-        self.send(&format!("SELECT {}", BOXES[place]));
+        self.send(&format!("SELECT {}", self.boxes[place]));
         self.mirror = Some(Mirror { place, ..Mirror::default() });
         self.finish();
         self.mirror.as_mut().unwrap().items = 0;
@@ -285,7 +291,7 @@ impl Client {
     /// Loses the connection and comes back.
     fn come_back(&mut self, server: &Server) {
         self.log.push("lost".to_owned());
-        self.peer = server.log_in();
+        self.peer = server.log_in_as(self.user);
         let old = self.mirror.take();
         self.hello();
         let Some(mut old) = old.filter(|_| self.habits.qresync) else { return self.select(0) };
@@ -296,7 +302,7 @@ impl Client {
         let (place, validity, highest) = (old.place, old.validity, old.highest);
         // Numbers are known after EXISTS only, and VANISHED comes behind it: told from the lines.
         self.mirror = None;
-        self.send(&format!("SELECT {} (QRESYNC ({validity} {highest}))", BOXES[place]));
+        self.send(&format!("SELECT {} (QRESYNC ({validity} {highest}))", self.boxes[place]));
         let start = self.log.len();
         self.finish();
         let lines: Vec<String> = self.log[start..].to_vec();
@@ -366,14 +372,14 @@ impl Client {
     /// What it does next; what it can assume of it is in the mirror at once.
     fn next(&mut self, dice: &mut Dice) -> String {
         let Some((uid, set)) = self.some(dice) else {
-            return format!("APPEND {} () {{{}+}}\r\n{MESSAGE}", dice.one(&BOXES), MESSAGE.len());
+            return format!("APPEND {} () {{{}+}}\r\n{MESSAGE}", dice.one(&self.boxes), MESSAGE.len());
         };
         let mirror = self.mirror.as_ref().unwrap();
-        let other = BOXES[1 - mirror.place];
+        let other = self.boxes[1 - mirror.place];
         match dice.roll(22) {
             0..=3 => {
                 let flags = if dice.roll(3) == 0 { Self::flags(dice) } else { String::new() };
-                format!("APPEND {} ({flags}) {{{}+}}\r\n{MESSAGE}", dice.one(&BOXES), MESSAGE.len())
+                format!("APPEND {} ({flags}) {{{}+}}\r\n{MESSAGE}", dice.one(&self.boxes), MESSAGE.len())
             }
             4..=8 => self.store(dice, uid, &set),
             9 => format!("{uid}COPY {set} {other}"),
@@ -522,12 +528,26 @@ fn round(server: &Server, clients: &mut [Client], dice: &mut Dice) {
 }
 
 fn play(seed: u64) {
+    play_with(seed, 1, &HABITS.map(|habits| ("user", habits)));
+}
+
+fn play_with(seed: u64, shards: usize, users: &[(&'static str, Habits)]) {
     let engine = Arc::new(Probe::default());
     // Long enough for other sessions to see what isn't acknowledged yet.
     engine.sync_micros.store(300, Ordering::Relaxed);
-    let server = Server::start(&Setup { engine, ..Setup::default() });
-    let named = HABITS.into_iter().enumerate();
-    let mut clients: Vec<_> = named.map(|(name, habits)| Client::new(&server, name, habits)).collect();
+    let server = Server::start(&Setup { engine, shards, ..Setup::default() });
+    let mut owner = server.log_in();
+    for (user, _) in users.iter().filter(|(user, _)| *user != "user") {
+        server.add_account(user);
+        for shared in BOXES {
+            owner.send(format!("a SETACL {shared} {user} lrswipkxtea\r\n").as_bytes());
+            assert_eq!(owner.line(), "a OK rights are set");
+        }
+    }
+    drop(owner);
+    let clients = users.iter().enumerate();
+    let mut clients: Vec<_> =
+        clients.map(|(name, (user, habits))| Client::new(&server, name, user, *habits)).collect();
     let mut dice = Dice(seed);
     let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for (at, client) in clients.iter_mut().enumerate() {
@@ -549,4 +569,10 @@ fn play(seed: u64) {
 #[test]
 fn clients_know_in_the_end_what_is_there() {
     (1..=10).for_each(play);
+}
+
+#[test]
+fn clients_of_several_users_on_several_shards_know_what_is_there() {
+    let users = [("user", HABITS[0]), ("bob", HABITS[1]), ("carol", HABITS[1])];
+    (1..=6).for_each(|seed| play_with(seed, 2, &users));
 }
