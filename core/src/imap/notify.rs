@@ -287,7 +287,7 @@ impl Connection {
             return Ok(());
         };
         let expunges = if notify.selected.delayed { Expunges::Later } else { Expunges::Now };
-        context.sync(expunges, OwnFlags::Tell).await?;
+        context.sync(expunges, OwnFlags::Pushed).await?;
         if context.selected.deferred.len() > DELAYED_MAX {
             self.overflow();
         }

@@ -155,6 +155,19 @@ pub fn find_name(shard: &Shard, asker: Asker, name: &MailboxName) -> Result<Plac
     }
 }
 
+/// Whether the asker's account is still in the directory. At its home an account that is removed ends its
+/// sessions; one that is away asks before each command.
+pub fn exists(shard: &Shard, asker: Asker) -> bool {
+    let reader = shard.shared.store.reader();
+    match Directory::new(reader.snapshot()).account(asker.user) {
+        Ok(account) => account.is_some(),
+        Err(failed) => {
+            error!(cid = %asker.id, error = %failed, "the directory could not be read");
+            false
+        }
+    }
+}
+
 /// How the asker knows a mailbox of some account.
 pub fn told(shard: &Shard, asker: Asker, account: AccountId, name: &MailboxName) -> String {
     if account == asker.user {

@@ -54,6 +54,8 @@ pub enum Expunges {
 pub enum OwnFlags {
     /// Like everybody else's.
     Tell,
+    /// Likewise, while the client may be sending its next command.
+    Pushed,
     /// `.SILENT`: not; with CONDSTORE the new modification sequence only (RFC 7162 §3.1.3).
     Silent,
     /// Not at all: the command's own rows told them.
@@ -347,9 +349,11 @@ impl Context<'_> {
         let known: Vec<_> = flagged
             .into_iter()
             .filter(|(uid, _)| self.is_known(*uid))
-            .filter(|(_, cause)| match own {
-                OwnFlags::Tell => true,
-                OwnFlags::Silent => *cause == Cause::Other || self.enabled.condstore,
+            .filter(|(uid, cause)| match own {
+                OwnFlags::Tell | OwnFlags::Pushed => true,
+                OwnFlags::Silent => {
+                    *cause == Cause::Other || self.enabled.condstore || self.selected.pushed.contains(*uid)
+                }
                 OwnFlags::Told => *cause == Cause::Other,
             })
             .collect();
@@ -379,7 +383,11 @@ impl Context<'_> {
                 continue;
             }
             let Some(sequence) = self.selected.view.sequence_of(*uid) else { continue };
-            let part = match ((*cause, own) == (Cause::Own, OwnFlags::Silent), self.enabled.condstore) {
+            let silent = (*cause, own) == (Cause::Own, OwnFlags::Silent) && !self.selected.pushed.take(*uid);
+            if own == OwnFlags::Pushed {
+                self.selected.pushed.add(*uid);
+            }
+            let part = match (silent, self.enabled.condstore) {
                 (true, _) => StatePart::ModSeq,
                 (false, true) => StatePart::FlagsAndModSeq,
                 (false, false) => StatePart::Flags,

@@ -6,6 +6,7 @@ mod cost;
 mod dialog;
 mod external;
 mod failures;
+mod metadata;
 mod model;
 mod notify;
 mod probe;

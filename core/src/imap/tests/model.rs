@@ -46,6 +46,8 @@ struct Mirror {
     /// By message number; without uid until that is told.
     uids: Vec<Option<u32>>,
     flags: BTreeMap<u32, Set>,
+    /// The last MODSEQ told of each message; none is told a lower one later.
+    modseqs: BTreeMap<u32, u64>,
     told: Set,
     /// As RFC 7162 §6 has clients find it.
     highest: u64,
@@ -86,7 +88,10 @@ impl Mirror {
             self.flags.insert(uid, flags);
         }
         if let Some(modseq) = between(text, "MODSEQ (", ")") {
-            self.items = self.items.max(modseq.parse().unwrap());
+            let modseq = modseq.parse().unwrap();
+            let before = self.modseqs.insert(uid, modseq).unwrap_or(0);
+            assert!(before <= modseq, "{uid} goes back from {before} to {modseq}");
+            self.items = self.items.max(modseq);
         }
     }
 
@@ -113,13 +118,32 @@ fn numbers(set: &str) -> Vec<u32> {
     set.split(',').flat_map(one).collect()
 }
 
+/// What a client is like.
+#[derive(Clone, Copy, Default)]
+struct Habits {
+    qresync: bool,
+    /// How it asks for the selected mailbox by NOTIFY.
+    notify: Option<&'static str>,
+    /// It names messages by uids only: their numbers may change at any time.
+    by_uid: bool,
+}
+
+const HABITS: [Habits; 4] = [
+    Habits { qresync: false, notify: None, by_uid: false },
+    Habits { qresync: true, notify: None, by_uid: false },
+    Habits { qresync: true, notify: Some("SELECTED-DELAYED"), by_uid: false },
+    Habits { qresync: false, notify: Some("SELECTED"), by_uid: true },
+];
+
 struct Client {
     name: usize,
     user: &'static str,
     boxes: [&'static str; 2],
     peer: Peer,
-    qresync: bool,
+    habits: Habits,
     mirror: Option<Mirror>,
+    /// What comes is still of the mailbox selected before.
+    closing: bool,
     commands: u32,
     /// What was sent: nothing of EXPUNGE may come during some commands.
     running: String,
@@ -127,18 +151,22 @@ struct Client {
 }
 
 impl Client {
-    fn new(server: &Server, name: usize, qresync: bool, user: &'static str) -> Self {
-        let (peer, log) = (server.log_in_as(user), Vec::new());
+    fn new(server: &Server, name: usize, user: &'static str, habits: Habits) -> Self {
+        let (peer, running, log) = (server.log_in_as(user), String::new(), Vec::new());
         let boxes = if user == "user" { BOXES } else { SHARED };
-        let mut client =
-            Self { name, user, boxes, peer, qresync, mirror: None, commands: 0, running: String::new(), log };
+        let (mirror, closing, commands) = (None, false, 0);
+        let mut client = Self { name, user, boxes, peer, habits, mirror, closing, commands, running, log };
         client.hello();
         client
     }
 
     fn hello(&mut self) {
-        if self.qresync {
+        if self.habits.qresync {
             self.run("ENABLE QRESYNC");
+        }
+        if let Some(selected) = self.habits.notify {
+            let events = "MessageNew (FLAGS) MessageExpunge FlagChange";
+            self.run(&format!("NOTIFY SET ({selected} ({events}))"));
         }
     }
 
@@ -202,6 +230,10 @@ impl Client {
     fn untagged(&mut self, line: &str) {
         let text = line.strip_prefix("* ").unwrap_or_else(|| panic!("{line}"));
         let quiet = ["FETCH", "STORE", "SEARCH"].iter().any(|name| self.running.starts_with(name));
+        if self.closing {
+            self.closing = !text.starts_with("OK [CLOSED]");
+            return;
+        }
         let Some(mirror) = &mut self.mirror else { return };
         if let Some(code) = between(text, "OK [HIGHESTMODSEQ ", "]") {
             mirror.code = Some(code.parse().unwrap());
@@ -215,7 +247,7 @@ impl Client {
                 mirror.uids.retain(|known| *known != Some(uid));
             }
         } else if let Some(gone) = text.strip_prefix("VANISHED ") {
-            assert!(self.qresync && !quiet, "{} {line}", self.running);
+            assert!(self.habits.qresync && !quiet, "{} {line}", self.running);
             numbers(gone).into_iter().for_each(|uid| mirror.vanish(uid));
         } else if let Some((number, rest)) = text.split_once(' ')
             && let Ok(number) = number.parse::<usize>()
@@ -226,7 +258,7 @@ impl Client {
                     mirror.uids.resize(number, None);
                 }
                 ("EXPUNGE", _) => {
-                    assert!(!self.qresync && !quiet, "{} {line}", self.running);
+                    assert!(!self.habits.qresync && !quiet, "{} {line}", self.running);
                     mirror.drop_at(number - 1);
                 }
                 ("FETCH", row) => mirror.row(number, row),
@@ -247,9 +279,9 @@ impl Client {
     }
 
     fn select(&mut self, place: usize) {
-        self.mirror = None;
-        self.send(&format!("SELECT {}", self.boxes[place]));
         // What is told of the one before ends with CLOSED, which begins the responses.
+        self.closing = self.mirror.take().is_some();
+        self.send(&format!("SELECT {}", self.boxes[place]));
         self.mirror = Some(Mirror { place, ..Mirror::default() });
         self.finish();
         self.mirror.as_mut().unwrap().items = 0;
@@ -262,7 +294,7 @@ impl Client {
         self.peer = server.log_in_as(self.user);
         let old = self.mirror.take();
         self.hello();
-        let Some(mut old) = old.filter(|_| self.qresync) else { return self.select(0) };
+        let Some(mut old) = old.filter(|_| self.habits.qresync) else { return self.select(0) };
         old.uids.retain(Option::is_some);
         (old.code, old.items) = (None, 0);
         let known: BTreeSet<u32> = old.uids.iter().flatten().copied().collect();
@@ -317,7 +349,7 @@ impl Client {
         if count == 0 {
             return None;
         }
-        let by_uid = dice.roll(2) == 0;
+        let by_uid = dice.roll(2) == 0 || self.habits.by_uid;
         let mut ends = [dice.roll(count), (dice.roll(count) + dice.roll(count)) / 2];
         ends.sort_unstable();
         if dice.roll(2) == 0 {
@@ -496,16 +528,16 @@ fn round(server: &Server, clients: &mut [Client], dice: &mut Dice) {
 }
 
 fn play(seed: u64) {
-    play_with(seed, 1, ["user"; 3]);
+    play_with(seed, 1, &HABITS.map(|habits| ("user", habits)));
 }
 
-fn play_with(seed: u64, shards: usize, users: [&'static str; 3]) {
+fn play_with(seed: u64, shards: usize, users: &[(&'static str, Habits)]) {
     let engine = Arc::new(Probe::default());
     // Long enough for other sessions to see what isn't acknowledged yet.
     engine.sync_micros.store(300, Ordering::Relaxed);
     let server = Server::start(&Setup { engine, shards, ..Setup::default() });
     let mut owner = server.log_in();
-    for user in users.into_iter().filter(|user| *user != "user") {
+    for (user, _) in users.iter().filter(|(user, _)| *user != "user") {
         server.add_account(user);
         for shared in BOXES {
             owner.send(format!("a SETACL {shared} {user} lrswipkxtea\r\n").as_bytes());
@@ -513,9 +545,9 @@ fn play_with(seed: u64, shards: usize, users: [&'static str; 3]) {
         }
     }
     drop(owner);
-    let clients = users.into_iter().enumerate();
+    let clients = users.iter().enumerate();
     let mut clients: Vec<_> =
-        clients.map(|(name, user)| Client::new(&server, name, name > 0, user)).collect();
+        clients.map(|(name, (user, habits))| Client::new(&server, name, user, *habits)).collect();
     let mut dice = Dice(seed);
     let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for (at, client) in clients.iter_mut().enumerate() {
@@ -541,5 +573,6 @@ fn clients_know_in_the_end_what_is_there() {
 
 #[test]
 fn clients_of_several_users_on_several_shards_know_what_is_there() {
-    (1..=6).for_each(|seed| play_with(seed, 2, ["user", "bob", "carol"]));
+    let users = [("user", HABITS[0]), ("bob", HABITS[1]), ("carol", HABITS[1])];
+    (1..=6).for_each(|seed| play_with(seed, 2, &users));
 }

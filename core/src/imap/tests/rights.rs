@@ -1,5 +1,8 @@
 //! Every command against every right (RFC 4314 §4), asked by another user at another shard.
 
+use postrider_storage::directory::{self, AccountName, Change, HeldMail};
+use postrider_storage::engine::Durability;
+
 use super::server::{Peer, Server, Setup};
 
 const LETTERS: &str = "lrswipkxtea";
@@ -222,4 +225,20 @@ fn sessions_go_to_the_mailbox_and_back_with_all_that_was_sent() {
     }
     assert!(say(&mut peer, "LOGOUT").starts_with("OK"));
     assert_eq!(server.messages(), 12);
+}
+
+#[test]
+fn who_is_removed_loses_what_is_shared_with_anyone() {
+    let server = server();
+    let (mut owner, mut other) = (server.log_in(), server.log_in_as("bob"));
+    assert!(say(&mut owner, "SETACL Inbox anyone lr").starts_with("OK"));
+    assert!(say(&mut other, "SELECT \"Other Users/user/Inbox\"").starts_with("OK"));
+    assert!(say(&mut other, "NOOP").starts_with("OK"));
+    let removal = [Change::RemoveAccount { name: AccountName::new("bob").unwrap(), mail: HeldMail::Keep }];
+    let reader = server.shared.store.reader();
+    let batch = directory::plan(reader.snapshot(), &removal, &directory::Limits::DEFAULT, 1).unwrap();
+    server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    other.send(b"t FETCH 1:* (FLAGS)\r\n");
+    assert!(other.line().starts_with("* BYE [UNAVAILABLE] "));
+    assert_eq!(other.line(), "EOF");
 }
