@@ -12,6 +12,7 @@ use postrider_core::imap::commands::select::{Ask, Moment};
 use postrider_proto::imap::command::{Command, Context, Utf8, parse};
 use postrider_proto::imap::limits::Limits;
 use postrider_proto::imap::response::write_vanished;
+use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::Uid;
 use postrider_proto::imap::uidset::UidSet;
@@ -154,6 +155,8 @@ const ASK: Ask<'static> = Ask {
     utf8: Utf8::Off,
     written: "Inbox",
     numbering: Numbering::Sequence,
+    rights: Rights::ALL,
+    prefix: "",
 };
 
 fn select_case(messages: u32, changes: u32) -> Case {
