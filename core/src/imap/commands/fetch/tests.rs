@@ -1,4 +1,4 @@
-//! FETCH rows against a store in memory.
+//! FETCH rows against a store in memory; BINARY (RFC 3516) among them.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
