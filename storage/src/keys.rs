@@ -12,6 +12,7 @@
 //! | account | 0x04 | SUBSCRIPTION | mailbox name | version |
 //! | account | 0x05 | METADATA | mailbox u32 (0: the server) ‖ user u32 (0: shared) ‖ path | [`MetadataRow`](crate::rows::MetadataRow) ‖ value |
 //! | account | 0x06 | ACL | mailbox id u32 | [`AclRow`](crate::rows::AclRow) |
+//! | account | 0x07 | URLKEY | mailbox id u32 | [`UrlKeyRow`](crate::rows::UrlKeyRow) |
 //! | account | 0x10 | MESSAGE | mailbox u32 ‖ uid u32 | [`MessageRow`](crate::rows::MessageRow) ‖ keyword ids |
 //! | account | 0x11 | CHANGE | mailbox u32 ‖ kind u8 ‖ modseq u64 ‖ uid u32 | kind 0 (live): nothing; kind 1: [`TombstoneRow`](crate::rows::TombstoneRow) |
 //! | account | 0x12 | PACK | mailbox u32 ‖ base uid u32 | [`Block`](crate::rows::pack::Block) |
@@ -63,6 +64,8 @@ pub mod table {
     pub const METADATA: u8 = 0x05;
     /// Account: access control lists of mailboxes.
     pub const ACL: u8 = 0x06;
+    /// Account: keys that authorise URLs.
+    pub const URLKEY: u8 = 0x07;
     /// Account: messages by uid.
     pub const MESSAGE: u8 = 0x10;
     /// Account: messages and tombstones by modseq.
@@ -159,6 +162,11 @@ pub fn subscription(account: AccountId, name: &MailboxName) -> Key {
 /// A mailbox's access control list.
 pub fn acl(account: AccountId, mailbox: MailboxId) -> Key {
     in_mailbox(account, table::ACL, mailbox)
+}
+
+/// The key that authorises URLs of a mailbox's messages.
+pub fn url_key(account: AccountId, mailbox: MailboxId) -> Key {
+    in_mailbox(account, table::URLKEY, mailbox)
 }
 
 /// What an annotation is of, and whose it is (RFC 5464 §3.2): the same path has a value for each.

@@ -13,7 +13,8 @@ use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId};
 use crate::keys::{self, MetadataPlace, SYSTEM, Which, table};
 use crate::rows::pack::{Block, View};
 use crate::rows::{
-    BlobRow, EmailRow, HeadRow, MailboxRow, MessageRow, MetadataRow, RefsRow, TombstoneRow, decode_keyword,
+    BlobRow, EmailRow, HeadRow, MailboxRow, MessageRow, MetadataRow, RefsRow, TombstoneRow, UrlKeyRow,
+    decode_keyword,
 };
 use crate::store::StoreError;
 
@@ -344,6 +345,11 @@ impl Reader {
     pub fn email_refs(&self, account: AccountId, email: EmailId) -> Result<u32, StoreError> {
         let row = self.get(&keys::email_refs(account, email))?;
         row.map_or(Ok(1), |row| Ok(RefsRow::decode(&row)?.refs))
+    }
+
+    /// The key that authorises URLs of a mailbox's messages; none before it is needed.
+    pub fn url_key(&self, account: AccountId, mailbox: MailboxId) -> Result<Option<UrlKeyRow>, StoreError> {
+        self.get(&keys::url_key(account, mailbox))?.map(|row| Ok(UrlKeyRow::decode(&row)?)).transpose()
     }
 
     /// A content's header with the structure record; none while it is not complete.

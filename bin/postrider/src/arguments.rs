@@ -190,7 +190,7 @@ pub struct TlsPubKeyAdd {
     pub file: String,
 }
 
-/// Take a key away. Who is logged in with it stays so.
+/// Take a key away. Who is logged in with it stays so. Write -- before a fingerprint that begins with a hyphen.
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "rm", example = "{command_name} anna LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ")]
 pub struct TlsPubKeyRm {

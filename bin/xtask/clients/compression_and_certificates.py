@@ -126,7 +126,8 @@ def make_expired(identity):
     Path(f"{files}.index").write_text("")
     Path(f"{files}.cnf").write_text(
         f"[ca]\ndefault_ca = d\n[d]\ndatabase = {files}.index\nserial = {files}.serial\nrand_serial = yes\n"
-        f"new_certs_dir = {DIR}\npolicy = p\ndefault_md = sha256\n[p]\ncommonName = supplied\n"
+        f"new_certs_dir = {DIR}\npolicy = p\ndefault_md = sha256\nx509_extensions = e\n"
+        "[p]\ncommonName = supplied\n[e]\nsubjectKeyIdentifier = hash\n"
     )
     request = ["openssl", "req", "-new", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=client"]
     request += ["-keyout", f"{files}.key", "-out", f"{files}.csr"]
@@ -199,7 +200,7 @@ def certificates():
     exported = postrider("directory", "export")
     assert re.search(r"tls_public_keys = \[\n(    .*\n){4}\]", exported), exported
     Path(f"{DIR}/directory.toml").write_text(exported)
-    postrider("account", "tlspubkey", "rm", "user", fingerprint("rsa"))
+    postrider("account", "tlspubkey", "rm", "user", "--", fingerprint("rsa"))
     assert not imap_login("rsa", ssl.TLSVersion.TLSv1_3)
     postrider("directory", "apply", f"{DIR}/directory.toml")
     assert imap_login("rsa", ssl.TLSVersion.TLSv1_3)

@@ -306,6 +306,8 @@ pub struct AccountDefaults {
     pub quota_octets: Option<u64>,
     /// Mailboxes made beside `Inbox`.
     pub mailboxes: Vec<InitialMailbox>,
+    /// Accounts of submission servers, which may use URLs for `submit+` (RFC 4467 §3).
+    pub submission_servers: Vec<String>,
 }
 
 /// A mailbox that every new account has.
@@ -351,7 +353,7 @@ impl Default for AccountDefaults {
         };
         let mailboxes =
             SpecialUse::ALL.iter().filter_map(|(special_use, _, name)| mailbox(name, *special_use));
-        Self { quota_octets: None, mailboxes: mailboxes.collect() }
+        Self { quota_octets: None, mailboxes: mailboxes.collect(), submission_servers: Vec::new() }
     }
 }
 

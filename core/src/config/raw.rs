@@ -79,6 +79,7 @@ pub(super) struct RawAccounts {
     pub quota: Option<At<u64>>,
     pub share_with_anyone: Option<At<bool>>,
     pub mailboxes: Option<RawMailboxes>,
+    pub submission_servers: Vec<At<String>>,
 }
 
 pub(super) struct RawMailboxes {
@@ -215,6 +216,7 @@ fn read_accounts(section: Section<'_>) -> RawAccounts {
         quota: section.octets("quota", 0..=1 << 60),
         share_with_anyone: section.flag("share_with_anyone"),
         mailboxes: read_mailboxes(mailboxes),
+        submission_servers: section.texts("submission_servers").unwrap_or_default(),
     };
     section.finish();
     raw

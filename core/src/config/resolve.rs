@@ -384,7 +384,8 @@ impl Resolver<'_> {
 
     fn accounts(&self, raw: RawAccounts) -> AccountDefaults {
         let quota_octets = raw.quota.map(|quota| quota.value).filter(|quota| *quota > 0);
-        let mut defaults = AccountDefaults { quota_octets, ..AccountDefaults::default() };
+        let submission_servers = raw.submission_servers.into_iter().map(|name| name.value).collect();
+        let mut defaults = AccountDefaults { quota_octets, submission_servers, ..AccountDefaults::default() };
         let Some(mailboxes) = raw.mailboxes else { return defaults };
         defaults.mailboxes.clear();
         let special = SpecialUse::ALL.iter().zip(mailboxes.special);

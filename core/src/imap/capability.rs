@@ -20,6 +20,8 @@ const ALWAYS: &[&str] = &[
     "ESEARCH",
     "SEARCHRES",
     "WITHIN",
+    "MULTISEARCH",
+    "INPROGRESS",
     "MOVE",
     "UTF8=ACCEPT",
     "LIST-EXTENDED",
@@ -32,6 +34,9 @@ const ALWAYS: &[&str] = &[
     "STATUS=SIZE",
     "MULTIAPPEND",
     "CATENATE",
+    "URL-PARTIAL",
+    "URLAUTH",
+    "URLAUTH=BINARY",
     "REPLACE",
     "PREVIEW",
     "OBJECTID",
@@ -48,6 +53,16 @@ const ALWAYS: &[&str] = &[
     "LIST-METADATA",
     "NOTIFY",
     "UIDONLY",
+    "SORT",
+    "SORT=DISPLAY",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "THREAD=REFS",
+    "ESORT",
+    "PARTIAL",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
+    "I18NLEVEL=1",
     UIDBATCHES,
 ];
 
@@ -194,7 +209,7 @@ mod tests {
         assert!(tls.contains("AUTH=PLAIN") && !tls.contains("-PLUS") && !tls.contains("LOGIN"), "{tls}");
         let bound = before_login(&listener(TlsMode::Implicit), Channel::Bound, Certificate::Unknown);
         assert!(bound.contains("AUTH=SCRAM-SHA-256-PLUS"));
-        assert!(!after_login(&required).contains("AUTH="));
+        assert!(!after_login(&required).contains(" AUTH="));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::capability::{self, Certificate, Channel};
 use super::commands::append::{Announced, Literal};
 use super::notify::Notify;
 use super::output::Output;
-use super::places::Asker;
+use super::places::{self, Asker};
 use super::selected::Selected;
 use super::session::{Completion, Enabled, Ended, MessageLimit};
 use super::sync::{ACCOUNT_BROKEN, tell_flags_anew};
@@ -347,6 +347,9 @@ impl Connection {
         let Some(Member { asker, account, selected: Some(selected), .. }) = self.member.as_deref_mut() else {
             return Ok(());
         };
+        if account.id() != asker.user && !places::exists(&self.shard, *asker) {
+            return Err(ACCOUNT_BROKEN);
+        }
         let rights = {
             let state = account.state();
             if state.mailbox(selected.mailbox).is_none() {
@@ -458,7 +461,10 @@ fn label(command: &Command) -> metrics::ImapCommand {
         Command::Close => Label::Close,
         Command::Unselect => Label::Unselect,
         Command::Expunge(_) => Label::Expunge,
-        Command::Search(_) => Label::Search,
+        Command::Search(_) | Command::Esearch(_) => Label::Search,
+        Command::Sort(_) => Label::Sort,
+        Command::Thread(_) => Label::Thread,
+        Command::CancelUpdate(_) => Label::CancelUpdate,
         Command::Fetch(_) => Label::Fetch,
         Command::Store(_) => Label::Store,
         Command::Copy(_) => Label::Copy,

@@ -4,23 +4,24 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use postrider_proto::imap::command::{Command, Select, Tag};
+use postrider_proto::imap::command::{Command, Esearch, Select, Tag, UrlFetch};
 use postrider_proto::imap::response::{Code, Condition};
 
 use super::answers::UID_REQUIRED;
 use super::capability::{self, UIDBATCHES};
 use super::commands::{
-    acl, batches, copy, expunge, fetch, list, mailboxes, metadata, quota, search, select, session as basics,
-    status, store,
+    acl, batches, copy, esearch, expunge, fetch, list, mailboxes, metadata, quota, search, select,
+    session as basics, sort, status, store, thread, urlauth,
 };
 use super::connection::{Connection, Flow, Member};
+use super::contexts;
 use super::output::Output;
 use super::places::{self, Deed};
 use super::session::{AccountContext, Completion, Context, Enabled, Ended, MessageLimit};
 use super::sync::{Expunges, OwnFlags};
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
-/// Of UIDBATCHES, which is refused with BAD (RFC 10022).
+/// Of UIDBATCHES and ESEARCH, which are refused with BAD (RFC 10022, RFC 7377 §2.2).
 const NOT_SELECTED: Completion = Completion::bad("no mailbox is selected");
 
 impl Connection {
@@ -58,7 +59,13 @@ impl Connection {
                 Some(context) => Box::pin(batches::uid_batches(context, command)).await.map(Flow::Done),
                 None => Ok(Flow::Done(NOT_SELECTED)),
             },
+            Command::Esearch(command) if esearch::is_of_selected(&command) => match &mut self.context(tag) {
+                Some(context) => Box::pin(search::esearch(context, command.search)).await.map(Flow::Done),
+                None => Ok(Flow::Done(NOT_SELECTED)),
+            },
+            Command::Esearch(command) => Box::pin(self.esearch(tag, command)).await,
             Command::Select(command) => Box::pin(self.select(tag, command)).await,
+            Command::UrlFetch(command) => Box::pin(self.url_fetch(tag, command)).await,
             Command::Enable(_)
             | Command::Create(_)
             | Command::Delete(_)
@@ -69,6 +76,8 @@ impl Connection {
             | Command::Lsub(_)
             | Command::Namespace
             | Command::Status(_)
+            | Command::GenUrlAuth(_)
+            | Command::ResetKey(_)
             | Command::SetAcl(_)
             | Command::DeleteAcl(_)
             | Command::GetAcl(_)
@@ -137,6 +146,17 @@ impl Connection {
         Ok(visit.map_or(Flow::Done(NOT_HERE), Flow::Visit))
     }
 
+    /// ESEARCH in several mailboxes (RFC 7377), wherever the session is.
+    async fn esearch(&mut self, tag: &Tag, command: Esearch) -> Result<Flow, Ended> {
+        let Some(member) = self.member.as_deref_mut() else { return Ok(Flow::Done(NOT_HERE)) };
+        let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
+        let listener = &self.service.listener;
+        let append_octets_max = listener.limits.imap.append_octets;
+        let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
+        let completion = Box::pin(esearch::esearch(&mut context, command)).await?;
+        self.after(tag, completion).await
+    }
+
     /// Commands that need a user.
     async fn with_account(&mut self, tag: &Tag, command: Command) -> Result<Completion, Ended> {
         let Some(member) = self.member.as_deref_mut() else { return Ok(NOT_HERE) };
@@ -195,6 +215,17 @@ impl Connection {
         ended
     }
 
+    /// URLFETCH. It needs nothing of its user's account, and streams: so it runs wherever the session is.
+    async fn url_fetch(&mut self, tag: &Tag, command: UrlFetch) -> Result<Flow, Ended> {
+        let Some(member) = self.member.as_deref_mut() else { return Ok(Flow::Done(NOT_HERE)) };
+        let (shard, out, id) = (&self.shard, &mut self.out, self.peer.id);
+        let listener = &self.service.listener;
+        let append_octets_max = listener.limits.imap.append_octets;
+        let mut context = AccountContext { shard, member, out, tag, id, listener, append_octets_max };
+        let completion = urlauth::fetch(&mut context, command).await?;
+        self.after(tag, completion).await
+    }
+
     /// Leaves the selected mailbox when this client has just deleted it.
     fn leave_deleted(&mut self) {
         let Some(member) = self.member.as_deref_mut() else { return };
@@ -212,6 +243,12 @@ impl Connection {
         let completion = match command {
             Command::Fetch(command) => Box::pin(fetch::fetch(context, command)).await?,
             Command::Search(command) => Box::pin(search::search(context, command)).await?,
+            Command::Sort(command) => Box::pin(sort::sort(context, command)).await?,
+            Command::Thread(command) => Box::pin(thread::thread(context, command)).await?,
+            Command::CancelUpdate(command) => {
+                let completion = contexts::cancel(context, &command.tags);
+                return self.after(tag, completion).await;
+            }
             Command::Store(command) => Box::pin(store::store(context, command)).await?,
             Command::Copy(command) => Box::pin(copy::copy(context, command)).await?,
             Command::Move(command) => Box::pin(copy::move_messages(context, command)).await?,
@@ -268,6 +305,8 @@ async fn for_account(context: &mut AccountContext<'_>, command: Command) -> Resu
         Command::MyRights(mailbox) => Box::pin(acl::my_rights(context, mailbox)),
         Command::GetMetadata(command) => Box::pin(metadata::get(context, command)),
         Command::SetMetadata(command) => Box::pin(metadata::set(context, command)),
+        Command::GenUrlAuth(command) => Box::pin(urlauth::generate(context, command)),
+        Command::ResetKey(command) => Box::pin(urlauth::reset(context, command)),
         Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
         Command::GetQuotaRoot(mailbox) => Box::pin(quota::get_quota_root(context, mailbox)),
         Command::Namespace => return Ok(basics::namespace(context)),

@@ -208,7 +208,7 @@ impl Happened {
                 Change::Added { mailbox, .. } => happened.message(*mailbox, Events::MESSAGE_NEW),
                 Change::Removed { mailbox, .. } => happened.message(*mailbox, Events::MESSAGE_EXPUNGE),
                 Change::Flags { mailbox, .. } => happened.message(*mailbox, Events::FLAG_CHANGE),
-                Change::MailboxKeyword { .. } | Change::Acl { .. } => {}
+                Change::MailboxKeyword { .. } | Change::Acl { .. } | Change::UrlKey { .. } => {}
                 Change::MailboxCreated { mailbox, name, .. } => {
                     // Its name has another UIDVALIDITY now.
                     happened.message(*mailbox, Events::FLAG_CHANGE);
@@ -287,7 +287,7 @@ impl Connection {
             return Ok(());
         };
         let expunges = if notify.selected.delayed { Expunges::Later } else { Expunges::Now };
-        context.sync(expunges, OwnFlags::Tell).await?;
+        context.sync(expunges, OwnFlags::Pushed).await?;
         if context.selected.deferred.len() > DELAYED_MAX {
             self.overflow();
         }

@@ -155,6 +155,30 @@ pub fn find_name(shard: &Shard, asker: Asker, name: &MailboxName) -> Result<Plac
     }
 }
 
+/// Whether the asker's account is still in the directory. At its home an account that is removed ends its
+/// sessions; one that is away asks before each command.
+pub fn exists(shard: &Shard, asker: Asker) -> bool {
+    let reader = shard.shared.store.reader();
+    match Directory::new(reader.snapshot()).account(asker.user) {
+        Ok(account) => account.is_some(),
+        Err(failed) => {
+            error!(cid = %asker.id, error = %failed, "the directory could not be read");
+            false
+        }
+    }
+}
+
+/// How the asker knows a mailbox of some account.
+pub fn told(shard: &Shard, asker: Asker, account: AccountId, name: &MailboxName) -> String {
+    if account == asker.user {
+        return name.to_string();
+    }
+    let reader = shard.shared.store.reader();
+    // One that was just removed from the directory has no name any more.
+    let owner = Directory::new(reader.snapshot()).account(account).ok().flatten();
+    owner.map_or_else(|| name.to_string(), |owner| format!("{}{name}", prefix(&owner.name)))
+}
+
 fn prefix(owner: &AccountName) -> Box<str> {
     let separator = MailboxName::SEPARATOR;
     format!("{}{separator}{owner}{separator}", MailboxName::OTHER_USERS).into()

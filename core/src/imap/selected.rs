@@ -1,6 +1,6 @@
 //! The selected mailbox as its client knows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postrider_proto::imap::command::Access;
 use postrider_proto::imap::response::Code;
@@ -10,6 +10,8 @@ use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::{NoSuchMessage, UidSet};
 use postrider_storage::account::FlagScope;
 use postrider_storage::ids::{KeywordId, MailboxId};
+
+use super::contexts::Contexts;
 
 /// PERMANENTFLAGS: what a user with `rights` can change so that it stays (RFC 4314 §5.1.1).
 pub(super) fn permanent_flags(access: Access, rights: Rights, keywords: &[Keyword]) -> Code<'_> {
@@ -52,8 +54,44 @@ pub struct Selected {
     pub deferred: BTreeMap<Uid, ModSeq>,
     /// The keywords told by FLAGS, ascending.
     pub keywords_told: Box<[KeywordId]>,
+    /// Messages whose flags were told without a command that asked.
+    pub pushed: Pushed,
     /// `$`: the result of the last saved search (RFC 5182).
     pub saved: UidSet,
+    /// Searches whose results are told on (RFC 5267).
+    pub(super) contexts: Contexts,
+}
+
+/// Messages whose flags were told while the client may have sent a STORE with `.SILENT` already. It can't
+/// know which came first, so what its STORE makes of them is told after all (RFC 9051 §6.4.6).
+#[derive(Default)]
+pub struct Pushed {
+    uids: BTreeSet<Uid>,
+    /// There were more than are remembered: any message may be one.
+    all: bool,
+}
+
+impl Pushed {
+    /// Messages that are remembered.
+    const MESSAGES_MAX: usize = 4096;
+
+    /// Notes a message.
+    pub fn add(&mut self, uid: Uid) {
+        self.all |= self.uids.len() >= Self::MESSAGES_MAX;
+        if !self.all {
+            self.uids.insert(uid);
+        }
+    }
+
+    /// Whether a message is one.
+    pub fn contains(&self, uid: Uid) -> bool {
+        self.all || self.uids.contains(&uid)
+    }
+
+    /// Forgets a message that is told now. Whether it was one.
+    pub fn take(&mut self, uid: Uid) -> bool {
+        self.uids.remove(&uid) || self.all
+    }
 }
 
 impl Selected {
@@ -81,5 +119,24 @@ impl Selected {
         let first = self.deferred.values().min().and_then(|first| ModSeq::new(first.get() - 1));
         let withheld = self.withheld.unwrap_or(self.seen);
         first.map_or(self.seen, |first| first.min(self.seen)).min(withheld)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_messages_than_are_remembered_are_all_of_them() {
+        let mut pushed = Pushed::default();
+        let uids: Vec<Uid> = (1..=4097).filter_map(Uid::new).collect();
+        for uid in &uids[..4096] {
+            pushed.add(*uid);
+        }
+        assert!(pushed.contains(uids[0]) && !pushed.contains(uids[4096]));
+        assert!(pushed.take(uids[0]) && !pushed.take(uids[0]));
+        pushed.add(uids[0]);
+        pushed.add(uids[4096]);
+        assert!(pushed.take(Uid::MAX) && pushed.take(Uid::MAX));
     }
 }

@@ -9,13 +9,14 @@ use postrider_proto::imap::response::{Code, Condition, Status, write_tagged};
 use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::UidValidity;
 use postrider_proto::imap::uidset::UidSet;
+use postrider_storage::ids::AccountId;
 
 use super::connection::Member;
 use super::notify::Notify;
 use super::output::Output;
 use super::places::Asker;
 use super::selected::Selected;
-use crate::accounts::{AccountHandle, Watcher};
+use crate::accounts::{AccountHandle, Watcher, WatcherId};
 use crate::config::Listener;
 use crate::log::ConnectionId;
 use crate::shard::Shard;
@@ -225,6 +226,11 @@ impl AccountContext<'_> {
     /// Who asks.
     pub(super) fn asker(&self) -> Asker {
         self.member.asker
+    }
+
+    /// The session, as an account knows it in which it changes something.
+    pub(super) fn origin(&self, account: AccountId) -> Option<WatcherId> {
+        (self.member.account.id() == account).then(|| self.member.watcher.id())
     }
 
     /// As [`Context::enable_condstore`], whether a mailbox is selected or not.

@@ -21,6 +21,7 @@ use postrider_storage::store::StoreError;
 use tracing::error;
 
 use super::commands::fetch;
+use super::contexts::Happened;
 use super::output::Output;
 use super::selected::{Selected, permanent_flags};
 use super::session::{Context, Ended};
@@ -53,6 +54,8 @@ pub enum Expunges {
 pub enum OwnFlags {
     /// Like everybody else's.
     Tell,
+    /// Likewise, while the client may be sending its next command.
+    Pushed,
     /// `.SILENT`: not; with CONDSTORE the new modification sequence only (RFC 7162 §3.1.3).
     Silent,
     /// Not at all: the command's own rows told them.
@@ -66,6 +69,8 @@ struct News {
     added: Vec<(Uid, Cause)>,
     /// Removed ones, with the change that removed them and who made it.
     removed: BTreeMap<Uid, (ModSeq, Cause)>,
+    /// Whether URLs of the mailbox have to be authorised anew.
+    url_key: bool,
     /// Messages whose flags changed, in the order of their last change.
     flagged: Vec<(Uid, Cause)>,
     /// Everything up to here is in it.
@@ -140,21 +145,34 @@ impl Context<'_> {
         self.tell_keywords();
         if let Some(mut news) = news {
             self.withhold(&mut news);
-            let News { added, removed, mut flagged, seen } = news;
+            let News { added, removed, url_key, mut flagged, seen } = news;
+            if url_key {
+                // RFC 4467 §7, RESETKEY.
+                self.out.untagged(Condition::Ok, Some(&Code::UrlMech), "URLs need a new authorisation");
+            }
             // First those that didn't change: what they show is not newer than the rest.
             let told: HashSet<Uid> = flagged.iter().map(|(uid, _)| *uid).collect();
             flagged.splice(..0, asked.into_iter().filter(|(uid, _)| !told.contains(uid)));
-            for (uid, (modseq, _)) in removed {
-                if self.selected.view.contains(uid) {
-                    self.selected.deferred.insert(uid, modseq);
-                }
-            }
+            let removed: BTreeMap<Uid, ModSeq> = removed
+                .into_iter()
+                .filter(|(uid, _)| self.selected.view.contains(*uid))
+                .map(|(uid, (modseq, _))| (uid, modseq))
+                .collect();
+            self.tell_removed_results(&removed.keys().copied().collect());
+            self.selected.deferred.extend(removed);
+            let is_live = !self.selected.contexts.is_empty();
+            let changed = flagged.iter().map(|(uid, _)| *uid).filter(|uid| is_live && self.is_known(*uid));
+            let changed = changed.collect();
             let until = seen.unwrap_or(self.selected.seen);
             Box::pin(self.tell_flags(flagged, own, until)).await?;
+            Box::pin(self.tell_changed_results(&changed, Happened::Flagged)).await;
             if matches!(expunges, Expunges::Now | Expunges::Own) {
                 self.tell_removals().await?;
             }
             self.tell_added(&added);
+            let new = added.iter().map(|(uid, _)| *uid).filter(|uid| is_live && self.is_known(*uid));
+            let new = new.collect();
+            Box::pin(self.tell_changed_results(&new, Happened::Added)).await;
             if expunges == Expunges::AfterNew {
                 self.tell_removals().await?;
             }
@@ -207,6 +225,11 @@ impl Context<'_> {
         let others = added.iter().filter(|(_, cause)| *cause == Cause::Other).map(|(uid, _)| *uid);
         let uids = others.collect::<UidSet>().intersection(&self.selected.view);
         Box::pin(fetch::tell_content(self, notify.selected.fetch.clone(), uids)).await
+    }
+
+    /// Whether the client knows the message, and it isn't removed.
+    fn is_known(&self, uid: Uid) -> bool {
+        self.selected.view.contains(uid) && !self.selected.deferred.contains_key(&uid)
     }
 
     /// Tells up to where the client knows everything, while removals wait: MODSEQs that it was told may be
@@ -279,6 +302,7 @@ impl Context<'_> {
                         entry.1 = Cause::Other;
                     }
                 }
+                Change::UrlKey { mailbox, .. } if *mailbox == selected => news.url_key = true,
                 Change::MailboxDeleted { mailbox, .. } if *mailbox == selected => return Err(MAILBOX_GONE),
                 _ => {}
             }
@@ -324,10 +348,12 @@ impl Context<'_> {
     ) -> Result<(), Ended> {
         let known: Vec<_> = flagged
             .into_iter()
-            .filter(|(uid, _)| self.selected.view.contains(*uid) && !self.selected.deferred.contains_key(uid))
-            .filter(|(_, cause)| match own {
-                OwnFlags::Tell => true,
-                OwnFlags::Silent => *cause == Cause::Other || self.enabled.condstore,
+            .filter(|(uid, _)| self.is_known(*uid))
+            .filter(|(uid, cause)| match own {
+                OwnFlags::Tell | OwnFlags::Pushed => true,
+                OwnFlags::Silent => {
+                    *cause == Cause::Other || self.enabled.condstore || self.selected.pushed.contains(*uid)
+                }
                 OwnFlags::Told => *cause == Cause::Other,
             })
             .collect();
@@ -357,7 +383,11 @@ impl Context<'_> {
                 continue;
             }
             let Some(sequence) = self.selected.view.sequence_of(*uid) else { continue };
-            let part = match ((*cause, own) == (Cause::Own, OwnFlags::Silent), self.enabled.condstore) {
+            let silent = (*cause, own) == (Cause::Own, OwnFlags::Silent) && !self.selected.pushed.take(*uid);
+            if own == OwnFlags::Pushed {
+                self.selected.pushed.add(*uid);
+            }
+            let part = match (silent, self.enabled.condstore) {
                 (true, _) => StatePart::ModSeq,
                 (false, true) => StatePart::FlagsAndModSeq,
                 (false, false) => StatePart::Flags,

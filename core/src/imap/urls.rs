@@ -17,6 +17,7 @@ use super::connection::Connection;
 use super::content::{ContentReader, MessageContent, on_worker};
 use super::places::{self, Deed};
 use super::session::{Completion, CompletionCode};
+use super::urlauth;
 
 const BUSY: Completion = Completion::refused(Code::Unavailable, "too much to do, try again");
 
@@ -109,10 +110,11 @@ pub(super) fn cut(partial: Option<UrlPartial>, octets: u64) -> (u64, u64) {
 }
 
 impl Connection {
-    /// Finds what a URL of CATENATE names. The server is this one, and the user this one.
+    /// Finds what a URL of CATENATE names.
     pub(super) async fn open_url(&mut self, text: &str) -> Result<Part, Completion> {
         let Ok(url) = MessageUrl::parse(text) else { return Err(bad_url(text, "no URL of a message")) };
-        let place = self.place(url).await.ok_or_else(|| bad_url(text, "the URL leads elsewhere"))?;
+        let place = self.place(text, url).await?;
+        let place = place.ok_or_else(|| bad_url(text, "the URL leads elsewhere"))?;
         let shared = &self.shard.shared;
         let found =
             on_worker(&shared.pool, &shared.store, place, |place, store: &Store| place.find(&store.reader()))
@@ -146,13 +148,26 @@ impl Connection {
         }
     }
 
-    /// The message that a URL means, in a mailbox that the user may read.
-    async fn place(&self, url: MessageUrl) -> Option<PartPlace> {
-        let member = self.member.as_ref()?;
-        if url.server.is_some() || url.authorisation.is_some() {
-            return None;
+    /// Where a URL leads: into a mailbox that the user may read, or, when it was authorised, into any.
+    async fn place(&self, text: &str, url: MessageUrl) -> Result<Option<PartPlace>, Completion> {
+        let Some(member) = &self.member else { return Ok(None) };
+        let user = member.asker.user;
+        match (&url.server, &url.authorisation) {
+            (None, None) => Ok(self.readable_place(url).await),
+            (Some(_), Some(_)) => urlauth::authorise(&self.shard, user, text, url, self.peer.id).await,
+            (Some(server), None) => {
+                let here = server.host.eq_ignore_ascii_case(self.service.listener.hostname.as_str());
+                let Some(name) = server.user.clone().filter(|_| here) else { return Ok(None) };
+                let owns = urlauth::owns_all(&self.shard, vec![name], user, self.peer.id);
+                Ok(if owns.await? { self.readable_place(url).await } else { None })
+            }
+            (None, Some(_)) => Ok(None),
         }
-        let asker = member.asker;
+    }
+
+    /// The message that a URL means, in a mailbox that the user may read.
+    async fn readable_place(&self, url: MessageUrl) -> Option<PartPlace> {
+        let asker = self.member.as_ref()?.asker;
         let place = places::find_name(&self.shard, asker, &url.mailbox).ok()?;
         let found = places::visit(&self.shard, asker, &place, Deed::Read).await.ok()?;
         if url.uid_validity.is_some_and(|wanted| wanted != found.row.uid_validity) {

@@ -4,10 +4,12 @@
 use std::fs;
 
 use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::types::Uid;
 use postrider_storage::account::Expunge;
 use postrider_storage::directory::{self, AccountName, Change, HeldMail};
 use postrider_storage::engine::memory::MemoryEngine;
+use postrider_storage::rows::Sign;
 
 use super::*;
 use crate::control::protocol::{Format, Request, Secret};
@@ -117,4 +119,51 @@ fn old_removals_are_forgotten_and_young_ones_are_not() {
     });
     assert_eq!(purged, (0, 100));
     assert_eq!(removed(&server, Upkeep::Tombstones), 100);
+}
+
+#[test]
+fn a_removed_account_is_taken_out_of_the_lists_of_others() {
+    let engine = Arc::new(MemoryEngine::new());
+    let (server, anna) = with_mail(&engine);
+    for name in ["bert", "carl"] {
+        server.ok(&Request::AccountAdd {
+            account: name.to_owned(),
+            address: format!("{name}@example.org"),
+            password: Secret("long enough".to_owned()),
+            quota: None,
+        });
+    }
+    let (bert, carl) = (server.account("bert").unwrap(), server.account("carl").unwrap());
+    // Anna shares with both, and bert with her.
+    for (owner, users) in [(anna, vec![bert, carl]), (bert, vec![anna])] {
+        server.at_home(owner, move |shard| {
+            Box::pin(async move {
+                let account = shard.open_account(owner).await.unwrap();
+                for user in users {
+                    let shared = account.transact(None, None, move |tx| {
+                        let inbox = tx.mailbox_id(&MailboxName::inbox()).unwrap();
+                        tx.set_acl(inbox, Grantee::Account(user), Sign::Grants, |_| Rights::READ)
+                    });
+                    shared.await.unwrap();
+                }
+            })
+        });
+    }
+    let shared = |server: &TestServer, with| {
+        let reader = server.shared.store.reader();
+        reader.prefix(&keys::shared_with(Grantee::Account(with))).count()
+    };
+    assert_eq!((shared(&server, anna), shared(&server, bert), shared(&server, carl)), (1, 1, 1));
+    server.ok(&Request::AccountRemove { account: "bert".to_owned() });
+    wait_until(|| is_empty(&server, Space::Rows, &removed_account(bert)));
+    assert_eq!((shared(&server, anna), shared(&server, bert), shared(&server, carl)), (0, 0, 1));
+    let left = server.at_home(anna, move |shard| {
+        Box::pin(async move {
+            let account = shard.accounts.get(anna).await.unwrap();
+            let state = account.state();
+            let inbox = state.mailbox_id(&MailboxName::inbox()).unwrap();
+            (state.rights(inbox, bert, true), state.rights(inbox, carl, true))
+        })
+    });
+    assert_eq!(left, (Rights::NONE, Rights::READ));
 }

@@ -163,6 +163,12 @@ label! {
         Expunge = "expunge",
         /// `SEARCH`
         Search = "search",
+        /// `SORT`
+        Sort = "sort",
+        /// `THREAD`
+        Thread = "thread",
+        /// `CANCELUPDATE`
+        CancelUpdate = "cancelupdate",
         /// `FETCH`
         Fetch = "fetch",
         /// `STORE`

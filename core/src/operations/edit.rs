@@ -118,7 +118,7 @@ impl ServerOperations {
 
     async fn add_tls_key(&self, account: &str, pem: &str, name: String) -> Result<Answer, OperationError> {
         let account = failure::account(account)?;
-        let message = "that is neither a certificate nor a public key in PEM form";
+        let message = "that is neither a certificate (of X.509 version 3) nor a public key in PEM form";
         let fingerprint = fingerprint_of_pem(pem).ok_or_else(|| failure::invalid(message))?;
         self.change(move |_| Ok(vec![Change::AddTlsKey { account, fingerprint, name }])).await?;
         Ok(Answer::TlsKey { fingerprint: fingerprint.to_string() })

@@ -25,6 +25,12 @@ pub struct Limits {
     pub search_depth_max: usize,
     /// Keys of a search, counted at all levels.
     pub search_keys_max: usize,
+    /// Tags of one CANCELUPDATE.
+    pub cancelled_max: usize,
+    /// Kinds of mailboxes that ESEARCH searches.
+    pub search_sources_max: usize,
+    /// Mailboxes that ESEARCH names.
+    pub search_mailboxes_max: usize,
     /// Elements of a sequence set.
     pub sequence_set_elements_max: usize,
     /// Items of one FETCH.
@@ -72,6 +78,9 @@ impl Limits {
         tag_octets_max: 256,
         search_depth_max: 50,
         search_keys_max: 2000,
+        search_sources_max: 20,
+        search_mailboxes_max: 1000,
+        cancelled_max: 50,
         sequence_set_elements_max: 8192,
         fetch_items_max: 100,
         header_fields_max: 200,

@@ -11,6 +11,7 @@ pub mod pattern;
 pub mod response;
 pub mod rights;
 pub mod sequence;
+pub mod thread;
 pub mod types;
 pub mod uidset;
 pub mod url;

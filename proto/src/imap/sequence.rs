@@ -1,6 +1,7 @@
 //! Sequence sets as clients write them (RFC 9051 §9 `sequence-set`, `$`: §6.4.4.1).
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 
 /// One end of a range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +42,43 @@ pub enum Numbering {
     Sequence,
     /// Unique identifiers.
     Uid,
+}
+
+/// Some results of a search by their place among all of them: `1:10` the first ten, `-1:-10` the last
+/// (RFC 5267 §4.4, RFC 9394 §3.1). Kept as written, since the answer repeats it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResultRange {
+    /// The first end as written; may be the larger one.
+    pub from: NonZeroU32,
+    /// The second end as written.
+    pub to: NonZeroU32,
+    /// From which end of the results it is counted.
+    pub counted: Counted,
+}
+
+/// From which end results are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counted {
+    /// 1 is the first one.
+    FromFirst,
+    /// -1 is the last one.
+    FromLast,
+}
+
+impl ResultRange {
+    /// How many results have to be known from the end that it counts from.
+    pub fn reach(&self) -> u32 {
+        self.from.max(self.to).get()
+    }
+
+    /// The places that it means among `count` results, counted from 0; perhaps none.
+    pub fn places(&self, count: u32) -> Range<u32> {
+        let (near, far) = (self.from.min(self.to).get(), self.reach());
+        match self.counted {
+            Counted::FromFirst => (near - 1).min(count)..far.min(count),
+            Counted::FromLast => count.saturating_sub(far)..count.saturating_sub(near - 1),
+        }
+    }
 }
 
 /// The messages that a command is about.

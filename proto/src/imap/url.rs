@@ -150,6 +150,11 @@ impl MessageUrl {
     }
 }
 
+/// A URL with the token that authorises it by the mechanism INTERNAL (RFC 4467 §5).
+pub fn authorised(rump: &str, token: &[u8]) -> String {
+    format!("{rump}:internal:{}", data_encoding::HEXLOWER.encode(token))
+}
+
 impl Server {
     /// Takes `[user [;AUTH=type] "@"] host [":" port]`.
     fn parse(reader: &mut Reader<'_>) -> Result<Self, BadUrl> {

@@ -114,6 +114,58 @@ pub fn message_id(value: &[u8]) -> Option<Vec<u8>> {
         .then(|| id.to_vec())
 }
 
+/// Calls `each` for every valid message id (RFC 5322 §3.6.4: something on both sides of an `@`, in angle
+/// brackets) in a value, without brackets, white space and quoting, so that all spellings of an id are
+/// the same (RFC 5256 §3, REFERENCES), until it says false.
+pub fn each_message_id(value: &[u8], mut each: impl FnMut(&[u8]) -> bool) {
+    let mut id = Vec::new();
+    let mut rest = value;
+    while let Some(open) = memchr::memchr(b'<', rest) {
+        rest = &rest[open + 1..];
+        let end = match unquoted_id(rest, &mut id) {
+            Some(end) => end,
+            None => {
+                // A quote that doesn't end is none.
+                let Some(end) = memchr::memchr2(b'<', b'>', rest) else { return };
+                id.clear();
+                id.extend(rest[..end].iter().filter(|octet| !octet.is_ascii_whitespace()));
+                if rest[end] == b'<' {
+                    id.clear();
+                }
+                end
+            }
+        };
+        rest = &rest[end..];
+        let at = memchr::memchr(b'@', &id);
+        let is_valid = at.is_some_and(|at| at > 0 && at + 1 < id.len()) && id.len() <= MESSAGE_ID_OCTETS_MAX;
+        if is_valid && !each(&id) {
+            return;
+        }
+    }
+}
+
+/// Reads what stands behind `<` up to `>`, without its quoting; where it ends. None when it doesn't.
+fn unquoted_id(text: &[u8], id: &mut Vec<u8>) -> Option<usize> {
+    id.clear();
+    let mut is_quoted = false;
+    let mut octets = text.iter().copied().enumerate();
+    while let Some((at, octet)) = octets.next() {
+        match octet {
+            b'"' => is_quoted = !is_quoted,
+            b'\\' if is_quoted => id.push(octets.next()?.1),
+            b'>' if !is_quoted => return Some(at),
+            b'<' if !is_quoted => {
+                // One that wasn't closed ends where the next begins, and is none.
+                id.clear();
+                return Some(at);
+            }
+            octet if !is_quoted && octet.is_ascii_whitespace() => {}
+            octet => id.push(octet),
+        }
+    }
+    None
+}
+
 /// When a message says it was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SentDate {
@@ -140,4 +192,91 @@ pub fn date(value: &[u8]) -> Option<SentDate> {
     let date = DateTime::parse_rfc822(value.trim()).filter(DateTime::is_valid)?;
     let day = Day { year: date.year, month: date.month, day: date.day };
     Some(SentDate { unix_seconds: date.to_timestamp(), day })
+}
+
+/// When a message was sent, in seconds since 1970, by the value of its Date field (RFC 5256 §2.2): without
+/// a valid zone as if in UTC, without a valid time as if at midnight. None without a valid day.
+pub fn sent(value: &[u8]) -> Option<i64> {
+    let value = value.get(..value.len().min(MESSAGE_ID_OCTETS_MAX))?;
+    let mut words = value
+        .split(|octet| octet.is_ascii_whitespace() || matches!(octet, b',' | b'-'))
+        .filter(|word| !word.is_empty())
+        .skip_while(|word| !word[0].is_ascii_digit());
+    let day = number(words.next()?, 2).filter(|day| (1..=31).contains(day))?;
+    let month = words.next()?;
+    let month = MONTHS.iter().position(|name| month.len() >= 3 && name.eq_ignore_ascii_case(&month[..3]))?;
+    let year = words.next()?;
+    let year = match (number(year, 4)?, year.len()) {
+        // RFC 5322 §4.3
+        (year, 2) if year < 50 => 2000 + year,
+        (year, 2 | 3) => 1900 + year,
+        (year, _) => year,
+    };
+    let month = u8::try_from(month + 1).ok()?;
+    let time = words.next().and_then(time_of_day);
+    // The zone's sign is no separator.
+    let zone = time.and_then(|_| value.split(|octet| octet.is_ascii_whitespace()).rev().find_map(zone));
+    let time = time.unwrap_or((0, 0, 0));
+    let date = DateTime {
+        year: u16::try_from(year).ok()?,
+        month,
+        day: u8::try_from(day).ok()?,
+        hour: time.0,
+        minute: time.1,
+        second: time.2,
+        tz_before_gmt: false,
+        tz_hour: 0,
+        tz_minute: 0,
+    };
+    let is_valid = date.is_valid() && day <= days_of(month, year);
+    is_valid.then(|| date.to_timestamp() - zone.unwrap_or(0))
+}
+
+/// Seconds east of UTC (RFC 5322 §3.3, the names: §4.3).
+fn zone(word: &[u8]) -> Option<i64> {
+    let hours = |hours: i64| Some(hours * 3600);
+    match word {
+        [sign @ (b'+' | b'-'), digits @ ..] if digits.len() == 4 => {
+            let zone = i64::from(number(digits, 4)?);
+            let seconds = (zone / 100 * 60 + zone % 100) * 60;
+            let is_valid = zone / 100 < 24 && zone % 100 < 60;
+            is_valid.then_some(if *sign == b'-' { -seconds } else { seconds })
+        }
+        b"EDT" => hours(-4),
+        b"EST" | b"CDT" => hours(-5),
+        b"CST" | b"MDT" => hours(-6),
+        b"MST" | b"PDT" => hours(-7),
+        b"PST" => hours(-8),
+        b"UT" | b"GMT" | b"UTC" | b"Z" => hours(0),
+        _ => None,
+    }
+}
+
+const MONTHS: [&[u8]; 12] =
+    [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+
+fn days_of(month: u8, year: u32) -> u32 {
+    match month {
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+fn number(word: &[u8], digits_max: usize) -> Option<u32> {
+    let is_number = !word.is_empty() && word.len() <= digits_max && word.iter().all(u8::is_ascii_digit);
+    is_number.then(|| word.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
+}
+
+/// `hour:minute[:second]`
+fn time_of_day(word: &[u8]) -> Option<(u8, u8, u8)> {
+    let mut parts = word.split(|octet| *octet == b':').map(|part| u8::try_from(number(part, 2)?).ok());
+    let (hour, minute) = (parts.next()??, parts.next()??);
+    let second = parts.next().unwrap_or(Some(0))?;
+    (parts.next().is_none() && hour < 24 && minute < 60 && second <= 60).then_some((
+        hour,
+        minute,
+        second.min(59),
+    ))
 }

@@ -10,7 +10,7 @@ mod envelope;
 mod section;
 mod string;
 
-pub use body::{body, body_structure};
+pub use body::{body, body_of_part, body_structure};
 pub use envelope::envelope;
 pub use section::{PartBody, SectionText, binary, filter_fields, part_at, section};
 pub use string::{ClientText, nstring, string, text};

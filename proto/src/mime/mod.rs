@@ -6,6 +6,7 @@
 //! hostile input: beyond a limit the description becomes coarser, never wrong in its offsets.
 
 pub mod address;
+pub mod collation;
 pub mod decode;
 pub mod header;
 pub mod imap;

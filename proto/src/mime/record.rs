@@ -7,7 +7,7 @@
 //! kind     = 0 leaf | 1 multipart | 2 message, + 4 when the header is that of a message
 //! back     = own index - index of the parent; absent for part 0
 //! header_at = start of the header - start of the parent's body (0 for part 0: from the start)
-//! field    = name(1 octet: FieldName) octets:v value
+//! field    = name(1 octet: FieldName) octets:v value; that of References in part 0 only
 //! v        = unsigned LEB128 of at most 10 octets
 //! ```
 //!
@@ -61,6 +61,11 @@ pub fn encode(structure: &Structure, out: &mut Vec<u8>) {
             fields.push(field.name.code());
             put(&mut fields, field.value.len() as u64);
             fields.extend_from_slice(&field.value);
+        }
+        if let Some(references) = structure.references.as_ref().filter(|_| index == 0) {
+            fields.push(FieldName::References.code());
+            put(&mut fields, references.len() as u64);
+            fields.extend_from_slice(references);
         }
         put(out, fields.len() as u64);
         out.extend_from_slice(&fields);
@@ -169,7 +174,7 @@ impl<'a> StructureRef<'a> {
         })
     }
 
-    /// The same as an owned value; References is not stored.
+    /// The same as an owned value.
     pub fn to_structure(&self) -> Structure {
         let part = |part: &PartRef<'a>| Part {
             kind: part.kind,
@@ -179,10 +184,27 @@ impl<'a> StructureRef<'a> {
             body_start: part.body_start,
             end: part.end,
             lines: part.lines,
-            fields: part.fields().map(|(name, value)| Field { name, value: value.to_vec() }).collect(),
+            fields: part
+                .fields()
+                .filter(|(name, _)| *name != FieldName::References)
+                .map(|(name, value)| Field { name, value: value.to_vec() })
+                .collect(),
         };
-        Structure { size: self.size, parts: self.parts.iter().map(part).collect(), references: None }
+        let references = self.root().field(FieldName::References).map(<[u8]>::to_vec);
+        Structure { size: self.size, parts: self.parts.iter().map(part).collect(), references }
     }
+}
+
+/// The message itself, without a look at the parts inside it: for reading many records.
+pub fn root(record: &[u8]) -> Result<PartRef<'_>, RecordError> {
+    let mut reader = Reader(record);
+    match reader.octet()? {
+        VERSION => {}
+        version => return Err(RecordError::Version(version)),
+    }
+    let size = reader.number()?;
+    reader.number()?;
+    reader.part(size, &[], 0)
 }
 
 /// Finds where each part's subtree ends and checks that parts stand in order, each parent before

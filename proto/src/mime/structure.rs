@@ -27,11 +27,12 @@ pub enum FieldName {
     ContentMd5 = 16,
     ContentLanguage = 17,
     ContentLocation = 18,
+    References = 19,
 }
 
 impl FieldName {
     /// Every kept field with its name in lower case.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::Date, "date"),
         (Self::Subject, "subject"),
         (Self::From, "from"),
@@ -50,6 +51,7 @@ impl FieldName {
         (Self::ContentMd5, "content-md5"),
         (Self::ContentLanguage, "content-language"),
         (Self::ContentLocation, "content-location"),
+        (Self::References, "references"),
     ];
 
     /// The field with this name, in any case.
@@ -66,6 +68,7 @@ impl FieldName {
             (3, b'b') => &[7],
             (11, b'i') => &[8],
             (10, b'm') => &[9],
+            (10, b'r') => &[18],
             (10, b'c') => &[13],
             (11, b'c') => &[15],
             (12, b'c') => &[10],
@@ -91,7 +94,7 @@ impl FieldName {
         self as u8
     }
 
-    /// Whether the field describes a message rather than a body part.
+    /// Whether the field describes a message rather than a body part, and is in its envelope.
     pub const fn is_envelope(self) -> bool {
         (self as u8) <= Self::MessageId as u8
     }
@@ -168,7 +171,7 @@ pub struct Structure {
     pub size: u64,
     /// The parts, the message itself first.
     pub parts: Vec<Part>,
-    /// The unfolded References field of the message; not stored, threading needs it at delivery.
+    /// The unfolded References field of the message, for threading; that of messages inside it isn't kept.
     pub references: Option<Vec<u8>>,
 }
 

@@ -1,15 +1,19 @@
-//! Text of messages for SEARCH (RFC 9051 §6.4.4): decoded, case-folded, searched while it streams.
+//! Text of messages for SEARCH (RFC 9051 §6.4.4): decoded, folded as i;unicode-casemap folds
+//! ([`collation`](super::collation)), searched while it streams.
 
 use std::ops::Range;
 
 use memchr::memmem;
 
+use super::collation::fold_into;
 use super::decode::{Decoder, TransferEncoding};
 use super::parameter::{MediaType, is_multipart_without_boundary};
 use super::record::StructureRef;
 use super::terms::{NeedleRun, RunTooLong, TermCutter, TermKind};
 use super::words::Charset;
 use super::{FieldName, Kind};
+
+pub use super::collation::fold;
 
 /// A part whose text can be searched.
 #[derive(Clone, PartialEq)]
@@ -100,32 +104,6 @@ impl CharsetDecoder {
                     out.push_str(&charset.decode(held));
                 }
             }
-        }
-    }
-}
-
-/// Folds the case of `text`: two texts that differ in case only have the same folded form.
-///
-/// Each character is mapped to upper and then to lower case, which is what Unicode calls full case
-/// folding for nearly all characters (`ß` and `ss`, `ς` and `σ` become the same).
-pub fn fold(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    fold_into(text, &mut out);
-    out
-}
-
-fn fold_into(text: &str, out: &mut String) {
-    if text.is_ascii() {
-        let start = out.len();
-        out.push_str(text);
-        out[start..].make_ascii_lowercase();
-        return;
-    }
-    for character in text.chars() {
-        if character.is_ascii() {
-            out.push(character.to_ascii_lowercase());
-        } else {
-            out.extend(character.to_uppercase().flat_map(char::to_lowercase));
         }
     }
 }

@@ -106,6 +106,13 @@ pub enum Change {
         /// The transaction.
         modseq: ModSeq,
     },
+    /// URLs of a mailbox's messages that were authorised before are worth nothing any more.
+    UrlKey {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The transaction.
+        modseq: ModSeq,
+    },
     /// An annotation was set or removed.
     Metadata {
         /// What it is of, and whose.
@@ -143,6 +150,7 @@ impl Change {
             | Self::MailboxRenamed { modseq, .. }
             | Self::MailboxDeleted { modseq, .. }
             | Self::SpecialUse { modseq, .. }
+            | Self::UrlKey { modseq, .. }
             | Self::Acl { modseq, .. }
             | Self::Metadata { modseq, .. }
             | Self::Subscribed { modseq, .. }

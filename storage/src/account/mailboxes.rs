@@ -235,6 +235,7 @@ impl Tx<'_, '_> {
         head.quota_used -= row.size;
         head.messages -= u64::from(row.exists);
         head.mailboxes -= 1;
+        self.remove(keys::url_key(self.account(), mailbox));
         if row.uid_next > Uid::MIN {
             self.insert(keys::dropped(self.account(), mailbox), DropRow { modseq }.encode());
         }

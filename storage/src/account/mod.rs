@@ -23,6 +23,7 @@ mod packs;
 mod remove;
 mod sharing;
 mod threads;
+mod urlkeys;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

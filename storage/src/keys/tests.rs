@@ -39,6 +39,7 @@ fn keys_of_an_account_have_these_bytes() {
         ),
         (metadata(a, MetadataPlace { mailbox: None, user: None }, "/x"), "010203040500000000000000002f78"),
         (metadata_of(a, Some(m)), "010203040500000a0b"),
+        (url_key(a, m), "010203040700000a0b"),
         (message(a, m, uid(0x11)), "010203041000000a0b00000011"),
         (messages(a, m), "010203041000000a0b"),
         (change(a, m, Which::Live, modseq(0x22), uid(0x11)), "010203041100000a0b00000000000000002200000011"),

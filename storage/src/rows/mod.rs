@@ -12,6 +12,7 @@ mod metadata;
 pub mod pack;
 mod queue;
 mod text;
+mod urlkey;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
 pub use acl::{AclEntry, AclRow, Grantee, Sign};
@@ -20,6 +21,7 @@ pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
 pub use metadata::MetadataRow;
 pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};
 pub use text::{Segment, SegmentState, TextRow};
+pub use urlkey::UrlKeyRow;
 
 use postrider_proto::imap::types::{Keyword, ModSeq, Uid};
 use zerocopy::little_endian::U16;

@@ -167,6 +167,13 @@ fn rows_of_messages_have_these_bytes() {
 }
 
 #[test]
+fn keys_of_urls_have_these_bytes_and_are_not_shown() {
+    let key = UrlKeyRow { key: [0xab; UrlKeyRow::OCTETS] };
+    golden!(key, UrlKeyRow, key.encode(), &format!("01 000000 {}", "ab".repeat(32)), tail: 0);
+    assert_eq!(format!("{key:?}"), "UrlKeyRow(..)");
+}
+
+#[test]
 fn rows_of_the_system_have_these_bytes() {
     let format = FormatRow { format: 1 };
     golden!(format, FormatRow, format.encode(), "01 000000 01000000", tail: 0);

@@ -8,7 +8,9 @@ use crate::directory::removed_account;
 use crate::ids::{AccountId, EmailId, MailboxId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
-use crate::rows::{AclRow, DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow};
+use crate::rows::{
+    AclRow, DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow, UrlKeyRow,
+};
 use crate::store::StoreError;
 
 /// What is known of the account while its mailboxes are checked.
@@ -63,6 +65,7 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     erasures(reader, &mut known, report)?;
     emails(reader, known, report)?;
     threads(reader, account, report)?;
+    url_keys(reader, account, report, &mailboxes)?;
     crate::text::verify::check(reader, account, head.next_email, report)?;
     tables(reader, account, report)
 }
@@ -310,15 +313,35 @@ fn threads(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(
     Ok(())
 }
 
+/// Keys of URLs belong to mailboxes.
+fn url_keys(
+    reader: &Reader,
+    account: AccountId,
+    report: &mut Report,
+    mailboxes: &BTreeMap<MailboxId, MailboxRow>,
+) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(account.get(), table::URLKEY)) {
+        let (key, value) = row?;
+        let place = format!("account {account} URLKEY");
+        report.read(UrlKeyRow::decode(&value), &place)?;
+        let Some([id]) = report.read(keys::numbers(&key, [4]), &place)? else { continue };
+        let known = u32::try_from(id).ok().and_then(MailboxId::new);
+        let known = known.is_some_and(|id| mailboxes.contains_key(&id));
+        report.check(known, &place, format_args!("belongs to no mailbox: {id}"));
+    }
+    Ok(())
+}
+
 /// No rows in tables that no account has: one seek for each table.
 fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
-    const TABLES: [u8; 16] = [
+    const TABLES: &[u8] = &[
         table::HEAD,
         table::KEYWORD,
         table::MAILBOX,
         table::SUBSCRIPTION,
         table::ACL,
         table::METADATA,
+        table::URLKEY,
         table::MESSAGE,
         table::CHANGE,
         table::PACK,

@@ -138,7 +138,8 @@ impl Imap {
     /// Connects over TLS and logs in.
     pub fn login() -> Result<Self> {
         let socket = connect(port::IMAPS)?;
-        let connection = ClientConnection::new(tls_config()?, ServerName::try_from("localhost")?)?;
+        // An address, so that no name is asked for: the server's name is that of its configuration.
+        let connection = ClientConnection::new(tls_config()?, ServerName::try_from("127.0.0.1")?)?;
         let mut imap = Self { stream: BufReader::new(StreamOwned::new(connection, socket)), number: 0 };
         let greeting = imap.response()?;
         ensure!(greeting.text.starts_with("* OK"), "greeting: {}", greeting.text);

@@ -42,7 +42,7 @@ pub(super) fn serve(binary: &Path, dir: &Path, user: Option<&str>) -> Result<Ser
     server.stop()?;
     let user = user.map(|user| format!("user = \"{user}\"\n")).unwrap_or_default();
     let mut config = format!(
-        "hostname = \"localhost\"\ndata_dir = \"data\"\nshards = 2\n{user}\
+        "hostname = \"mail.example.org\"\ndata_dir = \"data\"\nshards = 2\n{user}\
          [tls]\nself_signed = true\n\
          [admission]\nunlimited = [\"127.0.0.0/8\"]\n\
          [storage]\nmin_free_space = \"16 MiB\"\n\

@@ -146,7 +146,7 @@ impl Connection {
         let begun = self.begin_append(&mailbox, replaces.as_ref()).await;
         let (target, replaced) = match begun {
             Ok(begun) => begun,
-            Err(completion) => return self.give_up(offered, completion),
+            Err(completion) => return self.give_up(offered, tag, completion),
         };
         let shared = &self.shard.shared;
         let octets_max = self.service.limits().append_octets;
@@ -154,12 +154,12 @@ impl Connection {
         loop {
             for step in std::mem::take(&mut pieces.steps) {
                 if let Err(completion) = self.take_step(&target, &mut gathered, step).await {
-                    return self.give_up(offered, completion);
+                    return self.give_up(offered, tag, completion);
                 }
             }
             let Some(literal) = offered.take() else { break };
             if let Err(completion) = self.admit_literal(&target, &gathered, pieces.next, literal, replaced) {
-                return self.give_up(Some(literal), completion);
+                return self.give_up(Some(literal), tag, completion);
             }
             self.framer.accept_message();
             self.out.expect_message(literal.octets);
@@ -176,7 +176,7 @@ impl Connection {
                 Err(fault) => return self.give_up_bad(offered, tag, fault).map(|()| None),
             };
             if let Some(completion) = gathered.take_failure() {
-                return self.give_up(offered, completion);
+                return self.give_up(offered, tag, completion);
             }
             if let Some(url) = gathered.take_url() {
                 pieces.steps.insert(0, AppendStep::Url(url));
@@ -361,15 +361,14 @@ impl Connection {
     fn give_up(
         &mut self,
         offered: Option<Literal>,
+        tag: &Tag,
         completion: Completion,
     ) -> Result<Option<Completion>, Ended> {
-        if offered.is_some() {
-            let outcome = self.framer.refuse_message();
-            if outcome == Outcome::Closes {
-                // The answer comes before the end.
-                return Err(Ended::Bye(Some(Code::TooBig), "the message is too large to be skipped"));
-            }
+        let outcome = if offered.is_some() { self.framer.refuse_message() } else { Outcome::Continues };
+        if outcome == Outcome::Closes {
+            self.answer(tag, &completion);
         }
+        closes(outcome)?;
         Ok(Some(completion))
     }
 

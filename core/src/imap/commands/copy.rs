@@ -17,6 +17,7 @@ use super::abroad;
 use crate::accounts::WriteError;
 use crate::imap::answers::{NO_SUCH_MAILBOX, NO_SUCH_MESSAGE, READ_ONLY, admit, write_failed};
 use crate::imap::places::{self, Deed, permit};
+use crate::imap::progress::Teller;
 use crate::imap::session::{Completion, CompletionCode, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 
@@ -50,12 +51,21 @@ pub async fn copy(context: &mut Context<'_>, command: CopyMove) -> Result<Comple
     }
     let uids: Vec<Uid> = uids.iter().collect();
     let mut copied = Copied::default();
+    let mut teller = Teller::new(u32::try_from(uids.len()).unwrap_or(u32::MAX));
     let mut rest = &uids[..];
     while !rest.is_empty() {
         let done;
         (done, rest) = copy_some(context, target, rest).await;
         match done {
-            Ok(done) => copied.pairs.extend(done.pairs),
+            Ok(done) => {
+                // A mailbox has fewer messages than there are uids.
+                let messages = done.pairs.len() as u32;
+                copied.pairs.extend(done.pairs);
+                if let Err(ended) = teller.done(messages, context.out, context.tag).await {
+                    take_back(context, target, &copied).await;
+                    return Err(ended);
+                }
+            }
             Err(refused) => {
                 take_back(context, target, &copied).await;
                 return Ok(refused);

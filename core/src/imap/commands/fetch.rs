@@ -1,4 +1,4 @@
-//! FETCH and UID FETCH (RFC 9051 §6.4.5, RFC 3516, RFC 7162 §3.1.4 and §3.2.6).
+//! FETCH and UID FETCH (RFC 9051 §6.4.5, RFC 3516, RFC 7162 §3.1.4 and §3.2.6, RFC 9394 §3.3).
 //!
 //! Rows are written on worker threads, some octets at a time, and go out in between; see [`rows`].
 //! Reading that sets `\Seen` does so for some messages before their rows, which then tell the flags.
@@ -51,13 +51,20 @@ const BUSY: Completion = Completion::refused(Code::Unavailable, "too much to do,
 
 /// Does it.
 pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completion, Ended> {
-    let Fetch { messages, items, changed_since } = command;
+    let Fetch { messages, items, changed_since, partial } = command;
     if let Some(ChangedSince { vanished: Vanished::Told, .. }) = changed_since
         && (messages.numbering != Numbering::Uid || !context.enabled.qresync)
     {
         return Ok(Completion::bad("VANISHED needs UID FETCH and QRESYNC"));
     }
-    let Ok(wanted) = context.selected.resolve(&messages) else { return Ok(NO_SUCH_MESSAGE) };
+    let Ok(mut wanted) = context.selected.resolve(&messages) else { return Ok(NO_SUCH_MESSAGE) };
+    if let Some(range) = partial {
+        // Before CHANGEDSINCE (RFC 9394 §3.4).
+        let places = range.places(wanted.len());
+        let ends = Uid::new(places.start + 1).zip(Uid::new(places.end));
+        let numbers = ends.map(|(first, last)| UidSet::from_range(first..=last));
+        wanted = wanted.at_sequence(&numbers.unwrap_or_default());
+    }
     let (mut wanted, limit) = context.limit.cut(wanted);
     if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
         context.enable_condstore();

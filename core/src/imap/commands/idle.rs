@@ -23,7 +23,7 @@ impl Connection {
             self.check_account()?;
             self.check_rights()?;
             if let Some(mut context) = self.context(tag) {
-                Box::pin(context.sync(Expunges::Now, OwnFlags::Tell)).await?;
+                Box::pin(context.sync(Expunges::Now, OwnFlags::Pushed)).await?;
             }
             Box::pin(self.tell_others()).await?;
             match self.framer.next_frame() {

@@ -57,11 +57,11 @@ pub(in crate::imap) async fn create(
         return Ok(NOT_ONES_OWN);
     }
     let special_use = command.uses.iter().fold(SpecialUse::NONE, |all, one| all.with(stored_use(*one)));
-    let wanted = place.name.clone();
+    let (wanted, origin) = (place.name.clone(), context.origin(place.account));
     let created = places::at(context.shard, id, place.account, move |_, account| {
         Box::pin(async move {
             places::permit_create(&account.state(), asker, &wanted)?;
-            let created = account.transact(None, None, move |tx| tx.create_mailbox(&wanted, special_use));
+            let created = account.transact(origin, None, move |tx| tx.create_mailbox(&wanted, special_use));
             created.await.map_err(|error| answers::write_failed(&error, id))
         })
     });
@@ -100,10 +100,11 @@ pub(in crate::imap) async fn delete(
         Ok(place) => place,
         Err(refused) => return Ok(refused),
     };
+    let origin = context.origin(place.account);
     let deleted = places::at(context.shard, id, place.account, move |_, account| {
         Box::pin(async move {
             let mailbox = places::enter(&account.state(), asker, &place.name, Deed::Delete)?.mailbox;
-            let deleted = account.transact(None, None, move |tx| tx.delete_mailbox(mailbox)).await;
+            let deleted = account.transact(origin, None, move |tx| tx.delete_mailbox(mailbox)).await;
             deleted.map_err(|error| answers::write_failed(&error, id))?;
             sweep(&account, mailbox);
             Ok(())
@@ -147,6 +148,7 @@ pub(in crate::imap) async fn rename(
         let outcome = rename_inbox(context, to.name).await;
         return Ok(context.outcome(outcome, "renamed"));
     }
+    let origin = context.origin(from.account);
     let renamed = places::at(context.shard, id, from.account, move |_, account| {
         Box::pin(async move {
             let found = places::enter(&account.state(), asker, &from.name, Deed::Delete)?;
@@ -154,7 +156,7 @@ pub(in crate::imap) async fn rename(
                 return Err(OTHER_ACCOUNT);
             }
             places::permit_create(&account.state(), asker, &to.name)?;
-            let renamed = account.transact(None, None, move |tx| tx.rename_mailbox(&from.name, &to.name));
+            let renamed = account.transact(origin, None, move |tx| tx.rename_mailbox(&from.name, &to.name));
             renamed.await.map_err(|error| answers::write_failed(&error, id))
         })
     });

@@ -1,13 +1,16 @@
 //! SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 4731, SAVE: RFC 5182, MODSEQ: RFC 7162 §3.1.5, OLDER and
-//! YOUNGER: RFC 5032, SAVEDON and its like: RFC 8514 §4.3, EMAILID and THREADID: RFC 8474 §6).
+//! YOUNGER: RFC 5032, SAVEDON and its like: RFC 8514 §4.3, EMAILID and THREADID: RFC 8474 §6, PARTIAL:
+//! RFC 9394, UPDATE: RFC 5267).
 //!
 //! The cheapest facts that decide are read, and no more: sets first, then flags from the packed blocks,
 //! rows, the text index, stored structures, headers, and texts last.
 
+mod evaluate;
 mod facts;
 mod index;
 #[cfg(test)]
 mod indexed;
+mod results;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -15,30 +18,73 @@ mod tree;
 
 use std::sync::Arc;
 
-use postrider_proto::imap::command::{Search, SearchReturn};
-use postrider_proto::imap::response::{Code, Esearch, write_esearch, write_search};
+use postrider_proto::imap::command::{Search, SearchKey, SearchReturn};
+use postrider_proto::imap::response::{Correlator, SearchedMailbox, write_search};
 use postrider_proto::imap::sequence::Numbering;
-use postrider_proto::imap::types::{ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::ids::{AccountId, MailboxId};
-use postrider_storage::store::{Store, StoreError};
 
 use crate::clock::unix_now;
-use crate::imap::answers::store_failed;
-use crate::imap::content::on_worker;
+use crate::imap::contexts::{self, LiveResults};
+use crate::imap::places;
+use crate::imap::progress::telling;
 use crate::imap::session::{Completion, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
-use crate::runtime::PoolError;
-use crate::textindex;
-use scan::{Scan, Sorted, Want, sort};
-use tree::{Names, Tree};
+pub(in crate::imap) use evaluate::{Failed, Found, Place, Wanted, Workers, find, find_among};
+pub(in crate::imap) use results::{Results, saved, write_results};
+pub(in crate::imap) use tree::{Names, Tree};
 
-/// Without RETURN in an IMAP4rev2 session (RFC 9051 §6.4.4).
-const RETURN_ALL: SearchReturn =
-    SearchReturn { min: false, max: false, all: true, count: false, save: false };
+/// How the answer says what it is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// With its tag: an answer to SEARCH.
+    Tag,
+    /// With the mailbox too, and not at all when nothing was found: an answer to ESEARCH (RFC 7377 §2.1).
+    Mailbox,
+}
 
-/// Does it.
+/// SEARCH and UID SEARCH.
 pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Completion, Ended> {
+    run(context, command, Form::Tag).await
+}
+
+/// ESEARCH in the selected mailbox alone.
+pub async fn esearch(context: &mut Context<'_>, command: Search) -> Result<Completion, Ended> {
+    run(context, command, Form::Mailbox).await
+}
+
+async fn run(context: &mut Context<'_>, command: Search, form: Form) -> Result<Completion, Ended> {
+    let returns = command.returns.or(context.enabled.rev2.then_some(SearchReturn::ALL));
+    if contexts::is_tag_taken(context, returns) {
+        return Ok(contexts::TAG_TAKEN);
+    }
+    let tree = Arc::new(tree(context, &command.key));
+    let wanted = Wanted::of(returns);
+    let (workers, place) = (context.workers(), context.place());
+    let finding = find(&workers, tree, &place, wanted);
+    let mut found = match telling(context.out, context.tag, workers.counts(), finding).await? {
+        Ok(found) => found,
+        Err(failed) => return Ok(refuse(context, returns, &failed)),
+    };
+    let mut limit = None;
+    if wanted == Wanted::Every {
+        (found.uids, limit) = context.limit.cut(found.uids);
+    }
+    answer(context, command.numbering, returns, &found, form);
+    if let Some(returns) = returns {
+        if returns.save {
+            context.selected.saved = saved(returns, &Results::Set(&found.uids));
+        }
+        if returns.update {
+            let results = limit.is_none().then_some(LiveResults::Mailbox(found.uids));
+            contexts::begin(context, command.numbering, &command.key, results);
+        }
+    }
+    end(context, command.numbering).await?;
+    Ok(Completion::ok("SEARCH done").limited(limit, context.out))
+}
+
+/// Makes a search of the selected mailbox ready. Looking for MODSEQ enables CONDSTORE.
+pub(in crate::imap) fn tree(context: &mut Context<'_>, key: &SearchKey) -> Tree {
     let tree = {
         let state = context.account.state();
         let names = Names {
@@ -48,160 +94,63 @@ pub async fn search(context: &mut Context<'_>, command: Search) -> Result<Comple
             saved: &context.selected.saved,
             keyword: &|keyword| state.keyword_id(keyword),
         };
-        Tree::new(&command.key, &names)
+        Tree::new(key, &names)
     };
     if tree.has_modseq {
         context.enable_condstore();
     }
-    let returns = command.returns.or(context.enabled.rev2.then_some(RETURN_ALL));
-    let (found, limit) = match find(context, Arc::new(tree), returns).await {
-        Ok(Found { uids, modseq }) => {
-            let (uids, limit) = context.limit.cut(uids);
-            (Found { uids, modseq }, limit)
-        }
-        Err(failed) => {
-            // RFC 5182 §2.1: a search that fails saves nothing.
-            if returns.is_some_and(|returns| returns.save) {
-                context.selected.saved = UidSet::new();
-            }
-            return Ok(match failed {
-                Failed::Store(error) => store_failed(&error, context.id),
-                Failed::Busy => Completion::refused(Code::Unavailable, "too much to do, try again"),
-            });
-        }
-    };
-    answer(context, command.numbering, returns, &found);
+    tree
+}
+
+/// Ends a search that failed. It saves nothing (RFC 5182 §2.1).
+pub(in crate::imap) fn refuse(
+    context: &mut Context<'_>,
+    returns: Option<SearchReturn>,
+    failed: &Failed,
+) -> Completion {
     if returns.is_some_and(|returns| returns.save) {
-        context.selected.saved = found.uids;
+        context.selected.saved = UidSet::new();
     }
-    let expunges = match command.numbering {
+    failed.completion(context.id)
+}
+
+/// Tells what changed meanwhile; removals only where numbers don't matter (RFC 9051 §7.5.1).
+pub(in crate::imap) async fn end(context: &mut Context<'_>, numbering: Numbering) -> Result<(), Ended> {
+    let expunges = match numbering {
         Numbering::Uid => Expunges::Now,
         Numbering::Sequence => Expunges::Later,
     };
-    context.sync(expunges, OwnFlags::Tell).await?;
-    Ok(Completion::ok("SEARCH done").limited(limit, context.out))
+    context.sync(expunges, OwnFlags::Tell).await
 }
 
-/// What was found.
-struct Found {
-    uids: UidSet,
-    modseq: Option<ModSeq>,
-}
-
-enum Failed {
-    Store(StoreError),
-    /// No worker took it.
-    Busy,
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<PoolError> for Failed {
-    fn from(_: PoolError) -> Self {
-        Self::Busy
-    }
-}
-
-/// Writes SEARCH or ESEARCH; nothing when the result is only saved (RFC 5182 §2.1).
-fn answer(context: &mut Context<'_>, numbering: Numbering, returns: Option<SearchReturn>, found: &Found) {
-    let numbers = match numbering {
-        Numbering::Uid => found.uids.clone(),
-        Numbering::Sequence => context.selected.view.sequence_numbers(&found.uids),
-    };
-    let buffer = &mut context.out.buffer;
-    match returns {
-        None => write_search(buffer, &numbers, found.modseq),
-        Some(SearchReturn { min: false, max: false, all: false, count: false, .. }) => {}
-        Some(returns) => {
-            let count = numbers.len();
-            let result = Esearch { numbering, returns, found: &numbers, count, modseq: found.modseq };
-            write_esearch(buffer, context.tag, &result);
-        }
-    }
-}
-
-/// What [`sort`] works with.
-struct Sorting {
-    tree: Arc<Tree>,
-    place: (AccountId, MailboxId),
-    view: UidSet,
-}
-
-/// Finds what the search looks for; with MIN and MAX alone only the ends of it.
-async fn find(
-    context: &Context<'_>,
-    tree: Arc<Tree>,
+/// Writes SEARCH or ESEARCH.
+fn answer(
+    context: &mut Context<'_>,
+    numbering: Numbering,
     returns: Option<SearchReturn>,
-) -> Result<Found, Failed> {
-    let place = (context.account.id(), context.selected.mailbox);
-    let view = context.selected.view.clone();
-    let mut sorted = match tree.test.set(&view) {
-        // Nothing has to be read.
-        Some(sure) => Sorted { sure, open: UidSet::new() },
-        None => {
-            let sorting = Sorting { tree: Arc::clone(&tree), place, view };
-            let sort =
-                |work: &mut Sorting, store: &Store| sort(&work.tree, &store.reader(), work.place, &work.view);
-            on_worker(&context.shard.shared.pool, context.account.store(), sorting, sort).await?.1?
-        }
+    found: &Found,
+    form: Form,
+) {
+    let Some(returns) = returns else {
+        let numbers = match numbering {
+            Numbering::Uid => found.uids.clone(),
+            Numbering::Sequence => context.selected.view.sequence_numbers(&found.uids),
+        };
+        write_search(&mut context.out.buffer, &numbers, found.modseq_of(&found.uids));
+        return;
     };
-    let texts = textindex::is_on(context.shard).then(|| context.shard.accounts.text());
-    index::ask(&context.shard.shared.pool, context.account.store(), texts, place.0, (&tree, &sorted.open))
-        .await?;
-    if tree.has_modseq {
-        // Their modification sequences are needed too.
-        sorted = Sorted { open: sorted.open.union(&sorted.sure), sure: UidSet::new() };
+    if form == Form::Mailbox && found.uids.is_empty() {
+        return;
     }
-    let mut found = Found { uids: sorted.sure.clone(), modseq: None };
-    for (want, open) in wants(returns, &sorted) {
-        let mut scan = Scan::new(Arc::clone(&tree), place, open, want);
-        while !scan.is_finished() {
-            let run = |scan: &mut Scan, store: &Store| scan.run(store);
-            let (state, done) =
-                on_worker(&context.shard.shared.pool, context.account.store(), scan, run).await?;
-            done?;
-            scan = state;
-        }
-        let (uids, modseq) = scan.into_found();
-        found.uids = found.uids.union(&uids);
-        found.modseq = found.modseq.max(modseq);
-    }
-    if let Some(returns) = returns.filter(|returns| is_of_ends(*returns)) {
-        found.uids = ends(returns, &found.uids);
-    }
-    found.modseq = found.modseq.filter(|_| tree.has_modseq);
-    Ok(found)
-}
-
-/// Whether only the smallest or largest message is asked for.
-fn is_of_ends(returns: SearchReturn) -> bool {
-    (returns.min || returns.max) && !returns.all && !returns.count
-}
-
-/// The ends that are asked for: what is told, and saved (RFC 5182 §2.4).
-fn ends(returns: SearchReturn, found: &UidSet) -> UidSet {
-    let min = found.first().filter(|_| returns.min);
-    let max = found.last().filter(|_| returns.max);
-    min.into_iter().chain(max).collect()
-}
-
-/// What has to be looked at, and from which end.
-fn wants(returns: Option<SearchReturn>, sorted: &Sorted) -> Vec<(Want, UidSet)> {
-    let Some(returns) = returns.filter(|returns| is_of_ends(*returns)) else {
-        return vec![(Want::Every, sorted.open.clone())];
-    };
-    let mut wants = Vec::new();
-    if returns.min {
-        let sure = sorted.sure.first().unwrap_or(Uid::MAX);
-        wants.push((Want::First, sorted.open.between(Uid::MIN..=sure)));
-    }
-    if returns.max {
-        let sure = sorted.sure.last().unwrap_or(Uid::MIN);
-        wants.push((Want::Last, sorted.open.between(sure..=Uid::MAX)));
-    }
-    wants
+    let row = context.account.state().mailbox(context.selected.mailbox).cloned();
+    let told = row.filter(|_| form == Form::Mailbox).map(|row| {
+        let name = places::told(context.shard, context.asker, context.account.id(), &row.name);
+        (name, row.uid_validity)
+    });
+    let utf8 = context.enabled.utf8;
+    let mailbox = told.as_ref().map(|(name, validity)| SearchedMailbox { name, utf8, validity: *validity });
+    let correlator = Correlator { tag: context.tag, mailbox };
+    let view = &context.selected.view;
+    let results = Results::Set(&found.uids);
+    write_results(&mut context.out.buffer, correlator, view, numbering, returns, &results, found);
 }

@@ -16,8 +16,9 @@ pub use moment::{Ask, Moment};
 
 use super::qresync;
 use crate::imap::answers;
+use crate::imap::contexts::Contexts;
 use crate::imap::places::{self, Deed, Found, Place};
-use crate::imap::selected::Selected;
+use crate::imap::selected::{Pushed, Selected};
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Enabled, Ended};
 use crate::imap::sync::ACCOUNT_BROKEN;
 
@@ -59,7 +60,9 @@ pub(in crate::imap) async fn select(
         lowered: false,
         deferred: BTreeMap::new(),
         keywords_told: row.keywords,
+        pushed: Pushed::default(),
         saved: UidSet::new(),
+        contexts: Contexts::default(),
     });
     if let Some(news) = news {
         qresync::tell(context, news).await?;

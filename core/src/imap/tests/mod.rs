@@ -6,11 +6,14 @@ mod cost;
 mod dialog;
 mod external;
 mod failures;
+mod metadata;
 mod model;
 mod notify;
 mod probe;
+mod rights;
 mod server;
 mod sessions;
+mod urls;
 
 use std::path::{Path, PathBuf};
 
@@ -57,6 +60,7 @@ folders!(
     messagelimit,
     uidbatches,
     capabilities,
+    multisearch,
     grammar,
     within,
     quota,
@@ -70,5 +74,11 @@ folders!(
     multiappend,
     catenate,
     replace,
-    preview
+    preview,
+    urlauth,
+    sort,
+    esort,
+    partial,
+    context,
+    thread
 );

@@ -1,5 +1,6 @@
 //! Sessions that change the same mailboxes at random. Each client knows only what it was told, and has
-//! to know in the end what is there; also one that lost its connection and comes back with QRESYNC.
+//! to know in the end what is there; also one that lost its connection and comes back with QRESYNC. They are
+//! of one user, or of several that share the mailboxes from different shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use super::probe::Probe;
 use super::server::{Peer, Server, Setup};
 
 const BOXES: [&str; 2] = ["Inbox", "Archive"];
+/// As other users know them.
+const SHARED: [&str; 2] = ["\"Other Users/user/Inbox\"", "\"Other Users/user/Archive\""];
 const KEYWORDS: [&str; 8] =
     ["\\Seen", "\\Deleted", "\\Flagged", "\\Answered", "one", "two", "Three", "$four"];
 const MESSAGE: &str = "Subject: x\r\n\r\nhello\r\n";
@@ -43,6 +46,8 @@ struct Mirror {
     /// By message number; without uid until that is told.
     uids: Vec<Option<u32>>,
     flags: BTreeMap<u32, Set>,
+    /// The last MODSEQ told of each message; none is told a lower one later.
+    modseqs: BTreeMap<u32, u64>,
     told: Set,
     /// As RFC 7162 §6 has clients find it.
     highest: u64,
@@ -83,7 +88,10 @@ impl Mirror {
             self.flags.insert(uid, flags);
         }
         if let Some(modseq) = between(text, "MODSEQ (", ")") {
-            self.items = self.items.max(modseq.parse().unwrap());
+            let modseq = modseq.parse().unwrap();
+            let before = self.modseqs.insert(uid, modseq).unwrap_or(0);
+            assert!(before <= modseq, "{uid} goes back from {before} to {modseq}");
+            self.items = self.items.max(modseq);
         }
     }
 
@@ -110,11 +118,32 @@ fn numbers(set: &str) -> Vec<u32> {
     set.split(',').flat_map(one).collect()
 }
 
+/// What a client is like.
+#[derive(Clone, Copy, Default)]
+struct Habits {
+    qresync: bool,
+    /// How it asks for the selected mailbox by NOTIFY.
+    notify: Option<&'static str>,
+    /// It names messages by uids only: their numbers may change at any time.
+    by_uid: bool,
+}
+
+const HABITS: [Habits; 4] = [
+    Habits { qresync: false, notify: None, by_uid: false },
+    Habits { qresync: true, notify: None, by_uid: false },
+    Habits { qresync: true, notify: Some("SELECTED-DELAYED"), by_uid: false },
+    Habits { qresync: false, notify: Some("SELECTED"), by_uid: true },
+];
+
 struct Client {
     name: usize,
+    user: &'static str,
+    boxes: [&'static str; 2],
     peer: Peer,
-    qresync: bool,
+    habits: Habits,
     mirror: Option<Mirror>,
+    /// What comes is still of the mailbox selected before.
+    closing: bool,
     commands: u32,
     /// What was sent: nothing of EXPUNGE may come during some commands.
     running: String,
@@ -122,16 +151,22 @@ struct Client {
 }
 
 impl Client {
-    fn new(server: &Server, name: usize, qresync: bool) -> Self {
-        let (peer, log) = (server.log_in(), Vec::new());
-        let mut client = Self { name, peer, qresync, mirror: None, commands: 0, running: String::new(), log };
+    fn new(server: &Server, name: usize, user: &'static str, habits: Habits) -> Self {
+        let (peer, running, log) = (server.log_in_as(user), String::new(), Vec::new());
+        let boxes = if user == "user" { BOXES } else { SHARED };
+        let (mirror, closing, commands) = (None, false, 0);
+        let mut client = Self { name, user, boxes, peer, habits, mirror, closing, commands, running, log };
         client.hello();
         client
     }
 
     fn hello(&mut self) {
-        if self.qresync {
+        if self.habits.qresync {
             self.run("ENABLE QRESYNC");
+        }
+        if let Some(selected) = self.habits.notify {
+            let events = "MessageNew (FLAGS) MessageExpunge FlagChange";
+            self.run(&format!("NOTIFY SET ({selected} ({events}))"));
         }
     }
 
@@ -195,6 +230,10 @@ impl Client {
     fn untagged(&mut self, line: &str) {
         let text = line.strip_prefix("* ").unwrap_or_else(|| panic!("{line}"));
         let quiet = ["FETCH", "STORE", "SEARCH"].iter().any(|name| self.running.starts_with(name));
+        if self.closing {
+            self.closing = !text.starts_with("OK [CLOSED]");
+            return;
+        }
         let Some(mirror) = &mut self.mirror else { return };
         if let Some(code) = between(text, "OK [HIGHESTMODSEQ ", "]") {
             mirror.code = Some(code.parse().unwrap());
@@ -208,7 +247,7 @@ impl Client {
                 mirror.uids.retain(|known| *known != Some(uid));
             }
         } else if let Some(gone) = text.strip_prefix("VANISHED ") {
-            assert!(self.qresync && !quiet, "{} {line}", self.running);
+            assert!(self.habits.qresync && !quiet, "{} {line}", self.running);
             numbers(gone).into_iter().for_each(|uid| mirror.vanish(uid));
         } else if let Some((number, rest)) = text.split_once(' ')
             && let Ok(number) = number.parse::<usize>()
@@ -219,7 +258,7 @@ impl Client {
                     mirror.uids.resize(number, None);
                 }
                 ("EXPUNGE", _) => {
-                    assert!(!self.qresync && !quiet, "{} {line}", self.running);
+                    assert!(!self.habits.qresync && !quiet, "{} {line}", self.running);
                     mirror.drop_at(number - 1);
                 }
                 ("FETCH", row) => mirror.row(number, row),
@@ -240,9 +279,9 @@ impl Client {
     }
 
     fn select(&mut self, place: usize) {
-        self.mirror = None;
-        self.send(&format!("SELECT {}", BOXES[place]));
         // What is told of the one before ends with CLOSED, which begins the responses.
+        self.closing = self.mirror.take().is_some();
+        self.send(&format!("SELECT {}", self.boxes[place]));
         self.mirror = Some(Mirror { place, ..Mirror::default() });
         self.finish();
         self.mirror.as_mut().unwrap().items = 0;
@@ -252,10 +291,10 @@ impl Client {
     /// Loses the connection and comes back.
     fn come_back(&mut self, server: &Server) {
         self.log.push("lost".to_owned());
-        self.peer = server.log_in();
+        self.peer = server.log_in_as(self.user);
         let old = self.mirror.take();
         self.hello();
-        let Some(mut old) = old.filter(|_| self.qresync) else { return self.select(0) };
+        let Some(mut old) = old.filter(|_| self.habits.qresync) else { return self.select(0) };
         old.uids.retain(Option::is_some);
         (old.code, old.items) = (None, 0);
         let known: BTreeSet<u32> = old.uids.iter().flatten().copied().collect();
@@ -263,7 +302,7 @@ impl Client {
         let (place, validity, highest) = (old.place, old.validity, old.highest);
         // Numbers are known after EXISTS only, and VANISHED comes behind it: told from the lines.
         self.mirror = None;
-        self.send(&format!("SELECT {} (QRESYNC ({validity} {highest}))", BOXES[place]));
+        self.send(&format!("SELECT {} (QRESYNC ({validity} {highest}))", self.boxes[place]));
         let start = self.log.len();
         self.finish();
         let lines: Vec<String> = self.log[start..].to_vec();
@@ -310,7 +349,7 @@ impl Client {
         if count == 0 {
             return None;
         }
-        let by_uid = dice.roll(2) == 0;
+        let by_uid = dice.roll(2) == 0 || self.habits.by_uid;
         let mut ends = [dice.roll(count), (dice.roll(count) + dice.roll(count)) / 2];
         ends.sort_unstable();
         if dice.roll(2) == 0 {
@@ -333,14 +372,14 @@ impl Client {
     /// What it does next; what it can assume of it is in the mirror at once.
     fn next(&mut self, dice: &mut Dice) -> String {
         let Some((uid, set)) = self.some(dice) else {
-            return format!("APPEND {} () {{{}+}}\r\n{MESSAGE}", dice.one(&BOXES), MESSAGE.len());
+            return format!("APPEND {} () {{{}+}}\r\n{MESSAGE}", dice.one(&self.boxes), MESSAGE.len());
         };
         let mirror = self.mirror.as_ref().unwrap();
-        let other = BOXES[1 - mirror.place];
+        let other = self.boxes[1 - mirror.place];
         match dice.roll(22) {
             0..=3 => {
                 let flags = if dice.roll(3) == 0 { Self::flags(dice) } else { String::new() };
-                format!("APPEND {} ({flags}) {{{}+}}\r\n{MESSAGE}", dice.one(&BOXES), MESSAGE.len())
+                format!("APPEND {} ({flags}) {{{}+}}\r\n{MESSAGE}", dice.one(&self.boxes), MESSAGE.len())
             }
             4..=8 => self.store(dice, uid, &set),
             9 => format!("{uid}COPY {set} {other}"),
@@ -489,11 +528,26 @@ fn round(server: &Server, clients: &mut [Client], dice: &mut Dice) {
 }
 
 fn play(seed: u64) {
+    play_with(seed, 1, &HABITS.map(|habits| ("user", habits)));
+}
+
+fn play_with(seed: u64, shards: usize, users: &[(&'static str, Habits)]) {
     let engine = Arc::new(Probe::default());
     // Long enough for other sessions to see what isn't acknowledged yet.
     engine.sync_micros.store(300, Ordering::Relaxed);
-    let server = Server::start(&Setup { engine, ..Setup::default() });
-    let mut clients: Vec<_> = (0..3).map(|name| Client::new(&server, name, name > 0)).collect();
+    let server = Server::start(&Setup { engine, shards, ..Setup::default() });
+    let mut owner = server.log_in();
+    for (user, _) in users.iter().filter(|(user, _)| *user != "user") {
+        server.add_account(user);
+        for shared in BOXES {
+            owner.send(format!("a SETACL {shared} {user} lrswipkxtea\r\n").as_bytes());
+            assert_eq!(owner.line(), "a OK rights are set");
+        }
+    }
+    drop(owner);
+    let clients = users.iter().enumerate();
+    let mut clients: Vec<_> =
+        clients.map(|(name, (user, habits))| Client::new(&server, name, user, *habits)).collect();
     let mut dice = Dice(seed);
     let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for (at, client) in clients.iter_mut().enumerate() {
@@ -515,4 +569,10 @@ fn play(seed: u64) {
 #[test]
 fn clients_know_in_the_end_what_is_there() {
     (1..=10).for_each(play);
+}
+
+#[test]
+fn clients_of_several_users_on_several_shards_know_what_is_there() {
+    let users = [("user", HABITS[0]), ("bob", HABITS[1]), ("carol", HABITS[1])];
+    (1..=6).for_each(|seed| play_with(seed, 2, &users));
 }

@@ -66,6 +66,8 @@ pub(super) struct Setup {
     pub(super) anyone: bool,
     /// What the directory allows the account.
     pub(super) quota: Quota,
+    /// Accounts of submission servers.
+    pub(super) submission_servers: Vec<String>,
 }
 
 impl Default for Setup {
@@ -77,6 +79,7 @@ impl Default for Setup {
             engine: Arc::default(),
             anyone: true,
             quota: Quota::default(),
+            submission_servers: Vec::new(),
         }
     }
 }
@@ -85,6 +88,7 @@ impl Server {
     pub(super) fn start(setup: &Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::localserve(dir.path());
+        config.accounts.submission_servers.clone_from(&setup.submission_servers);
         config.share_with_anyone = setup.anyone;
         let config = Arc::new(config);
         let mut listener = config.listeners.iter().find(|l| l.protocol == Protocol::Imap).unwrap().clone();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
-use super::super::sequence::{MessageSet, SequenceNumber, SequenceRange, SequenceSet};
+use super::super::sequence::{Counted, MessageSet, ResultRange, SequenceNumber, SequenceRange, SequenceSet};
 use super::{Context, Fault, Utf8};
 
 /// What reading yields.
@@ -237,6 +237,20 @@ impl<'a> Cursor<'a> {
     pub(super) fn nz_number(&mut self) -> Parsed<NonZeroU32> {
         let number = u32::try_from(self.number64()?).ok();
         number.and_then(NonZeroU32::new).ok_or(Fault::Syntax("number out of range"))
+    }
+
+    /// `partial-range` (RFC 9394 §4).
+    pub(super) fn result_range(&mut self) -> Parsed<ResultRange> {
+        let counted = if self.peek() == Some(b'-') { Counted::FromLast } else { Counted::FromFirst };
+        let place = |cursor: &mut Self| {
+            if counted == Counted::FromLast {
+                cursor.expect(b'-', "both ends count from the last result")?;
+            }
+            cursor.nz_number()
+        };
+        let from = place(self)?;
+        self.expect(b':', ": expected")?;
+        Ok(ResultRange { from, to: place(self)?, counted })
     }
 
     /// `sequence-set`, also `$`.

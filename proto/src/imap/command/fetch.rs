@@ -1,9 +1,9 @@
 //! FETCH (RFC 9051 §6.4.5, RFC 3501 §6.4.5, RFC 3516, RFC 7162 §3.1.4 and §3.2.6,
-//! RFC 8474 §5, RFC 8514, RFC 8970).
+//! RFC 8474 §5, RFC 8514, RFC 8970, RFC 9394 §3.3).
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use super::super::sequence::{Messages, Numbering};
+use super::super::sequence::{Messages, Numbering, ResultRange};
 use super::Fault;
 use super::cursor::{Cursor, Parsed};
 
@@ -16,6 +16,8 @@ pub struct Fetch {
     pub items: Vec<FetchItem>,
     /// Only messages changed since (RFC 7162 §3.1.4.1).
     pub changed_since: Option<ChangedSince>,
+    /// Only some of the messages; UID FETCH only (RFC 9394 §3.3).
+    pub partial: Option<ResultRange>,
 }
 
 /// The CHANGEDSINCE modifier.
@@ -142,14 +144,18 @@ impl Fetch {
         } else {
             take_item(cursor, &mut items)?;
         }
-        let changed_since = if cursor.take(b' ') { Some(ChangedSince::parse(cursor)?) } else { None };
-        Ok(Self { messages, items, changed_since })
+        let mut fetch = Self { messages, items, changed_since: None, partial: None };
+        if cursor.take(b' ') {
+            fetch.modifiers(cursor)?;
+        }
+        if fetch.partial.is_some() && numbering != Numbering::Uid {
+            return Err(Fault::Syntax("PARTIAL needs UID FETCH"));
+        }
+        Ok(fetch)
     }
-}
 
-impl ChangedSince {
-    /// Takes `(CHANGEDSINCE n [VANISHED])`, in any order.
-    fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+    /// Takes `([CHANGEDSINCE n] [VANISHED] [PARTIAL range])`, in any order, not empty.
+    fn modifiers(&mut self, cursor: &mut Cursor<'_>) -> Parsed<()> {
         let mut modseq = None;
         let mut vanished = Vanished::Untold;
         cursor.open()?;
@@ -160,12 +166,19 @@ impl ChangedSince {
                     modseq = Some(cursor.number64()?);
                 }
                 "VANISHED" => vanished = Vanished::Told,
+                "PARTIAL" if self.partial.is_none() => {
+                    cursor.space()?;
+                    self.partial = Some(cursor.result_range()?);
+                }
                 _ => return Err(Fault::Syntax("unknown FETCH modifier")),
             }
             Ok(())
         })?;
-        let modseq = modseq.ok_or(Fault::Syntax("VANISHED needs CHANGEDSINCE"))?;
-        Ok(Self { modseq, vanished })
+        if vanished == Vanished::Told && modseq.is_none() {
+            return Err(Fault::Syntax("VANISHED needs CHANGEDSINCE"));
+        }
+        self.changed_since = modseq.map(|modseq| ChangedSince { modseq, vanished });
+        Ok(())
     }
 }
 

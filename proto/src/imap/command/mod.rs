@@ -9,6 +9,7 @@ mod append;
 mod arguments;
 mod batches;
 mod cursor;
+mod esearch;
 mod fetch;
 mod list;
 mod mailboxes;
@@ -18,6 +19,7 @@ mod quota;
 mod search;
 mod select;
 mod session;
+mod sort;
 mod store;
 #[cfg(test)]
 mod suites;
@@ -29,6 +31,7 @@ pub use acl::{AclEntry, Identifier, RightsChange, SetAcl};
 pub use append::{Append, AppendMessage, AppendNext, AppendPieces, AppendStep, MessageForm};
 pub use arguments::{FlagList, MailboxArgument, MailboxFault, Tag};
 pub use batches::UidBatches;
+pub use esearch::{Esearch, Source};
 pub use fetch::{ChangedSince, Fetch, FetchItem, Lazy, Partial, Peek, Section, SectionText, Vanished};
 pub use list::{List, ListReturn, ListSelect, Lsub};
 pub use mailboxes::{Create, Rename, SpecialUse, Status, StatusItem, StatusItems};
@@ -38,6 +41,7 @@ pub use quota::SetQuota;
 pub use search::{DateTest, Search, SearchKey, SearchReturn, TextTarget};
 pub use select::{Access, Matched, Qresync, Select};
 pub use session::{Authenticate, Enable, Extension, Id, Login};
+pub use sort::{CancelUpdate, Direction, Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm};
 pub use store::{CopyMove, FlagChange, Loudness, Store};
 pub use urlauth::{Decoded, GenUrlAuth, ResetKey, UrlFetch, UrlFetchItem, UrlFetchParameters};
 
@@ -142,6 +146,14 @@ pub enum Command {
     Expunge(Option<MessageSet>),
     /// SEARCH, UID SEARCH
     Search(Search),
+    /// ESEARCH
+    Esearch(Esearch),
+    /// SORT, UID SORT (RFC 5256)
+    Sort(Sort),
+    /// THREAD, UID THREAD (RFC 5256)
+    Thread(Thread),
+    /// CANCELUPDATE (RFC 5267 §4.3.5)
+    CancelUpdate(CancelUpdate),
     /// FETCH, UID FETCH
     Fetch(Fetch),
     /// STORE, UID STORE
@@ -167,6 +179,11 @@ impl Command {
             }
             Self::Search(search) => {
                 search.numbering == Numbering::Sequence || search.key.has_message_numbers()
+            }
+            Self::Esearch(esearch) => esearch.search.key.has_message_numbers(),
+            Self::Sort(sort) => sort.numbering == Numbering::Sequence || sort.key.has_message_numbers(),
+            Self::Thread(thread) => {
+                thread.numbering == Numbering::Sequence || thread.key.has_message_numbers()
             }
             Self::Select(select) => select.qresync.as_ref().is_some_and(|known| known.matched.is_some()),
             _ => false,
@@ -351,6 +368,7 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
         "CLOSE" => Command::Close,
         "UNSELECT" => Command::Unselect,
         "EXPUNGE" => Command::Expunge(None),
+        "CANCELUPDATE" => Command::CancelUpdate(CancelUpdate::parse(cursor)?),
         _ => return parse_messages(cursor, name, Numbering::Sequence),
     })
 }
@@ -359,6 +377,10 @@ fn parse_named(cursor: &mut Cursor<'_>, name: Label) -> Parsed<Command> {
 fn parse_messages(cursor: &mut Cursor<'_>, name: Label, numbering: Numbering) -> Parsed<Command> {
     Ok(match name.as_str() {
         "SEARCH" => Command::Search(Search::parse(cursor, numbering)?),
+        // RFC 7377 §2 has UID ESEARCH in its text, and only ESEARCH in its grammar: both mean uids.
+        "ESEARCH" => Command::Esearch(Esearch::parse(cursor)?),
+        "SORT" => Command::Sort(Sort::parse(cursor, numbering)?),
+        "THREAD" => Command::Thread(Thread::parse(cursor, numbering)?),
         "FETCH" => Command::Fetch(Fetch::parse(cursor, numbering)?),
         "STORE" => Command::Store(Store::parse(cursor, numbering)?),
         "COPY" => Command::Copy(CopyMove::parse(cursor, numbering)?),

@@ -1,11 +1,13 @@
-//! SEARCH (RFC 9051 §6.4.4, RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 5032, RFC 8514 §4.3,
-//! RFC 8474 §6).
+//! SEARCH (RFC 9051 §6.4.4, RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 5267, RFC 7162 §3.1.5, RFC 5032,
+//! RFC 8514 §4.3, RFC 8474 §6, RFC 9394).
 
 use std::num::NonZeroU32;
 
 use super::super::date::Date;
 use super::super::objectid::ObjectId;
-use super::super::sequence::{MessageSet, Numbering, SequenceNumber, SequenceRange, SequenceSet};
+use super::super::sequence::{
+    MessageSet, Numbering, ResultRange, SequenceNumber, SequenceRange, SequenceSet,
+};
 use super::super::types::{Flags, Keyword};
 use super::arguments::parse_keyword;
 use super::cursor::{Cursor, Parsed};
@@ -23,7 +25,7 @@ pub struct Search {
     pub key: SearchKey,
 }
 
-/// RETURN options (RFC 4731 §3.1, SAVE: RFC 5182).
+/// RETURN options (RFC 4731 §3.1, SAVE: RFC 5182, CONTEXT, UPDATE and PARTIAL: RFC 5267, RFC 9394).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SearchReturn {
     /// MIN
@@ -36,6 +38,12 @@ pub struct SearchReturn {
     pub count: bool,
     /// SAVE
     pub save: bool,
+    /// PARTIAL; never together with ALL.
+    pub partial: Option<ResultRange>,
+    /// UPDATE
+    pub update: bool,
+    /// CONTEXT, a hint that the same search comes again.
+    pub context: bool,
 }
 
 /// A condition on one message. Strings are UTF-8, compared without regard to case as substrings.
@@ -133,28 +141,63 @@ impl Search {
     /// Takes the arguments, from the space on.
     pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Parsed<Self> {
         cursor.space()?;
-        let mut returns = None;
-        if cursor.take_text("RETURN ") {
-            returns = Some(SearchReturn::parse(cursor)?);
-            cursor.space()?;
-        }
+        let returns = SearchReturn::parse_optional(cursor)?;
         if cursor.take_text("CHARSET ") {
+            if cursor.utf8() == Utf8::Accept {
+                return Err(Fault::Syntax("no CHARSET after UTF8=ACCEPT"));
+            }
             charset(cursor)?;
             cursor.space()?;
         }
-        let mut budget = Budget { keys: cursor.context().limits.search_keys_max };
-        let key = keys(cursor, 0, &mut budget)?;
-        Ok(Self { numbering, returns, key })
+        Ok(Self { numbering, returns, key: criteria(cursor)? })
     }
 }
 
+/// Takes the keys of a search: all of them have to match.
+pub(super) fn criteria(cursor: &mut Cursor<'_>) -> Parsed<SearchKey> {
+    let mut budget = Budget { keys: cursor.context().limits.search_keys_max };
+    keys(cursor, 0, &mut budget)
+}
+
 impl SearchReturn {
+    /// Without options (RFC 4731 §3.1).
+    pub const ALL: Self = Self {
+        min: false,
+        max: false,
+        all: true,
+        count: false,
+        save: false,
+        partial: None,
+        update: false,
+        context: false,
+    };
+
+    /// Whether only the smallest, the largest, or both are asked for.
+    pub const fn is_of_ends(&self) -> bool {
+        (self.min || self.max) && !self.all && !self.count
+    }
+
+    /// Whether anything is told of the messages that were found.
+    pub const fn tells(&self) -> bool {
+        self.min || self.max || self.all || self.count || self.partial.is_some()
+    }
+
+    /// Takes `RETURN (option ...)` and the space after it, if it is there.
+    pub(super) fn parse_optional(cursor: &mut Cursor<'_>) -> Parsed<Option<Self>> {
+        if !cursor.take_text("RETURN ") {
+            return Ok(None);
+        }
+        let returns = Self::parse(cursor)?;
+        cursor.space()?;
+        Ok(Some(returns))
+    }
+
     /// Takes `(option ...)`; nothing asked is ALL (RFC 4731 §3.1).
     fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
         let mut returns = Self::default();
         cursor.open()?;
         if cursor.take(b')') {
-            return Ok(Self { all: true, ..returns });
+            return Ok(Self::ALL);
         }
         cursor.list(|cursor| {
             match cursor.label()?.as_str() {
@@ -163,20 +206,28 @@ impl SearchReturn {
                 "ALL" => returns.all = true,
                 "COUNT" => returns.count = true,
                 "SAVE" => returns.save = true,
+                "UPDATE" => returns.update = true,
+                "CONTEXT" => returns.context = true,
+                "PARTIAL" if returns.partial.is_none() => {
+                    cursor.space()?;
+                    returns.partial = Some(cursor.result_range()?);
+                }
+                "PARTIAL" => return Err(Fault::Syntax("one PARTIAL is enough")),
                 _ => return Err(Fault::Syntax("unknown RETURN option")),
             }
             Ok(())
         })?;
+        // RFC 5267 §4.4, RFC 9394 §3.1
+        if returns.all && returns.partial.is_some() {
+            return Err(Fault::Syntax("either ALL or PARTIAL"));
+        }
         Ok(returns)
     }
 }
 
 /// Takes a charset. Strings are read as UTF-8 in any case, of which US-ASCII is a part.
-fn charset(cursor: &mut Cursor<'_>) -> Parsed<()> {
+pub(super) fn charset(cursor: &mut Cursor<'_>) -> Parsed<()> {
     let name = cursor.astring()?;
-    if cursor.utf8() == Utf8::Accept {
-        return Err(Fault::Syntax("no CHARSET after UTF8=ACCEPT"));
-    }
     let known = ["UTF-8", "US-ASCII"].iter().any(|known| known.eq_ignore_ascii_case(&name));
     if known { Ok(()) } else { Err(Fault::Charset) }
 }

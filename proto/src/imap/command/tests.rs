@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use super::super::date::Date;
 use super::super::mailbox::BadMailboxName;
 use super::super::objectid::ObjectId;
-use super::super::sequence::{Messages, SequenceNumber, SequenceRange, SequenceSet};
+use super::super::sequence::{Counted, Messages, ResultRange, SequenceNumber, SequenceRange, SequenceSet};
 use super::super::types::{Flags, Keyword, UidValidity};
 use super::*;
 
@@ -13,6 +13,9 @@ const LIMITS: Limits = Limits {
     tag_octets_max: 5,
     search_depth_max: 3,
     search_keys_max: 5,
+    search_sources_max: 3,
+    search_mailboxes_max: 2,
+    cancelled_max: 2,
     sequence_set_elements_max: 3,
     fetch_items_max: 3,
     header_fields_max: 2,
@@ -540,9 +543,163 @@ fn search_says_how_to_answer() {
     assert_eq!(search("UID SEARCH RETURN () ALL").returns, Some(all));
     let some = SearchReturn { min: true, count: true, save: true, ..SearchReturn::default() };
     assert_eq!(search("SEARCH return (save Min COUNT) CHARSET UTF-8 ALL").returns, Some(some));
+    let partial = search("SEARCH RETURN (PARTIAL -1:-100 UPDATE CONTEXT COUNT) ALL").returns.unwrap();
+    assert!(partial.update && partial.context && partial.count && !partial.all);
+    assert_eq!(partial.partial, Some(range(1, 100, Counted::FromLast)));
+    let partial = search("SEARCH RETURN (partial 9:3) ALL").returns.unwrap();
+    assert_eq!(partial.partial, Some(range(9, 3, Counted::FromFirst)));
+    for bad in [
+        "ALL PARTIAL 1:2",
+        "PARTIAL 1:2 ALL",
+        "PARTIAL 1:2 PARTIAL 3:4",
+        "PARTIAL 0:1",
+        "PARTIAL 1",
+        "PARTIAL -1:2",
+        "PARTIAL 1:-2",
+        "PARTIAL 1:*",
+        "PARTIAL -0:-1",
+        "PARTIAL",
+        "PARTIAL 1:4294967296",
+    ] {
+        assert!(matches!(fault(&format!("SEARCH RETURN ({bad}) ALL")), Fault::Syntax(_)), "{bad}");
+    }
     assert_eq!(fault("SEARCH CHARSET KOI8-R ALL"), Fault::Charset);
     let accept = parse_as("SEARCH CHARSET UTF-8 ALL", Utf8::Accept, &LIMITS).unwrap_err();
     assert_eq!(accept.fault, Fault::Syntax("no CHARSET after UTF8=ACCEPT"));
+}
+
+fn range(from: u32, to: u32, counted: Counted) -> ResultRange {
+    let number = |number| NonZeroU32::new(number).unwrap();
+    ResultRange { from: number(from), to: number(to), counted }
+}
+
+#[test]
+fn places_among_results_are_counted_from_either_end() {
+    use Counted::{FromFirst, FromLast};
+    for (partial, count, places) in [
+        (range(1, 1, FromFirst), 5, 0..1),
+        (range(4, 2, FromFirst), 5, 1..4),
+        (range(4, 9, FromFirst), 5, 3..5),
+        (range(6, 9, FromFirst), 5, 5..5),
+        (range(1, u32::MAX, FromFirst), 0, 0..0),
+        (range(1, 1, FromLast), 5, 4..5),
+        (range(2, 4, FromLast), 5, 1..4),
+        (range(9, 4, FromLast), 5, 0..2),
+        (range(6, 9, FromLast), 5, 0..0),
+        (range(1, u32::MAX, FromLast), 5, 0..5),
+    ] {
+        assert_eq!(partial.places(count), places, "{partial:?} of {count}");
+    }
+}
+
+#[test]
+fn sort_says_by_what() {
+    let sort = |input: &str| match command(input) {
+        Command::Sort(sort) => sort,
+        other => panic!("{other:?}"),
+    };
+    let by = |key, direction| SortCriterion { key, direction };
+    let plain = sort("SORT (SUBJECT reverse Date) UTF-8 SINCE 1-Feb-1994");
+    assert_eq!(
+        plain.criteria,
+        [by(SortKey::Subject, Direction::Ascending), by(SortKey::Date, Direction::Descending)]
+    );
+    assert_eq!((plain.numbering, plain.returns), (Numbering::Sequence, None));
+    let extended = sort("UID SORT RETURN (MIN) (DISPLAYFROM FROM REVERSE FROM) \"us-ascii\" UNSEEN 1:3");
+    assert_eq!(extended.criteria.len(), 2, "the same key again decides nothing");
+    assert!(extended.numbering == Numbering::Uid && extended.returns.unwrap().min);
+    assert_eq!(fault("SORT (DATE) KOI8-R ALL"), Fault::Charset);
+    for bad in [
+        "SORT () UTF-8 ALL",
+        "SORT (DATE) UTF-8",
+        "SORT (DATE) ALL",
+        "SORT DATE UTF-8 ALL",
+        "SORT (REVERSE) UTF-8 ALL",
+        "SORT (REVERSE REVERSE DATE) UTF-8 ALL",
+        "SORT (SENDER) UTF-8 ALL",
+        "SORT (DATE)  UTF-8 ALL",
+        "SORT RETURN (DATE) UTF-8 ALL",
+    ] {
+        assert!(matches!(fault(bad), Fault::Syntax(_) | Fault::Charset), "{bad}");
+    }
+    let accept = parse_as("SORT (DATE) UTF-8 ALL", Utf8::Accept, &LIMITS);
+    assert!(accept.is_ok(), "the charset is no choice of SORT's (RFC 6855 §3 forbids that of SEARCH)");
+}
+
+#[test]
+fn thread_says_how() {
+    for (name, algorithm) in [
+        ("ORDEREDSUBJECT", ThreadAlgorithm::OrderedSubject),
+        ("references", ThreadAlgorithm::References),
+        ("Refs", ThreadAlgorithm::Refs),
+    ] {
+        match command(&format!("UID THREAD {name} US-ASCII TEXT x")) {
+            Command::Thread(thread) => {
+                assert_eq!((thread.algorithm, thread.numbering), (algorithm, Numbering::Uid));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for bad in ["THREAD JWZ UTF-8 ALL", "THREAD REFS ALL", "THREAD REFS UTF-8", "THREAD (REFS) UTF-8 ALL"] {
+        assert!(matches!(fault(bad), Fault::Syntax(_) | Fault::Charset), "{bad}");
+    }
+}
+
+#[test]
+fn updates_are_cancelled_by_tag() {
+    match command("CANCELUPDATE \"B01\" \"x y\"") {
+        Command::CancelUpdate(cancel) => assert_eq!(cancel.tags, ["B01".into(), "x y".into()]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fault("CANCELUPDATE"), Fault::Syntax("space expected"));
+    assert_eq!(fault("CANCELUPDATE B01"), Fault::Syntax("string expected"));
+    at_the_limit("CANCELUPDATE \"1\" \"2\"", "CANCELUPDATE \"1\" \"2\" \"3\"");
+}
+
+#[test]
+fn esearch_names_its_mailboxes() {
+    let esearch = |input: &str| match command(input) {
+        Command::Esearch(esearch) => esearch,
+        other => panic!("{other:?}"),
+    };
+    let plain = esearch("ESEARCH RETURN (MIN) SEEN");
+    assert_eq!(plain.sources, [Source::Selected]);
+    assert_eq!(plain.search, search("UID SEARCH RETURN (MIN) SEEN"));
+    let all = esearch("UID ESEARCH in (selected Personal INBOXES) SEEN");
+    assert_eq!(all.sources, [Source::Selected, Source::Personal, Source::Inboxes]);
+    assert_eq!(all.search, search("UID SEARCH RETURN () SEEN"));
+    let names = |mailboxes: &[MailboxArgument]| -> Vec<String> {
+        mailboxes.iter().map(|mailbox| mailbox.name.as_ref().unwrap().to_string()).collect()
+    };
+    let named = esearch("ESEARCH IN (subtree (a \"b c\") subscribed) SEEN");
+    let [Source::Subtree(mailboxes), Source::Subscribed] = &named.sources[..] else { panic!("{named:?}") };
+    assert_eq!(names(mailboxes), ["a", "b c"]);
+    let named = esearch("ESEARCH IN (subtree-one inbox mailboxes x) SEEN");
+    let [Source::SubtreeOne(one), Source::Mailboxes(these)] = &named.sources[..] else { panic!("{named:?}") };
+    assert_eq!((names(one), names(these)), (vec!["Inbox".to_owned()], vec!["x".to_owned()]));
+    // SAVE is of the selected mailbox alone.
+    assert!(esearch("ESEARCH IN (selected) RETURN (SAVE) SEEN").search.returns.unwrap().save);
+    for bad in [
+        "IN (personal) RETURN (SAVE) SEEN",
+        "IN () SEEN",
+        "IN (selected-delayed) SEEN",
+        "IN (personal (scope x)) SEEN",
+        "IN ((scope x)) SEEN",
+        "IN (mailboxes ()) SEEN",
+        "IN (mailboxes) SEEN",
+        "IN personal SEEN",
+        "IN (personal)",
+        "IN (personal)SEEN",
+        "",
+    ] {
+        assert!(matches!(fault(&format!("ESEARCH {bad}")), Fault::Syntax(_)), "{bad}");
+    }
+    at_the_limit(
+        "ESEARCH IN (personal personal personal) 1",
+        "ESEARCH IN (personal personal personal personal) 1",
+    );
+    at_the_limit("ESEARCH IN (mailboxes (a b)) 1", "ESEARCH IN (mailboxes (a b c)) 1");
+    at_the_limit("ESEARCH IN (mailboxes a subtree b) 1", "ESEARCH IN (mailboxes (a b) subtree c) 1");
 }
 
 #[test]
@@ -596,6 +753,14 @@ fn fetch_items_are_read() {
     );
     let since = fetch("UID FETCH 1 FLAGS (CHANGEDSINCE 12345 VANISHED)").changed_since.unwrap();
     assert_eq!(since, ChangedSince { modseq: 12345, vanished: Vanished::Told });
+    let both = fetch("UID FETCH 1:9 FLAGS (PARTIAL -1:-30 CHANGEDSINCE 98305)");
+    assert_eq!(both.partial, Some(range(1, 30, Counted::FromLast)));
+    assert_eq!(both.changed_since.unwrap().modseq, 98305);
+    assert_eq!(fetch("UID FETCH 1:9 FLAGS (PARTIAL 1:3)").changed_since, None);
+    assert_eq!(fault("FETCH 1:9 FLAGS (PARTIAL 1:3)"), Fault::Syntax("PARTIAL needs UID FETCH"));
+    for bad in ["PARTIAL 1:3 PARTIAL 1:3", "PARTIAL", "PARTIAL 1:3 VANISHED", ""] {
+        assert!(matches!(fault(&format!("UID FETCH 1 FLAGS ({bad})")), Fault::Syntax(_)), "{bad}");
+    }
     for bad in [
         "FOO",
         "BODY[",

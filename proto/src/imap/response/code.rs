@@ -1,5 +1,5 @@
-//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 6154, RFC 4467, RFC 4469, RFC 4978,
-//! RFC 5464, RFC 5465, RFC 8474, RFC 9585, RFC 9586, RFC 9738, RFC 10022).
+//! Response codes (RFC 9051 §7.1, RFC 5530, RFC 7162 §6, RFC 4315, RFC 5267, RFC 6154, RFC 4467, RFC 4469,
+//! RFC 4978, RFC 5464, RFC 5465, RFC 8474, RFC 9585, RFC 9586, RFC 9738, RFC 10022).
 
 use super::super::command::{Events, Tag};
 use super::super::objectid::ObjectId;
@@ -86,6 +86,8 @@ pub enum Code<'a> {
     NotificationOverflow,
     /// NOTSAVED: `$` is empty (RFC 5182 §2.1)
     NotSaved,
+    /// NOUPDATE: the tag of the search whose results aren't told on (RFC 5267 §4.3.1)
+    NoUpdate(&'a str),
     /// OVERQUOTA
     OverQuota,
     /// PERMANENTFLAGS; with `true`, new keywords can be made (`\*`)
@@ -185,6 +187,12 @@ impl Code<'_> {
                 let keywords = keywords.iter().map(Keyword::as_str);
                 write_flag_list(out, flags, keywords.chain(any.then_some("\\*")));
             }
+            Self::NoUpdate(tag) => {
+                // A tag has no character that quotes would need escaped.
+                out.extend_from_slice(b" \"");
+                out.extend_from_slice(tag.as_bytes());
+                out.push(b'"');
+            }
             Self::UidNext(uid) => number(out, uid.get().into()),
             Self::UidValidity(validity) => number(out, validity.0.get().into()),
             Self::Unseen(sequence) => number(out, sequence.into()),
@@ -229,6 +237,7 @@ impl Code<'_> {
             Self::NoPerm => "NOPERM",
             Self::NotificationOverflow => "NOTIFICATIONOVERFLOW",
             Self::NotSaved => "NOTSAVED",
+            Self::NoUpdate(_) => "NOUPDATE",
             Self::OverQuota => "OVERQUOTA",
             Self::PermanentFlags(..) => "PERMANENTFLAGS",
             Self::PrivacyRequired => "PRIVACYREQUIRED",

@@ -25,7 +25,10 @@ pub use mailbox::{
 };
 pub use metadata::{write_metadata, write_metadata_changes};
 pub use quota::{QuotaResource, write_quota, write_quota_root};
-pub use search::{Esearch, write_esearch, write_expunge, write_search, write_uid_batches, write_vanished};
+pub use search::{
+    Correlator, Esearch, Numbers, SearchedMailbox, Update, write_esearch, write_expunge, write_search,
+    write_sort, write_uid_batches, write_update, write_vanished,
+};
 pub use status::{
     Condition, Status, write_bad_command, write_capability, write_continuation, write_continuation_base64,
     write_enabled, write_id, write_refused, write_tagged, write_untagged,

@@ -5,13 +5,12 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::super::command::{
-    BadCommand, Command, Context, Extension, Fault, FetchItem, SearchReturn, SpecialUse, StatusItem, Tag,
-    Utf8, parse,
+    BadCommand, Command, Context, Extension, Fault, FetchItem, SpecialUse, StatusItem, Tag, Utf8, parse,
 };
 use super::super::framing::{Outcome, Refused};
 use super::super::limits::Limits;
 use super::super::metadata::EntryName;
-use super::super::sequence::Numbering;
+use super::super::sequence::{Counted, Numbering, ResultRange};
 use super::super::types::{Flags, Keyword, ModSeq, Uid, UidValidity};
 use super::super::uidset::UidSet;
 use super::*;
@@ -34,6 +33,35 @@ fn tag() -> Tag {
 
 fn uids(runs: &[(u32, u32)]) -> UidSet {
     UidSet::from_runs(runs.iter().map(|(a, b)| Uid::new(*a).unwrap()..=Uid::new(*b).unwrap()))
+}
+
+#[test]
+fn a_search_of_several_mailboxes_says_which_it_is_of() {
+    let mailbox =
+        |name, utf8| SearchedMailbox { name, utf8, validity: UidValidity(NonZeroU32::new(503).unwrap()) };
+    let tag = tag();
+    let found = uids(&[(3002, 3002), (3004, 3004)]);
+    let result = Esearch {
+        numbering: Numbering::Uid,
+        min: None,
+        max: None,
+        count: None,
+        modseq: None,
+        all: Some(Numbers::Set(&found)),
+        partial: None,
+    };
+    for (name, utf8, text) in [
+        ("folder2/banana", Utf8::Off, "folder2/banana"),
+        ("a b", Utf8::Off, "\"a b\""),
+        ("ü", Utf8::Off, "&APw-"),
+        ("ü", Utf8::Rev2, "\"ü\""),
+    ] {
+        let mut out = Vec::new();
+        let correlator = Correlator { tag: &tag, mailbox: Some(mailbox(name, utf8)) };
+        write_esearch(&mut out, correlator, &result);
+        let expected = format!("* ESEARCH (TAG \"A1\" MAILBOX {text} UIDVALIDITY 503) UID ALL 3002,3004\r\n");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 }
 
 #[test]
@@ -210,20 +238,67 @@ fn searches_are_answered_in_both_forms() {
     let search = |set: &UidSet, modseq| written(|out| write_search(out, set, modseq));
     assert_eq!(search(&UidSet::new(), Some(ModSeq::MIN)), "* SEARCH\r\n");
     assert_eq!(search(&uids(&[(2, 3), (9, 9)]), ModSeq::new(7)), "* SEARCH 2 3 9 (MODSEQ 7)\r\n");
-    assert_eq!(search(&uids(&[(1, 100)]), None).lines().count(), 1);
-    let lines = search(&uids(&[(1, 201)]), None);
-    assert_eq!(lines.lines().count(), 3);
-    assert!(lines.ends_with("* SEARCH 201\r\n") && lines.lines().all(|line| line.starts_with("* SEARCH ")));
+    assert_eq!(search(&uids(&[(1, 201)]), None).lines().count(), 1, "clients look at the first line only");
 
-    let returns = SearchReturn { min: true, max: true, all: true, count: true, save: false };
     let found = uids(&[(2, 3), (9, 9)]);
-    let mut result =
-        Esearch { numbering: Numbering::Uid, returns, found: &found, count: 3, modseq: ModSeq::new(7) };
+    let result = Esearch {
+        numbering: Numbering::Uid,
+        min: found.first(),
+        max: found.last(),
+        count: Some(3),
+        modseq: ModSeq::new(7),
+        all: Some(Numbers::Set(&found)),
+        partial: None,
+    };
     let esearch = |result: &Esearch<'_>| written(|out| write_esearch(out, &tag(), result));
     assert_eq!(esearch(&result), "* ESEARCH (TAG \"A1\") UID MIN 2 MAX 9 COUNT 3 MODSEQ 7 ALL 2:3,9\r\n");
     let none = UidSet::new();
-    result = Esearch { numbering: Numbering::Sequence, found: &none, count: 0, ..result };
-    assert_eq!(esearch(&result), "* ESEARCH (TAG \"A1\") COUNT 0\r\n");
+    let nothing = Esearch {
+        numbering: Numbering::Sequence,
+        min: None,
+        max: None,
+        count: Some(0),
+        modseq: None,
+        all: Some(Numbers::Set(&none)),
+        partial: None,
+    };
+    assert_eq!(esearch(&nothing), "* ESEARCH (TAG \"A1\") COUNT 0\r\n");
+    let range = |from, to, counted| {
+        let number = |number| NonZeroU32::new(number).unwrap();
+        ResultRange { from: number(from), to: number(to), counted }
+    };
+    let partial =
+        |range, numbers| Esearch { count: None, all: None, partial: Some((range, numbers)), ..nothing };
+    assert_eq!(
+        esearch(&partial(range(9, 3, Counted::FromFirst), Numbers::Set(&found))),
+        "* ESEARCH (TAG \"A1\") PARTIAL (9:3 2:3,9)\r\n"
+    );
+    assert_eq!(
+        esearch(&partial(range(1, 100, Counted::FromLast), Numbers::Sorted(&[]))),
+        "* ESEARCH (TAG \"A1\") PARTIAL (-1:-100 NIL)\r\n"
+    );
+}
+
+#[test]
+fn sorted_numbers_are_written_in_their_order() {
+    let numbers: Vec<Uid> =
+        [7, 6, 5, 1, 2, 3, 9, 9, 10].into_iter().map(|number| Uid::new(number).unwrap()).collect();
+    assert_eq!(
+        written(|out| write_sort(out, &numbers, ModSeq::new(7))),
+        "* SORT 7 6 5 1 2 3 9 9 10 (MODSEQ 7)\r\n"
+    );
+    assert_eq!(written(|out| write_sort(out, &[], ModSeq::new(7))), "* SORT\r\n");
+    let pairs = [(1, Numbers::Sorted(&numbers)), (0, Numbers::Sorted(&numbers[..1]))];
+    let added = written(|out| write_update(out, &tag(), Numbering::Uid, Update::Add, pairs.into_iter()));
+    assert_eq!(added, "* ESEARCH (TAG \"A1\") UID ADDTO (1 7,6,5,1:3,9,9:10 0 7)\r\n");
+    let set = uids(&[(4, 6)]);
+    let removed = written(|out| {
+        let pairs = std::iter::once((0, Numbers::Set(&set)));
+        write_update(out, &tag(), Numbering::Sequence, Update::Remove, pairs);
+    });
+    assert_eq!(removed, "* ESEARCH (TAG \"A1\") REMOVEFROM (0 4:6)\r\n");
+    let last = [Uid::MAX, Uid::MIN];
+    assert_eq!(written(|out| write_sort(out, &last, None)), "* SORT 4294967295 1\r\n");
 }
 
 #[test]

@@ -5,14 +5,14 @@
 
 use super::super::command::Utf8;
 use super::string::write_literal_header;
-use super::write_astring;
+use super::write_string;
 
 /// Appends GENURLAUTH.
 pub fn write_genurlauth<'a>(out: &mut Vec<u8>, urls: impl IntoIterator<Item = &'a str>) {
     out.extend_from_slice(b"* GENURLAUTH");
     for url in urls {
         out.push(b' ');
-        write_astring(out, Utf8::Off, url.as_bytes());
+        write_string(out, Utf8::Off, url.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -26,7 +26,7 @@ impl UrlFetchRow {
     /// Appends the start, with the URL as the client wrote it.
     pub fn begin(out: &mut Vec<u8>, url: &str) -> Self {
         out.extend_from_slice(b"* URLFETCH ");
-        write_astring(out, Utf8::Off, url.as_bytes());
+        write_string(out, Utf8::Off, url.as_bytes());
         Self(())
     }
 

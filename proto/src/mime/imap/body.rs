@@ -15,6 +15,11 @@ pub fn body(out: &mut Vec<u8>, structure: &StructureRef<'_>, client: ClientText)
     Writer { out, structure, client, is_extended: false }.part(0);
 }
 
+/// Appends the structure of the part with this index, without extension data (RFC 5524 §3.2).
+pub fn body_of_part(out: &mut Vec<u8>, structure: &StructureRef<'_>, index: usize, client: ClientText) {
+    Writer { out, structure, client, is_extended: false }.part(index);
+}
+
 /// Appends BODYSTRUCTURE: the structure with extension data.
 pub fn body_structure(out: &mut Vec<u8>, structure: &StructureRef<'_>, client: ClientText) {
     Writer { out, structure, client, is_extended: true }.part(0);

@@ -68,16 +68,14 @@ impl Fields {
         let Some(colon) = memchr::memchr(b':', line) else { return };
         let name = line[..colon].trim_ascii_end();
         self.current = match FieldName::from_name(name) {
+            Some(FieldName::References) if self.is_first_header && self.references.is_none() => {
+                Current::References
+            }
+            Some(FieldName::References) => Current::Ignored,
             Some(name) if name.is_envelope() && !self.is_message => Current::Ignored,
             // Of a repeated field the first counts, but recipients add up.
             Some(name) if !adds_up(name) && self.has(name) => Current::Ignored,
             Some(name) => Current::Kept(name),
-            None if self.is_first_header
-                && self.references.is_none()
-                && name.eq_ignore_ascii_case(b"references") =>
-            {
-                Current::References
-            }
             None => Current::Ignored,
         };
         if self.current != Current::Ignored {

@@ -227,3 +227,73 @@ fn base_subjects_of_hostile_values_take_linear_time() {
     base_subject([b"[x]".repeat(10_000), b"re: y".to_vec()].concat().as_slice());
     assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
 }
+
+#[test]
+fn message_ids_are_the_same_however_they_are_quoted() {
+    let ids = |value: &str| {
+        let mut ids = Vec::new();
+        header::each_message_id(value.as_bytes(), |id| {
+            ids.push(String::from_utf8(id.to_vec()).unwrap());
+            true
+        });
+        ids
+    };
+    for (value, found) in [
+        ("", &[][..]),
+        // The example of RFC 5256 §3.
+        (r#"<"01KF8JCEOCBS0045PS"@xxx.yyy.com>"#, &["01KF8JCEOCBS0045PS@xxx.yyy.com"]),
+        ("<01KF8JCEOCBS0045PS@xxx.yyy.com>", &["01KF8JCEOCBS0045PS@xxx.yyy.com"]),
+        ("<a@b> <c@d>", &["a@b", "c@d"]),
+        ("<a@b><c@d>", &["a@b", "c@d"]),
+        ("<a @\t b>", &["a@b"]),
+        (r#"<"a>\"b"@c> <d@e>"#, &["a>\"b@c", "d@e"]),
+        (r#"<"a\@b"@c>"#, &["a@b@c"]),
+        (r#"<"unclosed@b> <c@d>"#, &["\"unclosed@b", "c@d"]),
+        ("a@b <no at> <@b> <a@> <> <x@y>", &["x@y"]),
+        ("<a@b <c@d>", &["c@d"]),
+        ("Your message of <x@y> by <z@y>", &["x@y", "z@y"]),
+        ("<a@b", &[]),
+    ] {
+        assert_eq!(ids(value), found, "{value}");
+    }
+    let long = |octets: usize| format!("<{}@b>", "x".repeat(octets - 2));
+    assert_eq!((ids(&long(998)).len(), ids(&long(999)).len()), (1, 0));
+    let start = std::time::Instant::now();
+    for piece in ["<", "\"", "<\"", "<a@", "<a@b>", "\\"] {
+        ids(&piece.repeat(65_536 / piece.len()));
+    }
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn sent_dates_are_lenient_as_rfc_5256_says() {
+    let sent = |value: &str| header::sent(value.as_bytes());
+    // The example of RFC 5256 §2.2.
+    assert_eq!(sent("31 Dec 2000 16:01:33 -0800"), sent("1 Jan 2001 00:01:33 +0000"));
+    assert_eq!(sent("Mon, 1 Jan 2001 00:01:33 +0000"), Some(978_307_293));
+    let noon = sent("1 Jan 2001 12:00:00 +0000");
+    let midnight = sent("1 Jan 2001 00:00:00 +0000");
+    for (value, expected) in [
+        ("1 Jan 2001 12:00:00", noon),
+        ("Mon, 1 Jan 2001 07:00:00 EST", noon),
+        ("Mon, 1 Jan 2001 04:00:00 -0800 (PST)", noon),
+        ("1 Jan 2001 12:00:00 GMT", noon),
+        ("1 Jan 2001 17:45:00 +0545", noon),
+        ("1 Jan 2001 12:00:00 +9999", noon),
+        ("1 Jan 2001 12:00:00 nonsense", noon),
+        ("Mon, 1 January 2001 12:00", noon),
+        ("1 Jan 01 12:00:00 +0000", noon),
+        ("1 Jan 101 12:00:00 +0000", noon),
+        ("1 Jan 2001 25:00:00 +0000", midnight),
+        ("1 Jan 2001 nonsense", midnight),
+        ("1 Jan 2001", midnight),
+        ("1-Jan-2001", midnight),
+        ("31 Feb 2001 12:00:00 +0000", None),
+        ("0 Jan 2001", None),
+        ("1 Foo 2001", None),
+        ("yesterday", None),
+        ("", None),
+    ] {
+        assert_eq!(sent(value), expected, "{value}");
+    }
+}

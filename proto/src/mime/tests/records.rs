@@ -4,7 +4,7 @@ use super::super::imap::{self, ClientText, SectionText};
 use super::super::record::RecordError;
 use super::*;
 
-const MESSAGE: &[u8] = b"Date: today\r\nFrom: a@b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhi\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: s\r\n\r\nx\r\n--b--\r\n";
+const MESSAGE: &[u8] = b"Date: today\r\nReferences: <x@y>\r\nFrom: a@b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhi\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: s\r\n\r\nx\r\n--b--\r\n";
 
 #[test]
 fn the_octets_of_a_record_never_change() {
@@ -15,10 +15,10 @@ fn the_octets_of_a_record_never_change() {
 
 const GOLDEN: &str = concat!(
     // version, size, parts
-    r"\x01\x8d\x01\x04",
+    r"\x01\xa0\x01\x04",
     // part 0: multipart and message; header, body, lines; its fields
-    r"\x05\x00EH\n)",
-    r"\x01\x05today\x03\x03a@b\x0b\x1bmultipart/mixed; boundary=b",
+    r"\x05\x00XH\n0",
+    r"\x01\x05today\x03\x03a@b\x0b\x1bmultipart/mixed; boundary=b\x13\x05<x@y>",
     // part 1: leaf, its parent one before, no fields
     r"\x00\x01\x05\x02\x02\x00\x00",
     // part 2: message, its parent two before
@@ -31,11 +31,12 @@ const GOLDEN: &str = concat!(
 fn records_are_read_back_as_written() {
     let mut random = Random(0xc0de);
     for _ in 0..3_000 {
-        let mut structure = scan(&random.message());
-        structure.references = None;
+        let structure = scan(&random.message());
         let record = encoded(&structure);
         let read = StructureRef::decode(&record).unwrap();
         assert_eq!(read.to_structure(), structure);
+        let root = record::root(&record).unwrap();
+        assert!(root.fields().eq(read.root().fields()) && root.body_start == read.root().body_start);
         for (index, part) in structure.parts.iter().enumerate() {
             let children: Vec<_> = read.children(index).map(|child| read.parts()[child].parent).collect();
             assert!(children.iter().all(|parent| *parent == Some(index as u32)));
@@ -72,7 +73,9 @@ fn damaged_records_give_errors_and_never_panic() {
             let at = random.below(damaged.len());
             damaged[at] = random.below(256) as u8;
         }
+        let root = record::root(&damaged);
         if let Ok(read) = StructureRef::decode(&damaged) {
+            assert!(root.unwrap().fields().eq(read.root().fields()));
             accepted += 1;
             scanner::check(&read.to_structure());
             let mut out = Vec::new();

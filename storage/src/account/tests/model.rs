@@ -144,6 +144,8 @@ impl Model {
                     self.touch(*mailbox, *modseq);
                 }
                 Change::Acl { .. } => unreachable!("nothing is shared"),
+                // Not in the model: no client can see a key.
+                Change::UrlKey { .. } => {}
                 Change::Subscribed { name, modseq } => {
                     self.number(*modseq);
                     assert!(self.subscriptions.insert(name.clone()));

@@ -7,12 +7,12 @@ use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::types::{Flags, Keyword, Uid};
 
 use super::{NOW, World, message, name, uid};
-use crate::account::{Change, Erase, Expunge, FlagChange, FlagOp, Initial, remove_account};
+use crate::account::{Change, Erase, Expunge, FlagChange, FlagOp, Initial, Quota, remove_account};
 use crate::blobs::{self, BlobReader};
 use crate::directory::removed_account;
 use crate::engine::{Batch, Durability, Engine, Space};
 use crate::ids::BlobId;
-use crate::rows::{Grantee, Sign, SpecialUse};
+use crate::rows::{Grantee, Sign, SpecialUse, UrlKeyRow};
 use crate::store::Refusal;
 
 fn seen() -> FlagChange {
@@ -307,4 +307,68 @@ fn a_removed_account_leaves_nothing_and_its_contents_are_collected() {
     assert_eq!((collected.blobs, collected.chunks), (2, 3));
     world.engine.commit(collected.batch, Durability::Synced).unwrap();
     assert_eq!(world.store.reader().prefix(&[]).count(), 1, "only the format is left");
+}
+
+#[test]
+fn a_message_takes_the_place_of_another_in_one_transaction() {
+    let mut world = World::new();
+    let inbox = world.inbox();
+    let old = world.append(inbox, b"old", Flags::SEEN, &[]);
+    let size = world.account.mailbox(inbox).unwrap().size;
+    // Only the difference counts against the quota.
+    world.account.set_quota(Quota { octets: Some(size), messages: Some(1) });
+    let (too_long, blob) = message(&world.store, b"longer", Flags::NONE, &[]);
+    let refused = world.refused(|tx| {
+        tx.attach(blob);
+        tx.expunge(inbox, Expunge::These(&[old]))?;
+        tx.append(inbox, too_long)
+    });
+    assert_eq!(refused, Some(Refusal::OverQuota));
+    assert_eq!(world.account.mailbox(inbox).unwrap().exists, 1);
+    world.verify();
+    let (new, blob) = message(&world.store, b"new", Flags::NONE, &["x"]);
+    let ((removed, appended), changes) = world
+        .run(|tx| {
+            tx.attach(blob);
+            Ok((tx.expunge(inbox, Expunge::These(&[old]))?, tx.append(inbox, new)?))
+        })
+        .unwrap();
+    assert_eq!((removed.removed, appended.uid), (vec![old], uid(2)));
+    assert!(changes.iter().all(|change| change.modseq() == appended.modseq));
+    let row = world.account.mailbox(inbox).unwrap();
+    assert_eq!((row.exists, row.size, row.modseq), (1, size, appended.modseq));
+    world.verify();
+    world.reload();
+    world.verify();
+}
+
+#[test]
+fn keys_of_urls_stay_until_they_are_reset_or_their_mailbox_goes() {
+    let mut world = World::new();
+    let (inbox, sent) = (world.inbox(), world.named("Sent"));
+    let account = world.account.id();
+    let key = |octet| UrlKeyRow { key: [octet; UrlKeyRow::OCTETS] };
+    let stored = |world: &World, mailbox| world.store.reader().url_key(account, mailbox).unwrap();
+    assert_eq!(stored(&world, inbox), None);
+    let modseq = world.account.head().unwrap().modseq;
+    assert_eq!(world.run(|tx| tx.url_key(inbox, key(1))).unwrap().0, key(1));
+    assert_eq!(world.run(|tx| tx.url_key(inbox, key(2))).unwrap().0, key(1));
+    assert_eq!(world.account.head().unwrap().modseq, modseq, "no client sees a change");
+    let ((), changes) = world.run(|tx| tx.reset_url_key(inbox, key(3))).unwrap();
+    assert!(matches!(changes[..], [Change::UrlKey { mailbox, .. }] if mailbox == inbox));
+    assert_eq!(stored(&world, inbox), Some(key(3)));
+    let box_id = world.run(|tx| tx.create_mailbox(&name("box"), SpecialUse::NONE)).unwrap().0;
+    for mailbox in [sent, box_id] {
+        world.run(|tx| tx.url_key(mailbox, key(4))).unwrap();
+    }
+    world.verify();
+    world.run(|tx| tx.delete_mailbox(box_id)).unwrap();
+    assert_eq!(stored(&world, box_id), None);
+    assert_eq!(world.refused(|tx| tx.url_key(box_id, key(5))), Some(Refusal::NoSuchMailbox));
+    world.verify();
+    let ((), changes) = world.run(|tx| tx.remove_url_keys()).unwrap();
+    assert_eq!(changes.len(), 2);
+    assert_eq!((stored(&world, inbox), stored(&world, sent)), (None, None));
+    assert_eq!(world.run(|tx| tx.remove_url_keys()).unwrap().1, []);
+    world.verify();
 }

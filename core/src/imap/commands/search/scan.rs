@@ -20,15 +20,15 @@ const GROUP: u32 = 256;
 const RUN_COST: u64 = 8 * 1024 * 1024;
 const MESSAGE_COST: u64 = 1024;
 
-/// Which end of the mailbox is looked at first, and whether one message is enough.
+/// Which end of the mailbox is looked at first, and how many messages are enough.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Want {
     /// Every message.
     Every,
-    /// The first one.
-    First,
-    /// The last one.
-    Last,
+    /// So many, the first ones.
+    First(u32),
+    /// So many, the last ones.
+    Last(u32),
 }
 
 /// A search under way.
@@ -40,7 +40,8 @@ pub struct Scan {
     /// Messages that are still to be looked at.
     open: UidSet,
     found: Vec<Uid>,
-    modseq: Option<ModSeq>,
+    /// Kept when the search has MODSEQ.
+    modseqs: Vec<(Uid, ModSeq)>,
 }
 
 /// What the flags alone decide.
@@ -119,17 +120,29 @@ impl Scan {
         open: UidSet,
         want: Want,
     ) -> Self {
-        Self { tree, account, mailbox, want, open, found: Vec::new(), modseq: None }
+        Self { tree, account, mailbox, want, open, found: Vec::new(), modseqs: Vec::new() }
+    }
+
+    /// How many messages are still to be looked at, at most.
+    pub fn left(&self) -> u32 {
+        self.open.len()
     }
 
     /// Whether everything is looked at that has to be.
     pub fn is_finished(&self) -> bool {
-        self.open.is_empty() || (self.want != Want::Every && !self.found.is_empty())
+        self.open.is_empty() || self.has_enough()
     }
 
-    /// What was found, and the highest modification sequence among it.
-    pub fn into_found(self) -> (UidSet, Option<ModSeq>) {
-        (self.found.into_iter().collect(), self.modseq)
+    fn has_enough(&self) -> bool {
+        match self.want {
+            Want::Every => false,
+            Want::First(count) | Want::Last(count) => self.found.len() >= count as usize,
+        }
+    }
+
+    /// What was found, and, when the search has MODSEQ, the modification sequences.
+    pub fn into_found(self) -> (UidSet, Vec<(Uid, ModSeq)>) {
+        (self.found.into_iter().collect(), self.modseqs)
     }
 
     /// Looks at some messages.
@@ -145,8 +158,8 @@ impl Scan {
     fn group(&mut self, reader: &Reader, cost: &mut u64) -> Result<(), StoreError> {
         let count = self.open.len();
         let numbers = match self.want {
-            Want::Every | Want::First => (1, GROUP.min(count)),
-            Want::Last => (count.saturating_sub(GROUP) + 1, count),
+            Want::Every | Want::First(_) => (1, GROUP.min(count)),
+            Want::Last(_) => (count.saturating_sub(GROUP) + 1, count),
         };
         let (Some(first), Some(last)) = (Uid::new(numbers.0), Uid::new(numbers.1)) else { return Ok(()) };
         let group = self.open.at_sequence(&UidSet::from_range(first..=last));
@@ -158,12 +171,14 @@ impl Scan {
             let found = test_row(&this.tree, reader, this.account, uid, &row, cost)?;
             if found {
                 this.found.push(uid);
-                this.modseq = this.modseq.max(Some(row.modseq));
+                if this.tree.has_modseq {
+                    this.modseqs.push((uid, row.modseq));
+                }
             }
-            Ok::<bool, StoreError>((found && this.want != Want::Every) || *cost >= RUN_COST)
+            Ok::<bool, StoreError>(this.has_enough() || *cost >= RUN_COST)
         };
         match self.want {
-            Want::Every | Want::First => {
+            Want::Every | Want::First(_) => {
                 let mut cursor = Cursor::new(reader, self.account, self.mailbox, &group);
                 for uid in group.iter() {
                     let row = cursor.at(uid)?;
@@ -172,7 +187,7 @@ impl Scan {
                     }
                 }
             }
-            Want::Last => {
+            Want::Last(_) => {
                 for uid in group.iter().rev() {
                     let row = reader.message(self.account, self.mailbox, uid)?;
                     if look(self, uid, row)? {

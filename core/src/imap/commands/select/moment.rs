@@ -111,6 +111,7 @@ impl Moment {
         let row = &self.row;
         let id = ObjectId::mailbox(self.account.0, self.mailbox.0);
         told(out, Code::MailboxId(id), "the mailbox's identifier");
+        told(out, Code::UrlMech, "URLs are authorised");
         told(out, Code::UidValidity(row.uid_validity), "uids are valid");
         told(out, Code::UidNext(row.uid_next), "the next uid");
         told(out, Code::HighestModSeq(row.modseq), "the last change");
