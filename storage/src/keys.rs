@@ -430,6 +430,22 @@ pub fn split(key: &[u8]) -> Result<(u32, u8, &[u8]), BadKey> {
     Ok((u32::from_be_bytes(*owner), *table, rest))
 }
 
+/// All emails of an account.
+pub fn emails(account: AccountId) -> Key {
+    build(account.get(), table::EMAIL, &[])
+}
+
+/// The headers of all blobs.
+pub fn blobs() -> Key {
+    build(SYSTEM, table::BLOB, &[])
+}
+
+/// The number that ends a key.
+pub fn last_number(key: &[u8]) -> Result<u64, BadKey> {
+    let number = key.last_chunk::<8>().ok_or_else(|| bad(key))?;
+    Ok(u64::from_be_bytes(*number))
+}
+
 /// The mailbox and the uid that end a MESSAGE or PACK key.
 pub fn mailbox_and_uid(key: &[u8]) -> Result<(MailboxId, Uid), BadKey> {
     let (_, _, rest) = split(key)?;

@@ -3,6 +3,8 @@
 //! What always holds: everything read from one [`Reader`] is of one moment. Nothing here reads more
 //! rows than its answer has, plus one; what walks a mailbox is an iterator that may be dropped early.
 
+mod ascending;
+
 use std::ops::{Bound, RangeInclusive};
 
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
@@ -17,6 +19,7 @@ use crate::rows::{
     decode_keyword,
 };
 use crate::store::StoreError;
+use ascending::Ascending;
 
 /// One moment of the store.
 pub struct Reader {
@@ -341,6 +344,16 @@ impl Reader {
         self.get(&keys::email(account, email))?.map(|row| Ok(EmailRow::decode(&row)?)).transpose()
     }
 
+    /// Lookups of emails that mostly follow each other.
+    pub fn emails(&self, account: AccountId) -> Emails<'_> {
+        Emails(Ascending::new(self, keys::emails(account)))
+    }
+
+    /// Lookups of contents' headers that mostly follow each other.
+    pub fn blobs(&self) -> Blobs<'_> {
+        Blobs(Ascending::new(self, keys::blobs()))
+    }
+
     /// How many MESSAGE and ERASE rows refer to an email that exists.
     pub fn email_refs(&self, account: AccountId, email: EmailId) -> Result<u32, StoreError> {
         let row = self.get(&keys::email_refs(account, email))?;
@@ -355,6 +368,26 @@ impl Reader {
     /// A content's header with the structure record; none while it is not complete.
     pub fn blob(&self, blob: BlobId) -> Result<Option<BlobRow>, StoreError> {
         self.get(&keys::blob(blob))?.map(|row| Ok(BlobRow::decode(&row)?)).transpose()
+    }
+}
+
+/// See [`Reader::emails`].
+pub struct Emails<'a>(Ascending<'a>);
+
+impl Emails<'_> {
+    /// As [`Reader::email`].
+    pub fn get(&mut self, email: EmailId) -> Result<Option<EmailRow>, StoreError> {
+        self.0.get(email.0)?.map(|row| Ok(EmailRow::decode(&row)?)).transpose()
+    }
+}
+
+/// See [`Reader::blobs`].
+pub struct Blobs<'a>(Ascending<'a>);
+
+impl Blobs<'_> {
+    /// As [`Reader::blob`].
+    pub fn get(&mut self, blob: BlobId) -> Result<Option<BlobRow>, StoreError> {
+        self.0.get(blob.0)?.map(|row| Ok(BlobRow::decode(&row)?)).transpose()
     }
 }
 

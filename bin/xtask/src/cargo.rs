@@ -32,13 +32,19 @@ pub fn test_workspace() -> Result<()> {
 
 /// Builds the release binary and returns its path.
 pub fn release_binary() -> Result<PathBuf> {
-    cargo("release build", &["build", "--release", "--locked", "--quiet", "--package", "postrider"], &[])?;
+    release_build("postrider", "postrider")
+}
+
+/// Builds a binary of a package as released and returns its path.
+pub fn release_build(package: &str, binary: &str) -> Result<PathBuf> {
+    let arguments = ["build", "--release", "--locked", "--quiet", "--package", package, "--bin", binary];
+    cargo("release build", &arguments, &[])?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let binary = target.join("release/postrider");
-    if !binary.exists() {
-        bail!("{} isn't there after a release build", binary.display());
+    let path = target.join("release").join(binary);
+    if !path.exists() {
+        bail!("{} isn't there after a release build", path.display());
     }
-    Ok(binary)
+    Ok(path)
 }
 
 fn cargo(what: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {

@@ -45,6 +45,13 @@ const PROGRAMS: &[Program] = &[
     Program { package: "curl", file: "/usr/bin/curl", used_for: "fetching over imaps" },
     Program { package: "isync", file: "/usr/bin/mbsync", used_for: "two-way synchronisation" },
     Program { package: "offlineimap3", file: "/usr/bin/offlineimap", used_for: "two-way synchronisation" },
+    Program { package: "neomutt", file: "/usr/bin/neomutt", used_for: "a client with a header cache" },
+    Program {
+        package: "thunderbird",
+        file: "/usr/bin/thunderbird",
+        used_for: "a client that people read their mail with",
+    },
+    Program { package: "valgrind", file: "/usr/bin/valgrind", used_for: "counting instructions" },
     Program {
         package: "python3-pip",
         file: "/usr/lib/python3/dist-packages/pip/__init__.py",
@@ -57,7 +64,7 @@ pub fn install_or_explain() -> Result<()> {
     let missing: Vec<&Program> =
         PROGRAMS.iter().filter(|program| !Path::new(program.file).exists()).collect();
     if missing.is_empty() {
-        return install_imapclient();
+        return install_from_pypi();
     }
     let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
     let by_hand = format!("apt-get update && apt-get install --no-install-recommends {}", packages.join(" "));
@@ -77,7 +84,7 @@ pub fn install_or_explain() -> Result<()> {
     apt(&arguments)?;
     match missing.iter().find(|program| !Path::new(program.file).exists()) {
         Some(program) => bail!("package {} was installed but {} isn't there", program.package, program.file),
-        None => install_imapclient(),
+        None => install_from_pypi(),
     }
 }
 
@@ -86,23 +93,28 @@ pub fn python_packages() -> PathBuf {
     cargo::root().join("target/python")
 }
 
-/// `imapclient` is on PyPI only. It goes into the target directory, not into the system.
-fn install_imapclient() -> Result<()> {
+/// Packages that are on PyPI only, and a file of each. They go into the target directory, not into the system.
+const FROM_PYPI: [(&str, &str); 2] =
+    [("imapclient", "imapclient/__init__.py"), ("marionette_driver", "marionette_driver/__init__.py")];
+
+fn install_from_pypi() -> Result<()> {
     let target = python_packages();
-    if target.join("imapclient/__init__.py").exists() {
-        return Ok(());
-    }
-    let status = Command::new("/usr/bin/python3")
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-        .arg(&target)
-        .arg("imapclient")
-        .status()
-        .context("/usr/bin/python3 could not be started")?;
-    if !status.success() {
-        bail!(
-            "imapclient could not be installed. By hand: python3 -m pip install --target {} imapclient",
-            target.display()
-        );
+    for (package, file) in FROM_PYPI {
+        if target.join(file).exists() {
+            continue;
+        }
+        let status = Command::new("/usr/bin/python3")
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+            .arg(&target)
+            .arg(package)
+            .status()
+            .context("/usr/bin/python3 could not be started")?;
+        if !status.success() {
+            bail!(
+                "{package} could not be installed. By hand: python3 -m pip install --target {} {package}",
+                target.display()
+            );
+        }
     }
     Ok(())
 }

@@ -4,12 +4,14 @@
 //! against the release binary. `ci` is `test` after formatting, lints and documentation.
 
 mod cargo;
+mod counts;
 mod crash;
 mod external;
 mod install;
 mod localserve;
 #[cfg(test)]
 mod paths;
+mod standards;
 mod summary;
 #[cfg(test)]
 mod threats;
@@ -33,7 +35,9 @@ enum Task {
     Ci(Ci),
     External(External),
     Crash(crash::Crash),
+    Counts(counts::Counts),
     Install(Install),
+    Standards(standards::Standards),
 }
 
 /// Run the whole test suite: unit and model tests, then real clients against the release binary.
@@ -78,10 +82,13 @@ fn run(task: &Task) -> Result<bool> {
         Task::Test(Test {}) => test(),
         Task::Ci(Ci {}) => {
             cargo::check_house()?;
-            test()
+            let cheap = counts::run(&counts::Counts::of_ci())?;
+            test().map(|passed| passed && cheap)
         }
         Task::External(External { names }) => external::run(names).map(|summary| summary.print()),
         Task::Crash(arguments) => crash::run(arguments),
+        Task::Counts(arguments) => counts::run(arguments),
+        Task::Standards(arguments) => standards::run(arguments),
         Task::Install(Install {}) => install::install_or_explain().map(|()| true),
     }
 }

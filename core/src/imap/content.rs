@@ -13,7 +13,7 @@ use postrider_proto::mime::record::StructureRef;
 use postrider_storage::account::Content;
 use postrider_storage::blobs::BlobReader;
 use postrider_storage::ids::{AccountId, EmailId};
-use postrider_storage::reader::Reader;
+use postrider_storage::reader::{Blobs, Emails, Reader};
 use postrider_storage::store::{Store, StoreError};
 
 use crate::runtime::{Pool, PoolError, sleep};
@@ -21,6 +21,28 @@ use crate::runtime::{Pool, PoolError, sleep};
 /// How often work waits for a place in the queue of the worker threads, and how long each time.
 const PLACE_TRIES_MAX: u32 = 250;
 const PLACE_WAIT: Duration = Duration::from_millis(20);
+
+/// Looks messages up whose emails and contents mostly follow each other, as those of a mailbox do.
+pub struct Loader<'a> {
+    emails: Emails<'a>,
+    blobs: Blobs<'a>,
+}
+
+impl<'a> Loader<'a> {
+    /// Of the messages of an account.
+    pub fn new(reader: &'a Reader, account: AccountId) -> Self {
+        Self { emails: reader.emails(account), blobs: reader.blobs() }
+    }
+
+    /// Looks a message up; none when it was erased.
+    pub fn load(&mut self, email: EmailId) -> Result<Option<MessageContent>, StoreError> {
+        let Some(email) = self.emails.get(email)? else { return Ok(None) };
+        let content = email.content();
+        let blob = self.blobs.get(content.blob)?;
+        let blob = blob.ok_or(StoreError::Inconsistent("a message has no content"))?;
+        Ok(Some(MessageContent { prefix: email.prefix.into(), content, structure: blob.structure }))
+    }
+}
 
 /// Where a message's octets are, and its structure. Holds none of the octets but the prefix.
 #[derive(Clone, Debug)]
@@ -31,13 +53,9 @@ pub struct MessageContent {
 }
 
 impl MessageContent {
-    /// Looks a message up; none when it was erased.
+    /// Looks a message up; none when it was erased. For many of them see [`Loader`].
     pub fn load(reader: &Reader, account: AccountId, email: EmailId) -> Result<Option<Self>, StoreError> {
-        let Some(email) = reader.email(account, email)? else { return Ok(None) };
-        let content = email.content();
-        let blob = reader.blob(content.blob)?;
-        let blob = blob.ok_or(StoreError::Inconsistent("a message has no content"))?;
-        Ok(Some(Self { prefix: email.prefix.into(), content, structure: blob.structure }))
+        Loader::new(reader, account).load(email)
     }
 
     /// The stored structure.

@@ -3,6 +3,8 @@
 //! One pass, linear in the value. What is not an address by the grammar still gives an entry, so
 //! that a client can show it. Encoded words stay as they are; quoting is taken off.
 
+pub mod plain;
+
 /// One entry of an address list, as in an IMAP envelope.
 ///
 /// The start of a group has a mailbox and no host, its end has neither; a real address has both

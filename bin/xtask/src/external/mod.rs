@@ -27,6 +27,8 @@ const TESTS: &[Test] = &[
     ("curl_fetches_over_imaps", curl::fetches),
     ("imaplib_runs_a_session", python::imaplib),
     ("imapclient_runs_a_session", python::imapclient),
+    ("neomutt_resynchronises_by_its_second_start", python::neomutt),
+    ("thunderbird_resynchronises_by_its_second_start", python::thunderbird),
     ("zlib_and_openssl_get_on_with_compression_and_certificates", python::compression_and_certificates),
     ("mbsync_syncs_both_ways_and_then_finds_nothing_to_do", sync::mbsync),
     ("offlineimap_syncs_both_ways_and_then_finds_nothing_to_do", sync::offlineimap),

@@ -1,4 +1,5 @@
-//! Scripted sessions of Python's `imaplib` and of `imapclient`, and of Python with zlib and openssl.
+//! Scripted sessions of Python's `imaplib`, of `imapclient`, of Python with zlib and openssl, and of neomutt and
+//! Thunderbird, which Python drives.
 
 use std::path::Path;
 use std::process::Command;
@@ -41,4 +42,12 @@ fn script(binary: &Path, name: &str) -> Result<()> {
     command.arg(server.certificate()).env("PYTHONPATH", install::python_packages());
     run_program(&mut command, LIMIT)?;
     server.stop_and_verify()
+}
+
+pub fn neomutt(binary: &Path) -> Result<()> {
+    script(binary, "neomutt_session.py")
+}
+
+pub fn thunderbird(binary: &Path) -> Result<()> {
+    script(binary, "thunderbird_session.py")
 }

@@ -4,6 +4,7 @@
 //! Reading that sets `\Seen` does so for some messages before their rows, which then tell the flags.
 
 pub(in crate::imap) mod items;
+mod packed;
 pub mod plan;
 pub mod rows;
 #[cfg(test)]

@@ -181,6 +181,11 @@ fn write_some(
 }
 
 impl News {
+    /// Uids that the client knows and that are gone.
+    pub const fn vanished(&self) -> &UidSet {
+        &self.vanished
+    }
+
     /// Appends everything at once, as a session tells it in pieces.
     pub fn write(
         &self,

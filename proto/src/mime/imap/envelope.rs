@@ -1,6 +1,6 @@
 //! ENVELOPE (RFC 9051 §7.5.2).
 
-use super::super::address::{self, Address};
+use super::super::address::{self, Address, plain};
 use super::super::record::PartRef;
 use super::super::{FieldName, Limits};
 use super::string::{ClientText, encoded_words, nstring, string, text};
@@ -17,19 +17,21 @@ pub fn envelope(out: &mut Vec<u8>, part: &PartRef<'_>, client: ClientText) {
     text(out, value(FieldName::Date), client);
     out.push(b' ');
     text(out, value(FieldName::Subject), client);
-    let from = list(value(FieldName::From), client);
-    for name in [FieldName::From, FieldName::Sender, FieldName::ReplyTo] {
+    out.push(b' ');
+    let from = out.len();
+    list(out, value(FieldName::From), client);
+    let from = from..out.len();
+    for name in [FieldName::Sender, FieldName::ReplyTo] {
         out.push(b' ');
         // RFC 9051: absent or empty sender and reply-to are the from.
-        let own = if name == FieldName::From { None } else { list(value(name), client) };
-        match own.as_ref().or(from.as_ref()) {
-            Some(list) => out.extend_from_slice(list),
-            None => out.extend_from_slice(b"NIL"),
+        if !list(out, value(name), client) {
+            out.truncate(out.len() - NIL.len());
+            out.extend_from_within(from.clone());
         }
     }
     for name in [FieldName::To, FieldName::Cc, FieldName::Bcc] {
         out.push(b' ');
-        out.extend_from_slice(list(value(name), client).as_deref().unwrap_or(b"NIL"));
+        list(out, value(name), client);
     }
     for name in [FieldName::InReplyTo, FieldName::MessageId] {
         out.push(b' ');
@@ -38,20 +40,71 @@ pub fn envelope(out: &mut Vec<u8>, part: &PartRef<'_>, client: ClientText) {
     out.push(b')');
 }
 
-/// An address list in parentheses; none when it has no address.
-fn list(value: Option<&[u8]>, client: ClientText) -> Option<Vec<u8>> {
-    // The scanner has bounded the list; a group adds an entry for its end.
-    let addresses = address::parse(value?, 2 * Limits::DEFAULT.addresses_max);
-    if addresses.is_empty() {
-        return None;
+const NIL: &[u8] = b"NIL";
+
+/// Appends an address list in parentheses, or NIL and says false when it has no address.
+fn list(out: &mut Vec<u8>, value: Option<&[u8]>, client: ClientText) -> bool {
+    let Some(value) = value else {
+        out.extend_from_slice(NIL);
+        return false;
+    };
+    if plain_list(out, value) {
+        return true;
     }
-    let mut out = Vec::with_capacity(addresses.len() * 48);
+    // The scanner has bounded the list; a group adds an entry for its end.
+    let addresses = address::parse(value, 2 * Limits::DEFAULT.addresses_max);
+    if addresses.is_empty() {
+        out.extend_from_slice(NIL);
+        return false;
+    }
     out.push(b'(');
     for address in &addresses {
-        write_address(&mut out, address, client);
+        write_address(out, address, client);
     }
     out.push(b')');
-    Some(out)
+    true
+}
+
+/// Appends a list of plain addresses: all of it, or nothing and says false.
+fn plain_list(out: &mut Vec<u8>, value: &[u8]) -> bool {
+    let start = out.len();
+    let mut rest = value;
+    let mut addresses = 0;
+    out.push(b'(');
+    loop {
+        let Some((address, behind)) = plain::first(rest) else {
+            out.truncate(start);
+            return false;
+        };
+        addresses += 1;
+        if addresses > Limits::DEFAULT.addresses_max {
+            out.truncate(start);
+            return false;
+        }
+        out.push(b'(');
+        match address.name {
+            // Neither quotes nor backslashes are in it.
+            Some(name) => quoted(out, name),
+            None => out.extend_from_slice(NIL),
+        }
+        out.extend_from_slice(b" NIL ");
+        quoted(out, address.mailbox);
+        out.push(b' ');
+        quoted(out, address.host);
+        out.push(b')');
+        if behind.is_empty() {
+            out.push(b')');
+            return true;
+        }
+        rest = behind;
+    }
+}
+
+/// Appends printable ASCII without quotes and backslashes.
+fn quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
 }
 
 fn write_address(out: &mut Vec<u8>, address: &Address, client: ClientText) {

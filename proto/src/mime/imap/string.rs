@@ -44,6 +44,13 @@ pub fn text(out: &mut Vec<u8>, value: Option<&[u8]>, client: ClientText) {
 /// Appends `value` as a quoted string where that is possible, else as a literal. For a client that
 /// takes seven bits the caller has encoded it; what is left above 127 becomes `?`.
 pub fn string(out: &mut Vec<u8>, value: &[u8], client: ClientText) {
+    if value.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        out.reserve(value.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(value);
+        out.push(b'"');
+        return;
+    }
     let value = sendable(value, client);
     let is_quotable = memchr::memchr2(b'\r', b'\n', &value).is_none()
         && (value.is_ascii() || std::str::from_utf8(&value).is_ok());

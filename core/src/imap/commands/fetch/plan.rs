@@ -167,6 +167,13 @@ impl Plan {
         self.items.push(item);
     }
 
+    /// Whether the packed blocks know all that is asked for, besides the names of keywords.
+    pub const fn is_packed(&self) -> bool {
+        let asks_uid = self.uid && matches!(self.numbering, Numbering::Uid);
+        let is_of_flags = self.items.is_empty() && self.flags && !self.modseq;
+        is_of_flags && !asks_uid && self.changed_since.is_none()
+    }
+
     /// How strings of UTF-8 are written.
     pub fn utf8(&self) -> Utf8 {
         match self.client {

@@ -18,7 +18,7 @@ use postrider_storage::store::StoreError;
 
 use super::items::{self, Items, Step};
 use super::plan::Plan;
-use crate::imap::content::MessageContent;
+use crate::imap::content::Loader;
 
 /// Rows that are looked up together.
 const GROUP: u32 = 512;
@@ -191,6 +191,7 @@ impl Rows {
     /// Appends rows until about `octets` more octets are in `out`.
     pub fn run(&mut self, reader: &Reader, out: &mut Vec<u8>, octets: usize) -> Result<Progress, StoreError> {
         let full = out.len() + octets;
+        let mut loader = Loader::new(reader, self.account);
         if let Some(open) = self.open.take() {
             self.go_on(open, reader, out, full)?;
         }
@@ -198,9 +199,9 @@ impl Rows {
             if let Some((uid, email)) = self.removed.pop_front() {
                 let sequence = self.view.sequence_of(uid).unwrap_or(0);
                 let facts = Facts { sequence, uid, state: None, email, more: None };
-                self.row(reader, facts, out, full)?;
+                self.row(reader, &mut loader, facts, out, full)?;
             } else if self.at < self.until {
-                self.some_rows(reader, out, full)?;
+                self.some_rows(reader, &mut loader, out, full)?;
             } else {
                 return Ok(Progress::Done);
             }
@@ -217,8 +218,46 @@ impl Rows {
         }
     }
 
-    fn some_rows(&mut self, reader: &Reader, out: &mut Vec<u8>, full: usize) -> Result<(), StoreError> {
-        let group = self.group(GROUP.min(self.until - self.at));
+    /// The account and the mailbox.
+    pub(super) const fn place(&self) -> (AccountId, MailboxId) {
+        (self.account, self.mailbox)
+    }
+
+    /// How the client numbers messages.
+    pub(super) fn numbering(&self) -> Numbering {
+        self.plan.numbering
+    }
+
+    /// The number of a message.
+    pub(super) fn sequence_of(&self, uid: Uid) -> u32 {
+        self.view.sequence_of(uid).unwrap_or(0)
+    }
+
+    /// Notes a message that has no row any more.
+    pub(super) fn add_missing(&mut self, uid: Uid) {
+        self.missing.push(uid);
+    }
+
+    /// Says that one more of the wanted messages is done with.
+    pub(super) const fn advance(&mut self) {
+        self.at += 1;
+    }
+
+    fn some_rows(
+        &mut self,
+        reader: &Reader,
+        loader: &mut Loader<'_>,
+        out: &mut Vec<u8>,
+        full: usize,
+    ) -> Result<(), StoreError> {
+        let mut group = self.group(GROUP.min(self.until - self.at));
+        if self.plan.is_packed() && self.newly_seen.is_empty() {
+            if self.packed_rows(reader, &group, out, full)? {
+                return Ok(());
+            }
+            // One with keywords comes next: it and those behind it are read as rows.
+            group = self.group(GROUP.min(self.until - self.at));
+        }
         let mut cursor = Cursor::new(reader, self.account, self.mailbox, &group);
         let changed_since = self.plan.changed_since.unwrap_or(0);
         for run in group.runs() {
@@ -252,7 +291,7 @@ impl Rows {
                         saved: Some(row.saved),
                     }),
                 };
-                self.row(reader, facts, out, full)?;
+                self.row(reader, loader, facts, out, full)?;
                 if self.open.is_some() || out.len() >= full {
                     return Ok(());
                 }
@@ -265,6 +304,7 @@ impl Rows {
     fn row(
         &mut self,
         reader: &Reader,
+        loader: &mut Loader<'_>,
         facts: Facts<'_>,
         out: &mut Vec<u8>,
         full: usize,
@@ -287,7 +327,7 @@ impl Rows {
             row.end(out);
             return Ok(());
         }
-        let items = match self.items(reader, &plan, facts) {
+        let items = match self.items(reader, loader, &plan, facts) {
             Ok(Some(items)) => items,
             Ok(None) => {
                 // Erased since: only a removed message is.
@@ -302,7 +342,13 @@ impl Rows {
         }
     }
 
-    fn items(&self, reader: &Reader, plan: &Plan, facts: Facts<'_>) -> Result<Option<Items>, StoreError> {
+    fn items(
+        &self,
+        reader: &Reader,
+        loader: &mut Loader<'_>,
+        plan: &Plan,
+        facts: Facts<'_>,
+    ) -> Result<Option<Items>, StoreError> {
         let More { thread, size, received, saved } = match facts.more {
             Some(known) => known,
             None => match reader.email(self.account, facts.email)? {
@@ -314,7 +360,7 @@ impl Rows {
         };
         let mut message = None;
         if plan.needs_message {
-            message = MessageContent::load(reader, self.account, facts.email)?;
+            message = loader.load(facts.email)?;
             if message.is_none() {
                 return match facts.state {
                     None => Ok(None),

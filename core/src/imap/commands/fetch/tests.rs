@@ -333,3 +333,31 @@ fn speed_of_flags_rows() {
         println!("{text}: {each} ns a row, {} octets", out.len());
     }
 }
+
+#[test]
+fn flags_from_blocks_are_those_of_rows() {
+    let mut world = World::new();
+    for number in 0_u8..200 {
+        let flags = Flags::from_bits(number & 0b1_1111);
+        let keywords: &[&str] = if number % 37 == 5 || number > 190 { &["$Work"] } else { &[] };
+        world.append(&Mail { flags, keywords, ..Mail::default() });
+    }
+    let inbox = world.inbox;
+    let view = world.view();
+    let gone: Vec<Uid> = (1..=200).filter(|number| number % 11 == 0).map(uid).collect();
+    world.transact(|tx| tx.expunge(inbox, Expunge::These(&gone)));
+    let packed =
+        String::from_utf8(finish(&world, &mut rows(&world, "FETCH 1:* (FLAGS)", view.clone(), false), 500));
+    // With MODSEQ every row is read.
+    let read =
+        String::from_utf8(finish(&world, &mut rows(&world, "FETCH 1:* (FLAGS MODSEQ)", view, false), 500));
+    let (packed, read) = (packed.unwrap(), read.unwrap());
+    assert_eq!(packed.lines().count(), 200 - gone.len());
+    for (one, other) in packed.lines().zip(read.lines()) {
+        let (state, modseq) = other.split_once(" MODSEQ (").unwrap();
+        assert!(modseq.ends_with("))"), "{other}");
+        assert_eq!(one, format!("{state})"));
+    }
+    assert_eq!(packed.lines().count(), read.lines().count());
+    assert!(packed.contains("FLAGS ($Work)") || packed.contains("$Work)"), "{packed}");
+}
