@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 49] = [
+const COMMANDS: [&str; 50] = [
     "",
     "serve",
     "localserve",
@@ -27,6 +27,7 @@ const COMMANDS: [&str; 49] = [
     "account rm",
     "account set-password",
     "account quota",
+    "account quota-messages",
     "account disable",
     "account enable",
     "account tlspubkey",

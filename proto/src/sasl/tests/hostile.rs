@@ -211,7 +211,7 @@ fn mechanisms_are_named_and_ordered() {
     for mechanism in Mechanism::ALL {
         assert_eq!(Mechanism::parse(mechanism.name().to_lowercase().as_bytes()), Some(mechanism));
     }
-    for unknown in ["", "PLAIN ", "SCRAM-SHA-512", "OTP", "EXTERNAL"] {
+    for unknown in ["", "PLAIN ", "SCRAM-SHA-512", "OTP", "EXTERNALLY"] {
         assert_eq!(Mechanism::parse(unknown.as_bytes()), None);
     }
 }
