@@ -147,7 +147,7 @@ impl fmt::Debug for Flags {
 }
 
 /// A keyword: a flag that users and clients define; an atom, compared without regard to ASCII case
-/// (RFC 9051 §2.3.2). Keeps its spelling.
+/// (RFC 9051 §2.3.2). Keeps its spelling; `$Important` (RFC 8457) is one like any other.
 #[derive(Clone, Debug)]
 pub struct Keyword(Box<str>);
 

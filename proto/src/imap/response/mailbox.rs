@@ -18,7 +18,7 @@ impl ListAttributes {
     pub const NON_EXISTENT: Self = Self(1);
     /// `\Noselect`
     pub const NO_SELECT: Self = Self(1 << 1);
-    /// `\HasChildren`
+    /// `\HasChildren` (RFC 3348)
     pub const HAS_CHILDREN: Self = Self(1 << 2);
     /// `\HasNoChildren`
     pub const HAS_NO_CHILDREN: Self = Self(1 << 3);
