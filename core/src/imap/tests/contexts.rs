@@ -26,7 +26,11 @@ fn follow(peer: &mut Peer, tag: &str, views: &mut [View]) -> Vec<u32> {
         } else if let Some(gone) = line.strip_suffix(" EXPUNGE") {
             let gone: u32 = gone.trim_start_matches("* ").parse().unwrap();
             for view in views.iter_mut().filter(|view| view.numbers) {
-                assert!(!view.results.contains(&gone), "{}: {gone} is removed from the results first", view.tag);
+                assert!(
+                    !view.results.contains(&gone),
+                    "{}: {gone} is removed from the results first",
+                    view.tag
+                );
                 view.results.iter_mut().filter(|number| **number > gone).for_each(|number| *number -= 1);
             }
         } else if line.starts_with("* ESEARCH") {

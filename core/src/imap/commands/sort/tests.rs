@@ -145,3 +145,40 @@ fn texts_are_compared_up_to_their_limit() {
     // The thousandth octet of the first two decides; that of the others is an x, and the next not looked at.
     assert_eq!(sorted, [2, 1, 3, 4]);
 }
+
+#[test]
+#[ignore = "prints figures; meant for optimised code"]
+fn figures_of_100_000_messages() {
+    const COUNT: u32 = 100_000;
+    let mut world = World::new();
+    for at in 0..COUNT {
+        let (minute, hour, day) = (at * 7 % 60, at * 11 % 24, at % 28 + 1);
+        let message = format!(
+            "From: User {user} <user{user}@example.org>\r\nSubject: Re: matter {matter} of many\r\nDate: {day} Jan 2020 {hour:02}:{minute:02}:00 +0000\r\nMessage-ID: <{at}@example.org>\r\nReferences: <{parent}@example.org>\r\n\r\n",
+            user = at * 17 % 5000,
+            matter = at * 31 % 20_000,
+            parent = at / 10 * 9,
+        );
+        world.append(&Mail { message: message.as_bytes(), ..Mail::default() });
+    }
+    let view = world.view();
+    for key in [SortKey::Arrival, SortKey::Date, SortKey::Subject, SortKey::From] {
+        let criteria = [SortCriterion { key, direction: Direction::Ascending }];
+        let (account, mailbox) = world.place();
+        let place = Place { account, mailbox, view: view.clone() };
+        let mut sorting = Sorting::new(&place, &criteria, view.clone());
+        let start = std::time::Instant::now();
+        let (mut slices, mut longest) = (0, std::time::Duration::ZERO);
+        loop {
+            let slice = std::time::Instant::now();
+            let step = sorting.run(&world.store).unwrap();
+            (slices, longest) = (slices + 1, longest.max(slice.elapsed()));
+            if let Step::Done(sorted) = step {
+                assert_eq!(sorted.len(), COUNT as usize);
+                break;
+            }
+        }
+        let octets = sorting.columns.octets() / COUNT as usize;
+        println!("{key:?}: {:?}, {slices} runs, longest {longest:?}, {octets} octets a key", start.elapsed());
+    }
+}
