@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use postrider_proto::mime::collation::fold;
 use postrider_proto::mime::scan::Scanner;
 use postrider_proto::mime::{self, FieldName, Structure, header, record, subject};
 use postrider_storage::account::{Content, ThreadInfo, hash};
@@ -143,7 +144,7 @@ fn thread_info(structure: &Structure) -> ThreadInfo {
     ThreadInfo {
         message_id: message_id.map_or(0, |id| hash(&id)),
         references,
-        subject: base.as_ref().map_or(0, |base| hash(base.text.to_lowercase().as_bytes())),
+        subject: base.as_ref().map_or(0, |base| hash(fold(&base.text).as_bytes())),
         is_reply: base.is_some_and(|base| base.is_reply),
     }
 }

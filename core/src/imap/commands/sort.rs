@@ -8,6 +8,8 @@ mod insert;
 mod keys;
 pub(in crate::imap) mod memory;
 pub(in crate::imap) mod order;
+#[cfg(test)]
+mod tests;
 pub(in crate::imap) mod walk;
 
 use std::sync::Arc;

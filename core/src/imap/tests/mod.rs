@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod compress;
+mod contexts;
 mod cost;
 mod dialog;
 mod external;
