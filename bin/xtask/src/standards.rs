@@ -176,7 +176,9 @@ fn names(files: &[String]) -> String {
 fn find() -> Result<BTreeMap<u32, Found>> {
     let mut found: BTreeMap<u32, Found> = BTreeMap::new();
     let mut files = Vec::new();
-    for folder in ["proto/src/imap", "proto/src/mime", "proto/src/deflate", "core/src/imap", "core/tests/imap"] {
+    for folder in
+        ["proto/src/imap", "proto/src/mime", "proto/src/deflate", "core/src/imap", "core/tests/imap"]
+    {
         list(&root().join(folder), &mut files)?;
     }
     files.sort();
