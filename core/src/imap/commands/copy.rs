@@ -3,7 +3,7 @@
 //! More messages than one transaction takes are dealt with in several. A COPY that fails in a later one
 //! takes back what it copied (RFC 9051 §6.4.7); MOVE is atomic for each message only (RFC 6851 §3.3), and
 //! tells COPYUID for each transaction, before the removals. Copies in another account are made there, see
-//! [`abroad`](super::abroad).
+//! [`abroad`].
 
 use postrider_proto::imap::command::{CopyMove, MailboxArgument};
 use postrider_proto::imap::response::{Code, Condition};
