@@ -234,7 +234,7 @@ pub fn without_descriptors(binary: &Path) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mut server = serve(binary, &dir.path().canonicalize()?, None)?;
     server.start()?;
-    let needs = fs::read_dir(format!("/proc/{}/fd", server.pid()?))?.count() as u64;
+    let needs = files_when_settled(&server)?;
     server.stop()?;
     // With the first one the server's own cap is met before the descriptors are used up, with the second not:
     // it lets half of them be connections.
@@ -247,6 +247,21 @@ pub fn without_descriptors(binary: &Path) -> Result<()> {
         server.verify(&server.data())?;
     }
     Ok(())
+}
+
+/// The descriptors that the server has open when nothing is asked of it: it listens before all of its shards
+/// have theirs.
+fn files_when_settled(server: &Server) -> Result<u64> {
+    let mut counts = [0; 10];
+    for _ in 0..200 {
+        counts.rotate_left(1);
+        counts[9] = fs::read_dir(format!("/proc/{}/fd", server.pid()?))?.count() as u64;
+        if counts.iter().all(|count| *count == counts[9]) {
+            return Ok(counts[9]);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    bail!("the server's open files didn't settle: {counts:?}")
 }
 
 fn without_descriptors_steps(server: &Server, files: u64) -> Result<()> {
