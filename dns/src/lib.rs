@@ -1,5 +1,11 @@
-//! The resolver, DNSSEC validation and DANE: nothing of it is here yet.
+//! The resolver, DNSSEC validation and DANE.
 //!
-//! The crate holds its place in the order of imports (`proto` below it, `core` above it). Until it is
-//! filled, the server looks nothing up: mail is accepted without any check that needs DNS, and trace
-//! fields claim no result of one.
+//! Everything here is free of sockets, clocks and threads of its own: transport, time and chance are passed
+//! in, so that a resolver runs the same on the server's runtime, in the command line and in a scripted test.
+//!
+//! [`Lookup`] is what the rest of the product asks; [`Answer`] is what it gets.
+
+mod answer;
+
+pub use answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
+pub use hickory_proto::rr::{Name, RData, Record, RecordType};
