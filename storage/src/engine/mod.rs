@@ -61,6 +61,11 @@ pub trait Engine: Send + Sync {
     /// Makes every batch durable that was committed before.
     fn sync(&self) -> Result<(), EngineError>;
 
+    /// Whether a read that begins now may have to wait for the disk's syncs, because the engine is putting
+    /// tables in place, or is about to. Takes no lock that is held for long: threads that must not wait ask
+    /// this first, and leave the read to another thread when it may.
+    fn reads_may_wait(&self) -> bool;
+
     /// What the engine uses at the moment.
     fn stats(&self) -> EngineStats;
 
