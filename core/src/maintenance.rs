@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_proto::imap::types::ModSeq;
-use postrider_storage::account::{Erase, Swept, unshare};
+use postrider_storage::account::{Erase, MESSAGES_PER_TRANSACTION_MAX, Swept, unshare};
 use postrider_storage::blobs;
 use postrider_storage::committer::CommitError;
 use postrider_storage::directory::{Directory, removed_account};
@@ -201,7 +201,9 @@ async fn tidy_account(shard: &Shard, id: AccountId, up_to: Option<ModSeq>) -> Re
     let mut rows = 0;
     for mailbox in account.transact(None, None, |tx| tx.dropped()).await? {
         loop {
-            let swept: Swept = account.transact(None, None, move |tx| tx.sweep(mailbox)).await?;
+            let swept: Swept = account
+                .transact_many(None, None, MESSAGES_PER_TRANSACTION_MAX, move |tx| tx.sweep(mailbox))
+                .await?;
             rows += swept.rows;
             count(shard, Upkeep::Mailboxes, swept.rows);
             if !swept.more {
@@ -219,7 +221,7 @@ async fn tidy_account(shard: &Shard, id: AccountId, up_to: Option<ModSeq>) -> Re
             break !more;
         }
         let messages = due.len();
-        account.transact(None, None, move |tx| tx.erase(Erase::These(&due))).await?;
+        account.transact_many(None, None, due.len(), move |tx| tx.erase(Erase::These(&due))).await?;
         erased += messages;
         count(shard, Upkeep::Messages, messages);
         sleep(STEP_PAUSE).await;
@@ -320,8 +322,11 @@ async fn purge_mailbox(
 ) -> Result<usize, Trouble> {
     let mut purged = 0;
     loop {
-        let swept =
-            account.transact(None, None, move |tx| tx.purge_tombstones(mailbox, removed_before)).await?;
+        let swept = account
+            .transact_many(None, None, MESSAGES_PER_TRANSACTION_MAX, move |tx| {
+                tx.purge_tombstones(mailbox, removed_before)
+            })
+            .await?;
         purged += swept.rows;
         count(shard, Upkeep::Tombstones, swept.rows);
         if !swept.more {

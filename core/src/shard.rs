@@ -18,6 +18,7 @@ use crate::config::Config;
 
 use crate::log::LogHandle;
 use crate::metrics::{Metrics, Recorder, Registry};
+use crate::reads::Reads;
 use crate::runtime::channel::{Closed, Receiver, Sender};
 use crate::runtime::{Pool, ShardId, Shutdown, oneshot, spawn};
 
@@ -51,6 +52,8 @@ pub struct Shared {
     pub committer: Arc<Committer>,
     /// Threads for what would hold up a shard.
     pub pool: Pool,
+    /// Reads that don't hold it up either. They have threads of their own, so that long work isn't waited for.
+    pub reads: Reads,
     /// Who may connect.
     pub admission: Admission,
     /// Who may log in.

@@ -26,11 +26,13 @@ use crate::log;
 use crate::maintenance;
 use crate::metrics::{Builder, Metrics};
 use crate::operations::ServerOperations;
+use crate::reads::Reads;
 use crate::runtime::net::{
     AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp,
 };
 use crate::runtime::{
-    Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep_until, spawn,
+    Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep_until,
+    spawn,
 };
 use crate::shard::{Local, MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
@@ -99,7 +101,10 @@ impl TestServer {
         let socket = dir.path().join("ctl");
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
-        let pool = Pool::start("test", PoolLimits { threads: 2, queue_max: 4096 }).unwrap();
+        let limits = PoolLimits { threads: 2, queue_max: 4096 };
+        let pool = Pool::start("test", limits, Priority::Lower).unwrap();
+        let reads =
+            Reads::new(Arc::clone(&store), Pool::start("test reader", limits, Priority::Usual).unwrap());
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
             ..admission::Limits::default()
@@ -138,6 +143,7 @@ impl TestServer {
             store,
             committer,
             pool,
+            reads,
             admission,
             authenticator,
             gate: Arc::default(),
@@ -309,6 +315,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
             Arc::clone(&shared.store),
             Arc::clone(&shared.committer),
             shared.pool.clone(),
+            shared.reads.clone(),
             account::Limits::default(),
         ),
         recorder: shared.registry.recorder(id.0),

@@ -21,6 +21,7 @@ use postrider_storage::store::Store;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::admission::Admission;
+use crate::reads::Reads;
 use crate::runtime::{Pool, PoolError};
 use crate::tls::ClientCertificate;
 use cache::Cache;
@@ -79,6 +80,7 @@ pub enum Next {
 
 struct Inner {
     store: Arc<Store>,
+    reads: Reads,
     pool: Pool,
     admission: Admission,
     cache: Cache,
@@ -143,7 +145,8 @@ impl Authenticator {
         let mut key = [0; 32];
         random.fill(&mut key)?;
         let cache = Cache::new(&key);
-        Ok(Self(Arc::new(Inner { store, pool, admission, cache, server_secret, iterations, random })))
+        let reads = Reads::new(Arc::clone(&store), pool.clone());
+        Ok(Self(Arc::new(Inner { store, reads, pool, admission, cache, server_secret, iterations, random })))
     }
 
     /// The mechanisms that may be used on a connection, strongest first.
@@ -288,6 +291,7 @@ impl Conversation {
 
     async fn proceed(&mut self, mut step: Step) -> Result<Next, AuthError> {
         loop {
+            self.authenticator.0.reads.calm().await;
             step = match step {
                 Step::Challenge(challenge) => return Ok(Next::Challenge(challenge)),
                 Step::NeedSecrets { login, .. } => {

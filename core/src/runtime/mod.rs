@@ -25,7 +25,7 @@ mod task;
 mod time;
 
 pub use notify::LocalNotify;
-pub use pool::{Pool, PoolError, PoolLimits, PoolStats};
+pub use pool::{Pool, PoolError, PoolLimits, PoolStats, Priority};
 pub use preflight::{Preflight, PreflightError, preflight};
 pub use shards::{Runtime, RuntimeError, RuntimeOptions, ShardDeath, ShardId, current_shard};
 pub use shutdown::Shutdown;

@@ -23,9 +23,14 @@ use crate::metrics::{
     self, Builder, Metrics, Queue, Registry, Text, write_commits, write_process, write_shards, write_store,
 };
 use crate::operations::ServerOperations;
+use crate::reads::Reads;
 use crate::runtime::channel::{self, Receiver};
-use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream};
-use crate::runtime::{AllStats, Pool, PoolLimits, Preflight, ShardId, Shutdown, sleep, sleep_until, spawn};
+use crate::runtime::net::{
+    AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream, widen_file_table,
+};
+use crate::runtime::{
+    AllStats, Pool, PoolLimits, Preflight, Priority, ShardId, Shutdown, sleep, sleep_until, spawn,
+};
 use crate::shard::{MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
 
@@ -97,7 +102,11 @@ pub(super) fn prepare(
 ) -> Result<Parts, ServeError> {
     let Opened { store, committer, watchdog, secret } = opened;
     let limits = PoolLimits { threads: config.worker_threads.get(), queue_max: JOBS_MAX };
-    let pool = Pool::start("worker", limits).map_err(system("can't start the worker threads"))?;
+    let start = |name, priority| {
+        Pool::start(name, limits, priority).map_err(system("can't start the worker threads"))
+    };
+    let pool = start("worker", Priority::Lower)?;
+    let reads = Reads::new(Arc::clone(&store), start("reader", Priority::Usual)?);
     let admission = Admission::new(admission_limits(&config));
     let iterations = config.passwords.iterations;
     let authenticator =
@@ -119,11 +128,17 @@ pub(super) fn prepare(
         }
     }
     let wanted = config.listeners.iter().map(|l| l.limits.connections.total as usize).max().unwrap_or(0);
+    let gate = Gate::below_file_limit(host.files_max, wanted);
+    let files = host.files_max.map_or(gate.files(), |files_max| gate.files().min(files_max));
+    if let Err(error) = widen_file_table(files) {
+        warn!(files, %error, "the table of open files will grow while connections arrive");
+    }
     let accepts = config.listeners.iter().map(|_| Arc::default()).collect();
     let shared = Shared {
         store,
         committer,
         pool,
+        reads,
         admission,
         authenticator,
         gate: Arc::clone(watchdog.gate()),
@@ -137,7 +152,7 @@ pub(super) fn prepare(
     Ok(Parts {
         shared: Arc::new(shared),
         watchdog: Arc::new(watchdog),
-        gate: Gate::below_file_limit(host.files_max, wanted),
+        gate,
         accepts: Arc::new(accepts),
         parts: Arc::new(Mutex::new(parts.into_iter().map(Some).collect())),
     })
@@ -156,6 +171,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             Arc::clone(&shared.store),
             Arc::clone(&shared.committer),
             shared.pool.clone(),
+            shared.reads.clone(),
             account::Limits::default(),
         ),
         recorder: shared.registry.recorder(id.0),
@@ -199,7 +215,8 @@ fn listen(
     if listener.protocol == Protocol::Metrics {
         let scraped = Rc::clone(shard);
         let scrape: metrics::http::Scrape = Rc::new(move |text| write_metrics(&scraped.shared, text));
-        return metrics::http::serve(socket, scrape, metrics::http::HttpLimits::default(), shutdown);
+        let (reads, limits) = (shard.shared.reads.clone(), metrics::http::HttpLimits::default());
+        return metrics::http::serve(socket, scrape, reads, limits, shutdown);
     }
     let options = |label, busy| ServeOptions {
         label,

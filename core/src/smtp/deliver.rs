@@ -320,13 +320,16 @@ impl Delivery {
             Target::Remote => Ok(Place::Queue),
             Target::Unknown => Err(Reply::NO_SUCH_USER),
             Target::Rehearsal(wish) => Err(Connection::fulfil(&self.shard, wish).await),
-            Target::Alias { address, settings } => match self.members(&address, settings) {
-                Ok(drops) => drops.map(Place::Mailboxes),
-                Err(error) => {
-                    error!(cid = %self.id, %error, "the directory could not be read");
-                    Err(Reply::LOCAL_ERROR)
+            Target::Alias { address, settings } => {
+                self.shard.shared.reads.calm().await;
+                match self.members(&address, settings) {
+                    Ok(drops) => drops.map(Place::Mailboxes),
+                    Err(error) => {
+                        error!(cid = %self.id, %error, "the directory could not be read");
+                        Err(Reply::LOCAL_ERROR)
+                    }
                 }
-            },
+            }
         }
     }
 

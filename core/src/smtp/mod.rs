@@ -39,7 +39,7 @@ pub struct Service {
     /// The listener's configuration.
     pub listener: Listener,
     /// The names of this host.
-    pub hostnames: Vec<Domain>,
+    pub hostnames: Arc<[Domain]>,
     /// Whether replies can be asked for by the recipient's address.
     pub mode: Mode,
 }
@@ -84,7 +84,7 @@ impl Service {
             settings: Arc::new(settings),
             tls,
             listener: listener.clone(),
-            hostnames,
+            hostnames: hostnames.into(),
             mode,
         }
     }

@@ -1,8 +1,9 @@
 //! Answers to what a session asks: who may log in, send, and be written to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_proto::address::{Address, Domain, ForwardPath, ReversePath};
+use postrider_proto::address::{Address, ForwardPath, ReversePath};
 use postrider_proto::sasl::{FailureKind, Mechanism};
 use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::command::SaslOctets;
@@ -13,6 +14,7 @@ use postrider_storage::directory::{Directory, Recipient, Resolution, SenderVerdi
 use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
 use postrider_storage::maintenance::Refusal as Gated;
+use postrider_storage::reader::Reader;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
@@ -76,7 +78,7 @@ pub(super) fn store_reply(error: &StoreError, id: ConnectionId) -> Reply {
 }
 
 impl Connection {
-    fn directory_failed(&self, error: &EngineError) -> Answer {
+    fn directory_failed(&self, error: &dyn std::fmt::Display) -> Answer {
         error!(cid = %self.id, %error, "the directory could not be read");
         Answer::Refuse(Reply::LOCAL_ERROR)
     }
@@ -130,6 +132,7 @@ impl Connection {
             return Answer::Refuse(reply);
         }
         let Some(user) = &self.user else { return Answer::Proceed };
+        self.shard.shared.reads.calm().await;
         match self.may_send_as(user.account, address) {
             Ok(SenderVerdict::Allowed) => Answer::Proceed,
             Ok(SenderVerdict::Refused) => Answer::Refuse(SENDER_NOT_YOURS),
@@ -163,8 +166,8 @@ impl Connection {
             }
             ForwardPath::Literal(_) => return Answer::Refuse(Reply::LITERAL_RECIPIENT),
         };
-        let target = match self.resolve(recipient) {
-            Ok(resolution) => self.target(path, resolution),
+        let target = match self.resolve(recipient).await {
+            Ok(resolution) => self.target(path, resolution).await,
             Err(error) => return self.directory_failed(&error),
         };
         match target {
@@ -177,14 +180,21 @@ impl Connection {
         }
     }
 
-    fn resolve(&self, recipient: Recipient<'_>) -> Result<Resolution, EngineError> {
-        let reader = self.shard.shared.store.reader();
-        let hostnames: &[Domain] = &self.service.hostnames;
-        Directory::new(reader.snapshot()).resolve(recipient, hostnames)
+    async fn resolve(&self, recipient: Recipient<'_>) -> Result<Resolution, StoreError> {
+        let hostnames = Arc::clone(&self.service.hostnames);
+        let address = match recipient {
+            Recipient::Postmaster => None,
+            Recipient::Address(address) => Some(address.clone()),
+        };
+        let resolve = move |reader: &Reader| {
+            let recipient = address.as_ref().map_or(Recipient::Postmaster, Recipient::Address);
+            Ok(Directory::new(reader.snapshot()).resolve(recipient, &hostnames)?)
+        };
+        self.shard.shared.reads.run(resolve).await
     }
 
     /// What becomes of mail for a recipient (product 1.7, 2.3).
-    fn target(&self, path: &ForwardPath, resolution: Resolution) -> Result<Target, Reply> {
+    async fn target(&self, path: &ForwardPath, resolution: Resolution) -> Result<Target, Reply> {
         let submission = self.user.is_some();
         if self.service.mode == Mode::Local
             && let Some(address) = path.address()
@@ -195,7 +205,7 @@ impl Connection {
         // A local instance takes mail for everybody: it is all for its one account (product 11.2).
         let resolution = match resolution {
             Resolution::NotLocal | Resolution::Unknown if self.service.mode == Mode::Local && !submission => {
-                match self.resolve(Recipient::Postmaster) {
+                match self.resolve(Recipient::Postmaster).await {
                     Ok(resolution) => resolution,
                     Err(_) => return Err(Reply::LOCAL_ERROR),
                 }

@@ -169,7 +169,9 @@ async fn copy_some<'a>(
     let (from, some, origin) = (context.selected.mailbox, some.to_vec(), Some(context.watcher.id()));
     let copied = context
         .account
-        .transact(origin, None, move |tx| tx.copy_within(from, &some, target.mailbox, target.scope))
+        .transact_many(origin, None, some.len(), move |tx| {
+            tx.copy_within(from, &some, target.mailbox, target.scope)
+        })
         .await;
     (copied.map_err(|error| failed(&error, context)), rest)
 }
@@ -186,8 +188,9 @@ async fn move_some<'a>(
         let Ok(copied) = copied else { return (copied, rest) };
         // Only what is there goes here: a message is always in one of both mailboxes (RFC 6851 §3.3).
         let gone: Vec<Uid> = copied.pairs.iter().map(|(from, _)| *from).collect();
-        let expunged =
-            context.account.transact(origin, None, move |tx| tx.expunge(from, Expunge::These(&gone)));
+        let expunged = context
+            .account
+            .transact_many(origin, None, gone.len(), move |tx| tx.expunge(from, Expunge::These(&gone)));
         let expunged = expunged.await.map_err(|error| failed(&error, context));
         return (expunged.map(|_| copied), rest);
     }
@@ -195,7 +198,9 @@ async fn move_some<'a>(
     let some = some.to_vec();
     let moved = context
         .account
-        .transact(origin, None, move |tx| tx.move_within(from, &some, target.mailbox, target.scope))
+        .transact_many(origin, None, some.len(), move |tx| {
+            tx.move_within(from, &some, target.mailbox, target.scope)
+        })
         .await;
     (moved.map_err(|error| failed(&error, context)), rest)
 }
@@ -219,8 +224,9 @@ async fn take_back(context: &Context<'_>, target: Target, copied: &Copied) {
         let (some, id) = (some.to_vec(), context.id);
         let taken = places::at(context.shard, id, target.account, move |_, account| {
             Box::pin(async move {
-                let taken =
-                    account.transact(None, None, move |tx| tx.expunge(target.mailbox, Expunge::These(&some)));
+                let taken = account.transact_many(None, None, some.len(), move |tx| {
+                    tx.expunge(target.mailbox, Expunge::These(&some))
+                });
                 taken.await.map_err(|error| write_failed(&error, id))
             })
         });

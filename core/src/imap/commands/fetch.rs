@@ -212,7 +212,8 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
         }
         let mut progress = Progress::More;
         while progress == Progress::More {
-            let ran = if inline { Some(run_here(context, rows)) } else { run(context, rows).await };
+            let here = inline && !context.account.store().engine().reads_may_wait();
+            let ran = if here { Some(run_here(context, rows)) } else { run(context, rows).await };
             let Some((state, done)) = ran else {
                 // A row may have begun.
                 return Err(Ended::Bye(Some(Code::Unavailable), "too much to do, try again"));
@@ -299,7 +300,9 @@ async fn mark_seen(context: &mut Context<'_>, rows: Rows) -> Result<Result<Rows,
     let mailbox = context.selected.mailbox;
     let stored = context
         .account
-        .transact(Some(context.watcher.id()), None, move |tx| tx.store_flags(mailbox, &unseen, &change, None))
+        .transact_many(Some(context.watcher.id()), None, unseen.len(), move |tx| {
+            tx.store_flags(mailbox, &unseen, &change, None)
+        })
         .await;
     match stored {
         Ok(done) => {

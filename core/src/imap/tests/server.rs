@@ -33,8 +33,11 @@ use crate::config::{Config, Listener as Settings, Protocol, TlsMode, TlsVersion}
 use crate::imap::{Service, serve};
 use crate::log::{self, LogHandle};
 use crate::metrics::{Builder, Metrics};
+use crate::reads::Reads;
 use crate::runtime::net::{AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp};
-use crate::runtime::{Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn};
+use crate::runtime::{
+    Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn,
+};
 use crate::shard::{MAILBOX_MAX, Shard, Shared};
 use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
 
@@ -103,7 +106,9 @@ impl Server {
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
         let account = make_account(&store, &committer, setup.quota);
-        let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 256 }).unwrap();
+        let limits = PoolLimits { threads: 2, queue_max: 256 };
+        let pool = Pool::start("worker", limits, Priority::Lower).unwrap();
+        let reads = Reads::new(Arc::clone(&store), Pool::start("reader", limits, Priority::Usual).unwrap());
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
             ..admission::Limits::default()
@@ -121,6 +126,7 @@ impl Server {
             store,
             committer,
             pool,
+            reads,
             admission,
             authenticator,
             gate: Arc::new(DiskGate::default()),
@@ -227,6 +233,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         Arc::clone(&shared.store),
         Arc::clone(&shared.committer),
         shared.pool.clone(),
+        shared.reads.clone(),
         account::Limits::default(),
     );
     Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })

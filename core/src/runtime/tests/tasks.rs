@@ -230,7 +230,7 @@ fn a_shard_that_hangs_can_be_seen_from_outside() {
 
 #[test]
 fn the_pool_runs_refuses_and_survives_panics() {
-    let pool = Pool::start("test", PoolLimits { threads: 1, queue_max: 2 }).unwrap();
+    let pool = Pool::start("test", PoolLimits { threads: 1, queue_max: 2 }, Priority::Usual).unwrap();
     on_shard(move || async move {
         let (open, gate) = channel::bounded::<()>(1);
         let first = pool.run(move || gate.recv_blocking().is_ok());
@@ -240,11 +240,15 @@ fn the_pool_runs_refuses_and_survives_panics() {
         let (second, third) = (pool.run(|| 2), pool.run(|| panic!("on purpose")));
         assert_eq!(pool.stats().queued, 2);
         assert_eq!(pool.run(|| 4).await, Err(PoolError::Full));
+        let here = thread::current().id();
+        let full = pool.run_anyway(|| thread::current().id()).await;
+        assert_eq!(full, Ok(here), "what has to be done is done by the one who asks");
         open.send(()).await.unwrap();
         assert_eq!(first.await, Ok(true));
         assert_eq!(second.await, Ok(2));
         assert_eq!(third.await, Err::<(), _>(PoolError::Panicked));
         assert_eq!(pool.run(|| 5).await, Ok(5));
+        assert_ne!(pool.run_anyway(|| thread::current().id()).await, Ok(here));
         let stats = pool.stats();
         assert_eq!((stats.refused, stats.panics, stats.queued), (1, 1, 0));
     });
