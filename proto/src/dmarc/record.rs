@@ -131,7 +131,7 @@ fn parse_size(text: &str) -> Option<u64> {
     };
     // More than fits is no limit that matters.
     let number: u64 = if digits.is_empty() { return None } else { digits.parse().unwrap_or(u64::MAX) };
-    Some(number.checked_mul(1 << shift).unwrap_or(u64::MAX))
+    Some(number.saturating_mul(1 << shift))
 }
 
 /// What is wrong with a tag.
