@@ -1,4 +1,4 @@
-//! Under which names organisations register theirs: the Public Suffix List (https://publicsuffix.org), as RFC 7489
+//! Under which names organisations register theirs: the Public Suffix List (<https://publicsuffix.org>), as RFC 7489
 //! §3.2 finds organizational domains, and as DKIM needs it to see that nobody signs for all of `com`.
 //!
 //! The list is data of this crate, searched where it lies: a lookup allocates nothing and looks at some 14 lines
