@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod arc;
 pub mod deflate;
+pub mod dkim;
 pub mod imap;
 pub mod mime;
 pub mod sasl;
