@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod arc;
 pub mod authentication_results;
 pub mod deflate;
+pub mod dkim;
 pub mod dmarc;
 mod field;
 pub mod imap;
