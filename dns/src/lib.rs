@@ -7,10 +7,15 @@
 //! [`script::Script`] in the place of the resolver.
 
 mod answer;
+mod budget;
 mod names;
 
 pub mod limits;
+pub mod lookups;
+pub mod resolver;
 pub mod script;
 
 pub use answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
+pub use budget::Budget;
 pub use hickory_proto::rr::{Name, RData, Record, RecordType};
+pub use names::{NameError, parse_name, reverse_name};

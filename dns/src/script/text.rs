@@ -225,16 +225,7 @@ fn labels(raw: &str, origin: &Name) -> Result<Name, String> {
 }
 
 fn escape(octets: &mut impl Iterator<Item = u8>) -> Result<u8, String> {
-    let first = octets.next().ok_or("a backslash at the end")?;
-    if !first.is_ascii_digit() {
-        return Ok(first);
-    }
-    let mut value = u32::from(first - b'0');
-    for _ in 0..2 {
-        let digit = octets.next().filter(u8::is_ascii_digit).ok_or("an escape wants three digits")?;
-        value = value * 10 + u32::from(digit - b'0');
-    }
-    u8::try_from(value).map_err(|_| "an escape over 255".into())
+    crate::names::unescape(octets).ok_or_else(|| "an escape is a character or three digits up to 255".into())
 }
 
 /// Cuts a line into words; a semicolon outside of quotes begins a comment.
