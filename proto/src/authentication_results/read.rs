@@ -30,8 +30,6 @@ pub enum ParseError {
 /// A field that follows the grammar. Names are in lower case; quoting and comments are gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// Of the ARC set; none for the plain field.
-    pub instance: Option<u8>,
     /// Who says this.
     pub authserv_id: String,
     /// The version of the format; 1 when it isn't said.
@@ -96,26 +94,13 @@ fn is_same_name(one: &str, other: &str) -> bool {
     one == other || ascii(&one) == ascii(&other)
 }
 
-/// Reads the value of an `Authentication-Results` field: what stands after the colon.
+/// Reads the value of an `Authentication-Results` field: what stands after the colon. For the field of an ARC set
+/// it is what follows the set's number (`arc::results_instance`).
 pub fn parse(value: &[u8]) -> Result<Parsed, ParseError> {
-    let mut reader = Reader::new(value)?;
-    reader.payload(None)
-}
-
-/// Reads the value of an `ARC-Authentication-Results` field, which starts with the number of its set.
-pub fn parse_arc(value: &[u8]) -> Result<Parsed, ParseError> {
-    let mut reader = Reader::new(value)?;
-    reader.skip()?;
-    if !reader.token()?.eq_ignore_ascii_case("i") {
-        return Err(ParseError::Grammar);
+    if value.len() > VALUE_OCTETS_MAX {
+        return Err(ParseError::TooLong);
     }
-    reader.expect(b'=')?;
-    reader.skip()?;
-    let instance = reader.token()?;
-    // RFC 8617 §4.2.1: 1 to 50.
-    let instance = instance.parse().ok().filter(|instance| (1..=50).contains(instance));
-    reader.expect(b';')?;
-    reader.payload(Some(instance.ok_or(ParseError::Grammar)?))
+    Reader { input: value, at: 0 }.payload()
 }
 
 struct Reader<'a> {
@@ -123,11 +108,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn new(input: &'a [u8]) -> Result<Self, ParseError> {
-        if input.len() > VALUE_OCTETS_MAX { Err(ParseError::TooLong) } else { Ok(Self { input, at: 0 }) }
-    }
-
+impl Reader<'_> {
     fn peek(&self) -> Option<u8> {
         self.input.get(self.at).copied()
     }
@@ -228,12 +209,12 @@ impl<'a> Reader<'a> {
         Some(number)
     }
 
-    fn payload(&mut self, instance: Option<u8>) -> Result<Parsed, ParseError> {
+    fn payload(&mut self) -> Result<Parsed, ParseError> {
         self.skip()?;
         let authserv_id = self.value()?;
         self.skip()?;
         let version = self.number().unwrap_or(1);
-        let mut parsed = Parsed { instance, authserv_id, version, results: Vec::new() };
+        let mut parsed = Parsed { authserv_id, version, results: Vec::new() };
         loop {
             self.skip()?;
             if self.peek().is_none() {
