@@ -83,6 +83,13 @@ pub(crate) fn text_of(data: &RData) -> Option<Vec<u8>> {
     }
 }
 
+/// A text with what isn't printable ASCII replaced.
+pub(crate) fn printable(text: &[u8]) -> String {
+    let shown =
+        |octet: &u8| if octet.is_ascii_graphic() || *octet == b' ' { char::from(*octet) } else { '?' };
+    text.iter().map(shown).collect()
+}
+
 /// A name as a host name in text, without a dot at its end; none when it has other characters than those of host
 /// names and `_`.
 pub(crate) fn host_name(name: &Name) -> Option<String> {

@@ -131,7 +131,7 @@ impl<'a, L: Lookup> Walker<'a, L> {
             for text in answer.data().filter_map(names::text_of) {
                 let Some(record) = Record::parse(&text) else { continue };
                 published = match published {
-                    Published::Nothing => Published::Record(record, printable(&text)),
+                    Published::Nothing => Published::Record(record, names::printable(&text)),
                     Published::Several | Published::Record(..) => Published::Several,
                 };
             }
@@ -285,10 +285,4 @@ pub(super) fn one_below(above: &Domain, start: &Domain) -> Domain {
     let kept = text.len().saturating_sub(above.as_str().len() + 1);
     let from = text[..kept].rfind('.').map_or(0, |at| at + 1);
     Domain::parse(&text[from..]).unwrap_or_else(|_| start.clone())
-}
-
-fn printable(text: &[u8]) -> String {
-    text.iter()
-        .map(|octet| if octet.is_ascii_graphic() || *octet == b' ' { char::from(*octet) } else { '?' })
-        .collect()
 }

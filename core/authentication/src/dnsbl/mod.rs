@@ -118,7 +118,10 @@ async fn ask<L: Lookup>(dns: &L, list: &Domain, what: &str) -> Listing {
     {
         let answer = dns.lookup(&name, RecordType::TXT).await;
         authenticity = authenticity.and(answer.authenticity);
-        *reason = answer.data().find_map(names::text_of).map(|text| printable(&text));
+        *reason = answer
+            .data()
+            .find_map(names::text_of)
+            .map(|text| names::printable(&text[..text.len().min(REASON_OCTETS_MAX)]));
     }
     Listing { status, authenticity }
 }
@@ -158,10 +161,4 @@ fn read(answer: &Answer, name: &Name) -> Status {
 /// SURBL).
 fn is_listing(code: Ipv4Addr) -> bool {
     code.is_loopback() && code != Ipv4Addr::LOCALHOST && code.octets()[..3] != [127, 255, 255]
-}
-
-fn printable(text: &[u8]) -> String {
-    let shown =
-        |octet: &u8| if octet.is_ascii_graphic() || *octet == b' ' { char::from(*octet) } else { '?' };
-    text.iter().take(REASON_OCTETS_MAX).map(shown).collect()
 }

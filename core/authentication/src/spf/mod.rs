@@ -14,13 +14,13 @@ mod tests;
 
 use std::net::IpAddr;
 
-use postrider_dns::{Authenticity, Lookup};
+use postrider_dns::{Authenticity, Lookup, Outcome, RecordType};
 use postrider_proto::address::{Domain, HeloName, ReversePath};
 use postrider_proto::authentication_results::{Method, MethodResult};
 use postrider_proto::smtp::trace::Charset;
 use postrider_proto::spf::ReceivedSpf;
 
-pub use postrider_proto::spf::{Identity, SpfResult};
+pub use postrider_proto::spf::{Identity, Record, SpfResult};
 
 use crate::names;
 use evaluate::Evaluation;
@@ -148,8 +148,57 @@ pub async fn check<L: Lookup>(dns: &L, limits: &Limits, query: &Query<'_>) -> Ve
     verdict
 }
 
-/// The domain in A-labels (RFC 8616 §4). What can't be converted stays, and is then no name.
+/// What a domain publishes, for people who look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The SPF records as they are published; octets that aren't printable are replaced. There should be one.
+    pub texts: Vec<String>,
+    /// The record, when there is one and it has no error.
+    pub record: Option<Record>,
+    /// Why there is no record that could be evaluated.
+    pub problem: Option<String>,
+    /// Whether DNS failed, so that it is unknown what the domain publishes.
+    pub is_temporary: bool,
+    /// Whether the answer can be believed.
+    pub authenticity: Authenticity,
+}
+
+/// Looks up the record of a domain.
+pub async fn lookup<L: Lookup>(dns: &L, domain: &str) -> Published {
+    let mut published = Published {
+        texts: Vec::new(),
+        record: None,
+        problem: None,
+        is_temporary: false,
+        authenticity: Authenticity::Indeterminate,
+    };
+    let domain = ascii_domain(domain);
+    let Some(name) = names::absolute(&domain).filter(|_| domain.is_ascii()) else {
+        published.problem = Some(format!("{domain} is no name of DNS"));
+        return published;
+    };
+    let answer = dns.lookup(&name, RecordType::TXT).await;
+    published.authenticity = answer.authenticity;
+    published.is_temporary = answer.outcome == Outcome::Failed;
+    let texts: Vec<Vec<u8>> =
+        answer.data().filter_map(names::text_of).filter(|text| Record::is_one(text)).collect();
+    published.texts = texts.iter().map(|text| names::printable(text)).collect();
+    match &texts[..] {
+        _ if published.is_temporary => published.problem = Some(names::failure(&answer)),
+        [] => published.problem = Some(format!("{domain} has no SPF record")),
+        [text] => match Record::parse(text) {
+            Ok(record) => published.record = Some(record),
+            Err(error) => published.problem = Some(error.to_string()),
+        },
+        _ => published.problem = Some(format!("{domain} has more than one SPF record")),
+    }
+    published
+}
+
+/// The domain in A-labels (RFC 8616 §4), without a dot at its end. What can't be converted stays, and is then no
+/// name.
 fn ascii_domain(domain: &str) -> String {
+    let domain = domain.strip_suffix('.').unwrap_or(domain);
     if domain.is_ascii() {
         return domain.into();
     }

@@ -121,6 +121,28 @@ fn internationalised_domains_are_asked_for_in_a_labels() {
 }
 
 #[test]
+fn records_are_looked_up_for_people() {
+    let published = |zone: &str, domain: &str| block_on(lookup(&Script::parse(zone).unwrap(), domain));
+    let one = published("$SECURE .\na.example. TXT \"v=spf1 A -all\"\na.example. TXT other", "a.example.");
+    assert_eq!(one.texts, ["v=spf1 A -all"]);
+    assert_eq!(one.record.unwrap().to_string(), "v=spf1 a -all");
+    assert_eq!((one.problem, one.authenticity), (None, Authenticity::Secure));
+    let problem = |zone: &str, domain: &str| {
+        let published = published(zone, domain);
+        assert_eq!(published.record, None);
+        (published.problem.unwrap(), published.is_temporary)
+    };
+    assert_eq!(problem("", "a.example"), ("a.example has no SPF record".into(), false));
+    assert_eq!(problem("", "a..example"), ("a..example is no name of DNS".into(), false));
+    let two = "a.example. TXT v=spf1\na.example. TXT \"v=spf1 -all\"";
+    assert_eq!(problem(two, "a.example"), ("a.example has more than one SPF record".into(), false));
+    let broken = problem("a.example. TXT \"v=spf1 -al\"", "a.example");
+    assert_eq!(broken, ("term \"-al\": no mechanism has this name".into(), false));
+    let (failed, is_temporary) = problem("$SERVFAIL a.example.", "a.example");
+    assert!(is_temporary && failed.starts_with("looking up TXT of a.example failed"), "{failed}");
+}
+
+#[test]
 fn mapped_clients_are_those_of_ipv4() {
     let script = Script::parse("a.example. TXT \"v=spf1 ip4:192.0.2.0/24 -all\"").unwrap();
     let mapped = Query { client_ip: "::ffff:192.0.2.7".parse().unwrap(), ..query("a.example") };
