@@ -77,7 +77,7 @@ fn identifiers_must_be_aligned() {
     assert_eq!((verdict.result, verdict.aligned_spf, verdict.aligned_dkim), (DmarcResult::Pass, true, false));
     // What isn't authenticated isn't asked about.
     let other = identifier("example.com", IdentifierState::Other);
-    let verdict = evaluate_with(PLAIN, &author, Some(&other), &[other.clone()], Mode::TreeWalk);
+    let verdict = evaluate_with(PLAIN, &author, Some(&other), std::slice::from_ref(&other), Mode::TreeWalk);
     assert_eq!((verdict.result, verdict.queries), (DmarcResult::Fail, 1));
 }
 
