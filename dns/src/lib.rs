@@ -10,6 +10,7 @@ mod answer;
 mod budget;
 mod names;
 
+pub mod dane;
 pub mod limits;
 pub mod lookups;
 pub mod resolver;
