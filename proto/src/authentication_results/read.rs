@@ -1,6 +1,5 @@
 //! Reading the field, as others wrote it or forged it.
 
-use crate::address::Domain;
 use crate::field::is_token_octet;
 
 /// Octets of a value that is read at all.
@@ -60,38 +59,6 @@ pub struct ParsedProperty {
     pub name: String,
     /// `example.org`
     pub value: String,
-}
-
-/// Whose word a field claims to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// Ours: from a stranger it is forged, and RFC 8601 §5 demands that it goes.
-    Ours,
-    /// Someone else's.
-    Others,
-    /// Can't be told; a reader that is more generous might take it for ours.
-    Unreadable,
-}
-
-/// Tells whose word the value of an `Authentication-Results` field claims to be. `ours` is our authserv-id. Names
-/// are compared without case, and internationalised ones in one form (RFC 8601 §5).
-#[must_use]
-pub fn claim(value: &[u8], ours: &str) -> Claim {
-    let mut reader = Reader { input: value, at: 0 };
-    let Ok(id) = reader.skip().and_then(|()| reader.value()) else { return Claim::Unreadable };
-    if is_same_name(&id, ours) {
-        return Claim::Ours;
-    }
-    // The grammar is checked up to what shows that this was the id.
-    let is_ended = reader.skip().is_ok() && matches!(reader.peek(), None | Some(b';' | b'0'..=b'9'));
-    if value.len() > VALUE_OCTETS_MAX || !is_ended { Claim::Unreadable } else { Claim::Others }
-}
-
-fn is_same_name(one: &str, other: &str) -> bool {
-    let plain = |name: &str| name.trim().trim_end_matches('.').to_lowercase();
-    let (one, other) = (plain(one), plain(other));
-    let ascii = |name: &str| Domain::parse(name).map_or_else(|_| name.to_owned(), |name| name.to_string());
-    one == other || ascii(&one) == ascii(&other)
 }
 
 /// Reads the value of an `Authentication-Results` field: what stands after the colon. For the field of an ARC set

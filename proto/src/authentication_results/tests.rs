@@ -97,34 +97,6 @@ fn examples_of_the_standard_are_read() {
 }
 
 #[test]
-fn forged_claims_are_found() {
-    for forged in [
-        " mx.us.example; spf=pass",
-        " MX.Us.Example; spf=pass",
-        " (a (nested) comment \\) ;) mx.us.example (b); spf=pass",
-        "\r\n\t\"mx.us.example\" 1; none",
-        "\r\n\t\"mx.\\us.example\"; none",
-        " mx.us.example.; spf=pass",
-        "mx.us.example",
-        " mx.us.example spf=pass",
-        " mx.us.example/1; spf=pass",
-    ] {
-        assert_eq!(claim(forged.as_bytes(), "mx.us.example"), Claim::Ours, "{forged:?}");
-    }
-    for other in [" mx.them.example; spf=pass", " us.example; spf=pass", " a-mx.us.example 1; none", "x"] {
-        assert_eq!(claim(other.as_bytes(), "mx.us.example"), Claim::Others, "{other:?}");
-    }
-    for odd in
-        ["", ";", " (mx.us.example; spf=pass", " \"mx.us.example; spf=pass", " i=1; mx.us.example; none"]
-    {
-        assert_eq!(claim(odd.as_bytes(), "mx.us.example"), Claim::Unreadable, "{odd:?}");
-    }
-    // One name in two forms.
-    assert_eq!(claim(" b\u{fc}cher.example; none".as_bytes(), "xn--bcher-kva.example"), Claim::Ours);
-    assert_eq!(claim(b" xn--bcher-kva.example; none", "b\u{fc}cher.example"), Claim::Ours);
-}
-
-#[test]
 fn hostile_texts_stay_in_their_place() {
     let text = field(&[MethodResult::new(Method::Spf, "permerror")
         .comment("a) b\r\nX: y (\\")
@@ -174,7 +146,6 @@ fn limits_hold_at_the_limit_and_one_past_it() {
     let long = |length: usize| format!("{}a", " ".repeat(length - 1));
     assert!(parse(long(64 * 1024).as_bytes()).is_ok());
     assert_eq!(parse(long(64 * 1024 + 1).as_bytes()), Err(ParseError::TooLong));
-    assert_eq!(claim(long(64 * 1024 + 1).as_bytes(), "us"), Claim::Unreadable);
     // Depth costs nothing.
     assert_eq!(parse("(".repeat(60_000).as_bytes()), Err(ParseError::Unclosed));
 }
@@ -221,11 +192,6 @@ fn random_fields_are_read_or_refused() {
             text.push_str(PIECES[below(PIECES.len())]);
         }
         read += usize::from(parse(text.as_bytes()).is_ok());
-        if let Ok(parsed) = parse(text.as_bytes())
-            && parsed.authserv_id == "mx.us.example"
-        {
-            assert_eq!(claim(text.as_bytes(), "mx.us.example"), Claim::Ours, "seed {seed}: {text:?}");
-        }
     }
     assert!(read > 300, "{read}");
 }
