@@ -6,6 +6,7 @@
 //! [`Lookup`] is what the rest of the product asks; [`Answer`] is what it gets.
 
 mod answer;
+pub mod dnssec;
 
 pub use answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
 pub use hickory_proto::rr::{Name, RData, Record, RecordType};
