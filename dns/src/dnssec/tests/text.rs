@@ -55,10 +55,16 @@ fn data(kind: RecordType, words: &[&str]) -> Option<RData> {
         RecordType::DNSKEY => {
             let [flags, "3", algorithm, key @ ..] = words else { return None };
             let key = BASE64.decode(key.concat().as_bytes()).ok()?;
-            DNSSECRData::DNSKEY(DNSKEY::with_flags(flags.parse().ok()?, PublicKeyBuf::new(key, self::algorithm(algorithm)?)))
+            DNSSECRData::DNSKEY(DNSKEY::with_flags(
+                flags.parse().ok()?,
+                PublicKeyBuf::new(key, self::algorithm(algorithm)?),
+            ))
         }
         RecordType::RRSIG => {
-            let [covered, algorithm, labels, ttl, expires, begins, tag, signer, signature @ ..] = words else { return None };
+            let [covered, algorithm, labels, ttl, expires, begins, tag, signer, signature @ ..] = words
+            else {
+                return None;
+            };
             // Some signatures of the data are cut; they aren't verified.
             let text = signature.concat();
             let whole = &text[..text.len() / 4 * 4];
@@ -81,13 +87,25 @@ fn data(kind: RecordType, words: &[&str]) -> Option<RData> {
         }
         RecordType::NSEC3 => {
             let ["1", flags, iterations, salt, next, kinds @ ..] = words else { return None };
-            let salt = if *salt == "-" { Vec::new() } else { HEXLOWER_PERMISSIVE.decode(salt.as_bytes()).ok()? };
+            let salt =
+                if *salt == "-" { Vec::new() } else { HEXLOWER_PERMISSIVE.decode(salt.as_bytes()).ok()? };
             let next = BASE32_DNSSEC.decode(next.as_bytes()).ok()?;
             let iterations = iterations.parse().ok()?;
-            DNSSECRData::NSEC3(NSEC3::new(Nsec3HashAlgorithm::SHA1, *flags == "1", iterations, salt, next, types(kinds)?))
+            DNSSECRData::NSEC3(NSEC3::new(
+                Nsec3HashAlgorithm::SHA1,
+                *flags == "1",
+                iterations,
+                salt,
+                next,
+                types(kinds)?,
+            ))
         }
         RecordType::DNAME => {
-            let octets = name(words.first()?).iter().flat_map(|label| [&[label.len() as u8], label].concat()).chain([0]).collect();
+            let octets = name(words.first()?)
+                .iter()
+                .flat_map(|label| [&[label.len() as u8], label].concat())
+                .chain([0])
+                .collect();
             return Some(RData::Unknown { code: kind, rdata: NULL::with(octets) });
         }
         RecordType::DS => {
@@ -117,7 +135,7 @@ fn algorithm(word: &str) -> Option<Algorithm> {
 pub(super) fn time(text: &str) -> Option<u64> {
     let part = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
     let (year, month, day) = (part(0..4)?, part(4..6)?, part(6..8)?);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let years: u64 = (1970..year).map(|year| 365 + u64::from(leap(year))).sum();
     let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let months: u64 = lengths.iter().take(month as usize - 1).sum();
