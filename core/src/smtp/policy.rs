@@ -247,7 +247,7 @@ impl Connection {
         let shared = &self.shard.shared;
         let octets_max = self.service.listener.limits.smtp.message_octets;
         self.intake = Some(Intake::new(&shared.store, &shared.committer, octets_max));
-        self.examination = Some(Examination::new(self.service.hostnames.clone()));
+        self.examination = Some(Examination::new(self.service.hostnames.to_vec()));
         self.intake_failed = None;
         Answer::Proceed
     }
