@@ -133,7 +133,7 @@ fn play_with(path: &Path, setup: &Setup) {
     let mut names_of_users: Vec<_> = users.iter().collect();
     names_of_users.sort_unstable();
     for (_, name) in names_of_users {
-        server.add_account(name);
+        server.add_account(name, Quota::default());
     }
     let mut peers: HashMap<String, Peer> = HashMap::new();
     let mut names = given(&server);

@@ -4,6 +4,7 @@
 mod compress;
 mod contexts;
 mod cost;
+mod crowd;
 mod dialog;
 mod external;
 mod failures;

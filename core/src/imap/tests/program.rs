@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use postrider_storage::account::Quota;
+
 use super::server::{Peer, Server, Setup, login};
 
 /// Names the program.
@@ -53,10 +55,10 @@ impl Served {
     }
 
     /// Adds another account, with the address of its name at localhost and the same password.
-    pub(super) fn add_account(&self, name: &str) {
+    pub(super) fn add_account(&self, name: &str, quota: Quota) {
         match self {
-            Self::Here(server) => drop(server.add_account(name)),
-            Self::Program(program) => program.add_account(name),
+            Self::Here(server) => drop(server.add_account_with(name, quota)),
+            Self::Program(program) => program.add_account(name, quota),
         }
     }
 
@@ -114,12 +116,7 @@ impl Program {
         let mut program = Self { binary, dir, address, child: Some(child), validity: 0 };
         program.wait_for_start();
         program.command(&["domain", "add", "localhost"], "");
-        program.add_account("user");
-        for (what, quota) in [("quota", setup.quota.octets), ("quota-messages", setup.quota.messages)] {
-            if let Some(quota) = quota {
-                program.command(&["account", what, "user", &quota.to_string()], "");
-            }
-        }
+        program.add_account("user", setup.quota);
         let mut peer = login(Peer::connect(address, ANSWER_MAX), "user");
         peer.send(b"v STATUS Inbox (UIDVALIDITY)\r\n");
         let told = peer.line();
@@ -141,8 +138,13 @@ impl Program {
         }
     }
 
-    fn add_account(&self, name: &str) {
+    fn add_account(&self, name: &str, quota: Quota) {
         self.command(&["account", "add", name, &format!("{name}@localhost")], "localserve\n");
+        for (what, quota) in [("quota", quota.octets), ("quota-messages", quota.messages)] {
+            if let Some(quota) = quota {
+                self.command(&["account", what, name, &quota.to_string()], "");
+            }
+        }
     }
 
     fn log(&self) -> String {

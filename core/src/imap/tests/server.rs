@@ -217,7 +217,12 @@ impl Server {
 
     /// Adds another account, with the address of its name at localhost and the same password.
     pub(super) fn add_account(&self, name: &str) -> AccountId {
-        add_account(&self.shared.store, &self.shared.committer, name, Quota::default())
+        self.add_account_with(name, Quota::default())
+    }
+
+    /// As `add_account`, with limits.
+    pub(super) fn add_account_with(&self, name: &str, quota: Quota) -> AccountId {
+        add_account(&self.shared.store, &self.shared.committer, name, quota)
     }
 
     /// Changes the directory.
