@@ -23,7 +23,7 @@ use super::log::{ChangeLog, Published};
 use super::watch::{Watcher, WatcherId, Watchers};
 use crate::clock::unix_now;
 use crate::commit;
-use crate::runtime::{LocalNotify, oneshot, sleep, spawn};
+use crate::runtime::{LocalNotify, Turns, oneshot, sleep, spawn};
 
 /// Transactions that may wait for one account.
 const JOBS_MAX: usize = 4096;
@@ -111,6 +111,7 @@ pub struct AccountHandle {
     changed: LocalNotify,
     /// Content of removed messages that waits to be erased.
     removed: RefCell<BTreeMap<(MailboxId, ModSeq, Uid), EmailId>>,
+    departures: Turns,
 }
 
 impl AccountHandle {
@@ -134,7 +135,13 @@ impl AccountHandle {
             watchers: RefCell::default(),
             changed: LocalNotify::new(),
             removed: RefCell::default(),
+            departures: Turns::default(),
         }
+    }
+
+    /// Turns of what moves messages to other accounts.
+    pub const fn departures(&self) -> &Turns {
+        &self.departures
     }
 
     /// The account's id.

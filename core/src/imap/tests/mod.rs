@@ -1,6 +1,7 @@
 //! Dialogs with the server, and what they can't show.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod abroad;
 mod compress;
 mod contexts;
 mod cost;
