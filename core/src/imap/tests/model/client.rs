@@ -128,7 +128,7 @@ impl<'a> Client<'a> {
     /// Asks for much, and leaves it where it is for a while.
     pub(in super::super) fn dawdle(&mut self, times: u32, while_: Duration) {
         let first = self.commands + 1;
-        (0..times).for_each(|_| self.send("UID FETCH 1:* (BODY.PEEK[])"));
+        (0..times).for_each(|_| self.send("UID FETCH 1:* (FLAGS BODY.PEEK[])"));
         std::thread::sleep(while_);
         (first..first + times).for_each(|tag| drop(self.finish_as(tag, &mut Vec::new())));
     }
