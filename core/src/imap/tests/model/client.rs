@@ -10,7 +10,7 @@ use crate::imap::tests::program::Served;
 use crate::imap::tests::server::Peer;
 
 /// Lines of a conversation that are kept for a report.
-const LOG_LINES: usize = 2000;
+const LOG_LINES: usize = 4000;
 
 /// What a client is like.
 #[derive(Clone, Copy, Default, Debug)]
@@ -45,6 +45,8 @@ pub(in super::super) struct Client<'a> {
     pub(super) running: String,
     /// What that does to messages.
     pub(super) deed: Deed,
+    /// The last uid that it knew when it sent that.
+    last_known: u32,
     /// Those of the last response.
     literals: Vec<String>,
     pub(in super::super) log: Vec<String>,
@@ -72,6 +74,7 @@ impl<'a> Client<'a> {
             commands: 0,
             running: String::new(),
             deed: Deed::Nothing,
+            last_known: 0,
             literals: Vec::new(),
             log: Vec::new(),
         };
@@ -95,12 +98,15 @@ impl<'a> Client<'a> {
     pub(in super::super) fn send(&mut self, command: &str) {
         self.commands += 1;
         command.clone_into(&mut self.running);
+        let uids = self.mirror.as_ref().map(|mirror| mirror.uids.iter().flatten().max());
+        self.last_known = uids.flatten().copied().unwrap_or(0);
         let first = command.lines().next().unwrap_or_default();
-        self.note(format!("C: t{} {first}", self.commands));
+        self.note(&format!("C: t{} {first}", self.commands));
         self.peer.send(format!("t{} {command}\r\n", self.commands).as_bytes());
     }
 
-    fn note(&mut self, line: String) {
+    fn note(&mut self, line: &str) {
+        let line = format!("{:9.4} {line}", self.facts.seconds());
         if self.log.len() > LOG_LINES {
             self.log.drain(..LOG_LINES / 2);
         }
@@ -131,6 +137,7 @@ impl<'a> Client<'a> {
         (0..times).for_each(|_| self.send("UID FETCH 1:* (FLAGS BODY.PEEK[])"));
         std::thread::sleep(while_);
         (first..first + times).for_each(|tag| drop(self.finish_as(tag, &mut Vec::new())));
+        self.fill();
     }
 
     fn finish_as(&mut self, tag: u32, heard: &mut Vec<(String, Vec<String>)>) -> String {
@@ -140,6 +147,9 @@ impl<'a> Client<'a> {
             if let Some(answer) = line.strip_prefix(&tag) {
                 assert!(answer.starts_with("OK"), "{}: {answer}", self.running);
                 self.did(answer);
+                if let (Deed::Expunge { uids: None }, Some(mirror)) = (&self.deed, &self.mirror) {
+                    self.facts.swept(mirror.place, self.last_known);
+                }
                 self.deed = Deed::Nothing;
                 if let Some(mirror) = &mut self.mirror {
                     if let Some(code) = between(answer, "[HIGHESTMODSEQ ", "]") {
@@ -164,14 +174,14 @@ impl<'a> Client<'a> {
         if let Some(words) = between(text, "[APPENDUID ", "]")
             && let Deed::Append { to, tokens } = &self.deed
         {
-            self.facts.appended(*to, &uids(words)[0], tokens);
+            self.facts.appended(*to, &uids(words)[0], tokens, self.name);
         }
         if let Some(words) = between(text, "[COPYUID ", "]")
             && let (Deed::Copy { to, .. } | Deed::Move { to, .. }, Some(here)) = (&self.deed, here)
         {
             let uids = uids(words);
             let moved = matches!(self.deed, Deed::Move { .. });
-            self.facts.copied((here, &uids[0]), (*to, &uids[1]), moved);
+            self.facts.copied((here, &uids[0]), (*to, &uids[1]), moved, self.name);
         }
     }
 
@@ -194,7 +204,7 @@ impl<'a> Client<'a> {
             self.literals.push(self.peer.octets(octets));
             line = format!("{line}{}", self.peer.line());
         }
-        self.note(format!("S: {line}"));
+        self.note(&format!("S: {line}"));
         grammar::check(&line);
         line
     }
@@ -209,6 +219,7 @@ impl<'a> Client<'a> {
         let quiet = ["FETCH", "STORE", "SEARCH"].iter().any(|name| self.running.starts_with(name));
         let Habits { qresync, uid_only, .. } = self.habits;
         let removing = matches!(self.deed, Deed::Expunge { .. });
+        let me = format!("{} ({})", self.name, self.running.lines().next().unwrap_or_default());
         let Some(mirror) = &mut self.mirror else { return };
         if let Some(code) = between(text, "OK [HIGHESTMODSEQ ", "]") {
             mirror.code = Some(code.parse().unwrap());
@@ -220,13 +231,13 @@ impl<'a> Client<'a> {
             for uid in numbers(gone) {
                 mirror.flags.remove(&uid);
                 mirror.uids.retain(|known| *known != Some(uid));
-                self.facts.gone(mirror.place, Some(uid), false);
+                self.facts.gone(mirror.place, Some(uid), false, &me);
             }
         } else if let Some(gone) = text.strip_prefix("VANISHED ") {
             assert!((qresync || uid_only) && !quiet, "{} {line}", self.running);
             for uid in numbers(gone) {
                 mirror.vanish(uid, uid_only);
-                self.facts.gone(mirror.place, Some(uid), removing);
+                self.facts.gone(mirror.place, Some(uid), removing, &me);
             }
         } else if let Some((number, rest)) = text.split_once(' ')
             && let Ok(number) = number.parse::<u32>()
@@ -240,7 +251,7 @@ impl<'a> Client<'a> {
                 ("EXPUNGE", _) => {
                     assert!(!qresync && !uid_only && !quiet, "{} {line}", self.running);
                     let uid = mirror.drop_at(index - 1);
-                    self.facts.gone(mirror.place, uid, removing);
+                    self.facts.gone(mirror.place, uid, removing, &me);
                 }
                 ("FETCH", row) => {
                     assert!(!uid_only, "{line}");
@@ -296,7 +307,7 @@ impl<'a> Client<'a> {
 
     /// Loses the connection and comes back.
     pub(in super::super) fn come_back(&mut self, verb: &str) {
-        self.note("lost".to_owned());
+        self.note("lost");
         if let Some(mirror) = &self.mirror {
             self.facts.maybe(mirror.place, &std::mem::take(&mut self.deed));
         }
@@ -318,7 +329,7 @@ impl<'a> Client<'a> {
                 for uid in numbers(gone) {
                     known.remove(&uid);
                     mirror.flags.remove(&uid);
-                    self.facts.gone(place, Some(uid), false);
+                    self.facts.gone(place, Some(uid), false, &format!("{} (coming back)", self.name));
                 }
             } else if text.contains(" FETCH (UID ") {
                 let uid: u32 = between(text, "(UID ", " ").unwrap().parse().unwrap();
@@ -354,7 +365,8 @@ impl<'a> Client<'a> {
 
     /// What was said, for a report.
     pub(in super::super) fn print(&self, seed: u64) {
-        let from = self.log.len().saturating_sub(40);
+        let lines = std::env::var("POSTRIDER_LINES").ok().and_then(|lines| lines.parse().ok()).unwrap_or(40);
+        let from = self.log.len().saturating_sub(lines);
         println!("seed {seed}, client {} ({}, {:?}):", self.name, self.user, self.habits);
         println!("{}", self.log[from..].join("\n"));
     }

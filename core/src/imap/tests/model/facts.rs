@@ -4,7 +4,9 @@
 //! Where a connection was lost, nobody knows what its last command did: what that may have been is noted, too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Mutex;
+use std::time::Instant;
 
 /// A mailbox and a uid there.
 pub(super) type Place = (usize, u32);
@@ -24,13 +26,21 @@ pub(super) enum Deed {
 /// What is there, in one mailbox: the message of each uid.
 pub(in super::super) type There = BTreeMap<u32, u32>;
 
-#[derive(Default)]
 pub(in super::super) struct Facts {
     inner: Mutex<Inner>,
+    begun: Instant,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), begun: Instant::now() }
+    }
 }
 
 #[derive(Default)]
 struct Inner {
+    /// Seconds since the beginning.
+    now: f64,
     tokens: u32,
     known: HashMap<Place, u32>,
     /// From where to where; the message is found out when it is known.
@@ -41,6 +51,9 @@ struct Inner {
     expunged: HashSet<Place>,
     /// Those that are gone, as any client was told.
     gone: HashSet<Place>,
+    /// Mailboxes in which a client removed all that was marked, with the last uid that it knew: of what came behind
+    /// that it is told neither that it came nor that it went.
+    swept: Vec<(usize, u32)>,
     /// How many such a client was told of by numbers, before it knew their uids.
     nameless: HashMap<usize, u32>,
     /// Of commands without answer.
@@ -49,6 +62,10 @@ struct Inner {
     staying: HashSet<u32>,
     /// What was done since the beginning, for a report.
     done: Done,
+    /// What was said of each message since the last comparison, for a report.
+    history: HashMap<Place, Vec<(f64, String)>>,
+    /// What was begun on connections that were lost.
+    lost: Vec<(f64, usize, Deed)>,
 }
 
 #[derive(Default)]
@@ -94,7 +111,14 @@ pub(in super::super) fn token_of(content: &str) -> u32 {
 impl Facts {
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
         // After a panic of another client the facts still say what was done.
-        work(&mut self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        inner.now = self.begun.elapsed().as_secs_f64();
+        work(&mut inner)
+    }
+
+    /// Time since the beginning, for reports.
+    pub(super) fn seconds(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
     }
 
     pub(super) fn new_token(&self) -> u32 {
@@ -111,10 +135,11 @@ impl Facts {
         })
     }
 
-    pub(super) fn appended(&self, mailbox: usize, uids: &[u32], tokens: &[u32]) {
+    pub(super) fn appended(&self, mailbox: usize, uids: &[u32], tokens: &[u32], who: usize) {
         assert_eq!(uids.len(), tokens.len(), "APPENDUID {uids:?} of messages {tokens:?}");
         self.with(|facts| {
             for (uid, token) in uids.iter().zip(tokens) {
+                facts.note((mailbox, *uid), format!("{who} appended message {token}"));
                 facts.know((mailbox, *uid), *token);
                 facts.done.appended += 1;
                 if stays(*token) {
@@ -125,11 +150,20 @@ impl Facts {
     }
 
     /// COPYUID told so.
-    pub(super) fn copied(&self, (from, uids): (usize, &[u32]), (to, copies): (usize, &[u32]), moved: bool) {
+    pub(super) fn copied(
+        &self,
+        (from, uids): (usize, &[u32]),
+        (to, copies): (usize, &[u32]),
+        moved: bool,
+        who: usize,
+    ) {
         assert_eq!(uids.len(), copies.len(), "COPYUID {uids:?} {copies:?}");
         self.with(|facts| {
             for (uid, copy) in uids.iter().zip(copies) {
                 facts.copies.push(((from, *uid), (to, *copy)));
+                let verb = if moved { "moved" } else { "copied" };
+                facts.note((from, *uid), format!("{who} {verb} it to {:?}", (to, *copy)));
+                facts.note((to, *copy), format!("{who} {verb} it from {:?}", (from, *uid)));
                 if moved {
                     assert!(facts.moved.insert((from, *uid)), "{uid} of mailbox {from} was moved twice");
                     facts.done.moved += 1;
@@ -141,9 +175,10 @@ impl Facts {
     }
 
     /// A client was told that a message is gone, `removing` when it runs a command that removes.
-    pub(super) fn gone(&self, mailbox: usize, uid: Option<u32>, removing: bool) {
+    pub(super) fn gone(&self, mailbox: usize, uid: Option<u32>, removing: bool, told: &str) {
         self.with(|facts| match uid {
             Some(uid) => {
+                facts.note((mailbox, uid), format!("{told} was told that it is gone"));
                 facts.gone.insert((mailbox, uid));
                 if removing && facts.expunged.insert((mailbox, uid)) {
                     facts.done.removed += 1;
@@ -154,10 +189,16 @@ impl Facts {
         });
     }
 
+    /// A client removed all that is marked as deleted.
+    pub(super) fn swept(&self, mailbox: usize, last: u32) {
+        self.with(|facts| facts.swept.push((mailbox, last)));
+    }
+
     /// A connection was lost before the answer.
     pub(super) fn maybe(&self, mailbox: usize, deed: &Deed) {
         self.with(|facts| {
             facts.done.lost += 1;
+            facts.lost.push((facts.now, mailbox, deed.clone()));
             let maybe = &mut facts.maybe;
             match deed {
                 Deed::Nothing => {}
@@ -197,6 +238,25 @@ impl Facts {
 }
 
 impl Inner {
+    fn note(&mut self, place: Place, what: String) {
+        self.history.entry(place).or_default().push((self.now, what));
+    }
+
+    /// What was said of a message, and was begun in its mailbox on connections that were lost.
+    fn story(&self, place: Place, token: u32) -> String {
+        let mut story = format!("message {token} at {place:?}");
+        let others = self.known.iter().filter(|(_, known)| **known == token).map(|(place, _)| *place);
+        for place in others.chain([place]).collect::<HashSet<_>>() {
+            for (at, what) in self.history.get(&place).into_iter().flatten() {
+                let _ = write!(story, "\n{at:9.4} {place:?}: {what}");
+            }
+        }
+        for (at, mailbox, deed) in &self.lost {
+            let _ = write!(story, "\n{at:9.4} lost in {mailbox}: {deed:?}");
+        }
+        story
+    }
+
     fn know(&mut self, place: Place, token: u32) {
         let before = self.known.insert(place, token);
         assert!(before.is_none_or(|before| before == token), "{place:?} was message {before:?}, and is {token}");
@@ -246,7 +306,7 @@ impl Inner {
                     assert_eq!(self.known[&place], *token, "message of {place:?}");
                 } else if !copies.contains(&place) {
                     let reason = added.iter().position(|maybe| *maybe == (mailbox, *token));
-                    let reason = reason.unwrap_or_else(|| panic!("{place:?}: message {token} is there once more"));
+                    let reason = reason.unwrap_or_else(|| panic!("once more: {}", self.story(place, *token)));
                     added.swap_remove(reason);
                 }
             }
@@ -258,23 +318,19 @@ impl Inner {
             }
             let named = self.expunged.contains(place)
                 || maybe.expunged.contains(place)
-                || maybe.all_expunged.contains(&place.0);
+                || maybe.all_expunged.contains(&place.0)
+                || self.swept.iter().any(|(mailbox, last)| *mailbox == place.0 && place.1 > *last);
             let reason = named || self.nameless.get_mut(&place.0).is_some_and(|count| {
                 let some = *count > 0;
                 *count = count.saturating_sub(1);
                 some
             });
-            assert!(!stays(*token) && reason, "{place:?}: message {token} is lost; {}", self.why(place));
+            assert!(!stays(*token) && reason, "lost: {}", self.story(*place, *token));
         }
         let all: HashSet<u32> = there.iter().flat_map(BTreeMap::values).copied().collect();
         let lost: Vec<_> = self.staying.difference(&all).collect();
         assert!(lost.is_empty(), "messages {lost:?} are nowhere");
         self.accept(there);
-    }
-
-    fn why(&self, place: &Place) -> String {
-        let (told, removed) = (self.gone.contains(place), self.expunged.contains(place));
-        format!("told: {told}, to who removes: {removed}")
     }
 
     fn accept(&mut self, there: &[There]) {
@@ -287,7 +343,10 @@ impl Inner {
         self.moved.clear();
         self.expunged.clear();
         self.gone.clear();
+        self.swept.clear();
         self.nameless.clear();
         self.maybe = Maybe::default();
+        self.history.clear();
+        self.lost.clear();
     }
 }
