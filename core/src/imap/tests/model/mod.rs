@@ -28,7 +28,7 @@ use super::server::{Server, Setup};
 
 const BOXES: [&str; 2] = ["Inbox", "Archive"];
 
-/// What RFC 3501 has of it.
+/// Without any extension.
 pub(super) const PLAIN: Habits =
     Habits { qresync: false, condstore: false, uid_only: false, notify: None, by_uid: false, slow: false };
 const HABITS: [Habits; 4] = [
