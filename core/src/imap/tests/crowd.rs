@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use postrider_storage::account::Quota;
 
-use super::model::{Client, Dice, Doing, Facts, Habits, PLAIN, Set, There, between, content, name_of, token_of};
+use super::model::{
+    Client, Dice, Doing, Facts, Habits, PLAIN, Set, There, between, content, name_of, token_of,
+};
 use super::program::Served;
 use super::server::Setup;
 
@@ -248,9 +250,9 @@ fn counters(observers: &mut [Client<'_>; 2], found: &[Found]) {
             assert!(told("UIDNEXT") > found.flags.keys().next_back().copied().unwrap_or(0).into());
             assert!(told("HIGHESTMODSEQ") >= found.modseq, "{heard:?}");
         }
-        let (messages, octets) = boxes.iter().fold((0, 0), |(messages, octets), found| {
-            (messages + found.tokens.len(), octets + found.octets)
-        });
+        let (messages, octets) = boxes
+            .iter()
+            .fold((0, 0), |(messages, octets), found| (messages + found.tokens.len(), octets + found.octets));
         let heard = observer.hear("GETQUOTA \"\"");
         let storage = octets.div_ceil(1024);
         let limits = [1u64 << 30, 1 << 30];

@@ -321,8 +321,10 @@ impl<'a> Client<'a> {
         // Numbers are known after EXISTS only, and VANISHED comes behind it: told from the lines.
         self.read_only = verb == "EXAMINE";
         let heard = self.hear(&format!("{verb} {} (QRESYNC ({validity} {highest}))", self.boxes[place]));
-        let mut rows = Vec::new();
         let mut mirror = Mirror { place, validity, flags: old.flags, ..Mirror::default() };
+        // Rows, and what happened since the moment that is told first.
+        let mut later = Vec::new();
+        let (mut counted, mut moved_on) = (false, false);
         for (line, _) in &heard {
             let text = line.strip_prefix("* ").unwrap_or_default();
             if let Some(gone) = text.strip_prefix("VANISHED (EARLIER) ") {
@@ -331,19 +333,22 @@ impl<'a> Client<'a> {
                     mirror.flags.remove(&uid);
                     self.facts.gone(place, Some(uid), false, &format!("{} (coming back)", self.name));
                 }
-            } else if text.contains(" FETCH (UID ") {
-                let uid: u32 = between(text, "(UID ", " ").unwrap().parse().unwrap();
-                known.insert(uid);
-                rows.push(text.to_owned());
-            } else if let Some((uid, _)) = text.split_once(" UIDFETCH ") {
-                known.insert(uid.parse().unwrap());
-                rows.push(text.to_owned());
             } else if let Some(modseq) = between(text, "[HIGHESTMODSEQ ", "]") {
                 mirror.highest = modseq.parse().unwrap();
             } else if let Some(flags) = text.strip_prefix("FLAGS (") {
                 mirror.told = flags.trim_end_matches(')').split(' ').map(str::to_owned).collect();
-            } else if let Some(count) = text.strip_suffix(" EXISTS") {
+            } else if let Some((uid, _)) = text.split_once(" UIDFETCH ").filter(|_| !moved_on) {
+                known.insert(uid.parse().unwrap());
+                later.push(text);
+            } else if let Some(uid) = between(text, " FETCH (UID ", " ").filter(|_| !moved_on) {
+                known.insert(uid.parse().unwrap());
+                later.push(text);
+            } else if let Some(count) = text.strip_suffix(" EXISTS").filter(|_| !counted) {
                 mirror.uids.resize(count.parse().unwrap(), None);
+                counted = true;
+            } else if text.starts_with("VANISHED ") || text.ends_with(" EXISTS") || text.contains("FETCH (") {
+                moved_on |= !text.contains("FETCH (");
+                later.push(text);
             }
         }
         // Only behind the last known message there may be some that it knows nothing of.
@@ -351,16 +356,29 @@ impl<'a> Client<'a> {
         for (slot, uid) in mirror.uids.iter_mut().zip(&known) {
             *slot = Some(*uid);
         }
-        for row in rows {
-            let (number, row) = row.split_once("FETCH ").unwrap();
-            match number.strip_suffix(" UID") {
-                Some(uid) => mirror.row_by_uid(uid.parse().unwrap(), row),
-                None => drop(mirror.row(number.trim_end().parse().unwrap(), row)),
-            }
+        for text in later {
+            self.happen(&mut mirror, text);
         }
         mirror.items = 0;
         self.mirror = Some(mirror);
         self.fill();
+    }
+
+    /// A row, a removal, or new messages, of a client that knows the uids.
+    fn happen(&self, mirror: &mut Mirror, text: &str) {
+        if let Some(gone) = text.strip_prefix("VANISHED ") {
+            for uid in numbers(gone) {
+                mirror.vanish(uid, self.habits.uid_only);
+                self.facts.gone(mirror.place, Some(uid), false, &format!("{} (coming back)", self.name));
+            }
+        } else if let Some(count) = text.strip_suffix(" EXISTS") {
+            mirror.uids.resize(count.parse().unwrap(), None);
+        } else if let Some((uid, row)) = text.split_once(" UIDFETCH ") {
+            mirror.row_by_uid(uid.parse().unwrap(), row);
+        } else {
+            let (number, row) = text.split_once(" FETCH ").unwrap();
+            mirror.row(number.parse().unwrap(), row);
+        }
     }
 
     /// What was said, for a report.

@@ -16,11 +16,22 @@ pub(super) type Place = (usize, u32);
 pub(super) enum Deed {
     #[default]
     Nothing,
-    Append { to: usize, tokens: Vec<u32> },
-    Copy { to: usize, uids: Vec<u32> },
-    Move { to: usize, uids: Vec<u32> },
+    Append {
+        to: usize,
+        tokens: Vec<u32>,
+    },
+    Copy {
+        to: usize,
+        uids: Vec<u32>,
+    },
+    Move {
+        to: usize,
+        uids: Vec<u32>,
+    },
     /// Of all, or of some uids.
-    Expunge { uids: Option<Vec<u32>> },
+    Expunge {
+        uids: Option<Vec<u32>>,
+    },
 }
 
 /// What is there, in one mailbox: the message of each uid.
@@ -259,7 +270,10 @@ impl Inner {
 
     fn know(&mut self, place: Place, token: u32) {
         let before = self.known.insert(place, token);
-        assert!(before.is_none_or(|before| before == token), "{place:?} was message {before:?}, and is {token}");
+        assert!(
+            before.is_none_or(|before| before == token),
+            "{place:?} was message {before:?}, and is {token}"
+        );
     }
 
     /// Finds out which messages the copies are.
@@ -320,11 +334,12 @@ impl Inner {
                 || maybe.expunged.contains(place)
                 || maybe.all_expunged.contains(&place.0)
                 || self.swept.iter().any(|(mailbox, last)| *mailbox == place.0 && place.1 > *last);
-            let reason = named || self.nameless.get_mut(&place.0).is_some_and(|count| {
-                let some = *count > 0;
-                *count = count.saturating_sub(1);
-                some
-            });
+            let reason = named
+                || self.nameless.get_mut(&place.0).is_some_and(|count| {
+                    let some = *count > 0;
+                    *count = count.saturating_sub(1);
+                    some
+                });
             assert!(!stays(*token) && reason, "lost: {}", self.story(*place, *token));
         }
         let all: HashSet<u32> = there.iter().flat_map(BTreeMap::values).copied().collect();
@@ -334,9 +349,10 @@ impl Inner {
     }
 
     fn accept(&mut self, there: &[There]) {
-        let uids = there.iter().enumerate().flat_map(|(mailbox, uids)| {
-            uids.iter().map(move |(uid, token)| ((mailbox, *uid), *token))
-        });
+        let uids = there
+            .iter()
+            .enumerate()
+            .flat_map(|(mailbox, uids)| uids.iter().map(move |(uid, token)| ((mailbox, *uid), *token)));
         self.known = uids.collect();
         self.staying = self.known.values().copied().filter(|token| stays(*token)).collect();
         self.copies.clear();

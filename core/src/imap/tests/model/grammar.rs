@@ -214,7 +214,8 @@ impl<'a> Rest<'a> {
                 self.eat(" ")?;
                 self.list(|rest| {
                     let item = rest.word()?;
-                    let known = ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ"];
+                    let known =
+                        ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ"];
                     known.contains(&item).then_some(())?;
                     rest.eat(" ")?;
                     rest.number().map(drop)
