@@ -302,13 +302,20 @@ impl Inner {
         let copies: HashSet<Place> = self.copies.iter().map(|(_, to)| *to).collect();
         // What explains messages that nobody was told of.
         let mut added: Vec<(usize, u32)> = std::mem::take(&mut maybe.added);
+        // A lost command may be about what another lost one appended: then only that it was one of those is known.
+        let strays: HashSet<u32> = added.iter().map(|(_, token)| *token).collect();
+        let mut unknown = Vec::new();
         for (from, to) in &maybe.copied {
-            added.extend(self.known.get(from).copied().or_else(|| at(from)).map(|token| (*to, token)));
+            match self.known.get(from).copied().or_else(|| at(from)) {
+                Some(token) => added.push((*to, token)),
+                None => unknown.push(*to),
+            }
         }
-        for (from, to) in &maybe.moved {
-            // It is in one of both mailboxes, never in both.
-            if at(from).is_none() {
-                added.extend(self.known.get(from).map(|token| (*to, *token)));
+        // What was moved is in one of both mailboxes, never in both.
+        for (from, to) in maybe.moved.iter().filter(|(from, _)| at(from).is_none()) {
+            match self.known.get(from) {
+                Some(token) => added.push((*to, *token)),
+                None => unknown.push(*to),
             }
         }
         for (mailbox, uids) in there.iter().enumerate() {
@@ -319,9 +326,13 @@ impl Inner {
                 if known.contains(&place) {
                     assert_eq!(self.known[&place], *token, "message of {place:?}");
                 } else if !copies.contains(&place) {
-                    let reason = added.iter().position(|maybe| *maybe == (mailbox, *token));
-                    let reason = reason.unwrap_or_else(|| panic!("once more: {}", self.story(place, *token)));
-                    added.swap_remove(reason);
+                    if let Some(reason) = added.iter().position(|maybe| *maybe == (mailbox, *token)) {
+                        added.swap_remove(reason);
+                        continue;
+                    }
+                    let stray = unknown.iter().position(|to| *to == mailbox && strays.contains(token));
+                    let stray = stray.unwrap_or_else(|| panic!("once more: {}", self.story(place, *token)));
+                    unknown.swap_remove(stray);
                 }
             }
         }
