@@ -302,8 +302,6 @@ impl Inner {
         let copies: HashSet<Place> = self.copies.iter().map(|(_, to)| *to).collect();
         // What explains messages that nobody was told of.
         let mut added: Vec<(usize, u32)> = std::mem::take(&mut maybe.added);
-        // A lost command may be about what another lost one appended: then only that it was one of those is known.
-        let strays: HashSet<u32> = added.iter().map(|(_, token)| *token).collect();
         let mut unknown = Vec::new();
         for (from, to) in &maybe.copied {
             match self.known.get(from).copied().or_else(|| at(from)) {
@@ -318,6 +316,8 @@ impl Inner {
                 None => unknown.push(*to),
             }
         }
+        // A lost command may be about what another lost one added: then only that it was one of those is known.
+        let strays: HashSet<u32> = added.iter().map(|(_, token)| *token).collect();
         for (mailbox, uids) in there.iter().enumerate() {
             for (uid, token) in uids {
                 let place = (mailbox, *uid);
