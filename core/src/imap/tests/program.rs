@@ -43,10 +43,11 @@ impl Served {
     }
 
     pub(super) fn connect(&self) -> Peer {
-        match self {
-            Self::Here(server) => server.connect(),
-            Self::Program(program) => Peer::connect(program.address, ANSWER_MAX),
-        }
+        let address = match self {
+            Self::Here(server) => server.address,
+            Self::Program(program) => program.address,
+        };
+        Peer::connect(address, ANSWER_MAX)
     }
 
     /// A client that has logged in to an account.
