@@ -23,7 +23,7 @@ use super::log::{ChangeLog, Published};
 use super::watch::{Watcher, WatcherId, Watchers};
 use crate::commit;
 use crate::reads::Reads;
-use crate::runtime::{LocalNotify, sleep, spawn};
+use crate::runtime::{LocalNotify, Turns, sleep, spawn};
 
 /// Transactions that may wait for one account.
 const JOBS_MAX: usize = 4096;
@@ -96,6 +96,7 @@ pub struct AccountHandle {
     changed: LocalNotify,
     /// Content of removed messages that waits to be erased.
     removed: RefCell<BTreeMap<(MailboxId, ModSeq, Uid), EmailId>>,
+    departures: Turns,
 }
 
 impl AccountHandle {
@@ -121,7 +122,13 @@ impl AccountHandle {
             watchers: RefCell::default(),
             changed: LocalNotify::new(),
             removed: RefCell::default(),
+            departures: Turns::default(),
         }
+    }
+
+    /// Turns of what moves messages to other accounts.
+    pub const fn departures(&self) -> &Turns {
+        &self.departures
     }
 
     /// The account's id.

@@ -23,6 +23,7 @@ mod shutdown;
 mod stats;
 mod task;
 mod time;
+mod turns;
 
 pub use notify::LocalNotify;
 pub use pool::{Pool, PoolError, PoolLimits, PoolStats, Priority};
@@ -32,6 +33,7 @@ pub use shutdown::Shutdown;
 pub use stats::{AllStats, ShardStats, StatsSnapshot};
 pub use task::{Task, TaskPanicked, spawn, spawn_task, yield_if_needed, yield_now};
 pub use time::{Elapsed, now, sleep, sleep_until, timeout, timeout_at};
+pub use turns::{Turn, Turns};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -161,6 +161,34 @@ fn a_change_before_the_wait_is_not_missed() {
 }
 
 #[test]
+fn turns_are_taken_one_after_the_other() {
+    on_shard(|| async {
+        let turns = Rc::new(Turns::default());
+        let (taken, done) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+        for _ in 0..20 {
+            let (turns, taken, done) = (Rc::clone(&turns), Rc::clone(&taken), Rc::clone(&done));
+            spawn("one of many", async move {
+                let _turn = turns.take().await;
+                assert!(!taken.replace(true), "two have a turn");
+                sleep(Duration::from_millis(1)).await;
+                taken.set(false);
+                done.set(done.get() + 1);
+            });
+        }
+        yield_now().await;
+        // Who gives up waiting takes no turn along.
+        assert!(timeout(Duration::from_millis(2), turns.take()).await.is_err());
+        let all = async {
+            while done.get() < 20 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), all).await.expect("each had a turn");
+        drop(turns.take().await);
+    });
+}
+
+#[test]
 fn dropping_a_task_handle_cancels_and_a_panic_is_an_error() {
     on_shard(|| async {
         let task = spawn_task("bad", async { panic!("on purpose") });
