@@ -6,7 +6,9 @@
 use std::rc::Rc;
 
 use postrider_storage::account::{Account, Initial, Limits};
-use postrider_storage::directory::{self, Change, Directory, DirectoryError, Effect, added_accounts, effects_of};
+use postrider_storage::directory::{
+    self, Change, Directory, DirectoryError, Effect, added_accounts, effects_of,
+};
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
@@ -94,11 +96,7 @@ impl ServerOperations {
 }
 
 /// Plans changes, with the first rows of accounts that they add.
-fn plan(
-    reader: &Reader,
-    changes: &[Change],
-    defaults: &AccountDefaults,
-) -> Result<Planned, OperationError> {
+fn plan(reader: &Reader, changes: &[Change], defaults: &AccountDefaults) -> Result<Planned, OperationError> {
     let now = unix_now();
     let mut batch = directory::plan(reader.snapshot(), changes, &directory::Limits::DEFAULT, now)
         .map_err(failure::directory)?;
@@ -115,7 +113,12 @@ fn plan(
 }
 
 /// The rows of an account that has none.
-pub(super) fn first_rows(reader: &Reader, id: AccountId, initial: &Initial, now: i64) -> Result<Batch, StoreError> {
+pub(super) fn first_rows(
+    reader: &Reader,
+    id: AccountId,
+    initial: &Initial,
+    now: i64,
+) -> Result<Batch, StoreError> {
     let account = Account::load(reader, id, Limits::default())?;
     let mut batch = account.begin(reader);
     // Nobody can have loaded the account, so nobody has to be told.

@@ -201,8 +201,7 @@ pub(super) fn derive(config: &Passwords, password: &str) -> Result<StoredSecrets
     let password = prepare_password(password.as_bytes(), &Limits::DEFAULT)
         .map_err(|error| failure::invalid(error.to_string()))?;
     if password.expose().len() < config.min_octets as usize {
-        let message =
-            format!("the password has fewer than {} octets; take a longer one", config.min_octets);
+        let message = format!("the password has fewer than {} octets; take a longer one", config.min_octets);
         return Err(failure::invalid(message));
     }
     let (mut salt_sha_256, mut salt_sha_1) = ([0; SALT_OCTETS], [0; SALT_OCTETS]);

@@ -38,9 +38,8 @@ impl ServerOperations {
 
     /// Brings a plan to its end that is there although nobody works on it.
     pub(super) async fn settle_leftovers(&self, held: &Held<'_>) -> Result<(), OperationError> {
-        let found = self.on_pool(|shared| {
-            directory::plan_state(&*shared.store.engine().snapshot()).map_err(internal)
-        });
+        let found = self
+            .on_pool(|shared| directory::plan_state(&*shared.store.engine().snapshot()).map_err(internal));
         let Some(state) = found.await? else { return Ok(()) };
         held.for_long(SETTLING);
         tracing::info!(?state, "settling a large change of the directory that was begun before");
@@ -66,9 +65,8 @@ impl ServerOperations {
     /// One step of that. Cheap for the shard: what is read is read on the workers.
     pub(super) async fn settle_step(&self) -> Result<Went, OperationError> {
         let shared = &self.shard.shared;
-        let settled = self.on_idle_pool(|shared| {
-            directory::settle(&*shared.store.engine().snapshot()).map_err(internal)
-        });
+        let settled = self
+            .on_idle_pool(|shared| directory::settle(&*shared.store.engine().snapshot()).map_err(internal));
         let (batch, durability, went) = match settled.await? {
             Settled::Nothing => {
                 shared.store.end_sealing();

@@ -6,9 +6,7 @@ use std::ops::Bound;
 use super::lookup::{Directory, corrupt};
 use super::rows::{self, AddressRow, BadRow, Place, StateRow};
 use super::stage::{Layered, can_be_staged, encode_staged, staged_key};
-use crate::engine::{
-    Batch, Bytes, EngineError, Rows, Snapshot, Space, WRITE_OVERHEAD_OCTETS, prefix_end,
-};
+use crate::engine::{Batch, Bytes, EngineError, Rows, Snapshot, Space, WRITE_OVERHEAD_OCTETS, prefix_end};
 
 /// Writes that are not yet a batch.
 #[derive(Default)]
@@ -126,8 +124,8 @@ impl<'a> Draft<'a> {
         let end = prefix_end(prefix);
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let written = self.pending.writes.range::<[u8], _>((from, to));
-        let written = written
-            .map(|(key, value)| Ok((Bytes::copy_from(key), value.as_deref().map(Bytes::copy_from))));
+        let written =
+            written.map(|(key, value)| Ok((Bytes::copy_from(key), value.as_deref().map(Bytes::copy_from))));
         Box::new(Layered::new(written, self.base.range(Space::Rows, from, to)))
     }
 

@@ -189,7 +189,12 @@ pub fn plan(
     }
 }
 
-pub(super) fn apply(draft: &mut Draft<'_>, change: &Change, limits: &Limits, now: i64) -> Result<(), DirectoryError> {
+pub(super) fn apply(
+    draft: &mut Draft<'_>,
+    change: &Change,
+    limits: &Limits,
+    now: i64,
+) -> Result<(), DirectoryError> {
     match change {
         Change::AddDomain { domain, settings } => write::domain::add(draft, domain, settings, limits),
         Change::SetDomain { domain, settings } => write::domain::set(draft, domain, settings, limits),

@@ -99,11 +99,7 @@ enum Over {
 
 impl Apply {
     /// Goes on with some rows of the present pass.
-    pub(super) fn page(
-        &mut self,
-        draft: &mut Draft<'_>,
-        snapshot: &dyn Snapshot,
-    ) -> Result<(), ApplyError> {
+    pub(super) fn page(&mut self, draft: &mut Draft<'_>, snapshot: &dyn Snapshot) -> Result<(), ApplyError> {
         match self.pass.clone() {
             Pass::Reading => return self.piece(draft, snapshot),
             Pass::Postmaster => {
@@ -184,12 +180,7 @@ impl Apply {
         }
     }
 
-    fn check_account(
-        &mut self,
-        draft: &mut Draft<'_>,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<(), ApplyError> {
+    fn check_account(&mut self, draft: &mut Draft<'_>, key: &[u8], value: &[u8]) -> Result<(), ApplyError> {
         self.done += 1;
         let (_, name, entry) = wanted::decode_account(key, value).map_err(corrupt)?;
         for (address, _, line) in &entry.addresses {
@@ -297,8 +288,7 @@ impl Apply {
         value: &[u8],
     ) -> Result<(), ApplyError> {
         let row = TlsKeyRow::decode(key, value).map_err(corrupt)?;
-        let fingerprint =
-            key.get(PREFIX_OCTETS..).and_then(rows::fingerprint).ok_or_else(|| damaged(key))?;
+        let fingerprint = key.get(PREFIX_OCTETS..).and_then(rows::fingerprint).ok_or_else(|| damaged(key))?;
         let account = name_of(snapshot, row.account)?;
         if !is_wanted(draft, &account)? {
             return Ok(());

@@ -19,9 +19,7 @@ use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::super::document::{AccountEntry, AliasEntry, Credential, Line};
 use super::super::rows::{self, BadRow, Place, Reader, VERSION, Writer};
-use super::super::types::{
-    Account, AccountName, AddressPattern, AliasSettings, DomainSettings, Fingerprint,
-};
+use super::super::types::{Account, AccountName, AddressPattern, AliasSettings, DomainSettings, Fingerprint};
 use crate::ids::AccountId;
 
 pub(super) const DOMAIN: u8 = 1;
@@ -83,9 +81,7 @@ pub(super) fn encode_domain(line: Line, settings: &DomainSettings) -> Vec<u8> {
 }
 
 pub(super) fn decode_domain(key: &[u8], value: &[u8]) -> Result<(Line, DomainSettings), BadRow> {
-    Reader::read(key, value, |reader| {
-        Some((reader.u32()?, rows::decode_domain(key, reader.value()?).ok()?))
-    })
+    Reader::read(key, value, |reader| Some((reader.u32()?, rows::decode_domain(key, reader.value()?).ok()?)))
 }
 
 const UNSAID: u8 = 0;
@@ -122,10 +118,7 @@ pub(super) fn encode_account(line: Line, name: &AccountName, entry: &AccountEntr
     out.0
 }
 
-pub(super) fn decode_account(
-    key: &[u8],
-    value: &[u8],
-) -> Result<(Line, AccountName, AccountEntry), BadRow> {
+pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<(Line, AccountName, AccountEntry), BadRow> {
     Reader::read(key, value, |reader| {
         let line = reader.u32()?;
         let account = rows::decode_account(&rows::account(ANY_ACCOUNT), reader.value()?).ok()?;
@@ -145,12 +138,11 @@ pub(super) fn decode_account(
             let (line, fingerprint) = (reader.u32()?, Fingerprint::new(reader.array()?));
             tls_keys.push((fingerprint, reader.text()?.to_owned(), line));
         }
-        Some((line, account.name, AccountEntry {
-            settings: account.settings,
-            credential,
-            addresses,
-            tls_keys,
-        }))
+        Some((
+            line,
+            account.name,
+            AccountEntry { settings: account.settings, credential, addresses, tls_keys },
+        ))
     })
 }
 

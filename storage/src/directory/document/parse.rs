@@ -32,9 +32,12 @@ pub(in super::super) fn read(piece: &Piece) -> (Vec<Placed>, Vec<Fault>) {
     let root = match catch_unwind(|| toml_edit::Document::parse(text)) {
         Ok(Ok(root)) => root,
         Ok(Err(error)) => return fault(error.span().map_or(0, |span| span.start), error.message()),
-        Err(_) => return fault(0, "this can't be read: are there keys with dots that contradict each other?"),
+        Err(_) => {
+            return fault(0, "this can't be read: are there keys with dots that contradict each other?");
+        }
     };
-    let mut reader = Reader { piece, last: Cell::new((0, piece.line_at(0))), entries: Vec::new(), faults: Vec::new() };
+    let mut reader =
+        Reader { piece, last: Cell::new((0, piece.line_at(0))), entries: Vec::new(), faults: Vec::new() };
     reader.document(root.as_table());
     reader.faults.sort_by_key(|fault| fault.line);
     (reader.entries, reader.faults)

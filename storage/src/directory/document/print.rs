@@ -132,9 +132,7 @@ fn each(
     each: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, EngineError>,
 ) -> Result<Option<Vec<u8>>, EngineError> {
     let end = rows::table(table + 1);
-    for (at, row) in
-        snapshot.range(Space::Rows, Bound::Excluded(after), Bound::Excluded(&end)).enumerate()
-    {
+    for (at, row) in snapshot.range(Space::Rows, Bound::Excluded(after), Bound::Excluded(&end)).enumerate() {
         let (key, value) = row?;
         if !each(&key, &value)? || at + 1 == PAGE {
             return Ok(Some(key.to_vec()));

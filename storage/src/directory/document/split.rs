@@ -70,7 +70,11 @@ enum State {
     Long(u8),
     LongEscaped,
     /// So many quotes in a row, that begin a string or end a long one.
-    Quotes { quote: u8, count: u8, inside: bool },
+    Quotes {
+        quote: u8,
+        count: u8,
+        inside: bool,
+    },
 }
 
 /// Cuts a text that comes in chunks.
@@ -109,11 +113,7 @@ impl Default for Splitter {
 
 impl Splitter {
     /// Takes the next octets, and gives the pieces that are whole to `each`.
-    pub(in super::super) fn push(
-        &mut self,
-        chunk: &[u8],
-        each: &mut dyn FnMut(Piece),
-    ) -> Result<(), Fault> {
+    pub(in super::super) fn push(&mut self, chunk: &[u8], each: &mut dyn FnMut(Piece)) -> Result<(), Fault> {
         for &octet in chunk {
             self.octet(octet, each);
             if self.piece.text.len() > PIECE_OCTETS_MAX {

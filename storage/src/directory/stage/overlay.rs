@@ -67,8 +67,10 @@ impl<S: Snapshot> Snapshot for Overlay<S> {
         };
         let from = clipped(from, Bound::Included(rows::table(rows::STAGED)));
         let to = clipped(to, Bound::Excluded(rows::table(rows::STAGED + 1)));
-        let staged =
-            self.0.range(space, from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice)).map(|row| {
+        let staged = self
+            .0
+            .range(space, from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice))
+            .map(|row| {
                 let (staged, value) = row?;
                 let key = unstaged_key(&staged).ok_or_else(|| damaged(&staged))?;
                 Ok((Bytes::from(key), decode_staged(&staged, &value).map_err(corrupt)?))

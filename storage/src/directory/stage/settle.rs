@@ -168,11 +168,7 @@ pub fn effects(
 }
 
 /// The effect of writing a row of ACCOUNT.
-fn effect(
-    snapshot: &dyn Snapshot,
-    key: &[u8],
-    value: Option<&[u8]>,
-) -> Result<Option<Effect>, EngineError> {
+fn effect(snapshot: &dyn Snapshot, key: &[u8], value: Option<&[u8]>) -> Result<Option<Effect>, EngineError> {
     let Some(before) = snapshot.get(Space::Rows, key)? else { return Ok(None) };
     let before = rows::decode_account(key, &before).map_err(corrupt)?;
     let Some(value) = value else { return Ok(Some(Effect::Removed(before.id))) };

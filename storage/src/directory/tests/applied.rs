@@ -23,7 +23,9 @@ pub(super) fn many(accounts: usize, mark: &str) -> String {
     }
     for number in 0..accounts.div_ceil(10) {
         let first = number * 10;
-        text.push_str(&format!("[alias.\"team@d{number}.example\"]\nmembers = [\"user{first}@d{number}.example\"]\n"));
+        text.push_str(&format!(
+            "[alias.\"team@d{number}.example\"]\nmembers = [\"user{first}@d{number}.example\"]\n"
+        ));
     }
     text
 }
@@ -37,7 +39,10 @@ fn many_accounts_are_one_transaction() {
     let before = world.text();
     let lines = applying.steps(&world, &wanted, &mut apply).unwrap();
     assert!(apply.is_staged());
-    assert!(lines.contains(&"+ account user299".to_owned()) && lines.contains(&"- account fred, with its addresses".to_owned()));
+    assert!(
+        lines.contains(&"+ account user299".to_owned())
+            && lines.contains(&"- account fred, with its addresses".to_owned())
+    );
     // It is there, and nothing of it is in its place.
     assert_ne!(world.text(), before);
     assert_eq!(Directory::new(&*world.0.snapshot()).status().unwrap().accounts, 2);
@@ -149,11 +154,15 @@ fn a_domain_of_many_addresses_changes_what_counts_in_them() {
     let world = World::new(&[]);
     let applying = Applying::new(Mode::Make, 2 << 10);
     let text = |head: &str| {
-        let mut text = format!("version = 1\n[domain.\"d.example\"]\n{head}\n[account.a]\ndomain = \"d.example\"\naddresses = [\n");
+        let mut text = format!(
+            "version = 1\n[domain.\"d.example\"]\n{head}\n[account.a]\ndomain = \"d.example\"\naddresses = [\n"
+        );
         for number in 0..700 {
             text.push_str(&format!("\"Some{number}@d.example\",\n"));
         }
-        text.push_str("]\n[alias.\"Team@d.example\"]\nmembers = [\"Some1@d.example\", \"Some699@d.example\"]\n");
+        text.push_str(
+            "]\n[alias.\"Team@d.example\"]\nmembers = [\"Some1@d.example\", \"Some699@d.example\"]\n",
+        );
         text
     };
     applying.run(&world, &text("")).unwrap();
@@ -176,7 +185,10 @@ fn golden_octets_of_a_plan() {
     let world = World::usual();
     let text = world.text().replace("[refusal]\n", "[refusal]\n\"no@example.org\" = 451\n");
     let text = text.replace("version = 1\n", "version = 1\npostmaster = { account = \"mary\" }\n");
-    let text = text.replace("\n[account.\"mary\"]\n", &format!("tls_public_keys = [\"{}\"]\n[account.\"mary\"]\n", Fingerprint::new([b'k'; 32])));
+    let text = text.replace(
+        "\n[account.\"mary\"]\n",
+        &format!("tls_public_keys = [\"{}\"]\n[account.\"mary\"]\n", Fingerprint::new([b'k'; 32])),
+    );
     let applying = Applying::new(Mode::Make, 1);
     applying.steps(&world, &text, &mut applying.begin()).unwrap();
     let mut found = Vec::new();
@@ -200,7 +212,8 @@ fn an_overlay_is_read_as_the_rows_that_it_leads_to() {
     let sealed = stage::reading(world.0.snapshot());
     world.settle().unwrap();
     let settled = world.0.snapshot();
-    let of_plan = |key: &[u8]| key.starts_with(&[0, 0, 0, 0]) && key.get(4).is_some_and(|table| *table > rows::LAST);
+    let of_plan =
+        |key: &[u8]| key.starts_with(&[0, 0, 0, 0]) && key.get(4).is_some_and(|table| *table > rows::LAST);
     let mut keys: Vec<_> = sealed.prefix(Space::Rows, &[]).map(|row| row.unwrap().0.to_vec()).collect();
     keys.retain(|key| !of_plan(key));
     assert!(keys.len() > 100);
@@ -234,6 +247,10 @@ fn an_overlay_is_read_as_the_rows_that_it_leads_to() {
                 }
             }
         }
-        assert_eq!(sealed.get(Space::Rows, first).unwrap(), settled.get(Space::Rows, first).unwrap(), "{first:?}");
+        assert_eq!(
+            sealed.get(Space::Rows, first).unwrap(),
+            settled.get(Space::Rows, first).unwrap(),
+            "{first:?}"
+        );
     }
 }

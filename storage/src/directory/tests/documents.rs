@@ -179,7 +179,11 @@ fn passwords_are_derived_unless_they_are_the_present_ones() {
     assert_eq!(known(), None);
     let derived = StoredSecrets::derive(
         "correct horse",
-        &postrider_proto::sasl::secrets::Derivation { iterations: 4096, salt_sha_256: [1; 16], salt_sha_1: [2; 16] },
+        &postrider_proto::sasl::secrets::Derivation {
+            iterations: 4096,
+            salt_sha_256: [1; 16],
+            salt_sha_1: [2; 16],
+        },
     );
     assert!(sets(&format!("credentials = {:?}", derived.to_texts())));
     assert!(!sets(&format!("credentials = {:?}", derived.to_texts())));
@@ -199,7 +203,8 @@ fn what_is_refused_is_told_with_its_line() {
         refused(&format!("{head}[account.a]\ndomain = \"e.example\"\n")),
         "line 4: there is no domain e.example; add it first"
     );
-    let addresses = "[account.a]\ndomain = \"d.example\"\naddresses = [\n\"a@d.example\",\n\"b+c@d.example\"\n]\n";
+    let addresses =
+        "[account.a]\ndomain = \"d.example\"\naddresses = [\n\"a@d.example\",\n\"b+c@d.example\"\n]\n";
     let separator = refused(&format!("{head}{addresses}"));
     assert!(separator.starts_with("line 8: address b+c@d.example contains the separator"), "{separator}");
     let alias = "[alias.\"l@d.example\"]\nmembers = [\"x@d.example\"]\n";

@@ -102,7 +102,10 @@ fn a_piece_is_taken_up_to_its_bound_and_not_beyond() {
     let text = |octets: usize| format!("{head}{}\n", "x".repeat(octets - 1));
     assert_eq!(pieces(&text(fits), 1 << 16).unwrap().len(), 2);
     let fault = pieces(&text(fits + 1), 1 << 16).unwrap_err();
-    assert_eq!((fault.line, fault.problem.as_str()), (2, "this table is longer than 4 MiB, which is the most"));
+    assert_eq!(
+        (fault.line, fault.problem.as_str()),
+        (2, "this table is longer than 4 MiB, which is the most")
+    );
     let world = World::usual();
     assert_eq!(world.faults(&text(fits + 1))[0].line, 2);
 }
@@ -111,7 +114,9 @@ fn a_piece_is_taken_up_to_its_bound_and_not_beyond() {
 fn octets_that_are_no_text_are_a_fault_of_their_line() {
     let mut splitter = Splitter::default();
     let mut pieces = Vec::new();
-    splitter.push(b"version = 1\n[account.a]\nfull_name = \"\xff\"\n", &mut |piece| pieces.push(piece)).unwrap();
+    splitter
+        .push(b"version = 1\n[account.a]\nfull_name = \"\xff\"\n", &mut |piece| pieces.push(piece))
+        .unwrap();
     splitter.finish(&mut |piece| pieces.push(piece));
     let (_, faults) = read(&pieces[1]);
     assert_eq!((faults[0].line, faults[0].problem.as_str()), (3, "the text is not UTF-8"));

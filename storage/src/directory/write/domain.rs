@@ -116,12 +116,7 @@ pub(in super::super) fn move_some(
 /// Addresses that [`move_some`] looks at.
 const MOVED_MAX: usize = 256;
 
-fn move_one(
-    draft: &mut Draft<'_>,
-    from: &Place,
-    to: &Place,
-    row: &AddressRow,
-) -> Result<(), DirectoryError> {
+fn move_one(draft: &mut Draft<'_>, from: &Place, to: &Place, row: &AddressRow) -> Result<(), DirectoryError> {
     let members = match &row.target {
         Target::Account { account, .. } => {
             draft.remove(rows::account_address(*account, from));
