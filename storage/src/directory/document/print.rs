@@ -69,7 +69,7 @@ impl Export {
                 let _ = head(text, &directory)?;
                 At::Domains(rows::table(rows::DOMAIN))
             }
-            At::Domains(after) => each(snapshot, rows::DOMAIN, &after, &mut |key, value| {
+            At::Domains(after) => each(snapshot, rows::DOMAIN, &after, |key, value| {
                 self.done += 1;
                 let name = key.get(PREFIX_OCTETS..).and_then(|name| str::from_utf8(name).ok());
                 let domain = name.and_then(|name| Domain::parse(name).ok()).ok_or_else(|| damaged(key))?;
@@ -77,7 +77,7 @@ impl Export {
                 Ok(text.len() < PART_OCTETS)
             })?
             .map_or_else(|| At::Accounts(rows::table(rows::ACCOUNT_NAME)), At::Domains),
-            At::Accounts(after) => each(snapshot, rows::ACCOUNT_NAME, &after, &mut |key, value| {
+            At::Accounts(after) => each(snapshot, rows::ACCOUNT_NAME, &after, |key, value| {
                 self.done += 1;
                 let id = rows::decode_account_id(key, value).map_err(corrupt)?;
                 let account = directory.account(id)?.ok_or_else(|| damaged(key))?;
@@ -91,7 +91,7 @@ impl Export {
                     At::Refusals(after) => (after, false),
                     _ => (Vec::new(), false),
                 };
-                let next = each(snapshot, rows::ADDRESS, &after, &mut |key, value| {
+                let next = each(snapshot, rows::ADDRESS, &after, |key, value| {
                     if let Some((pattern, Target::Refused(code))) = others(key, value)? {
                         self.done += 1;
                         if !std::mem::replace(&mut headed, true) {
@@ -107,7 +107,7 @@ impl Export {
                     Some(after) => At::Refusals(after),
                 }
             }
-            At::Aliases(after) => each(snapshot, rows::ADDRESS, &after, &mut |key, value| {
+            At::Aliases(after) => each(snapshot, rows::ADDRESS, &after, |key, value| {
                 if let Some((AddressPattern::Exact(alias), Target::Alias(settings))) = others(key, value)? {
                     self.done += 1;
                     let members = directory.members(&alias)?;
@@ -129,7 +129,7 @@ fn each(
     snapshot: &dyn Snapshot,
     table: u8,
     after: &[u8],
-    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, EngineError>,
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, EngineError>,
 ) -> Result<Option<Vec<u8>>, EngineError> {
     let end = rows::table(table + 1);
     for (at, row) in snapshot.range(Space::Rows, Bound::Excluded(after), Bound::Excluded(&end)).enumerate() {

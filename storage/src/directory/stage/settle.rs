@@ -153,16 +153,15 @@ pub fn effects(
     let (first, end) = (staged(rows::ACCOUNT), staged(rows::ACCOUNT + 1));
     let from = after.unwrap_or(&first);
     let mut effects = Vec::new();
-    let mut seen = 0;
-    for row in snapshot.range(Space::Rows, Bound::Excluded(from), Bound::Excluded(&end)) {
+    let rows = snapshot.range(Space::Rows, Bound::Excluded(from), Bound::Excluded(&end));
+    for (seen, row) in rows.enumerate() {
         let (staged, value) = row?;
-        if seen == EFFECT_ROWS {
-            return Ok((effects, Some(staged.to_vec())));
-        }
-        seen += 1;
         let key = unstaged_key(&staged).ok_or_else(|| damaged(&staged))?;
         let value = decode_staged(&staged, &value).map_err(corrupt)?;
         effects.extend(effect(snapshot, &key, value.as_deref())?);
+        if seen + 1 == EFFECT_ROWS {
+            return Ok((effects, Some(staged.to_vec())));
+        }
     }
     Ok((effects, None))
 }

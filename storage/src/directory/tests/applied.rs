@@ -109,6 +109,27 @@ fn effects_of_a_plan_are_told() {
 }
 
 #[test]
+fn effects_come_in_parts() {
+    const ACCOUNTS: u32 = 1100;
+    let world = World::new(&[]);
+    world.apply_text(&many(ACCOUNTS as usize, "x")).unwrap();
+    let staged = Applying::new(Mode::Make, 64 << 10);
+    staged.steps(&world, "version = 1\n", &mut staged.begin()).unwrap();
+    let (mut removed, mut after, mut parts) = (Vec::new(), None, 0);
+    loop {
+        let (part, next) = effects(&*world.0.snapshot(), after.as_deref()).unwrap();
+        removed.extend(part);
+        parts += 1;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let expected = (1..=ACCOUNTS).map(|id| Effect::Removed(AccountId::new(id).unwrap()));
+    assert!(removed.into_iter().eq(expected) && parts == 2);
+}
+
+#[test]
 fn conflicts_are_found_wherever_the_two_stand() {
     let text = many(200, "x");
     let world = World::new(&[]);
