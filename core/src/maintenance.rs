@@ -340,8 +340,8 @@ async fn purge_mailbox(
     }
 }
 
-/// Goes on with accounts whose erasure an earlier run did not finish.
-async fn erase_removed(shard: &Rc<Shard>) {
+/// Erases the rows of all accounts that were removed from the directory.
+pub async fn erase_removed(shard: &Rc<Shard>) {
     let listed = read(shard, |reader| Ok(Directory::new(reader.snapshot()).removed_accounts(usize::MAX)?));
     match listed.await {
         Ok(accounts) => {
@@ -357,7 +357,7 @@ async fn erase_removed(shard: &Rc<Shard>) {
 }
 
 /// Erases the rows of an account that was removed from the directory, after nothing writes them any more.
-pub async fn erase_account(shard: &Rc<Shard>, account: AccountId) {
+async fn erase_account(shard: &Rc<Shard>, account: AccountId) {
     match try_erase(shard, account).await {
         Ok(Some(rows)) => tracing::info!(%account, rows, "a removed account is erased"),
         // It goes on at the next start.

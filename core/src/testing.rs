@@ -185,7 +185,7 @@ impl TestServer {
                         recorder: shard.shared.registry.recorder(0),
                         requests: shard.shared.metrics.control_requests,
                     };
-                    let operations = Rc::new(ServerOperations::new(Rc::clone(&shard)));
+                    let operations = ServerOperations::start(Rc::clone(&shard));
                     let socket = control.lock().unwrap().take().unwrap();
                     control::serve(socket, operations, options, shard.shared.shutdown.clone()).unwrap();
                 }

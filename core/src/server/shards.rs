@@ -267,7 +267,7 @@ fn first_shard(parts: &Parts, shard: &Rc<Shard>, socket: BoundSocket) {
         recorder: shared.registry.recorder(shard.id.0),
         requests: shared.metrics.control_requests,
     };
-    let operations = Rc::new(ServerOperations::new(Rc::clone(shard)));
+    let operations = ServerOperations::start(Rc::clone(shard));
     if let Err(error) = control::serve(socket, operations, options, shared.shutdown.clone()) {
         error!(%error, "the control socket can't be served");
     }

@@ -103,6 +103,26 @@ pub trait Snapshot: Send + Sync {
     }
 }
 
+impl<S: Snapshot + ?Sized> Snapshot for &S {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        (**self).get(space, key)
+    }
+
+    fn range<'a>(&'a self, space: Space, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Rows<'a> {
+        (**self).range(space, from, to)
+    }
+}
+
+impl<S: Snapshot + ?Sized> Snapshot for Box<S> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        (**self).get(space, key)
+    }
+
+    fn range<'a>(&'a self, space: Space, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Rows<'a> {
+        (**self).range(space, from, to)
+    }
+}
+
 /// What an engine uses. Sizes are octets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EngineStats {
