@@ -8,4 +8,5 @@ mod replay;
 mod rollover;
 mod text;
 mod unbound;
+mod vectors;
 mod zones;
