@@ -3,6 +3,7 @@
 
 mod bounds;
 mod cases;
+mod forged;
 mod fuzz;
 mod replay;
 mod rollover;
