@@ -3,9 +3,11 @@
 
 mod bounds;
 mod cases;
+mod forged;
 mod fuzz;
 mod replay;
 mod rollover;
 mod text;
 mod unbound;
+mod vectors;
 mod zones;
