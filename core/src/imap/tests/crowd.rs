@@ -177,7 +177,7 @@ fn compare(facts: &Facts, crowd: &mut [Client<'_>], observers: &mut [Client<'_>;
     // So that mailboxes don't grow for ever.
     for (place, found) in found.iter().enumerate() {
         let count = found.tokens.len().saturating_sub(KEPT);
-        if let Some(last) = found.tokens.keys().take(count).last() {
+        if let Some(last) = found.tokens.keys().take(count).next_back() {
             let owner = &mut observers[place / BOXES.len()];
             owner.select(place, "SELECT");
             owner.run(&format!("UID STORE 1:{last} +FLAGS.SILENT (\\Deleted)"));
