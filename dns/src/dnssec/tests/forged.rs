@@ -217,3 +217,54 @@ fn a_revoked_key_vouches_for_nothing() {
     let verdict = world.ask(MAIL, RecordType::A);
     assert!(matches!(verdict.reason, Some(Reason::KeysUnmatched { .. })), "{:?}", verdict.reason);
 }
+
+#[test]
+fn a_revoked_key_signs_nothing_but_its_own_revocation() {
+    let zone: Name = name("a.test.");
+    let mut world = World::usual(Mode::Nsec);
+    let named = Key::ed25519();
+    let ds = named.ds(&zone, hickory_proto::dnssec::DigestType::SHA256);
+    world.put("test.", "a.test.", RecordType::DS, vec![dnssec(&zone, TTL, DNSSECRData::DS(ds))]);
+    for (flags, expected) in [(0x0101, Secure), (0x0181, Bogus), (0x0001, Bogus)] {
+        let key = &mut world.zone_mut("a.test.").key;
+        key.dnskey = hickory_proto::dnssec::rdata::DNSKEY::with_flags(flags, key.dnskey.public_key().clone());
+        let keys = [named.dnskey.clone(), key.dnskey.clone()];
+        let keys: Vec<_> = keys.into_iter().map(|key| dnssec(&zone, TTL, DNSSECRData::DNSKEY(key))).collect();
+        let signature = named.sign(&zone, &zone, &keys, NOW - 1, NOW + 100);
+        world.tamper(move |asked, kind, response| {
+            if kind == RecordType::DNSKEY && *asked == name("a.test.") {
+                response.answers = keys.clone();
+                response.answers.push(signature.clone());
+            }
+        });
+        let verdict = world.ask(MAIL, RecordType::A);
+        assert_eq!(verdict.authenticity, expected, "{flags}: {}", verdict.sentence());
+    }
+}
+
+#[test]
+fn a_zone_signs_no_wildcard_above_it() {
+    let world = World::usual(Mode::Nsec);
+    let mut response = world.resolve(&name(MAIL), RecordType::A);
+    response.answers.retain(|record| record.record_type() == RecordType::A);
+    let zone = world.zone("a.test.");
+    let signature = zone.key.sign(&zone.name, &name("*.test."), &response.answers, NOW - 1, NOW + 100);
+    response.answers.push(signature);
+    let verdict = judge(&world, MAIL, RecordType::A, &response);
+    assert_bogus(&verdict, "above");
+    assert!(matches!(verdict.reason, Some(Reason::SignatureMisfit { .. })), "{:?}", verdict.reason);
+}
+
+#[test]
+fn names_below_a_wildcard_make_it_exist() {
+    let mut world = World::usual(Mode::Nsec);
+    world.put(
+        "a.test.",
+        "a.*.star.a.test.",
+        RecordType::A,
+        vec![text::record("a.*.star.a.test. 3600 A 192.0.2.6")],
+    );
+    let proof = world.zone("a.test.").proof(&[&name("x.star.a.test."), &name("*.star.a.test.")]);
+    let response = negative(&world, "a.test.", ResponseCode::NXDomain, proof);
+    assert_bogus(&judge(&world, "x.star.a.test.", RecordType::A, &response), "the wildcard is there");
+}
