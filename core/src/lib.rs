@@ -14,6 +14,7 @@ pub mod log;
 pub mod maintenance;
 pub mod metrics;
 pub mod operations;
+pub mod resolver;
 pub mod runtime;
 pub mod server;
 pub mod shard;

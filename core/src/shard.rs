@@ -18,6 +18,7 @@ use crate::config::Config;
 
 use crate::log::LogHandle;
 use crate::metrics::{Metrics, Recorder, Registry};
+use crate::resolver::ShardResolver;
 use crate::runtime::channel::{Closed, Receiver, Sender};
 use crate::runtime::{Pool, ShardId, Shutdown, oneshot, spawn};
 
@@ -79,6 +80,8 @@ pub struct Shard {
     pub accounts: Accounts,
     /// Where this shard counts.
     pub recorder: Recorder,
+    /// What this shard asks for names.
+    pub resolver: ShardResolver,
 }
 
 impl Shard {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use postrider_dns::script::Script;
 use postrider_storage::committer::{self, Committer};
 use postrider_storage::engine::Engine;
 use postrider_storage::engine::memory::MemoryEngine;
@@ -26,6 +27,7 @@ use crate::log;
 use crate::maintenance;
 use crate::metrics::{Builder, Metrics};
 use crate::operations::ServerOperations;
+use crate::resolver::ShardResolver;
 use crate::runtime::net::{
     AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp,
 };
@@ -312,6 +314,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
             account::Limits::default(),
         ),
         recorder: shared.registry.recorder(id.0),
+        resolver: ShardResolver::Script(Script::new()),
         shared,
     })
 }

@@ -9,8 +9,8 @@ use postrider_proto::imap::mailbox::MailboxName;
 
 use super::limits::{Classes, Limits};
 use super::model::{
-    AccountDefaults, Certificates, Config, HostName, Listener, Log, Mode, Network, Passwords, Postmaster,
-    Protocol, Search, Storage, Switch, Tls, TlsMode, TlsVersion,
+    AccountDefaults, Certificates, Config, Dns, HostName, Listener, Log, Mode, Network, Passwords,
+    Postmaster, Protocol, Search, Storage, Switch, Tls, TlsMode, TlsVersion,
 };
 use super::resolve::WORKER_THREADS;
 
@@ -59,6 +59,7 @@ impl Config {
             tls: Tls { certificates: Certificates::SelfSigned, min_version: TlsVersion::Tls12 },
             storage: Storage { min_free_octets: 64 << 20, ..Storage::default() },
             search: Search::default(),
+            dns: Dns::default(),
             accounts: AccountDefaults::default(),
             share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),

@@ -11,8 +11,9 @@ mod registry;
 mod text;
 
 pub use catalogue::{
-    Authentication, Completion, Delivery, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass,
-    SmtpCommand, Upkeep, mechanism,
+    Authentication, Completion, Delivery, DnsAuthenticity, DnsFault, DnsMetrics, DnsOutcome, DnsSource,
+    DnsWay, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass, SmtpCommand, Upkeep,
+    mechanism,
 };
 pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;

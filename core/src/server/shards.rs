@@ -23,6 +23,7 @@ use crate::metrics::{
     self, Builder, Metrics, Queue, Registry, Text, write_commits, write_process, write_shards, write_store,
 };
 use crate::operations::ServerOperations;
+use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream};
 use crate::runtime::{AllStats, Pool, PoolLimits, Preflight, ShardId, Shutdown, sleep, sleep_until, spawn};
@@ -56,6 +57,7 @@ struct Part {
 #[derive(Clone)]
 pub(super) struct Parts {
     shared: Arc<Shared>,
+    resolver: Arc<Plan>,
     watchdog: Arc<Watchdog>,
     gate: Gate,
     accepts: Arc<Vec<Arc<AcceptStats>>>,
@@ -99,6 +101,7 @@ pub(super) fn prepare(
     let limits = PoolLimits { threads: config.worker_threads.get(), queue_max: JOBS_MAX };
     let pool = Pool::start("worker", limits).map_err(system("can't start the worker threads"))?;
     let admission = Admission::new(admission_limits(&config));
+    let resolver = Arc::new(Plan::new(&config.dns)?);
     let iterations = config.passwords.iterations;
     let authenticator =
         Authenticator::new(Arc::clone(&store), pool.clone(), admission.clone(), secret, iterations)
@@ -136,6 +139,7 @@ pub(super) fn prepare(
     };
     Ok(Parts {
         shared: Arc::new(shared),
+        resolver,
         watchdog: Arc::new(watchdog),
         gate: Gate::below_file_limit(host.files_max, wanted),
         accepts: Arc::new(accepts),
@@ -150,6 +154,8 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     let Some(part) = part else { return };
     let shared = Arc::clone(&parts.shared);
     let shutdown = shared.shutdown.clone();
+    let recorder = shared.registry.recorder(id.0);
+    let resolver = parts.resolver.start(resolver::count(recorder.clone(), shared.metrics.dns));
     let shard = Rc::new(Shard {
         id,
         accounts: Accounts::new(
@@ -158,9 +164,11 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             shared.pool.clone(),
             account::Limits::default(),
         ),
-        recorder: shared.registry.recorder(id.0),
+        recorder,
+        resolver,
         shared,
     });
+    spawn("memory of the resolver", show_memory(Rc::clone(&shard)));
     spawn("work of other shards", Rc::clone(&shard).serve_others(part.work));
     for (number, socket, tls) in part.listeners {
         if let Err(error) = listen(&parts, &shard, number, socket, tls) {
@@ -183,6 +191,14 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     }
     // What other shards still want of this one is answered until all are done.
     sleep_until(deadline.min(Instant::now() + STOP_LOOK * 10)).await;
+}
+
+/// Shows how much the resolver of a shard remembers, until the server stops.
+async fn show_memory(shard: Rc<Shard>) {
+    while !shard.shared.shutdown.is_stopping() {
+        resolver::count_memory(&shard.resolver, &shard.recorder, &shard.shared.metrics.dns);
+        sleep(FIGURES).await;
+    }
 }
 
 /// Starts to accept connections for a listener.

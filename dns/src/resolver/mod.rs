@@ -46,9 +46,10 @@ pub use system::{SystemResolver, parse_resolv_conf};
 pub use upstream::{PORT, PORT_TLS, Upstream, UpstreamError, Way};
 
 /// How it is decided what can be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// By the AD bit of upstreams that are trusted. What others say is indeterminate.
+    #[default]
     Trust,
 }
 

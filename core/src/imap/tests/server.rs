@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use postrider_dns::script::Script;
 use postrider_proto::address::{Address, Domain};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::client::{Client, ClientBinding, ClientCredentials};
@@ -33,6 +34,7 @@ use crate::config::{Config, Listener as Settings, Protocol, TlsMode, TlsVersion}
 use crate::imap::{Service, serve};
 use crate::log::{self, LogHandle};
 use crate::metrics::{Builder, Metrics};
+use crate::resolver::ShardResolver;
 use crate::runtime::net::{AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp};
 use crate::runtime::{Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn};
 use crate::shard::{MAILBOX_MAX, Shard, Shared};
@@ -229,7 +231,8 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         shared.pool.clone(),
         account::Limits::default(),
     );
-    Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })
+    let resolver = ShardResolver::Script(Script::new());
+    Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), resolver, shared })
 }
 
 fn make_account(store: &Arc<Store>, committer: &Committer, quota: Quota) -> AccountId {

@@ -1,0 +1,126 @@
+//! The resolver of a shard: `postrider-dns` over sockets of the runtime, as `[dns]` configures it.
+//!
+//! [`Blocking`] is the same over plain sockets, for the command line.
+
+mod blocking;
+mod counting;
+mod sockets;
+mod tls;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use postrider_dns::resolver::{Options, Resolver, Watch, parse_resolv_conf};
+use postrider_dns::script::Script;
+use postrider_dns::{Answer, Lookup, Name, RecordType};
+
+use crate::config::{Dns, DnsUpstreams};
+
+pub use blocking::Blocking;
+pub use counting::{count, count_memory};
+pub use sockets::Sockets;
+pub use tls::Tls;
+
+/// Octets of a `resolv.conf` or of a file of trust anchors that are read.
+const FILE_OCTETS_MAX: u64 = 1 << 20;
+
+/// Why there is no resolver.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolverError {
+    /// A file that the configuration names can't be read.
+    #[error("can't read {}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The certificates that DNS over TLS is verified by can't be had.
+    #[error("{0}")]
+    Tls(String),
+}
+
+/// What the resolvers of all shards are made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Who is asked, and how.
+    pub options: Options,
+    tls: Arc<Tls>,
+}
+
+impl Plan {
+    /// Reads the files that `dns` names.
+    pub fn new(dns: &Dns) -> Result<Self, ResolverError> {
+        let mut options =
+            Options { mode: dns.mode, cache_octets_max: dns.cache_octets, ..Options::default() };
+        match &dns.upstreams {
+            DnsUpstreams::Listed(list) => options.upstreams.clone_from(list),
+            DnsUpstreams::System(path) => {
+                let text = match read(path) {
+                    Ok(text) => text,
+                    // Without the file the C library asks this host.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+                    Err(error) => return Err(ResolverError::File { path: path.clone(), error }),
+                };
+                let system = parse_resolv_conf(&text);
+                options.upstreams = system.upstreams;
+                options.first_wait = system.timeout.unwrap_or(options.first_wait);
+                options.rounds = system.attempts.unwrap_or(options.rounds);
+            }
+        }
+        for upstream in &mut options.upstreams {
+            upstream.trusted |= dns.trusted.iter().any(|network| network.contains(upstream.address.ip()));
+        }
+        let tls = Tls::new(&options.upstreams, dns.tls_roots.as_deref()).map_err(ResolverError::Tls)?;
+        Ok(Self { options, tls: Arc::new(tls) })
+    }
+
+    /// A resolver for the current shard.
+    pub fn start(&self, watch: Watch) -> ShardResolver {
+        let sockets = Sockets::new(Arc::clone(&self.tls));
+        ShardResolver::Sockets(Resolver::new(self.options.clone(), sockets, watch))
+    }
+
+    /// A resolver over plain sockets, for a thread without the runtime.
+    pub fn start_blocking(&self, watch: Watch) -> Resolver<Blocking> {
+        Resolver::new(self.options.clone(), Blocking::new(Arc::clone(&self.tls)), watch)
+    }
+}
+
+/// What a shard asks.
+pub enum ShardResolver {
+    /// Upstreams.
+    Sockets(Resolver<Sockets>),
+    /// A script, in tests.
+    Script(Script),
+}
+
+impl ShardResolver {
+    /// Octets and entries that are remembered.
+    pub fn remembered(&self) -> (usize, usize) {
+        match self {
+            Self::Sockets(resolver) => resolver.remembered(),
+            Self::Script(_) => (0, 0),
+        }
+    }
+}
+
+impl Lookup for ShardResolver {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
+        match self {
+            Self::Sockets(resolver) => resolver.lookup(name, kind).await,
+            Self::Script(script) => script.lookup(name, kind).await,
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    use io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(FILE_OCTETS_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;
