@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use postrider_proto::imap::mailbox::MailboxName;
 
+use super::checks::Checks;
 use super::limits::{Classes, Limits};
 use super::model::{
-    AccountDefaults, Certificates, Config, Dns, HostName, Listener, Log, Mode, Network, Passwords,
-    Postmaster, Protocol, Search, Storage, Switch, Tls, TlsMode, TlsVersion,
+    AccountDefaults, Certificates, Config, HostName, Listener, Log, Mode, Network, Passwords, Postmaster,
+    Protocol, Search, Storage, Switch, Tls, TlsMode, TlsVersion,
 };
 use super::resolve::WORKER_THREADS;
 
@@ -46,6 +47,7 @@ impl Config {
             session_tickets: if protocol == Protocol::Smtp { Switch::Off } else { Switch::On },
             preauth: Switch::Off,
             disabled_capabilities: Vec::new(),
+            checks: Checks::default(),
             limits: limits(),
         });
         Self {
@@ -59,7 +61,7 @@ impl Config {
             tls: Tls { certificates: Certificates::SelfSigned, min_version: TlsVersion::Tls12 },
             storage: Storage { min_free_octets: 64 << 20, ..Storage::default() },
             search: Search::default(),
-            dns: Dns::default(),
+            dns: None,
             accounts: AccountDefaults::default(),
             share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),

@@ -14,6 +14,7 @@ use postrider_dns::resolver::{Mode as Belief, Upstream};
 use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 
+use super::checks::Checks;
 use super::limits::Limits;
 use crate::log::{Format, Levels};
 
@@ -42,8 +43,8 @@ pub struct Config {
     pub storage: Storage,
     /// How texts are searched.
     pub search: Search,
-    /// How names are resolved.
-    pub dns: Dns,
+    /// How names are resolved; none in a local instance that was given no resolver.
+    pub dns: Option<Dns>,
     /// What new accounts get.
     pub accounts: AccountDefaults,
     /// Whether users can share mailboxes with every user of the server.
@@ -252,6 +253,8 @@ pub struct Listener {
     pub preauth: Switch,
     /// Capabilities of IMAP that are neither announced nor enabled, in upper case.
     pub disabled_capabilities: Vec<String>,
+    /// What is looked at before mail is accepted (`smtp` only).
+    pub checks: Checks,
     /// Its limits.
     pub limits: Limits,
 }

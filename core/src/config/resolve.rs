@@ -58,7 +58,7 @@ pub(super) fn resolve(raw: Raw, base: &Path, files: Files, problems: &Problems<'
         tls: resolver.tls(raw.tls, needs_certificate),
         listeners,
         storage: resolver.storage(&raw.storage),
-        dns: resolver.dns(raw.dns),
+        dns: Some(resolver.dns(raw.dns)),
         share_with_anyone: raw.accounts.share_with_anyone.as_ref().is_some_and(|share| share.value),
         search: Search { text_index: raw.text_index.map_or(TextIndex::default(), |choice| choice.value) },
         accounts: resolver.accounts(raw.accounts),
@@ -175,6 +175,10 @@ impl Resolver<'_> {
             self.check_limits(&raw.limits, &raw.place, protocol);
             let preauth = self.preauth(&raw, protocol);
             let disabled_capabilities = self.disabled_capabilities(&raw, protocol);
+            if let Some(place) = raw.checks_place.as_ref().filter(|_| protocol != Protocol::Smtp) {
+                let what = "checks are for \"smtp\" only: mail of our users is not checked like that of other servers";
+                self.problems.add(place, what, "Remove [listener.checks] here");
+            }
             listeners.push(Listener {
                 name,
                 protocol,
@@ -189,6 +193,7 @@ impl Resolver<'_> {
                 ),
                 preauth,
                 disabled_capabilities,
+                checks: raw.checks,
                 limits: raw.limits,
             });
         }

@@ -12,8 +12,8 @@ mod text;
 
 pub use catalogue::{
     Authentication, Completion, Delivery, DnsAuthenticity, DnsFault, DnsMetrics, DnsOutcome, DnsSource,
-    DnsWay, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass, SmtpCommand, Upkeep,
-    mechanism,
+    DnsWay, Finding, ImapCommand, Limit, Mechanism, Method, Metrics, Queue, Reason, Refusal, ReplyClass,
+    SmtpCommand, Upkeep, Verdict, mechanism,
 };
 pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;

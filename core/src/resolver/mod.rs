@@ -12,8 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postrider_dns::resolver::{Options, Resolver, Watch, parse_resolv_conf};
-use postrider_dns::script::Script;
-use postrider_dns::{Answer, Lookup, Name, RecordType};
 
 use crate::config::{Dns, DnsUpstreams};
 
@@ -21,6 +19,9 @@ pub use blocking::Blocking;
 pub use counting::{count, count_memory};
 pub use sockets::Sockets;
 pub use tls::Tls;
+
+/// The resolver of a shard. Clones are the same one.
+pub type ShardResolver = Resolver<Sockets>;
 
 /// Octets of a `resolv.conf` or of a file of trust anchors that are read.
 const FILE_OCTETS_MAX: u64 = 1 << 20;
@@ -78,40 +79,12 @@ impl Plan {
 
     /// A resolver for the current shard.
     pub fn start(&self, watch: Watch) -> ShardResolver {
-        let sockets = Sockets::new(Arc::clone(&self.tls));
-        ShardResolver::Sockets(Resolver::new(self.options.clone(), sockets, watch))
+        Resolver::new(self.options.clone(), Sockets::new(Arc::clone(&self.tls)), watch)
     }
 
     /// A resolver over plain sockets, for a thread without the runtime.
     pub fn start_blocking(&self, watch: Watch) -> Resolver<Blocking> {
         Resolver::new(self.options.clone(), Blocking::new(Arc::clone(&self.tls)), watch)
-    }
-}
-
-/// What a shard asks.
-pub enum ShardResolver {
-    /// Upstreams.
-    Sockets(Resolver<Sockets>),
-    /// A script, in tests.
-    Script(Script),
-}
-
-impl ShardResolver {
-    /// Octets and entries that are remembered.
-    pub fn remembered(&self) -> (usize, usize) {
-        match self {
-            Self::Sockets(resolver) => resolver.remembered(),
-            Self::Script(_) => (0, 0),
-        }
-    }
-}
-
-impl Lookup for ShardResolver {
-    async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
-        match self {
-            Self::Sockets(resolver) => resolver.lookup(name, kind).await,
-            Self::Script(script) => script.lookup(name, kind).await,
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use futures_lite::future::block_on;
-use postrider_dns::{Authenticity, Outcome};
+use postrider_dns::{Answer, Authenticity, Lookup, Name, Outcome, RecordType};
 
 use super::*;
 use crate::config::Network;

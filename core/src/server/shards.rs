@@ -1,6 +1,7 @@
 //! What each shard runs: its listeners, the work that others send, and on the first shard the control
 //! socket and metrics.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,12 +19,14 @@ use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
 use crate::imap;
 use crate::log::LogHandle;
+use crate::lookup::Resolver;
 use crate::maintenance;
 use crate::metrics::{
-    self, Builder, Metrics, Queue, Registry, Text, write_commits, write_process, write_shards, write_store,
+    self, Builder, Metrics, Queue, Recorder, Registry, Text, write_commits, write_process, write_shards,
+    write_store,
 };
 use crate::operations::ServerOperations;
-use crate::resolver::{self, Plan};
+use crate::resolver::{self, Plan, ShardResolver};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream};
 use crate::runtime::{AllStats, Pool, PoolLimits, Preflight, ShardId, Shutdown, sleep, sleep_until, spawn};
@@ -57,7 +60,7 @@ struct Part {
 #[derive(Clone)]
 pub(super) struct Parts {
     shared: Arc<Shared>,
-    resolver: Arc<Plan>,
+    resolver: Arc<Option<Plan>>,
     watchdog: Arc<Watchdog>,
     gate: Gate,
     accepts: Arc<Vec<Arc<AcceptStats>>>,
@@ -101,7 +104,7 @@ pub(super) fn prepare(
     let limits = PoolLimits { threads: config.worker_threads.get(), queue_max: JOBS_MAX };
     let pool = Pool::start("worker", limits).map_err(system("can't start the worker threads"))?;
     let admission = Admission::new(admission_limits(&config));
-    let resolver = Arc::new(Plan::new(&config.dns)?);
+    let resolver = Arc::new(config.dns.as_ref().map(Plan::new).transpose()?);
     let iterations = config.passwords.iterations;
     let authenticator =
         Authenticator::new(Arc::clone(&store), pool.clone(), admission.clone(), secret, iterations)
@@ -155,7 +158,11 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     let shared = Arc::clone(&parts.shared);
     let shutdown = shared.shutdown.clone();
     let recorder = shared.registry.recorder(id.0);
-    let resolver = parts.resolver.start(resolver::count(recorder.clone(), shared.metrics.dns));
+    let resolver = parts.resolver.as_ref().as_ref().map(|plan| {
+        let resolver = plan.start(resolver::count(recorder.clone(), shared.metrics.dns));
+        spawn("memory of the resolver", show_memory(resolver.clone(), Arc::clone(&shared), recorder.clone()));
+        resolver
+    });
     let shard = Rc::new(Shard {
         id,
         accounts: Accounts::new(
@@ -165,10 +172,10 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             account::Limits::default(),
         ),
         recorder,
-        resolver,
+        resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
+        strangers: Cell::new(0),
         shared,
     });
-    spawn("memory of the resolver", show_memory(Rc::clone(&shard)));
     spawn("work of other shards", Rc::clone(&shard).serve_others(part.work));
     for (number, socket, tls) in part.listeners {
         if let Err(error) = listen(&parts, &shard, number, socket, tls) {
@@ -194,9 +201,9 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
 }
 
 /// Shows how much the resolver of a shard remembers, until the server stops.
-async fn show_memory(shard: Rc<Shard>) {
-    while !shard.shared.shutdown.is_stopping() {
-        resolver::count_memory(&shard.resolver, &shard.recorder, &shard.shared.metrics.dns);
+async fn show_memory(resolver: ShardResolver, shared: Arc<Shared>, recorder: Recorder) {
+    while !shared.shutdown.is_stopping() {
+        resolver::count_memory(&resolver, &recorder, &shared.metrics.dns);
         sleep(FIGURES).await;
     }
 }

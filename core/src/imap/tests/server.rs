@@ -1,5 +1,6 @@
 //! A server in this process: real shards and sockets, a store in memory.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
@@ -9,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postrider_dns::script::Script;
 use postrider_proto::address::{Address, Domain};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::client::{Client, ClientBinding, ClientCredentials};
@@ -34,7 +34,6 @@ use crate::config::{Config, Listener as Settings, Protocol, TlsMode, TlsVersion}
 use crate::imap::{Service, serve};
 use crate::log::{self, LogHandle};
 use crate::metrics::{Builder, Metrics};
-use crate::resolver::ShardResolver;
 use crate::runtime::net::{AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp};
 use crate::runtime::{Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn};
 use crate::shard::{MAILBOX_MAX, Shard, Shared};
@@ -231,8 +230,8 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         shared.pool.clone(),
         account::Limits::default(),
     );
-    let resolver = ShardResolver::Script(Script::new());
-    Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), resolver, shared })
+    let recorder = shared.registry.recorder(id.0);
+    Rc::new(Shard { id, accounts, recorder, resolver: None, strangers: Cell::new(0), shared })
 }
 
 fn make_account(store: &Arc<Store>, committer: &Committer, quota: Quota) -> AccountId {
