@@ -11,6 +11,7 @@ mod budget;
 mod names;
 
 pub mod dane;
+pub mod dnssec;
 pub mod limits;
 pub mod lookups;
 pub mod resolver;
