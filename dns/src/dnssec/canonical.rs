@@ -48,7 +48,11 @@ pub(super) fn signed_name(name: &Name, signed_labels: u8) -> Option<(Name, Optio
 
 /// What `signature` signs: its own data without the signature, then each record once, in canonical order. `owner`
 /// is the signed name.
-pub(super) fn signed_data(set: &Set<'_>, signature: &Signature<'_>, owner: &Name) -> Result<Vec<u8>, ProtoError> {
+pub(super) fn signed_data(
+    set: &Set<'_>,
+    signature: &Signature<'_>,
+    owner: &Name,
+) -> Result<Vec<u8>, ProtoError> {
     let mut data = Vec::with_capacity(512);
     encode(&mut data, signature.data.input())?;
 
@@ -67,7 +71,8 @@ pub(super) fn signed_data(set: &Set<'_>, signature: &Signature<'_>, owner: &Name
     bodies.sort_unstable();
     bodies.dedup();
     for body in &bodies {
-        let length = u16::try_from(body.len()).map_err(|_| ProtoError::from("record data of over 65,535 octets"))?;
+        let length =
+            u16::try_from(body.len()).map_err(|_| ProtoError::from("record data of over 65,535 octets"))?;
         data.extend_from_slice(&head);
         data.extend_from_slice(&length.to_be_bytes());
         data.extend_from_slice(body);

@@ -11,17 +11,17 @@ use std::rc::Rc;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 
+use super::Fetch;
 use super::anchors::TrustAnchors;
 use super::canonical::{is_below, labels};
 use super::denial::{Cut, Proofs};
-use super::keys::{self, Verification, Voucher, Zone, ZoneKey, digests_in, keys_in, usable, vouched};
 use super::kept::{Kept, Known, Place};
+use super::keys::{self, Verification, Voucher, Zone, ZoneKey, digests_in, keys_in, usable, vouched};
 use super::limits::Work;
 use super::reason::Reason;
 use super::sets::Section;
 use super::signature::{self, Signer};
 use super::trace::Link;
-use super::Fetch;
 
 /// What the walk needs, and what it has told.
 pub(super) struct Chain<'v, F> {
@@ -80,7 +80,9 @@ impl<F: Fetch> Chain<'_, F> {
                 let (place, seconds) = match found {
                     Ok((place, ttl)) => (place, Some(ttl.min(limits.kept_seconds_max))),
                     // What may be different in a moment, or for another answer, isn't kept.
-                    Err(reason @ (Reason::Unobtainable { .. } | Reason::Limit { .. })) => (Place::Broken(reason), None),
+                    Err(reason @ (Reason::Unobtainable { .. } | Reason::Limit { .. })) => {
+                        (Place::Broken(reason), None)
+                    }
                     Err(reason) => (Place::Broken(reason), Some(limits.broken_seconds)),
                 };
                 if let Place::Broken(reason) = &place {
@@ -125,9 +127,14 @@ impl<F: Fetch> Chain<'_, F> {
             let signed = signature::verify(set, signer, self.work)?;
             if signed.encloser.is_some() {
                 let (name, kind) = (at.clone(), RecordType::DS);
-                return Err(Reason::SignatureMisfit { name, kind, why: "a delegation isn't made of a wildcard" });
+                return Err(Reason::SignatureMisfit {
+                    name,
+                    kind,
+                    why: "a delegation isn't made of a wildcard",
+                });
             }
-            let vouchers: Vec<_> = digests_in(set.records.iter().copied()).cloned().map(Voucher::Digest).collect();
+            let vouchers: Vec<_> =
+                digests_in(set.records.iter().copied()).cloned().map(Voucher::Digest).collect();
             links.push(Link::Delegation {
                 zone: at.clone(),
                 parent: zone.name.clone(),
@@ -138,7 +145,9 @@ impl<F: Fetch> Chain<'_, F> {
         }
         // An alias at the name, or a DNAME above it, can't be where there is a delegation.
         let alias = answers.with_records().find(|set| match set.kind {
-            RecordType::DNAME => zone.name.zone_of(set.name) && is_below(at, set.name) && !set.signatures.is_empty(),
+            RecordType::DNAME => {
+                zone.name.zone_of(set.name) && is_below(at, set.name) && !set.signatures.is_empty()
+            }
             RecordType::CNAME => set.name == at && !set.signatures.is_empty(),
             _ => false,
         });

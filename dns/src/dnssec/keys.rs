@@ -164,13 +164,20 @@ impl Voucher {
 
 /// The vouchers that count: those of supported algorithms and digests, and digests of SHA-1 only where there is
 /// none that is better (RFC 4509 §3). An error when none is left: the zone is unsigned then.
-pub(super) fn usable(zone: &Name, all: &[Voucher], verification: Verification, max: usize) -> Result<Vec<Voucher>, Reason> {
+pub(super) fn usable(
+    zone: &Name,
+    all: &[Voucher],
+    verification: Verification,
+    max: usize,
+) -> Result<Vec<Voucher>, Reason> {
     let known = |voucher: &&Voucher| match voucher {
         Voucher::Digest(ds) => ds.digest_type().is_supported(),
         Voucher::Key(_) => true,
     };
-    let sha1 = |voucher: &Voucher| matches!(voucher, Voucher::Digest(ds) if ds.digest_type() == DigestType::SHA1);
-    let by_algorithm: Vec<_> = all.iter().filter(|voucher| verification.supports(voucher.algorithm())).collect();
+    let sha1 =
+        |voucher: &Voucher| matches!(voucher, Voucher::Digest(ds) if ds.digest_type() == DigestType::SHA1);
+    let by_algorithm: Vec<_> =
+        all.iter().filter(|voucher| verification.supports(voucher.algorithm())).collect();
     if by_algorithm.is_empty() {
         let mut algorithms: Vec<_> = all.iter().map(Voucher::algorithm).collect();
         algorithms.sort_unstable();
@@ -179,7 +186,8 @@ pub(super) fn usable(zone: &Name, all: &[Voucher], verification: Verification, m
     }
     let mut usable: Vec<_> = by_algorithm.iter().copied().filter(known).cloned().collect();
     if usable.is_empty() {
-        let mut digests: Vec<_> = by_algorithm.iter().filter_map(|voucher| voucher.seen(verification).digest).collect();
+        let mut digests: Vec<_> =
+            by_algorithm.iter().filter_map(|voucher| voucher.seen(verification).digest).collect();
         digests.sort_unstable();
         digests.dedup();
         return Err(Reason::UnsupportedDigest { zone: zone.clone(), digests });

@@ -91,7 +91,14 @@ pub(super) struct Work<'l> {
 impl<'l> Work<'l> {
     pub(super) fn new(limits: &'l Limits) -> Self {
         let zero = || Cell::new(0);
-        Self { limits, fetches: zero(), verifications: zero(), failures: zero(), digests: zero(), hashes: zero() }
+        Self {
+            limits,
+            fetches: zero(),
+            verifications: zero(),
+            failures: zero(),
+            digests: zero(),
+            hashes: zero(),
+        }
     }
 
     pub(super) fn fetch(&self) -> Result<(), Reason> {

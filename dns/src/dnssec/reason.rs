@@ -216,7 +216,9 @@ pub enum Reason {
         why: &'static str,
     },
     /// Records made of a wildcard, without a proof that there are none of the name itself (RFC 4035 §5.3.4).
-    #[error("{kind} records of {name} come of a wildcard, and nothing proves that the name itself doesn't exist: {why}")]
+    #[error(
+        "{kind} records of {name} come of a wildcard, and nothing proves that the name itself doesn't exist: {why}"
+    )]
     WildcardUnproven {
         /// The name.
         name: Name,
@@ -248,7 +250,9 @@ impl Reason {
     #[must_use]
     pub fn authenticity(&self) -> Authenticity {
         match self {
-            Self::NoAnchor { .. } | Self::Unobtainable { .. } | Self::Unsignable { .. } => Authenticity::Indeterminate,
+            Self::NoAnchor { .. } | Self::Unobtainable { .. } | Self::Unsignable { .. } => {
+                Authenticity::Indeterminate
+            }
             Self::Unsigned { .. }
             | Self::OptOut { .. }
             | Self::UnsupportedAlgorithm { .. }
@@ -279,7 +283,9 @@ impl Reason {
             Self::KeyNoZone { .. } => 11,
             Self::ProofMissing { .. } => 12,
             Self::Iterations { .. } => 27,
-            Self::NoAnchor { .. } | Self::Unsignable { .. } | Self::Unsigned { .. } | Self::OptOut { .. } => return None,
+            Self::NoAnchor { .. } | Self::Unsignable { .. } | Self::Unsigned { .. } | Self::OptOut { .. } => {
+                return None;
+            }
             _ => 6,
         })
     }
@@ -288,7 +294,8 @@ impl Reason {
     #[must_use]
     pub fn extended_error(&self) -> Option<ExtendedError> {
         let mut text = self.to_string();
-        let end = text.char_indices().map(|(at, one)| at + one.len_utf8()).take_while(|end| *end <= 256).last();
+        let end =
+            text.char_indices().map(|(at, one)| at + one.len_utf8()).take_while(|end| *end <= 256).last();
         text.truncate(end.unwrap_or(0));
         self.code().map(|code| ExtendedError { code, text })
     }

@@ -65,7 +65,11 @@ pub(super) fn verify(set: &Set<'_>, signer: Signer<'_>, work: &Work<'_>) -> Resu
     }
     Err(worst.unwrap_or_else(|| match others {
         0 => Reason::SignatureMissing { name: set.name.clone(), kind: set.kind, zone: signer.zone.clone() },
-        _ => Reason::SignatureMisfit { name: set.name.clone(), kind: set.kind, why: "another zone is the signer" },
+        _ => Reason::SignatureMisfit {
+            name: set.name.clone(),
+            kind: set.kind,
+            why: "another zone is the signer",
+        },
     }))
 }
 
@@ -80,7 +84,12 @@ fn progress(reason: &Reason) -> u8 {
     }
 }
 
-fn one(set: &Set<'_>, signature: &Signature<'_>, signer: Signer<'_>, work: &Work<'_>) -> Result<Signed, Reason> {
+fn one(
+    set: &Set<'_>,
+    signature: &Signature<'_>,
+    signer: Signer<'_>,
+    work: &Work<'_>,
+) -> Result<Signed, Reason> {
     let input = signature.data.input();
     let (name, kind) = (set.name.clone(), set.kind);
     let misfit = |why| Reason::SignatureMisfit { name: set.name.clone(), kind: set.kind, why };
@@ -109,7 +118,9 @@ fn one(set: &Set<'_>, signature: &Signature<'_>, signer: Signer<'_>, work: &Work
     for key in fitting.take(work.limits.tag_collisions_max) {
         let data = match &mut data {
             Some(data) => data,
-            none => none.insert(signed_data(set, signature, &owner).map_err(|_| misfit("the records can't be encoded"))?),
+            none => none.insert(
+                signed_data(set, signature, &owner).map_err(|_| misfit("the records can't be encoded"))?,
+            ),
         };
         work.verification()?;
         if signer.verification.verifies(&key.data, data, signature.data.sig()) {

@@ -214,7 +214,10 @@ impl<'v, F: Fetch> Judge<'v, F> {
         }
         // A negative answer has the SOA of its zone (RFC 2308 §2). Without one, the response just ends here.
         let negative = self.code == ResponseCode::NXDomain
-            || self.authorities.with_records().any(|set| set.kind == RecordType::SOA && set.name.zone_of(&name));
+            || self
+                .authorities
+                .with_records()
+                .any(|set| set.kind == RecordType::SOA && set.name.zone_of(&name));
         if !course.aliases.is_empty() && !negative {
             return End::Alias(name);
         }
@@ -285,7 +288,10 @@ impl<'v, F: Fetch> Judge<'v, F> {
         {
             return Ok(Some(Alias { set, target: target.clone(), rewritten: false }));
         }
-        let above = self.answers.with_records().filter(|set| set.kind == RecordType::DNAME && is_below(name, set.name));
+        let above = self
+            .answers
+            .with_records()
+            .filter(|set| set.kind == RecordType::DNAME && is_below(name, set.name));
         if let Some(set) = above.max_by_key(|set| labels(set.name)) {
             let [record] = set.records[..] else { return Err(malformed("there is more than one DNAME")) };
             let target_of = |data: &RData| match data {
@@ -407,7 +413,8 @@ impl<'v, F: Fetch> Judge<'v, F> {
         let holder = holder(name, self.kind);
         let tells = |kind| matches!(kind, RecordType::SOA | RecordType::NSEC | RecordType::NSEC3);
         let sets = || self.authorities.with_records().filter(|set| tells(set.kind));
-        let signers = sets().flat_map(|set| &set.signatures).map(|signature| &signature.data.input().signer_name);
+        let signers =
+            sets().flat_map(|set| &set.signatures).map(|signature| &signature.data.input().signer_name);
         let signer = signers.filter(|signer| signer.zone_of(&holder)).max_by_key(|signer| labels(signer));
         let judged = match signer {
             Some(signer) => self.denied_by(name, signer).await,

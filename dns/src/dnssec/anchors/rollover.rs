@@ -179,7 +179,12 @@ impl Rollover {
     }
 
     /// Puts keys in the place of digests that are of them.
-    fn adopt(&mut self, seen: &[ZoneKey], work: &Work<'_>, changes: &mut Vec<RolloverChange>) -> Result<(), Reason> {
+    fn adopt(
+        &mut self,
+        seen: &[ZoneKey],
+        work: &Work<'_>,
+        changes: &mut Vec<RolloverChange>,
+    ) -> Result<(), Reason> {
         let mut found = Vec::new();
         let mut kept = Vec::new();
         for voucher in &self.digests {
@@ -309,9 +314,14 @@ impl Rollover {
         let mut rollover: Option<Self> = None;
         for (line, record) in lines {
             let fail = |what| StateError { line, what };
-            let (record, state) = record.split_once(" ; ").map_or((record, None), |(record, state)| (record, Some(state)));
+            let (record, state) =
+                record.split_once(" ; ").map_or((record, None), |(record, state)| (record, Some(state)));
             let anchors = text::parse(record).map_err(|_| fail("not a DS or DNSKEY record"))?;
-            let one = anchors.zones.into_iter().next().and_then(|(zone, vouchers)| Some((zone, vouchers.into_iter().next()?)));
+            let one = anchors
+                .zones
+                .into_iter()
+                .next()
+                .and_then(|(zone, vouchers)| Some((zone, vouchers.into_iter().next()?)));
             let (zone, voucher) = one.ok_or(fail("not a DS or DNSKEY record"))?;
             let of = || Self { zone: zone.clone(), keys: Vec::new(), digests: Vec::new(), next };
             let rollover = rollover.get_or_insert_with(of);

@@ -81,7 +81,9 @@ pub(super) fn parse(text: &str) -> Result<TrustAnchors, AnchorError> {
                 ("(", false) => open = true,
                 (")", true) => open = false,
                 ("(" | ")", _) => return fail(lines, AnchorFault::Parenthesis),
-                _ if words.len() == WORDS_MAX => return fail(first, AnchorFault::TooMuch("256 words in one record")),
+                _ if words.len() == WORDS_MAX => {
+                    return fail(first, AnchorFault::TooMuch("256 words in one record"));
+                }
                 _ => words.push(word),
             }
         }
@@ -121,8 +123,10 @@ fn record(words: &[&str]) -> Result<(Name, Voucher), AnchorFault> {
     let mut zone = Name::from_ascii(owner).map_err(|_| AnchorFault::Name(shown(owner)))?;
     zone.set_fqdn(true);
     // TTL and class may be there, in either order.
-    let skipped = rest.iter().take_while(|word| word.eq_ignore_ascii_case("IN") || word.parse::<u32>().is_ok()).count();
-    let (kind, data) = rest.get(skipped.min(2)..).and_then(|rest| rest.split_first()).ok_or(AnchorFault::Field("type"))?;
+    let skipped =
+        rest.iter().take_while(|word| word.eq_ignore_ascii_case("IN") || word.parse::<u32>().is_ok()).count();
+    let (kind, data) =
+        rest.get(skipped.min(2)..).and_then(|rest| rest.split_first()).ok_or(AnchorFault::Field("type"))?;
     let voucher = if kind.eq_ignore_ascii_case("DS") {
         Voucher::Digest(digest(data)?)
     } else if kind.eq_ignore_ascii_case("DNSKEY") {
@@ -134,11 +138,14 @@ fn record(words: &[&str]) -> Result<(Name, Voucher), AnchorFault> {
 }
 
 fn digest(data: &[&str]) -> Result<DS, AnchorFault> {
-    let [tag, algorithm, kind, digest @ ..] = data else { return Err(AnchorFault::Field("data of the DS record")) };
+    let [tag, algorithm, kind, digest @ ..] = data else {
+        return Err(AnchorFault::Field("data of the DS record"));
+    };
     let tag = tag.parse().map_err(|_| AnchorFault::Field("key tag"))?;
     let algorithm = self::algorithm(algorithm)?;
     let kind = DigestType::from(kind.parse::<u8>().map_err(|_| AnchorFault::Field("digest type"))?);
-    let digest = HEXLOWER_PERMISSIVE.decode(digest.concat().as_bytes()).map_err(|_| AnchorFault::Field("digest"))?;
+    let digest =
+        HEXLOWER_PERMISSIVE.decode(digest.concat().as_bytes()).map_err(|_| AnchorFault::Field("digest"))?;
     let expected = match kind {
         DigestType::SHA1 => 20,
         DigestType::SHA256 => 32,
@@ -161,7 +168,8 @@ pub(super) fn key(data: &[&str]) -> Result<ZoneKey, AnchorFault> {
         return Err(AnchorFault::Field("protocol (3)"));
     }
     let algorithm = self::algorithm(algorithm)?;
-    let octets = BASE64.decode(key.concat().as_bytes()).map_err(|_| AnchorFault::Field("public key (base64)"))?;
+    let octets =
+        BASE64.decode(key.concat().as_bytes()).map_err(|_| AnchorFault::Field("public key (base64)"))?;
     if octets.is_empty() {
         return Err(AnchorFault::Field("public key (base64)"));
     }
@@ -185,7 +193,8 @@ fn algorithm(word: &str) -> Result<Algorithm, AnchorFault> {
         ("ECDSAP384SHA384", 14),
         ("ED25519", 15),
     ];
-    let known = MNEMONICS.iter().find(|(mnemonic, _)| mnemonic.eq_ignore_ascii_case(word)).map(|(_, number)| *number);
+    let known =
+        MNEMONICS.iter().find(|(mnemonic, _)| mnemonic.eq_ignore_ascii_case(word)).map(|(_, number)| *number);
     let number = known.or_else(|| word.parse().ok()).ok_or(AnchorFault::Field("algorithm"))?;
     Ok(Algorithm::from_u8(number))
 }
@@ -211,7 +220,11 @@ mod tests {
 
     #[test]
     fn records_are_read_as_tools_write_them() {
-        let root = format!("; the root\n.\t172800 IN DS 20326 8 2 ({}\n  {} ) ; KSK-2017\n", &DIGEST[..30], &DIGEST[30..]);
+        let root = format!(
+            "; the root\n.\t172800 IN DS 20326 8 2 ({}\n  {} ) ; KSK-2017\n",
+            &DIGEST[..30],
+            &DIGEST[30..]
+        );
         let anchors = parse(&root).unwrap();
         assert_eq!(anchors.tags(&Name::root()).collect::<Vec<_>>(), [20326]);
         let same = parse(&format!(". IN 172800 DS 20326 RSASHA256 2 {}", DIGEST.to_lowercase())).unwrap();

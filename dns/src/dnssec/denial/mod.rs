@@ -93,8 +93,10 @@ impl<'m> Proofs<'m> {
     /// Only when a limit of work is used up.
     pub(super) fn gather(section: &Section<'m>, signer: Signer<'m>, work: &Work<'_>) -> Result<Self, Reason> {
         let zone = signer.zone;
-        let mut proofs = Self { zone, nsec: Vec::new(), nsec3: Nsec3Set::default(), iterations: None, fault: None };
-        let sets = section.with_records().filter(|set| matches!(set.kind, RecordType::NSEC | RecordType::NSEC3));
+        let mut proofs =
+            Self { zone, nsec: Vec::new(), nsec3: Nsec3Set::default(), iterations: None, fault: None };
+        let sets =
+            section.with_records().filter(|set| matches!(set.kind, RecordType::NSEC | RecordType::NSEC3));
         for set in sets.filter(|set| zone.zone_of(set.name)).take(work.limits.denial_sets_max) {
             let signed = match signature::verify(set, signer, work) {
                 // What was made of a wildcard is no record of the name that it is at.
@@ -111,7 +113,9 @@ impl<'m> Proofs<'m> {
                 RData::DNSSEC(DNSSECRData::NSEC(data)) => {
                     proofs.nsec.push(Nsec { owner: set.name, data, signed });
                 }
-                RData::DNSSEC(DNSSECRData::NSEC3(data)) if data.iterations() > work.limits.nsec3_iterations_max => {
+                RData::DNSSEC(DNSSECRData::NSEC3(data))
+                    if data.iterations() > work.limits.nsec3_iterations_max =>
+                {
                     proofs.iterations.get_or_insert(data.iterations());
                 }
                 RData::DNSSEC(DNSSECRData::NSEC3(data)) => proofs.nsec3.add(set.name, data, zone, signed),
@@ -132,11 +136,19 @@ impl<'m> Proofs<'m> {
     ) -> Result<Proven, Reason> {
         let by_nsec = || {
             let no_type = || nsec::no_type(self.zone, &self.nsec, name, kind);
-            if name_error { nsec::no_name(self.zone, &self.nsec, name).or_else(|fail| no_type().map_err(|_| fail)) } else { no_type() }
+            if name_error {
+                nsec::no_name(self.zone, &self.nsec, name).or_else(|fail| no_type().map_err(|_| fail))
+            } else {
+                no_type()
+            }
         };
         let by_nsec3 = || {
             let no_type = || self.nsec3.no_type(self.zone, name, kind, work);
-            if name_error { self.nsec3.no_name(self.zone, name, work).or_else(|fail| no_type().map_err(|_| fail)) } else { no_type() }
+            if name_error {
+                self.nsec3.no_name(self.zone, name, work).or_else(|fail| no_type().map_err(|_| fail))
+            } else {
+                no_type()
+            }
         };
         self.either(name, kind, by_nsec, by_nsec3)
     }

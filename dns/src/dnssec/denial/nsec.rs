@@ -61,7 +61,8 @@ pub(super) fn no_type(zone: &Name, all: &[Nsec<'_>], name: &Name, kind: RecordTy
         return Ok(proven);
     }
     let wildcard = wildcard_of(&cover.encloser(name)).ok_or("the name is too long")?;
-    let nsec = matching(all, &wildcard).ok_or("it says that the name doesn't exist, and no NSEC is of the wildcard")?;
+    let nsec = matching(all, &wildcard)
+        .ok_or("it says that the name doesn't exist, and no NSEC is of the wildcard")?;
     lacks(nsec.data.type_set(), &wildcard, kind)?;
     Ok(nsec.add_to(proven, Says::Matches(wildcard)))
 }

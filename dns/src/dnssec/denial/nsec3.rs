@@ -90,7 +90,8 @@ impl<'m> Nsec3Set<'m> {
         let first = self.records.first().ok_or("there is no NSEC3")?;
         work.hash()?;
         let hash = first.data.hash_algorithm().hash(first.data.salt(), name, first.data.iterations());
-        let hash = hash.ok().and_then(|hash| Hash::try_from(hash.as_ref()).ok()).ok_or("a name can't be hashed")?;
+        let hash =
+            hash.ok().and_then(|hash| Hash::try_from(hash.as_ref()).ok()).ok_or("a name can't be hashed")?;
         self.hashes.borrow_mut().insert(name.clone(), hash);
         Ok(hash)
     }
@@ -121,7 +122,13 @@ impl<'m> Nsec3Set<'m> {
         Err("no NSEC3 is of a closest encloser".into())
     }
 
-    pub(super) fn no_type(&self, zone: &Name, name: &Name, kind: RecordType, work: &Work<'_>) -> Result<Proven, Fail> {
+    pub(super) fn no_type(
+        &self,
+        zone: &Name,
+        name: &Name,
+        kind: RecordType,
+        work: &Work<'_>,
+    ) -> Result<Proven, Fail> {
         if let Some(record) = self.matching(name, work)? {
             lacks(record.data.type_set(), name, kind)?;
             let denied = denied_by(record.data.type_set());

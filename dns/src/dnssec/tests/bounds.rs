@@ -7,7 +7,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::super::{End, Limits, Reason, Spent, Verdict};
 use super::text::{self, name};
-use super::zones::{Key, Mode, NOW, HASHED, TTL, World, dnssec};
+use super::zones::{HASHED, Key, Mode, NOW, TTL, World, dnssec};
 use crate::answer::Authenticity::{Bogus, Insecure, Secure};
 
 const MAIL: &str = "mail.a.test.";
@@ -32,9 +32,21 @@ fn counts_of_work_are_limited_exactly() {
     type Field = fn(&mut Limits) -> &mut u32;
     let cases: [(Mode, &str, RecordType, fn(&Spent) -> u32, Field); 4] = [
         (Mode::Nsec, MAIL, RecordType::A, |spent| spent.fetches, |limits| &mut limits.fetches_max),
-        (Mode::Nsec, MAIL, RecordType::A, |spent| spent.verifications, |limits| &mut limits.verifications_max),
+        (
+            Mode::Nsec,
+            MAIL,
+            RecordType::A,
+            |spent| spent.verifications,
+            |limits| &mut limits.verifications_max,
+        ),
         (Mode::Nsec, MAIL, RecordType::A, |spent| spent.digests, |limits| &mut limits.digests_max),
-        (HASHED, "no.such.a.test.", RecordType::A, |spent| spent.hashes, |limits| &mut limits.nsec3_hashes_max),
+        (
+            HASHED,
+            "no.such.a.test.",
+            RecordType::A,
+            |spent| spent.hashes,
+            |limits| &mut limits.nsec3_hashes_max,
+        ),
     ];
     for (mode, asked, kind, spent, field) in cases {
         let mut world = World::usual(mode);
@@ -50,11 +62,13 @@ fn counts_of_work_are_limited_exactly() {
 /// Keys that all have the tag of `key`: octets in the same places of 16 bits are swapped.
 fn colliding(key: &Key, count: usize) -> Vec<DNSKEY> {
     let octets = key.dnskey.public_key().public_bytes().to_vec();
-    let places = (0..octets.len()).flat_map(|one| (one + 2..octets.len()).step_by(2).map(move |other| (one, other)));
+    let places =
+        (0..octets.len()).flat_map(|one| (one + 2..octets.len()).step_by(2).map(move |other| (one, other)));
     let keys = places.filter_map(|(one, other)| {
         let mut swapped = octets.clone();
         swapped.swap(one, other);
-        (swapped != octets).then(|| DNSKEY::with_flags(257, PublicKeyBuf::new(swapped, key.signing.algorithm())))
+        (swapped != octets)
+            .then(|| DNSKEY::with_flags(257, PublicKeyBuf::new(swapped, key.signing.algorithm())))
     });
     let mut keys: Vec<_> = keys.collect();
     keys.sort_by(|one, other| one.public_key().public_bytes().cmp(other.public_key().public_bytes()));
@@ -158,8 +172,14 @@ fn keys_and_ds_records_of_a_zone_are_limited() {
         let mut keys: Vec<_> = strangers(count - 1).iter().map(|key| key.dnskey.clone()).collect();
         keys.insert(0, named.dnskey.clone());
         keys.push(world.zone("a.test.").key.dnskey.clone());
-        let records: Vec<_> = keys.into_iter().map(|key| dnssec(&zone, TTL, DNSSECRData::DNSKEY(key))).collect();
-        world.put("test.", "a.test.", RecordType::DS, vec![dnssec(&zone, TTL, DNSSECRData::DS(named.ds(&zone, DigestType::SHA256)))]);
+        let records: Vec<_> =
+            keys.into_iter().map(|key| dnssec(&zone, TTL, DNSSECRData::DNSKEY(key))).collect();
+        world.put(
+            "test.",
+            "a.test.",
+            RecordType::DS,
+            vec![dnssec(&zone, TTL, DNSSECRData::DS(named.ds(&zone, DigestType::SHA256)))],
+        );
         let signature = named.sign(&zone, &zone, &records, NOW - 1, NOW + 100);
         world.tamper(move |_, kind, response| {
             if kind == RecordType::DNSKEY && response.answers[0].name == text::name("a.test.") {
@@ -303,7 +323,16 @@ fn what_is_kept_is_kept_for_a_bounded_time() {
 
     // Broken ones for `broken_seconds`.
     let mut world = World::usual(Mode::Nsec);
-    world.put("test.", "a.test.", RecordType::DS, vec![dnssec(&name("a.test."), TTL, DNSSECRData::DS(Key::ed25519().ds(&name("a.test."), DigestType::SHA256)))]);
+    world.put(
+        "test.",
+        "a.test.",
+        RecordType::DS,
+        vec![dnssec(
+            &name("a.test."),
+            TTL,
+            DNSSECRData::DS(Key::ed25519().ds(&name("a.test."), DigestType::SHA256)),
+        )],
+    );
     let validator = world.validator();
     let at = |now: u64| -> Verdict {
         let asked: Name = name(MAIL);
@@ -339,16 +368,29 @@ fn names_that_are_kept_are_limited() {
 #[test]
 fn keys_of_rsa_have_a_size() {
     // Too small and too large count as an algorithm that isn't supported.
-    for (bits, expected) in [(512usize, Insecure), (1016, Insecure), (1024, Bogus), (4096, Bogus), (4104, Insecure)] {
+    for (bits, expected) in
+        [(512usize, Insecure), (1016, Insecure), (1024, Bogus), (4096, Bogus), (4104, Insecure)]
+    {
         let mut key = vec![3, 1, 0, 1];
         key.extend(vec![0xff; bits / 8]);
-        let dnskey = DNSKEY::with_flags(257, PublicKeyBuf::new(key, hickory_proto::dnssec::Algorithm::RSASHA256));
+        let dnskey =
+            DNSKEY::with_flags(257, PublicKeyBuf::new(key, hickory_proto::dnssec::Algorithm::RSASHA256));
         let zone = name("a.test.");
         let digest = dnskey.to_digest(&zone, DigestType::SHA256).unwrap().as_ref().to_vec();
-        let ds = DS::new(dnskey.calculate_key_tag().unwrap(), hickory_proto::dnssec::Algorithm::RSASHA256, DigestType::SHA256, digest);
+        let ds = DS::new(
+            dnskey.calculate_key_tag().unwrap(),
+            hickory_proto::dnssec::Algorithm::RSASHA256,
+            DigestType::SHA256,
+            digest,
+        );
         let mut world = World::usual(Mode::Nsec);
         world.put("test.", "a.test.", RecordType::DS, vec![dnssec(&zone, TTL, DNSSECRData::DS(ds))]);
-        world.put("a.test.", "a.test.", RecordType::DNSKEY, vec![dnssec(&zone, TTL, DNSSECRData::DNSKEY(dnskey))]);
+        world.put(
+            "a.test.",
+            "a.test.",
+            RecordType::DNSKEY,
+            vec![dnssec(&zone, TTL, DNSSECRData::DNSKEY(dnskey))],
+        );
         let verdict = world.ask(MAIL, RecordType::A);
         assert_eq!(verdict.authenticity, expected, "{bits}: {}", verdict.sentence());
     }

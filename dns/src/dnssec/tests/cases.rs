@@ -7,7 +7,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::super::{Denied, End, Link, Reason, TrustAnchors, Verdict};
 use super::text::{self, name};
-use super::zones::{Key, LEFT, Mode, NOW, HASHED, OPT_OUT, TTL, TestZone, World, dnssec};
+use super::zones::{HASHED, Key, LEFT, Mode, NOW, OPT_OUT, TTL, TestZone, World, dnssec};
 use crate::answer::Authenticity::{self, Bogus, Indeterminate, Insecure, Secure};
 
 fn is_signature(record: &Record) -> bool {
@@ -63,13 +63,21 @@ fn what_is_not_there_is_proven() {
             // With Opt-Out, only names that have a record of their own are denied for sure.
             let sure = mode != OPT_OUT || verdict.reason.is_none();
             let expected = if sure { Secure } else { Insecure };
-            assert_eq!((verdict.authenticity, &verdict.end), (expected, &End::Denied(denied)), "{mode:?} {name} {kind}");
+            assert_eq!(
+                (verdict.authenticity, &verdict.end),
+                (expected, &End::Denied(denied)),
+                "{mode:?} {name} {kind}"
+            );
             sure
         };
         assert!(check(MAIL, RecordType::TXT, Denied::Type));
         assert!(check("empty.a.test.", RecordType::A, Denied::Type), "an empty non-terminal");
         assert!(check("wild.a.test.", RecordType::TXT, Denied::Type), "the wildcard is below it");
-        assert_eq!(check("x.wild.a.test.", RecordType::A, Denied::Type), mode != OPT_OUT, "a wildcard without the type");
+        assert_eq!(
+            check("x.wild.a.test.", RecordType::A, Denied::Type),
+            mode != OPT_OUT,
+            "a wildcard without the type"
+        );
         assert_eq!(check("no.a.test.", RecordType::A, Denied::Name), mode != OPT_OUT);
         assert_eq!(check("no.such.a.test.", RecordType::A, Denied::Name), mode != OPT_OUT);
         assert!(check("zz.a.test.", RecordType::DS, Denied::Type), "no delegation");
@@ -107,8 +115,13 @@ fn wildcards_need_a_proof_that_there_is_nothing_closer() {
         let response = world.resolve(&name("zz.wild.a.test."), RecordType::TXT);
         let asked = name("wild.a.test.");
         let validator = world.validator();
-        let verdict =
-            futures_lite::future::block_on(validator.validate(&world, NOW, &asked, RecordType::TXT, &response));
+        let verdict = futures_lite::future::block_on(validator.validate(
+            &world,
+            NOW,
+            &asked,
+            RecordType::TXT,
+            &response,
+        ));
         assert_eq!(judged(&verdict), bogus(6));
     }
 }
@@ -162,7 +175,8 @@ fn one_good_signature_is_enough() {
     world.tamper(move |_, kind, response| {
         if kind == RecordType::A {
             let zone = text::name("a.test.");
-            let records: Vec<_> = response.answers.iter().filter(|record| !is_signature(record)).cloned().collect();
+            let records: Vec<_> =
+                response.answers.iter().filter(|record| !is_signature(record)).cloned().collect();
             let stranger = other.sign(&zone, &text::name(MAIL), &records, NOW - 1, NOW + 1);
             response.answers.insert(0, stranger);
         }
@@ -258,7 +272,12 @@ fn keys_with_other_flags_are_no_keys_of_the_zone() {
         let key = &mut world.zone_mut("a.test.").key;
         key.dnskey = hickory_proto::dnssec::rdata::DNSKEY::with_flags(flags, key.dnskey.public_key().clone());
         let (dnskey, ds) = (key.dnskey.clone(), key.ds(&zone, DigestType::SHA256));
-        world.put("a.test.", "a.test.", RecordType::DNSKEY, vec![dnssec(&zone, TTL, DNSSECRData::DNSKEY(dnskey))]);
+        world.put(
+            "a.test.",
+            "a.test.",
+            RecordType::DNSKEY,
+            vec![dnssec(&zone, TTL, DNSSECRData::DNSKEY(dnskey))],
+        );
         world.put("test.", "a.test.", RecordType::DS, vec![dnssec(&zone, TTL, DNSSECRData::DS(ds))]);
         assert_eq!(judged(&world.ask(MAIL, RecordType::A)), bogus(code));
     }
@@ -276,7 +295,11 @@ fn what_is_not_supported_counts_as_unsigned() {
     let digest = "00".repeat(32);
     let algorithm = |number: u8| format!("a.test. 3600 DS 1 {number} 2 {digest}");
     for number in [1u8, 3, 5, 6, 7, 12, 16, 200] {
-        assert_eq!(check(vec![algorithm(number).as_str()]), (Insecure, End::Found, Some(1)), "algorithm {number}");
+        assert_eq!(
+            check(vec![algorithm(number).as_str()]),
+            (Insecure, End::Found, Some(1)),
+            "algorithm {number}"
+        );
     }
     assert_eq!(check(vec!["a.test. 3600 DS 1 15 3 00"]), (Insecure, End::Found, Some(2)));
     // With one that is supported beside it, the zone is signed, and must be.
@@ -452,7 +475,11 @@ fn what_can_not_be_looked_up_is_indeterminate_and_asked_for_again() {
     });
     let verdict = world.ask_with(&validator, MAIL, RecordType::A);
     assert_eq!(judged(&verdict), (Indeterminate, End::Failed, Some(5)));
-    assert!(verdict.sentence().contains("SERVFAIL") || verdict.sentence().contains("Server Failure"), "{}", verdict.sentence());
+    assert!(
+        verdict.sentence().contains("SERVFAIL") || verdict.sentence().contains("Server Failure"),
+        "{}",
+        verdict.sentence()
+    );
     *world.tamper.borrow_mut() = None;
     assert_eq!(judged(&world.ask_with(&validator, MAIL, RecordType::A)), secure(End::Found));
 }
@@ -524,7 +551,11 @@ fn the_chain_of_trust_is_told_in_words() {
     for (line, start) in lines.iter().zip(starts) {
         assert!(line.starts_with(start), "{line}");
     }
-    assert!(lines[2].ends_with("from 2027-01-14 08:00:00 UTC until 2027-01-25 08:00:00 UTC:"), "{}", lines[2]);
+    assert!(
+        lines[2].ends_with("from 2027-01-14 08:00:00 UTC until 2027-01-25 08:00:00 UTC:"),
+        "{}",
+        lines[2]
+    );
 
     let lines = super::super::explain(&world.ask("www.plain.test.", RecordType::A));
     let end = &lines[lines.len() - 4..];
@@ -533,9 +564,21 @@ fn the_chain_of_trust_is_told_in_words() {
         "The chain of trust ends at plain.test.: plain.test. is delegated without DS records, as test. proves: what is \
          below isn't signed."
     );
-    assert!(end[1].starts_with("  NSEC of plain.test. lists the types of its name, signed by key "), "{}", end[1]);
-    assert!(end[2].starts_with("A of www.plain.test.: plain.test. is delegated without DS records"), "{}", end[2]);
-    assert!(end[3].starts_with("Outcome: there are records, insecure (plain.test. is delegated"), "{}", end[3]);
+    assert!(
+        end[1].starts_with("  NSEC of plain.test. lists the types of its name, signed by key "),
+        "{}",
+        end[1]
+    );
+    assert!(
+        end[2].starts_with("A of www.plain.test.: plain.test. is delegated without DS records"),
+        "{}",
+        end[2]
+    );
+    assert!(
+        end[3].starts_with("Outcome: there are records, insecure (plain.test. is delegated"),
+        "{}",
+        end[3]
+    );
 
     let lines = super::super::explain(&world.ask("no.a.test.", RecordType::A));
     assert!(lines.iter().any(|line| line == "a.test. proves that no.a.test. doesn't exist:"), "{lines:#?}");

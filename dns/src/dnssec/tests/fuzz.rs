@@ -8,7 +8,7 @@ use hickory_proto::rr::{Name, RecordType};
 
 use super::super::{End, TrustAnchors, Verdict};
 use super::text::name;
-use super::zones::{Mode, HASHED, NOW, World};
+use super::zones::{HASHED, Mode, NOW, World};
 use crate::answer::Authenticity;
 
 /// A small generator (xorshift), so that a failure comes again.
@@ -95,7 +95,8 @@ fn changed_responses_never_make_other_data_secure() {
     for mode in [Mode::Nsec, HASHED] {
         let world = World::usual(mode);
         let validator = world.validator();
-        let responses: Vec<_> = questions.iter().map(|(asked, kind)| world.resolve(&name(asked), *kind)).collect();
+        let responses: Vec<_> =
+            questions.iter().map(|(asked, kind)| world.resolve(&name(asked), *kind)).collect();
         for (at, (asked, kind)) in questions.iter().enumerate() {
             let asked = name(asked);
             let good = &responses[at];

@@ -113,7 +113,8 @@ impl Script {
             checks,
             step: Cell::new(0),
         };
-        let date = config.lines().find_map(|line| after(line, "val-override-date:")).unwrap().replace('"', "");
+        let date =
+            config.lines().find_map(|line| after(line, "val-override-date:")).unwrap().replace('"', "");
         script.now = text::time(&date).unwrap_or_else(|| script.some_time());
         script
     }
@@ -154,7 +155,9 @@ impl Script {
             .collect();
         for section in [&mut entry.answers, &mut entry.authorities] {
             for signature in &all {
-                let of = |record: &Record| record.name == signature.name && record.record_type() == covered(signature);
+                let of = |record: &Record| {
+                    record.name == signature.name && record.record_type() == covered(signature)
+                };
                 if section.iter().any(of) && !section.contains(signature) {
                     section.push(signature.clone());
                 }
@@ -168,7 +171,9 @@ impl Script {
         let entries = self.ranges.iter().flat_map(|range| &range.entries);
         let records = entries.flat_map(|entry| &entry.answers);
         let times = records.filter_map(|record| match &record.data {
-            RData::DNSSEC(DNSSECRData::RRSIG(signature)) => Some(u64::from(signature.input().sig_inception.get()) + 1),
+            RData::DNSSEC(DNSSECRData::RRSIG(signature)) => {
+                Some(u64::from(signature.input().sig_inception.get()) + 1)
+            }
             _ => None,
         });
         times.max().unwrap()
@@ -178,7 +183,9 @@ impl Script {
     fn ask(&self, address: &str, name: &Name, kind: RecordType) -> Option<&Entry> {
         let now = self.step.get();
         let ranges = self.ranges.iter().filter(|range| range.steps.contains(&now));
-        let mut entries = ranges.filter(|range| range.addresses.iter().any(|own| own == address)).flat_map(|range| &range.entries);
+        let mut entries = ranges
+            .filter(|range| range.addresses.iter().any(|own| own == address))
+            .flat_map(|range| &range.entries);
         entries.find(|entry| {
             let (own, of) = entry.question.as_ref().unwrap();
             entry.matches.iter().all(|word| match word.as_str() {
@@ -194,7 +201,8 @@ impl Script {
     /// comes from.
     fn iterate(&self, name: &Name, kind: RecordType, depth: usize) -> Option<(&Entry, Name)> {
         let holder = if kind == RecordType::DS { name.base_name() } else { name.clone() };
-        let mut starts: Vec<_> = self.servers.borrow().iter().filter(|(zone, _)| zone.zone_of(&holder)).cloned().collect();
+        let mut starts: Vec<_> =
+            self.servers.borrow().iter().filter(|(zone, _)| zone.zone_of(&holder)).cloned().collect();
         starts.sort_by_key(|(zone, _)| std::cmp::Reverse(labels(zone)));
         starts.into_iter().find_map(|(zone, servers)| self.iterate_from(zone, servers, name, kind, depth))
     }
@@ -210,9 +218,13 @@ impl Script {
         let holder = if kind == RecordType::DS { name.base_name() } else { name.clone() };
         for _ in 0..16 {
             let mut asked = servers.iter().filter_map(|server| self.ask(server, name, kind));
-            let entry = asked.find(|entry| !matches!(entry.response_code(), ResponseCode::Refused | ResponseCode::ServFail))?;
+            let entry = asked.find(|entry| {
+                !matches!(entry.response_code(), ResponseCode::Refused | ResponseCode::ServFail)
+            })?;
             let cut = entry.authorities.iter().find(|record| {
-                record.record_type() == RecordType::NS && is_below(&record.name, &zone) && record.name.zone_of(&holder)
+                record.record_type() == RecordType::NS
+                    && is_below(&record.name, &zone)
+                    && record.name.zone_of(&holder)
             });
             self.remember(entry);
             let Some(cut) = cut.filter(|_| entry.answers.is_empty()) else { return Some((entry, zone)) };
@@ -225,10 +237,13 @@ impl Script {
 
     /// The addresses of the servers of a referral.
     fn glue(&self, entry: &Entry, zone: &Name, depth: usize) -> Vec<String> {
-        let hosts = entry.authorities.iter().filter(|record| record.name == *zone).filter_map(|record| match &record.data {
-            RData::NS(host) => Some(host.0.clone()),
-            _ => None,
-        });
+        let hosts =
+            entry.authorities.iter().filter(|record| record.name == *zone).filter_map(|record| match &record
+                .data
+            {
+                RData::NS(host) => Some(host.0.clone()),
+                _ => None,
+            });
         let mut servers = Vec::new();
         for host in hosts {
             let before = servers.len();
@@ -262,12 +277,14 @@ impl Script {
             let mut answers = of(&owner, RecordType::DNAME);
             if let Some(RData::Unknown { rdata, .. }) = answers.first().map(|record| &record.data) {
                 let target = super::super::validator::dname_target(&rdata.anything)?;
-                let made = Name::from_labels(name.iter().take(labels(name) - count).chain(target.iter())).ok()?;
+                let made =
+                    Name::from_labels(name.iter().take(labels(name) - count).chain(target.iter())).ok()?;
                 answers.push(Record::from_rdata(name.clone(), 3600, RData::CNAME(CNAME(made))));
                 return Some(Entry { answers, ..Entry::default() });
             }
         }
-        let proofs = seen.iter().filter(|record| matches!(covered(record), RecordType::NSEC | RecordType::NSEC3));
+        let proofs =
+            seen.iter().filter(|record| matches!(covered(record), RecordType::NSEC | RecordType::NSEC3));
         let authorities: Vec<_> = proofs.cloned().collect();
         (kind == RecordType::DS && !authorities.is_empty()).then(|| Entry { authorities, ..Entry::default() })
     }
@@ -297,7 +314,9 @@ impl Script {
             // What is not of the answering zone is asked for again.
             let mut within = Vec::from([name.clone()]);
             let mut end = name.clone();
-            let is_there = |name: &Name| entry.answers.iter().any(|record| record.name == *name && record.record_type() == kind);
+            let is_there = |name: &Name| {
+                entry.answers.iter().any(|record| record.name == *name && record.record_type() == kind)
+            };
             while kind != RecordType::CNAME && kind != RecordType::ANY && !is_there(&end) {
                 let Some(target) = alias(&entry.answers, &end) else { break };
                 if within.contains(&target) {
@@ -311,10 +330,18 @@ impl Script {
             }
             let done = within.contains(&end);
             let wanted = |record: &&Record| {
-                within.contains(&record.name) || within.iter().any(|name| covered(record) == RecordType::DNAME && is_below(name, &record.name))
+                within.contains(&record.name)
+                    || within
+                        .iter()
+                        .any(|name| covered(record) == RecordType::DNAME && is_below(name, &record.name))
             };
             add(&mut response.answers, entry.answers.iter().filter(wanted));
-            if !done && response.answers.iter().any(|record| record.name == end && record.record_type() == RecordType::CNAME) {
+            if !done
+                && response
+                    .answers
+                    .iter()
+                    .any(|record| record.name == end && record.record_type() == RecordType::CNAME)
+            {
                 return Some(loops(response, entry));
             }
             response.authorities.retain(|record| record.record_type() != RecordType::SOA);

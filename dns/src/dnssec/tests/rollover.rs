@@ -1,7 +1,7 @@
 //! Anchors that follow their zone (RFC 5011).
 
-use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData};
 use hickory_proto::dnssec::DigestType;
+use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData};
 use hickory_proto::op::{Message, MessageType, OpCode};
 
 use super::super::{KeyState, Reason, Rollover, TrustAnchors};

@@ -55,10 +55,16 @@ fn data(kind: RecordType, words: &[&str]) -> Option<RData> {
         RecordType::DNSKEY => {
             let [flags, "3", algorithm, key @ ..] = words else { return None };
             let key = BASE64.decode(key.concat().as_bytes()).ok()?;
-            DNSSECRData::DNSKEY(DNSKEY::with_flags(flags.parse().ok()?, PublicKeyBuf::new(key, self::algorithm(algorithm)?)))
+            DNSSECRData::DNSKEY(DNSKEY::with_flags(
+                flags.parse().ok()?,
+                PublicKeyBuf::new(key, self::algorithm(algorithm)?),
+            ))
         }
         RecordType::RRSIG => {
-            let [covered, algorithm, labels, ttl, expires, begins, tag, signer, signature @ ..] = words else { return None };
+            let [covered, algorithm, labels, ttl, expires, begins, tag, signer, signature @ ..] = words
+            else {
+                return None;
+            };
             // Some signatures of the data are cut; they aren't verified.
             let text = signature.concat();
             let whole = &text[..text.len() / 4 * 4];
@@ -81,13 +87,25 @@ fn data(kind: RecordType, words: &[&str]) -> Option<RData> {
         }
         RecordType::NSEC3 => {
             let ["1", flags, iterations, salt, next, kinds @ ..] = words else { return None };
-            let salt = if *salt == "-" { Vec::new() } else { HEXLOWER_PERMISSIVE.decode(salt.as_bytes()).ok()? };
+            let salt =
+                if *salt == "-" { Vec::new() } else { HEXLOWER_PERMISSIVE.decode(salt.as_bytes()).ok()? };
             let next = BASE32_DNSSEC.decode(next.as_bytes()).ok()?;
             let iterations = iterations.parse().ok()?;
-            DNSSECRData::NSEC3(NSEC3::new(Nsec3HashAlgorithm::SHA1, *flags == "1", iterations, salt, next, types(kinds)?))
+            DNSSECRData::NSEC3(NSEC3::new(
+                Nsec3HashAlgorithm::SHA1,
+                *flags == "1",
+                iterations,
+                salt,
+                next,
+                types(kinds)?,
+            ))
         }
         RecordType::DNAME => {
-            let octets = name(words.first()?).iter().flat_map(|label| [&[label.len() as u8], label].concat()).chain([0]).collect();
+            let octets = name(words.first()?)
+                .iter()
+                .flat_map(|label| [&[label.len() as u8], label].concat())
+                .chain([0])
+                .collect();
             return Some(RData::Unknown { code: kind, rdata: NULL::with(octets) });
         }
         RecordType::DS => {

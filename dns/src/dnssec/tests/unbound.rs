@@ -26,7 +26,11 @@ const LEFT_OUT: [(&str, u32, &str); 7] = [
     ("val_negcache_nodata.rpl", 60, "the same"),
     ("val_negcache_nta.rpl", 20, "the same, and no server of the script answers"),
     ("val_negcache_ttl.rpl", 11, "the same"),
-    ("val_referd.rpl", 5, "a referral of the cache for a client that wants no recursion: a resolver for itself has no such clients"),
+    (
+        "val_referd.rpl",
+        5,
+        "a referral of the cache for a client that wants no recursion: a resolver for itself has no such clients",
+    ),
 ];
 
 /// Unbound counts more iterations as too many than we do, and its tests have zones in between.
@@ -56,7 +60,9 @@ fn complaint(check: &Check, verdict: Option<&Verdict>) -> Option<String> {
         let code = verdict.and_then(Verdict::extended_error).map(|error| error.code);
         return match (expected.has("SERVFAIL"), expected.code) {
             (false, _) => Some("fails, and must not".to_owned()),
-            (true, Some(wanted)) if code != Some(wanted) => Some(format!("extended error {code:?}, and not {wanted}")),
+            (true, Some(wanted)) if code != Some(wanted) => {
+                Some(format!("extended error {code:?}, and not {wanted}"))
+            }
             (true, _) => None,
         };
     };
@@ -79,8 +85,12 @@ fn complaint(check: &Check, verdict: Option<&Verdict>) -> Option<String> {
 fn unbounds_scripts_are_judged_as_unbound_does() {
     let places = ["../../shared/suites", "../shared/suites"];
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let Some(folder) = places.iter().map(|place| here.join(place).join("dnssec/unbound-a")).find(|path| path.is_dir()) else {
-        eprintln!("skipped: suites/dnssec/unbound-a is not there; it holds testdata/val_*.rpl of NLnetLabs/unbound");
+    let Some(folder) =
+        places.iter().map(|place| here.join(place).join("dnssec/unbound-a")).find(|path| path.is_dir())
+    else {
+        eprintln!(
+            "skipped: suites/dnssec/unbound-a is not there; it holds testdata/val_*.rpl of NLnetLabs/unbound"
+        );
         return;
     };
     let mut scripts: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -101,7 +111,11 @@ fn unbounds_scripts_are_judged_as_unbound_does() {
             if let Some(complaint) = complaint(check, verdict.as_ref()) {
                 let lines = verdict.as_ref().map(super::super::explain).unwrap_or_default();
                 let (name, kind) = check.question.question.as_ref().unwrap();
-                failures.push(format!("{file} step {} {name} {kind}: {complaint}\n  {}", check.step, lines.join("\n  ")));
+                failures.push(format!(
+                    "{file} step {} {name} {kind}: {complaint}\n  {}",
+                    check.step,
+                    lines.join("\n  ")
+                ));
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use futures_lite::future::block_on;
 use hickory_proto::dnssec::crypto::{EcdsaSigningKey, Ed25519SigningKey};
 use hickory_proto::dnssec::rdata::sig::SigInput;
 use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, NSEC, NSEC3, RRSIG};
@@ -10,7 +11,6 @@ use hickory_proto::dnssec::{Algorithm, DigestType, Nsec3HashAlgorithm, SigningKe
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, SerialNumber};
-use futures_lite::future::block_on;
 
 use super::super::canonical::{is_below, labels, wildcard_of};
 use super::super::{Fetch, FetchError, Limits, TrustAnchors, Validator, Verdict};
@@ -69,7 +69,14 @@ impl Key {
     }
 
     /// Signs records of one name and type, as those of `owner`, which may be a wildcard.
-    pub(super) fn sign(&self, zone: &Name, owner: &Name, records: &[Record], begins: u64, expires: u64) -> Record {
+    pub(super) fn sign(
+        &self,
+        zone: &Name,
+        owner: &Name,
+        records: &[Record],
+        begins: u64,
+        expires: u64,
+    ) -> Record {
         self.sign_as(&self.dnskey, zone, owner, records, begins, expires)
     }
 
@@ -133,11 +140,18 @@ impl TestZone {
     }
 
     fn of(&self, name: &Name, kind: RecordType) -> Vec<Record> {
-        self.records.iter().filter(|record| record.name == *name && record.record_type() == kind).cloned().collect()
+        self.records
+            .iter()
+            .filter(|record| record.name == *name && record.record_type() == kind)
+            .cloned()
+            .collect()
     }
 
     fn cut(&self, name: &Name) -> Option<Name> {
-        let cuts = self.records.iter().filter(|record| record.record_type() == RecordType::NS && record.name != self.name);
+        let cuts = self
+            .records
+            .iter()
+            .filter(|record| record.record_type() == RecordType::NS && record.name != self.name);
         cuts.map(|record| &record.name).find(|cut| cut.zone_of(name)).cloned()
     }
 
@@ -178,9 +192,8 @@ impl TestZone {
 
     /// The NSEC3 that is of a name or spans it.
     pub(super) fn nsec3(&self, name: &Name, iterations: u16, opt_out: bool) -> Vec<Record> {
-        let hash = |name: &Name| {
-            Nsec3HashAlgorithm::SHA1.hash(b"salt", name, iterations).unwrap().as_ref().to_vec()
-        };
+        let hash =
+            |name: &Name| Nsec3HashAlgorithm::SHA1.hash(b"salt", name, iterations).unwrap().as_ref().to_vec();
         let unsigned = |name: &Name| {
             let types = self.types(name);
             types.contains(&RecordType::NS) && !types.contains(&RecordType::DS) && *name != self.name
@@ -212,7 +225,8 @@ impl TestZone {
             };
             for record in part {
                 // Signatures of P-256 are never the same twice: one of a record is enough.
-                let there = |known: &Record| known.name == record.name && known.record_type() == record.record_type();
+                let there =
+                    |known: &Record| known.name == record.name && known.record_type() == record.record_type();
                 if !proof.iter().any(there) {
                     proof.push(record);
                 }
@@ -269,9 +283,14 @@ impl TestZone {
             let dname = self.of(&owner, RecordType::DNAME);
             if let Some(RData::Unknown { rdata, .. }) = dname.first().map(|record| &record.data) {
                 let target = super::super::validator::dname_target(&rdata.anything).unwrap();
-                let made = Name::from_labels(name.iter().take(labels(name) - count).chain(target.iter())).unwrap();
+                let made =
+                    Name::from_labels(name.iter().take(labels(name) - count).chain(target.iter())).unwrap();
                 response.answers.extend(self.sign(&owner, &dname));
-                response.answers.push(Record::from_rdata(name.clone(), TTL, RData::CNAME(CNAME(made.clone()))));
+                response.answers.push(Record::from_rdata(
+                    name.clone(),
+                    TTL,
+                    RData::CNAME(CNAME(made.clone())),
+                ));
                 return Some(made);
             }
         }
@@ -303,7 +322,10 @@ impl World {
             if zones[at].mode != Mode::Unsigned {
                 cut.push(dnssec(&name, TTL, DNSSECRData::DS(zones[at].key.ds(&name, DigestType::SHA256))));
             }
-            let parent = zones.iter_mut().filter(|zone| is_below(&name, &zone.name)).max_by_key(|zone| labels(&zone.name));
+            let parent = zones
+                .iter_mut()
+                .filter(|zone| is_below(&name, &zone.name))
+                .max_by_key(|zone| labels(&zone.name));
             parent.unwrap().records.extend(cut);
             let dnskey = dnssec(&name, TTL, DNSSECRData::DNSKEY(zones[at].key.dnskey.clone()));
             zones[at].records.push(dnskey);
@@ -347,7 +369,8 @@ impl World {
 
     pub(super) fn anchors(&self) -> TrustAnchors {
         let root = &self.zones[0];
-        TrustAnchors::parse(&format!("{} DS {}", root.name, root.key.ds(&root.name, DigestType::SHA256))).unwrap()
+        TrustAnchors::parse(&format!("{} DS {}", root.name, root.key.ds(&root.name, DigestType::SHA256)))
+            .unwrap()
     }
 
     pub(super) fn validator(&self) -> Validator {
@@ -360,7 +383,11 @@ impl World {
         let mut at = name.clone();
         for _ in 0..40 {
             let holder = if kind == RecordType::DS && !at.is_root() { at.base_name() } else { at.clone() };
-            let zone = self.zones.iter().filter(|zone| zone.name.zone_of(&holder)).max_by_key(|zone| labels(&zone.name));
+            let zone = self
+                .zones
+                .iter()
+                .filter(|zone| zone.name.zone_of(&holder))
+                .max_by_key(|zone| labels(&zone.name));
             let zone = zone.unwrap();
             assert!(kind == RecordType::DS || zone.cut(&at).is_none());
             match zone.answer(&at, kind, &mut response) {
