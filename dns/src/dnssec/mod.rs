@@ -10,6 +10,8 @@
 //! - *What is bounded.* Everything that a hostile zone could multiply: see [`Limits`].
 //! - *What is kept.* Zone cuts and keys, for as long as their TTLs and signatures allow.
 
+#![expect(clippy::result_large_err, reason = "a reason is made once for an answer, and names are large")]
+
 mod anchors;
 mod canonical;
 mod chain;

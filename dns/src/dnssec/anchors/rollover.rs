@@ -160,7 +160,7 @@ impl Rollover {
 
         // RFC 5011 §2.3: half of the TTL or of what the signature has left, whichever is less.
         let left = signed.signature.expiration.saturating_sub(now);
-        self.next = now + (u64::from(signed.ttl) / 2).min(left / 2).min(15 * DAY).max(HOUR);
+        self.next = now + (u64::from(signed.ttl) / 2).min(left / 2).clamp(HOUR, 15 * DAY);
         Ok(Observation { changes, next: self.next })
     }
 

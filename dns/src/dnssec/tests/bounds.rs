@@ -29,8 +29,9 @@ fn assert_over(verdict: &Verdict, most: u32) {
 /// What a good answer costs may be the limit, and one less may not.
 #[test]
 fn counts_of_work_are_limited_exactly() {
+    type Count = fn(&Spent) -> u32;
     type Field = fn(&mut Limits) -> &mut u32;
-    let cases: [(Mode, &str, RecordType, fn(&Spent) -> u32, Field); 4] = [
+    let cases: [(Mode, &str, RecordType, Count, Field); 4] = [
         (Mode::Nsec, MAIL, RecordType::A, |spent| spent.fetches, |limits| &mut limits.fetches_max),
         (
             Mode::Nsec,
@@ -182,7 +183,7 @@ fn keys_and_ds_records_of_a_zone_are_limited() {
         );
         let signature = named.sign(&zone, &zone, &records, NOW - 1, NOW + 100);
         world.tamper(move |_, kind, response| {
-            if kind == RecordType::DNSKEY && response.answers[0].name == text::name("a.test.") {
+            if kind == RecordType::DNSKEY && response.answers[0].name == name("a.test.") {
                 response.answers = records.clone();
                 response.answers.push(signature.clone());
             }
@@ -255,7 +256,7 @@ fn sets_of_proofs_are_limited() {
         world.tamper(move |_, kind, response| {
             if kind == RecordType::AAAA {
                 let junk = (0..before).flat_map(|number| {
-                    let owner = text::name(&format!("junk{number}.a.test."));
+                    let owner = name(&format!("junk{number}.a.test."));
                     let mut records = template.clone();
                     records.iter_mut().for_each(|record| record.name = owner.clone());
                     // Signatures of other names: not verified as they are, but looked at.

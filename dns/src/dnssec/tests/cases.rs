@@ -128,7 +128,8 @@ fn wildcards_need_a_proof_that_there_is_nothing_closer() {
 
 #[test]
 fn broken_signatures_are_bogus_and_say_why() {
-    let cases: [(fn(&mut World), u16); 3] = [
+    type Breaks = fn(&mut World);
+    let cases: [(Breaks, u16); 3] = [
         (|world| world.zone_mut("a.test.").expires = NOW - 1, 7),
         (|world| world.zone_mut("a.test.").begins = NOW + 1, 8),
         (|world| world.zone_mut("a.test.").key = Key::p256(), 10),
@@ -174,10 +175,10 @@ fn one_good_signature_is_enough() {
     let other = Key::ed25519();
     world.tamper(move |_, kind, response| {
         if kind == RecordType::A {
-            let zone = text::name("a.test.");
+            let zone = name("a.test.");
             let records: Vec<_> =
                 response.answers.iter().filter(|record| !is_signature(record)).cloned().collect();
-            let stranger = other.sign(&zone, &text::name(MAIL), &records, NOW - 1, NOW + 1);
+            let stranger = other.sign(&zone, &name(MAIL), &records, NOW - 1, NOW + 1);
             response.answers.insert(0, stranger);
         }
     });

@@ -173,6 +173,9 @@ fn files_of_anchors_never_panic() {
     for _ in 0..3000 {
         let mut octets = text.clone().into_bytes();
         for _ in 0..=chance.below(4) {
+            if octets.is_empty() {
+                break;
+            }
             let at = chance.below(octets.len());
             match chance.below(3) {
                 0 => octets[at] = b"();. \n\tA0\\\x00\xff"[chance.below(12)],

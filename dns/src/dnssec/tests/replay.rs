@@ -269,7 +269,9 @@ impl Script {
             seen.iter().filter(own).cloned().collect::<Vec<_>>()
         };
         let own = of(name, kind);
-        if own.iter().any(|record| record.record_type() == kind) {
+        let has_data =
+            |records: &[Record]| records.iter().any(|record| record.record_type() != RecordType::RRSIG);
+        if has_data(&own) {
             return Some(Entry { answers: own, ..Entry::default() });
         }
         for count in 0..labels(name) {
@@ -283,10 +285,14 @@ impl Script {
                 return Some(Entry { answers, ..Entry::default() });
             }
         }
-        let proofs =
-            seen.iter().filter(|record| matches!(covered(record), RecordType::NSEC | RecordType::NSEC3));
-        let authorities: Vec<_> = proofs.cloned().collect();
-        (kind == RecordType::DS && !authorities.is_empty()).then(|| Entry { authorities, ..Entry::default() })
+        let answers = of(name, RecordType::CNAME);
+        if has_data(&answers) {
+            return Some(Entry { answers, ..Entry::default() });
+        }
+        let negative = [RecordType::SOA, RecordType::NSEC, RecordType::NSEC3];
+        let authorities: Vec<_> =
+            seen.iter().filter(|record| negative.contains(&covered(record))).cloned().collect();
+        (!authorities.is_empty()).then(|| Entry { authorities, ..Entry::default() })
     }
 
     fn remember(&self, entry: &Entry) {

@@ -103,11 +103,12 @@ fn unbounds_scripts_are_judged_as_unbound_does() {
         let script = Script::parse(&std::fs::read_to_string(path).unwrap());
         let validator = Validator::weak(script.anchors.clone(), LIMITS);
         for check in &script.checks {
+            // What is asked without a check is still seen by the cache.
+            let verdict = ask(&script, &validator, check);
             if LEFT_OUT.iter().any(|(left_out, step, _)| *left_out == file && *step == check.step) {
                 continue;
             }
             checks += 1;
-            let verdict = ask(&script, &validator, check);
             if let Some(complaint) = complaint(check, verdict.as_ref()) {
                 let lines = verdict.as_ref().map(super::super::explain).unwrap_or_default();
                 let (name, kind) = check.question.question.as_ref().unwrap();

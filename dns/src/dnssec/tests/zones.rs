@@ -124,7 +124,7 @@ pub(super) struct TestZone {
 impl TestZone {
     pub(super) fn new(name: &str, mode: Mode, records: &[&str]) -> Self {
         let name = text::name(name);
-        let soa = format!("{name} {TTL} SOA ns.{name} host.{name} 1 3600 600 86400 {TTL}");
+        let soa = format!("{name} {TTL} SOA ns.test. host.test. 1 3600 600 86400 {TTL}");
         let lines = records.iter().map(|line| text::record(line));
         let records = std::iter::once(text::record(&soa)).chain(lines).collect();
         let key = if labels(&name) == 2 { Key::p256() } else { Key::ed25519() };
@@ -163,6 +163,11 @@ impl TestZone {
         self.records.iter().filter(|record| record.name == *name).map(Record::record_type).collect()
     }
 
+    fn is_unsigned_cut(&self, name: &Name) -> bool {
+        let types = self.types(name);
+        types.contains(&RecordType::NS) && !types.contains(&RecordType::DS) && *name != self.name
+    }
+
     /// Owners of NSEC, or, with those between that have no records, of NSEC3.
     fn owners(&self, all: bool) -> Vec<Name> {
         let own = self.records.iter().map(|record| record.name.clone()).collect::<BTreeSet<_>>();
@@ -194,10 +199,7 @@ impl TestZone {
     pub(super) fn nsec3(&self, name: &Name, iterations: u16, opt_out: bool) -> Vec<Record> {
         let hash =
             |name: &Name| Nsec3HashAlgorithm::SHA1.hash(b"salt", name, iterations).unwrap().as_ref().to_vec();
-        let unsigned = |name: &Name| {
-            let types = self.types(name);
-            types.contains(&RecordType::NS) && !types.contains(&RecordType::DS) && *name != self.name
-        };
+        let unsigned = |name: &Name| self.is_unsigned_cut(name);
         let names = self.owners(true).into_iter().filter(|name| !(opt_out && unsigned(name)));
         let mut owners: Vec<_> = names.map(|name| (hash(&name), name)).collect();
         owners.sort();
@@ -239,7 +241,12 @@ impl TestZone {
     fn deny(&self, name: &Name) -> Vec<Record> {
         let encloser = self.encloser(name);
         if encloser == *name {
-            return self.proof(&[name]);
+            let opt_out = matches!(self.mode, Mode::Nsec3 { opt_out: true, .. });
+            return match opt_out && self.is_unsigned_cut(name) {
+                // It has no NSEC3 of its own.
+                true => self.proof(&[&name.base_name(), name]),
+                false => self.proof(&[name]),
+            };
         }
         let wildcard = wildcard_of(&encloser).unwrap();
         match self.mode {
@@ -318,7 +325,7 @@ impl World {
     pub(super) fn new(mut zones: Vec<TestZone>) -> Self {
         for at in 1..zones.len() {
             let name = zones[at].name.clone();
-            let mut cut = vec![text::record(&format!("{name} {TTL} NS ns.{name}"))];
+            let mut cut = vec![text::record(&format!("{name} {TTL} NS ns.test."))];
             if zones[at].mode != Mode::Unsigned {
                 cut.push(dnssec(&name, TTL, DNSSECRData::DS(zones[at].key.ds(&name, DigestType::SHA256))));
             }
@@ -329,7 +336,7 @@ impl World {
             parent.unwrap().records.extend(cut);
             let dnskey = dnssec(&name, TTL, DNSSECRData::DNSKEY(zones[at].key.dnskey.clone()));
             zones[at].records.push(dnskey);
-            zones[at].records.push(text::record(&format!("{name} {TTL} NS ns.{name}")));
+            zones[at].records.push(text::record(&format!("{name} {TTL} NS ns.test.")));
         }
         let root = dnssec(&zones[0].name, TTL, DNSSECRData::DNSKEY(zones[0].key.dnskey.clone()));
         zones[0].records.push(root);
