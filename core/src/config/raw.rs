@@ -238,7 +238,7 @@ fn read_search(section: Section<'_>) -> Option<At<TextIndex>> {
 }
 
 fn read_dns(section: Section<'_>) -> RawDns {
-    const MODES: &[(&str, Belief)] = &[("trust", Belief::Trust)];
+    const MODES: &[(&str, Belief)] = &[("validate", Belief::Validate), ("trust", Belief::Trust)];
     let raw = RawDns {
         upstreams: section.texts("upstreams"),
         resolv_conf: section.text("resolv_conf"),

@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use postrider_dns::dnssec::TrustAnchors;
 use postrider_dns::resolver::{Options, Resolver, Watch, parse_resolv_conf};
 
 use crate::config::{Dns, DnsUpstreams};
@@ -37,6 +38,14 @@ pub enum ResolverError {
         /// Why.
         error: io::Error,
     },
+    /// A file of trust anchors can't be used.
+    #[error("{}: {why}", path.display())]
+    Anchors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The certificates that DNS over TLS is verified by can't be had.
     #[error("{0}")]
     Tls(String),
@@ -55,6 +64,11 @@ impl Plan {
     pub fn new(dns: &Dns) -> Result<Self, ResolverError> {
         let mut options =
             Options { mode: dns.mode, cache_octets_max: dns.cache_octets, ..Options::default() };
+        if let Some(path) = &dns.trust_anchors {
+            let text = read(path).map_err(|error| ResolverError::File { path: path.clone(), error })?;
+            options.anchors = TrustAnchors::parse(&text)
+                .map_err(|error| ResolverError::Anchors { path: path.clone(), why: error.to_string() })?;
+        }
         match &dns.upstreams {
             DnsUpstreams::Listed(list) => options.upstreams.clone_from(list),
             DnsUpstreams::System(path) => {

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use postrider_dns::resolver::Mode;
 use postrider_dns::{Answer, Authenticity, Lookup, Name, Outcome, RecordType};
 
 use super::*;
@@ -113,6 +114,7 @@ impl Server {
     fn plain(&self) -> Dns {
         Dns {
             upstreams: DnsUpstreams::Listed(vec![self.address.to_string().parse_upstream()]),
+            mode: Mode::Trust,
             ..Dns::default()
         }
     }
@@ -122,6 +124,7 @@ impl Server {
         Dns {
             upstreams: DnsUpstreams::Listed(vec![upstream]),
             tls_roots: Some(roots.to_owned()),
+            mode: Mode::Trust,
             ..Dns::default()
         }
     }
@@ -245,7 +248,7 @@ fn where_nobody_listens_the_lookup_fails_at_once() {
     // A port that was free a moment ago.
     let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let upstreams = DnsUpstreams::Listed(vec![address.to_string().parse_upstream()]);
-    let dns = Dns { upstreams, ..Dns::default() };
+    let dns = Dns { upstreams, mode: Mode::Trust, ..Dns::default() };
     for ask in WAYS {
         let began = std::time::Instant::now();
         let answers = ask(&dns, &["a.example."]);
@@ -308,4 +311,31 @@ fn the_systems_resolvers_are_read_from_its_file() {
     let options = of(&dir.path().join("absent")).unwrap().options;
     assert_eq!(options.upstreams, ["127.0.0.1".parse_upstream()]);
     assert!(matches!(of(dir.path()), Err(ResolverError::File { .. })));
+}
+
+#[test]
+fn answers_without_signatures_are_bogus_when_they_are_validated() {
+    let server = Server::start(Udp::Answer);
+    let dns = Dns { mode: Mode::Validate, ..server.plain() };
+    for ask in WAYS {
+        let answers = ask(&dns, &["a.example."]);
+        assert_eq!(answers[0].outcome, Outcome::Failed, "{:?}", answers[0]);
+        assert!(answers[0].authenticity <= Authenticity::Indeterminate, "{:?}", answers[0]);
+    }
+}
+
+#[test]
+fn anchors_are_read_from_a_file_or_refused_with_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("root.key");
+    let plan = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        Plan::new(&Dns { trust_anchors: Some(file.clone()), ..Dns::default() })
+    };
+    let digest = "00".repeat(32);
+    let read = plan(&format!("test. IN DS 1 13 2 {digest}\n")).unwrap();
+    assert_eq!(read.options.anchors.zones().map(Name::to_ascii).collect::<Vec<_>>(), ["test."]);
+    let error = plan("nothing").unwrap_err().to_string();
+    assert!(error.contains("root.key: "), "{error}");
+    assert!(Plan::new(&Dns { trust_anchors: Some(dir.path().join("x")), ..Dns::default() }).is_err());
 }
