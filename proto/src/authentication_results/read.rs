@@ -1,6 +1,5 @@
 //! Reading the field, as others wrote it or forged it.
 
-use crate::address::Domain;
 use crate::field::is_token_octet;
 
 /// Octets of a value that is read at all.
@@ -30,8 +29,6 @@ pub enum ParseError {
 /// A field that follows the grammar. Names are in lower case; quoting and comments are gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// Of the ARC set; none for the plain field.
-    pub instance: Option<u8>,
     /// Who says this.
     pub authserv_id: String,
     /// The version of the format; 1 when it isn't said.
@@ -64,58 +61,13 @@ pub struct ParsedProperty {
     pub value: String,
 }
 
-/// Whose word a field claims to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// Ours: from a stranger it is forged, and RFC 8601 §5 demands that it goes.
-    Ours,
-    /// Someone else's.
-    Others,
-    /// Can't be told; a reader that is more generous might take it for ours.
-    Unreadable,
-}
-
-/// Tells whose word the value of an `Authentication-Results` field claims to be. `ours` is our authserv-id. Names
-/// are compared without case, and internationalised ones in one form (RFC 8601 §5).
-#[must_use]
-pub fn claim(value: &[u8], ours: &str) -> Claim {
-    let mut reader = Reader { input: value, at: 0 };
-    let Ok(id) = reader.skip().and_then(|()| reader.value()) else { return Claim::Unreadable };
-    if is_same_name(&id, ours) {
-        return Claim::Ours;
-    }
-    // The grammar is checked up to what shows that this was the id.
-    let is_ended = reader.skip().is_ok() && matches!(reader.peek(), None | Some(b';' | b'0'..=b'9'));
-    if value.len() > VALUE_OCTETS_MAX || !is_ended { Claim::Unreadable } else { Claim::Others }
-}
-
-fn is_same_name(one: &str, other: &str) -> bool {
-    let plain = |name: &str| name.trim().trim_end_matches('.').to_lowercase();
-    let (one, other) = (plain(one), plain(other));
-    let ascii = |name: &str| Domain::parse(name).map_or_else(|_| name.to_owned(), |name| name.to_string());
-    one == other || ascii(&one) == ascii(&other)
-}
-
-/// Reads the value of an `Authentication-Results` field: what stands after the colon.
+/// Reads the value of an `Authentication-Results` field: what stands after the colon. For the field of an ARC set
+/// it is what follows the set's number (`arc::results_instance`).
 pub fn parse(value: &[u8]) -> Result<Parsed, ParseError> {
-    let mut reader = Reader::new(value)?;
-    reader.payload(None)
-}
-
-/// Reads the value of an `ARC-Authentication-Results` field, which starts with the number of its set.
-pub fn parse_arc(value: &[u8]) -> Result<Parsed, ParseError> {
-    let mut reader = Reader::new(value)?;
-    reader.skip()?;
-    if !reader.token()?.eq_ignore_ascii_case("i") {
-        return Err(ParseError::Grammar);
+    if value.len() > VALUE_OCTETS_MAX {
+        return Err(ParseError::TooLong);
     }
-    reader.expect(b'=')?;
-    reader.skip()?;
-    let instance = reader.token()?;
-    // RFC 8617 §4.2.1: 1 to 50.
-    let instance = instance.parse().ok().filter(|instance| (1..=50).contains(instance));
-    reader.expect(b';')?;
-    reader.payload(Some(instance.ok_or(ParseError::Grammar)?))
+    Reader { input: value, at: 0 }.payload()
 }
 
 struct Reader<'a> {
@@ -123,11 +75,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn new(input: &'a [u8]) -> Result<Self, ParseError> {
-        if input.len() > VALUE_OCTETS_MAX { Err(ParseError::TooLong) } else { Ok(Self { input, at: 0 }) }
-    }
-
+impl Reader<'_> {
     fn peek(&self) -> Option<u8> {
         self.input.get(self.at).copied()
     }
@@ -228,12 +176,12 @@ impl<'a> Reader<'a> {
         Some(number)
     }
 
-    fn payload(&mut self, instance: Option<u8>) -> Result<Parsed, ParseError> {
+    fn payload(&mut self) -> Result<Parsed, ParseError> {
         self.skip()?;
         let authserv_id = self.value()?;
         self.skip()?;
         let version = self.number().unwrap_or(1);
-        let mut parsed = Parsed { instance, authserv_id, version, results: Vec::new() };
+        let mut parsed = Parsed { authserv_id, version, results: Vec::new() };
         loop {
             self.skip()?;
             if self.peek().is_none() {

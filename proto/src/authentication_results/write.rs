@@ -18,7 +18,7 @@ pub enum Method {
     Arc,
     /// RFC 4954
     Auth,
-    /// RFC 8904; that is of lists of those who are welcome, whose properties serve for blocklists as well
+    /// RFC 8904: a list of who is welcome. For blocklists there is no method.
     DnsList,
 }
 
@@ -120,18 +120,19 @@ impl AuthenticationResults<'_> {
     /// The field with its line breaks.
     #[must_use]
     pub fn field(&self) -> String {
-        self.write(FieldWriter::new("Authentication-Results"))
+        const NAME: &str = "Authentication-Results";
+        format!("{NAME}:{}\r\n", self.folded(NAME.len() + 1))
     }
 
-    /// The field of an ARC set, with its line breaks. `instance` is that of the set, from 1.
+    /// What follows the colon, folded, without the line break at its end: for a field of ARC, too.
     #[must_use]
-    pub fn arc_field(&self, instance: u8) -> String {
-        let mut writer = FieldWriter::new("ARC-Authentication-Results");
-        writer.piece(&format!("i={instance};"));
-        self.write(writer)
+    pub fn payload(&self) -> String {
+        // Room for the longer name and the number of the set.
+        self.folded("ARC-Authentication-Results: i=50;".len()).trim_start().into()
     }
 
-    fn write(&self, mut writer: FieldWriter) -> String {
+    fn folded(&self, column: usize) -> String {
+        let mut writer = FieldWriter::at(column);
         writer.piece(&token_or_quoted(self.authserv_id, self.charset));
         if self.results.is_empty() {
             writer.glue(";");

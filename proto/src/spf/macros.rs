@@ -137,7 +137,8 @@ impl Values<'_> {
     }
 }
 
-/// The 32 digits of an address with dots between them.
+/// The 32 digits of an address with dots between them. Upper case is what the reference test suite expects in
+/// explanations; DNS has no case.
 fn nibbles(address: Ipv6Addr) -> String {
     let mut text = String::with_capacity(63);
     for octet in address.octets() {
@@ -145,7 +146,7 @@ fn nibbles(address: Ipv6Addr) -> String {
             if !text.is_empty() {
                 text.push('.');
             }
-            text.extend(char::from_digit(nibble.into(), 16));
+            text.extend(char::from_digit(nibble.into(), 16).map(|digit| digit.to_ascii_uppercase()));
         }
     }
     text

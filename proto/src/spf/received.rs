@@ -55,7 +55,8 @@ impl ReceivedSpf<'_> {
     /// The field with its line breaks.
     #[must_use]
     pub fn field(&self) -> String {
-        let mut writer = FieldWriter::new("Received-SPF");
+        const NAME: &str = "Received-SPF";
+        let mut writer = FieldWriter::at(NAME.len() + 1);
         writer.piece(self.result.word());
         writer.comment(&self.comment(), self.charset);
         let client_ip = self.client_ip.to_string();
@@ -82,7 +83,7 @@ impl ReceivedSpf<'_> {
             }
             writer.piece(&format!("{key}={}", dot_atom_or_quoted(value, self.charset)));
         }
-        writer.finish()
+        format!("{NAME}:{}\r\n", writer.finish())
     }
 
     fn comment(&self) -> String {

@@ -165,7 +165,7 @@ fn macros_expand_as_in_the_standard() {
     }
     assert_eq!(
         target("%{ir}.%{v}._spf.%{d2}", "2001:db8::cb01"),
-        "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com"
+        "1.0.B.C.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.ip6._spf.example.com"
     );
     let text = ExplainString::parse(b"%{c} at %{t} by %{r}: 100%%%_%- %{L}").unwrap();
     let said = text.expand(&values("2001:db8::cb01")).unwrap();
