@@ -5,7 +5,8 @@ mod dns;
 use argh::FromArgs;
 
 pub use dns::{
-    Belief, Dane, DaneCommand, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand, DnssecExplain,
+    Belief, Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand,
+    DnssecExplain,
 };
 
 /// What ends the program before a command runs.

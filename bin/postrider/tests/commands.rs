@@ -77,21 +77,21 @@ fn an_argument_that_is_not_text_is_wrong_usage() {
     assert!(text(&failed.stderr).contains("is not UTF-8"));
 }
 
-/// A DNS server that gives the octets of `answer` (type, then RDATA) for every name of that type, nothing for other
-/// types, and whether it says that they are authentic.
-fn dns_server(kind: u16, data: &'static [u8], authentic: bool) -> std::net::SocketAddr {
+/// A DNS server that gives a record with these octets for every name of each type, nothing for other types, and says
+/// that all is authentic.
+fn dns_server(records: Vec<(u16, Vec<u8>)>) -> std::net::SocketAddr {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 2048];
         while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
             let end = 12 + buffer[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
-            let found = buffer[end - 4..end - 2] == kind.to_be_bytes();
+            let found = records.iter().find(|(kind, _)| buffer[end - 4..end - 2] == kind.to_be_bytes());
             let mut response = buffer[..end].to_vec();
             response[2] |= 0x80;
-            response[3] = if authentic { 0xa0 } else { 0x80 };
-            response[6..12].copy_from_slice(&[0, u8::from(found), 0, 0, 0, 0]);
-            if found {
+            response[3] = 0xa0;
+            response[6..12].copy_from_slice(&[0, u8::from(found.is_some()), 0, 0, 0, 0]);
+            if let Some((kind, data)) = found {
                 response.extend([0xc0, 12]);
                 response.extend(kind.to_be_bytes());
                 response.extend([0, 1, 0, 0, 1, 44, 0, u8::try_from(data.len()).unwrap()]);
@@ -105,7 +105,7 @@ fn dns_server(kind: u16, data: &'static [u8], authentic: bool) -> std::net::Sock
 
 #[test]
 fn dns_is_asked_and_shown_as_text_and_as_json() {
-    let resolver = dns_server(15, b"\x00\x0a\x02mx\xc0\x0c", true).to_string();
+    let resolver = dns_server(vec![(15, b"\x00\x0a\x02mx\xc0\x0c".to_vec())]).to_string();
     let arguments = ["dns", "lookup", "--resolver", &resolver, "--json", "MX", "bücher.example"];
     let looked = run(&arguments, "");
     assert_eq!(looked.status.code(), Some(0), "{}", text(&looked.stderr));
@@ -134,8 +134,8 @@ fn dns_is_asked_and_shown_as_text_and_as_json() {
 
 #[test]
 fn records_of_dane_are_shown_with_their_use() {
-    let tlsa = b"\x01\x01\x01\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
-    let resolver = dns_server(52, tlsa, true).to_string();
+    let tlsa = [&[1, 1, 1][..], &[7; 32]].concat();
+    let resolver = dns_server(vec![(52, tlsa)]).to_string();
     let looked = run(&["dane", "lookup", "--resolver", &resolver, "--json", "mx.example"], "");
     assert_eq!(looked.status.code(), Some(0), "{}", text(&looked.stderr));
     let json: serde_json::Value = serde_json::from_slice(&looked.stdout).unwrap();
@@ -163,4 +163,64 @@ fn where_nobody_answers_the_command_fails_and_wrong_calls_are_told() {
     ] {
         assert_eq!(run(&wrong, "").status.code(), Some(2), "{wrong:?}");
     }
+}
+
+/// A mail server with STARTTLS that shows a certificate of its own; its TLSA record in octets, and its port.
+fn mail_server() -> (Vec<u8>, u16) {
+    use std::io::{BufRead as _, BufReader};
+    use std::sync::Arc;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    let tlsa = [&[3, 0, 0][..], certificate.der()].concat();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+            .unwrap();
+    let (config, listener) = (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut reader = BufReader::with_capacity(1, stream.try_clone().unwrap());
+            for reply in ["220 mx.example\r\n", "250-mx.example\r\n250 STARTTLS\r\n", "220 go\r\n"] {
+                stream.write_all(reply.as_bytes()).unwrap();
+                if reply.ends_with("go\r\n") {
+                    break;
+                }
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+            }
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut secured = rustls::StreamOwned::new(session, stream);
+            let _ = std::io::Read::read_to_end(&mut secured, &mut Vec::new());
+        }
+    });
+    (tlsa, port)
+}
+
+#[test]
+fn a_host_is_dialled_and_its_certificate_is_judged() {
+    let (tlsa, port) = mail_server();
+    let port = port.to_string();
+    let address = vec![127, 0, 0, 1];
+    // The record has to fit the server of this test, which writes one octet of length.
+    let digest = |octets: &[u8]| {
+        let looked = ring::digest::digest(&ring::digest::SHA256, octets);
+        [&[3, 0, 1][..], looked.as_ref()].concat()
+    };
+    for (record, result) in [(digest(&tlsa[3..]), "authenticated"), (digest(b"another"), "mismatch")] {
+        let resolver = dns_server(vec![(1, address.clone()), (52, record)]).to_string();
+        let dialled =
+            run(&["dane", "dial", "--resolver", &resolver, "--port", &port, "--json", "mx.example"], "");
+        assert_eq!(dialled.status.code(), Some(0), "{}", text(&dialled.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&dialled.stdout).unwrap();
+        assert_eq!((&json["result"], &json["tls_version"]), (&result.into(), &"TLSv1_3".into()), "{json}");
+        assert_eq!(json["certificates"], 1);
+    }
+    let resolver = dns_server(vec![(1, address)]).to_string();
+    let dialled = run(&["dane", "dial", "--resolver", &resolver, "--port", &port, "mx.example"], "");
+    assert_eq!(dialled.status.code(), Some(1));
+    assert!(text(&dialled.stderr).contains("there are no TLSA records"), "{}", text(&dialled.stderr));
 }

@@ -141,6 +141,40 @@ pub struct Dane {
 #[argh(subcommand)]
 pub enum DaneCommand {
     Lookup(DaneLookup),
+    Dial(DaneDial),
+}
+
+/// Connect to a host as a sender would, and say whether its certificate is one of its TLSA records.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(
+    subcommand,
+    name = "dial",
+    example = "{command_name} mail.example.org\nTLS from the first octet, on another port:\n  {command_name} --port 465 \
+               --implicit mail.example.org",
+    note = "With STARTTLS of SMTP, unless --implicit is given."
+)]
+pub struct DaneDial {
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
+    #[argh(option)]
+    pub trust_anchor: Option<String>,
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the port (default: 25)
+    #[argh(option, default = "25")]
+    pub port: u16,
+    /// TLS from the first octet, without STARTTLS
+    #[argh(switch)]
+    pub implicit: bool,
+    /// the host, as an MX record names it
+    #[argh(positional, from_str_fn(name))]
+    pub host: Name,
 }
 
 /// Show the TLSA records of a host, which of them can be used, and whether they apply.

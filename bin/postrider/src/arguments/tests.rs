@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 56] = [
+const COMMANDS: [&str; 57] = [
     "",
     "serve",
     "localserve",
@@ -65,6 +65,7 @@ const COMMANDS: [&str; 56] = [
     "dnssec explain",
     "dane",
     "dane lookup",
+    "dane dial",
     "config",
     "config example",
     "config test",

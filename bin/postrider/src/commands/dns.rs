@@ -13,6 +13,7 @@ use postrider_dns::{
 };
 use serde_json::{Value, json};
 
+use super::dial::dial;
 use super::resolver::open;
 use crate::arguments::{
     Belief, DaneCommand, DaneLookup, DnsCommand, DnsLookup, DnssecCommand, DnssecExplain,
@@ -33,8 +34,10 @@ pub fn dnssec(command: DnssecCommand) -> anyhow::Result<()> {
 
 /// `postrider dane`
 pub fn dane(command: DaneCommand) -> anyhow::Result<()> {
-    let DaneCommand::Lookup(arguments) = command;
-    dane_lookup(&arguments)
+    match command {
+        DaneCommand::Lookup(arguments) => dane_lookup(&arguments),
+        DaneCommand::Dial(arguments) => dial(&arguments),
+    }
 }
 
 fn lookup(arguments: &DnsLookup) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod dial;
 mod dns;
 mod locate;
 mod resolver;
