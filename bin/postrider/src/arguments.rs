@@ -1,6 +1,13 @@
 //! The arguments of every command, and the help that is made of them.
 
+mod dns;
+
 use argh::FromArgs;
+
+pub use dns::{
+    Belief, Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand,
+    DnssecExplain,
+};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -82,6 +89,9 @@ pub enum Command {
     Import(Import),
     Export(Export),
     Index(Index),
+    Dns(Dns),
+    Dnssec(Dnssec),
+    Dane(Dane),
     Config(Config),
     Verifydata(Verifydata),
     Repair(Repair),
