@@ -119,6 +119,10 @@ pub struct Localserve {
     /// where everything is kept (default: a directory of the user's that stays the same)
     #[argh(option)]
     pub dir: Option<String>,
+    /// who answers questions to DNS, as ADDRESS[:PORT]; repeatable. Without one nothing is asked, and mail that comes in
+    /// isn't checked
+    #[argh(option)]
+    pub resolver: Vec<String>,
 }
 
 /// Stop the running server: open connections are told, nothing accepted is lost.

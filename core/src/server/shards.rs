@@ -32,6 +32,7 @@ use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener as Accepting,
 use crate::runtime::{AllStats, Pool, PoolLimits, Preflight, ShardId, Shutdown, sleep, sleep_until, spawn};
 use crate::shard::{MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
+use crate::smtp::checks::evaluation::Hourly;
 
 /// How often the figures of the store and the runtime are taken over into metrics.
 const FIGURES: Duration = Duration::from_secs(1);
@@ -174,6 +175,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         recorder,
         resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
         strangers: Cell::new(0),
+        evaluations: Hourly::default(),
         shared,
     });
     spawn("work of other shards", Rc::clone(&shard).serve_others(part.work));

@@ -16,7 +16,7 @@ use postrider_storage::maintenance::Refusal as Gated;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
-use super::checks::Examination;
+use super::checks::{Examination, Signatures};
 use super::connection::{Connection, pause};
 use super::deliver::Target;
 use super::rehearsal::{self, Stage, Wish};
@@ -160,6 +160,9 @@ impl Connection {
         if incoming && self.service.listener.tls == TlsMode::Required && self.tls.is_none() {
             return Answer::Refuse(TLS_NEEDED);
         }
+        if let Err(reply) = self.several_recipients().await {
+            return Answer::Refuse(reply);
+        }
         let recipient = match path {
             ForwardPath::Postmaster => Recipient::Postmaster,
             ForwardPath::Address(address) => {
@@ -237,7 +240,8 @@ impl Connection {
         let shared = &self.shard.shared;
         let octets_max = self.service.listener.limits.smtp.message_octets;
         self.intake = Some(Intake::new(&shared.store, &shared.committer, octets_max));
-        self.examination = Some(Examination::new(self.service.hostnames.clone()));
+        let signatures = if self.questions.is_some() { Signatures::Read } else { Signatures::Ignored };
+        self.examination = Some(Examination::new(self.service.hostnames.clone(), signatures));
         self.intake_failed = None;
         Answer::Proceed
     }
