@@ -22,11 +22,10 @@ use crate::log::LogHandle;
 use crate::lookup::Resolver;
 use crate::maintenance;
 use crate::metrics::{
-    self, Builder, Metrics, Queue, Recorder, Registry, Text, write_commits, write_process, write_shards,
-    write_store,
+    self, Builder, Metrics, Queue, Registry, Text, write_commits, write_process, write_shards, write_store,
 };
 use crate::operations::ServerOperations;
-use crate::resolver::{self, Plan, ShardResolver};
+use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream};
 use crate::runtime::{AllStats, Pool, PoolLimits, Preflight, ShardId, Shutdown, sleep, sleep_until, spawn};
@@ -161,7 +160,12 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     let recorder = shared.registry.recorder(id.0);
     let resolver = parts.resolver.as_ref().as_ref().map(|plan| {
         let resolver = plan.start(resolver::count(recorder.clone(), shared.metrics.dns));
-        spawn("memory of the resolver", show_memory(resolver.clone(), Arc::clone(&shared), recorder.clone()));
+        let follower =
+            (id == ShardId(0)).then(|| resolver::Follower::new(plan, &shared.config.data_dir)).flatten();
+        let (metrics, stop) = (shared.metrics.dns, shutdown.clone());
+        let upkeep =
+            resolver::upkeep(plan.clone(), resolver.clone(), follower, recorder.clone(), metrics, stop);
+        spawn("upkeep of the resolver", upkeep);
         resolver
     });
     let shard = Rc::new(Shard {
@@ -200,14 +204,6 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     }
     // What other shards still want of this one is answered until all are done.
     sleep_until(deadline.min(Instant::now() + STOP_LOOK * 10)).await;
-}
-
-/// Shows how much the resolver of a shard remembers, until the server stops.
-async fn show_memory(resolver: ShardResolver, shared: Arc<Shared>, recorder: Recorder) {
-    while !shared.shutdown.is_stopping() {
-        resolver::count_memory(&resolver, &recorder, &shared.metrics.dns);
-        sleep(FIGURES).await;
-    }
 }
 
 /// Starts to accept connections for a listener.
