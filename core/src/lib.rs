@@ -16,6 +16,7 @@ pub mod maintenance;
 pub mod metrics;
 pub mod operations;
 pub mod reads;
+pub mod resolver;
 pub mod runtime;
 pub mod server;
 pub mod shard;

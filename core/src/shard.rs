@@ -23,6 +23,7 @@ use crate::metrics::{Metrics, Recorder, Registry};
 use crate::reads::Reads;
 use crate::runtime::channel::{Closed, Receiver, Sender};
 use crate::runtime::{Pool, ShardId, Shutdown, oneshot, spawn};
+use crate::smtp::checks::evaluation::Hourly;
 
 /// Tasks that may wait for a shard before those who send more have to wait.
 pub const MAILBOX_MAX: usize = 4096;
@@ -88,6 +89,8 @@ pub struct Shard {
     pub resolver: Option<Resolver>,
     /// Messages of first-time senders that wait here.
     pub strangers: Cell<usize>,
+    /// How many evaluations of DMARC were kept here.
+    pub evaluations: Hourly,
 }
 
 impl Shard {

@@ -39,6 +39,7 @@ use crate::runtime::{
 };
 use crate::shard::{Local, MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
+use crate::smtp::checks::evaluation::Hourly;
 use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
 
 /// A running server.
@@ -332,6 +333,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         recorder: shared.registry.recorder(id.0),
         resolver,
         strangers: Cell::new(0),
+        evaluations: Hourly::default(),
         shared,
     })
 }

@@ -1,6 +1,13 @@
 //! The arguments of every command, and the help that is made of them.
 
+mod dns;
+
 use argh::FromArgs;
+
+pub use dns::{
+    Belief, Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand,
+    DnssecExplain,
+};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -82,6 +89,9 @@ pub enum Command {
     Import(Import),
     Export(Export),
     Index(Index),
+    Dns(Dns),
+    Dnssec(Dnssec),
+    Dane(Dane),
     Config(Config),
     Verifydata(Verifydata),
     Repair(Repair),
@@ -109,6 +119,10 @@ pub struct Localserve {
     /// where everything is kept (default: a directory of the user's that stays the same)
     #[argh(option)]
     pub dir: Option<String>,
+    /// who answers questions to DNS, as ADDRESS[:PORT]; repeatable. Without one nothing is asked, and mail that comes in
+    /// isn't checked
+    #[argh(option)]
+    pub resolver: Vec<String>,
 }
 
 /// Stop the running server: open connections are told, nothing accepted is lost.

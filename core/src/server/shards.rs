@@ -19,12 +19,14 @@ use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
 use crate::imap;
 use crate::log::LogHandle;
+use crate::lookup::Resolver;
 use crate::maintenance;
 use crate::metrics::{
     self, Builder, Metrics, Queue, Registry, Text, write_commits, write_process, write_shards, write_store,
 };
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
+use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{
     AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream, widen_file_table,
@@ -34,6 +36,7 @@ use crate::runtime::{
 };
 use crate::shard::{MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
+use crate::smtp::checks::evaluation::Hourly;
 
 /// How often the figures of the store and the runtime are taken over into metrics.
 const FIGURES: Duration = Duration::from_secs(1);
@@ -62,6 +65,7 @@ struct Part {
 #[derive(Clone)]
 pub(super) struct Parts {
     shared: Arc<Shared>,
+    resolver: Arc<Option<Plan>>,
     watchdog: Arc<Watchdog>,
     gate: Gate,
     accepts: Arc<Vec<Arc<AcceptStats>>>,
@@ -109,6 +113,7 @@ pub(super) fn prepare(
     let pool = start("worker", Priority::Lower)?;
     let reads = Reads::new(Arc::clone(&store), start("reader", Priority::Usual)?);
     let admission = Admission::new(admission_limits(&config));
+    let resolver = Arc::new(config.dns.as_ref().map(Plan::new).transpose()?);
     let iterations = config.passwords.iterations;
     let authenticator =
         Authenticator::new(Arc::clone(&store), pool.clone(), admission.clone(), secret, iterations)
@@ -152,6 +157,7 @@ pub(super) fn prepare(
     };
     Ok(Parts {
         shared: Arc::new(shared),
+        resolver,
         watchdog: Arc::new(watchdog),
         gate,
         accepts: Arc::new(accepts),
@@ -166,6 +172,17 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     let Some(part) = part else { return };
     let shared = Arc::clone(&parts.shared);
     let shutdown = shared.shutdown.clone();
+    let recorder = shared.registry.recorder(id.0);
+    let resolver = parts.resolver.as_ref().as_ref().map(|plan| {
+        let resolver = plan.start(resolver::count(recorder.clone(), shared.metrics.dns));
+        let follower =
+            (id == ShardId(0)).then(|| resolver::Follower::new(plan, &shared.config.data_dir)).flatten();
+        let (metrics, stop) = (shared.metrics.dns, shutdown.clone());
+        let upkeep =
+            resolver::upkeep(plan.clone(), resolver.clone(), follower, recorder.clone(), metrics, stop);
+        spawn("upkeep of the resolver", upkeep);
+        resolver
+    });
     let shard = Rc::new(Shard {
         id,
         accounts: Accounts::new(
@@ -175,9 +192,10 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             shared.reads.clone(),
             account::Limits::default(),
         ),
-        recorder: shared.registry.recorder(id.0),
-        resolver: None,
+        recorder,
+        resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
         strangers: Cell::new(0),
+        evaluations: Hourly::default(),
         shared,
     });
     spawn("work of other shards", Rc::clone(&shard).serve_others(part.work));

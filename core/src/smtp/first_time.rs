@@ -26,7 +26,6 @@ const WAITS_MAX: usize = 1000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Confirmed {
     /// It did.
-    #[expect(dead_code, reason = "nothing confirms anything before DMARC is evaluated")]
     Yes,
     /// Nothing did: anybody may have written it.
     No,

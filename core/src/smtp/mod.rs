@@ -3,8 +3,9 @@
 //! [`connection`] moves octets and time, [`policy`] answers what the session asks, [`deliver`] stores
 //! what it received. A message is acknowledged only after the commit of all of its local recipients.
 
+mod acceptance;
 mod bounce;
-mod checks;
+pub mod checks;
 mod connection;
 mod deliver;
 mod figures;
@@ -44,6 +45,8 @@ pub struct Service {
     pub hostnames: Arc<[Domain]>,
     /// Whether replies can be asked for by the recipient's address.
     pub mode: Mode,
+    /// What is known of the listener's blocklists.
+    lists: checks::Healths,
 }
 
 impl Service {
@@ -88,6 +91,7 @@ impl Service {
             listener: listener.clone(),
             hostnames: hostnames.into(),
             mode,
+            lists: checks::Healths::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use postrider_storage::reader::Reader;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
-use super::checks::Examination;
+use super::checks::{Examination, Signatures};
 use super::connection::{Connection, pause};
 use super::deliver::Target;
 use super::rehearsal::{self, Stage, Wish};
@@ -163,6 +163,9 @@ impl Connection {
         if incoming && self.service.listener.tls == TlsMode::Required && self.tls.is_none() {
             return Answer::Refuse(TLS_NEEDED);
         }
+        if let Err(reply) = self.several_recipients().await {
+            return Answer::Refuse(reply);
+        }
         let recipient = match path {
             ForwardPath::Postmaster => Recipient::Postmaster,
             ForwardPath::Address(address) => {
@@ -247,7 +250,8 @@ impl Connection {
         let shared = &self.shard.shared;
         let octets_max = self.service.listener.limits.smtp.message_octets;
         self.intake = Some(Intake::new(&shared.store, &shared.committer, octets_max));
-        self.examination = Some(Examination::new(self.service.hostnames.to_vec()));
+        let signatures = if self.questions.is_some() { Signatures::Read } else { Signatures::Ignored };
+        self.examination = Some(Examination::new(self.service.hostnames.to_vec(), signatures));
         self.intake_failed = None;
         Answer::Proceed
     }

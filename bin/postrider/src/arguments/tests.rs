@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 50] = [
+const COMMANDS: [&str; 57] = [
     "",
     "serve",
     "localserve",
@@ -59,6 +59,13 @@ const COMMANDS: [&str; 50] = [
     "index",
     "index status",
     "index rebuild",
+    "dns",
+    "dns lookup",
+    "dnssec",
+    "dnssec explain",
+    "dane",
+    "dane lookup",
+    "dane dial",
     "config",
     "config example",
     "config test",

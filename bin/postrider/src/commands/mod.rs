@@ -2,7 +2,10 @@
 
 mod config;
 mod control;
+mod dial;
+mod dns;
 mod locate;
+mod resolver;
 mod serve;
 mod show;
 
@@ -16,7 +19,7 @@ pub fn run(top: Top) -> anyhow::Result<()> {
     let server = Server { socket: top.socket, data: top.data, config: top.config };
     match top.command {
         Command::Serve(arguments) => serve::serve(arguments.config.or(server.config)),
-        Command::Localserve(arguments) => serve::localserve(arguments.dir),
+        Command::Localserve(arguments) => serve::localserve(arguments.dir, &arguments.resolver),
         Command::Verifydata(arguments) => serve::verifydata(&arguments.dir),
         Command::Repair(arguments) => serve::repair(&arguments.dir, arguments.force),
         Command::Config(arguments) => config::run(arguments.command),
@@ -24,6 +27,9 @@ pub fn run(top: Top) -> anyhow::Result<()> {
             terminal::print(&format!("postrider {}", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
+        Command::Dns(arguments) => dns::dns(arguments.command),
+        Command::Dnssec(arguments) => dns::dnssec(arguments.command),
+        Command::Dane(arguments) => dns::dane(arguments.command),
         Command::Stop(_) => control::stop(&server),
         Command::Status(_) => control::status(&server),
         Command::Account(arguments) => control::account(&server, arguments.command),

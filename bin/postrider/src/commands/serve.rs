@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
-use postrider_core::config::{ADDRESS, Config, PASSWORD};
+use postrider_core::config::{ADDRESS, Config, Dns, DnsUpstreams, PASSWORD};
 use postrider_core::server;
+use postrider_dns::resolver::Upstream;
 use postrider_storage::directory;
 use postrider_storage::engine::fjall::{FjallEngine, Options};
 use postrider_storage::reader::Reader;
@@ -30,7 +31,8 @@ pub fn serve(config: Option<String>) -> anyhow::Result<()> {
 }
 
 /// `postrider localserve`
-pub fn localserve(dir: Option<String>) -> anyhow::Result<()> {
+pub fn localserve(dir: Option<String>, resolvers: &[String]) -> anyhow::Result<()> {
+    let upstreams = resolvers.iter().map(|text| Upstream::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let dir = match dir {
         Some(dir) => std::path::absolute(dir)?,
         None => {
@@ -39,7 +41,7 @@ pub fn localserve(dir: Option<String>) -> anyhow::Result<()> {
             dir
         }
     };
-    run_local(&dir)
+    run_local(&dir, upstreams)
 }
 
 /// `postrider verifydata`
@@ -56,10 +58,14 @@ fn run_server(config: Config) -> anyhow::Result<()> {
     Ok(server::serve(config)?)
 }
 
-fn run_local(dir: &Path) -> anyhow::Result<()> {
+fn run_local(dir: &Path, upstreams: Vec<Upstream>) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
     terminal::say(&local_urls(dir));
-    Ok(server::serve(Config::localserve(dir))?)
+    let mut config = Config::localserve(dir);
+    if !upstreams.is_empty() {
+        config.dns = Some(Dns { upstreams: DnsUpstreams::Listed(upstreams), ..Dns::default() });
+    }
+    Ok(server::serve(config)?)
 }
 
 /// What a person pastes into clients.

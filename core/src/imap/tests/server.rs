@@ -266,7 +266,15 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         account::Limits::default(),
     );
     let recorder = shared.registry.recorder(id.0);
-    Rc::new(Shard { id, accounts, recorder, resolver: None, strangers: Cell::new(0), shared })
+    Rc::new(Shard {
+        id,
+        accounts,
+        recorder,
+        resolver: None,
+        strangers: Cell::new(0),
+        evaluations: crate::smtp::checks::evaluation::Hourly::default(),
+        shared,
+    })
 }
 
 fn make_account(store: &Arc<Store>, committer: &Committer, quota: Quota) -> AccountId {

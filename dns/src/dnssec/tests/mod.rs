@@ -6,6 +6,7 @@ mod cases;
 mod forged;
 mod fuzz;
 mod replay;
+mod resolving;
 mod rollover;
 mod text;
 mod unbound;

@@ -8,7 +8,7 @@ use hickory_proto::rr::Record;
 use super::world::{A, Reaction, address, at_once, code};
 use super::*;
 use crate::limits::DATAGRAMS_WRONG_MAX;
-use hickory_proto::op::{Edns, ResponseCode};
+use hickory_proto::op::{Edns, Message, ResponseCode};
 
 fn addresses(rig: &Rig) -> (Outcome, Vec<String>) {
     let answer = rig.ask("mail.example.", A);
@@ -133,7 +133,7 @@ fn an_upstream_without_edns_is_asked_without_it_and_remembered() {
     {
         let rig = Rig::new(&[LOOPBACK]);
         rig.world.server(LOOPBACK, move |_, query| {
-            let with_edns = hickory_proto::op::Message::from_vec(query).unwrap().edns.is_some();
+            let with_edns = Message::from_vec(query).unwrap().edns.is_some();
             at_once(if with_edns {
                 code(query, refusal, |message| {
                     if has_opt {
@@ -225,4 +225,27 @@ fn a_loop_over_several_responses_ends() {
     let answer = rig.ask("mail.example.", A);
     assert!(answer.outcome == Outcome::Failed && answer.reason.contains("loop"), "{answer:?}");
     assert_eq!(count.get(), 2);
+}
+
+#[test]
+fn records_of_certificates_that_are_too_short_make_no_answer() {
+    use crate::dane::{Associations, Unusable, usable};
+    for length in [0, 1, 2, 3, 4, 19] {
+        let rig = Rig::new(&[LOOPBACK]);
+        rig.world.server(LOOPBACK, move |_, query| {
+            let mut octets = address(query, |octets| octets.truncate(octets.len() - 14));
+            octets.extend([0, 52, 0, 1, 0, 0, 1, 44, 0, u8::try_from(length).unwrap()]);
+            octets.extend(vec![1_u8; length].into_iter().map(|_| 3));
+            at_once(octets)
+        });
+        let answer = rig.ask("_25._tcp.mx.example.", RecordType::TLSA);
+        match answer.data().next() {
+            None => assert_eq!((answer.outcome, length < 3), (Outcome::Failed, true), "{length}"),
+            Some(RData::TLSA(tlsa)) => {
+                assert_eq!(usable(tlsa), Err(Unusable::Selector(3)), "{length}");
+                assert!(Associations::of([tlsa]).is_empty());
+            }
+            Some(other) => panic!("{other:?}"),
+        }
+    }
 }
