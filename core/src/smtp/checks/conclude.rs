@@ -190,8 +190,8 @@ impl Connection {
 
     fn count_finding(&self, method: Method, finding: Finding, took: Duration) {
         let known = &self.shard.shared.metrics;
-        self.shard.recorder.increment(known.findings.at([method as usize, finding as usize]));
-        self.shard.recorder.observe_duration(known.verify.at([method as usize]), took);
+        self.shard.recorder.increment(known.checks.findings.at([method as usize, finding as usize]));
+        self.shard.recorder.observe_duration(known.checks.verify.at([method as usize]), took);
     }
 
     fn count_findings(&self, evidence: &Evidence, dmarc: &Timed<dmarc::Verdict>) {
@@ -211,7 +211,8 @@ impl Connection {
             Some(reply) if reply.class() == Class::Transient => Verdict::Deferred,
             Some(_) => Verdict::Refused,
         };
-        let counter = self.shard.shared.metrics.decisions.at([verdict as usize, decision.reason as usize]);
+        let counter =
+            self.shard.shared.metrics.checks.decisions.at([verdict as usize, decision.reason as usize]);
         self.shard.recorder.increment(counter);
     }
 }

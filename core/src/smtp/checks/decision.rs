@@ -130,7 +130,10 @@ mod tests {
         Findings { spf, dkim_passed, dmarc, policy, vouched_for, blocklist }
     }
 
-    fn code(decision: &Decision) -> (Reason, Option<(u16, (u8, u8, u8))>) {
+    /// The code and the enhanced code of a reply.
+    type Codes = (u16, (u8, u8, u8));
+
+    fn code(decision: &Decision) -> (Reason, Option<Codes>) {
         (decision.reason, decision.refusal.as_ref().map(|reply| (reply.code(), reply.enhanced().unwrap())))
     }
 

@@ -143,10 +143,10 @@ fn what_a_domain_confirms_is_accepted_and_its_header_says_how() {
     assert_eq!((&*row.policy_domain, &*row.envelope_to), ("strict.example", "example.org"));
     assert_eq!(&*row.record, "v=DMARC1; p=reject; rua=mailto:reports@strict.example");
     let (registry, known) = (&world.shared.registry, &world.shared.metrics);
-    let accepted = known.decisions.at([Verdict::Accepted as usize, Reason::NoBadSignals as usize]);
+    let accepted = known.checks.decisions.at([Verdict::Accepted as usize, Reason::NoBadSignals as usize]);
     assert_eq!(registry.counter(accepted), 1);
     for method in [Method::Iprev, Method::Spf, Method::Dmarc] {
-        assert_eq!(registry.counter(known.findings.at([method as usize, Finding::Pass as usize])), 1);
+        assert_eq!(registry.counter(known.checks.findings.at([method as usize, Finding::Pass as usize])), 1);
     }
 }
 
@@ -340,7 +340,10 @@ fn a_blocklist_that_is_not_in_order_costs_no_mail() {
     assert_eq!(world.inbox("anna").len(), 2);
     let known = &world.shared.metrics;
     let counter = |finding: Finding| {
-        world.shared.registry.counter(known.findings.at([Method::Blocklist as usize, finding as usize]))
+        world
+            .shared
+            .registry
+            .counter(known.checks.findings.at([Method::Blocklist as usize, finding as usize]))
     };
     assert_eq!((counter(Finding::Pass), counter(Finding::Fail), counter(Finding::Temperror)), (2, 0, 6));
 }
