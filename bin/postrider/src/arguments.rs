@@ -3,6 +3,7 @@
 mod dns;
 
 use argh::FromArgs;
+use postrider_dns::resolver::Upstream;
 
 pub use dns::{
     Belief, Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand,
@@ -121,8 +122,11 @@ pub struct Localserve {
     pub dir: Option<String>,
     /// who answers questions to DNS, as ADDRESS[:PORT]; repeatable. Without one nothing is asked, and mail that comes in
     /// isn't checked
+    #[argh(option, from_str_fn(dns::upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to validate from; without one, the AD bit of resolvers on loopback is believed
     #[argh(option)]
-    pub resolver: Vec<String>,
+    pub trust_anchor: Option<String>,
 }
 
 /// Stop the running server: open connections are told, nothing accepted is lost.
