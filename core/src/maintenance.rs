@@ -442,7 +442,7 @@ fn erase_step(
             let [email] = keys::numbers(&key, [8])?;
             let blob = EmailRow::decode(&value)?.blob;
             batch.remove(Space::Rows, keys::blob_ref(blob, account.get(), email));
-            batch.insert(Space::Rows, keys::blob_gc(blob), MARK);
+            batch.insert(Space::Rows, keys::blob_gc(blob, account.get(), email), MARK);
         }
         if owner != SYSTEM && number == table::ACL {
             unshare(&mut batch, &key, &value)?;

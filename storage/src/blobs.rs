@@ -139,10 +139,13 @@ pub fn settle(blob: BlobId) -> Batch {
     batch
 }
 
+/// Whose to-do row it is when a content is given up that nobody took.
+const NOBODY: u64 = u64::MAX;
+
 /// The batch that gives up a content that nobody took; also right when somebody did.
 pub fn abandon(blob: BlobId) -> Batch {
     let mut batch = settle(blob);
-    batch.insert(Space::Rows, keys::blob_gc(blob), MARK);
+    batch.insert(Space::Rows, keys::blob_gc(blob, SYSTEM, NOBODY), MARK);
     batch
 }
 
@@ -188,31 +191,48 @@ pub fn collect(reader: &Reader, from: BlobId, chunks_max: usize) -> Result<Colle
     let prefix = keys::of_table(SYSTEM, table::BLOBGC);
     // A reference that still exists costs as much to look at as a chunk to remove.
     let mut cost = 0;
-    for row in reader.from(&keys::blob_gc(from), &prefix) {
-        let [blob] = keys::numbers(&row?.0, [8])?;
-        let blob = BlobId(blob);
-        if cost >= chunks_max {
-            collected.next = Some(blob);
-            break;
-        }
-        cost += 1;
-        if reader.get(&keys::blob_pending(blob))?.is_some() {
-            continue;
-        }
-        if reader.prefix(&keys::blob_refs(blob)).next().transpose()?.is_none() {
-            let (chunks, octets) = extent(reader, blob)?;
-            for chunk in 0..chunks {
-                collected.batch.remove(Space::Blobs, keys::chunk(blob, chunk));
+    // The last one looked at, and whether it is pending.
+    let mut last = None;
+    for row in reader.from(&keys::blob_gcs(from), &prefix) {
+        let (key, _) = row?;
+        let (_, _, rest) = keys::split(&key)?;
+        let blob = rest.first_chunk::<8>().ok_or(StoreError::Inconsistent("a to-do row names no content"))?;
+        let blob = BlobId(u64::from_be_bytes(*blob));
+        let is_pending = match last {
+            Some((known, is_pending)) if known == blob => is_pending,
+            _ => {
+                if cost >= chunks_max {
+                    collected.next = Some(blob);
+                    break;
+                }
+                cost += 1;
+                let is_pending = reader.get(&keys::blob_pending(blob))?.is_some();
+                if !is_pending && reader.prefix(&keys::blob_refs(blob)).next().transpose()?.is_none() {
+                    cost += remove(reader, blob, &mut collected)?;
+                }
+                is_pending
             }
-            collected.batch.remove(Space::Rows, keys::blob(blob));
-            collected.blobs += 1;
-            collected.chunks += chunks as usize;
-            collected.octets += octets;
-            cost += chunks as usize;
+        };
+        last = Some((blob, is_pending));
+        // Only what was seen: another use may end just now, and leave a row of its own.
+        if !is_pending {
+            collected.batch.remove(Space::Rows, key);
         }
-        collected.batch.remove(Space::Rows, keys::blob_gc(blob));
     }
     Ok(collected)
+}
+
+/// Removes a content; how many chunks.
+fn remove(reader: &Reader, blob: BlobId, collected: &mut Collected) -> Result<usize, StoreError> {
+    let (chunks, octets) = extent(reader, blob)?;
+    for chunk in 0..chunks {
+        collected.batch.remove(Space::Blobs, keys::chunk(blob, chunk));
+    }
+    collected.batch.remove(Space::Rows, keys::blob(blob));
+    collected.blobs += 1;
+    collected.chunks += chunks as usize;
+    collected.octets += octets;
+    Ok(chunks as usize)
 }
 
 /// How many chunks to remove, and their octets. A content that was never finished has no row that says it.

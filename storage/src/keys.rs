@@ -27,7 +27,7 @@
 //! | 0 | 0x01 | FORMAT | - | [`FormatRow`](crate::rows::FormatRow) |
 //! | 0 | 0x10 | BLOB | blob id u64 | [`BlobRow`](crate::rows::BlobRow) ‖ structure record |
 //! | 0 | 0x11 | BLOBREF | blob id u64 ‖ owner u32 ‖ email or queue id u64 | version |
-//! | 0 | 0x12 | BLOBGC | blob id u64 | version |
+//! | 0 | 0x12 | BLOBGC | blob id u64, owner u32, user u64 | version |
 //! | 0 | 0x13 | BLOBPENDING | blob id u64 | version |
 //! | 0 | 0x18 | ERASE | account u32 ‖ modseq u64 ‖ email id u64 | [`EraseRow`](crate::rows::EraseRow) |
 //! | 0 | 0x19 | DROP | account u32 ‖ mailbox u32 | [`DropRow`](crate::rows::DropRow) |
@@ -341,8 +341,14 @@ pub fn blob_refs(blob: BlobId) -> Key {
     of_blob(table::BLOBREF, blob)
 }
 
-/// The to-do row of a blob that may be unused.
-pub fn blob_gc(blob: BlobId) -> Key {
+/// The to-do row of a blob that may be unused, left by a use that ended. Each has a row of its own: the collector,
+/// which removes those that it has looked at, must not remove one that comes meanwhile.
+pub fn blob_gc(blob: BlobId, owner: u32, user: u64) -> Key {
+    build(SYSTEM, table::BLOBGC, &[&blob.0.to_be_bytes(), &owner.to_be_bytes(), &user.to_be_bytes()])
+}
+
+/// The prefix of all to-do rows of a blob.
+pub fn blob_gcs(blob: BlobId) -> Key {
     of_blob(table::BLOBGC, blob)
 }
 

@@ -118,7 +118,7 @@ pub fn remove(reader: &Reader, id: QueueId) -> Result<Batch, StoreError> {
     }
     batch.remove(Space::Rows, keys::queue(id));
     batch.remove(Space::Rows, keys::blob_ref(message.blob, SYSTEM, id.0));
-    batch.insert(Space::Rows, keys::blob_gc(message.blob), MARK);
+    batch.insert(Space::Rows, keys::blob_gc(message.blob, SYSTEM, id.0), MARK);
     Ok(batch)
 }
 

@@ -99,7 +99,7 @@ impl Tx<'_, '_> {
         self.remove(keys::blob_ref(row.blob, account.get(), email.0));
         // Whether another account uses it is for the collector to see: two accounts that drop their
         // references at the same time don't see each other's.
-        self.insert(keys::blob_gc(row.blob), MARK.to_vec());
+        self.insert(keys::blob_gc(row.blob, account.get(), email.0), MARK.to_vec());
         Ok(())
     }
 

@@ -33,7 +33,7 @@ pub fn remove_account(reader: &Reader, account: AccountId, rows_max: usize) -> R
             let [email] = keys::numbers(&key, [8])?;
             let blob = EmailRow::decode(&value)?.blob;
             batch.remove(Space::Rows, keys::blob_ref(blob, owner, EmailId(email).0));
-            batch.insert(Space::Rows, keys::blob_gc(blob), MARK);
+            batch.insert(Space::Rows, keys::blob_gc(blob, owner, email), MARK);
         }
         if owner == account.get() && number == table::ACL {
             unshare(&mut batch, &key, &value)?;

@@ -109,6 +109,54 @@ fn recovery_and_collection_remove_what_nobody_took() {
 }
 
 #[test]
+fn a_use_that_ends_while_the_collector_looks_is_not_forgotten() {
+    let store = store();
+    let (content, _) = write(&store, b"shared", 100, Sharing::Several);
+    commit(&store, settle(content.blob));
+    let uses = [(1, 10), (2, 20)];
+    for (owner, user) in uses {
+        let mut batch = Batch::new();
+        batch.insert(Space::Rows, keys::blob_ref(content.blob, owner, user), MARK);
+        commit(&store, batch);
+    }
+    let end = |(owner, user)| {
+        let mut batch = Batch::new();
+        batch.remove(Space::Rows, keys::blob_ref(content.blob, owner, user));
+        batch.insert(Space::Rows, keys::blob_gc(content.blob, owner, user), MARK);
+        commit(&store, batch);
+    };
+    end(uses[0]);
+    // It sees the other use, which ends before its batch is committed.
+    let looked = collect(&store.reader(), BlobId(0), usize::MAX).unwrap();
+    assert_eq!((looked.blobs, looked.next), (0, None));
+    end(uses[1]);
+    commit(&store, looked.batch);
+    let collected = collect(&store.reader(), BlobId(0), usize::MAX).unwrap();
+    assert_eq!((collected.blobs, collected.chunks), (1, 1));
+    commit(&store, collected.batch);
+    let report = crate::verify::verify(&store.reader(), None, &mut |_| {}).unwrap();
+    assert!(report.is_clean(), "{:?}", report.violations);
+    assert_eq!((report.counts.blobs, report.counts.chunks, report.counts.blobs_to_collect), (0, 0, 0));
+}
+
+#[test]
+fn several_uses_that_ended_are_one_content_to_collect() {
+    let store = store();
+    let (content, _) = write(&store, b"shared", 100, Sharing::Several);
+    commit(&store, abandon(content.blob));
+    let mut batch = Batch::new();
+    for owner in 1..=3 {
+        batch.insert(Space::Rows, keys::blob_gc(content.blob, owner, 1), MARK);
+    }
+    commit(&store, batch);
+    let collected = collect(&store.reader(), BlobId(0), 1).unwrap();
+    assert_eq!((collected.blobs, collected.chunks, collected.next), (1, 1, None));
+    commit(&store, collected.batch);
+    let report = crate::verify::verify(&store.reader(), None, &mut |_| {}).unwrap();
+    assert_eq!((report.counts.blobs, report.counts.blobs_to_collect), (0, 0));
+}
+
+#[test]
 fn ids_are_never_given_out_twice_even_when_the_clock_goes_back() {
     let engine = Arc::new(MemoryEngine::new());
     let store = Store::open(Arc::clone(&engine) as Arc<dyn Engine>).unwrap();

@@ -86,7 +86,8 @@ fn shared(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
 
 /// Whether the collector, now or after recovery, will look at a content.
 fn to_collect(reader: &Reader, blob: BlobId) -> Result<bool, StoreError> {
-    Ok(reader.get(&keys::blob_pending(blob))?.is_some() || reader.get(&keys::blob_gc(blob))?.is_some())
+    let listed = reader.prefix(&keys::blob_gcs(blob)).next().transpose()?.is_some();
+    Ok(listed || reader.get(&keys::blob_pending(blob))?.is_some())
 }
 
 /// What the chunks of one content add up to.
@@ -165,11 +166,13 @@ fn blobs(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
         let known = used || to_collect(reader, blob)?;
         report.check(known, &place, "is used by nothing, and nothing will collect it");
     }
-    for number in [table::BLOBGC, table::BLOBPENDING] {
-        for row in reader.prefix(&keys::of_table(SYSTEM, number)) {
-            report.read(keys::numbers(&row?.0, [8]), "blob to collect")?;
-            report.counts.blobs_to_collect += 1;
-        }
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::BLOBGC)) {
+        report.read(keys::numbers(&row?.0, [8, 4, 8]), "blob to collect")?;
+        report.counts.blobs_to_collect += 1;
+    }
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::BLOBPENDING)) {
+        report.read(keys::numbers(&row?.0, [8]), "blob to collect")?;
+        report.counts.blobs_to_collect += 1;
     }
     Ok(())
 }
