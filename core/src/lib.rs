@@ -11,6 +11,7 @@ pub mod control;
 pub mod imap;
 pub mod intake;
 pub mod log;
+pub mod lookup;
 pub mod maintenance;
 pub mod metrics;
 pub mod operations;

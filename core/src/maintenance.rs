@@ -5,6 +5,8 @@
 //! the transactions of an account are built on its shard. Whatever is left when the server stops is a
 //! to-do row in the store, and is found again.
 
+mod evaluations;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -100,6 +102,8 @@ pub fn start(shard: &Rc<Shard>) {
         let collector = Arc::new(Collector::new(limits));
         let (collected, freed) = (Rc::clone(shard), Arc::clone(&collector));
         spawn("collect contents", async move { collect_contents(&collected, &freed).await });
+        let reported = Rc::clone(shard);
+        spawn("purge evaluations", async move { evaluations::purge(&reported).await });
         let spaced = Rc::clone(shard);
         spawn("collect space", async move { collect_space(&spaced, collector).await });
     }

@@ -1,5 +1,6 @@
 //! One shard of the server: what its sessions share, and how work gets to another shard.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::clock::unix_now;
 use crate::config::Config;
+use crate::lookup::Resolver;
 
 use crate::log::LogHandle;
 use crate::metrics::{Metrics, Recorder, Registry};
@@ -79,6 +81,10 @@ pub struct Shard {
     pub accounts: Accounts,
     /// Where this shard counts.
     pub recorder: Recorder,
+    /// Who answers questions to DNS; none in a local instance that was given no resolver.
+    pub resolver: Option<Resolver>,
+    /// Messages of first-time senders that wait here.
+    pub strangers: Cell<usize>,
 }
 
 impl Shard {

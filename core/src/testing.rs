@@ -1,6 +1,7 @@
 //! A server for tests: shards, a store in memory and a control socket; and listeners for mail when asked for.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use postrider_dns::script::Script;
 use postrider_storage::committer::{self, Committer};
 use postrider_storage::engine::Engine;
 use postrider_storage::engine::memory::MemoryEngine;
@@ -23,6 +25,7 @@ use crate::control::protocol::{Answer, Progress, Request};
 use crate::control::{self, Client, ClientError, ControlOptions, Events};
 use crate::imap;
 use crate::log;
+use crate::lookup::Resolver;
 use crate::maintenance;
 use crate::metrics::{Builder, Metrics};
 use crate::operations::ServerOperations;
@@ -75,19 +78,26 @@ impl TestServer {
 
     /// Starts one with the store that `engine` holds.
     pub fn on(engine: Arc<dyn Engine>) -> Self {
-        Self::build(engine, |_| {}, |_| false)
+        Self::build(engine, |_| {}, |_| false, None)
     }
 
     /// Starts one that also listens for SMTP, submission and IMAP, each on a free port. The configuration is that
     /// of a local instance, changed by `change`.
     pub fn with(engine: Arc<dyn Engine>, change: impl FnOnce(&mut Config)) -> Self {
-        Self::build(engine, change, |protocol| protocol != Protocol::Metrics)
+        Self::build(engine, change, |protocol| protocol != Protocol::Metrics, None)
+    }
+
+    /// The same, where DNS is what a script says (see [`Script`]).
+    pub fn with_script(engine: Arc<dyn Engine>, script: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let serves = |protocol| protocol != Protocol::Metrics;
+        Self::build(engine, change, serves, Some(script.to_owned()))
     }
 
     fn build(
         engine: Arc<dyn Engine>,
         change: impl FnOnce(&mut Config),
         serves: impl Fn(Protocol) -> bool,
+        script: Option<String>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::localserve(dir.path());
@@ -152,11 +162,12 @@ impl TestServer {
         let options = RuntimeOptions { pin: false, ..RuntimeOptions::new(shards) };
         let all = Arc::clone(&shared);
         let runtime = Runtime::start(&options, shutdown, move |id| {
-            let (shared, control) = (Arc::clone(&all), Arc::clone(&control));
+            let (shared, control, script) = (Arc::clone(&all), Arc::clone(&control), script.clone());
             let work = receivers.lock().unwrap()[id.0].take().unwrap();
             let mail = std::mem::take(&mut mail.lock().unwrap()[id.0]);
             async move {
-                let shard = shard(id, shared);
+                let script = script.map(|text| Rc::new(script_of(&text)) as Resolver);
+                let shard = shard(id, shared, script);
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
                 maintenance::start(&shard);
                 for (number, socket, tls) in mail {
@@ -302,7 +313,7 @@ fn listen(shard: &Rc<Shard>, number: usize, socket: BoundSocket, tls: Option<Tls
     });
 }
 
-fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
+fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Shard> {
     Rc::new(Shard {
         id,
         accounts: Accounts::new(
@@ -312,8 +323,16 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
             account::Limits::default(),
         ),
         recorder: shared.registry.recorder(id.0),
+        resolver,
+        strangers: Cell::new(0),
         shared,
     })
+}
+
+/// A script whose lines may be indented.
+pub fn script_of(text: &str) -> Script {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    Script::parse(&lines.join("\n")).unwrap()
 }
 
 /// Waits for something that happens in the background.

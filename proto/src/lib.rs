@@ -5,8 +5,15 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod arc;
+pub mod authentication_results;
 pub mod deflate;
+pub mod dkim;
+pub mod dmarc;
+mod field;
 pub mod imap;
 pub mod mime;
+pub mod public_suffix;
 pub mod sasl;
 pub mod smtp;
+pub mod spf;

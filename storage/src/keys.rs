@@ -20,6 +20,7 @@
 //! | account | 0x16 | EMAILREFS | email id u64 | [`RefsRow`](crate::rows::RefsRow), only when two or more |
 //! | account | 0x14 | THREADMSG | hash of Message-ID u64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
 //! | account | 0x15 | THREADSUBJECT | hash of base subject u64 ‖ received i64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
+//! | account | 0x20 | SENDERS | bucket u16 | [`SendersRow`](crate::rows::SendersRow) |
 //! | account | 0x30 | TEXT | - | [`TextRow`](crate::rows::TextRow) |
 //! | account | 0x31 | TERMS | segment u32 ‖ first term | dictionary block, see [`text`](crate::text) |
 //! | account | 0x32 | POSTINGS | segment u32 ‖ chunk u32 | version ‖ octets |
@@ -34,6 +35,7 @@
 //! | 0 | 0x20 | QUEUE | queue id u64 | [`QueueRow`](crate::rows::QueueRow) ‖ texts |
 //! | 0 | 0x21 | QUEUERCPT | queue id u64 ‖ recipient u32 | [`RecipientRow`](crate::rows::RecipientRow) ‖ texts |
 //! | 0 | 0x22 | QUEUEDUE | due i64 ‖ queue id u64 ‖ recipient u32 | hash of the recipient's domain u64 |
+//! | 0 | 0x28 | EVALUATION | time i64 ‖ blob id u64 ‖ recipient u32 | [`EvaluationRow`](crate::rows::EvaluationRow) |
 //! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
@@ -41,6 +43,7 @@
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{ModSeq, Uid};
 
+use crate::evaluations::EvaluationId;
 use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId, QueueId};
 use crate::rows::Grantee;
 
@@ -80,6 +83,8 @@ pub mod table {
     pub const THREADSUBJECT: u8 = 0x15;
     /// Account: how many refer to an email, when several do.
     pub const EMAILREFS: u8 = 0x16;
+    /// Account: whose mail it has had.
+    pub const SENDERS: u8 = 0x20;
     /// Account: the text index, its segments.
     pub const TEXT: u8 = 0x30;
     /// Account: dictionaries of the text index.
@@ -108,6 +113,8 @@ pub mod table {
     pub const QUEUERCPT: u8 = 0x21;
     /// System: recipients by the time of their next attempt.
     pub const QUEUEDUE: u8 = 0x22;
+    /// System: evaluations of DMARC that wait to be reported.
+    pub const EVALUATION: u8 = 0x28;
     /// System: the first table of the directory.
     pub const DIRECTORY_FIRST: u8 = 0x40;
     /// System: the last table of the directory.
@@ -282,6 +289,11 @@ pub fn thread_subjects(account: AccountId, subject: u64) -> Key {
     build(account.get(), table::THREADSUBJECT, &[&subject.to_be_bytes()])
 }
 
+/// A bucket of senders whose mail an account has had.
+pub fn senders(account: AccountId, bucket: u16) -> Key {
+    build(account.get(), table::SENDERS, &[&bucket.to_be_bytes()])
+}
+
 /// The text index of an account.
 pub fn text(account: AccountId) -> Key {
     of_table(account.get(), table::TEXT)
@@ -413,6 +425,23 @@ pub fn queue_recipients(id: QueueId) -> Key {
 /// A recipient by the time of its next attempt.
 pub fn queue_due(due: i64, id: QueueId, recipient: u32) -> Key {
     build(SYSTEM, table::QUEUEDUE, &[&time(due), &id.0.to_be_bytes(), &recipient.to_be_bytes()])
+}
+
+/// An evaluation of DMARC.
+pub fn evaluation(id: EvaluationId) -> Key {
+    build(SYSTEM, table::EVALUATION, &[&time(id.time), &id.blob.0.to_be_bytes(), &id.recipient.to_be_bytes()])
+}
+
+/// The first possible key of evaluations from a time on.
+pub fn evaluations_from(seconds: i64) -> Key {
+    build(SYSTEM, table::EVALUATION, &[&time(seconds)])
+}
+
+/// The evaluation that a key names.
+pub fn evaluation_parts(key: &[u8]) -> Result<EvaluationId, BadKey> {
+    let [time, blob, recipient] = numbers(key, [8, 8, 4])?;
+    let recipient = u32::try_from(recipient).map_err(|_| bad(key))?;
+    Ok(EvaluationId { time: to_time(time), blob: BlobId(blob), recipient })
 }
 
 /// The smallest key that no key with `prefix` reaches; none when `prefix` is all ones.

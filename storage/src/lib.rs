@@ -9,6 +9,7 @@ pub mod committer;
 pub mod directory;
 pub mod engine;
 pub mod error;
+pub mod evaluations;
 pub mod ids;
 pub mod keys;
 pub mod maintenance;

@@ -12,6 +12,7 @@ mod localserve;
 #[cfg(test)]
 mod paths;
 mod standards;
+mod suffixes;
 mod summary;
 #[cfg(test)]
 mod threats;
@@ -38,6 +39,7 @@ enum Task {
     Counts(counts::Counts),
     Install(Install),
     Standards(standards::Standards),
+    PublicSuffixes(suffixes::PublicSuffixes),
 }
 
 /// Run the whole test suite: unit and model tests, then real clients against the release binary.
@@ -88,6 +90,7 @@ fn run(task: &Task) -> Result<bool> {
         Task::Crash(arguments) => crash::run(arguments),
         Task::Counts(arguments) => counts::run(arguments),
         Task::Standards(arguments) => standards::run(arguments),
+        Task::PublicSuffixes(arguments) => suffixes::run(arguments),
         Task::Install(Install {}) => install::install_or_explain().map(|()| true),
     }
 }

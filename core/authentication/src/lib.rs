@@ -2,3 +2,17 @@
 //!
 //! The formats are `postrider-proto`'s; here is what they mean, over a resolver that is passed in
 //! ([`postrider_dns::Lookup`]). No sockets, clocks or threads.
+
+pub mod dmarc;
+pub mod dnsbl;
+pub mod iprev;
+mod names;
+pub mod spf;
+
+use postrider_dns::Authenticity;
+use postrider_proto::authentication_results::Dnssec;
+
+/// The status of DNS as comments of `Authentication-Results` tell it.
+pub(crate) fn dnssec(authenticity: Authenticity) -> Dnssec {
+    if authenticity.is_secure() { Dnssec::With } else { Dnssec::Without }
+}

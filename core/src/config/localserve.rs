@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use postrider_proto::imap::mailbox::MailboxName;
 
+use super::checks::Checks;
 use super::limits::{Classes, Limits};
 use super::model::{
     AccountDefaults, Certificates, Config, HostName, Listener, Log, Mode, Network, Passwords, Postmaster,
@@ -46,6 +47,7 @@ impl Config {
             session_tickets: if protocol == Protocol::Smtp { Switch::Off } else { Switch::On },
             preauth: Switch::Off,
             disabled_capabilities: Vec::new(),
+            checks: Checks::default(),
             limits: limits(),
         });
         Self {

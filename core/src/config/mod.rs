@@ -5,6 +5,7 @@
 //! before they give up, so that one run tells everything that is to be mended. The result is a
 //! [`Config`], which can only hold what passed.
 
+mod checks;
 mod limits;
 mod localserve;
 mod model;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::Document;
 
+pub use checks::{Checks, Consequence};
 pub use limits::{AuthenticationLimits, Classes, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
 pub use localserve::{ACCOUNT, ADDRESS, PASSWORD};
 pub use model::{

@@ -13,6 +13,7 @@ use std::time::Duration;
 use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 
+use super::checks::Checks;
 use super::limits::Limits;
 use crate::log::{Format, Levels};
 
@@ -210,6 +211,8 @@ pub struct Listener {
     pub preauth: Switch,
     /// Capabilities of IMAP that are neither announced nor enabled, in upper case.
     pub disabled_capabilities: Vec<String>,
+    /// What is looked at before mail is accepted (`smtp` only).
+    pub checks: Checks,
     /// Its limits.
     pub limits: Limits,
 }

@@ -8,8 +8,11 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use postrider_proto::address::Domain;
+
+use super::checks::{Checks, Consequence};
 use super::limits::{AuthenticationLimits, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
-use super::model::{Network, Protocol, RunAs, TextIndex, TlsMode, TlsVersion};
+use super::model::{Network, Protocol, RunAs, Switch, TextIndex, TlsMode, TlsVersion};
 use super::problem::{At, Place};
 use super::section::Section;
 use crate::log::{Format, Level};
@@ -51,6 +54,9 @@ pub(super) struct RawListener {
     pub session_tickets: Option<At<bool>>,
     pub preauth: Option<At<bool>>,
     pub disabled_capabilities: Vec<At<String>>,
+    pub checks: Checks,
+    /// Where the listener's own checks stand.
+    pub checks_place: Option<Place>,
     pub limits: Limits,
 }
 
@@ -97,6 +103,8 @@ pub(super) struct RawPostmaster {
 pub(super) fn read(root: Section<'_>) -> Raw {
     let mut limits = Limits::default();
     read_limits(root.section("limits"), &mut limits);
+    let mut checks = Checks::default();
+    read_checks(root.section("checks"), &mut checks);
     let (iterations, password_min_octets) = read_passwords(root.section("passwords"));
     let raw = Raw {
         hostname: root.text("hostname"),
@@ -108,7 +116,7 @@ pub(super) fn read(root: Section<'_>) -> Raw {
         listeners: root
             .sections("listener")
             .into_iter()
-            .map(|section| read_listener(section, &limits))
+            .map(|section| read_listener(section, &limits, &checks))
             .collect(),
         tls: read_tls(root.section("tls")),
         storage: read_storage(root.section("storage")),
@@ -145,9 +153,13 @@ fn read_log(section: Section<'_>) -> RawLog {
     raw
 }
 
-fn read_listener(section: Section<'_>, limits: &Limits) -> RawListener {
+fn read_listener(section: Section<'_>, limits: &Limits, checks: &Checks) -> RawListener {
     let protocols = Protocol::ALL.map(|protocol| (protocol.name(), protocol));
     let modes = [("off", TlsMode::Off), ("optional", TlsMode::Optional), ("required", TlsMode::Required)];
+    let mut checks = checks.clone();
+    let own = section.section("checks");
+    let checks_place = own.is_written().then(|| own.place().clone());
+    read_checks(own, &mut checks);
     let mut limits = limits.clone();
     read_limits(section.section("limits"), &mut limits);
     let raw = RawListener {
@@ -163,6 +175,8 @@ fn read_listener(section: Section<'_>, limits: &Limits) -> RawListener {
         session_tickets: section.flag("session_tickets"),
         preauth: section.flag("preauth"),
         disabled_capabilities: section.texts("disabled_capabilities").unwrap_or_default(),
+        checks,
+        checks_place,
         limits,
     };
     section.finish();
@@ -275,6 +289,46 @@ fn set<T>(field: &mut T, value: Option<At<T>>) {
     if let Some(value) = value {
         *field = value.value;
     }
+}
+
+fn read_checks(section: Section<'_>, checks: &mut Checks) {
+    const CONSEQUENCES: [(&str, Consequence); 3] =
+        [("accept", Consequence::Accept), ("defer", Consequence::Defer), ("reject", Consequence::Reject)];
+    let flag = |field: &mut Switch, value: Option<At<bool>>| {
+        if let Some(value) = value {
+            *field = if value.value { Switch::On } else { Switch::Off };
+        }
+    };
+    flag(&mut checks.helo_name, section.flag("helo_name"));
+    flag(&mut checks.sender_domain, section.flag("sender_domain"));
+    flag(&mut checks.several_recipients_need_spf, section.flag("several_recipients_need_spf"));
+    set(&mut checks.dmarc, section.choice("dmarc", &CONSEQUENCES));
+    set(&mut checks.spf_fail, section.choice("spf_fail", &CONSEQUENCES));
+    set(&mut checks.blocklisted, section.choice("blocklisted", &CONSEQUENCES));
+    for (field, key) in
+        [(&mut checks.blocklists, "blocklists"), (&mut checks.trusted_sealers, "trusted_sealers")]
+    {
+        let Some(names) = section.texts(key) else { continue };
+        *field = domains(&section, names);
+    }
+    set(&mut checks.time, section.duration("time", Duration::from_secs(1)..=Duration::from_secs(120)));
+    set(&mut checks.questions, section.number("questions", 20..=10_000));
+    section.finish();
+}
+
+fn domains(section: &Section<'_>, names: Vec<At<String>>) -> Vec<Domain> {
+    let mut domains = Vec::new();
+    for name in names {
+        match Domain::parse(&name.value) {
+            Ok(domain) => domains.push(domain),
+            Err(error) => section.problems().add(
+                &name.place,
+                format!("{:?} is not a domain: {error}", name.value),
+                "Write letters, digits and hyphens with dots between, such as \"bl.example.com\"",
+            ),
+        }
+    }
+    domains
 }
 
 fn read_limits(section: Section<'_>, limits: &mut Limits) {

@@ -172,6 +172,10 @@ impl Resolver<'_> {
             self.check_limits(&raw.limits, &raw.place, protocol);
             let preauth = self.preauth(&raw, protocol);
             let disabled_capabilities = self.disabled_capabilities(&raw, protocol);
+            if let Some(place) = raw.checks_place.as_ref().filter(|_| protocol != Protocol::Smtp) {
+                let what = "checks are for \"smtp\" only: mail of our users is not checked like that of other servers";
+                self.problems.add(place, what, "Remove [listener.checks] here");
+            }
             listeners.push(Listener {
                 name,
                 protocol,
@@ -186,6 +190,7 @@ impl Resolver<'_> {
                 ),
                 preauth,
                 disabled_capabilities,
+                checks: raw.checks,
                 limits: raw.limits,
             });
         }

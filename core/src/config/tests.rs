@@ -65,6 +65,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         "# hostname = ",
         "# message_size = \"50 MiB\"",
         "# unlimited = ",
+        "# blocklists = [\"",
         "# disabled_capabilities = ",
     ];
     let mut shown = String::new();
@@ -102,6 +103,7 @@ fn the_example_has_every_key_that_can_be_written() {
         "[postmaster]",
         "[passwords]",
         "[admission]",
+        "[checks]",
         "[limits]",
         "[limits.smtp]",
         "[limits.imap]",
@@ -364,6 +366,32 @@ fn users_are_names_or_numbers() {
     assert_eq!(user("mail").unwrap().user, Some(RunAs::Name("mail".to_owned())));
     assert_eq!(user("8:12").unwrap().user, Some(RunAs::Ids { uid: 8, gid: 12 }));
     assert!(user("8:x").is_err() && user("").is_err());
+}
+
+#[test]
+fn checks_are_those_of_all_listeners_with_the_changes_of_one() {
+    let config = parse(&with(
+        "[listener.checks]\nblocklists = [\"BL.example\"]\nspf_fail = \"defer\"\n\
+         [checks]\ndmarc = \"accept\"\nblocklists = [\"other.example\"]\nhelo_name = false\n",
+    ))
+    .unwrap();
+    let checks = &config.listeners[0].checks;
+    assert_eq!((checks.dmarc, checks.spf_fail), (Consequence::Accept, Consequence::Defer));
+    assert_eq!((checks.helo_name, checks.sender_domain), (Switch::Off, Switch::On));
+    assert_eq!(checks.blocklists.iter().map(ToString::to_string).collect::<Vec<_>>(), ["bl.example"]);
+    let found = problems(&with("[checks]\nblocklists = [\"a b\"]\ndmarc = \"refuse\"\ntime = \"3h\"\n"));
+    assert_eq!(found.len(), 3, "{found:?}");
+    let found = problems(&with("[[listener]]\nname = \"s\"\nprotocol = \"submission\"\n[listener.checks]\n"));
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+/// The delay of first-time senders was documented as 15 seconds elsewhere, and was none.
+#[test]
+fn the_documented_delay_of_first_time_senders_is_the_one_that_is_used() {
+    let line = EXAMPLE.lines().find_map(|line| line.strip_prefix("# first_time_sender_delay = ")).unwrap();
+    let documented = section::parse_duration(line.trim_matches('"')).unwrap();
+    assert_eq!(documented, Duration::from_secs(15));
+    assert_eq!(parse(&with("")).unwrap().listeners[0].limits.smtp.first_time_sender_delay, documented);
 }
 
 #[test]

@@ -167,3 +167,40 @@ fn a_removed_account_is_taken_out_of_the_lists_of_others() {
     });
     assert_eq!(left, (Rights::NONE, Rights::READ));
 }
+
+#[test]
+fn evaluations_go_when_they_are_too_old_to_be_reported() {
+    use postrider_storage::evaluations::{EvaluationId, record, since};
+    use postrider_storage::rows::{Disposition, EvaluationRow};
+
+    let server = TestServer::start();
+    let row = EvaluationRow {
+        optional: false,
+        disposition: Disposition::None,
+        dkim_aligned: true,
+        spf_aligned: true,
+        overrides: "".into(),
+        source: "192.0.2.1".parse().unwrap(),
+        policy_domain: "them.example".into(),
+        record: "v=DMARC1; p=none; rua=mailto:a@them.example".into(),
+        header_from: "them.example".into(),
+        envelope_from: "them.example".into(),
+        envelope_to: "us.example".into(),
+        spf_domain: "them.example".into(),
+        spf_result: "pass".into(),
+        dkim: "".into(),
+    };
+    let mut batch = Batch::new();
+    for time in 0..2500 {
+        record(&mut batch, EvaluationId { time, blob: BlobId(1), recipient: 0 }, &row);
+    }
+    server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    let purged = server.at_home(AccountId::new(1).unwrap(), |shard| {
+        Box::pin(
+            async move { evaluations::purge_before(&shard, 2400).await.map_err(|error| error.to_string()) },
+        )
+    });
+    assert_eq!(purged, Ok(()));
+    assert_eq!(since(&server.shared.store.reader(), i64::MIN).count(), 100);
+    assert_eq!(removed(&server, Upkeep::Evaluations), 2400);
+}

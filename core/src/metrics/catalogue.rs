@@ -271,6 +271,76 @@ label! {
 }
 
 label! {
+    /// Why a message from outside was accepted or not.
+    Reason {
+        /// Nothing spoke against it.
+        NoBadSignals = "no-bad-signals",
+        /// The author's domain wants such mail refused.
+        DmarcPolicy = "dmarc-policy",
+        /// The sender's domain says that it isn't from there.
+        SpfPolicy = "spf-policy",
+        /// The client's address is on a blocklist.
+        Blocklisted = "dns-blocklisted",
+        /// Its header is so large that it can't be told whose message it is.
+        HeaderTooLarge = "header-too-large",
+        /// Nothing was checked: there is no DNS.
+        Unchecked = "unchecked",
+    }
+}
+
+label! {
+    /// What was decided of a message from outside.
+    Verdict {
+        /// It may be stored.
+        Accepted = "accepted",
+        /// Not now.
+        Deferred = "deferred",
+        /// Not ever.
+        Refused = "refused",
+    }
+}
+
+label! {
+    /// How it is found out whether a message is from whom it says.
+    Method {
+        /// The name of the client's address.
+        Iprev = "iprev",
+        /// SPF.
+        Spf = "spf",
+        /// DKIM, each signature.
+        Dkim = "dkim",
+        /// DMARC.
+        Dmarc = "dmarc",
+        /// ARC.
+        Arc = "arc",
+        /// Blocklists, each.
+        Blocklist = "dnsbl",
+    }
+}
+
+label! {
+    /// What a method says.
+    Finding {
+        /// Nothing to check.
+        None = "none",
+        /// It is so.
+        Pass = "pass",
+        /// It isn't.
+        Fail = "fail",
+        /// It probably isn't.
+        Softfail = "softfail",
+        /// Nothing is said.
+        Neutral = "neutral",
+        /// Our policy doesn't take it.
+        Policy = "policy",
+        /// Not to be found out now.
+        Temperror = "temperror",
+        /// Not to be found out.
+        Permerror = "permerror",
+    }
+}
+
+label! {
     /// Limits, each counted when it is met.
     Limit {
         /// Open connections of a network.
@@ -319,6 +389,14 @@ label! {
         ImapCompression = "imap_compression",
         /// Bad IMAP commands on one connection.
         ImapBadCommands = "imap_bad_commands",
+        /// Messages of first-time senders that wait at once.
+        FirstTimeWaits = "first_time_waits",
+        /// Questions to DNS for one message.
+        Questions = "dns_questions",
+        /// Octets of a message's header that are looked at.
+        HeaderOctets = "header_octets",
+        /// Evaluations of DMARC that are kept for reports.
+        Evaluations = "evaluations",
         /// Octets of an account.
         Quota = "quota",
         /// Keywords of an account.
@@ -367,6 +445,8 @@ label! {
         Accounts = "accounts",
         /// What is remembered of removed messages for clients that synchronise.
         Tombstones = "tombstones",
+        /// Evaluations of DMARC that are too old to be reported.
+        Evaluations = "evaluations",
         /// Disk space.
         Space = "space",
     }
@@ -389,6 +469,12 @@ pub struct Metrics {
     pub smtp_replies: Counters<2>,
     /// Recipients of messages over SMTP and submission, by [`Delivery`].
     pub deliveries: Counters<1>,
+    /// Messages from outside, by [`Verdict`] and [`Reason`].
+    pub decisions: Counters<2>,
+    /// Time of a check, by [`Method`].
+    pub verify: Histograms<1>,
+    /// What checks found, by [`Method`] and [`Finding`].
+    pub findings: Counters<2>,
     /// Octets of messages received.
     pub message_octets: Histogram,
     /// Time of IMAP commands, by [`ImapCommand`].
@@ -492,6 +578,28 @@ impl Metrics {
                 "postrider_smtpserver_delivery_total",
                 "Recipients of messages received, by what became of them.",
                 [Label::new("result", names(Delivery::ALL, Delivery::name))],
+            ),
+            decisions: b.counters(
+                "postrider_smtpserver_decisions_total",
+                "Messages from outside, by what was decided and why.",
+                [
+                    Label::new("verdict", names(Verdict::ALL, Verdict::name)),
+                    Label::new("reason", names(Reason::ALL, Reason::name)),
+                ],
+            ),
+            verify: b.histograms(
+                "postrider_verify_duration_seconds",
+                "Time to find out whether a message is from whom it says, by method; lookups in DNS included.",
+                &SECONDS,
+                [Label::new("method", names(Method::ALL, Method::name))],
+            ),
+            findings: b.counters(
+                "postrider_verify_results_total",
+                "What was found out about messages from outside.",
+                [
+                    Label::new("method", names(Method::ALL, Method::name)),
+                    Label::new("result", names(Finding::ALL, Finding::name)),
+                ],
             ),
             message_octets: b.histogram(
                 "postrider_message_size_bytes",

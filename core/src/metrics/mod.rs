@@ -11,8 +11,8 @@ mod registry;
 mod text;
 
 pub use catalogue::{
-    Authentication, Completion, Delivery, ImapCommand, Limit, Mechanism, Metrics, Queue, Refusal, ReplyClass,
-    SmtpCommand, Upkeep, mechanism,
+    Authentication, Completion, Delivery, Finding, ImapCommand, Limit, Mechanism, Method, Metrics, Queue,
+    Reason, Refusal, ReplyClass, SmtpCommand, Upkeep, Verdict, mechanism,
 };
 pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;

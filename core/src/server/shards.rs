@@ -1,6 +1,7 @@
 //! What each shard runs: its listeners, the work that others send, and on the first shard the control
 //! socket and metrics.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -159,6 +160,8 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             account::Limits::default(),
         ),
         recorder: shared.registry.recorder(id.0),
+        resolver: None,
+        strangers: Cell::new(0),
         shared,
     });
     spawn("work of other shards", Rc::clone(&shard).serve_others(part.work));

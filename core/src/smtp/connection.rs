@@ -9,6 +9,7 @@ use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::server::{Action, Answer, Certificate, Channel, Pace, Question, Session};
 use tracing::{debug, trace};
 
+use super::checks::Examination;
 use super::deliver::Target;
 use super::{Service, figures, policy};
 use crate::admission::Admitted;
@@ -17,6 +18,7 @@ use crate::auth::{Conversation, User};
 use crate::clock::unix_now;
 use crate::intake::Intake;
 use crate::log::ConnectionId;
+use crate::lookup::Questions;
 use crate::metrics;
 use crate::runtime::net::Stream;
 use crate::runtime::{Shutdown, sleep, timeout_at};
@@ -40,6 +42,10 @@ pub(super) struct Connection {
     pub(super) conversation: Option<Conversation>,
     /// The message that is coming in.
     pub(super) intake: Option<Intake>,
+    /// What is looked at of the message that is coming in.
+    pub(super) examination: Option<Examination>,
+    /// What the transaction may ask DNS.
+    pub(super) questions: Option<Rc<Questions>>,
     /// Why the message that is coming in can't be stored, although the session reads it to its end.
     pub(super) intake_failed: Option<Reply>,
     /// Where the accepted recipients' mail goes; a recipient's token is its place here.
@@ -92,6 +98,8 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
         user: None,
         conversation: None,
         intake: None,
+        examination: None,
+        questions: None,
         intake_failed: None,
         targets: Vec::new(),
         tls: tls_facts(&transport),
@@ -228,11 +236,12 @@ impl Connection {
                 Action::Send(reply) => self.say(&reply, transport).await?,
                 Action::Ask(question) => {
                     self.asked = Some((figures::command(&question), Instant::now()));
-                    let answer = self.answer(question).await;
+                    let answer = self.answer(question, transport).await;
                     self.session.answer(answer, Instant::now());
                 }
                 Action::Discard => {
                     self.intake = None;
+                    self.examination = None;
                     self.intake_failed = None;
                 }
                 Action::Pause(time) => {
@@ -265,8 +274,12 @@ impl Connection {
             return;
         }
         let content = self.session.take_content(std::mem::take(&mut self.spare), Instant::now());
+        let stored = match &mut self.examination {
+            Some(examination) => examination.push(&content),
+            None => &content,
+        };
         if let Some(intake) = &mut self.intake
-            && let Err(error) = intake.push(&content).await
+            && let Err(error) = intake.push(stored).await
         {
             self.intake = None;
             self.intake_failed = Some(policy::intake_reply(&error, self.id));
@@ -308,9 +321,9 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self, question: Question) -> Answer {
+    async fn answer(&mut self, question: Question, transport: &mut Option<Transport>) -> Answer {
         let answer = match question {
-            Question::Hello(_) => Answer::Proceed,
+            Question::Hello(hello) => self.hello(&hello).await,
             Question::AuthBegin { mechanism, initial_response } => {
                 self.begin_auth(&mechanism, initial_response).await
             }
@@ -318,7 +331,9 @@ impl Connection {
             Question::Sender(path) => self.sender(&path).await,
             Question::Recipient(path) => self.recipient(&path).await,
             Question::Content => self.begin_content(),
-            Question::Deliver { envelope, facts } => Answer::Delivered(self.deliver(*envelope, facts).await),
+            Question::Deliver { envelope, facts } => {
+                Answer::Delivered(self.deliver(*envelope, facts, transport).await)
+            }
         };
         if let Answer::Refuse(reply) | Answer::AuthFailed(reply) = &answer {
             debug!(cid = %self.id, peer = %self.peer, code = reply.code(), text = reply.text(), "refused");

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
+use futures_lite::future::{or, pending};
 use postrider_proto::address::{Address, ForwardPath};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::mime::{self, FieldName};
@@ -29,6 +31,7 @@ use tracing::{error, info, warn};
 
 use super::bounce::{self, Failed};
 use super::connection::{Connection, pause};
+use super::first_time::{Confirmed, FirstTime, Waited, sender_hash};
 use super::policy;
 use super::rehearsal::Wish;
 use crate::accounts::{LoadError, WriteError};
@@ -38,8 +41,9 @@ use crate::intake::{self, Message};
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::runtime::oneshot::oneshot;
-use crate::runtime::{spawn, spawn_task, timeout};
+use crate::runtime::{LocalNotify, spawn, spawn_task, timeout};
 use crate::shard::{OpenError, Shard};
+use crate::tls::Transport;
 
 /// The text that goes with an unknown address after the content.
 const NO_SUCH_USERS: Reply = Reply::new(Class::Permanent, 50, (1, 1), "no such user(s)");
@@ -91,12 +95,20 @@ type Outcome = Result<metrics::Delivery, Reply>;
 
 impl Connection {
     /// Stores a received message, and says what the client is told.
-    pub(super) async fn deliver(&mut self, envelope: Envelope, facts: ContentFacts) -> Reply {
+    pub(super) async fn deliver(
+        &mut self,
+        envelope: Envelope,
+        facts: ContentFacts,
+        transport: &mut Option<Transport>,
+    ) -> Reply {
         let intake = self.intake.take();
+        let examination = self.examination.take();
         if let Some(reply) = self.intake_failed.take() {
             return reply;
         }
-        let Some(intake) = intake else { return Reply::LOCAL_ERROR };
+        let (Some(mut intake), Some(mut examination)) = (intake, examination) else {
+            return Reply::LOCAL_ERROR;
+        };
         let targets: Vec<Target> = envelope
             .recipients
             .iter()
@@ -108,6 +120,10 @@ impl Connection {
             self.count_deliveries(targets.len(), metrics::Delivery::Refused);
             return NO_SUCH_USERS;
         }
+        if let Err(error) = intake.push(examination.finish()).await {
+            return policy::intake_reply(&error, self.id);
+        }
+        self.note_forged(examination.removed());
         let single = envelope.recipients.len() == 1 && !matches!(targets.first(), Some(Target::Alias { .. }));
         let sharing = if single { Sharing::One } else { Sharing::Several };
         let message = match intake.finish(sharing) {
@@ -122,6 +138,12 @@ impl Connection {
             }
         };
         let from = from_address(&message.structure);
+        let gone = LocalNotify::new();
+        let first_time = self.is_incoming().then(|| FirstTime {
+            sender: from.as_ref().map(|from| sender_hash(from, Confirmed::No)),
+            delay: self.service.listener.limits.smtp.first_time_sender_delay,
+            gone: gone.clone(),
+        });
         self.shard.recorder.observe(self.shard.shared.metrics.message_octets, message.content.size);
         let delivery = Delivery {
             shard: Rc::clone(&self.shard),
@@ -134,6 +156,7 @@ impl Connection {
             content: message.content,
             thread: message.thread,
             incarnation: message.incarnation,
+            first_time,
             envelope,
         };
         // A task of its own: what was handed to the committer is settled also when nobody waits any more.
@@ -141,8 +164,9 @@ impl Connection {
         spawn("deliver", async move {
             let _ = tell.send(delivery.run(targets, message.batch, sharing).await);
         });
-        let limit = self.service.listener.limits.smtp.store;
-        match timeout(limit, told).await {
+        let limits = &self.service.listener.limits.smtp;
+        let limit = limits.store + limits.first_time_sender_delay;
+        match timeout(limit, self.or_gone(told, transport, &gone)).await {
             Ok(reply) => reply.unwrap_or(Reply::LOCAL_ERROR),
             Err(_) => {
                 warn!(cid = %self.id, ?limit, "a message was not stored in time; its sender tries again");
@@ -150,6 +174,26 @@ impl Connection {
                 Reply::NOT_STORED_IN_TIME
             }
         }
+    }
+
+    /// Waits for what a delivery comes to. A client that goes meanwhile is noticed, so that nothing waits for it;
+    /// what it sends already is kept.
+    async fn or_gone<T>(
+        &mut self,
+        told: impl Future<Output = T>,
+        transport: &mut Option<Transport>,
+        gone: &LocalNotify,
+    ) -> T {
+        let Some(stream) = transport.as_mut() else { return told.await };
+        let session = &mut self.session;
+        let watch = async {
+            let read = stream.receive(|input| session.receive(input, Instant::now())).await;
+            if !matches!(read, Ok(1..)) {
+                gone.notify();
+            }
+            pending().await
+        };
+        or(told, watch).await
     }
 
     fn count_deliveries(&self, count: usize, outcome: metrics::Delivery) {
@@ -247,12 +291,36 @@ struct Delivery {
     content: Content,
     thread: ThreadInfo,
     incarnation: Option<Incarnation>,
+    first_time: Option<FirstTime>,
     envelope: Envelope,
 }
 
 impl Delivery {
     async fn run(self, targets: Vec<Target>, batch: Batch, sharing: Sharing) -> Reply {
         let committer = Arc::clone(&self.shard.shared.committer);
+        let mut drops = Vec::new();
+        let mut remote = Vec::new();
+        let mut outcomes = Outcomes::default();
+        // Who is named twice, or reached by two aliases, gets one message.
+        let mut reached = HashSet::new();
+        for (number, target) in targets.into_iter().enumerate() {
+            match self.drops(target).await {
+                Ok(Place::Mailboxes(found)) => drops.extend(found.into_iter().filter_map(|drop| {
+                    let who = (drop.account, drop.delivered_to.as_ref().map(Address::to_string));
+                    reached.insert(who).then_some((number, drop))
+                })),
+                Ok(Place::Queue) => remote.push(number),
+                Err(reply) => outcomes.note(number, Err(reply)),
+            }
+        }
+        // All wait for one another: a message that is cut off meanwhile has come to nobody, and comes again.
+        if let Some(first_time) = &self.first_time
+            && first_time.wait(&self.shard, self.id, drops.iter().map(|(_, drop)| drop.account)).await
+                == Waited::Cut
+        {
+            intake::abandon(&committer, self.content);
+            return Reply::SHUTTING_DOWN;
+        }
         let (mut attached, mut incarnation) = (Some(batch), self.incarnation);
         if sharing == Sharing::Several
             && let Some(batch) = attached.take()
@@ -265,27 +333,11 @@ impl Delivery {
                 }
             }
         }
-        let mut tasks = Vec::new();
-        let mut remote = Vec::new();
-        let mut outcomes = Outcomes::default();
-        // Who is named twice, or reached by two aliases, gets one message.
-        let mut reached = HashSet::new();
-        for (number, target) in targets.into_iter().enumerate() {
-            match self.drops(target).await {
-                Ok(Place::Mailboxes(drops)) => {
-                    for drop in drops {
-                        if !reached.insert((drop.account, drop.delivered_to.as_ref().map(Address::to_string)))
-                        {
-                            continue;
-                        }
-                        let work = self.store(drop, attached.take(), incarnation);
-                        tasks.push((number, spawn_task("store in a mailbox", work)));
-                    }
-                }
-                Ok(Place::Queue) => remote.push(number),
-                Err(reply) => outcomes.note(number, Err(reply)),
-            }
-        }
+        let store = |(number, drop)| {
+            let work = self.store(drop, attached.take(), incarnation);
+            (number, spawn_task("store in a mailbox", work))
+        };
+        let tasks: Vec<_> = drops.into_iter().map(store).collect();
         if !remote.is_empty() {
             let outcome = self.queue(&remote, attached.take(), incarnation).await;
             remote.iter().for_each(|number| outcomes.note(*number, outcome.clone()));
@@ -381,6 +433,7 @@ impl Delivery {
             thread: self.thread.clone(),
         };
         let (shard, id) = (Rc::clone(&self.shard), self.id);
+        let sender = self.first_time.as_ref().and_then(|first_time| first_time.sender);
         async move {
             let stored = shard
                 .at_home(account, move |home| {
@@ -400,6 +453,9 @@ impl Delivery {
                             let mailbox = mailbox.ok_or(Refusal::NoSuchMailbox)?;
                             if let Some(batch) = content_batch {
                                 tx.attach(batch);
+                            }
+                            if let Some(sender) = sender {
+                                tx.note_sender(sender)?;
                             }
                             tx.append(mailbox, message)
                         });

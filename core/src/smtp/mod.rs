@@ -4,9 +4,11 @@
 //! what it received. A message is acknowledged only after the commit of all of its local recipients.
 
 mod bounce;
+mod checks;
 mod connection;
 mod deliver;
 mod figures;
+mod first_time;
 mod policy;
 mod rehearsal;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use postrider_storage::maintenance::Refusal as Gated;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
+use super::checks::Examination;
 use super::connection::{Connection, pause};
 use super::deliver::Target;
 use super::rehearsal::{self, Stage, Wish};
@@ -122,6 +123,7 @@ impl Connection {
 
     pub(super) async fn sender(&mut self, path: &ReversePath) -> Answer {
         self.targets.clear();
+        self.begin_questions();
         if let Some(reply) = self.no_mail_now() {
             return Answer::Refuse(reply);
         }
@@ -129,7 +131,12 @@ impl Connection {
         if let Some(reply) = self.rehearse(address, Stage::Sender).await {
             return Answer::Refuse(reply);
         }
-        let Some(user) = &self.user else { return Answer::Proceed };
+        let Some(user) = &self.user else {
+            return match self.sender_domain(path).await {
+                Ok(()) => Answer::Proceed,
+                Err(reply) => Answer::Refuse(reply),
+            };
+        };
         match self.may_send_as(user.account, address) {
             Ok(SenderVerdict::Allowed) => Answer::Proceed,
             Ok(SenderVerdict::Refused) => Answer::Refuse(SENDER_NOT_YOURS),
@@ -230,6 +237,7 @@ impl Connection {
         let shared = &self.shard.shared;
         let octets_max = self.service.listener.limits.smtp.message_octets;
         self.intake = Some(Intake::new(&shared.store, &shared.committer, octets_max));
+        self.examination = Some(Examination::new(self.service.hostnames.clone()));
         self.intake_failed = None;
         Answer::Proceed
     }

@@ -21,6 +21,7 @@ pub(crate) mod metadata;
 mod overlay;
 mod packs;
 mod remove;
+mod senders;
 mod sharing;
 mod threads;
 mod urlkeys;
@@ -45,6 +46,7 @@ pub use expunge::{Copied, Expunge, Expunged};
 pub use flags::{FlagChange, FlagOp, FlagScope, StoreDone, Updated};
 pub use mailboxes::{Initial, Moved};
 pub use remove::{Removal, remove_account};
+pub use senders::{SENDER_DAYS, knows_sender};
 pub use sharing::unshare;
 pub use threads::{ThreadInfo, hash};
 

@@ -51,6 +51,7 @@ fn keys_of_an_account_have_these_bytes() {
         (changes_all(a, m), "010203041100000a0b"),
         (changes_after(a, m, Which::Live, modseq(0x22)), "010203041100000a0b000000000000000023"),
         (pack(a, m, uid(0x11)), "010203041200000a0b00000011"),
+        (senders(a, 0x0abc), "01020304200abc"),
         (text(a), "0102030430"),
         (terms(a, 0x77, b"\x01ab"), "010203043100000077016162"),
         (postings(a, 0x77, 0x88), "01020304320000007700000088"),
@@ -84,6 +85,11 @@ fn keys_of_the_system_have_these_bytes() {
         (queue(q), "00000000200000000000000066"),
         (queue_recipient(q, 7), "0000000021000000000000006600000007"),
         (queue_due(-1, q, 7), "00000000227fffffffffffffff000000000000006600000007"),
+        (
+            evaluation(EvaluationId { time: -1, blob: b, recipient: 7 }),
+            "00000000287fffffffffffffff000000000000005500000007",
+        ),
+        (evaluations_from(1), "00000000288000000000000001"),
         (chunk(b, 8), "000000000000005500000008"),
         (chunks(b), "0000000000000055"),
     ] {
@@ -119,6 +125,9 @@ fn keys_are_read_as_they_were_written_and_others_are_refused() {
     let [due, id, recipient] = numbers(&key, [8, 8, 4]).unwrap();
     assert_eq!((to_time(due), id, recipient), (-7, 5, 6));
     assert!(numbers(&key, [8, 8]).is_err() && numbers(&key, [8, 8, 8]).is_err());
+    let id = EvaluationId { time: -3, blob: BlobId(5), recipient: 6 };
+    assert_eq!(evaluation_parts(&evaluation(id)), Ok(id));
+    assert!(evaluation_parts(&evaluations_from(1)).is_err());
     assert_eq!(chunk_parts(&chunk(BlobId(4), 3)), Ok((BlobId(4), 3)));
     assert!(chunk_parts(&[0; 11]).is_err());
 }

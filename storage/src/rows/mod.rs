@@ -7,19 +7,23 @@
 mod account;
 mod acl;
 mod blob;
+mod evaluation;
 mod message;
 mod metadata;
 pub mod pack;
 mod queue;
+mod senders;
 mod text;
 mod urlkey;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
 pub use acl::{AclEntry, AclRow, Grantee, Sign};
 pub use blob::{BlobRow, EraseRow, FormatRow};
+pub use evaluation::{Disposition, EvaluationRow};
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
 pub use metadata::MetadataRow;
 pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};
+pub use senders::SendersRow;
 pub use text::{Segment, SegmentState, TextRow};
 pub use urlkey::UrlKeyRow;
 

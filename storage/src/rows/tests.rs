@@ -174,6 +174,76 @@ fn keys_of_urls_have_these_bytes_and_are_not_shown() {
 }
 
 #[test]
+fn senders_have_these_bytes_and_a_full_bucket_forgets_the_oldest() {
+    let mut row = SendersRow::default();
+    row.note(0x22, 9);
+    row.note(0x11, 0x0807);
+    golden!(row, SendersRow, row.encode(), "01 000000 1100000000000000 07080000 2200000000000000 09000000", tail: 12);
+    for wrong in [
+        "01 000000",
+        "01 000000 1100000000000000 070800",
+        "01 000000 1100000000000000 07080000 1100000000000000 09000000",
+        "01 000000 2200000000000000 07080000 1100000000000000 09000000",
+    ] {
+        assert!(SendersRow::decode(&hex(wrong)).is_err(), "{wrong}");
+    }
+    let mut row = SendersRow::default();
+    for hash in 0..SendersRow::SENDERS_MAX as u64 {
+        row.note(hash, 100 - hash as u32);
+    }
+    row.note(7, 200);
+    row.note(1000, 150);
+    assert_eq!(row.entries().len(), SendersRow::SENDERS_MAX);
+    assert_eq!((row.day(6), row.day(7), row.day(1000), row.day(0)), (None, Some(200), Some(150), Some(100)));
+    row.forget_before(100);
+    assert_eq!(row.entries(), [(0, 100), (7, 200), (1000, 150)]);
+    let too_many =
+        format!("01 000000 {}", (0..9).map(|n| format!("0{n}00000000000000 01000000")).collect::<String>());
+    assert!(SendersRow::decode(&hex(&too_many)).is_err());
+    assert_eq!((SendersRow::bucket(0), SendersRow::bucket(u64::MAX)), (0, SendersRow::BUCKETS - 1));
+}
+
+#[test]
+fn evaluations_have_these_bytes() {
+    let row = EvaluationRow {
+        optional: true,
+        disposition: Disposition::Reject,
+        dkim_aligned: false,
+        spf_aligned: true,
+        overrides: "o".into(),
+        source: "192.0.2.1".parse().unwrap(),
+        policy_domain: "pp".into(),
+        record: "r".into(),
+        header_from: "f".into(),
+        envelope_from: "".into(),
+        envelope_to: "t".into(),
+        spf_domain: "s".into(),
+        spf_result: "w".into(),
+        dkim: "d".into(),
+    };
+    let text = "01 05 02 00 00000000000000000000ffffc0000201
+        0100 0200 0100 0100 0000 0100 0100 0100 0100 6f 7070 72 66 74 73 77 64";
+    golden!(row, EvaluationRow, row.encode().unwrap(), text, tail: 0);
+    let with = |change: &dyn Fn(&mut EvaluationRow)| {
+        let mut other = row.clone();
+        change(&mut other);
+        other
+    };
+    let other = with(&|row| row.source = "2001:db8::1".parse().unwrap());
+    assert_eq!(EvaluationRow::decode(&other.encode().unwrap()).unwrap(), other);
+    let longest = with(&|row| row.record = "x".repeat(EvaluationRow::TEXT_OCTETS_MAX).into());
+    assert_eq!(EvaluationRow::decode(&longest.encode().unwrap()).unwrap(), longest);
+    let longer = with(&|row| row.record = "x".repeat(EvaluationRow::TEXT_OCTETS_MAX + 1).into());
+    assert_eq!(longer.encode(), None);
+    let mut bad = row.encode().unwrap();
+    bad[2] = 3;
+    assert!(EvaluationRow::decode(&bad).is_err());
+    let mut bad = row.encode().unwrap();
+    *bad.last_mut().unwrap() = 0xff;
+    assert!(EvaluationRow::decode(&bad).is_err());
+}
+
+#[test]
 fn rows_of_the_system_have_these_bytes() {
     let format = FormatRow { format: 1 };
     golden!(format, FormatRow, format.encode(), "01 000000 01000000", tail: 0);

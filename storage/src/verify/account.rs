@@ -9,7 +9,8 @@ use crate::ids::{AccountId, EmailId, MailboxId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
 use crate::rows::{
-    AclRow, DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SpecialUse, ThreadRow, UrlKeyRow,
+    AclRow, DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SendersRow, SpecialUse, ThreadRow,
+    UrlKeyRow,
 };
 use crate::store::StoreError;
 
@@ -66,6 +67,7 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     emails(reader, known, report)?;
     threads(reader, account, report)?;
     url_keys(reader, account, report, &mailboxes)?;
+    senders(reader, account, report)?;
     crate::text::verify::check(reader, account, head.next_email, report)?;
     tables(reader, account, report)
 }
@@ -332,6 +334,19 @@ fn url_keys(
     Ok(())
 }
 
+/// Senders are in the bucket of their hash.
+fn senders(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(account.get(), table::SENDERS)) {
+        let (key, value) = row?;
+        let place = format!("account {account} SENDERS");
+        let Some([bucket]) = report.read(keys::numbers(&key, [2]), &place)? else { continue };
+        let Some(row) = report.read(SendersRow::decode(&value), &place)? else { continue };
+        let right = row.entries().iter().all(|(hash, _)| u64::from(SendersRow::bucket(*hash)) == bucket);
+        report.check(right, &place, format_args!("{bucket} holds a sender of another bucket"));
+    }
+    Ok(())
+}
+
 /// No rows in tables that no account has: one seek for each table.
 fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
     const TABLES: &[u8] = &[
@@ -349,6 +364,7 @@ fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<()
         table::EMAILREFS,
         table::THREADMSG,
         table::THREADSUBJECT,
+        table::SENDERS,
         table::TEXT,
         table::TERMS,
         table::POSTINGS,

@@ -57,6 +57,8 @@ pub struct Counts {
     pub blobs_to_collect: u64,
     /// Messages in the queue.
     pub queued: u64,
+    /// Evaluations of DMARC.
+    pub evaluations: u64,
 }
 
 /// What the checker found.

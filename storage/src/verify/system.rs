@@ -9,7 +9,7 @@ use crate::ids::{AccountId, BlobId, EmailId, QueueId};
 use crate::keys::{self, SYSTEM, table};
 use crate::queue;
 use crate::reader::Reader;
-use crate::rows::{AclRow, BlobRow, FormatRow};
+use crate::rows::{AclRow, BlobRow, EvaluationRow, FormatRow};
 use crate::store::{FORMAT, StoreError};
 
 /// How many chunks are read between two calls of `progress`.
@@ -33,7 +33,8 @@ pub(super) fn check(
     to_dos(reader, report)?;
     messages_queued(reader, report)?;
     shared(reader, report)?;
-    const TABLES: [u8; 11] = [
+    evaluations(reader, report)?;
+    const TABLES: [u8; 12] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -45,10 +46,22 @@ pub(super) fn check(
         table::QUEUE,
         table::QUEUERCPT,
         table::QUEUEDUE,
+        table::EVALUATION,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {
         TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)
     })
+}
+
+/// Evaluations are readable, and in their place.
+fn evaluations(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::EVALUATION)) {
+        let (key, value) = row?;
+        let Some(id) = report.read(keys::evaluation_parts(&key), "EVALUATION")? else { continue };
+        report.counts.evaluations += 1;
+        report.read(EvaluationRow::decode(&value), format_args!("evaluation {} {}", id.time, id.blob.0))?;
+    }
+    Ok(())
 }
 
 /// What the index says is shared is shared.

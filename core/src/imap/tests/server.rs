@@ -1,5 +1,6 @@
 //! A server in this process: real shards and sockets, a store in memory.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
@@ -229,7 +230,8 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         shared.pool.clone(),
         account::Limits::default(),
     );
-    Rc::new(Shard { id, accounts, recorder: shared.registry.recorder(id.0), shared })
+    let recorder = shared.registry.recorder(id.0);
+    Rc::new(Shard { id, accounts, recorder, resolver: None, strangers: Cell::new(0), shared })
 }
 
 fn make_account(store: &Arc<Store>, committer: &Committer, quota: Quota) -> AccountId {

@@ -5,8 +5,10 @@
 
 mod arrival;
 mod authentication;
+mod checks;
 mod client;
 mod failures;
+mod first_time;
 mod sequences;
 mod submission;
 mod world;

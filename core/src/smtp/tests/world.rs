@@ -57,16 +57,29 @@ impl World {
 
     pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let engine = Arc::new(MemoryEngine::new());
-        let server = TestServer::with(Arc::clone(&engine) as _, |config| {
-            config.mode = Mode::Serve;
-            for listener in &mut config.listeners {
-                listener.limits.smtp.unknown_recipients_delay = std::time::Duration::from_millis(10);
-            }
-            change(config);
+        let server = TestServer::with(Arc::clone(&engine) as _, |config| Self::configure(config, change));
+        let world = Self { engine, server };
+        world.fill();
+        world
+    }
+
+    /// The same, where DNS is what a script says.
+    pub(super) fn with_script(script: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let engine = Arc::new(MemoryEngine::new());
+        let server = TestServer::with_script(Arc::clone(&engine) as _, script, |config| {
+            Self::configure(config, change)
         });
         let world = Self { engine, server };
         world.fill();
         world
+    }
+
+    fn configure(config: &mut Config, change: impl FnOnce(&mut Config)) {
+        config.mode = Mode::Serve;
+        for listener in &mut config.listeners {
+            listener.limits.smtp.unknown_recipients_delay = std::time::Duration::from_millis(10);
+        }
+        change(config);
     }
 
     fn fill(&self) {

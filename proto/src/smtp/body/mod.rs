@@ -5,12 +5,14 @@
 
 mod chunk;
 mod data;
+mod results;
 mod watch;
 
 use memchr::{memchr_iter, memrchr};
 
 pub use chunk::{ChunkReader, LineEnds};
 pub use data::{DataProgress, DataReader};
+pub use results::ResultsFilter;
 pub use watch::{ContentFacts, HeaderWatch};
 
 /// What is wrong with content that is otherwise read to its end.

@@ -7,7 +7,9 @@ use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::types::{Flags, Keyword, Uid};
 
 use super::{NOW, World, message, name, uid};
-use crate::account::{Change, Erase, Expunge, FlagChange, FlagOp, Initial, Quota, remove_account};
+use crate::account::{
+    Change, Erase, Expunge, FlagChange, FlagOp, Initial, Quota, SENDER_DAYS, knows_sender, remove_account,
+};
 use crate::blobs::{self, BlobReader};
 use crate::directory::removed_account;
 use crate::engine::{Batch, Durability, Engine, Space};
@@ -339,6 +341,27 @@ fn a_message_takes_the_place_of_another_in_one_transaction() {
     assert_eq!((row.exists, row.size, row.modseq), (1, size, appended.modseq));
     world.verify();
     world.reload();
+    world.verify();
+}
+
+#[test]
+fn senders_are_remembered_for_as_long_as_is_said() {
+    let mut world = World::new();
+    let account = world.account.id();
+    let knows =
+        |world: &World, sender, now| knows_sender(&world.store.reader(), account, sender, now).unwrap();
+    let modseq = world.account.head().unwrap().modseq;
+    let now = world.run(|tx| Ok(tx.now())).unwrap().0;
+    assert!(!knows(&world, 1, now));
+    world.run(|tx| tx.note_sender(1)).unwrap();
+    world.run(|tx| tx.note_sender(1)).unwrap();
+    // The same bucket.
+    world.run(|tx| tx.note_sender(2)).unwrap();
+    let last = now + i64::from(SENDER_DAYS) * 86_400;
+    assert!(knows(&world, 1, now) && knows(&world, 2, now) && !knows(&world, 3, now));
+    assert!(knows(&world, 1, last) && !knows(&world, 1, last + 2 * 86_400));
+    assert!(!knows(&world, 1 << 60 | 1, now), "another bucket");
+    assert_eq!(world.account.head().unwrap().modseq, modseq, "no client sees a change");
     world.verify();
 }
 

@@ -1,0 +1,11 @@
+//! Tests of the validator as a whole.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod bounds;
+mod cases;
+mod fuzz;
+mod replay;
+mod rollover;
+mod text;
+mod unbound;
+mod zones;

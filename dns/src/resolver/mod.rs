@@ -1,0 +1,341 @@
+//! The resolver: asks recursive resolvers (*upstreams*), decides what can be believed, and remembers.
+//!
+//! One on each shard; nothing is shared and nothing is `Send`. What comes from outside ([`Transport`],
+//! [`Clock`], [`Chance`]) is passed in.
+//!
+//! What always holds:
+//! - A response is used only when it answers the query that was sent (id, question, case of letters), and of
+//!   it only records of the names on the way from the question to its answer (RFC 5452).
+//! - Queries, time and aliases of a lookup are bounded, whatever comes back ([`crate::limits`]).
+//! - Bogus data is never given to anybody, and never remembered as anything but a failure.
+//! - The same question is asked once, however many wait for it.
+
+mod cache;
+mod errors;
+mod event;
+mod exchange;
+mod flight;
+mod memory;
+mod outside;
+mod query;
+mod read;
+mod system;
+mod upstream;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use hickory_proto::rr::{Name, RecordType};
+
+use crate::answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
+use crate::limits::{
+    ALIASES_MAX, EXTENDED_ERRORS_MAX, FAILURE_KEPT, LOOKUPS_UNDER_WAY_MAX, TTL_MAX, UPSTREAMS_MAX,
+};
+
+use exchange::{Allowance, Exchange, Patience, Reply, Trouble};
+use flight::Flight;
+use memory::Memory;
+use read::End;
+use upstream::Upstreams;
+
+pub use event::{Event, Source, Watch};
+pub use outside::{Chance, Clock, Outside, Transport, TransportError};
+pub use system::{SystemResolver, parse_resolv_conf};
+pub use upstream::{PORT, PORT_TLS, Upstream, UpstreamError, Way};
+
+/// How it is decided what can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// By the AD bit of upstreams that are trusted. What others say is indeterminate.
+    Trust,
+}
+
+/// What is configured of a resolver.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who is asked; at most [`UPSTREAMS_MAX`] of them.
+    pub upstreams: Vec<Upstream>,
+    /// How it is decided what can be believed.
+    pub mode: Mode,
+    /// Rounds over all upstreams before a lookup fails.
+    pub rounds: u32,
+    /// The longest wait for one answer in the first round; it doubles with each.
+    pub first_wait: Duration,
+    /// The longest time for a lookup, everything included.
+    pub total: Duration,
+    /// Octets that may be remembered.
+    pub cache_octets_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            upstreams: Vec::new(),
+            mode: Mode::Trust,
+            rounds: 3,
+            first_wait: Duration::from_secs(3),
+            total: Duration::from_secs(20),
+            cache_octets_max: 4 << 20,
+        }
+    }
+}
+
+/// What is asked: a name and a type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub name: Name,
+    pub kind: RecordType,
+}
+
+struct Inner<O> {
+    exchange: Exchange<O>,
+    options: Options,
+    memory: RefCell<Memory>,
+    flights: RefCell<HashMap<Key, Weak<Flight<Answer>>>>,
+}
+
+/// A resolver. Clones are the same one.
+pub struct Resolver<O> {
+    inner: Rc<Inner<O>>,
+}
+
+impl<O> Clone for Resolver<O> {
+    fn clone(&self) -> Self {
+        Self { inner: Rc::clone(&self.inner) }
+    }
+}
+
+impl<O: Outside> Resolver<O> {
+    /// A resolver that remembers nothing yet.
+    pub fn new(mut options: Options, outside: O, watch: Watch) -> Self {
+        options.upstreams.truncate(UPSTREAMS_MAX);
+        let exchange = Exchange {
+            outside,
+            upstreams: Upstreams::new(options.upstreams.clone()),
+            patience: Patience { rounds: options.rounds.max(1), first: options.first_wait },
+            checking_disabled: false,
+            watch,
+        };
+        let memory = RefCell::new(Memory::new(options.cache_octets_max));
+        Self { inner: Rc::new(Inner { exchange, options, memory, flights: RefCell::default() }) }
+    }
+
+    /// Octets and entries that are remembered.
+    #[must_use]
+    pub fn remembered(&self) -> (usize, usize) {
+        let memory = self.inner.memory.borrow();
+        (memory.octets(), memory.len())
+    }
+}
+
+impl<O: Outside> Lookup for Resolver<O> {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
+        let mut name = name.clone();
+        name.set_fqdn(true);
+        let inner = &self.inner;
+        let key = Key { name, kind };
+        let (mut answer, source) = match inner.remembered(&key) {
+            Some(remembered) => remembered,
+            None => match inner.flight(&key) {
+                Ok((flight, source)) => {
+                    let answer = flight.join().await;
+                    (
+                        answer.unwrap_or_else(|| blank(&key, "the lookup ended by a fault of the server")),
+                        source,
+                    )
+                }
+                Err(answer) => (answer, Source::Upstream),
+            },
+        };
+        // Two that ask for one name in different case share the answer, not the spelling.
+        answer.name = key.name;
+        (inner.exchange.watch)(Event::Lookup(&answer, source));
+        answer
+    }
+}
+
+/// Takes a lookup out of the list of those under way, when it ends or when nobody waits for it any more.
+struct Leave<O> {
+    inner: Rc<Inner<O>>,
+    key: Key,
+}
+
+impl<O> Drop for Leave<O> {
+    fn drop(&mut self) {
+        self.inner.flights.borrow_mut().remove(&self.key);
+    }
+}
+
+impl<O: Outside> Inner<O> {
+    fn remembered(&self, key: &Key) -> Option<(Answer, Source)> {
+        self.memory.borrow_mut().answer(key, self.exchange.outside.now())
+    }
+
+    /// The lookup of `key` that is under way, or a new one.
+    #[expect(clippy::result_large_err, reason = "the answer is what the caller gives on")]
+    fn flight(self: &Rc<Self>, key: &Key) -> Result<(Rc<Flight<Answer>>, Source), Answer> {
+        let mut flights = self.flights.borrow_mut();
+        if let Some(flight) = flights.get(key).and_then(Weak::upgrade) {
+            return Ok((flight, Source::Shared));
+        }
+        if flights.len() >= LOOKUPS_UNDER_WAY_MAX {
+            (self.exchange.watch)(Event::Limit("lookups_under_way"));
+            return Err(blank(key, "too many lookups are under way"));
+        }
+        let leave = Leave { inner: Rc::clone(self), key: key.clone() };
+        let flight = Flight::new(Box::pin(async move {
+            let answer = leave.inner.resolve(&leave.key).await;
+            drop(leave);
+            answer
+        }));
+        flights.insert(key.clone(), Rc::downgrade(&flight));
+        Ok((flight, Source::Upstream))
+    }
+
+    /// Looks up what isn't remembered, and remembers it.
+    async fn resolve(&self, key: &Key) -> Answer {
+        let allowed = Allowance::new(self.exchange.outside.now() + self.options.total);
+        let walked = self.walk(key, &allowed).await;
+        let now = self.exchange.outside.now();
+        let mut memory = self.memory.borrow_mut();
+        let (answer, evicted) = match walked {
+            Ok(answer) => {
+                let evicted = memory.keep(key, &answer, now);
+                (answer, evicted)
+            }
+            Err(Stopped { answer, limit: true }) => (answer, 0),
+            Err(Stopped { answer, limit: false }) => memory.keep_failure(key, answer, now),
+        };
+        drop(memory);
+        if evicted > 0 {
+            (self.exchange.watch)(Event::Evicted(evicted));
+        }
+        answer
+    }
+
+    /// Asks for the name, and for what its aliases lead to where a response stops there.
+    async fn walk(&self, key: &Key, allowed: &Allowance) -> Result<Answer, Stopped> {
+        let mut answer = blank(key, "");
+        answer.authenticity = Authenticity::Secure;
+        answer.ttl = TTL_MAX;
+        let mut here = key.name.clone();
+        loop {
+            let reply = match self.exchange.ask(&here, key.kind, allowed).await {
+                Ok(reply) => reply,
+                Err(trouble) => return Err(Stopped::by(answer, trouble)),
+            };
+            let reading = match read::read(&reply.message, &here, key.kind) {
+                Ok(reading) => reading,
+                Err(why) => return Err(Stopped::at(answer, format!("the answer for {here}: {why}"))),
+            };
+            let verdict = self.judge(&reply);
+            answer.authenticity = answer.authenticity.and(verdict.authenticity);
+            add_errors(&mut answer.errors, errors::of(reply.message.edns.as_ref()));
+            if answer.reason.is_empty() {
+                answer.reason = verdict.reason;
+            }
+            answer.ttl = answer.ttl.min(reading.ttl);
+            let end = reading.name(&here).clone();
+            for (from, to) in reading.aliases {
+                if to == key.name || answer.aliases.iter().any(|step| step.to == to) {
+                    return Err(Stopped::at(answer, format!("aliases of {} form a loop", key.name)));
+                }
+                if answer.aliases.len() == ALIASES_MAX {
+                    (self.exchange.watch)(Event::Limit("aliases"));
+                    return Err(Stopped::at(answer, format!("over {ALIASES_MAX} aliases")));
+                }
+                answer.aliases.push(Step { from, to, authenticity: verdict.authenticity });
+            }
+            answer.outcome = match reading.end {
+                End::Found(records) => {
+                    answer.records = records;
+                    Outcome::Found
+                }
+                End::NoData => Outcome::NoData,
+                End::NoName => Outcome::NoName,
+                End::Alias => {
+                    here = end;
+                    continue;
+                }
+            };
+            return Ok(answer);
+        }
+    }
+
+    fn judge(&self, reply: &Reply) -> Verdict {
+        match self.options.mode {
+            Mode::Trust => by_the_upstream(reply),
+        }
+    }
+}
+
+/// Whether a response can be believed.
+struct Verdict {
+    authenticity: Authenticity,
+    reason: String,
+}
+
+/// What an upstream says of its answer's authenticity, where it may be believed (RFC 4035 §4.9.3).
+fn by_the_upstream(reply: &Reply) -> Verdict {
+    let (authenticity, reason) = match (reply.trusted, reply.message.metadata.authentic_data) {
+        (false, _) => (Authenticity::Indeterminate, "the upstream isn't trusted to validate"),
+        (true, true) => (Authenticity::Secure, ""),
+        (true, false) => (Authenticity::Insecure, "the upstream doesn't say that it is authentic"),
+    };
+    Verdict { authenticity, reason: reason.into() }
+}
+
+/// A lookup that gave nothing.
+struct Stopped {
+    answer: Answer,
+    /// Whether it was its own doing, which the next lookup shouldn't suffer for.
+    limit: bool,
+}
+
+impl Stopped {
+    fn at(mut answer: Answer, reason: String) -> Self {
+        answer.outcome = Outcome::Failed;
+        answer.records.clear();
+        // What failed can't be secure: there is nothing that is.
+        answer.authenticity = answer.authenticity.and(Authenticity::Indeterminate);
+        answer.reason = reason;
+        answer.ttl = u32::try_from(FAILURE_KEPT.as_secs()).unwrap_or(0);
+        Self { answer, limit: false }
+    }
+
+    fn by(mut answer: Answer, trouble: Trouble) -> Self {
+        if trouble.bogus {
+            answer.authenticity = Authenticity::Bogus;
+        }
+        add_errors(&mut answer.errors, trouble.errors);
+        Self { limit: trouble.limit, ..Self::at(answer, trouble.reason) }
+    }
+}
+
+/// A failed answer.
+fn blank(key: &Key, reason: &str) -> Answer {
+    Answer {
+        name: key.name.clone(),
+        kind: key.kind,
+        outcome: Outcome::Failed,
+        records: Vec::new(),
+        aliases: Vec::new(),
+        authenticity: Authenticity::Indeterminate,
+        reason: reason.to_owned(),
+        errors: Vec::new(),
+        ttl: 0,
+    }
+}
+
+fn add_errors(errors: &mut Vec<ExtendedError>, more: Vec<ExtendedError>) {
+    for error in more {
+        if errors.len() < EXTENDED_ERRORS_MAX && !errors.contains(&error) {
+            errors.push(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

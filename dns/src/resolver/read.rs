@@ -1,0 +1,134 @@
+//! What a response says of a question: aliases, records, or that there are none.
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+
+use crate::limits::{ALIASES_MAX, NEGATIVE_TTL_MAX, RECORDS_MAX, TTL_MAX};
+use crate::names;
+
+/// What is at the end of the aliases of a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Found(Vec<Record>),
+    NoData,
+    NoName,
+    /// The response stops at an alias: its target has to be asked for.
+    Alias,
+}
+
+/// A response, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Owner and target of each alias.
+    pub aliases: Vec<(Name, Name)>,
+    /// What is at the last target, or at the name itself.
+    pub end: End,
+    /// Seconds for which all of it may be kept.
+    pub ttl: u32,
+}
+
+impl Reading {
+    /// The last target, or the name itself.
+    pub fn name<'a>(&'a self, asked: &'a Name) -> &'a Name {
+        self.aliases.last().map_or(asked, |(_, target)| target)
+    }
+}
+
+/// Why a response can't be used, in words.
+pub(crate) type Unusable = &'static str;
+
+/// Reads what `message` says of `name` and `kind`. Only records of the names on the way are looked at
+/// (RFC 5452 §6: nothing else is taken from a response).
+pub(crate) fn read(message: &Message, name: &Name, kind: RecordType) -> Result<Reading, Unusable> {
+    let mut aliases: Vec<(Name, Name)> = Vec::new();
+    let mut here = name.clone();
+    let mut ttl = TTL_MAX;
+    loop {
+        let at_here = |record: &&Record| record.dns_class == DNSClass::IN && record.name == here;
+        let is_kind = |record: &&Record| record.record_type() == kind;
+        let mut found: Vec<Record> =
+            message.answers.iter().filter(at_here).filter(is_kind).take(RECORDS_MAX + 1).cloned().collect();
+        if found.len() > RECORDS_MAX {
+            return Err("there are too many records");
+        }
+        if !found.is_empty() {
+            found.iter_mut().for_each(|record| record.name.clone_from(&here));
+            ttl = found.iter().map(|record| record.ttl).min().unwrap_or(0).min(ttl);
+            return Ok(Reading { aliases, end: End::Found(found), ttl });
+        }
+        let Some((target, lasts)) = alias(message, &here)? else { break };
+        ttl = ttl.min(lasts);
+        if target == *name || aliases.iter().any(|(from, to)| *from == target || *to == target) {
+            return Err("the aliases form a loop");
+        }
+        if aliases.len() == ALIASES_MAX {
+            return Err("there are too many aliases");
+        }
+        aliases.push((here, target.clone()));
+        here = target;
+    }
+    let (end, lasts) = negative(message, &here, !aliases.is_empty())?;
+    Ok(Reading { aliases, end, ttl: ttl.min(lasts) })
+}
+
+/// Where the alias at `here` leads, and for how long.
+fn alias(message: &Message, here: &Name) -> Result<Option<(Name, u32)>, Unusable> {
+    let mut own: Option<(Name, u32)> = None;
+    let mut above: Option<(Name, u32)> = None;
+    for record in &message.answers {
+        if record.dns_class != DNSClass::IN {
+            continue;
+        }
+        match &record.data {
+            RData::CNAME(target) if record.name == *here => {
+                let mut target = target.0.clone();
+                target.set_fqdn(true);
+                match &own {
+                    // RFC 2181 §10.1: an alias has one canonical name.
+                    Some((other, _)) if *other != target => return Err("an alias has two targets"),
+                    _ => own = Some((target, record.ttl)),
+                }
+            }
+            RData::Unknown { code: RecordType::DNAME, .. }
+                if record.name != *here && record.name.zone_of(here) =>
+            {
+                let target = names::dname_target(&record.data).ok_or("a DNAME can't be read")?;
+                let made = names::replace_end(here, &record.name, &target)
+                    .ok_or("a DNAME makes a name that is too long")?;
+                above = Some((made, record.ttl));
+            }
+            _ => {}
+        }
+    }
+    // A DNAME comes with the CNAME that was made of it (RFC 6672 §3.1), which must say the same.
+    match (own, above) {
+        (Some((own, _)), Some((made, _))) if own != made => Err("a CNAME contradicts a DNAME above it"),
+        (Some((target, own)), Some((_, above))) => Ok(Some((target, own.min(above)))),
+        (own, above) => Ok(own.or(above)),
+    }
+}
+
+/// What it means that there are no records at `here`, and for how long (RFC 2308 §2 and §5).
+fn negative(message: &Message, here: &Name, after_alias: bool) -> Result<(End, u32), Unusable> {
+    let lasts = message.authorities.iter().find_map(|record| match &record.data {
+        RData::SOA(soa) if record.name.zone_of(here) => {
+            Some(record.ttl.min(soa.minimum).min(NEGATIVE_TTL_MAX))
+        }
+        _ => None,
+    });
+    match message.metadata.response_code {
+        ResponseCode::NXDomain => Ok((End::NoName, lasts.unwrap_or(0))),
+        ResponseCode::NoError => match lasts {
+            Some(lasts) => Ok((End::NoData, lasts)),
+            None if after_alias => Ok((End::Alias, TTL_MAX)),
+            None => {
+                let refers = message.authorities.iter().any(|record| record.record_type() == RecordType::NS);
+                if refers && !message.metadata.recursion_available {
+                    return Err("it refers to other servers, and doesn't resolve");
+                }
+                Ok((End::NoData, 0))
+            }
+        },
+        _ => Err("its response code says neither that there are records nor that there are none"),
+    }
+}
