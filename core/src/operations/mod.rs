@@ -35,8 +35,10 @@ use lock::Lock;
 /// longer than that for a worker is not helped by more waiting.
 const POOL_PAUSE: Duration = Duration::from_millis(20);
 const PATIENCE: u32 = 500;
-/// Tables in memory that may wait to be written before long work pauses.
+/// Tables in memory that may wait to be written before long work pauses, and how often it does: whoever else
+/// writes may keep them waiting.
 const FLUSHES_MAX: u64 = 1;
+const FLUSH_PATIENCE: u32 = 50;
 
 /// Carries out requests for the running server.
 pub struct ServerOperations {
@@ -71,11 +73,14 @@ impl ServerOperations {
         &self,
         work: impl FnOnce(&Shared) -> Result<T, OperationError> + Send + 'static,
     ) -> Result<T, OperationError> {
-        let mut patience = PATIENCE;
         let shared = &self.shard.shared;
-        while patience > 0
-            && (shared.pool.stats().queued > 0 || shared.store.engine().outstanding_flushes() > FLUSHES_MAX)
-        {
+        let mut patience = PATIENCE;
+        while patience > 0 && shared.pool.stats().queued > 0 {
+            patience -= 1;
+            sleep(POOL_PAUSE).await;
+        }
+        let mut patience = FLUSH_PATIENCE;
+        while patience > 0 && shared.store.engine().outstanding_flushes() > FLUSHES_MAX {
             patience -= 1;
             sleep(POOL_PAUSE).await;
         }
