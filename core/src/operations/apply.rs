@@ -17,7 +17,7 @@ use postrider_storage::reader::Reader;
 use super::changes::{Planned, first_rows};
 use super::edit::derive;
 use super::lock::Held;
-use super::settle::{APPLYING, Pace, Went};
+use super::settle::{APPLYING, Pace, Settler, Went};
 use super::{ServerOperations, failure, internal};
 use crate::accounts::initial;
 use crate::clock::unix_now;
@@ -194,8 +194,9 @@ impl ServerOperations {
             1
         });
         let (mut pace, mut moved, mut listens) = (Pace::new(), 0, true);
+        let mut settler = Settler::default();
         loop {
-            match self.settle_step().await {
+            match self.settle_step(&mut settler).await {
                 Ok(Went::On(rows)) => moved += rows,
                 Ok(Went::ToItsEnd(_)) => break,
                 Err(error) => {

@@ -35,6 +35,10 @@ use lock::Lock;
 /// longer than that for a worker is not helped by more waiting.
 const POOL_PAUSE: Duration = Duration::from_millis(20);
 const PATIENCE: u32 = 500;
+/// Tables in memory that may wait to be written before long work pauses, and how often it does: whoever else
+/// writes may keep them waiting.
+const FLUSHES_MAX: u64 = 1;
+const FLUSH_PATIENCE: u32 = 50;
 
 /// Carries out requests for the running server.
 pub struct ServerOperations {
@@ -63,13 +67,20 @@ impl ServerOperations {
         self.shard.shared.pool.run(move || work(&shared)).await.map_err(busy)?
     }
 
-    /// As [`Self::on_pool`], for one of many steps: waits while others want a worker.
+    /// As [`Self::on_pool`], for one of many steps: waits while others want a worker, and while tables in memory
+    /// wait to be written, for they would take more and more of it.
     async fn on_idle_pool<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared) -> Result<T, OperationError> + Send + 'static,
     ) -> Result<T, OperationError> {
+        let shared = &self.shard.shared;
         let mut patience = PATIENCE;
-        while self.shard.shared.pool.stats().queued > 0 && patience > 0 {
+        while patience > 0 && shared.pool.stats().queued > 0 {
+            patience -= 1;
+            sleep(POOL_PAUSE).await;
+        }
+        let mut patience = FLUSH_PATIENCE;
+        while patience > 0 && shared.store.engine().outstanding_flushes() > FLUSHES_MAX {
             patience -= 1;
             sleep(POOL_PAUSE).await;
         }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use postrider_storage::directory::{self, PlanState, Settled};
-use postrider_storage::engine::Durability;
+use postrider_storage::directory::{self, PlanState, Settled, Settling};
+use postrider_storage::engine::{Durability, Incarnation};
 
 use super::lock::Held;
 use super::{ServerOperations, failure, internal};
@@ -14,6 +14,14 @@ use crate::control::OperationError;
 const SETTLING: &str = "the server finishes a large change of the directory that was begun before";
 /// What others are told while a document is applied.
 pub(super) const APPLYING: &str = "a document is being applied to the directory";
+
+/// A plan on its way to its end.
+#[derive(Default)]
+pub(super) struct Settler {
+    settling: Settling,
+    /// The engine's life in which the steps so far were: in another one they may be lost.
+    incarnation: Option<Incarnation>,
+}
 
 /// How far a step of settling a plan came.
 pub(super) enum Went {
@@ -54,20 +62,27 @@ impl ServerOperations {
 
     /// Brings a plan to its end, if there is one.
     async fn settle(&self) -> Result<Option<PlanState>, OperationError> {
+        let mut settler = Settler::default();
         loop {
-            match self.settle_step().await? {
+            match self.settle_step(&mut settler).await? {
                 Went::On(_) => {}
                 Went::ToItsEnd(state) => return Ok(state),
             }
         }
     }
 
-    /// One step of that. Cheap for the shard: what is read is read on the workers.
-    pub(super) async fn settle_step(&self) -> Result<Went, OperationError> {
+    /// One step of that. Cheap for the shard: what is read is read on the workers. When one fails, a later
+    /// change or start begins anew.
+    pub(super) async fn settle_step(&self, settler: &mut Settler) -> Result<Went, OperationError> {
         let shared = &self.shard.shared;
-        let settled = self
-            .on_idle_pool(|shared| directory::settle(&*shared.store.engine().snapshot()).map_err(internal));
-        let (batch, durability, went) = match settled.await? {
+        let mut settling = std::mem::take(&mut settler.settling);
+        let stepped = self.on_idle_pool(move |shared| {
+            let settled = settling.step(&*shared.store.engine().snapshot()).map_err(internal)?;
+            Ok((settling, settled))
+        });
+        let settled;
+        (settler.settling, settled) = stepped.await?;
+        let (batch, durability, went) = match settled {
             Settled::Nothing => {
                 shared.store.end_sealing();
                 return Ok(Went::ToItsEnd(None));
@@ -75,9 +90,12 @@ impl ServerOperations {
             Settled::Step { batch, rows } => (batch, Durability::Buffered, Went::On(rows)),
             Settled::Last { batch, state } => (batch, Durability::Synced, Went::ToItsEnd(Some(state))),
         };
-        commit::commit(&shared.committer, batch, durability)
-            .await
-            .map_err(|error| failure::commit(&error))?;
+        let submitted = commit::submit(&shared.committer, batch, durability, settler.incarnation).await;
+        let done = match submitted {
+            Ok(submitted) => submitted.done().await,
+            Err(error) => Err(error),
+        };
+        settler.incarnation = Some(done.map_err(|error| failure::commit(&error))?.incarnation);
         if matches!(went, Went::ToItsEnd(_)) {
             shared.store.end_sealing();
         }

@@ -45,7 +45,7 @@ pub use document::{Export, Fault};
 pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
 pub use plan::{DirectoryError, plan};
 pub use rows::{BadRow, added_accounts, removed_account};
-pub use stage::{Effect, PlanState, Settled, effects, effects_of, plan_state, settle};
+pub use stage::{Effect, PlanState, Settled, Settling, effects, effects_of, plan_state};
 pub use types::{
     Account, AccountName, AccountSettings, AddressPattern, AliasSettings, BadName, DomainSettings,
     DomainState, Fingerprint, Limits, LocalpartCase, Postmaster, Target, TlsKey,

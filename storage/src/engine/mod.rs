@@ -69,6 +69,11 @@ pub trait Engine: Send + Sync {
     /// What the engine uses at the moment.
     fn stats(&self) -> EngineStats;
 
+    /// As [`EngineStats::outstanding_flushes`], at no cost: who writes much pauses while there are some.
+    fn outstanding_flushes(&self) -> u64 {
+        0
+    }
+
     /// The present life.
     fn incarnation(&self) -> Incarnation;
 

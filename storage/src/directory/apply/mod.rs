@@ -128,7 +128,7 @@ pub enum Finish {
     /// All of it, in this batch.
     Whole(Batch),
     /// The batch that seals the plan, to be committed as synced. From then on the changes are there; the
-    /// rest is up to [`settle`](super::settle).
+    /// rest is up to [`Settling`](super::Settling).
     Seal(Batch),
 }
 

@@ -3,7 +3,7 @@
 //! The rows that a large change writes are first put aside, under STAGED, in batches of bounded size, and
 //! nothing looks at them. One small batch then *seals* the plan: from that commit on, whoever reads the
 //! directory reads the staged rows on top of it ([`Overlay`]), so the change is there, all of it, for
-//! everybody at once. The staged rows are moved to their places afterwards ([`settle`]), in bounded batches
+//! everybody at once. The staged rows are moved to their places afterwards ([`Settling`]), in bounded batches
 //! that change nothing of what is read. What a process that died leaves is the same: a plan that is sealed
 //! holds, and is moved on with; one that isn't is thrown away.
 //!
@@ -18,14 +18,14 @@
 //! numbers of those accounts are never given out again.
 //!
 //! What always holds: STAGED and WANTED have rows only while there is PLAN; while there is PLAN, nobody
-//! changes the directory but [`settle`].
+//! changes the directory but [`Settling`].
 
 mod overlay;
 mod settle;
 
 pub(crate) use overlay::reading;
 pub(super) use overlay::{Layered, Overlay};
-pub use settle::{Effect, Settled, effects, effects_of, settle};
+pub use settle::{Effect, Settled, Settling, effects, effects_of};
 
 use super::lookup::corrupt;
 use super::rows::{self, BadRow, PREFIX_OCTETS};

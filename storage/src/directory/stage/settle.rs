@@ -6,7 +6,7 @@ use super::super::lookup::{Directory, corrupt, damaged};
 use super::super::rows::{self, StateRow};
 use super::super::types::AccountSettings;
 use super::{PlanState, decode_staged, plan_key, plan_state, staged_key, unstaged_key};
-use crate::engine::{Batch, EngineError, Snapshot, Space};
+use crate::engine::{Batch, EngineError, Rows, Snapshot, Space};
 use crate::ids::AccountId;
 
 /// Octets of rows that one step takes on, unless one account or row has more; what it writes is some more.
@@ -17,8 +17,7 @@ const EFFECT_ROWS: usize = 1024;
 /// One step of bringing a plan to its end.
 #[derive(Debug)]
 pub enum Settled {
-    /// To be committed before the next step is asked for. A buffered commit will do: each step finds out by
-    /// itself how far the ones before it came.
+    /// To be committed before the next step is asked for. A buffered commit will do.
     Step {
         /// What to write.
         batch: Batch,
@@ -36,90 +35,131 @@ pub enum Settled {
     Nothing,
 }
 
-/// Works out the next step. `snapshot` is the engine's own: what is on top of it is what is moved.
-pub fn settle(snapshot: &dyn Snapshot) -> Result<Settled, EngineError> {
-    let Some(state) = plan_state(snapshot)? else { return Ok(Settled::Nothing) };
-    let mut batch = Batch::new();
-    let mut rows = match state {
-        PlanState::Sealed => redo(snapshot, &mut batch)?,
-        PlanState::Writing => undo(snapshot, &mut batch)?,
-        PlanState::Trying => 0,
-    };
-    for table in [rows::STAGED, rows::WANTED] {
+/// A plan on its way to its end. Each step goes on behind the one before, for what was removed still has to
+/// be passed over by whoever begins anew. So all steps have to be committed, in one life of the engine;
+/// otherwise a new one begins from the start, which does no harm.
+#[derive(Debug, Default)]
+pub struct Settling {
+    phase: Phase,
+    after: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Phase {
+    /// First rows of accounts that won't be, or the numbers of those.
+    #[default]
+    Accounts,
+    /// Rows that are staged.
+    Staged,
+    Wanted,
+    Plan,
+}
+
+impl Settling {
+    /// Works out the next step. `snapshot` is the engine's own: what is on top of it is what is moved.
+    pub fn step(&mut self, snapshot: &dyn Snapshot) -> Result<Settled, EngineError> {
+        let Some(state) = plan_state(snapshot)? else { return Ok(Settled::Nothing) };
+        let mut batch = Batch::new();
+        loop {
+            let (rows, next) = match (self.phase, state) {
+                (Phase::Accounts, PlanState::Writing) => (self.undo(snapshot, &mut batch)?, Phase::Staged),
+                (Phase::Accounts, _) => (0, Phase::Staged),
+                (Phase::Staged, PlanState::Sealed) => (self.redo(snapshot, &mut batch)?, Phase::Wanted),
+                (Phase::Staged, _) => (self.remove_all(snapshot, rows::STAGED, &mut batch)?, Phase::Wanted),
+                (Phase::Wanted, _) => (self.remove_all(snapshot, rows::WANTED, &mut batch)?, Phase::Plan),
+                (Phase::Plan, _) => {
+                    batch.remove(Space::Rows, plan_key());
+                    return Ok(Settled::Last { batch, state });
+                }
+            };
+            if rows > 0 {
+                return Ok(Settled::Step { batch, rows });
+            }
+            (self.phase, self.after) = (next, None);
+        }
+    }
+
+    /// The rows of a table that are not done with.
+    fn rest<'a>(&self, snapshot: &'a dyn Snapshot, table: u8) -> Rows<'a> {
+        let (first, end) = (rows::table(table), rows::table(table + 1));
+        let from = self.after.as_deref().map_or(Bound::Included(&first[..]), Bound::Excluded);
+        snapshot.range(Space::Rows, from, Bound::Excluded(&end))
+    }
+
+    /// Moves staged rows to their places. Readers see no difference: what leaves the staged rows is below them
+    /// in the same moment.
+    fn redo(&mut self, snapshot: &dyn Snapshot, batch: &mut Batch) -> Result<u64, EngineError> {
+        let mut rows = 0;
+        for row in self.rest(snapshot, rows::STAGED) {
+            let (staged, value) = row?;
+            let key = unstaged_key(&staged).ok_or_else(|| damaged(&staged))?;
+            match decode_staged(&staged, &value).map_err(corrupt)? {
+                Some(value) => batch.insert(Space::Rows, key, value),
+                None => batch.remove(Space::Rows, key),
+            }
+            self.after = Some(staged.to_vec());
+            batch.remove(Space::Rows, staged);
+            rows += 1;
+            if batch.octets() >= STEP_OCTETS {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Removes the first rows of accounts that the plan would have added, each account's together, and then
+    /// makes sure that their numbers stay unused: something may remember that there was nothing.
+    fn undo(&mut self, snapshot: &dyn Snapshot, batch: &mut Batch) -> Result<u64, EngineError> {
+        let before = Directory::new(snapshot).state()?;
+        let key = staged_key(&rows::state());
+        let Some(value) = snapshot.get(Space::Rows, &key)? else { return Ok(0) };
+        let Some(value) = decode_staged(&key, &value).map_err(corrupt)? else { return Ok(0) };
+        let next_account = StateRow::decode(&key, &value).map_err(corrupt)?.next_account;
+        if next_account == before.next_account {
+            return Ok(0);
+        }
+        let first = before.next_account.to_be_bytes();
+        let from = self.after.as_deref().map_or(Bound::Included(&first[..]), Bound::Excluded);
+        // After the last number comes 0.
+        let to = next_account.to_be_bytes();
+        let to = if next_account == 0 { Bound::Unbounded } else { Bound::Excluded(&to[..]) };
+        let (mut rows, mut owner) = (0, None);
+        for row in snapshot.range(Space::Rows, from, to) {
+            let (key, _) = row?;
+            let own = key.first_chunk::<4>().copied();
+            if own != owner && batch.octets() >= STEP_OCTETS {
+                break;
+            }
+            owner = own;
+            self.after = Some(key.to_vec());
+            batch.remove(Space::Rows, key);
+            rows += 1;
+        }
         if rows == 0 {
-            rows = remove_all(snapshot, table, &mut batch)?;
+            batch.insert(Space::Rows, rows::state(), StateRow { next_account, ..before }.encode());
+            rows = 1;
         }
+        Ok(rows)
     }
-    if rows > 0 {
-        return Ok(Settled::Step { batch, rows });
-    }
-    batch.remove(Space::Rows, plan_key());
-    Ok(Settled::Last { batch, state })
-}
 
-/// Moves staged rows to their places. Readers see no difference: what leaves the staged rows is below them
-/// in the same moment.
-fn redo(snapshot: &dyn Snapshot, batch: &mut Batch) -> Result<u64, EngineError> {
-    let mut rows = 0;
-    for row in snapshot.prefix(Space::Rows, &rows::table(rows::STAGED)) {
-        let (staged, value) = row?;
-        let key = unstaged_key(&staged).ok_or_else(|| damaged(&staged))?;
-        match decode_staged(&staged, &value).map_err(corrupt)? {
-            Some(value) => batch.insert(Space::Rows, key, value),
-            None => batch.remove(Space::Rows, key),
+    fn remove_all(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        table: u8,
+        batch: &mut Batch,
+    ) -> Result<u64, EngineError> {
+        let mut rows = 0;
+        for row in self.rest(snapshot, table) {
+            let (key, _) = row?;
+            self.after = Some(key.to_vec());
+            batch.remove(Space::Rows, key);
+            rows += 1;
+            if batch.octets() >= STEP_OCTETS {
+                break;
+            }
         }
-        batch.remove(Space::Rows, staged);
-        rows += 1;
-        if batch.octets() >= STEP_OCTETS {
-            break;
-        }
+        Ok(rows)
     }
-    Ok(rows)
-}
-
-/// Removes the first rows of accounts that the plan would have added, each account's together, and then
-/// makes sure that their numbers stay unused: something may remember that there was nothing.
-fn undo(snapshot: &dyn Snapshot, batch: &mut Batch) -> Result<u64, EngineError> {
-    let before = Directory::new(snapshot).state()?;
-    let key = staged_key(&rows::state());
-    let Some(value) = snapshot.get(Space::Rows, &key)? else { return Ok(0) };
-    let Some(value) = decode_staged(&key, &value).map_err(corrupt)? else { return Ok(0) };
-    let next_account = StateRow::decode(&key, &value).map_err(corrupt)?.next_account;
-    if next_account == before.next_account {
-        return Ok(0);
-    }
-    let from = before.next_account.to_be_bytes();
-    // After the last number comes 0.
-    let to = next_account.to_be_bytes();
-    let to = if next_account == 0 { Bound::Unbounded } else { Bound::Excluded(&to[..]) };
-    let (mut rows, mut owner) = (0, None);
-    for row in snapshot.range(Space::Rows, Bound::Included(&from), to) {
-        let (key, _) = row?;
-        let own = key.first_chunk::<4>().copied();
-        if own != owner && batch.octets() >= STEP_OCTETS {
-            break;
-        }
-        owner = own;
-        batch.remove(Space::Rows, key);
-        rows += 1;
-    }
-    if rows == 0 {
-        batch.insert(Space::Rows, rows::state(), StateRow { next_account, ..before }.encode());
-        rows = 1;
-    }
-    Ok(rows)
-}
-
-fn remove_all(snapshot: &dyn Snapshot, table: u8, batch: &mut Batch) -> Result<u64, EngineError> {
-    let mut rows = 0;
-    for row in snapshot.prefix(Space::Rows, &rows::table(table)) {
-        batch.remove(Space::Rows, row?.0);
-        rows += 1;
-        if batch.octets() >= STEP_OCTETS {
-            break;
-        }
-    }
-    Ok(rows)
 }
 
 /// What others than readers of the directory have to hear of a change.

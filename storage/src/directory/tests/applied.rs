@@ -57,8 +57,8 @@ fn many_accounts_are_one_transaction() {
     assert!(matches!(there, Resolution::Account { .. }));
     // While it is moved, readers see no difference.
     let text = world.text();
-    let mut steps = 0;
-    while let Settled::Step { batch, .. } = settle(&*world.0.snapshot()).unwrap() {
+    let (mut steps, mut settling) = (0, Settling::default());
+    while let Settled::Step { batch, .. } = settling.step(&*world.0.snapshot()).unwrap() {
         world.0.commit(batch, Durability::Buffered).unwrap();
         assert_eq!(world.text(), text);
         assert_eq!(resolve(&*stage::reading(world.0.snapshot())), there);

@@ -125,8 +125,9 @@ impl World {
 
     /// Brings a plan to its end.
     fn settle(&self) -> Result<Option<PlanState>, EngineError> {
+        let mut settling = Settling::default();
         loop {
-            let (batch, last) = match settle(&*self.0.snapshot())? {
+            let (batch, last) = match settling.step(&*self.0.snapshot())? {
                 Settled::Nothing => return Ok(None),
                 Settled::Step { batch, .. } => (batch, None),
                 Settled::Last { batch, state } => (batch, Some(state)),

@@ -229,6 +229,10 @@ impl Engine for FjallEngine {
         }
     }
 
+    fn outstanding_flushes(&self) -> u64 {
+        self.live().map_or(0, |live| live.db.outstanding_flushes() as u64)
+    }
+
     fn incarnation(&self) -> Incarnation {
         Incarnation(self.incarnation.load(Ordering::Acquire))
     }
