@@ -22,6 +22,13 @@ pub fn check_house() -> Result<()> {
         "documentation",
         &["doc", "--workspace", "--no-deps", "--locked", "--quiet"],
         &[("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")],
+    )?;
+    // They are no members of the workspace, and would be forgotten. Nothing is linked, so that no library is
+    // needed, nor the C++ compiler that builds it.
+    cargo(
+        "fuzz targets",
+        &["check", "--manifest-path", "core/fuzz/Cargo.toml", "--target-dir", "target/fuzz", "--locked", "--quiet"],
+        &[("CUSTOM_LIBFUZZER_PATH", "/nonexistent/libfuzzer.a"), ("RUSTFLAGS", "-D warnings")],
     )
 }
 
