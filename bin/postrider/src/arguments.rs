@@ -1,6 +1,12 @@
 //! The arguments of every command, and the help that is made of them.
 
+mod checks;
+
 use argh::FromArgs;
+
+pub use checks::{
+    Dmarc, DmarcCommand, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck, SpfCommand, SpfLookup,
+};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -82,6 +88,10 @@ pub enum Command {
     Import(Import),
     Export(Export),
     Index(Index),
+    Spf(Spf),
+    Dmarc(Dmarc),
+    Iprev(Iprev),
+    Dnsbl(Dnsbl),
     Config(Config),
     Verifydata(Verifydata),
     Repair(Repair),

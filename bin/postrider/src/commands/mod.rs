@@ -1,5 +1,7 @@
 //! What each command does.
 
+mod asking;
+mod authentication;
 mod config;
 mod control;
 mod locate;
@@ -35,5 +37,9 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Import(arguments) => control::import(&server, arguments),
         Command::Export(arguments) => control::export(&server, arguments),
         Command::Index(arguments) => control::index(&server, arguments.command),
+        Command::Spf(arguments) => authentication::spf(arguments.command),
+        Command::Dmarc(arguments) => authentication::dmarc(arguments.command),
+        Command::Iprev(arguments) => authentication::iprev(arguments.command),
+        Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),
     }
 }
