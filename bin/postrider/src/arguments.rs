@@ -1,11 +1,16 @@
 //! The arguments of every command, and the help that is made of them.
 
 mod checks;
+mod dns;
 
 use argh::FromArgs;
 
 pub use checks::{
     Dmarc, DmarcCommand, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck, SpfCommand, SpfLookup,
+};
+pub use dns::{
+    Belief, Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand,
+    DnssecExplain,
 };
 
 /// What ends the program before a command runs.
@@ -88,6 +93,9 @@ pub enum Command {
     Import(Import),
     Export(Export),
     Index(Index),
+    Dns(Dns),
+    Dnssec(Dnssec),
+    Dane(Dane),
     Spf(Spf),
     Dmarc(Dmarc),
     Iprev(Iprev),

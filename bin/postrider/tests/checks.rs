@@ -78,7 +78,7 @@ fn spf_is_checked_and_looked_up() {
     let failed = check("203.0.113.1", "user@a.example");
     let expected = json!(["fail", "-all", "mailfrom", "a.example", "203.0.113.1 is not ours", false, 1]);
     assert_eq!(members(&failed, &shown), expected);
-    assert_eq!(failed["authenticity"], "indeterminate");
+    assert_eq!(failed["status"], "insecure");
     assert_eq!(check("192.0.2.7", "user@two.example")["result"], "permerror");
     assert_eq!(check("192.0.2.7", "user@broken.example")["result"], "temperror");
     assert_eq!(check("192.0.2.7", "")["identity"], "helo");
@@ -124,8 +124,7 @@ fn results_are_lines_for_people_and_records_are_read_without_dns() {
     let output = run(&["iprev", "check", "192.0.2.1"], &resolver);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("result: pass\n") && text.contains("names: mx.a.example\n"), "{text}");
-    // A root that the built-in anchors don't know is told.
-    assert!(String::from_utf8(output.stderr).unwrap().contains("nothing is validated"));
+    assert!(output.stderr.is_empty());
     let parse = |record: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
         command.args(["spf", "parse", "--json", record]).output().unwrap()

@@ -1,8 +1,11 @@
 //! The arguments of the commands that look at what domains publish, and check clients by it.
 //!
-//! Each takes `--resolver`, `--trust-anchor` and `--json`.
+//! Those that ask DNS take what `dns lookup` takes.
 
 use argh::FromArgs;
+use postrider_dns::resolver::Upstream;
+
+use super::dns::{Belief, belief, upstream};
 
 /// Check senders by SPF, and look at SPF records.
 #[derive(Debug, FromArgs, PartialEq)]
@@ -44,13 +47,16 @@ pub struct SpfCheck {
     /// the name of who checks, for explanations (default: unknown)
     #[argh(option, default = "String::from(\"unknown\")")]
     pub receiver: String,
-    /// whom to ask, ADDRESS[:PORT]; may be given more than once (default: as /etc/resolv.conf says)
-    #[argh(option)]
-    pub resolver: Vec<String>,
-    /// a file of DNSSEC trust anchors, instead of those that are built in
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
     #[argh(option)]
     pub trust_anchor: Option<String>,
-    /// print one JSON object
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
     #[argh(switch)]
     pub json: bool,
 }
@@ -59,13 +65,16 @@ pub struct SpfCheck {
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "lookup", example = "{command_name} example.org")]
 pub struct SpfLookup {
-    /// whom to ask, ADDRESS[:PORT]; may be given more than once (default: as /etc/resolv.conf says)
-    #[argh(option)]
-    pub resolver: Vec<String>,
-    /// a file of DNSSEC trust anchors, instead of those that are built in
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
     #[argh(option)]
     pub trust_anchor: Option<String>,
-    /// print one JSON object
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
     #[argh(switch)]
     pub json: bool,
     /// the domain
@@ -77,7 +86,7 @@ pub struct SpfLookup {
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "parse", example = "{command_name} 'v=spf1 mx -all'")]
 pub struct SpfParse {
-    /// print one JSON object
+    /// print JSON
     #[argh(switch)]
     pub json: bool,
     /// the record
@@ -106,13 +115,16 @@ pub struct DmarcLookup {
     /// find organizational domains by the public suffix list, as RFC 7489 did, and not by the tree walk
     #[argh(switch)]
     pub public_suffix_list: bool,
-    /// whom to ask, ADDRESS[:PORT]; may be given more than once (default: as /etc/resolv.conf says)
-    #[argh(option)]
-    pub resolver: Vec<String>,
-    /// a file of DNSSEC trust anchors, instead of those that are built in
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
     #[argh(option)]
     pub trust_anchor: Option<String>,
-    /// print one JSON object
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
     #[argh(switch)]
     pub json: bool,
     /// the domain of the From field
@@ -138,13 +150,16 @@ pub enum IprevCommand {
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "check", example = "{command_name} 192.0.2.1")]
 pub struct IprevCheck {
-    /// whom to ask, ADDRESS[:PORT]; may be given more than once (default: as /etc/resolv.conf says)
-    #[argh(option)]
-    pub resolver: Vec<String>,
-    /// a file of DNSSEC trust anchors, instead of those that are built in
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
     #[argh(option)]
     pub trust_anchor: Option<String>,
-    /// print one JSON object
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
     #[argh(switch)]
     pub json: bool,
     /// the client's address
@@ -170,13 +185,16 @@ pub enum DnsblCommand {
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "check", example = "{command_name} bl.example.org 192.0.2.1")]
 pub struct DnsblCheck {
-    /// whom to ask, ADDRESS[:PORT]; may be given more than once (default: as /etc/resolv.conf says)
-    #[argh(option)]
-    pub resolver: Vec<String>,
-    /// a file of DNSSEC trust anchors, instead of those that are built in
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
     #[argh(option)]
     pub trust_anchor: Option<String>,
-    /// print one JSON object
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
     #[argh(switch)]
     pub json: bool,
     /// the list's zone

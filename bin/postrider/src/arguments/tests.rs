@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 60] = [
+const COMMANDS: [&str; 67] = [
     "",
     "serve",
     "localserve",
@@ -59,6 +59,13 @@ const COMMANDS: [&str; 60] = [
     "index",
     "index status",
     "index rebuild",
+    "dns",
+    "dns lookup",
+    "dnssec",
+    "dnssec explain",
+    "dane",
+    "dane lookup",
+    "dane dial",
     "spf",
     "spf check",
     "spf lookup",

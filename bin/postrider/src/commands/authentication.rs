@@ -16,7 +16,7 @@ use postrider_proto::address::Domain;
 use postrider_proto::spf::{DomainSpec, Modifier};
 use serde_json::{Map, Value, json};
 
-use super::asking::resolver;
+use super::resolver::open;
 use crate::arguments::{DmarcCommand, DnsblCommand, IprevCommand, SpfCheck, SpfCommand, SpfLookup};
 use crate::terminal;
 
@@ -91,14 +91,14 @@ fn spf_check(arguments: &SpfCheck) -> Result<()> {
     let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let receiver = arguments.receiver.as_str();
     let query = Query { client_ip, identity, local_part, domain, helo, receiver, unix_seconds };
-    let dns = resolver(&arguments.resolver, arguments.trust_anchor.as_deref())?;
+    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
     let verdict = block_on(spf::check(&dns, &Limits::default(), &query));
     Format::of(arguments.json).print(&spf_object(&verdict));
     Ok(())
 }
 
 fn spf_object(verdict: &spf::Verdict) -> Value {
-    let (authentic, authenticity) = believed(verdict.authenticity);
+    let (authentic, status) = believed(verdict.authenticity);
     json!({
         "result": verdict.result.word(),
         "identity": verdict.identity.word(),
@@ -110,14 +110,14 @@ fn spf_object(verdict: &spf::Verdict) -> Value {
         "void_lookups": verdict.void_lookups,
         "queries": verdict.queries,
         "authentic": authentic,
-        "authenticity": authenticity,
+        "status": status,
     })
 }
 
 fn spf_lookup(arguments: &SpfLookup) -> Result<()> {
-    let dns = resolver(&arguments.resolver, arguments.trust_anchor.as_deref())?;
+    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
     let published = block_on(spf::lookup(&dns, &arguments.domain));
-    let (authentic, authenticity) = believed(published.authenticity);
+    let (authentic, status) = believed(published.authenticity);
     if published.is_temporary {
         bail!("{}", published.problem.unwrap_or_default());
     }
@@ -126,7 +126,7 @@ fn spf_lookup(arguments: &SpfLookup) -> Result<()> {
         "records": published.texts,
         "problem": published.problem,
         "authentic": authentic,
-        "authenticity": authenticity,
+        "status": status,
     });
     add_terms(&mut object, published.record.as_ref());
     Format::of(arguments.json).print(&object);
@@ -178,7 +178,7 @@ pub fn dmarc(command: DmarcCommand) -> Result<()> {
     let name = &arguments.domain;
     let domain = Domain::parse(name).with_context(|| format!("{name} is no domain"))?;
     let mode = if arguments.public_suffix_list { Mode::PublicSuffixList } else { Mode::TreeWalk };
-    let dns = resolver(&arguments.resolver, arguments.trust_anchor.as_deref())?;
+    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
     let verdict = block_on(dmarc::lookup(&dns, &domain, mode));
     if verdict.result == DmarcResult::Temperror {
         bail!("{}", verdict.problem.unwrap_or_default());
@@ -188,7 +188,7 @@ pub fn dmarc(command: DmarcCommand) -> Result<()> {
 }
 
 fn dmarc_object(verdict: &dmarc::Verdict) -> Value {
-    let (authentic, authenticity) = believed(verdict.authenticity);
+    let (authentic, status) = believed(verdict.authenticity);
     let policies = verdict.policies.as_ref();
     let faults =
         policies.map(|policies| policies.record.faults.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -208,7 +208,7 @@ fn dmarc_object(verdict: &dmarc::Verdict) -> Value {
         "problem": verdict.problem,
         "queries": verdict.queries,
         "authentic": authentic,
-        "authenticity": authenticity,
+        "status": status,
     })
 }
 
@@ -216,9 +216,9 @@ fn dmarc_object(verdict: &dmarc::Verdict) -> Value {
 pub fn iprev(command: IprevCommand) -> Result<()> {
     let IprevCommand::Check(arguments) = command;
     let client = address(&arguments.ip)?;
-    let dns = resolver(&arguments.resolver, arguments.trust_anchor.as_deref())?;
+    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
     let verdict = block_on(iprev::check(&dns, client));
-    let (authentic, authenticity) = believed(verdict.authenticity);
+    let (authentic, status) = believed(verdict.authenticity);
     Format::of(arguments.json).print(&json!({
         "result": verdict.result.word(),
         "ip": verdict.address.to_string(),
@@ -226,7 +226,7 @@ pub fn iprev(command: IprevCommand) -> Result<()> {
         "names": verdict.names,
         "problem": verdict.problem,
         "authentic": authentic,
-        "authenticity": authenticity,
+        "status": status,
     }));
     Ok(())
 }
@@ -236,7 +236,7 @@ pub fn dnsbl(command: DnsblCommand) -> Result<()> {
     let DnsblCommand::Check(arguments) = command;
     let (list, what) = (&arguments.list, &arguments.what);
     let list = Domain::parse(list).with_context(|| format!("{list} is no domain"))?;
-    let dns = resolver(&arguments.resolver, arguments.trust_anchor.as_deref())?;
+    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
     let (kind, listing) = match what.parse::<IpAddr>() {
         Ok(address) => {
             let kind = if address.to_canonical().is_ipv4() { Kind::Ipv4 } else { Kind::Ipv6 };
@@ -258,7 +258,7 @@ pub fn dnsbl(command: DnsblCommand) -> Result<()> {
         Health::Unhealthy(problem) => (Some(false), Some(problem)),
         Health::Unknown(problem) => (None, Some(problem)),
     };
-    let (authentic, authenticity) = believed(listing.authenticity);
+    let (authentic, status) = believed(listing.authenticity);
     Format::of(arguments.json).print(&json!({
         "list": list.to_string(),
         "what": what,
@@ -269,7 +269,7 @@ pub fn dnsbl(command: DnsblCommand) -> Result<()> {
         "healthy": healthy,
         "health_problem": health,
         "authentic": authentic,
-        "authenticity": authenticity,
+        "status": status,
     }));
     Ok(())
 }

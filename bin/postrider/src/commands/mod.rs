@@ -1,10 +1,12 @@
 //! What each command does.
 
-mod asking;
 mod authentication;
 mod config;
 mod control;
+mod dial;
+mod dns;
 mod locate;
+mod resolver;
 mod serve;
 mod show;
 
@@ -26,6 +28,9 @@ pub fn run(top: Top) -> anyhow::Result<()> {
             terminal::print(&format!("postrider {}", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
+        Command::Dns(arguments) => dns::dns(arguments.command),
+        Command::Dnssec(arguments) => dns::dnssec(arguments.command),
+        Command::Dane(arguments) => dns::dane(arguments.command),
         Command::Stop(_) => control::stop(&server),
         Command::Status(_) => control::status(&server),
         Command::Account(arguments) => control::account(&server, arguments.command),
