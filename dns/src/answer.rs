@@ -43,6 +43,9 @@ impl Authenticity {
     }
 }
 
+/// The text of the extended error that says that no upstream answered.
+pub(crate) const SILENCE: &str = "no upstream answered";
+
 /// What came of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -103,6 +106,23 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The response code that says the same (RFC 1035 §4.1.1): what a resolver would answer.
+    #[must_use]
+    pub fn response_code(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Found | Outcome::NoData => "NOERROR",
+            Outcome::NoName => "NXDOMAIN",
+            Outcome::Failed => "SERVFAIL",
+        }
+    }
+
+    /// Whether nobody answered at all, so that nothing was learnt.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        let silence = |error: &ExtendedError| error.text == SILENCE;
+        self.outcome == Outcome::Failed && self.errors.iter().any(silence)
+    }
+
     /// The data of the records.
     pub fn data(&self) -> impl Iterator<Item = &RData> {
         self.records.iter().map(|record| &record.data)

@@ -9,6 +9,7 @@
 mod answer;
 mod budget;
 mod names;
+mod present;
 
 pub mod dane;
 pub mod dnssec;
@@ -21,3 +22,4 @@ pub use answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
 pub use budget::Budget;
 pub use hickory_proto::rr::{Name, RData, Record, RecordType};
 pub use names::{NameError, parse_name, reverse_name};
+pub use present::{hexadecimal, present};

@@ -10,7 +10,7 @@ pub const UDP_OCTETS: u16 = 1232;
 /// Records of one type that an answer may hold. More are refused: nobody who asks for mail needs them.
 pub const RECORDS_MAX: usize = 1024;
 /// Queries to upstreams that one lookup may cause: tries, aliases, and what validation fetches.
-pub const QUERIES_PER_LOOKUP_MAX: u32 = 64;
+pub const QUERIES_PER_LOOKUP_MAX: u32 = 96;
 /// Lookups that may be under way at once. The next fails at once, so that a flood costs bounded memory.
 pub const LOOKUPS_UNDER_WAY_MAX: usize = 4096;
 /// Datagrams that may come instead of the answer before TCP is used: somebody may be guessing
@@ -44,3 +44,6 @@ pub const REST_MAX: Duration = Duration::from_secs(60);
 pub const QUIRK_KEPT: Duration = Duration::from_secs(3600);
 
 const _: () = assert!(FAILURE_KEPT.as_secs() >= 1 && FAILURE_KEPT_MAX.as_secs() <= 300);
+// A lookup may need all that one validation may fetch, and its own tries beside.
+const _: () = assert!(crate::dnssec::Limits::DEFAULT.fetches_max < QUERIES_PER_LOOKUP_MAX);
+const _: () = assert!(crate::dnssec::Limits::DEFAULT.aliases_max == ALIASES_MAX);

@@ -1,6 +1,17 @@
 //! The arguments of every command, and the help that is made of them.
 
+mod checks;
+mod dns;
+
 use argh::FromArgs;
+
+pub use checks::{
+    Dmarc, DmarcCommand, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck, SpfCommand, SpfLookup,
+};
+pub use dns::{
+    Belief, Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand,
+    DnssecExplain,
+};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -82,6 +93,13 @@ pub enum Command {
     Import(Import),
     Export(Export),
     Index(Index),
+    Dns(Dns),
+    Dnssec(Dnssec),
+    Dane(Dane),
+    Spf(Spf),
+    Dmarc(Dmarc),
+    Iprev(Iprev),
+    Dnsbl(Dnsbl),
     Config(Config),
     Verifydata(Verifydata),
     Repair(Repair),

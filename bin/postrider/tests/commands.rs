@@ -76,3 +76,151 @@ fn an_argument_that_is_not_text_is_wrong_usage() {
     assert_eq!(failed.status.code(), Some(2));
     assert!(text(&failed.stderr).contains("is not UTF-8"));
 }
+
+/// A DNS server that gives a record with these octets for every name of each type, nothing for other types, and says
+/// that all is authentic.
+fn dns_server(records: Vec<(u16, Vec<u8>)>) -> std::net::SocketAddr {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+            let end = 12 + buffer[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
+            let found = records.iter().find(|(kind, _)| buffer[end - 4..end - 2] == kind.to_be_bytes());
+            let mut response = buffer[..end].to_vec();
+            response[2] |= 0x80;
+            response[3] = 0xa0;
+            response[6..12].copy_from_slice(&[0, u8::from(found.is_some()), 0, 0, 0, 0]);
+            if let Some((kind, data)) = found {
+                response.extend([0xc0, 12]);
+                response.extend(kind.to_be_bytes());
+                response.extend([0, 1, 0, 0, 1, 44, 0, u8::try_from(data.len()).unwrap()]);
+                response.extend(data);
+            }
+            socket.send_to(&response, peer).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn dns_is_asked_and_shown_as_text_and_as_json() {
+    let resolver = dns_server(vec![(15, b"\x00\x0a\x02mx\xc0\x0c".to_vec())]).to_string();
+    let arguments = ["dns", "lookup", "--resolver", &resolver, "--json", "MX", "bücher.example"];
+    let looked = run(&arguments, "");
+    assert_eq!(looked.status.code(), Some(0), "{}", text(&looked.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&looked.stdout).unwrap();
+    assert_eq!(json["name"], "xn--bcher-kva.example.");
+    assert_eq!((&json["rcode"], &json["status"]), (&"NOERROR".into(), &"secure".into()));
+    assert_eq!(json["records"][0]["data"], "10 mx.xn--bcher-kva.example.");
+    assert_eq!(json["extended_errors"], serde_json::json!([]));
+
+    let looked = run(&["dns", "lookup", "--resolver", &resolver, "mx", "example"], "");
+    assert_eq!(text(&looked.stdout), "example.\t300\tMX\t10 mx.example.\nStatus: secure\n");
+    let looked = run(&["dns", "lookup", "--resolver", &resolver, "TXT", "example"], "");
+    assert!(text(&looked.stdout).starts_with("example. has no TXT records. "), "{}", text(&looked.stdout));
+
+    // Validated, the same answer is worth nothing: it has no signatures.
+    let validated =
+        ["dns", "lookup", "--resolver", &resolver, "--mode", "validate", "--json", "MX", "example"];
+    let looked = run(&validated, "");
+    assert_eq!(looked.status.code(), Some(0), "{}", text(&looked.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&looked.stdout).unwrap();
+    assert_eq!((&json["outcome"], &json["records"]), (&"failed".into(), &serde_json::json!([])));
+    let explained = run(&["dnssec", "explain", "--resolver", &resolver, "example", "MX"], "");
+    assert_eq!(explained.status.code(), Some(0));
+    assert!(text(&explained.stdout).contains("Outcome: "), "{}", text(&explained.stdout));
+}
+
+#[test]
+fn records_of_dane_are_shown_with_their_use() {
+    let tlsa = [&[1, 1, 1][..], &[7; 32]].concat();
+    let resolver = dns_server(vec![(52, tlsa)]).to_string();
+    let looked = run(&["dane", "lookup", "--resolver", &resolver, "--json", "mx.example"], "");
+    assert_eq!(looked.status.code(), Some(0), "{}", text(&looked.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&looked.stdout).unwrap();
+    assert_eq!((&json["applies"], &json["name"]), (&"no-addresses".into(), &"_25._tcp.mx.example.".into()));
+    let record = &json["records"][0];
+    assert_eq!((&record["usage"], &record["usable"]), (&1.into(), &false.into()));
+    assert!(record["why"].as_str().unwrap().contains("public authorities"), "{record}");
+    let shown = run(&["dane", "lookup", "--resolver", &resolver, "mx.example"], "");
+    assert!(text(&shown.stdout).contains("PKIX-EE(1) SPKI(1) SHA2-256(1)"), "{}", text(&shown.stdout));
+}
+
+#[test]
+fn where_nobody_answers_the_command_fails_and_wrong_calls_are_told() {
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let failed = run(&["dns", "lookup", "--resolver", &closed, "--json", "A", "example"], "");
+    assert_eq!(failed.status.code(), Some(1), "{}", text(&failed.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&failed.stdout).unwrap();
+    assert_eq!(json["rcode"], "SERVFAIL");
+    for wrong in [
+        ["dns", "lookup", "NIX", "example"],
+        ["dns", "lookup", "ANY", "example"],
+        ["dns", "lookup", "A", "a..b"],
+        ["dns", "lookup", "--resolver", "nowhere"],
+        ["dns", "lookup", "--mode", "hope"],
+    ] {
+        assert_eq!(run(&wrong, "").status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+/// A mail server with STARTTLS that shows a certificate of its own; its TLSA record in octets, and its port.
+fn mail_server() -> (Vec<u8>, u16) {
+    use std::io::{BufRead as _, BufReader};
+    use std::sync::Arc;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    let tlsa = [&[3, 0, 0][..], certificate.der()].concat();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+            .unwrap();
+    let (config, listener) = (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut reader = BufReader::with_capacity(1, stream.try_clone().unwrap());
+            for reply in ["220 mx.example\r\n", "250-mx.example\r\n250 STARTTLS\r\n", "220 go\r\n"] {
+                stream.write_all(reply.as_bytes()).unwrap();
+                if reply.ends_with("go\r\n") {
+                    break;
+                }
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+            }
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut secured = rustls::StreamOwned::new(session, stream);
+            let _ = std::io::Read::read_to_end(&mut secured, &mut Vec::new());
+        }
+    });
+    (tlsa, port)
+}
+
+#[test]
+fn a_host_is_dialled_and_its_certificate_is_judged() {
+    let (tlsa, port) = mail_server();
+    let port = port.to_string();
+    let address = vec![127, 0, 0, 1];
+    // The record has to fit the server of this test, which writes one octet of length.
+    let digest = |octets: &[u8]| {
+        let looked = ring::digest::digest(&ring::digest::SHA256, octets);
+        [&[3, 0, 1][..], looked.as_ref()].concat()
+    };
+    for (record, result) in [(digest(&tlsa[3..]), "authenticated"), (digest(b"another"), "mismatch")] {
+        let resolver = dns_server(vec![(1, address.clone()), (52, record)]).to_string();
+        let dialled =
+            run(&["dane", "dial", "--resolver", &resolver, "--port", &port, "--json", "mx.example"], "");
+        assert_eq!(dialled.status.code(), Some(0), "{}", text(&dialled.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&dialled.stdout).unwrap();
+        assert_eq!((&json["result"], &json["tls_version"]), (&result.into(), &"TLSv1_3".into()), "{json}");
+        assert_eq!(json["certificates"], 1);
+    }
+    let resolver = dns_server(vec![(1, address)]).to_string();
+    let dialled = run(&["dane", "dial", "--resolver", &resolver, "--port", &port, "mx.example"], "");
+    assert_eq!(dialled.status.code(), Some(1));
+    assert!(text(&dialled.stderr).contains("there are no TLSA records"), "{}", text(&dialled.stderr));
+}

@@ -61,6 +61,7 @@ impl Config {
             tls: Tls { certificates: Certificates::SelfSigned, min_version: TlsVersion::Tls12 },
             storage: Storage { min_free_octets: 64 << 20, ..Storage::default() },
             search: Search::default(),
+            dns: None,
             accounts: AccountDefaults::default(),
             share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),

@@ -22,9 +22,9 @@ pub use checks::{Checks, Consequence};
 pub use limits::{AuthenticationLimits, Classes, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
 pub use localserve::{ACCOUNT, ADDRESS, PASSWORD};
 pub use model::{
-    AccountDefaults, CertificateFiles, Certificates, Config, HostName, InitialMailbox, Listener, Log, Mode,
-    Network, Passwords, Postmaster, Protocol, RunAs, Search, SpecialUse, Storage, Switch, TextIndex, Tls,
-    TlsMode, TlsVersion,
+    AccountDefaults, CertificateFiles, Certificates, Config, Dns, DnsUpstreams, HostName, InitialMailbox,
+    Listener, Log, Mode, Network, Passwords, Postmaster, Protocol, RunAs, Search, SpecialUse, Storage,
+    Switch, TextIndex, Tls, TlsMode, TlsVersion,
 };
 pub use problem::{ConfigError, Problem};
 pub use resolve::Files;

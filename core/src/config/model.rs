@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postrider_dns::resolver::{Mode as Belief, Upstream};
 use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub storage: Storage,
     /// How texts are searched.
     pub search: Search,
+    /// How names are resolved; none in a local instance that was given no resolver.
+    pub dns: Option<Dns>,
     /// What new accounts get.
     pub accounts: AccountDefaults,
     /// Whether users can share mailboxes with every user of the server.
@@ -54,6 +57,45 @@ pub struct Config {
     pub unlimited: Vec<Network>,
     /// Whether this is a server of its own or a local instance for tries and tests.
     pub mode: Mode,
+}
+
+/// How names are resolved.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dns {
+    /// Who is asked.
+    pub upstreams: DnsUpstreams,
+    /// How it is decided what can be believed.
+    pub mode: Belief,
+    /// Upstreams in these networks are believed in mode `trust`, as those on loopback are.
+    pub trusted: Vec<Network>,
+    /// Trust anchors instead of those that are built in.
+    pub trust_anchors: Option<PathBuf>,
+    /// Certificates of authorities for DNS over TLS; none for the system's.
+    pub tls_roots: Option<PathBuf>,
+    /// Memory for answers, on each shard.
+    pub cache_octets: usize,
+}
+
+/// Which upstreams are asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DnsUpstreams {
+    /// Those of this `resolv.conf`.
+    System(PathBuf),
+    /// These.
+    Listed(Vec<Upstream>),
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            upstreams: DnsUpstreams::System(PathBuf::from("/etc/resolv.conf")),
+            mode: Belief::default(),
+            trusted: Vec::new(),
+            trust_anchors: None,
+            tls_roots: None,
+            cache_octets: 4 << 20,
+        }
+    }
 }
 
 /// What kind of instance runs.

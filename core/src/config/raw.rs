@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use postrider_dns::resolver::Mode as Belief;
 use postrider_proto::address::Domain;
 
 use super::checks::{Checks, Consequence};
@@ -28,6 +29,7 @@ pub(super) struct Raw {
     pub tls: RawTls,
     pub storage: RawStorage,
     pub text_index: Option<At<TextIndex>>,
+    pub dns: RawDns,
     pub accounts: RawAccounts,
     pub postmaster: Option<RawPostmaster>,
     pub iterations: Option<At<u32>>,
@@ -70,6 +72,16 @@ pub(super) struct RawCertificate {
     pub place: Place,
     pub cert_file: Option<At<String>>,
     pub key_file: Option<At<String>>,
+}
+
+pub(super) struct RawDns {
+    pub upstreams: Option<Vec<At<String>>>,
+    pub resolv_conf: Option<At<String>>,
+    pub mode: Option<At<Belief>>,
+    pub trusted: Vec<Network>,
+    pub trust_anchors: Option<At<String>>,
+    pub tls_roots: Option<At<String>>,
+    pub cache: Option<At<u64>>,
 }
 
 pub(super) struct RawStorage {
@@ -121,6 +133,7 @@ pub(super) fn read(root: Section<'_>) -> Raw {
         tls: read_tls(root.section("tls")),
         storage: read_storage(root.section("storage")),
         text_index: read_search(root.section("search")),
+        dns: read_dns(root.section("dns")),
         accounts: read_accounts(root.section("accounts")),
         postmaster: read_postmaster(root.section("postmaster")),
         iterations,
@@ -224,6 +237,21 @@ fn read_search(section: Section<'_>) -> Option<At<TextIndex>> {
     text_index
 }
 
+fn read_dns(section: Section<'_>) -> RawDns {
+    const MODES: &[(&str, Belief)] = &[("validate", Belief::Validate), ("trust", Belief::Trust)];
+    let raw = RawDns {
+        upstreams: section.texts("upstreams"),
+        resolv_conf: section.text("resolv_conf"),
+        mode: section.choice("mode", MODES),
+        trusted: read_networks(&section, "trusted"),
+        trust_anchors: section.text("trust_anchors"),
+        tls_roots: section.text("tls_roots"),
+        cache: section.octets("cache", 64 << 10..=1 << 30),
+    };
+    section.finish();
+    raw
+}
+
 fn read_accounts(section: Section<'_>) -> RawAccounts {
     let mailboxes = section.section("mailboxes");
     let raw = RawAccounts {
@@ -263,8 +291,14 @@ fn read_passwords(section: Section<'_>) -> (Option<At<u32>>, Option<At<u32>>) {
 }
 
 fn read_admission(section: Section<'_>) -> Vec<Network> {
+    let networks = read_networks(&section, "unlimited");
+    section.finish();
+    networks
+}
+
+fn read_networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
     let mut networks = Vec::new();
-    for text in section.texts("unlimited").unwrap_or_default() {
+    for text in section.texts(key).unwrap_or_default() {
         match Network::parse(&text.value) {
             Some(network) => networks.push(network),
             None => section.problems().add(
@@ -274,7 +308,6 @@ fn read_admission(section: Section<'_>) -> Vec<Network> {
             ),
         }
     }
-    section.finish();
     networks
 }
 

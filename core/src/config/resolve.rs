@@ -6,17 +6,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use postrider_dns::limits::UPSTREAMS_MAX;
+use postrider_dns::resolver::Upstream;
 use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 
 use super::limits::Limits;
 use super::model::{
-    AccountDefaults, CertificateFiles, Certificates, Config, HostName, InitialMailbox, Listener, Log, Mode,
-    Passwords, Postmaster, Protocol, Search, SpecialUse, Storage, Switch, TextIndex, Tls, TlsMode,
-    TlsVersion,
+    AccountDefaults, CertificateFiles, Certificates, Config, Dns, DnsUpstreams, HostName, InitialMailbox,
+    Listener, Log, Mode, Passwords, Postmaster, Protocol, Search, SpecialUse, Storage, Switch, TextIndex,
+    Tls, TlsMode, TlsVersion,
 };
 use super::problem::{At, Place, Problems, nearest};
-use super::raw::{Raw, RawAccounts, RawListener, RawLog, RawPostmaster, RawStorage, RawTls};
+use super::raw::{Raw, RawAccounts, RawDns, RawListener, RawLog, RawPostmaster, RawStorage, RawTls};
 use crate::log::{Level, Levels, MODULES};
 
 /// Threads for work that would block a shard, when nothing is written.
@@ -56,6 +58,7 @@ pub(super) fn resolve(raw: Raw, base: &Path, files: Files, problems: &Problems<'
         tls: resolver.tls(raw.tls, needs_certificate),
         listeners,
         storage: resolver.storage(&raw.storage),
+        dns: Some(resolver.dns(raw.dns)),
         share_with_anyone: raw.accounts.share_with_anyone.as_ref().is_some_and(|share| share.value),
         search: Search { text_index: raw.text_index.map_or(TextIndex::default(), |choice| choice.value) },
         accounts: resolver.accounts(raw.accounts),
@@ -385,6 +388,53 @@ impl Resolver<'_> {
             self.problems.add(&place, what, "Raise \"journal\", or lower the memtables");
         }
         storage
+    }
+
+    fn dns(&self, raw: RawDns) -> Dns {
+        let default = Dns::default();
+        let upstreams = match (&raw.upstreams, &raw.resolv_conf) {
+            (Some(list), None) => DnsUpstreams::Listed(self.upstreams(list)),
+            (None, Some(path)) => DnsUpstreams::System(self.readable(path)),
+            (None, None) => default.upstreams,
+            (Some(_), Some(path)) => {
+                let what = "dns: there are \"upstreams\" as well as \"resolv_conf\"";
+                self.problems.add(&path.place, what, "Remove one of them");
+                default.upstreams
+            }
+        };
+        let cache = raw.cache.and_then(|cache| usize::try_from(cache.value).ok());
+        Dns {
+            upstreams,
+            mode: raw.mode.map_or(default.mode, |mode| mode.value),
+            trusted: raw.trusted,
+            trust_anchors: raw.trust_anchors.map(|path| self.readable(&path)),
+            tls_roots: raw.tls_roots.map(|path| self.readable(&path)),
+            cache_octets: cache.unwrap_or(default.cache_octets),
+        }
+    }
+
+    fn upstreams(&self, list: &[At<String>]) -> Vec<Upstream> {
+        let mut upstreams = Vec::new();
+        for text in list {
+            match Upstream::parse(&text.value) {
+                Ok(upstream) => upstreams.push(upstream),
+                Err(error) => self.problems.add(
+                    &text.place,
+                    format!("{:?} is not an upstream: {}", text.value, error.what()),
+                    "Write \"192.0.2.1\", \"192.0.2.1:5353\", \"[2001:db8::1]:53\" or \"tls://192.0.2.1#dns.example\"",
+                ),
+            }
+        }
+        let place = list.first().and_then(|text| text.place.clone());
+        if list.is_empty() {
+            let advice = "Remove the key to use those of the system, or name one";
+            self.problems.add(&place, "dns: \"upstreams\" is empty", advice);
+        }
+        if list.len() > UPSTREAMS_MAX {
+            let what = format!("dns: there are over {UPSTREAMS_MAX} upstreams");
+            self.problems.add(&place, what, "Name fewer");
+        }
+        upstreams
     }
 
     fn accounts(&self, raw: RawAccounts) -> AccountDefaults {

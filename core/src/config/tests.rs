@@ -67,6 +67,9 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         "# unlimited = ",
         "# blocklists = [\"",
         "# disabled_capabilities = ",
+        "# upstreams = ",
+        "# trust_anchors = ",
+        "# tls_roots = ",
     ];
     let mut shown = String::new();
     let mut uncommented = 0;
@@ -98,6 +101,7 @@ fn the_example_has_every_key_that_can_be_written() {
         "[[tls.certificate]]",
         "[storage]",
         "[search]",
+        "[dns]",
         "[accounts]",
         "[accounts.mailboxes]",
         "[postmaster]",
@@ -421,4 +425,30 @@ fn localserve_listens_on_loopback_only() {
     assert_eq!(ports, [1025, 1587, 1465, 1143, 1993, 1081]);
     assert!(config.unlimited.iter().any(|network| network.contains("::1".parse().unwrap())));
     assert_eq!(config.mode, Mode::Local);
+}
+
+#[test]
+fn resolvers_are_read_and_checked() {
+    let dns = |text: &str| parse(&with(&format!("[dns]\n{text}"))).unwrap().dns.unwrap();
+    let default = dns("");
+    assert_eq!(default, Dns::default());
+    assert_eq!(default.upstreams, DnsUpstreams::System("/etc/resolv.conf".into()));
+    let listed = dns(
+        "upstreams = [\"192.0.2.1:5353\", \"tls://192.0.2.2#dns.example\"]\ntrusted = [\"192.0.2.0/24\"]",
+    );
+    let DnsUpstreams::Listed(list) = &listed.upstreams else { panic!("{listed:?}") };
+    let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+    assert_eq!(list, ["192.0.2.1:5353", "tls://192.0.2.2:853#dns.example"]);
+    assert_eq!(dns("resolv_conf = \"r\"").upstreams, DnsUpstreams::System("/etc/r".into()));
+
+    let wrong = |text: &str| problems(&with(&format!("[dns]\n{text}"))).join("\n");
+    assert!(wrong("upstreams = [\"dns.example\"]").contains("\"dns.example\" is not an upstream"));
+    assert!(wrong("upstreams = []").contains("\"upstreams\" is empty"));
+    assert!(wrong("upstreams = [\"::1\"]\nresolv_conf = \"r\"").contains("as well as"));
+    assert!(wrong("trusted = [\"x\"]").contains("is not a network"));
+    assert!(wrong("mode = \"hope\"").contains("can't be \"hope\""));
+    let many = vec!["\"192.0.2.1\""; 17].join(", ");
+    assert!(wrong(&format!("upstreams = [{many}]")).contains("over 16 upstreams"));
+    let most = vec!["\"192.0.2.1\""; 16].join(", ");
+    assert!(parse(&with(&format!("[dns]\nupstreams = [{most}]"))).is_ok());
 }

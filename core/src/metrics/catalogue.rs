@@ -415,6 +415,88 @@ label! {
         ControlConnections = "control_connections",
         /// Connections that ask for metrics.
         MetricsConnections = "metrics_connections",
+        /// Queries to upstreams for one DNS lookup.
+        DnsQueriesPerLookup = "dns_queries_per_lookup",
+        /// DNS lookups under way at once.
+        DnsLookupsUnderWay = "dns_lookups_under_way",
+        /// Datagrams that are no answer to a DNS query.
+        DnsDatagramsWrong = "dns_datagrams_wrong",
+        /// Aliases of one DNS answer.
+        DnsAliases = "dns_aliases",
+    }
+}
+
+label! {
+    /// What came of a DNS lookup.
+    DnsOutcome {
+        /// Records.
+        Found = "found",
+        /// The name has none of the type.
+        NoData = "nodata",
+        /// The name doesn't exist.
+        NoName = "noname",
+        /// No usable answer.
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// Whether a DNS answer can be believed.
+    DnsAuthenticity {
+        /// A chain of trust leads to it.
+        Secure = "secure",
+        /// It is proven that none does.
+        Insecure = "insecure",
+        /// The chain of trust is broken.
+        Bogus = "bogus",
+        /// It isn't known.
+        Indeterminate = "indeterminate",
+    }
+}
+
+label! {
+    /// Where a DNS answer came from.
+    DnsSource {
+        /// Upstreams were asked.
+        Upstream = "upstream",
+        /// It was remembered.
+        Cache = "cache",
+        /// Another lookup of the same was under way.
+        Shared = "shared",
+        /// An expired one stood in.
+        Stale = "stale",
+    }
+}
+
+label! {
+    /// How an upstream is asked.
+    DnsWay {
+        /// UDP or TCP.
+        Plain = "plain",
+        /// TLS.
+        Tls = "tls",
+    }
+}
+
+label! {
+    /// Why an upstream gave nothing that can be used.
+    DnsFault {
+        /// It was silent.
+        Timeout = "timeout",
+        /// It can't be reached, or closed the connection.
+        Network = "network",
+        /// TLS failed.
+        Tls = "tls",
+        /// SERVFAIL.
+        ServerFailure = "servfail",
+        /// REFUSED.
+        Refused = "refused",
+        /// Another response code.
+        Code = "code",
+        /// What it sent can't be read.
+        Garbage = "garbage",
+        /// It doesn't resolve.
+        Referral = "referral",
     }
 }
 
@@ -491,8 +573,69 @@ pub struct Metrics {
     pub control_requests: Counter,
     /// What maintenance does.
     pub upkeep: UpkeepMetrics,
+    /// What the resolver does.
+    pub dns: DnsMetrics,
     /// Threads that serve connections.
     pub shards: Gauge,
+}
+
+/// What the resolver does.
+#[derive(Clone, Copy, Debug)]
+pub struct DnsMetrics {
+    /// Lookups, by [`DnsOutcome`] and [`DnsAuthenticity`].
+    pub lookups: Counters<2>,
+    /// Lookups, by [`DnsSource`].
+    pub sources: Counters<1>,
+    /// Queries to upstreams, by [`DnsWay`].
+    pub queries: Counters<1>,
+    /// Queries that gave nothing, by [`DnsFault`].
+    pub faults: Counters<1>,
+    /// Limits met, by [`Limit`].
+    pub limits: Counters<1>,
+    /// Answers that had to make room for others.
+    pub evicted: Counter,
+    /// Memory of answers.
+    pub cache_octets: Gauge,
+    /// Answers in memory.
+    pub cache_entries: Gauge,
+}
+
+impl DnsMetrics {
+    fn register(b: &mut Builder, limits: Counters<1>) -> Self {
+        let label = |name, values| Label::new(name, values);
+        Self {
+            lookups: b.counters(
+                "postrider_dns_lookups_total",
+                "DNS lookups, by what came of them and whether it can be believed.",
+                [
+                    label("outcome", names(DnsOutcome::ALL, DnsOutcome::name)),
+                    label("authenticity", names(DnsAuthenticity::ALL, DnsAuthenticity::name)),
+                ],
+            ),
+            sources: b.counters(
+                "postrider_dns_answers_total",
+                "Answers to DNS lookups, by where they came from.",
+                [label("source", names(DnsSource::ALL, DnsSource::name))],
+            ),
+            queries: b.counters(
+                "postrider_dns_queries_total",
+                "Queries to upstreams.",
+                [label("way", names(DnsWay::ALL, DnsWay::name))],
+            ),
+            faults: b.counters(
+                "postrider_dns_upstream_errors_total",
+                "Queries to upstreams that gave nothing, by reason.",
+                [label("reason", names(DnsFault::ALL, DnsFault::name))],
+            ),
+            limits,
+            evicted: b.counter(
+                "postrider_dns_cache_evicted_total",
+                "DNS answers that had to make room for others.",
+            ),
+            cache_octets: b.gauge("postrider_dns_cache_bytes", "Memory of DNS answers."),
+            cache_entries: b.gauge("postrider_dns_cache_entries", "DNS answers in memory."),
+        }
+    }
 }
 
 /// What maintenance does.
@@ -546,6 +689,11 @@ impl Metrics {
         let smtp_command = || Label::new("command", names(SmtpCommand::ALL, SmtpCommand::name));
         let imap_command = || Label::new("command", names(ImapCommand::ALL, ImapCommand::name));
         let b = builder;
+        let limit_hits = b.counters(
+            "postrider_limit_hits_total",
+            "Times that a limit was met.",
+            [Label::new("limit", names(Limit::ALL, Limit::name))],
+        );
         Self {
             connections: b.counters(
                 "postrider_connections_total",
@@ -626,11 +774,7 @@ impl Metrics {
                     Label::new("result", names(Authentication::ALL, Authentication::name)),
                 ],
             ),
-            limit_hits: b.counters(
-                "postrider_limit_hits_total",
-                "Times that a limit was met.",
-                [Label::new("limit", names(Limit::ALL, Limit::name))],
-            ),
+            limit_hits,
             queue_length: b.gauges(
                 "postrider_queue_length",
                 "Entries waiting, by queue.",
@@ -639,6 +783,7 @@ impl Metrics {
             control_requests: b
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
             upkeep: UpkeepMetrics::register(b),
+            dns: DnsMetrics::register(b, limit_hits),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),
         }
     }

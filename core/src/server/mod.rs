@@ -21,6 +21,7 @@ pub use open::{Opened, open_store};
 
 use crate::config::{Certificates as Configured, Config, Mode, Protocol, Switch};
 use crate::log::{self, LogError};
+use crate::resolver::ResolverError;
 use crate::runtime::net::{BoundSocket, LISTEN_BACKLOG, reserve_tcp};
 use crate::runtime::{PreflightError, Runtime, RuntimeError, RuntimeOptions, Shutdown, preflight};
 use crate::tls::{Certificates, PemPair, ServiceOptions, Tickets, TlsConfigError, TlsService, self_signed};
@@ -61,6 +62,9 @@ pub enum ServeError {
     /// Certificates can't be used.
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
+    /// Names can't be resolved as configured.
+    #[error("[dns]: {0}")]
+    Resolver(#[from] ResolverError),
     /// The configured user can't be taken on.
     #[error("can't run as the configured user: {0}")]
     User(String),

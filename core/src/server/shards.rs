@@ -19,11 +19,14 @@ use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
 use crate::imap;
 use crate::log::LogHandle;
+use crate::lookup::Resolver;
 use crate::maintenance;
 use crate::metrics::{
-    self, Builder, Metrics, Queue, Registry, Text, write_commits, write_process, write_shards, write_store,
+    self, Builder, Metrics, Queue, Recorder, Registry, Text, write_commits, write_process, write_shards,
+    write_store,
 };
 use crate::operations::ServerOperations;
+use crate::resolver::{self, Plan, ShardResolver};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream};
 use crate::runtime::{AllStats, Pool, PoolLimits, Preflight, ShardId, Shutdown, sleep, sleep_until, spawn};
@@ -57,6 +60,7 @@ struct Part {
 #[derive(Clone)]
 pub(super) struct Parts {
     shared: Arc<Shared>,
+    resolver: Arc<Option<Plan>>,
     watchdog: Arc<Watchdog>,
     gate: Gate,
     accepts: Arc<Vec<Arc<AcceptStats>>>,
@@ -100,6 +104,7 @@ pub(super) fn prepare(
     let limits = PoolLimits { threads: config.worker_threads.get(), queue_max: JOBS_MAX };
     let pool = Pool::start("worker", limits).map_err(system("can't start the worker threads"))?;
     let admission = Admission::new(admission_limits(&config));
+    let resolver = Arc::new(config.dns.as_ref().map(Plan::new).transpose()?);
     let iterations = config.passwords.iterations;
     let authenticator =
         Authenticator::new(Arc::clone(&store), pool.clone(), admission.clone(), secret, iterations)
@@ -137,6 +142,7 @@ pub(super) fn prepare(
     };
     Ok(Parts {
         shared: Arc::new(shared),
+        resolver,
         watchdog: Arc::new(watchdog),
         gate: Gate::below_file_limit(host.files_max, wanted),
         accepts: Arc::new(accepts),
@@ -151,6 +157,12 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     let Some(part) = part else { return };
     let shared = Arc::clone(&parts.shared);
     let shutdown = shared.shutdown.clone();
+    let recorder = shared.registry.recorder(id.0);
+    let resolver = parts.resolver.as_ref().as_ref().map(|plan| {
+        let resolver = plan.start(resolver::count(recorder.clone(), shared.metrics.dns));
+        spawn("memory of the resolver", show_memory(resolver.clone(), Arc::clone(&shared), recorder.clone()));
+        resolver
+    });
     let shard = Rc::new(Shard {
         id,
         accounts: Accounts::new(
@@ -159,8 +171,8 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             shared.pool.clone(),
             account::Limits::default(),
         ),
-        recorder: shared.registry.recorder(id.0),
-        resolver: None,
+        recorder,
+        resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
         strangers: Cell::new(0),
         shared,
     });
@@ -186,6 +198,14 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     }
     // What other shards still want of this one is answered until all are done.
     sleep_until(deadline.min(Instant::now() + STOP_LOOK * 10)).await;
+}
+
+/// Shows how much the resolver of a shard remembers, until the server stops.
+async fn show_memory(resolver: ShardResolver, shared: Arc<Shared>, recorder: Recorder) {
+    while !shared.shutdown.is_stopping() {
+        resolver::count_memory(&resolver, &recorder, &shared.metrics.dns);
+        sleep(FIGURES).await;
+    }
 }
 
 /// Starts to accept connections for a listener.

@@ -11,7 +11,7 @@ use super::event::{Event, Watch};
 use super::outside::{Outside, TransportError};
 use super::query::{Manner, Query, is_truncated};
 use super::upstream::{Quirk, Upstream, Upstreams, Way};
-use crate::answer::ExtendedError;
+use crate::answer::{ExtendedError, SILENCE};
 use crate::limits::{EXTENDED_ERRORS_MAX, QUERIES_PER_LOOKUP_MAX};
 
 /// Response codes (RFC 1035 §4.1.1, RFC 6895 §2.3), as numbers, since 16 has two names.
@@ -344,7 +344,7 @@ impl Record {
             self.reason = "there was no time left to ask".into();
         }
         if self.silent {
-            self.errors.push(ExtendedError::new(errors::NETWORK_ERROR, "no upstream answered"));
+            self.errors.push(ExtendedError::new(errors::NETWORK_ERROR, SILENCE));
         }
         Trouble { reason: self.reason, errors: self.errors, bogus: self.bogus, limit: false }
     }

@@ -9,6 +9,9 @@
 //! - Queries, time and aliases of a lookup are bounded, whatever comes back ([`crate::limits`]).
 //! - Bogus data is never given to anybody, and never remembered as anything but a failure.
 //! - The same question is asked once, however many wait for it.
+//!
+//! In mode [`Mode::Validate`] what can be believed is decided here ([`crate::dnssec`]): upstreams are asked with
+//! the CD bit, and it doesn't matter whether they validate, but they must pass on signatures.
 
 mod cache;
 mod errors;
@@ -27,9 +30,11 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
+use crate::dnssec::{self, Denied, Fetch, FetchError, TrustAnchors, Validator};
 use crate::limits::{
     ALIASES_MAX, EXTENDED_ERRORS_MAX, FAILURE_KEPT, LOOKUPS_UNDER_WAY_MAX, TTL_MAX, UPSTREAMS_MAX,
 };
@@ -37,7 +42,7 @@ use crate::limits::{
 use exchange::{Allowance, Exchange, Patience, Reply, Trouble};
 use flight::Flight;
 use memory::Memory;
-use read::End;
+use read::{End, Reading};
 use upstream::Upstreams;
 
 pub use event::{Event, Source, Watch};
@@ -46,8 +51,11 @@ pub use system::{SystemResolver, parse_resolv_conf};
 pub use upstream::{PORT, PORT_TLS, Upstream, UpstreamError, Way};
 
 /// How it is decided what can be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
+    /// Here, by validation from the trust anchors down.
+    #[default]
+    Validate,
     /// By the AD bit of upstreams that are trusted. What others say is indeterminate.
     Trust,
 }
@@ -59,6 +67,8 @@ pub struct Options {
     pub upstreams: Vec<Upstream>,
     /// How it is decided what can be believed.
     pub mode: Mode,
+    /// Where validation begins.
+    pub anchors: TrustAnchors,
     /// Rounds over all upstreams before a lookup fails.
     pub rounds: u32,
     /// The longest wait for one answer in the first round; it doubles with each.
@@ -73,7 +83,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             upstreams: Vec::new(),
-            mode: Mode::Trust,
+            mode: Mode::default(),
+            anchors: TrustAnchors::built_in(),
             rounds: 3,
             first_wait: Duration::from_secs(3),
             total: Duration::from_secs(20),
@@ -91,7 +102,9 @@ pub(crate) struct Key {
 
 struct Inner<O> {
     exchange: Exchange<O>,
-    options: Options,
+    /// None in mode [`Mode::Trust`].
+    validator: Option<Validator>,
+    total: Duration,
     memory: RefCell<Memory>,
     flights: RefCell<HashMap<Key, Weak<Flight<Answer>>>>,
 }
@@ -111,15 +124,37 @@ impl<O: Outside> Resolver<O> {
     /// A resolver that remembers nothing yet.
     pub fn new(mut options: Options, outside: O, watch: Watch) -> Self {
         options.upstreams.truncate(UPSTREAMS_MAX);
+        let validates = options.mode == Mode::Validate;
+        let validator = validates.then(|| Validator::new(options.anchors, dnssec::Limits::DEFAULT));
         let exchange = Exchange {
             outside,
-            upstreams: Upstreams::new(options.upstreams.clone()),
+            upstreams: Upstreams::new(options.upstreams),
             patience: Patience { rounds: options.rounds.max(1), first: options.first_wait },
-            checking_disabled: false,
+            checking_disabled: validates,
             watch,
         };
         let memory = RefCell::new(Memory::new(options.cache_octets_max));
-        Self { inner: Rc::new(Inner { exchange, options, memory, flights: RefCell::default() }) }
+        let total = options.total;
+        Self { inner: Rc::new(Inner { exchange, validator, total, memory, flights: RefCell::default() }) }
+    }
+
+    /// Looks up what isn't remembered or asked for already, and says how it was judged, in words: for people
+    /// who want to know why. In mode [`Mode::Trust`] there is nothing to say.
+    pub async fn explain(&self, name: &Name, kind: RecordType) -> (Answer, Vec<String>) {
+        let mut name = name.clone();
+        name.set_fqdn(true);
+        let allowed = Allowance::new(self.inner.exchange.outside.now() + self.inner.total);
+        let told = RefCell::default();
+        let walked = self.inner.walk(&Key { name, kind }, &allowed, Some(&told)).await;
+        let answer = walked.unwrap_or_else(|stopped| stopped.answer);
+        (answer, told.into_inner())
+    }
+
+    /// Begins validation at other anchors from now on. What is remembered stays; it ends with its times.
+    pub fn set_anchors(&self, anchors: TrustAnchors) {
+        if let Some(validator) = &self.inner.validator {
+            validator.set_anchors(anchors);
+        }
     }
 
     /// Octets and entries that are remembered.
@@ -196,8 +231,8 @@ impl<O: Outside> Inner<O> {
 
     /// Looks up what isn't remembered, and remembers it.
     async fn resolve(&self, key: &Key) -> Answer {
-        let allowed = Allowance::new(self.exchange.outside.now() + self.options.total);
-        let walked = self.walk(key, &allowed).await;
+        let allowed = Allowance::new(self.exchange.outside.now() + self.total);
+        let walked = self.walk(key, &allowed, None).await;
         let now = self.exchange.outside.now();
         let mut memory = self.memory.borrow_mut();
         let (answer, evicted) = match walked {
@@ -215,8 +250,14 @@ impl<O: Outside> Inner<O> {
         answer
     }
 
-    /// Asks for the name, and for what its aliases lead to where a response stops there.
-    async fn walk(&self, key: &Key, allowed: &Allowance) -> Result<Answer, Stopped> {
+    /// Asks for the name, and for what its aliases lead to where a response stops there. `told` gets how it was
+    /// judged.
+    async fn walk(
+        &self,
+        key: &Key,
+        allowed: &Allowance,
+        told: Option<&RefCell<Vec<String>>>,
+    ) -> Result<Answer, Stopped> {
         let mut answer = blank(key, "");
         answer.authenticity = Authenticity::Secure;
         answer.ttl = TTL_MAX;
@@ -230,61 +271,129 @@ impl<O: Outside> Inner<O> {
                 Ok(reading) => reading,
                 Err(why) => return Err(Stopped::at(answer, format!("the answer for {here}: {why}"))),
             };
-            let verdict = self.judge(&reply);
+            let verdict = self.judge(&here, key.kind, &reply, &reading, allowed, told).await;
             answer.authenticity = answer.authenticity.and(verdict.authenticity);
             add_errors(&mut answer.errors, errors::of(reply.message.edns.as_ref()));
+            add_errors(&mut answer.errors, verdict.error.into_iter().collect());
             if answer.reason.is_empty() {
                 answer.reason = verdict.reason;
             }
-            answer.ttl = answer.ttl.min(reading.ttl);
-            let end = reading.name(&here).clone();
-            for (from, to) in reading.aliases {
-                if to == key.name || answer.aliases.iter().any(|step| step.to == to) {
+            answer.ttl = answer.ttl.min(reading.ttl).min(verdict.ttl_max);
+            for step in verdict.aliases {
+                if step.to == key.name || answer.aliases.iter().any(|known| known.to == step.to) {
                     return Err(Stopped::at(answer, format!("aliases of {} form a loop", key.name)));
                 }
                 if answer.aliases.len() == ALIASES_MAX {
                     (self.exchange.watch)(Event::Limit("aliases"));
                     return Err(Stopped::at(answer, format!("over {ALIASES_MAX} aliases")));
                 }
-                answer.aliases.push(Step { from, to, authenticity: verdict.authenticity });
+                answer.aliases.push(step);
             }
-            answer.outcome = match reading.end {
-                End::Found(records) => {
+            answer.outcome = match (verdict.end, reading.end) {
+                (Conclusion::Found, End::Found(records)) => {
                     answer.records = records;
                     Outcome::Found
                 }
-                End::NoData => Outcome::NoData,
-                End::NoName => Outcome::NoName,
-                End::Alias => {
-                    here = end;
+                (Conclusion::NoData, _) => Outcome::NoData,
+                (Conclusion::NoName, _) => Outcome::NoName,
+                (Conclusion::Alias(target), _) => {
+                    here = target;
                     continue;
+                }
+                (Conclusion::Unusable | Conclusion::Found, _) => {
+                    let reason = std::mem::take(&mut answer.reason);
+                    return Err(Stopped::at(answer, reason));
                 }
             };
             return Ok(answer);
         }
     }
 
-    fn judge(&self, reply: &Reply) -> Verdict {
-        match self.options.mode {
-            Mode::Trust => by_the_upstream(reply),
+    async fn judge(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        reply: &Reply,
+        reading: &Reading,
+        allowed: &Allowance,
+        told: Option<&RefCell<Vec<String>>>,
+    ) -> Verdict {
+        let Some(validator) = &self.validator else { return by_the_upstream(reply, reading) };
+        let fetcher = Fetcher { exchange: &self.exchange, allowed };
+        let now = self.exchange.outside.wall();
+        let verdict = validator.validate(&fetcher, now, name, kind, &reply.message).await;
+        if let Some(told) = told {
+            told.borrow_mut().extend(dnssec::explain(&verdict));
+        }
+        Verdict {
+            authenticity: verdict.authenticity,
+            reason: verdict.sentence(),
+            error: verdict.extended_error(),
+            aliases: verdict.aliases,
+            end: match verdict.end {
+                dnssec::End::Found => Conclusion::Found,
+                dnssec::End::Denied(Denied::Name) => Conclusion::NoName,
+                dnssec::End::Denied(Denied::Type) => Conclusion::NoData,
+                dnssec::End::Alias(target) => Conclusion::Alias(target),
+                dnssec::End::Failed => Conclusion::Unusable,
+            },
+            ttl_max: verdict.ttl_max,
         }
     }
 }
 
-/// Whether a response can be believed.
+/// Gets what validation needs, within what the lookup may still do.
+struct Fetcher<'r, O> {
+    exchange: &'r Exchange<O>,
+    allowed: &'r Allowance,
+}
+
+impl<O: Outside> Fetch for Fetcher<'_, O> {
+    async fn fetch(&self, name: &Name, kind: RecordType) -> Result<Message, FetchError> {
+        let asked = self.exchange.ask(name, kind, self.allowed).await;
+        asked.map(|reply| reply.message).map_err(|trouble| FetchError { why: trouble.reason })
+    }
+}
+
+/// How a response is judged.
 struct Verdict {
     authenticity: Authenticity,
     reason: String,
+    error: Option<ExtendedError>,
+    aliases: Vec<Step>,
+    end: Conclusion,
+    /// Seconds for which what is secure may be kept.
+    ttl_max: u32,
+}
+
+/// What is at the end of a response's aliases.
+enum Conclusion {
+    Found,
+    NoData,
+    NoName,
+    /// This name has to be asked for.
+    Alias(Name),
+    /// Nothing that may be used.
+    Unusable,
 }
 
 /// What an upstream says of its answer's authenticity, where it may be believed (RFC 4035 §4.9.3).
-fn by_the_upstream(reply: &Reply) -> Verdict {
+fn by_the_upstream(reply: &Reply, reading: &Reading) -> Verdict {
     let (authenticity, reason) = match (reply.trusted, reply.message.metadata.authentic_data) {
         (false, _) => (Authenticity::Indeterminate, "the upstream isn't trusted to validate"),
         (true, true) => (Authenticity::Secure, ""),
         (true, false) => (Authenticity::Insecure, "the upstream doesn't say that it is authentic"),
     };
-    Verdict { authenticity, reason: reason.into() }
+    let step = |(from, to): &(Name, Name)| Step { from: from.clone(), to: to.clone(), authenticity };
+    let end = match (&reading.end, reading.aliases.last()) {
+        (End::Found(_), _) => Conclusion::Found,
+        (End::NoData, _) => Conclusion::NoData,
+        (End::NoName, _) => Conclusion::NoName,
+        (End::Alias, Some((_, target))) => Conclusion::Alias(target.clone()),
+        (End::Alias, None) => Conclusion::Unusable,
+    };
+    let aliases = reading.aliases.iter().map(step).collect();
+    Verdict { authenticity, reason: reason.into(), error: None, aliases, end, ttl_max: u32::MAX }
 }
 
 /// A lookup that gave nothing.
@@ -338,4 +447,4 @@ fn add_errors(errors: &mut Vec<ExtendedError>, more: Vec<ExtendedError>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -27,13 +27,6 @@ pub(crate) struct Reading {
     pub ttl: u32,
 }
 
-impl Reading {
-    /// The last target, or the name itself.
-    pub fn name<'a>(&'a self, asked: &'a Name) -> &'a Name {
-        self.aliases.last().map_or(asked, |(_, target)| target)
-    }
-}
-
 /// Why a response can't be used, in words.
 pub(crate) type Unusable = &'static str;
 

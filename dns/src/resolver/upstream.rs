@@ -41,6 +41,14 @@ pub struct UpstreamError {
     what: &'static str,
 }
 
+impl UpstreamError {
+    /// What is wrong, as a part of a sentence.
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+}
+
 impl Upstream {
     /// One that is asked over UDP and TCP. On this host it is trusted.
     #[must_use]

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 50] = [
+const COMMANDS: [&str; 67] = [
     "",
     "serve",
     "localserve",
@@ -59,6 +59,23 @@ const COMMANDS: [&str; 50] = [
     "index",
     "index status",
     "index rebuild",
+    "dns",
+    "dns lookup",
+    "dnssec",
+    "dnssec explain",
+    "dane",
+    "dane lookup",
+    "dane dial",
+    "spf",
+    "spf check",
+    "spf lookup",
+    "spf parse",
+    "dmarc",
+    "dmarc lookup",
+    "iprev",
+    "iprev check",
+    "dnsbl",
+    "dnsbl check",
     "config",
     "config example",
     "config test",

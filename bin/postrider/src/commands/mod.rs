@@ -1,8 +1,12 @@
 //! What each command does.
 
+mod authentication;
 mod config;
 mod control;
+mod dial;
+mod dns;
 mod locate;
+mod resolver;
 mod serve;
 mod show;
 
@@ -24,6 +28,9 @@ pub fn run(top: Top) -> anyhow::Result<()> {
             terminal::print(&format!("postrider {}", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
+        Command::Dns(arguments) => dns::dns(arguments.command),
+        Command::Dnssec(arguments) => dns::dnssec(arguments.command),
+        Command::Dane(arguments) => dns::dane(arguments.command),
         Command::Stop(_) => control::stop(&server),
         Command::Status(_) => control::status(&server),
         Command::Account(arguments) => control::account(&server, arguments.command),
@@ -35,5 +42,9 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Import(arguments) => control::import(&server, arguments),
         Command::Export(arguments) => control::export(&server, arguments),
         Command::Index(arguments) => control::index(&server, arguments.command),
+        Command::Spf(arguments) => authentication::spf(arguments.command),
+        Command::Dmarc(arguments) => authentication::dmarc(arguments.command),
+        Command::Iprev(arguments) => authentication::iprev(arguments.command),
+        Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),
     }
 }

@@ -1,11 +1,13 @@
-//! Listening sockets, streams, and the cap on connections.
+//! Listening sockets, streams, datagrams, and the cap on connections.
 
 mod bind;
+mod datagram;
 mod gate;
 mod listener;
 mod stream;
 
 pub use bind::{BoundSocket, LISTEN_BACKLOG, bind_tcp, bind_unix, reserve_tcp};
+pub use datagram::Datagram;
 pub use gate::{Gate, Permit};
 pub use listener::{AcceptStats, Listener, ServeOptions};
 pub use stream::{DetachedStream, PeerCredentials, Stream};

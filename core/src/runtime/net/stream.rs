@@ -13,7 +13,7 @@ use std::task::Poll;
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::gate::Permit;
 use crate::sys;
@@ -63,6 +63,23 @@ impl DetachedStream {
 }
 
 impl Stream {
+    /// Connects to `peer` over TCP. May be dropped at any time, which ends the attempt.
+    pub async fn connect(peer: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&peer.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        socket.set_nonblocking(false)?;
+        let mut stream = Self::unpermitted(sys::adopt(socket.into()));
+        // Until it is connected a socket takes nothing, not even no octets; then it does, or says why not.
+        poll_fn(|context| Pin::new(&mut stream.inner).poll_write(context, &[])).await?;
+        Ok(stream)
+    }
+
     pub(super) fn accepted(inner: TcpStream, permit: Permit) -> Self {
         Self { inner, permit: Some(permit) }
     }

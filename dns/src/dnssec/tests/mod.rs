@@ -5,6 +5,7 @@ mod bounds;
 mod cases;
 mod fuzz;
 mod replay;
+mod resolving;
 mod rollover;
 mod text;
 mod unbound;

@@ -67,7 +67,7 @@ fn queries_of_one_lookup_are_bounded() {
     // Each alias costs two queries, the first being cut; with one upstream that fails first, four.
     let upstreams: Vec<String> = (1..=16).map(|last| format!("127.0.0.{last}")).collect();
     let upstreams: Vec<&str> = upstreams.iter().map(String::as_str).collect();
-    let rig = Rig::with(&upstreams, |options| options.rounds = 5);
+    let rig = Rig::with(&upstreams, |options| options.rounds = 8);
     for upstream in &upstreams {
         rig.world.server(upstream, |_, _| world::Reaction::Fail(TransportError::Closed));
     }

@@ -8,7 +8,7 @@ use hickory_proto::rr::Record;
 use super::world::{A, Reaction, address, at_once, code};
 use super::*;
 use crate::limits::DATAGRAMS_WRONG_MAX;
-use hickory_proto::op::{Edns, ResponseCode};
+use hickory_proto::op::{Edns, Message, ResponseCode};
 
 fn addresses(rig: &Rig) -> (Outcome, Vec<String>) {
     let answer = rig.ask("mail.example.", A);
@@ -133,7 +133,7 @@ fn an_upstream_without_edns_is_asked_without_it_and_remembered() {
     {
         let rig = Rig::new(&[LOOPBACK]);
         rig.world.server(LOOPBACK, move |_, query| {
-            let with_edns = hickory_proto::op::Message::from_vec(query).unwrap().edns.is_some();
+            let with_edns = Message::from_vec(query).unwrap().edns.is_some();
             at_once(if with_edns {
                 code(query, refusal, |message| {
                     if has_opt {

@@ -1,0 +1,162 @@
+//! The resolver with validation: what it answers, asks and remembers.
+
+use std::rc::Rc;
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::RecordType;
+
+use super::zones::{HASHED, Mode, NOW, World};
+use crate::answer::{Answer, Authenticity, Outcome};
+use crate::resolver::Mode as Belief;
+use crate::resolver::tests::world::{Reaction, at_once};
+use crate::resolver::tests::{LOOPBACK, Rig};
+
+/// A resolver whose one upstream is a resolver over `world` that doesn't validate.
+fn rig(world: &Rc<World>) -> Rig {
+    let rig = Rig::with(&["192.0.2.53"], |options| {
+        options.mode = Belief::Validate;
+        options.anchors = world.anchors();
+    });
+    let world = Rc::clone(world);
+    rig.world.server("192.0.2.53", move |_, query| at_once(respond(&world, query)));
+    assert_eq!(crate::resolver::Clock::wall(&rig.world), NOW);
+    rig
+}
+
+fn respond(world: &World, query: &[u8]) -> Vec<u8> {
+    let query = Message::from_vec(query).unwrap();
+    assert!(query.metadata.checking_disabled && query.edns.as_ref().unwrap().flags().dnssec_ok);
+    let asked = &query.queries[0];
+    let mut response = world.resolve(&asked.name.to_lowercase(), asked.query_type);
+    response.metadata.id = query.metadata.id;
+    response.metadata.recursion_available = true;
+    response.queries = query.queries;
+    response.to_vec().unwrap()
+}
+
+fn judged(answer: &Answer) -> (Outcome, Authenticity) {
+    (answer.outcome, answer.authenticity)
+}
+
+const SECURE: Authenticity = Authenticity::Secure;
+
+#[test]
+fn answers_are_secure_insecure_or_absent_by_proof() {
+    for mode in [Mode::Nsec, HASHED] {
+        let world = Rc::new(World::usual(mode));
+        let rig = rig(&world);
+        let ask = |name: &str, kind| rig.ask(name, kind);
+        assert_eq!(judged(&ask("mail.a.test.", RecordType::A)), (Outcome::Found, SECURE));
+        assert_eq!(judged(&ask("a.test.", RecordType::MX)), (Outcome::Found, SECURE));
+        assert_eq!(judged(&ask("_25._tcp.mail.a.test.", RecordType::TLSA)), (Outcome::Found, SECURE));
+        assert_eq!(judged(&ask("x.wild.a.test.", RecordType::TXT)), (Outcome::Found, SECURE));
+        assert_eq!(judged(&ask("mail.a.test.", RecordType::TXT)), (Outcome::NoData, SECURE));
+        assert_eq!(judged(&ask("none.a.test.", RecordType::A)), (Outcome::NoName, SECURE));
+        assert_eq!(judged(&ask("www.plain.test.", RecordType::A)), (Outcome::Found, Authenticity::Insecure));
+        let answer = ask("www.plain.test.", RecordType::A);
+        assert!(answer.reason.contains("without DS records"), "{answer:?}");
+    }
+}
+
+#[test]
+fn each_alias_is_judged_on_its_own() {
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    let answer = rig.ask("out.a.test.", RecordType::A);
+    assert_eq!(judged(&answer), (Outcome::Found, Authenticity::Insecure));
+    let steps: Vec<_> = answer.aliases.iter().map(|step| (step.to.to_ascii(), step.authenticity)).collect();
+    assert_eq!(steps, [("www.plain.test.".to_owned(), SECURE)]);
+    let answer = rig.ask("x.old.a.test.", RecordType::TXT);
+    assert_eq!((judged(&answer), answer.aliases.len()), ((Outcome::Found, SECURE), 1));
+    let answer = rig.ask("over.a.test.", RecordType::A);
+    assert_eq!((judged(&answer), answer.aliases.len()), ((Outcome::Found, SECURE), 1));
+}
+
+#[test]
+fn forged_data_is_no_answer_and_is_remembered_as_none() {
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    world.tamper(|name, kind, message| {
+        if name.to_ascii() == "mail.a.test." && kind == RecordType::A {
+            message.answers.retain(|record| record.record_type() != RecordType::RRSIG);
+        }
+    });
+    let answer = rig.ask("mail.a.test.", RecordType::A);
+    assert_eq!(judged(&answer), (Outcome::Failed, Authenticity::Bogus));
+    assert!(answer.records.is_empty() && answer.reason.contains("no signature"), "{answer:?}");
+    assert!(answer.errors.iter().any(crate::answer::ExtendedError::is_of_dnssec));
+    let queries = rig.world.asked().len();
+    assert_eq!(judged(&rig.ask("mail.a.test.", RecordType::A)), (Outcome::Failed, Authenticity::Bogus));
+    assert_eq!(rig.world.asked().len(), queries);
+    // What is right beside it is still secure.
+    assert_eq!(judged(&rig.ask("a.test.", RecordType::MX)), (Outcome::Found, SECURE));
+}
+
+#[test]
+fn keys_are_asked_for_once() {
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    rig.ask("mail.a.test.", RecordType::A);
+    let cold = rig.world.asked().len();
+    rig.ask("ns.a.test.", RecordType::A);
+    rig.ask("a.test.", RecordType::MX);
+    assert_eq!(rig.world.asked().len(), cold + 2, "{:?}", rig.world.asked());
+}
+
+#[test]
+fn where_keys_cannot_be_had_nothing_is_believed() {
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    let source = Rc::clone(&world);
+    rig.world.server("192.0.2.53", move |_, query| {
+        let kind = Message::from_vec(query).unwrap().queries[0].query_type;
+        if kind == RecordType::DNSKEY { Reaction::Silence } else { at_once(respond(&source, query)) }
+    });
+    let answer = rig.ask("mail.a.test.", RecordType::A);
+    assert_eq!(judged(&answer), (Outcome::Failed, Authenticity::Indeterminate));
+    assert!(answer.reason.contains("could not be looked up"), "{answer:?}");
+}
+
+#[test]
+fn an_upstream_that_drops_signatures_makes_nothing_secure_or_insecure() {
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    world.tamper(|_, _, message| {
+        message.answers.retain(|record| record.record_type() != RecordType::RRSIG);
+        message.authorities.retain(|record| record.record_type() == RecordType::SOA);
+    });
+    for name in ["mail.a.test.", "www.plain.test."] {
+        let answer = rig.ask(name, RecordType::A);
+        assert_eq!(judged(&answer), (Outcome::Failed, Authenticity::Bogus), "{name}");
+    }
+}
+
+#[test]
+fn what_is_secure_is_kept_no_longer_than_its_signatures() {
+    let mut world = World::usual(Mode::Nsec);
+    world.zone_mut("a.test.").expires = NOW + 100;
+    let rig = rig(&Rc::new(world));
+    let answer = rig.ask("mail.a.test.", RecordType::A);
+    assert_eq!((judged(&answer), answer.ttl), ((Outcome::Found, SECURE), 100));
+    rig.world.pass(std::time::Duration::from_secs(101));
+    let answer = rig.ask("mail.a.test.", RecordType::A);
+    assert_eq!(judged(&answer), (Outcome::Failed, Authenticity::Bogus), "and doesn't stand in: {answer:?}");
+}
+
+#[test]
+fn a_chain_of_trust_is_explained() {
+    use futures_lite::future::block_on;
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    let name = super::text::name("mail.a.test.");
+    let (answer, lines) = block_on(rig.resolver.explain(&name, RecordType::A));
+    assert_eq!(judged(&answer), (Outcome::Found, SECURE));
+    let text = lines.join("\n");
+    assert!(text.ends_with("Outcome: there are records, secure."), "{text}");
+    assert!(text.contains("a.test."), "{text}");
+
+    let trusting = Rig::new(&[LOOPBACK]);
+    trusting.world.serve("x. A 192.0.2.1");
+    let (answer, lines) = block_on(trusting.resolver.explain(&super::text::name("x."), RecordType::A));
+    assert_eq!((answer.outcome, lines.len()), (Outcome::Found, 0));
+}
