@@ -1,10 +1,18 @@
 //! The arguments of every command, and the help that is made of them.
 
+mod checks;
+mod dkim;
 mod dns;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
 
+pub use checks::{
+    Dmarc, DmarcCommand, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck, SpfCommand, SpfLookup,
+};
+pub use dkim::{
+    Arc, ArcCommand, ArcVerify, Dkim, DkimCommand, DkimGen, DkimLookup, DkimSign, DkimTxt, DkimVerify,
+};
 pub use dns::{
     Belief, Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand,
     DnssecExplain,
@@ -93,6 +101,12 @@ pub enum Command {
     Dns(Dns),
     Dnssec(Dnssec),
     Dane(Dane),
+    Spf(Spf),
+    Dkim(Dkim),
+    Arc(Arc),
+    Dmarc(Dmarc),
+    Iprev(Iprev),
+    Dnsbl(Dnsbl),
     Config(Config),
     Verifydata(Verifydata),
     Repair(Repair),

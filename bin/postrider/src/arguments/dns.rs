@@ -15,7 +15,7 @@ pub fn upstream(text: &str) -> Result<Upstream, String> {
     Upstream::parse(text).map_err(|error| error.to_string())
 }
 
-fn belief(text: &str) -> Result<Belief, String> {
+pub(super) fn belief(text: &str) -> Result<Belief, String> {
     match text {
         "validate" => Ok(Belief::Validate),
         "trust" => Ok(Belief::Trust),

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 57] = [
+const COMMANDS: [&str; 75] = [
     "",
     "serve",
     "localserve",
@@ -66,6 +66,24 @@ const COMMANDS: [&str; 57] = [
     "dane",
     "dane lookup",
     "dane dial",
+    "dkim",
+    "dkim lookup",
+    "dkim verify",
+    "dkim sign",
+    "dkim txt",
+    "dkim gen",
+    "arc",
+    "arc verify",
+    "spf",
+    "spf check",
+    "spf lookup",
+    "spf parse",
+    "dmarc",
+    "dmarc lookup",
+    "iprev",
+    "iprev check",
+    "dnsbl",
+    "dnsbl check",
     "config",
     "config example",
     "config test",

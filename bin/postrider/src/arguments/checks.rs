@@ -1,0 +1,206 @@
+//! The arguments of the commands that look at what domains publish, and check clients by it.
+//!
+//! Those that ask DNS take what `dns lookup` takes.
+
+use argh::FromArgs;
+use postrider_dns::resolver::Upstream;
+
+use super::dns::{Belief, belief, upstream};
+
+/// Check senders by SPF, and look at SPF records.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(
+    subcommand,
+    name = "spf",
+    example = "{command_name} check --ip 192.0.2.1 --helo mx.example.org --mail-from a@example.org"
+)]
+pub struct Spf {
+    #[argh(subcommand)]
+    pub command: SpfCommand,
+}
+
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand)]
+pub enum SpfCommand {
+    Check(SpfCheck),
+    Lookup(SpfLookup),
+    Parse(SpfParse),
+}
+
+/// Check whether a client may send mail of a domain (RFC 7208).
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(
+    subcommand,
+    name = "check",
+    example = "{command_name} --ip 192.0.2.1 --helo mx.example.org --mail-from a@example.org"
+)]
+pub struct SpfCheck {
+    /// the client's address
+    #[argh(option)]
+    pub ip: String,
+    /// the client's name in EHLO or HELO
+    #[argh(option)]
+    pub helo: String,
+    /// the address in MAIL FROM; without one the name of HELO is checked
+    #[argh(option, default = "String::new()")]
+    pub mail_from: String,
+    /// the name of who checks, for explanations (default: unknown)
+    #[argh(option, default = "String::from(\"unknown\")")]
+    pub receiver: String,
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
+    #[argh(option)]
+    pub trust_anchor: Option<String>,
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// Show the SPF record of a domain, and what is wrong with it.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "lookup", example = "{command_name} example.org")]
+pub struct SpfLookup {
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
+    #[argh(option)]
+    pub trust_anchor: Option<String>,
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the domain
+    #[argh(positional)]
+    pub domain: String,
+}
+
+/// Read the text of an SPF record, without asking DNS.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "parse", example = "{command_name} 'v=spf1 mx -all'")]
+pub struct SpfParse {
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the record
+    #[argh(positional)]
+    pub record: String,
+}
+
+/// Look at DMARC policies.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "dmarc", example = "{command_name} lookup example.org")]
+pub struct Dmarc {
+    #[argh(subcommand)]
+    pub command: DmarcCommand,
+}
+
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand)]
+pub enum DmarcCommand {
+    Lookup(DmarcLookup),
+}
+
+/// Show the policy that counts for mail of a domain, and where it was found.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "lookup", example = "{command_name} news.example.org")]
+pub struct DmarcLookup {
+    /// find organizational domains by the public suffix list, as RFC 7489 did, and not by the tree walk
+    #[argh(switch)]
+    pub public_suffix_list: bool,
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
+    #[argh(option)]
+    pub trust_anchor: Option<String>,
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the domain of the From field
+    #[argh(positional)]
+    pub domain: String,
+}
+
+/// Check names of clients.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "iprev", example = "{command_name} check 192.0.2.1")]
+pub struct Iprev {
+    #[argh(subcommand)]
+    pub command: IprevCommand,
+}
+
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand)]
+pub enum IprevCommand {
+    Check(IprevCheck),
+}
+
+/// Check whether the name of a client in reverse DNS has the client's address (RFC 8601 §3).
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "check", example = "{command_name} 192.0.2.1")]
+pub struct IprevCheck {
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
+    #[argh(option)]
+    pub trust_anchor: Option<String>,
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the client's address
+    #[argh(positional)]
+    pub ip: String,
+}
+
+/// Look into blocklists.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "dnsbl", example = "{command_name} check bl.example.org 192.0.2.1")]
+pub struct Dnsbl {
+    #[argh(subcommand)]
+    pub command: DnsblCommand,
+}
+
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand)]
+pub enum DnsblCommand {
+    Check(DnsblCheck),
+}
+
+/// Look an address or a domain up in a blocklist, and check whether the list is in order (RFC 5782).
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "check", example = "{command_name} bl.example.org 192.0.2.1")]
+pub struct DnsblCheck {
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
+    #[argh(option)]
+    pub trust_anchor: Option<String>,
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the list's zone
+    #[argh(positional)]
+    pub list: String,
+    /// an IP address or a domain
+    #[argh(positional)]
+    pub what: String,
+}
