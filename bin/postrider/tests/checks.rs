@@ -12,19 +12,19 @@ use postrider_dns::script::Script;
 use serde_json::{Value, json};
 
 const ZONES: &str = r#"
-    a.example.  TXT "v=spf1 ip4:192.0.2.0/24 a:b.example -all exp=why.a.example x=y"
-    why.a.example. TXT "%{i} is not ours"
-    b.example.  A   198.51.100.1
-    two.example. TXT "v=spf1 -all"
-    two.example. TXT "v=spf1 +all"
-    $SERVFAIL broken.example.
-    _dmarc.a.example. TXT "v=DMARC1; p=reject; sp=quarantine; pct=x"
-    www.a.example. A 192.0.2.1
-    1.2.0.192.in-addr.arpa. PTR mx.a.example.
-    mx.a.example. A 192.0.2.1
-    2.0.0.127.list.example. A 127.0.0.2
-    9.2.0.192.list.example. A 127.0.0.3
-    9.2.0.192.list.example. TXT "spam"
+a.example.  TXT "v=spf1 ip4:192.0.2.0/24 a:b.example -all exp=why.a.example x=y"
+why.a.example. TXT "%{i} is not ours"
+b.example.  A   198.51.100.1
+two.example. TXT "v=spf1 -all"
+two.example. TXT "v=spf1 +all"
+$SERVFAIL broken.example.
+_dmarc.a.example. TXT "v=DMARC1; p=reject; sp=quarantine; pct=x"
+www.a.example. A 192.0.2.1
+1.2.0.192.in-addr.arpa. PTR mx.a.example.
+mx.a.example. A 192.0.2.1
+2.0.0.127.list.example. A 127.0.0.2
+9.2.0.192.list.example. A 127.0.0.3
+9.2.0.192.list.example. TXT "spam"
 "#;
 
 /// Starts the server; it lives as long as the test's process.
