@@ -6,8 +6,8 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use postrider_core::runtime::{
-    Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, preflight, sleep,
-    spawn_task, yield_now,
+    Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, preflight,
+    sleep, spawn_task, yield_now,
 };
 
 const ROUNDS: usize = 3000;
@@ -16,7 +16,7 @@ const YIELDS: u32 = 1_000_000;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     preflight()?;
     let (there, hither) = (channel::bounded::<usize>(16), channel::bounded::<usize>(16));
-    let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 16 })?;
+    let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 16 }, Priority::Usual)?;
     let (to_thread, requests) = channel::bounded::<oneshot::Sender<()>>(16);
     std::thread::spawn(move || {
         while let Ok(request) = requests.recv_blocking() {

@@ -15,6 +15,7 @@ pub mod lookup;
 pub mod maintenance;
 pub mod metrics;
 pub mod operations;
+pub mod reads;
 pub mod resolver;
 pub mod runtime;
 pub mod server;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use postrider_dns::{Answer, Authenticity, Lookup, Name, Outcome, RecordType};
+use postrider_dns::{Answer, Authenticity, Budget, Lookup, Name, Outcome, RecordType};
 
 use crate::runtime::timeout_at;
 use crate::shard::Local;
@@ -24,59 +24,52 @@ impl<L: Lookup + 'static> Resolve for L {
     }
 }
 
-/// The questions that one message may cause.
-pub struct Questions {
-    resolver: Resolver,
-    left: Cell<u32>,
-    refused: Cell<u32>,
-    until: Cell<Option<Instant>>,
-}
+/// The questions that one message may cause, each with a time until which it counts.
+pub struct Questions(Budget<Timely>);
 
 impl Questions {
-    /// At most `most` of them.
-    pub const fn new(resolver: Resolver, most: u32) -> Self {
-        Self { resolver, left: Cell::new(most), refused: Cell::new(0), until: Cell::new(None) }
+    /// At most `lookups_max` of them.
+    pub fn new(resolver: Resolver, lookups_max: u32) -> Self {
+        Self(Budget::new(Timely { resolver, until: Cell::new(None) }, lookups_max))
     }
 
     /// From now on, what isn't answered by then fails.
     pub fn limit_time(&self, until: Instant) {
-        self.until.set(Some(until));
+        self.0.inner().until.set(Some(until));
     }
 
-    /// Questions that were not asked, since there had been too many.
-    pub fn refused(&self) -> u32 {
-        self.refused.get()
+    /// Whether there were more than it may cause.
+    pub fn is_exceeded(&self) -> bool {
+        self.0.is_exceeded()
     }
 }
 
 impl Lookup for Questions {
     async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
-        let Some(left) = self.left.get().checked_sub(1) else {
-            self.refused.set(self.refused.get().saturating_add(1));
-            return failed(name, kind, "too many questions for one message");
-        };
-        self.left.set(left);
-        let answer = Rc::clone(&self.resolver).resolve(name.clone(), kind);
-        match self.until.get() {
-            None => answer.await,
-            Some(until) => match timeout_at(until, answer).await {
-                Ok(answer) => answer,
-                Err(_) => failed(name, kind, "no answer in the time for a check"),
-            },
-        }
+        self.0.lookup(name, kind).await
     }
 }
 
-fn failed(name: &Name, kind: RecordType, reason: &str) -> Answer {
-    Answer {
-        name: name.clone(),
-        kind,
-        outcome: Outcome::Failed,
-        records: Vec::new(),
-        aliases: Vec::new(),
-        authenticity: Authenticity::Indeterminate,
-        reason: reason.to_owned(),
-        errors: Vec::new(),
-        ttl: 0,
+/// A resolver that is waited for until some time.
+struct Timely {
+    resolver: Resolver,
+    until: Cell<Option<Instant>>,
+}
+
+impl Lookup for Timely {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
+        let answer = Rc::clone(&self.resolver).resolve(name.clone(), kind);
+        let Some(until) = self.until.get() else { return answer.await };
+        timeout_at(until, answer).await.unwrap_or_else(|_| Answer {
+            name: name.clone(),
+            kind,
+            outcome: Outcome::Failed,
+            records: Vec::new(),
+            aliases: Vec::new(),
+            authenticity: Authenticity::Indeterminate,
+            reason: "no answer in the time for a check".to_owned(),
+            errors: Vec::new(),
+            ttl: 0,
+        })
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_proto::imap::types::ModSeq;
-use postrider_storage::account::{Erase, Swept, unshare};
+use postrider_storage::account::{Erase, MESSAGES_PER_TRANSACTION_MAX, Swept, unshare};
 use postrider_storage::blobs;
 use postrider_storage::committer::CommitError;
 use postrider_storage::directory::{Directory, removed_account};
@@ -205,7 +205,9 @@ async fn tidy_account(shard: &Shard, id: AccountId, up_to: Option<ModSeq>) -> Re
     let mut rows = 0;
     for mailbox in account.transact(None, None, |tx| tx.dropped()).await? {
         loop {
-            let swept: Swept = account.transact(None, None, move |tx| tx.sweep(mailbox)).await?;
+            let swept: Swept = account
+                .transact_many(None, None, MESSAGES_PER_TRANSACTION_MAX, move |tx| tx.sweep(mailbox))
+                .await?;
             rows += swept.rows;
             count(shard, Upkeep::Mailboxes, swept.rows);
             if !swept.more {
@@ -223,7 +225,7 @@ async fn tidy_account(shard: &Shard, id: AccountId, up_to: Option<ModSeq>) -> Re
             break !more;
         }
         let messages = due.len();
-        account.transact(None, None, move |tx| tx.erase(Erase::These(&due))).await?;
+        account.transact_many(None, None, due.len(), move |tx| tx.erase(Erase::These(&due))).await?;
         erased += messages;
         count(shard, Upkeep::Messages, messages);
         sleep(STEP_PAUSE).await;
@@ -324,8 +326,11 @@ async fn purge_mailbox(
 ) -> Result<usize, Trouble> {
     let mut purged = 0;
     loop {
-        let swept =
-            account.transact(None, None, move |tx| tx.purge_tombstones(mailbox, removed_before)).await?;
+        let swept = account
+            .transact_many(None, None, MESSAGES_PER_TRANSACTION_MAX, move |tx| {
+                tx.purge_tombstones(mailbox, removed_before)
+            })
+            .await?;
         purged += swept.rows;
         count(shard, Upkeep::Tombstones, swept.rows);
         if !swept.more {
@@ -335,8 +340,8 @@ async fn purge_mailbox(
     }
 }
 
-/// Goes on with accounts whose erasure an earlier run did not finish.
-async fn erase_removed(shard: &Rc<Shard>) {
+/// Erases the rows of all accounts that were removed from the directory.
+pub async fn erase_removed(shard: &Rc<Shard>) {
     let listed = read(shard, |reader| Ok(Directory::new(reader.snapshot()).removed_accounts(usize::MAX)?));
     match listed.await {
         Ok(accounts) => {
@@ -352,7 +357,7 @@ async fn erase_removed(shard: &Rc<Shard>) {
 }
 
 /// Erases the rows of an account that was removed from the directory, after nothing writes them any more.
-pub async fn erase_account(shard: &Rc<Shard>, account: AccountId) {
+async fn erase_account(shard: &Rc<Shard>, account: AccountId) {
     match try_erase(shard, account).await {
         Ok(Some(rows)) => tracing::info!(%account, rows, "a removed account is erased"),
         // It goes on at the next start.

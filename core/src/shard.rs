@@ -20,8 +20,10 @@ use crate::lookup::Resolver;
 
 use crate::log::LogHandle;
 use crate::metrics::{Metrics, Recorder, Registry};
+use crate::reads::Reads;
 use crate::runtime::channel::{Closed, Receiver, Sender};
 use crate::runtime::{Pool, ShardId, Shutdown, oneshot, spawn};
+use crate::smtp::checks::evaluation::Hourly;
 
 /// Tasks that may wait for a shard before those who send more have to wait.
 pub const MAILBOX_MAX: usize = 4096;
@@ -53,6 +55,8 @@ pub struct Shared {
     pub committer: Arc<Committer>,
     /// Threads for what would hold up a shard.
     pub pool: Pool,
+    /// Reads that don't hold it up either. They have threads of their own, so that long work isn't waited for.
+    pub reads: Reads,
     /// Who may connect.
     pub admission: Admission,
     /// Who may log in.
@@ -85,6 +89,8 @@ pub struct Shard {
     pub resolver: Option<Resolver>,
     /// Messages of first-time senders that wait here.
     pub strangers: Cell<usize>,
+    /// How many evaluations of DMARC were kept here.
+    pub evaluations: Hourly,
 }
 
 impl Shard {

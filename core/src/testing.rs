@@ -29,14 +29,17 @@ use crate::lookup::Resolver;
 use crate::maintenance;
 use crate::metrics::{Builder, Metrics};
 use crate::operations::ServerOperations;
+use crate::reads::Reads;
 use crate::runtime::net::{
     AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp,
 };
 use crate::runtime::{
-    Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep_until, spawn,
+    Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep_until,
+    spawn,
 };
 use crate::shard::{Local, MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
+use crate::smtp::checks::evaluation::Hourly;
 use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
 
 /// A running server.
@@ -109,7 +112,10 @@ impl TestServer {
         let socket = dir.path().join("ctl");
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
-        let pool = Pool::start("test", PoolLimits { threads: 2, queue_max: 4096 }).unwrap();
+        let limits = PoolLimits { threads: 2, queue_max: 4096 };
+        let pool = Pool::start("test", limits, Priority::Lower).unwrap();
+        let reads =
+            Reads::new(Arc::clone(&store), Pool::start("test reader", limits, Priority::Usual).unwrap());
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
             ..admission::Limits::default()
@@ -148,6 +154,7 @@ impl TestServer {
             store,
             committer,
             pool,
+            reads,
             admission,
             authenticator,
             gate: Arc::default(),
@@ -179,7 +186,7 @@ impl TestServer {
                         recorder: shard.shared.registry.recorder(0),
                         requests: shard.shared.metrics.control_requests,
                     };
-                    let operations = Rc::new(ServerOperations::new(Rc::clone(&shard)));
+                    let operations = ServerOperations::start(Rc::clone(&shard));
                     let socket = control.lock().unwrap().take().unwrap();
                     control::serve(socket, operations, options, shard.shared.shutdown.clone()).unwrap();
                 }
@@ -320,11 +327,13 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
             Arc::clone(&shared.store),
             Arc::clone(&shared.committer),
             shared.pool.clone(),
+            shared.reads.clone(),
             account::Limits::default(),
         ),
         recorder: shared.registry.recorder(id.0),
         resolver,
         strangers: Cell::new(0),
+        evaluations: Hourly::default(),
         shared,
     })
 }

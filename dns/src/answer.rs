@@ -137,6 +137,12 @@ pub trait Lookup {
     fn lookup(&self, name: &Name, kind: RecordType) -> impl Future<Output = Answer>;
 }
 
+impl<L: Lookup> Lookup for &L {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
+        (**self).lookup(name, kind).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,17 +10,23 @@ use crate::answer::{Answer, Authenticity, Lookup, Outcome};
 ///
 /// What is answered from memory counts, too: the bound is to be the same whoever else asked before.
 #[derive(Debug)]
-pub struct Budget<'l, L> {
-    lookup: &'l L,
+pub struct Budget<L> {
+    lookup: L,
     lookups_max: u32,
     used: Cell<u32>,
     refused: Cell<u32>,
 }
 
-impl<'l, L> Budget<'l, L> {
+impl<L> Budget<L> {
     /// Passes on at most `lookups_max` questions.
-    pub fn new(lookup: &'l L, lookups_max: u32) -> Self {
+    pub fn new(lookup: L, lookups_max: u32) -> Self {
         Self { lookup, lookups_max, used: Cell::new(0), refused: Cell::new(0) }
+    }
+
+    /// Whom the questions are passed on to.
+    #[must_use]
+    pub fn inner(&self) -> &L {
+        &self.lookup
     }
 
     /// Questions that were passed on.
@@ -36,7 +42,7 @@ impl<'l, L> Budget<'l, L> {
     }
 }
 
-impl<L: Lookup> Lookup for Budget<'_, L> {
+impl<L: Lookup> Lookup for Budget<L> {
     async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
         if self.used.get() >= self.lookups_max {
             self.refused.set(self.refused.get().saturating_add(1));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::directory::{self, PlanState, stage};
 use crate::engine::{Batch, Durability, Engine, EngineError, Space};
 use crate::ids::{BlobId, QueueId};
 use crate::keys::{self, BadKey, SYSTEM, table};
@@ -144,6 +145,8 @@ pub enum Refusal {
 pub struct Store {
     engine: Arc<dyn Engine>,
     last_id: AtomicU64,
+    /// Odd while a snapshot may have a sealed plan of the directory. It only grows.
+    sealed: AtomicU64,
 }
 
 /// Bits of an id that count within one millisecond.
@@ -170,7 +173,8 @@ impl Store {
             None => return Err(StoreError::Inconsistent("it has rows, but none that says its format")),
         }
         let last_id = AtomicU64::new(last_id(&reader)?);
-        Ok(Self { engine, last_id })
+        let sealed = directory::plan_state(reader.snapshot())? == Some(PlanState::Sealed);
+        Ok(Self { engine, last_id, sealed: AtomicU64::new(u64::from(sealed)) })
     }
 
     /// The engine below.
@@ -180,7 +184,34 @@ impl Store {
 
     /// The committed state of this moment. Keep it short: an open snapshot pins disk space.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.engine.snapshot())
+        let before = self.sealed.load(Ordering::SeqCst);
+        let snapshot = self.engine.snapshot();
+        // The number is odd from before a plan is sealed until after it is settled. When it was even and is
+        // the same, there was no sealed plan in between, and nothing has to be looked for.
+        if before.is_multiple_of(2) && self.sealed.load(Ordering::SeqCst) == before {
+            return Reader::new(snapshot);
+        }
+        Reader::new(stage::reading(snapshot))
+    }
+
+    /// To be called before the batch that seals a plan of the directory is handed in.
+    pub fn begin_sealing(&self) {
+        // The closure refuses when it is odd already, which is as good.
+        let odd = |number: u64| number.is_multiple_of(2).then_some(number + 1);
+        let _ = self.sealed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, odd);
+    }
+
+    /// To be called when there is no sealed plan of the directory any more, or it never came to be.
+    pub fn end_sealing(&self) {
+        let even = |number: u64| (!number.is_multiple_of(2)).then_some(number + 1);
+        let _ = self.sealed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, even);
+    }
+
+    /// Reads something of both spaces, to wait as long as reads have to wait.
+    pub fn touch(&self) -> Result<(), StoreError> {
+        let reader = self.reader();
+        reader.get(&keys::format())?;
+        Ok(reader.snapshot().get(Space::Blobs, &keys::chunk(BlobId(0), 0)).map(drop)?)
     }
 
     /// A new id for a message's content.

@@ -4,6 +4,7 @@ mod checks;
 mod dns;
 
 use argh::FromArgs;
+use postrider_dns::resolver::Upstream;
 
 pub use checks::{
     Dmarc, DmarcCommand, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck, SpfCommand, SpfLookup,
@@ -127,6 +128,13 @@ pub struct Localserve {
     /// where everything is kept (default: a directory of the user's that stays the same)
     #[argh(option)]
     pub dir: Option<String>,
+    /// who answers questions to DNS, as ADDRESS[:PORT]; repeatable. Without one nothing is asked, and mail that comes in
+    /// isn't checked
+    #[argh(option, from_str_fn(dns::upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to validate from; without one, the AD bit of resolvers on loopback is believed
+    #[argh(option)]
+    pub trust_anchor: Option<String>,
 }
 
 /// Stop the running server: open connections are told, nothing accepted is lost.

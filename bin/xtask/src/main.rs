@@ -35,6 +35,7 @@ enum Task {
     Test(Test),
     Ci(Ci),
     External(External),
+    Clients(external::imap::Clients),
     Crash(crash::Crash),
     Counts(counts::Counts),
     Install(Install),
@@ -87,6 +88,7 @@ fn run(task: &Task) -> Result<bool> {
             test()
         }
         Task::External(External { names }) => external::run(names).map(|summary| summary.print()),
+        Task::Clients(arguments) => external::imap::run(arguments),
         Task::Crash(arguments) => crash::run(arguments),
         Task::Counts(arguments) => counts::run(arguments),
         Task::Standards(arguments) => standards::run(arguments),

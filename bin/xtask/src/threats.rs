@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::cargo::root;
 
-const FOLDERS: [&str; 5] = ["proto", "storage", "core", "bin", "perf"];
+const FOLDERS: [&str; 6] = ["proto", "dns", "storage", "core", "bin", "perf"];
 /// What a row says that no test shows yet.
 const LATER: [&str; 2] = ["comes with issue ", "comes with a later issue"];
 

@@ -8,34 +8,27 @@ use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postrider_proto::imap::types::{ModSeq, Uid};
-use postrider_storage::account::{Account, AccountBatch, Change, Erase, Quota, TRANSACTION_OCTETS_MAX, Tx};
-use postrider_storage::blobs::CHUNK_OCTETS;
+use postrider_storage::account::{Account, Change, Erase, MESSAGES_PER_TRANSACTION_MAX, Quota, Tx};
 use postrider_storage::committer::{CommitError, Committer};
-use postrider_storage::engine::{BATCH_OCTETS_MAX, Batch, Durability, Incarnation};
+use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, EmailId, MailboxId};
 use postrider_storage::reader::Reader;
 use postrider_storage::store::{Refusal, Store, StoreError};
 
+use super::build::{self, Built, Waiting};
 use super::log::{ChangeLog, Published};
 use super::watch::{Watcher, WatcherId, Watchers};
-use crate::clock::unix_now;
 use crate::commit;
-use crate::runtime::{LocalNotify, oneshot, sleep, spawn};
+use crate::reads::Reads;
+use crate::runtime::{LocalNotify, Turns, sleep, spawn};
 
 /// Transactions that may wait for one account.
 const JOBS_MAX: usize = 4096;
-/// A batch is not added to after this time, so that others of the shard get their turn.
-const BUILD_MAX: Duration = Duration::from_millis(5);
-/// Transactions in one batch; each is bounded, so the batch is.
-const JOBS_PER_BATCH_MAX: usize = 24;
-
 /// How often the end of a commit is looked for when an account is removed.
 const QUIET_LOOK: Duration = Duration::from_millis(5);
-
-const _: () = assert!(JOBS_PER_BATCH_MAX * (TRANSACTION_OCTETS_MAX + CHUNK_OCTETS) <= BATCH_OCTETS_MAX);
 
 /// Why a transaction was not done. Nothing of it was acknowledged to anybody.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -66,16 +59,6 @@ impl From<StoreError> for WriteError {
     }
 }
 
-type Finish = Box<dyn FnOnce(Result<(), WriteError>)>;
-
-/// Runs a transaction within a batch; gives its changes and what is to be called with the outcome.
-type Job = Box<dyn FnOnce(&mut AccountBatch<'_>) -> (Vec<Change>, Finish)>;
-
-struct Waiting {
-    origin: Option<WatcherId>,
-    job: Job,
-}
-
 /// The task that commits. When it ends early, by a panic in a transaction, those who wait must not wait
 /// for ever: the account is broken, and is loaded anew by the next who asks for it.
 struct Running<'a> {
@@ -99,7 +82,9 @@ pub struct AccountHandle {
     id: AccountId,
     store: Arc<Store>,
     committer: Arc<Committer>,
-    state: RefCell<Account>,
+    reads: Reads,
+    /// Shared with the thread that builds a batch, while it does.
+    state: RefCell<Arc<Account>>,
     waiting: RefCell<VecDeque<Waiting>>,
     committing: Cell<bool>,
     broken: Cell<bool>,
@@ -111,6 +96,7 @@ pub struct AccountHandle {
     changed: LocalNotify,
     /// Content of removed messages that waits to be erased.
     removed: RefCell<BTreeMap<(MailboxId, ModSeq, Uid), EmailId>>,
+    departures: Turns,
 }
 
 impl AccountHandle {
@@ -119,13 +105,15 @@ impl AccountHandle {
         incarnation: Incarnation,
         store: Arc<Store>,
         committer: Arc<Committer>,
+        reads: Reads,
     ) -> Self {
         let floor = state.head().map(|head| head.modseq);
         Self {
             id: state.id(),
             store,
             committer,
-            state: RefCell::new(state),
+            reads,
+            state: RefCell::new(Arc::new(state)),
             waiting: RefCell::default(),
             committing: Cell::new(false),
             broken: Cell::new(false),
@@ -134,7 +122,13 @@ impl AccountHandle {
             watchers: RefCell::default(),
             changed: LocalNotify::new(),
             removed: RefCell::default(),
+            departures: Turns::default(),
         }
+    }
+
+    /// Turns of what moves messages to other accounts.
+    pub const fn departures(&self) -> &Turns {
+        &self.departures
     }
 
     /// The account's id.
@@ -144,17 +138,23 @@ impl AccountHandle {
 
     /// The committed state. Don't hold it over an `await`.
     pub fn state(&self) -> Ref<'_, Account> {
-        self.state.borrow()
+        Ref::map(self.state.borrow(), |state| &**state)
     }
 
     /// Sets the quota that the directory has for the account.
     pub fn set_quota(&self, quota: Quota) {
-        self.state.borrow_mut().set_quota(quota);
+        // Copied when a batch is just being built: that one has the quota from before.
+        Arc::make_mut(&mut self.state.borrow_mut()).set_quota(quota);
     }
 
     /// The store, for reading. It may show a batch that [`Self::state`] doesn't show yet.
     pub fn reader(&self) -> Reader {
         self.store.reader()
+    }
+
+    /// Reads of the store that don't hold up the shard.
+    pub const fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// The store.
@@ -259,17 +259,29 @@ impl AccountHandle {
         removed.range(all).find(|((_, _, removed), _)| *removed == uid).map(|(_, email)| *email)
     }
 
-    /// Runs a transaction, and returns once it is on the disk.
+    /// Runs a transaction of a few messages, and returns once it is on the disk.
     ///
     /// `content` is the life of the store in which content that the transaction refers to was written,
     /// when that was not synced yet. Changes are marked with `origin` when a session caused them.
     ///
     /// Dropping the future doesn't take the transaction back.
-    pub async fn transact<T: 'static>(
+    pub async fn transact<T: Send + 'static>(
         self: &Rc<Self>,
         origin: Option<WatcherId>,
         content: Option<Incarnation>,
-        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + 'static,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        self.transact_many(origin, content, 1, work).await
+    }
+
+    /// As [`Self::transact`], of about so many messages: many are dealt with on a worker thread, so that they
+    /// don't hold up the shard.
+    pub async fn transact_many<T: Send + 'static>(
+        self: &Rc<Self>,
+        origin: Option<WatcherId>,
+        content: Option<Incarnation>,
+        messages: usize,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, WriteError> {
         self.check_life();
         if self.broken.get() || content.is_some_and(|content| content != self.incarnation) {
@@ -278,24 +290,8 @@ impl AccountHandle {
         if self.waiting.borrow().len() >= JOBS_MAX {
             return Err(WriteError::Busy);
         }
-        let (tell, outcome) = oneshot::oneshot();
-        let job: Job = Box::new(move |batch| {
-            let (changes, value) = match batch.transact(unix_now(), work) {
-                Ok((value, changes)) => (changes, Ok(value)),
-                Err(error) => (Vec::new(), Err(WriteError::from(error))),
-            };
-            let finish: Finish = Box::new(move |committed| {
-                let outcome = match (value, committed) {
-                    // A refusal needs no commit to be true.
-                    (Err(error), _) | (Ok(_), Err(error)) => Err(error),
-                    (Ok(value), Ok(())) => Ok(value),
-                };
-                // The one who asked may be gone; the transaction stands.
-                let _ = tell.send(outcome);
-            });
-            (changes, finish)
-        });
-        self.waiting.borrow_mut().push_back(Waiting { origin, job });
+        let (waiting, outcome) = Waiting::new(origin, messages, work);
+        self.waiting.borrow_mut().push_back(waiting);
         self.start();
         outcome.await.unwrap_or(Err(WriteError::Reopened))
     }
@@ -326,30 +322,17 @@ impl AccountHandle {
 
     /// Builds a batch of what waits, commits it, and tells of it.
     async fn commit_waiting(self: &Rc<Self>) {
-        let mut published = Vec::new();
-        let mut finishes = Vec::new();
-        let begun = Instant::now();
-        let built = {
-            let state = self.state.borrow();
-            let reader = self.store.reader();
-            let mut batch = state.begin(&reader);
-            loop {
-                let next = self.waiting.borrow_mut().pop_front();
-                let Some(Waiting { origin, job }) = next else { break };
-                let (changes, finish) = job(&mut batch);
-                finishes.push(finish);
-                published.extend(changes.into_iter().map(|change| Published {
-                    modseq: change.modseq(),
-                    change,
-                    origin,
-                }));
-                if finishes.len() == JOBS_PER_BATCH_MAX || begun.elapsed() > BUILD_MAX {
-                    break;
-                }
-            }
-            batch.finish()
+        let jobs = build::take(&mut self.waiting.borrow_mut());
+        let state = Arc::clone(&self.state.borrow());
+        let Some(built) = build::build(state, &self.store, self.reads.pool(), jobs).await else {
+            self.break_off();
+            return;
         };
-        let (batch, pending) = built;
+        let Built { batch, pending, published, finishes, rest } = built;
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            rest.into_iter().rev().for_each(|job| waiting.push_front(job));
+        }
         let outcome = if batch.is_empty() { Ok(()) } else { self.commit(batch).await };
         let outcome = match outcome {
             Ok(()) if self.broken.get() => Err(WriteError::Reopened),
@@ -358,7 +341,8 @@ impl AccountHandle {
         };
         match &outcome {
             Ok(()) => {
-                self.state.borrow_mut().install(pending);
+                // Nobody shares it any more, so nothing is copied.
+                Arc::make_mut(&mut self.state.borrow_mut()).install(pending);
                 self.publish(published);
                 self.changed.notify();
             }
@@ -413,12 +397,12 @@ impl AccountHandle {
         }
         let account = Rc::clone(self);
         spawn("erase removed messages", async move {
-            for some in due.chunks(postrider_storage::account::MESSAGES_PER_TRANSACTION_MAX) {
+            for some in due.chunks(MESSAGES_PER_TRANSACTION_MAX) {
                 let some = some.to_vec();
+                let erased =
+                    account.transact_many(None, None, some.len(), move |tx| tx.erase(Erase::These(&some)));
                 // What isn't erased now is found again at the next start.
-                if let Err(error) =
-                    account.transact(None, None, move |tx| tx.erase(Erase::These(&some))).await
-                {
+                if let Err(error) = erased.await {
                     tracing::debug!(account = %account.id, %error, "removed messages wait for a later erasure");
                     return;
                 }

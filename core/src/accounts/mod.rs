@@ -7,6 +7,7 @@
 //! [`ChangeLog`] before its writer is answered; an account whose commit failed is broken for good and
 //! is loaded anew by the next who asks for it.
 
+mod build;
 mod handle;
 mod log;
 mod watch;
@@ -33,6 +34,7 @@ use postrider_storage::rows::SpecialUse;
 use postrider_storage::store::{Store, StoreError};
 
 use crate::config::{self, AccountDefaults};
+use crate::reads::Reads;
 use crate::runtime::{Pool, PoolError, ShardId};
 use crate::textindex::Demand;
 
@@ -84,6 +86,7 @@ pub struct Accounts {
     store: Arc<Store>,
     committer: Arc<Committer>,
     pool: Pool,
+    reads: Reads,
     limits: Limits,
     loaded: RefCell<HashMap<AccountId, Rc<AccountHandle>>>,
     /// Counts changes of the directory that accounts here had to be told of.
@@ -100,12 +103,20 @@ enum Listed {
 }
 
 impl Accounts {
-    /// No account is loaded yet. `pool` reads those that are asked for.
-    pub fn new(store: Arc<Store>, committer: Arc<Committer>, pool: Pool, limits: Limits) -> Self {
+    /// No account is loaded yet. `pool` loads those that are asked for; `reads` is for their sessions and
+    /// transactions.
+    pub fn new(
+        store: Arc<Store>,
+        committer: Arc<Committer>,
+        pool: Pool,
+        reads: Reads,
+        limits: Limits,
+    ) -> Self {
         Self {
             store,
             committer,
             pool,
+            reads,
             limits,
             loaded: RefCell::default(),
             told: Cell::new(0),
@@ -140,7 +151,8 @@ impl Accounts {
                 Listed::Removed => return Err(LoadError::Removed),
             }
             let (store, committer) = (Arc::clone(&self.store), Arc::clone(&self.committer));
-            let handle = Rc::new(AccountHandle::new(account, incarnation, store, committer));
+            let reads = self.reads.clone();
+            let handle = Rc::new(AccountHandle::new(account, incarnation, store, committer, reads));
             let mut loaded = self.loaded.borrow_mut();
             if loaded.len() >= LOADED_MAX {
                 loaded.retain(|_, handle| Rc::strong_count(handle) > 1);

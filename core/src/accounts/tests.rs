@@ -4,15 +4,19 @@
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::ThreadId;
 
-use postrider_storage::account::Initial;
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_storage::account::{Initial, MESSAGES_PER_TRANSACTION_MAX, Quota, Tx};
 use postrider_storage::engine::memory::{Fault, MemoryEngine};
 use postrider_storage::engine::{Batch, Durability, Space};
 use postrider_storage::ids::AccountId;
+use postrider_storage::rows::SpecialUse;
 use postrider_storage::store::StoreError;
 
 use super::WriteError;
-use crate::runtime::spawn_task;
+use super::build::HERE_MESSAGES_MAX;
+use crate::runtime::{oneshot, spawn_task, yield_now};
 use crate::testing::TestServer;
 
 fn account() -> AccountId {
@@ -26,6 +30,20 @@ fn initial() -> Initial {
 #[test]
 fn nobody_waits_for_a_transaction_that_panicked() {
     let server = TestServer::start();
+    panics(&server);
+    assert_eq!(server.panics(), 1, "on the shard");
+}
+
+#[test]
+fn nobody_waits_for_a_transaction_that_panicked_on_a_worker_thread() {
+    let engine = Arc::new(MemoryEngine::new());
+    engine.say_reads_may_wait(true);
+    let server = TestServer::on(engine);
+    panics(&server);
+    assert_eq!(server.panics(), 0, "on the shards");
+}
+
+fn panics(server: &TestServer) {
     server.at_home(account(), |shard| {
         Box::pin(async move {
             let handle = shard.accounts.get(account()).await.unwrap();
@@ -53,7 +71,78 @@ fn nobody_waits_for_a_transaction_that_panicked() {
             assert!(handle.state().exists());
         })
     });
-    assert_eq!(server.panics(), 1);
+}
+
+/// The threads on which transactions of so many messages are built.
+fn threads(server: &TestServer, messages: usize) -> (ThreadId, ThreadId) {
+    server.at_home(account(), move |shard| {
+        Box::pin(async move {
+            let handle = shard.open_account(account()).await.unwrap();
+            let built = handle.transact_many(None, None, messages, |_| Ok(std::thread::current().id()));
+            (std::thread::current().id(), built.await.unwrap())
+        })
+    })
+}
+
+#[test]
+fn many_messages_and_reads_that_may_wait_are_left_to_another_thread() {
+    let engine = Arc::new(MemoryEngine::new());
+    let server = TestServer::on(Arc::clone(&engine) as _);
+    let is_here = |messages| {
+        let (shard, built) = threads(&server, messages);
+        shard == built
+    };
+    assert!(is_here(HERE_MESSAGES_MAX));
+    assert!(!is_here(HERE_MESSAGES_MAX + 1));
+    engine.say_reads_may_wait(true);
+    assert!(!is_here(1));
+}
+
+#[test]
+fn what_changes_while_a_batch_is_built_elsewhere_stays() {
+    let server = TestServer::start();
+    server.at_home(account(), |shard| {
+        Box::pin(async move {
+            let handle = shard.open_account(account()).await.unwrap();
+            let (go_on, waits) = std::sync::mpsc::channel::<()>();
+            let (tell, begun) = oneshot::oneshot();
+            let many = {
+                let handle = Rc::clone(&handle);
+                spawn_task("many", async move {
+                    let work = move |tx: &mut Tx<'_, '_>| {
+                        let _ = tell.send(());
+                        waits.recv().unwrap();
+                        tx.create_mailbox(&MailboxName::new("Many").unwrap(), SpecialUse::NONE)?;
+                        Ok(tx.head()?.modseq)
+                    };
+                    handle.transact_many(None, None, MESSAGES_PER_TRANSACTION_MAX, work).await
+                })
+            };
+            begun.await.unwrap();
+            // The shard goes on meanwhile: what comes now is in the next batch.
+            let next = {
+                let handle = Rc::clone(&handle);
+                spawn_task("next", async move {
+                    let work = |tx: &mut Tx<'_, '_>| {
+                        tx.create_mailbox(&MailboxName::new("Next").unwrap(), SpecialUse::NONE)?;
+                        Ok(tx.head()?.modseq)
+                    };
+                    handle.transact(None, None, work).await
+                })
+            };
+            yield_now().await;
+            let quota = Quota { octets: Some(77), messages: None };
+            handle.set_quota(quota);
+            go_on.send(()).unwrap();
+            let many = many.await.unwrap().unwrap();
+            let next = next.await.unwrap().unwrap();
+            assert_eq!(Some(next), many.next());
+            assert_eq!(handle.state().quota(), quota);
+            for name in ["Many", "Next"] {
+                assert!(handle.state().mailbox_id(&MailboxName::new(name).unwrap()).is_some(), "{name}");
+            }
+        })
+    });
 }
 
 #[test]

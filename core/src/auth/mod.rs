@@ -21,6 +21,7 @@ use postrider_storage::store::Store;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::admission::Admission;
+use crate::reads::Reads;
 use crate::runtime::{Pool, PoolError};
 use crate::tls::ClientCertificate;
 use cache::Cache;
@@ -79,6 +80,7 @@ pub enum Next {
 
 struct Inner {
     store: Arc<Store>,
+    reads: Reads,
     pool: Pool,
     admission: Admission,
     cache: Cache,
@@ -143,7 +145,8 @@ impl Authenticator {
         let mut key = [0; 32];
         random.fill(&mut key)?;
         let cache = Cache::new(&key);
-        Ok(Self(Arc::new(Inner { store, pool, admission, cache, server_secret, iterations, random })))
+        let reads = Reads::new(Arc::clone(&store), pool.clone());
+        Ok(Self(Arc::new(Inner { store, reads, pool, admission, cache, server_secret, iterations, random })))
     }
 
     /// The mechanisms that may be used on a connection, strongest first.
@@ -176,7 +179,7 @@ impl Authenticator {
         if let Some(authzid) = authzid
             && authzid.as_str() != account.name.as_str()
         {
-            let named = self.look_up(authzid)?.account;
+            let named = self.look_up(authzid, Mechanism::External)?.account;
             if named.is_none_or(|named| named.id != account.id) {
                 return Err(FailureKind::AuthzidDiffers.into());
             }
@@ -224,19 +227,28 @@ impl Authenticator {
         }
     }
 
-    /// The account of a login name with its secrets, and what stands in for those that are missing.
-    fn look_up(&self, login: &Login) -> Result<Found, EngineError> {
+    /// The account of a login name with its secrets, and what stands in for those that are missing. An
+    /// account that doesn't use a mechanism has no secrets for it: nobody can tell that from a wrong password.
+    fn look_up(&self, login: &Login, mechanism: Mechanism) -> Result<Found, EngineError> {
         let reader = self.0.store.reader();
         let (account, secrets, dummy_login) = match Directory::new(reader.snapshot()).login(login)? {
             LoginAnswer::Account { account, secrets, dummy_login } => (Some(*account), secrets, dummy_login),
             LoginAnswer::Unknown { dummy_login } => (None, None, dummy_login),
         };
         let dummy = StoredSecrets::dummy(&self.0.server_secret, &dummy_login, self.0.iterations);
+        let uses = |account: &Account| !account.settings.disabled_mechanisms.contains(&mechanism);
+        let secrets = secrets.filter(|_| account.as_ref().is_some_and(uses));
         Ok(Found { account, secrets: secrets.map(|secrets| *secrets), dummy })
     }
 
-    async fn verify(&self, login: &Login, password: Secret<String>, now: u64) -> Result<Verdict, AuthError> {
-        let Found { secrets, dummy, .. } = self.look_up(login)?;
+    async fn verify(
+        &self,
+        login: &Login,
+        mechanism: Mechanism,
+        password: Secret<String>,
+        now: u64,
+    ) -> Result<Verdict, AuthError> {
+        let Found { secrets, dummy, .. } = self.look_up(login, mechanism)?;
         let exists = secrets.is_some();
         let secrets = secrets.unwrap_or(dummy);
         let digest = self.0.cache.digest(login.as_str(), password.expose(), &secrets.encode());
@@ -253,8 +265,8 @@ impl Authenticator {
         }
     }
 
-    fn user(&self, login: &Login) -> Result<User, AuthError> {
-        let account = self.look_up(login)?.account.ok_or(FailureKind::BadCredentials)?;
+    fn user(&self, login: &Login, mechanism: Mechanism) -> Result<User, AuthError> {
+        let account = self.look_up(login, mechanism)?.account.ok_or(FailureKind::BadCredentials)?;
         if let Some(message) = account.settings.login_disabled {
             return Err(AuthError::Disabled(message));
         }
@@ -288,14 +300,16 @@ impl Conversation {
 
     async fn proceed(&mut self, mut step: Step) -> Result<Next, AuthError> {
         loop {
+            self.authenticator.0.reads.calm().await;
             step = match step {
                 Step::Challenge(challenge) => return Ok(Next::Challenge(challenge)),
                 Step::NeedSecrets { login, .. } => {
-                    let found = self.authenticator.look_up(&login)?;
+                    let found = self.authenticator.look_up(&login, self.mechanism())?;
                     self.exchange.secrets(found.secrets.as_ref(), &found.dummy)
                 }
                 Step::VerifyPassword { login, password } => {
-                    let verdict = self.authenticator.verify(&login, password, self.connection.now).await?;
+                    let (mechanism, now) = (self.mechanism(), self.connection.now);
+                    let verdict = self.authenticator.verify(&login, mechanism, password, now).await?;
                     self.exchange.verified(verdict)
                 }
                 Step::Certificate { authzid } => {
@@ -312,7 +326,7 @@ impl Conversation {
                     return user.map(Next::Done);
                 }
                 Step::Success { login } => {
-                    let user = self.authenticator.user(&login)?;
+                    let user = self.authenticator.user(&login, self.mechanism())?;
                     self.authenticator.0.admission.succeeded(self.connection.peer, self.connection.now);
                     return Ok(Next::Done(user));
                 }

@@ -22,6 +22,8 @@ pub enum Consequence {
 /// The checks of a listener.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Checks {
+    /// Whether anything is looked at.
+    pub enabled: Switch,
     /// Whether the name that HELO gives must have an address.
     pub helo_name: Switch,
     /// Whether a sender's domain must be one that takes mail.
@@ -47,6 +49,7 @@ pub struct Checks {
 impl Default for Checks {
     fn default() -> Self {
         Self {
+            enabled: Switch::On,
             helo_name: Switch::On,
             sender_domain: Switch::On,
             several_recipients_need_spf: Switch::On,

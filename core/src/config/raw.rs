@@ -332,6 +332,7 @@ fn read_checks(section: Section<'_>, checks: &mut Checks) {
             *field = if value.value { Switch::On } else { Switch::Off };
         }
     };
+    flag(&mut checks.enabled, section.flag("enabled"));
     flag(&mut checks.helo_name, section.flag("helo_name"));
     flag(&mut checks.sender_domain, section.flag("sender_domain"));
     flag(&mut checks.several_recipients_need_spf, section.flag("several_recipients_need_spf"));

@@ -238,7 +238,8 @@ pub enum Request {
     /// Streams the whole directory as text.
     DirectoryExport,
     /// Makes the directory like the text that the client streams, as one transaction. Streams the
-    /// lines of the difference and answers [`Answer::Applied`].
+    /// lines of the difference as it finds them, which is before anything is changed, and answers
+    /// [`Answer::Applied`] when it is.
     DirectoryApply {
         /// Only shows the difference.
         dry_run: bool,
@@ -346,11 +347,11 @@ pub enum Frame {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
-    /// Messages that are done.
+    /// Messages that are done, or entries of a directory.
     pub done: u64,
-    /// Messages in all, when that is known.
+    /// How many in all, when that is known.
     pub total: Option<u64>,
-    /// The mailbox that is worked on.
+    /// The mailbox that is worked on, or what is done with entries. Each begins to count anew.
     pub what: Option<String>,
 }
 

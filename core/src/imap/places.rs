@@ -272,6 +272,7 @@ pub struct Shared {
 
 /// All mailboxes of others that the asker sees. Costs what is shared with it, and one row when nothing is.
 pub async fn shared_with(shard: &Rc<Shard>, asker: Asker) -> Result<Vec<Shared>, Completion> {
+    shard.shared.reads.calm().await;
     let listed = {
         let reader = shard.shared.store.reader();
         if is_shared_with(&reader, asker).map_err(|error| answers::store_failed(&error, asker.id))? {

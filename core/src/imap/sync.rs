@@ -14,8 +14,9 @@ use postrider_proto::imap::sequence::Numbering;
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::account::{Account, Change};
-use postrider_storage::ids::{AccountId, KeywordId};
+use postrider_storage::ids::{AccountId, KeywordId, MailboxId};
 use postrider_storage::keys::Which;
+use postrider_storage::reader::Reader;
 use postrider_storage::rows::MessageRow;
 use postrider_storage::store::StoreError;
 use tracing::error;
@@ -130,7 +131,7 @@ impl Context<'_> {
         asked: Vec<(Uid, Cause)>,
     ) -> Result<bool, Ended> {
         self.tell_withheld();
-        let mut news = self.news(expunges)?;
+        let mut news = self.news(expunges).await?;
         let is_news = news.is_some();
         if news.is_none() && !asked.is_empty() {
             news = Some(News::default());
@@ -259,7 +260,7 @@ impl Context<'_> {
     }
 
     /// What is new since the last look; none when nothing is.
-    fn news(&self, expunges: Expunges) -> Result<Option<News>, Ended> {
+    async fn news(&self, expunges: Expunges) -> Result<Option<News>, Ended> {
         let seen = self.selected.seen;
         let since = {
             let log = self.account.log();
@@ -270,7 +271,7 @@ impl Context<'_> {
         };
         match since {
             Since::Changes(changes) => self.news_of(&changes).map(Some),
-            Since::Forgotten => match self.news_of_store(expunges) {
+            Since::Forgotten => match self.news_of_store(expunges).await {
                 Ok(Some(news)) => Ok(Some(news)),
                 Ok(None) => Err(MAILBOX_GONE),
                 Err(error) => {
@@ -315,13 +316,18 @@ impl Context<'_> {
     }
 
     /// What is new by the store's change index; none when the mailbox is gone.
-    fn news_of_store(&self, expunges: Expunges) -> Result<Option<News>, StoreError> {
+    async fn news_of_store(&self, expunges: Expunges) -> Result<Option<News>, StoreError> {
         let (account, mailbox, seen) = (self.account.id(), self.selected.mailbox, self.selected.seen);
-        let reader = self.account.reader();
-        let (Some(head), Some(_)) = (reader.head(account)?, reader.mailbox(account, mailbox)?) else {
-            return Ok(None);
-        };
-        let now = read_view(account, &reader, mailbox)?;
+        let read = self.account.reads().run(move |reader| {
+            let (Some(head), Some(_)) = (reader.head(account)?, reader.mailbox(account, mailbox)?) else {
+                return Ok(None);
+            };
+            let now = read_view(account, reader, mailbox)?;
+            let changes = reader.changes(account, mailbox, seen, Which::Live);
+            let changed = changes.map(|changed| Ok(changed?.uid)).collect::<Result<Vec<_>, StoreError>>()?;
+            Ok(Some((head, now, changed)))
+        });
+        let Some((head, now, changed)) = read.await? else { return Ok(None) };
         let mut news = News { seen: Some(head.modseq), ..News::default() };
         // The exact change that removed each isn't needed: all of them came after `seen`.
         let after = seen.next().unwrap_or(seen);
@@ -332,9 +338,7 @@ impl Context<'_> {
         news.removed = gone.iter().map(|uid| (uid, (after, cause))).collect();
         news.removed.retain(|uid, _| !self.selected.deferred.contains_key(uid));
         news.added = now.difference(&self.selected.view).iter().map(|uid| (uid, Cause::Other)).collect();
-        for changed in reader.changes(account, mailbox, seen, Which::Live) {
-            news.flagged.push((changed?.uid, Cause::Other));
-        }
+        news.flagged = changed.into_iter().map(|uid| (uid, Cause::Other)).collect();
         Ok(Some(news))
     }
 
@@ -358,7 +362,7 @@ impl Context<'_> {
             })
             .collect();
         for some in known.chunks(ROWS_PER_READER) {
-            self.tell_some_flags(some, own, until).map_err(|error| {
+            self.tell_some_flags(some, own, until).await.map_err(|error| {
                 error!(cid = %self.id, %error, "flags could not be read");
                 Ended::Bye(Some(Code::Unavailable), "the store failed")
             })?;
@@ -368,15 +372,17 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn tell_some_flags(
+    async fn tell_some_flags(
         &mut self,
         some: &[(Uid, Cause)],
         own: OwnFlags,
         until: ModSeq,
     ) -> Result<(), StoreError> {
-        let reader = self.account.reader();
-        for (uid, cause) in some {
-            let Some(row) = reader.message(self.account.id(), self.selected.mailbox, *uid)? else { continue };
+        let place = (self.account.id(), self.selected.mailbox);
+        let uids: Vec<Uid> = some.iter().map(|(uid, _)| *uid).collect();
+        let rows = self.account.reads().run(move |reader| read_rows(reader, place, &uids)).await?;
+        for ((uid, cause), row) in some.iter().zip(rows) {
+            let Some(row) = row else { continue };
             // No MODSEQ is told above one that isn't: a client may take the largest for all that it knows.
             if row.modseq > until {
                 self.selected.ahead = self.selected.ahead.max(row.modseq);
@@ -496,11 +502,20 @@ pub(super) fn names<'a>(state: &'a Account, keywords: &'a [KeywordId]) -> impl I
     keywords.iter().filter_map(|id| state.keyword(*id)).map(Keyword::as_str)
 }
 
+/// The rows of messages; none of those that are gone.
+pub(super) fn read_rows(
+    reader: &Reader,
+    (account, mailbox): (AccountId, MailboxId),
+    uids: &[Uid],
+) -> Result<Vec<Option<MessageRow>>, StoreError> {
+    uids.iter().map(|uid| reader.message(account, mailbox, *uid)).collect()
+}
+
 /// The uids of a mailbox at the moment of `reader`.
 pub(super) fn read_view(
     account: AccountId,
-    reader: &postrider_storage::reader::Reader,
-    mailbox: postrider_storage::ids::MailboxId,
+    reader: &Reader,
+    mailbox: MailboxId,
 ) -> Result<UidSet, StoreError> {
     let mut runs = Vec::new();
     reader.uid_runs(account, mailbox, |first, count| {

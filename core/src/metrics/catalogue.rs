@@ -551,12 +551,8 @@ pub struct Metrics {
     pub smtp_replies: Counters<2>,
     /// Recipients of messages over SMTP and submission, by [`Delivery`].
     pub deliveries: Counters<1>,
-    /// Messages from outside, by [`Verdict`] and [`Reason`].
-    pub decisions: Counters<2>,
-    /// Time of a check, by [`Method`].
-    pub verify: Histograms<1>,
-    /// What checks found, by [`Method`] and [`Finding`].
-    pub findings: Counters<2>,
+    /// What the checks of messages from outside found.
+    pub checks: CheckMetrics,
     /// Octets of messages received.
     pub message_octets: Histogram,
     /// Time of IMAP commands, by [`ImapCommand`].
@@ -634,6 +630,46 @@ impl DnsMetrics {
             ),
             cache_octets: b.gauge("postrider_dns_cache_bytes", "Memory of DNS answers."),
             cache_entries: b.gauge("postrider_dns_cache_entries", "DNS answers in memory."),
+        }
+    }
+}
+
+/// What the checks of messages from outside found.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckMetrics {
+    /// Messages from outside, by [`Verdict`] and [`Reason`].
+    pub decisions: Counters<2>,
+    /// Time of a check, by [`Method`].
+    pub verify: Histograms<1>,
+    /// What checks found, by [`Method`] and [`Finding`].
+    pub findings: Counters<2>,
+}
+
+impl CheckMetrics {
+    fn register(b: &mut Builder) -> Self {
+        Self {
+            decisions: b.counters(
+                "postrider_smtpserver_decisions_total",
+                "Messages from outside, by what was decided and why.",
+                [
+                    Label::new("verdict", names(Verdict::ALL, Verdict::name)),
+                    Label::new("reason", names(Reason::ALL, Reason::name)),
+                ],
+            ),
+            verify: b.histograms(
+                "postrider_verify_duration_seconds",
+                "Time to find out whether a message is from whom it says, by method; lookups in DNS included.",
+                &SECONDS,
+                [Label::new("method", names(Method::ALL, Method::name))],
+            ),
+            findings: b.counters(
+                "postrider_verify_results_total",
+                "What was found out about messages from outside.",
+                [
+                    Label::new("method", names(Method::ALL, Method::name)),
+                    Label::new("result", names(Finding::ALL, Finding::name)),
+                ],
+            ),
         }
     }
 }
@@ -727,28 +763,7 @@ impl Metrics {
                 "Recipients of messages received, by what became of them.",
                 [Label::new("result", names(Delivery::ALL, Delivery::name))],
             ),
-            decisions: b.counters(
-                "postrider_smtpserver_decisions_total",
-                "Messages from outside, by what was decided and why.",
-                [
-                    Label::new("verdict", names(Verdict::ALL, Verdict::name)),
-                    Label::new("reason", names(Reason::ALL, Reason::name)),
-                ],
-            ),
-            verify: b.histograms(
-                "postrider_verify_duration_seconds",
-                "Time to find out whether a message is from whom it says, by method; lookups in DNS included.",
-                &SECONDS,
-                [Label::new("method", names(Method::ALL, Method::name))],
-            ),
-            findings: b.counters(
-                "postrider_verify_results_total",
-                "What was found out about messages from outside.",
-                [
-                    Label::new("method", names(Method::ALL, Method::name)),
-                    Label::new("result", names(Finding::ALL, Finding::name)),
-                ],
-            ),
+            checks: CheckMetrics::register(b),
             message_octets: b.histogram(
                 "postrider_message_size_bytes",
                 "Size of messages received.",

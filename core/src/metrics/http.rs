@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::text::{MEDIA_TYPE, Text};
+use crate::reads::Reads;
 use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener, ServeOptions, Stream};
 use crate::runtime::{Shutdown, timeout_at};
 
@@ -34,8 +35,15 @@ impl Default for HttpLimits {
 /// Writes all metrics.
 pub type Scrape = Rc<dyn Fn(&mut Text)>;
 
-/// Serves metrics on the current shard until `shutdown` begins.
-pub fn serve(socket: BoundSocket, scrape: Scrape, limits: HttpLimits, shutdown: Shutdown) -> io::Result<()> {
+/// Serves metrics on the current shard until `shutdown` begins. Figures of the store are among them, which
+/// `reads` has ready.
+pub fn serve(
+    socket: BoundSocket,
+    scrape: Scrape,
+    reads: Reads,
+    limits: HttpLimits,
+    shutdown: Shutdown,
+) -> io::Result<()> {
     let options = ServeOptions {
         label: "metrics",
         gate: Gate::new(limits.connections),
@@ -43,16 +51,16 @@ pub fn serve(socket: BoundSocket, scrape: Scrape, limits: HttpLimits, shutdown: 
         stats: Arc::new(AcceptStats::default()),
     };
     Listener::new(socket)?.serve(options, shutdown, move |stream| {
-        let scrape = Rc::clone(&scrape);
+        let (scrape, reads) = (Rc::clone(&scrape), reads.clone());
         async move {
             // A peer that is too slow or gone is just dropped: there is nobody to tell.
-            let _ = timeout_at(Instant::now() + limits.time, connection(stream, scrape, limits)).await;
+            let _ = timeout_at(Instant::now() + limits.time, connection(stream, scrape, reads, limits)).await;
         }
     });
     Ok(())
 }
 
-async fn connection(mut stream: Stream, scrape: Scrape, limits: HttpLimits) -> io::Result<()> {
+async fn connection(mut stream: Stream, scrape: Scrape, reads: Reads, limits: HttpLimits) -> io::Result<()> {
     let mut head = Vec::new();
     let mut buffer = vec![0; limits.head_octets.min(1024)];
     let verdict = loop {
@@ -65,6 +73,7 @@ async fn connection(mut stream: Stream, scrape: Scrape, limits: HttpLimits) -> i
             read => head.extend_from_slice(&buffer[..read]),
         }
     };
+    reads.calm().await;
     stream.write_all(&answer(&verdict, &*scrape)).await?;
     stream.shutdown_write()?;
     // Closing while the peer still sends would take the answer from it, so it closes first.

@@ -11,9 +11,9 @@ mod registry;
 mod text;
 
 pub use catalogue::{
-    Authentication, Completion, Delivery, DnsAuthenticity, DnsFault, DnsMetrics, DnsOutcome, DnsSource,
-    DnsWay, Finding, ImapCommand, Limit, Mechanism, Method, Metrics, Queue, Reason, Refusal, ReplyClass,
-    SmtpCommand, Upkeep, Verdict, mechanism,
+    Authentication, CheckMetrics, Completion, Delivery, DnsAuthenticity, DnsFault, DnsMetrics, DnsOutcome,
+    DnsSource, DnsWay, Finding, ImapCommand, Limit, Mechanism, Method, Metrics, Queue, Reason, Refusal,
+    ReplyClass, SmtpCommand, Upkeep, Verdict, mechanism,
 };
 pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;

@@ -12,6 +12,7 @@ use postrider_storage::engine::EngineStats;
 
 use super::http::HttpLimits;
 use super::*;
+use crate::reads::tests::of_nothing;
 use crate::runtime::net::bind_tcp;
 use crate::runtime::{Runtime, RuntimeOptions, Shutdown};
 
@@ -204,7 +205,7 @@ fn metrics_are_served_and_slow_clients_are_dropped() {
         let socket = socket.lock().unwrap().take().unwrap();
         let stop = stop.clone();
         async move {
-            http::serve(socket, Rc::new(scrape), limits, stop.clone()).unwrap();
+            http::serve(socket, Rc::new(scrape), of_nothing().0, limits, stop.clone()).unwrap();
             stop.wait().await;
         }
     });

@@ -12,6 +12,7 @@ use postrider_storage::ids::AccountId;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{ServerOperations, failure, internal};
+use crate::config::Passwords;
 use crate::control::OperationError;
 use crate::control::protocol::{Answer, FailureKind, Request, Secret};
 use crate::tls::fingerprint_of_pem;
@@ -190,23 +191,27 @@ impl ServerOperations {
 
     /// Derives what is stored of a new password.
     pub(super) async fn derive(&self, password: &str) -> Result<StoredSecrets, OperationError> {
-        let config = &self.shard.shared.config.passwords;
-        let password = prepare_password(password.as_bytes(), &Limits::DEFAULT)
-            .map_err(|error| failure::invalid(error.to_string()))?;
-        if password.expose().len() < config.min_octets as usize {
-            let message =
-                format!("the password has fewer than {} octets; take a longer one", config.min_octets);
-            return Err(failure::invalid(message));
-        }
-        let (mut salt_sha_256, mut salt_sha_1) = ([0; SALT_OCTETS], [0; SALT_OCTETS]);
-        let random = SystemRandom::new();
-        random
-            .fill(&mut salt_sha_256)
-            .and_then(|()| random.fill(&mut salt_sha_1))
-            .map_err(|_| internal("the system gives no random numbers"))?;
-        let derivation = Derivation { iterations: config.iterations, salt_sha_256, salt_sha_1 };
-        self.on_pool(move |_| Ok(StoredSecrets::derive(password.expose(), &derivation))).await
+        let password = password.to_owned();
+        self.on_pool(move |shared| derive(&shared.config.passwords, &password)).await
     }
+}
+
+/// Derives what is stored of a new password, which takes milliseconds.
+pub(super) fn derive(config: &Passwords, password: &str) -> Result<StoredSecrets, OperationError> {
+    let password = prepare_password(password.as_bytes(), &Limits::DEFAULT)
+        .map_err(|error| failure::invalid(error.to_string()))?;
+    if password.expose().len() < config.min_octets as usize {
+        let message = format!("the password has fewer than {} octets; take a longer one", config.min_octets);
+        return Err(failure::invalid(message));
+    }
+    let (mut salt_sha_256, mut salt_sha_1) = ([0; SALT_OCTETS], [0; SALT_OCTETS]);
+    let random = SystemRandom::new();
+    random
+        .fill(&mut salt_sha_256)
+        .and_then(|()| random.fill(&mut salt_sha_1))
+        .map_err(|_| internal("the system gives no random numbers"))?;
+    let derivation = Derivation { iterations: config.iterations, salt_sha_256, salt_sha_1 };
+    Ok(StoredSecrets::derive(password.expose(), &derivation))
 }
 
 /// The account of that name.

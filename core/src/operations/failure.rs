@@ -3,7 +3,7 @@
 use postrider_proto::address::{Address, Domain};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_storage::committer::CommitError;
-use postrider_storage::directory::{AccountName, AddressPattern, DirectoryError};
+use postrider_storage::directory::{AccountName, AddressPattern, ApplyError, DirectoryError};
 
 use crate::control::OperationError;
 use crate::control::protocol::FailureKind;
@@ -31,6 +31,11 @@ pub(crate) fn busy(error: PoolError) -> OperationError {
     }
 }
 
+/// Something goes on that can't be waited for.
+pub(crate) fn long(what: &'static str) -> OperationError {
+    OperationError::new(FailureKind::Unavailable, format!("{what}; try again when that is done"))
+}
+
 pub(crate) fn commit(error: &CommitError) -> OperationError {
     let message = format!("the store takes no writes: {error}; its log says more");
     OperationError::new(FailureKind::Unavailable, message)
@@ -38,9 +43,29 @@ pub(crate) fn commit(error: &CommitError) -> OperationError {
 
 /// Who can do something about what the directory refuses.
 pub(super) fn directory(error: DirectoryError) -> OperationError {
-    use DirectoryError as E;
+    match kind(&error) {
+        Some(kind) => OperationError::new(kind, error.to_string()),
+        None => internal(error),
+    }
+}
+
+/// Who can do something about a document that isn't applied.
+pub(super) fn apply(error: ApplyError) -> OperationError {
     let kind = match &error {
-        E::Engine(_) => return internal(error),
+        ApplyError::Document { .. } => Some(FailureKind::Invalid),
+        ApplyError::Refused { error, .. } => kind(error),
+    };
+    match kind {
+        Some(kind) => OperationError::new(kind, error.to_string()),
+        None => internal(error),
+    }
+}
+
+/// None is a fault of the server.
+fn kind(error: &DirectoryError) -> Option<FailureKind> {
+    use DirectoryError as E;
+    Some(match error {
+        E::Engine(_) => return None,
         E::NoDomain(_)
         | E::NoAccount(_)
         | E::NoAddress(_)
@@ -58,8 +83,7 @@ pub(super) fn directory(error: DirectoryError) -> OperationError {
         | E::AddressIsMember { .. }
         | E::AliasEmpty(_) => FailureKind::InUse,
         _ => FailureKind::Invalid,
-    };
-    OperationError::new(kind, error.to_string())
+    })
 }
 
 pub(super) fn domain(text: &str) -> Result<Domain, OperationError> {

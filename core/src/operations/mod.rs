@@ -1,30 +1,40 @@
 //! What the control socket asks of the running server.
 //!
 //! Runs on the first shard. Reading and planning happen on the worker pool; changes of the directory
-//! are made one after the other, under one lock, and are durable when they are answered.
+//! are made one after the other, under one lock, and are durable when they are answered. A document that is
+//! large is applied in many steps; meanwhile other changes are refused with a word why.
 
 mod apply;
+#[cfg(test)]
+mod apply_tests;
 mod changes;
 mod edit;
 pub(crate) mod failure;
 mod index;
 mod listing;
 mod lock;
+mod settle;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::control::protocol::{Answer, Request};
 use crate::control::{Exchange, LocalFuture, OperationError, Operations, Transport};
+use crate::runtime::{sleep, spawn};
 use crate::shard::{Shard, Shared};
 use crate::transfer;
 
 use failure::{busy, internal};
 use lock::Lock;
+
+/// How long a step of long work waits at a time while others need the workers, and how often: what waits
+/// longer than that for a worker is not helped by more waiting.
+const POOL_PAUSE: Duration = Duration::from_millis(20);
+const PATIENCE: u32 = 500;
 
 /// Carries out requests for the running server.
 pub struct ServerOperations {
@@ -35,9 +45,13 @@ pub struct ServerOperations {
 }
 
 impl ServerOperations {
-    /// Serves the server that `shard`, its first one, belongs to.
-    pub fn new(shard: Rc<Shard>) -> Self {
-        Self { shard, started: Instant::now(), directory: Lock::default() }
+    /// Serves the server that `shard`, its first one, belongs to. Begins with what an earlier process had
+    /// begun to change in the directory.
+    pub fn start(shard: Rc<Shard>) -> Rc<Self> {
+        let operations = Rc::new(Self { shard, started: Instant::now(), directory: Lock::default() });
+        let settles = Rc::clone(&operations);
+        spawn("settle the directory", async move { settles.settle_at_start().await });
+        operations
     }
 
     /// Runs `work` on the worker pool.
@@ -47,6 +61,19 @@ impl ServerOperations {
     ) -> Result<T, OperationError> {
         let shared = Arc::clone(&self.shard.shared);
         self.shard.shared.pool.run(move || work(&shared)).await.map_err(busy)?
+    }
+
+    /// As [`Self::on_pool`], for one of many steps: waits while others want a worker.
+    async fn on_idle_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, OperationError> + Send + 'static,
+    ) -> Result<T, OperationError> {
+        let mut patience = PATIENCE;
+        while self.shard.shared.pool.stats().queued > 0 && patience > 0 {
+            patience -= 1;
+            sleep(POOL_PAUSE).await;
+        }
+        self.on_pool(work).await
     }
 
     async fn carry_out<T: Transport>(

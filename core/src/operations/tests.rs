@@ -305,6 +305,21 @@ fn the_directory_is_exported_and_applied_as_one_transaction() {
 }
 
 #[test]
+fn an_account_is_let_in_by_the_mechanisms_that_it_uses_alone() {
+    let server = with_account();
+    let (exported, _) = server.ok(&Request::DirectoryExport);
+    let disabled = |mechanisms: &str| {
+        let wanted = exported
+            .replace("domain = \"example.org\"\n", &format!("domain = \"example.org\"\n{mechanisms}"));
+        server.call_with(&Request::DirectoryApply { dry_run: false }, Some(&wanted)).1.unwrap();
+        log_in(&server, "anna@example.org", "first password").map(|user| user.name)
+    };
+    assert_eq!(disabled("disabled_mechanisms = [\"LOGIN\", \"CRAM-MD5\"]\n").unwrap(), "anna");
+    assert!(matches!(disabled("disabled_mechanisms = [\"PLAIN\"]\n"), Err(AuthError::Failed(_))));
+    assert_eq!(disabled("").unwrap(), "anna");
+}
+
+#[test]
 fn status_levels_and_stop() {
     let server = TestServer::start();
     let (_, Answer::Status(status)) = server.ok(&Request::Status) else { panic!("no status") };

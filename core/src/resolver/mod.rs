@@ -6,13 +6,14 @@ mod blocking;
 mod counting;
 mod sockets;
 mod tls;
+mod upkeep;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postrider_dns::dnssec::TrustAnchors;
-use postrider_dns::resolver::{Options, Resolver, Watch, parse_resolv_conf};
+use postrider_dns::resolver::{Mode, Options, Resolver, Watch, parse_resolv_conf};
 
 use crate::config::{Dns, DnsUpstreams};
 
@@ -20,6 +21,7 @@ pub use blocking::Blocking;
 pub use counting::{count, count_memory};
 pub use sockets::Sockets;
 pub use tls::Tls;
+pub use upkeep::{Follower, upkeep};
 
 /// The resolver of a shard. Clones are the same one.
 pub type ShardResolver = Resolver<Sockets>;
@@ -57,6 +59,10 @@ pub struct Plan {
     /// Who is asked, and how.
     pub options: Options,
     tls: Arc<Tls>,
+    /// What is trusted now, on all shards.
+    anchors: Arc<upkeep::Shared>,
+    /// Whether the anchors follow the root's keys.
+    follows: bool,
 }
 
 impl Plan {
@@ -88,7 +94,9 @@ impl Plan {
             upstream.trusted |= dns.trusted.iter().any(|network| network.contains(upstream.address.ip()));
         }
         let tls = Tls::new(&options.upstreams, dns.tls_roots.as_deref()).map_err(ResolverError::Tls)?;
-        Ok(Self { options, tls: Arc::new(tls) })
+        let anchors = Arc::new(upkeep::Shared::new(options.anchors.clone()));
+        let follows = dns.mode == Mode::Validate && dns.trust_anchors.is_none();
+        Ok(Self { options, tls: Arc::new(tls), anchors, follows })
     }
 
     /// A resolver for the current shard.

@@ -10,7 +10,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use futures_lite::future::block_on;
-use postrider_dns::resolver::Mode;
 use postrider_dns::{Answer, Authenticity, Lookup, Name, Outcome, RecordType};
 
 use super::*;

@@ -1,6 +1,5 @@
 //! DNS over TLS: who is believed to be an upstream (RFC 7858, RFC 8310).
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -23,15 +23,17 @@ mod shutdown;
 mod stats;
 mod task;
 mod time;
+mod turns;
 
 pub use notify::LocalNotify;
-pub use pool::{Pool, PoolError, PoolLimits, PoolStats};
+pub use pool::{Pool, PoolError, PoolLimits, PoolStats, Priority};
 pub use preflight::{Preflight, PreflightError, preflight};
 pub use shards::{Runtime, RuntimeError, RuntimeOptions, ShardDeath, ShardId, current_shard};
 pub use shutdown::Shutdown;
 pub use stats::{AllStats, ShardStats, StatsSnapshot};
 pub use task::{Task, TaskPanicked, spawn, spawn_task, yield_if_needed, yield_now};
 pub use time::{Elapsed, now, sleep, sleep_until, timeout, timeout_at};
+pub use turns::{Turn, Turns};
 
 #[cfg(test)]
 pub(crate) mod tests;

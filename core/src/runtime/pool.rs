@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
+use rustix::process::{getpriority_process, setpriority_process};
+
 use super::channel::{self, Receiver, Sender, TrySendError};
 use super::oneshot::oneshot;
 use super::task::panic_text;
@@ -18,6 +20,15 @@ pub struct PoolLimits {
     pub threads: usize,
     /// Jobs that may wait; one more is refused.
     pub queue_max: usize,
+}
+
+/// How the threads of a pool stand to the shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// As the shards, for short work that somebody waits for.
+    Usual,
+    /// Below them: a shard is pinned to its core, and can't go to another one when long work runs on it.
+    Lower,
 }
 
 /// Why a job has no result.
@@ -44,6 +55,9 @@ pub struct PoolStats {
     pub panics: u64,
 }
 
+/// How much nicer long work is. With 5 a thread gets a third of the time that a shard does on a busy core.
+const NICE_BY: i32 = 5;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Handle of the pool. Clones share it; the threads end when the last one is dropped.
@@ -62,15 +76,18 @@ struct Counters {
 
 impl Pool {
     /// Starts the threads. `name` becomes part of their names.
-    pub fn start(name: &str, limits: PoolLimits) -> io::Result<Self> {
+    pub fn start(name: &str, limits: PoolLimits, priority: Priority) -> io::Result<Self> {
         assert!(limits.threads > 0, "a pool without threads never answers");
         let (jobs, waiting) = channel::bounded::<Job>(limits.queue_max.max(1));
         let counters = Arc::new(Counters::default());
         for number in 0..limits.threads {
             let (waiting, counters) = (waiting.clone(), Arc::clone(&counters));
-            thread::Builder::new()
-                .name(format!("{name}-{number}"))
-                .spawn(move || work(&waiting, &counters))?;
+            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+                if priority == Priority::Lower {
+                    lower_priority();
+                }
+                work(&waiting, &counters);
+            })?;
         }
         Ok(Self { jobs, counters })
     }
@@ -103,6 +120,24 @@ impl Pool {
         }
     }
 
+    /// As [`Self::run`], for a short job that has to be done: when as many jobs wait as may, it is done by the
+    /// thread that asks, before this returns.
+    pub fn run_anyway<T, J>(&self, job: J) -> impl Future<Output = Result<T, PoolError>> + use<T, J>
+    where
+        T: Send + 'static,
+        J: FnOnce() -> T + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::<T>();
+        let queued = self.jobs.try_send(Box::new(move || {
+            // Also when nobody waits for it any more.
+            let _ = sender.send(job());
+        }));
+        if let Err(TrySendError::Full(job) | TrySendError::Closed(job)) = queued {
+            job();
+        }
+        async move { receiver.await.map_err(|_| PoolError::Panicked) }
+    }
+
     /// The figures of this moment.
     pub fn stats(&self) -> PoolStats {
         PoolStats {
@@ -112,6 +147,13 @@ impl Pool {
             panics: self.counters.panics.load(Relaxed),
         }
     }
+}
+
+/// Nothing depends on it, so it is no matter when the system refuses.
+fn lower_priority() {
+    // On Linux this is about the calling thread.
+    let nice = getpriority_process(None).unwrap_or(0);
+    let _ = setpriority_process(None, nice + NICE_BY);
 }
 
 fn work(jobs: &Receiver<Job>, counters: &Counters) {

@@ -1,7 +1,8 @@
 //! What a shard measures about itself: polls, stalls, panics, late timers.
 //!
 //! Every poll of a task started by [`super::spawn`] is timed. A poll over [`STALL_MIN`] is a stall:
-//! it is counted and logged with the label of the task. While a poll runs, its start and label are
+//! it is counted and logged with the label of the task and with how much of it the thread had a processor,
+//! within [`PROCESSOR_READ`]. While a poll runs, its start and label are
 //! visible to other threads, so a shard that never comes back can be named as well.
 
 use std::cell::RefCell;
@@ -12,6 +13,10 @@ use std::time::{Duration, Instant};
 
 /// From this length on a single run of a task counts as a stall.
 pub const STALL_MIN: Duration = Duration::from_millis(50);
+
+/// How old the reading of the processor time may be that a stall is compared with: reading takes ten
+/// microseconds, longer than most polls.
+const PROCESSOR_READ: Duration = Duration::from_millis(10);
 
 /// Instants are kept as nanoseconds since this one, so that they fit an atomic.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -35,6 +40,9 @@ pub struct ShardStats {
     timer_lag_nanos: AtomicU64,
     running_since: AtomicU64,
     running_label: AtomicU32,
+    /// When the shard's processor time was last read, and what it was.
+    processor_read: AtomicU64,
+    processor_nanos: AtomicU64,
 }
 
 /// A copy of [`ShardStats`] at one moment.
@@ -81,6 +89,10 @@ impl ShardStats {
     /// Only the shard's own thread writes, so plain load and store do instead of a locked add.
     pub(super) fn poll_begins(&self, label: LabelId) -> u64 {
         let began = nanos_since_epoch();
+        if began.saturating_sub(self.processor_read.load(Relaxed)) >= PROCESSOR_READ.as_nanos() as u64 {
+            self.processor_read.store(began, Relaxed);
+            self.processor_nanos.store(thread_nanos(), Relaxed);
+        }
         self.running_label.store(label.0, Relaxed);
         self.running_since.store(began, Relaxed);
         began
@@ -99,8 +111,10 @@ impl ShardStats {
         }
         if nanos >= STALL_MIN.as_nanos() as u64 {
             add(&self.stalls, 1);
-            let (task, millis) = (label_text(label.0), nanos / 1_000_000);
-            tracing::warn!(task, millis, "a task held its shard for too long");
+            // Of a busy machine and of a slow disk the rest of the time tells.
+            let ran = thread_nanos().saturating_sub(self.processor_nanos.load(Relaxed)).min(nanos);
+            let (task, millis, processor_millis) = (label_text(label.0), nanos / 1_000_000, ran / 1_000_000);
+            tracing::warn!(task, millis, processor_millis, "a task held its shard for too long");
         }
     }
 
@@ -139,6 +153,12 @@ fn add(counter: &AtomicU64, by: u64) {
 /// Never zero, which stands for "nothing runs".
 fn nanos_since_epoch() -> u64 {
     EPOCH.elapsed().as_nanos() as u64 | 1
+}
+
+/// The processor time of this thread; 0 where the kernel doesn't tell.
+fn thread_nanos() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_ascii_whitespace().next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
 }
 
 /// A label as the small number that tasks carry.

@@ -22,16 +22,21 @@ use crate::log::LogHandle;
 use crate::lookup::Resolver;
 use crate::maintenance;
 use crate::metrics::{
-    self, Builder, Metrics, Queue, Recorder, Registry, Text, write_commits, write_process, write_shards,
-    write_store,
+    self, Builder, Metrics, Queue, Registry, Text, write_commits, write_process, write_shards, write_store,
 };
 use crate::operations::ServerOperations;
-use crate::resolver::{self, Plan, ShardResolver};
+use crate::reads::Reads;
+use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
-use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream};
-use crate::runtime::{AllStats, Pool, PoolLimits, Preflight, ShardId, Shutdown, sleep, sleep_until, spawn};
+use crate::runtime::net::{
+    AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream, widen_file_table,
+};
+use crate::runtime::{
+    AllStats, Pool, PoolLimits, Preflight, Priority, ShardId, Shutdown, sleep, sleep_until, spawn,
+};
 use crate::shard::{MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
+use crate::smtp::checks::evaluation::Hourly;
 
 /// How often the figures of the store and the runtime are taken over into metrics.
 const FIGURES: Duration = Duration::from_secs(1);
@@ -102,7 +107,11 @@ pub(super) fn prepare(
 ) -> Result<Parts, ServeError> {
     let Opened { store, committer, watchdog, secret } = opened;
     let limits = PoolLimits { threads: config.worker_threads.get(), queue_max: JOBS_MAX };
-    let pool = Pool::start("worker", limits).map_err(system("can't start the worker threads"))?;
+    let start = |name, priority| {
+        Pool::start(name, limits, priority).map_err(system("can't start the worker threads"))
+    };
+    let pool = start("worker", Priority::Lower)?;
+    let reads = Reads::new(Arc::clone(&store), start("reader", Priority::Usual)?);
     let admission = Admission::new(admission_limits(&config));
     let resolver = Arc::new(config.dns.as_ref().map(Plan::new).transpose()?);
     let iterations = config.passwords.iterations;
@@ -125,11 +134,17 @@ pub(super) fn prepare(
         }
     }
     let wanted = config.listeners.iter().map(|l| l.limits.connections.total as usize).max().unwrap_or(0);
+    let gate = Gate::below_file_limit(host.files_max, wanted);
+    let files = host.files_max.map_or(gate.files(), |files_max| gate.files().min(files_max));
+    if let Err(error) = widen_file_table(files) {
+        warn!(files, %error, "the table of open files will grow while connections arrive");
+    }
     let accepts = config.listeners.iter().map(|_| Arc::default()).collect();
     let shared = Shared {
         store,
         committer,
         pool,
+        reads,
         admission,
         authenticator,
         gate: Arc::clone(watchdog.gate()),
@@ -144,7 +159,7 @@ pub(super) fn prepare(
         shared: Arc::new(shared),
         resolver,
         watchdog: Arc::new(watchdog),
-        gate: Gate::below_file_limit(host.files_max, wanted),
+        gate,
         accepts: Arc::new(accepts),
         parts: Arc::new(Mutex::new(parts.into_iter().map(Some).collect())),
     })
@@ -160,7 +175,12 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     let recorder = shared.registry.recorder(id.0);
     let resolver = parts.resolver.as_ref().as_ref().map(|plan| {
         let resolver = plan.start(resolver::count(recorder.clone(), shared.metrics.dns));
-        spawn("memory of the resolver", show_memory(resolver.clone(), Arc::clone(&shared), recorder.clone()));
+        let follower =
+            (id == ShardId(0)).then(|| resolver::Follower::new(plan, &shared.config.data_dir)).flatten();
+        let (metrics, stop) = (shared.metrics.dns, shutdown.clone());
+        let upkeep =
+            resolver::upkeep(plan.clone(), resolver.clone(), follower, recorder.clone(), metrics, stop);
+        spawn("upkeep of the resolver", upkeep);
         resolver
     });
     let shard = Rc::new(Shard {
@@ -169,11 +189,13 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             Arc::clone(&shared.store),
             Arc::clone(&shared.committer),
             shared.pool.clone(),
+            shared.reads.clone(),
             account::Limits::default(),
         ),
         recorder,
         resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
         strangers: Cell::new(0),
+        evaluations: Hourly::default(),
         shared,
     });
     spawn("work of other shards", Rc::clone(&shard).serve_others(part.work));
@@ -200,14 +222,6 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     sleep_until(deadline.min(Instant::now() + STOP_LOOK * 10)).await;
 }
 
-/// Shows how much the resolver of a shard remembers, until the server stops.
-async fn show_memory(resolver: ShardResolver, shared: Arc<Shared>, recorder: Recorder) {
-    while !shared.shutdown.is_stopping() {
-        resolver::count_memory(&resolver, &recorder, &shared.metrics.dns);
-        sleep(FIGURES).await;
-    }
-}
-
 /// Starts to accept connections for a listener.
 fn listen(
     parts: &Parts,
@@ -222,7 +236,8 @@ fn listen(
     if listener.protocol == Protocol::Metrics {
         let scraped = Rc::clone(shard);
         let scrape: metrics::http::Scrape = Rc::new(move |text| write_metrics(&scraped.shared, text));
-        return metrics::http::serve(socket, scrape, metrics::http::HttpLimits::default(), shutdown);
+        let (reads, limits) = (shard.shared.reads.clone(), metrics::http::HttpLimits::default());
+        return metrics::http::serve(socket, scrape, reads, limits, shutdown);
     }
     let options = |label, busy| ServeOptions {
         label,
@@ -270,7 +285,7 @@ fn first_shard(parts: &Parts, shard: &Rc<Shard>, socket: BoundSocket) {
         recorder: shared.registry.recorder(shard.id.0),
         requests: shared.metrics.control_requests,
     };
-    let operations = Rc::new(ServerOperations::new(Rc::clone(shard)));
+    let operations = ServerOperations::start(Rc::clone(shard));
     if let Err(error) = control::serve(socket, operations, options, shared.shutdown.clone()) {
         error!(%error, "the control socket can't be served");
     }

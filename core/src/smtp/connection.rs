@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use postrider_authentication::spf;
 use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::server::{Action, Answer, Certificate, Channel, Pace, Question, Session};
 use tracing::{debug, trace};
 
-use super::checks::Examination;
+use super::checks::{Examination, Timed};
 use super::deliver::Target;
 use super::{Service, figures, policy};
 use crate::admission::Admitted;
@@ -46,6 +47,8 @@ pub(super) struct Connection {
     pub(super) examination: Option<Examination>,
     /// What the transaction may ask DNS.
     pub(super) questions: Option<Rc<Questions>>,
+    /// What SPF said of the transaction, once it was asked.
+    pub(super) spf: Option<Timed<spf::Verdict>>,
     /// Why the message that is coming in can't be stored, although the session reads it to its end.
     pub(super) intake_failed: Option<Reply>,
     /// Where the accepted recipients' mail goes; a recipient's token is its place here.
@@ -100,6 +103,7 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
         intake: None,
         examination: None,
         questions: None,
+        spf: None,
         intake_failed: None,
         targets: Vec::new(),
         tls: tls_facts(&transport),

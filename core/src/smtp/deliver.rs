@@ -7,13 +7,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
-use futures_lite::future::{or, pending};
 use postrider_proto::address::{Address, ForwardPath};
 use postrider_proto::imap::mailbox::MailboxName;
-use postrider_proto::mime::{self, FieldName};
-use postrider_proto::smtp::body::ContentFacts;
 use postrider_proto::smtp::envelope::{BodyType, Envelope, Hold, Return};
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::trace;
@@ -21,38 +17,27 @@ use postrider_proto::smtp::{Reply, envelope};
 use postrider_storage::account::{Content, NewMessage, ThreadInfo, hash};
 use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::CommitError;
-use postrider_storage::directory::{AliasSettings, Directory, SenderVerdict};
+use postrider_storage::directory::{AliasSettings, Directory};
 use postrider_storage::engine::{Batch, Durability, EngineError, Incarnation};
 use postrider_storage::ids::AccountId;
 use postrider_storage::queue::{self, NewQueued, NewRecipient};
 use postrider_storage::rows::Ret;
 use postrider_storage::store::{Refusal, StoreError};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::bounce::{self, Failed};
-use super::connection::{Connection, pause};
-use super::first_time::{Confirmed, FirstTime, Waited, sender_hash};
+use super::connection::Connection;
+use super::first_time::{FirstTime, Waited};
 use super::policy;
 use super::rehearsal::Wish;
 use crate::accounts::{LoadError, WriteError};
-use crate::clock::unix_now;
 use crate::commit;
-use crate::intake::{self, Message};
+use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
-use crate::runtime::oneshot::oneshot;
-use crate::runtime::{LocalNotify, spawn, spawn_task, timeout};
+use crate::runtime::spawn_task;
 use crate::shard::{OpenError, Shard};
-use crate::tls::Transport;
 
-/// The text that goes with an unknown address after the content.
-const NO_SUCH_USERS: Reply = Reply::new(Class::Permanent, 50, (1, 1), "no such user(s)");
-const NO_SEPARATOR: Reply =
-    Reply::new(Class::Permanent, 54, (6, 0), "the message has no empty line between header and body");
-const BAD_FROM: Reply =
-    Reply::new(Class::Permanent, 50, (6, 0), "the message needs exactly one address in its From field");
-const FROM_NOT_YOURS: Reply =
-    Reply::new(Class::Permanent, 50, (7, 1), "the From field must hold an address of the authenticated user");
 const NOT_A_MEMBER: Reply =
     Reply::new(Class::Permanent, 50, (7, 2), "this list takes messages of its members only");
 
@@ -93,210 +78,27 @@ struct Drop {
 /// What one recipient came to.
 type Outcome = Result<metrics::Delivery, Reply>;
 
-impl Connection {
-    /// Stores a received message, and says what the client is told.
-    pub(super) async fn deliver(
-        &mut self,
-        envelope: Envelope,
-        facts: ContentFacts,
-        transport: &mut Option<Transport>,
-    ) -> Reply {
-        let intake = self.intake.take();
-        let examination = self.examination.take();
-        if let Some(reply) = self.intake_failed.take() {
-            return reply;
-        }
-        let (Some(mut intake), Some(mut examination)) = (intake, examination) else {
-            return Reply::LOCAL_ERROR;
-        };
-        let targets: Vec<Target> = envelope
-            .recipients
-            .iter()
-            .map(|recipient| self.targets.get(recipient.token as usize).cloned().unwrap_or(Target::Unknown))
-            .collect();
-        if targets.iter().all(|target| matches!(target, Target::Unknown)) {
-            pause(&self.shard.shared.shutdown, self.service.listener.limits.smtp.unknown_recipients_delay)
-                .await;
-            self.count_deliveries(targets.len(), metrics::Delivery::Refused);
-            return NO_SUCH_USERS;
-        }
-        if let Err(error) = intake.push(examination.finish()).await {
-            return policy::intake_reply(&error, self.id);
-        }
-        self.note_forged(examination.removed());
-        let single = envelope.recipients.len() == 1 && !matches!(targets.first(), Some(Target::Alias { .. }));
-        let sharing = if single { Sharing::One } else { Sharing::Several };
-        let message = match intake.finish(sharing) {
-            Ok(message) => message,
-            Err(error) => return policy::intake_reply(&error, self.id),
-        };
-        let trace = match self.trace(&envelope, &facts, &message) {
-            Ok(trace) => trace,
-            Err(reply) => {
-                intake::abandon(&self.shard.shared.committer, message.content);
-                return reply;
-            }
-        };
-        let from = from_address(&message.structure);
-        let gone = LocalNotify::new();
-        let first_time = self.is_incoming().then(|| FirstTime {
-            sender: from.as_ref().map(|from| sender_hash(from, Confirmed::No)),
-            delay: self.service.listener.limits.smtp.first_time_sender_delay,
-            gone: gone.clone(),
-        });
-        self.shard.recorder.observe(self.shard.shared.metrics.message_octets, message.content.size);
-        let delivery = Delivery {
-            shard: Rc::clone(&self.shard),
-            id: self.id,
-            sender: self.user.as_ref().map(|user| user.account),
-            from,
-            trace,
-            now: unix_now(),
-            hostname: self.service.settings.hostname.to_string(),
-            content: message.content,
-            thread: message.thread,
-            incarnation: message.incarnation,
-            first_time,
-            envelope,
-        };
-        // A task of its own: what was handed to the committer is settled also when nobody waits any more.
-        let (tell, told) = oneshot();
-        spawn("deliver", async move {
-            let _ = tell.send(delivery.run(targets, message.batch, sharing).await);
-        });
-        let limits = &self.service.listener.limits.smtp;
-        let limit = limits.store + limits.first_time_sender_delay;
-        match timeout(limit, self.or_gone(told, transport, &gone)).await {
-            Ok(reply) => reply.unwrap_or(Reply::LOCAL_ERROR),
-            Err(_) => {
-                warn!(cid = %self.id, ?limit, "a message was not stored in time; its sender tries again");
-                self.count_limit(metrics::Limit::CommitQueue);
-                Reply::NOT_STORED_IN_TIME
-            }
-        }
-    }
-
-    /// Waits for what a delivery comes to. A client that goes meanwhile is noticed, so that nothing waits for it;
-    /// what it sends already is kept.
-    async fn or_gone<T>(
-        &mut self,
-        told: impl Future<Output = T>,
-        transport: &mut Option<Transport>,
-        gone: &LocalNotify,
-    ) -> T {
-        let Some(stream) = transport.as_mut() else { return told.await };
-        let session = &mut self.session;
-        let watch = async {
-            let read = stream.receive(|input| session.receive(input, Instant::now())).await;
-            if !matches!(read, Ok(1..)) {
-                gone.notify();
-            }
-            pending().await
-        };
-        or(told, watch).await
-    }
-
-    fn count_deliveries(&self, count: usize, outcome: metrics::Delivery) {
-        let counter = self.shard.shared.metrics.deliveries.at([outcome as usize]);
-        self.shard.recorder.add(counter, u64::try_from(count).unwrap_or(u64::MAX));
-    }
-
-    /// The trace fields that all recipients share, and for our own users what is missing of the header.
-    fn trace(&self, envelope: &Envelope, facts: &ContentFacts, message: &Message) -> Result<String, Reply> {
-        let Some(hello) = self.session.hello() else { return Err(Reply::LOCAL_ERROR) };
-        let now = unix_now();
-        let id = self.id.to_string();
-        let mut fields = trace::Received {
-            from: match &self.user {
-                Some(_) => trace::From::OurUser,
-                None => trace::From::Client { hello: &hello.name, reverse_name: None, address: self.peer },
-            },
-            by: &self.service.settings.hostname,
-            local_address: self.local.filter(|_| self.user.is_none()),
-            dialect: hello.dialect,
-            charset: if envelope.smtputf8 { trace::Charset::Utf8 } else { trace::Charset::Ascii },
-            tls: self
-                .tls
-                .as_ref()
-                .map(|tls| trace::TlsFacts { version: tls.version, cipher_suite: tls.cipher }),
-            authenticated: if self.user.is_some() {
-                trace::Authenticated::Yes
-            } else {
-                trace::Authenticated::No
-            },
-            requiretls: envelope.requiretls,
-            id: &id,
-            recipient: match &*envelope.recipients {
-                [only] => Some(&only.path),
-                _ => None,
-            },
-            unix_seconds: now,
-        }
-        .field();
-        if let Some(user) = &self.user {
-            self.check_submission(user.account, facts, message)?;
-            let root = message.structure.root();
-            if root.field(FieldName::MessageId).is_none() {
-                fields += &format!("Message-ID: <{id}.{now}@{}>\r\n", self.service.settings.hostname);
-            }
-            if root.field(FieldName::Date).is_none() {
-                fields += &format!("Date: {}\r\n", trace::date(now));
-            }
-        }
-        Ok(fields)
-    }
-
-    /// What a message of our own users must be like (product 2.3).
-    fn check_submission(
-        &self,
-        account: AccountId,
-        facts: &ContentFacts,
-        message: &Message,
-    ) -> Result<(), Reply> {
-        if !facts.has_separator {
-            return Err(NO_SEPARATOR);
-        }
-        // Of several fields each reader shows another one.
-        let from = from_address(&message.structure).filter(|_| facts.from_fields == 1);
-        let Some(from) = from else { return Err(BAD_FROM) };
-        match self.may_send_as(account, &from) {
-            Ok(SenderVerdict::Allowed) => Ok(()),
-            Ok(SenderVerdict::Refused | SenderVerdict::DomainDisabled) => Err(FROM_NOT_YOURS),
-            Err(error) => {
-                error!(cid = %self.id, %error, "the directory could not be read");
-                Err(Reply::LOCAL_ERROR)
-            }
-        }
-    }
-}
-
-/// The address of the From field, when it holds exactly one.
-fn from_address(structure: &mime::Structure) -> Option<Address> {
-    let value = structure.root().field(FieldName::From)?;
-    let addresses = mime::address::parse(value, 2);
-    let [only] = &*addresses else { return None };
-    let text = |octets: &Option<Vec<u8>>| String::from_utf8(octets.clone()?).ok();
-    Address::parse(&format!("{}@{}", text(&only.mailbox)?, text(&only.host)?)).ok()
-}
-
 /// A message on its way to its recipients.
-struct Delivery {
-    shard: Rc<Shard>,
-    id: ConnectionId,
-    sender: Option<AccountId>,
-    from: Option<Address>,
-    trace: String,
-    now: i64,
-    hostname: String,
-    content: Content,
-    thread: ThreadInfo,
-    incarnation: Option<Incarnation>,
-    first_time: Option<FirstTime>,
-    envelope: Envelope,
+pub(super) struct Delivery {
+    pub(super) shard: Rc<Shard>,
+    pub(super) id: ConnectionId,
+    pub(super) sender: Option<AccountId>,
+    pub(super) from: Option<Address>,
+    /// `X-Postrider-Reason`; empty for mail that wasn't checked.
+    pub(super) reason: String,
+    /// From `Authentication-Results` down.
+    pub(super) trace: String,
+    pub(super) now: i64,
+    pub(super) hostname: String,
+    pub(super) content: Content,
+    pub(super) thread: ThreadInfo,
+    pub(super) incarnation: Option<Incarnation>,
+    pub(super) first_time: Option<FirstTime>,
+    pub(super) envelope: Envelope,
 }
 
 impl Delivery {
-    async fn run(self, targets: Vec<Target>, batch: Batch, sharing: Sharing) -> Reply {
+    pub(super) async fn run(self, targets: Vec<Target>, batch: Batch, sharing: Sharing) -> Reply {
         let committer = Arc::clone(&self.shard.shared.committer);
         let mut drops = Vec::new();
         let mut remote = Vec::new();
@@ -372,13 +174,16 @@ impl Delivery {
             Target::Remote => Ok(Place::Queue),
             Target::Unknown => Err(Reply::NO_SUCH_USER),
             Target::Rehearsal(wish) => Err(Connection::fulfil(&self.shard, wish).await),
-            Target::Alias { address, settings } => match self.members(&address, settings) {
-                Ok(drops) => drops.map(Place::Mailboxes),
-                Err(error) => {
-                    error!(cid = %self.id, %error, "the directory could not be read");
-                    Err(Reply::LOCAL_ERROR)
+            Target::Alias { address, settings } => {
+                self.shard.shared.reads.calm().await;
+                match self.members(&address, settings) {
+                    Ok(drops) => drops.map(Place::Mailboxes),
+                    Err(error) => {
+                        error!(cid = %self.id, %error, "the directory could not be read");
+                        Err(Reply::LOCAL_ERROR)
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -410,7 +215,8 @@ impl Delivery {
     }
 
     fn prefix(&self, delivered_to: Option<&Address>) -> Vec<u8> {
-        let mut prefix = delivered_to.map(trace::delivered_to).unwrap_or_default();
+        let mut prefix = self.reason.clone();
+        prefix += &delivered_to.map(trace::delivered_to).unwrap_or_default();
         prefix += &trace::return_path(&self.envelope.reverse_path);
         prefix += &self.trace;
         prefix.into_bytes()

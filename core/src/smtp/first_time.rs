@@ -26,7 +26,6 @@ const WAITS_MAX: usize = 1000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Confirmed {
     /// It did.
-    #[expect(dead_code, reason = "nothing confirms anything before DMARC is evaluated")]
     Yes,
     /// Nothing did: anybody may have written it.
     No,
@@ -70,6 +69,9 @@ impl FirstTime {
         id: ConnectionId,
         mut accounts: impl Iterator<Item = AccountId>,
     ) -> Waited {
+        if !self.delay.is_zero() {
+            shard.shared.reads.calm().await;
+        }
         let Some(stranger) = accounts.find(|account| !self.is_known(shard, id, *account)) else {
             return Waited::Enough;
         };

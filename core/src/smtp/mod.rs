@@ -3,8 +3,9 @@
 //! [`connection`] moves octets and time, [`policy`] answers what the session asks, [`deliver`] stores
 //! what it received. A message is acknowledged only after the commit of all of its local recipients.
 
+mod acceptance;
 mod bounce;
-mod checks;
+pub mod checks;
 mod connection;
 mod deliver;
 mod figures;
@@ -41,9 +42,11 @@ pub struct Service {
     /// The listener's configuration.
     pub listener: Listener,
     /// The names of this host.
-    pub hostnames: Vec<Domain>,
+    pub hostnames: Arc<[Domain]>,
     /// Whether replies can be asked for by the recipient's address.
     pub mode: Mode,
+    /// What is known of the listener's blocklists.
+    lists: checks::Healths,
 }
 
 impl Service {
@@ -86,8 +89,9 @@ impl Service {
             settings: Arc::new(settings),
             tls,
             listener: listener.clone(),
-            hostnames,
+            hostnames: hostnames.into(),
             mode,
+            lists: checks::Healths::default(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Answers to what a session asks: who may log in, send, and be written to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_proto::address::{Address, Domain, ForwardPath, ReversePath};
+use postrider_proto::address::{Address, ForwardPath, ReversePath};
 use postrider_proto::sasl::{FailureKind, Mechanism};
 use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::command::SaslOctets;
@@ -13,10 +14,11 @@ use postrider_storage::directory::{Directory, Recipient, Resolution, SenderVerdi
 use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
 use postrider_storage::maintenance::Refusal as Gated;
+use postrider_storage::reader::Reader;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
-use super::checks::Examination;
+use super::checks::{Examination, Signatures};
 use super::connection::{Connection, pause};
 use super::deliver::Target;
 use super::rehearsal::{self, Stage, Wish};
@@ -77,7 +79,7 @@ pub(super) fn store_reply(error: &StoreError, id: ConnectionId) -> Reply {
 }
 
 impl Connection {
-    fn directory_failed(&self, error: &EngineError) -> Answer {
+    fn directory_failed(&self, error: &dyn std::fmt::Display) -> Answer {
         error!(cid = %self.id, %error, "the directory could not be read");
         Answer::Refuse(Reply::LOCAL_ERROR)
     }
@@ -137,6 +139,7 @@ impl Connection {
                 Err(reply) => Answer::Refuse(reply),
             };
         };
+        self.shard.shared.reads.calm().await;
         match self.may_send_as(user.account, address) {
             Ok(SenderVerdict::Allowed) => Answer::Proceed,
             Ok(SenderVerdict::Refused) => Answer::Refuse(SENDER_NOT_YOURS),
@@ -160,6 +163,9 @@ impl Connection {
         if incoming && self.service.listener.tls == TlsMode::Required && self.tls.is_none() {
             return Answer::Refuse(TLS_NEEDED);
         }
+        if let Err(reply) = self.several_recipients().await {
+            return Answer::Refuse(reply);
+        }
         let recipient = match path {
             ForwardPath::Postmaster => Recipient::Postmaster,
             ForwardPath::Address(address) => {
@@ -170,8 +176,8 @@ impl Connection {
             }
             ForwardPath::Literal(_) => return Answer::Refuse(Reply::LITERAL_RECIPIENT),
         };
-        let target = match self.resolve(recipient) {
-            Ok(resolution) => self.target(path, resolution),
+        let target = match self.resolve(recipient).await {
+            Ok(resolution) => self.target(path, resolution).await,
             Err(error) => return self.directory_failed(&error),
         };
         match target {
@@ -184,14 +190,21 @@ impl Connection {
         }
     }
 
-    fn resolve(&self, recipient: Recipient<'_>) -> Result<Resolution, EngineError> {
-        let reader = self.shard.shared.store.reader();
-        let hostnames: &[Domain] = &self.service.hostnames;
-        Directory::new(reader.snapshot()).resolve(recipient, hostnames)
+    async fn resolve(&self, recipient: Recipient<'_>) -> Result<Resolution, StoreError> {
+        let hostnames = Arc::clone(&self.service.hostnames);
+        let address = match recipient {
+            Recipient::Postmaster => None,
+            Recipient::Address(address) => Some(address.clone()),
+        };
+        let resolve = move |reader: &Reader| {
+            let recipient = address.as_ref().map_or(Recipient::Postmaster, Recipient::Address);
+            Ok(Directory::new(reader.snapshot()).resolve(recipient, &hostnames)?)
+        };
+        self.shard.shared.reads.run(resolve).await
     }
 
     /// What becomes of mail for a recipient (product 1.7, 2.3).
-    fn target(&self, path: &ForwardPath, resolution: Resolution) -> Result<Target, Reply> {
+    async fn target(&self, path: &ForwardPath, resolution: Resolution) -> Result<Target, Reply> {
         let submission = self.user.is_some();
         if self.service.mode == Mode::Local
             && let Some(address) = path.address()
@@ -202,7 +215,7 @@ impl Connection {
         // A local instance takes mail for everybody: it is all for its one account (product 11.2).
         let resolution = match resolution {
             Resolution::NotLocal | Resolution::Unknown if self.service.mode == Mode::Local && !submission => {
-                match self.resolve(Recipient::Postmaster) {
+                match self.resolve(Recipient::Postmaster).await {
                     Ok(resolution) => resolution,
                     Err(_) => return Err(Reply::LOCAL_ERROR),
                 }
@@ -237,7 +250,8 @@ impl Connection {
         let shared = &self.shard.shared;
         let octets_max = self.service.listener.limits.smtp.message_octets;
         self.intake = Some(Intake::new(&shared.store, &shared.committer, octets_max));
-        self.examination = Some(Examination::new(self.service.hostnames.clone()));
+        let signatures = if self.questions.is_some() { Signatures::Read } else { Signatures::Ignored };
+        self.examination = Some(Examination::new(self.service.hostnames.to_vec(), signatures));
         self.intake_failed = None;
         Answer::Proceed
     }

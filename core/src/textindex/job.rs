@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use postrider_storage::account::MESSAGES_PER_TRANSACTION_MAX;
 use postrider_storage::ids::{AccountId, EmailId};
 use postrider_storage::keys::{self, table};
 use postrider_storage::rows::{Segment, TextRow};
@@ -223,7 +224,11 @@ pub async fn index(
         progress.done.store(row.covered.0, Ordering::Relaxed);
         progress.total.store(next, Ordering::Relaxed);
         if let Some(number) = row.dropped() {
-            while job.account.transact(None, None, move |tx| tx.drop_segment(number)).await? {
+            while job
+                .account
+                .transact_many(None, None, MESSAGES_PER_TRANSACTION_MAX, move |tx| tx.drop_segment(number))
+                .await?
+            {
                 job.pause(STEP_PAUSE).await?;
             }
         } else if let Some(inputs) = row.due_merge() {
@@ -374,7 +379,11 @@ impl Job<'_> {
             if octets >= WRITE_OCTETS || rows.peek().is_none() {
                 let part = std::mem::take(&mut some);
                 octets = 0;
-                self.account.transact(None, None, move |tx| tx.write_segment(number, part)).await?;
+                self.account
+                    .transact_many(None, None, MESSAGES_PER_TRANSACTION_MAX, move |tx| {
+                        tx.write_segment(number, part)
+                    })
+                    .await?;
                 self.pause(STEP_PAUSE).await?;
             }
         }
@@ -388,9 +397,9 @@ impl Job<'_> {
         finished: Finished,
         replaces: Vec<u32>,
     ) -> Result<(), Trouble> {
-        let finish = self
-            .account
-            .transact(None, None, move |tx| tx.finish_segment(number, emails, finished, &replaces));
+        let finish = self.account.transact_many(None, None, MESSAGES_PER_TRANSACTION_MAX, move |tx| {
+            tx.finish_segment(number, emails, finished, &replaces)
+        });
         if !finish.await? {
             tracing::debug!(account = %self.account.id(), "a text index was emptied while it was built");
         }

@@ -2,6 +2,7 @@
 //! one, so that only what can't be added is left out.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_storage::account::{NewMessage, Tx};
@@ -73,7 +74,7 @@ async fn at_home(home: &Rc<Shard>, deposit: Deposit) -> Outcome {
             return outcome;
         }
     };
-    let messages = Rc::new(messages);
+    let messages = Arc::new(messages);
     match add(&handle, &mailbox, &messages, 0..messages.len()).await {
         Ok(()) => messages.iter().for_each(|ready| outcome.added(ready)),
         Err(WriteError::Refused(_)) if messages.len() > 1 => {
@@ -88,7 +89,7 @@ async fn one_by_one(
     home: &Rc<Shard>,
     handle: &Rc<AccountHandle>,
     mailbox: &MailboxName,
-    messages: &Rc<Vec<Ready>>,
+    messages: &Arc<Vec<Ready>>,
     outcome: &mut Outcome,
 ) {
     for (at, ready) in messages.iter().enumerate() {
@@ -146,7 +147,7 @@ fn give_up(home: &Rc<Shard>, messages: &[Ready]) {
 async fn add(
     handle: &Rc<AccountHandle>,
     mailbox: &MailboxName,
-    messages: &Rc<Vec<Ready>>,
+    messages: &Arc<Vec<Ready>>,
     which: std::ops::Range<usize>,
 ) -> Result<(), WriteError> {
     let some = messages.get(which.clone()).unwrap_or_default();
@@ -156,9 +157,9 @@ async fn add(
         // The store was reopened between two of them.
         return Err(WriteError::Reopened);
     }
-    let (mailbox, messages) = (mailbox.clone(), Rc::clone(messages));
+    let (mailbox, messages) = (mailbox.clone(), Arc::clone(messages));
     handle
-        .transact(None, incarnation, move |tx| {
+        .transact_many(None, incarnation, which.len(), move |tx| {
             let mailbox = match tx.mailbox_id(&mailbox) {
                 Some(mailbox) => mailbox,
                 None => tx.create_mailbox(&mailbox, SpecialUse::NONE)?,

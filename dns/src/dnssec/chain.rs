@@ -122,6 +122,7 @@ impl<F: Fetch> Chain<'_, F> {
     async fn descend(&self, zone: &Zone, at: &Name, links: &mut Vec<Link>) -> Result<(Place, u32), Reason> {
         let response = self.get(at, RecordType::DS).await?;
         let answers = Section::of(&response.answers);
+        let authorities = Section::of(&response.authorities);
         let signer = self.signer(zone);
         if let Some(set) = answers.find(at, RecordType::DS) {
             let signed = signature::verify(set, signer, self.work)?;
@@ -153,10 +154,15 @@ impl<F: Fetch> Chain<'_, F> {
         });
         if let Some(set) = alias {
             let signed = signature::verify(set, signer, self.work)?;
-            links.push(Link::Inside { name: at.clone(), zone: zone.name.clone(), proof: Vec::new() });
+            let mut proof = Vec::new();
+            if let Some(encloser) = &signed.encloser {
+                // Made of a wildcard: then it must not hide a delegation.
+                let proofs = Proofs::gather(&authorities, signer, self.work)?;
+                proof = proofs.no_closer(set.name, encloser, set.kind, self.work)?.proof;
+            }
+            links.push(Link::Inside { name: at.clone(), zone: zone.name.clone(), proof });
             return Ok((Place::Inside, signed.ttl));
         }
-        let authorities = Section::of(&response.authorities);
         let proofs = Proofs::gather(&authorities, signer, self.work)?;
         let (name, zone) = (at.clone(), zone.name.clone());
         match proofs.cut(at, self.work) {

@@ -49,7 +49,7 @@ impl Limits {
     /// The limits that are used unless told otherwise.
     pub const DEFAULT: Self = Self {
         fetches_max: 48,
-        verifications_max: 128,
+        verifications_max: 96,
         failures_max: 16,
         set_signatures_max: 8,
         tag_collisions_max: 4,

@@ -27,6 +27,12 @@ pub enum Reason {
         /// What the transport, or the response code, said.
         why: String,
     },
+    /// The response is no answer.
+    #[error("there is nothing to validate: the response code is {code}")]
+    NoAnswer {
+        /// The response code.
+        code: String,
+    },
     /// Records of this type have no signatures of their own (RFC 4035 §2.2).
     #[error("{kind} records can't be signed")]
     Unsignable {
@@ -250,9 +256,10 @@ impl Reason {
     #[must_use]
     pub fn authenticity(&self) -> Authenticity {
         match self {
-            Self::NoAnchor { .. } | Self::Unobtainable { .. } | Self::Unsignable { .. } => {
-                Authenticity::Indeterminate
-            }
+            Self::NoAnchor { .. }
+            | Self::NoAnswer { .. }
+            | Self::Unobtainable { .. }
+            | Self::Unsignable { .. } => Authenticity::Indeterminate,
             Self::Unsigned { .. }
             | Self::OptOut { .. }
             | Self::UnsupportedAlgorithm { .. }
@@ -266,7 +273,8 @@ impl Reason {
     /// an anchor, data may be used as data of an unsigned zone is.
     #[must_use]
     pub fn forbids_use(&self) -> bool {
-        matches!(self, Self::Unobtainable { .. }) || self.authenticity() == Authenticity::Bogus
+        matches!(self, Self::Unobtainable { .. } | Self::NoAnswer { .. })
+            || self.authenticity() == Authenticity::Bogus
     }
 
     /// INFO-CODE of the registry "Extended DNS Error Codes" (RFC 8914 §4), if one says this.
@@ -283,7 +291,11 @@ impl Reason {
             Self::KeyNoZone { .. } => 11,
             Self::ProofMissing { .. } => 12,
             Self::Iterations { .. } => 27,
-            Self::NoAnchor { .. } | Self::Unsignable { .. } | Self::Unsigned { .. } | Self::OptOut { .. } => {
+            Self::NoAnchor { .. }
+            | Self::NoAnswer { .. }
+            | Self::Unsignable { .. }
+            | Self::Unsigned { .. }
+            | Self::OptOut { .. } => {
                 return None;
             }
             _ => 6,

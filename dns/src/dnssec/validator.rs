@@ -160,8 +160,7 @@ struct Alias<'j, 'v> {
 impl<'v, F: Fetch> Judge<'v, F> {
     async fn follow(&self, mut name: Name, course: &mut Course) -> End {
         if !matches!(self.code, ResponseCode::NoError | ResponseCode::NXDomain) {
-            let why = format!("the response code is {}", self.code);
-            let reason = Reason::Unobtainable { name, kind: self.kind, why };
+            let reason = Reason::NoAnswer { code: self.code.to_string() };
             course.end = Some(course.note(Err(reason)));
             return End::Failed;
         }

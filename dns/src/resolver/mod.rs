@@ -34,7 +34,7 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
-use crate::dnssec::{self, Denied, Fetch, FetchError, TrustAnchors, Validator};
+use crate::dnssec::{self, Denied, Fetch, FetchError, Rollover, RolloverChange, TrustAnchors, Validator};
 use crate::limits::{
     ALIASES_MAX, EXTENDED_ERRORS_MAX, FAILURE_KEPT, LOOKUPS_UNDER_WAY_MAX, TTL_MAX, UPSTREAMS_MAX,
 };
@@ -148,6 +148,23 @@ impl<O: Outside> Resolver<O> {
         let walked = self.inner.walk(&Key { name, kind }, &allowed, Some(&told)).await;
         let answer = walked.unwrap_or_else(|stopped| stopped.answer);
         (answer, told.into_inner())
+    }
+
+    /// Looks at the keys of a zone whose anchors follow it (RFC 5011), and gives what changed. The reason why it
+    /// didn't work is a sentence.
+    pub async fn observe(&self, rollover: &mut Rollover) -> Result<Vec<RolloverChange>, String> {
+        let exchange = &self.inner.exchange;
+        let allowed = Allowance::new(exchange.outside.now() + self.inner.total);
+        let zone = rollover.zone().clone();
+        let asked = exchange.ask(&zone, RecordType::DNSKEY, &allowed).await;
+        // Without an answer the time of the next look has to be set, too.
+        let response = asked.as_ref().map_or_else(|_| Message::query(), |reply| reply.message.clone());
+        let observed = rollover.observe(&response, exchange.outside.wall());
+        match (asked, observed) {
+            (Err(trouble), _) => Err(trouble.reason),
+            (_, Err(reason)) => Err(reason.to_string()),
+            (_, Ok(observation)) => Ok(observation.changes),
+        }
     }
 
     /// Begins validation at other anchors from now on. What is remembered stays; it ends with its times.

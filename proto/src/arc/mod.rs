@@ -6,11 +6,9 @@
 
 mod chain;
 mod set;
-mod write;
 
 pub use chain::{Chain, ChainError, Set, collect};
 pub use set::{ChainStatus, Instance, MessageSignature, Seal, results_instance};
-pub use write::results_field;
 
 /// The field of authentication results of a set (AAR).
 pub const RESULTS: &str = "ARC-Authentication-Results";

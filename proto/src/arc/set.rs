@@ -1,7 +1,7 @@
 //! The fields of one set (RFC 8617 §4.1, §4.2).
 
 use crate::dkim::limits::ARC_SETS_MAX;
-use crate::dkim::signature::{Content, Core, Names, SignatureError, list};
+use crate::dkim::signature::{Canonicalization, Content, Core, Names, SignatureError, list};
 use crate::dkim::tags::TagList;
 
 /// The number of a set, from 1, which is the oldest, to 50 (RFC 8617 §4.2.1).
@@ -112,14 +112,17 @@ pub struct MessageSignature {
 }
 
 impl MessageSignature {
-    /// Parses what stands after the colon. A version is ignored (RFC 8617 §4.1.2), and From need not be
-    /// signed. It must not sign seals: they are added after it. Other ARC fields in `h=` are against the
+    /// Parses what stands after the colon. A version is ignored (RFC 8617 §4.1.2), and neither From nor any
+    /// other field need be signed: the suite of the standard's authors has it so, and who sealed is what
+    /// counts. It must not sign seals: they are added after it. Other ARC fields in `h=` are against the
     /// rules for sealers, too, but sealers have them, and they do no harm.
     pub fn parse(value: &[u8]) -> Result<Self, SignatureError> {
         let tags = list(value)?;
         let instance = Instance::from_tags(&tags)?;
         let core = Core::from_tags(&tags)?;
-        let content = Content::from_tags(&tags, Names::MayBeEmpty)?;
+        // Deviation: RFC 8617 §4.1.2 takes the defaults of DKIM, and with them "simple". Sealers that leave
+        // `c=` away mean "relaxed", and other validators and the suite of the standard's authors agree.
+        let content = Content::from_tags(&tags, Names::MayBeEmpty, Canonicalization::RELAXED)?;
         if content.fields.iter().any(|field| field.eq_ignore_ascii_case(super::SEAL)) {
             return Err(SignatureError::Value("h"));
         }

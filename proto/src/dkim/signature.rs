@@ -53,7 +53,9 @@ impl Canonicalization {
     /// What survives most of what happens to mail.
     pub const RELAXED: Self = Self { header: Canonical::Relaxed, body: Canonical::Relaxed };
 
-    fn parse(value: &str) -> Option<Self> {
+    /// Parses the value of `c=`.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
         let (header, body) = value.split_once('/').unwrap_or((value, Canonical::Simple.word()));
         Some(Self { header: Canonical::from_word(header)?, body: Canonical::from_word(body)? })
     }
@@ -188,7 +190,7 @@ impl Signature {
             return Err(SignatureError::Version);
         }
         let core = Core::from_tags(&tags)?;
-        let content = Content::from_tags(&tags, Names::Strict)?;
+        let content = Content::from_tags(&tags, Names::Strict, Canonicalization::SIMPLE)?;
         let signs = |name: &str| content.fields.iter().any(|field| field.eq_ignore_ascii_case(name));
         if !signs("from") {
             return Err(SignatureError::FromNotSigned);
@@ -241,10 +243,15 @@ pub(crate) enum Names {
 }
 
 impl Content {
-    pub(crate) fn from_tags(tags: &TagList<'_>, names: Names) -> Result<Self, SignatureError> {
+    /// `default` is what a missing `c=` means.
+    pub(crate) fn from_tags(
+        tags: &TagList<'_>,
+        names: Names,
+        default: Canonicalization,
+    ) -> Result<Self, SignatureError> {
         let body_hash = octets(tags, "bh")?;
         let canonicalization = match tags.value("c") {
-            None => Canonicalization::SIMPLE,
+            None => default,
             Some(text) => Canonicalization::parse(text).ok_or(SignatureError::Canonicalization)?,
         };
         let fields = signed_fields(required(tags, "h")?, names)?;

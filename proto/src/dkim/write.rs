@@ -15,13 +15,13 @@ const COLUMNS: usize = 76;
 
 /// Writes a field of tags, folded. The last tag is `b=`, empty, until the signature is known.
 #[derive(Clone, Debug)]
-pub struct FieldWriter {
+pub struct SignatureWriter {
     text: String,
     name_length: usize,
     column: usize,
 }
 
-impl FieldWriter {
+impl SignatureWriter {
     /// Begins a field.
     #[must_use]
     pub fn new(name: &str) -> Self {
@@ -169,7 +169,7 @@ mod tests {
 
     fn written(names: usize) -> (Unsigned, String) {
         let fields = vec!["content-type"; names];
-        let unsigned = FieldWriter::new("DKIM-Signature")
+        let unsigned = SignatureWriter::new("DKIM-Signature")
             .tag("v", 1)
             .tag("a", "rsa-sha256")
             .tag("c", "relaxed/relaxed")

@@ -128,6 +128,7 @@ impl Quota {
 }
 
 /// The committed state of an account.
+#[derive(Clone)]
 pub struct Account {
     id: AccountId,
     limits: Limits,

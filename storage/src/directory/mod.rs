@@ -23,24 +23,29 @@
 //! | 0x4a | REMOVED | account id u32 | version; a to-do: the account's own rows are to be erased |
 //! | 0x4b | TLSKEY | fingerprint, 32 octets | account id u32, created, name |
 //! | 0x4c | ACCOUNTTLSKEY | account id u32, fingerprint | version |
+//! | 0x5d | PLAN | - | see [`stage`] |
+//! | 0x5e | STAGED | a key of the tables above | see [`stage`] |
+//! | 0x5f | WANTED | kind u8, name | see [`apply`] |
 
+mod apply;
 mod change;
-mod diff;
 mod document;
 mod draft;
 mod lookup;
 mod plan;
 mod rows;
+pub(crate) mod stage;
 mod types;
 mod verify;
 mod write;
 
+pub use apply::{Apply, ApplyError, Derive, Finish, Mode, Options, PENDING_OCTETS_MAX, Progress, Step};
 pub use change::{Change, HeldMail};
-pub use diff::{Diff, NewPassword, diff};
-pub use document::{AccountEntry, AliasEntry, Credential, Document, DocumentError, Fault};
+pub use document::{Export, Fault};
 pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
 pub use plan::{DirectoryError, plan};
 pub use rows::{BadRow, added_accounts, removed_account};
+pub use stage::{Effect, PlanState, Settled, effects, effects_of, plan_state, settle};
 pub use types::{
     Account, AccountName, AccountSettings, AddressPattern, AliasSettings, BadName, DomainSettings,
     DomainState, Fingerprint, Limits, LocalpartCase, Postmaster, Target, TlsKey,

@@ -12,10 +12,6 @@ use super::types::{AccountName, AddressPattern, Fingerprint, Limits};
 use super::write;
 use crate::engine::{BATCH_OCTETS_MAX, Batch, EngineError, Snapshot};
 
-/// New accounts with an address and credentials that one transaction surely holds, their first mailboxes
-/// included. Told to operators; what counts are the octets.
-const NEW_ACCOUNTS_MAX: usize = 20_000;
-
 /// Why changes cannot be made.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -153,11 +149,10 @@ pub enum DirectoryError {
         /// What is wrong, and what would do.
         problem: &'static str,
     },
-    /// More than fits one batch.
+    /// More than fits one batch. A document that is applied has no such bound.
     #[error(
-        "{changes} changes take {octets} octets, and one transaction holds {BATCH_OCTETS_MAX}, some {NEW_ACCOUNTS_MAX} \
-         new accounts with credentials. Make them in steps: apply a document with a part of what is new, and then \
-         one with more; what is there already is left as it is"
+        "{changes} changes take {octets} octets, and one command changes {BATCH_OCTETS_MAX}; make them with \
+         `directory apply`"
     )]
     TooMany {
         /// How many.
@@ -194,7 +189,12 @@ pub fn plan(
     }
 }
 
-fn apply(draft: &mut Draft<'_>, change: &Change, limits: &Limits, now: i64) -> Result<(), DirectoryError> {
+pub(super) fn apply(
+    draft: &mut Draft<'_>,
+    change: &Change,
+    limits: &Limits,
+    now: i64,
+) -> Result<(), DirectoryError> {
     match change {
         Change::AddDomain { domain, settings } => write::domain::add(draft, domain, settings, limits),
         Change::SetDomain { domain, settings } => write::domain::set(draft, domain, settings, limits),
@@ -220,7 +220,7 @@ fn apply(draft: &mut Draft<'_>, change: &Change, limits: &Limits, now: i64) -> R
         }
         Change::SetAlias { alias, settings } => write::alias::set(draft, alias, *settings),
         Change::RemoveAlias(alias) => write::alias::remove(draft, alias),
-        Change::AddMember { alias, member } => write::alias::add_member(draft, alias, member, limits),
+        Change::AddMember { alias, member } => write::alias::add_members(draft, alias, &[member], limits),
         Change::RemoveMember { alias, member } => write::alias::remove_member(draft, alias, member),
         Change::SetPostmaster(postmaster) => write::account::set_postmaster(draft, postmaster.as_ref()),
     }

@@ -32,11 +32,16 @@ pub(super) const ACCOUNT_DOMAIN: u8 = 0x49;
 pub(super) const REMOVED: u8 = 0x4a;
 pub(super) const TLS_KEY: u8 = 0x4b;
 pub(super) const ACCOUNT_TLS_KEY: u8 = 0x4c;
+/// The tables above are what the directory says; those below belong to a large change that is under way.
+pub(super) const LAST: u8 = ACCOUNT_TLS_KEY;
+pub(super) const PLAN: u8 = 0x5d;
+pub(super) const STAGED: u8 = 0x5e;
+pub(super) const WANTED: u8 = 0x5f;
 
 /// The octets before the rest of a key: account 0 and the table.
 pub(super) const PREFIX_OCTETS: usize = 5;
 /// Of the values that hold no other.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// A domain and a canonical localpart, empty for the catch-all: what an address is looked up by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -462,25 +467,35 @@ pub(super) fn until_zero(octets: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((octets.get(..at)?, octets.get(at + 1..)?))
 }
 
-struct Writer(Vec<u8>);
+pub(super) struct Writer(pub(super) Vec<u8>);
 
 impl Writer {
-    fn u32(&mut self, number: u32) {
+    pub(super) fn u32(&mut self, number: u32) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
     /// Every text that gets here is bounded below 64 KiB by `Limits` or its type.
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.0.extend_from_slice(&(text.len() as u16).to_le_bytes());
         self.0.extend_from_slice(text.as_bytes());
     }
+
+    /// A value of another kind, with its length in 32 bits before it.
+    pub(super) fn value(&mut self, value: &[u8]) {
+        self.u32(value.len() as u32);
+        self.0.extend_from_slice(value);
+    }
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// Reads a whole value whose version is ours.
-    fn read<T>(key: &[u8], value: &'a [u8], work: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, BadRow> {
+    pub(super) fn read<T>(
+        key: &[u8],
+        value: &'a [u8],
+        work: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<T, BadRow> {
         let mut reader = Self(value);
         let row = match reader.u8() {
             Some(VERSION) => work(&mut reader).filter(|_| reader.0.is_empty()),
@@ -489,24 +504,36 @@ impl<'a> Reader<'a> {
         row.ok_or_else(|| BadRow { key: key.to_vec() })
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (octets, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*octets)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.array().map(|[octet]| octet)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    pub(super) fn text(&mut self) -> Option<&'a str> {
         let length = u16::from_le_bytes(self.array()?);
         let (octets, rest) = self.0.split_at_checked(usize::from(length))?;
         self.0 = rest;
         str::from_utf8(octets).ok()
+    }
+
+    pub(super) fn value(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.u32()?).ok()?;
+        let (octets, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(octets)
+    }
+
+    /// All that is left.
+    pub(super) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
     }
 }

@@ -4,6 +4,7 @@ use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::lookup::{Directory, exact};
 use super::rows::{self, AddressRow, PREFIX_OCTETS, Place, StateRow, TlsKeyRow};
+use super::stage;
 use super::types::{AddressPattern, DomainSettings, Target};
 use crate::engine::{EngineError, Snapshot, Space};
 use crate::ids::AccountId;
@@ -32,6 +33,8 @@ pub enum Rule {
     AliasMembers,
     /// The counts are right.
     Counts,
+    /// What is staged, and what a document wants, is there only while a plan is, and is of known form.
+    Staged,
 }
 
 /// A rule that is broken.
@@ -88,6 +91,9 @@ impl Checker<'_> {
             rows::REMOVED => self.removed(rest)?,
             rows::TLS_KEY => self.tls_key(key, rest, value)?,
             rows::ACCOUNT_TLS_KEY => self.account_tls_key(rest)?,
+            rows::PLAN => stage::decode_plan(key, value).ok().filter(|_| rest.is_empty()).map(|_| ()),
+            rows::STAGED => self.staged(key, value)?,
+            rows::WANTED => self.wanted(key, value)?,
             _ => None,
         };
         self.expect(checked.is_some(), Rule::Readable, || key.escape_ascii().to_string());
@@ -220,6 +226,22 @@ impl Checker<'_> {
         let gone = !self.snapshot.contains(Space::Rows, &rows::account(account))?;
         self.expect(gone, Rule::AccountIds, || format!("removed account number {account}"));
         Ok(Some(()))
+    }
+
+    fn staged(&mut self, key: &[u8], value: &[u8]) -> Result<Option<()>, EngineError> {
+        self.of_a_plan(key)?;
+        Ok(stage::unstaged_key(key).and(stage::decode_staged(key, value).ok()).map(|_| ()))
+    }
+
+    fn wanted(&mut self, key: &[u8], value: &[u8]) -> Result<Option<()>, EngineError> {
+        self.of_a_plan(key)?;
+        Ok(super::apply::is_readable(key, value).then_some(()))
+    }
+
+    fn of_a_plan(&mut self, key: &[u8]) -> Result<(), EngineError> {
+        let plan = self.snapshot.contains(Space::Rows, &stage::plan_key())?;
+        self.expect(plan, Rule::Staged, || key.escape_ascii().to_string());
+        Ok(())
     }
 
     /// What only the whole can show.

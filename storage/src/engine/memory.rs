@@ -8,6 +8,7 @@ use super::{Write, is_empty_range};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A fault to inject into one of the next commits.
@@ -57,6 +58,7 @@ pub struct MemoryEngine {
     state: Mutex<State>,
     held: Mutex<bool>,
     let_go: Condvar,
+    unsettled: AtomicBool,
 }
 
 struct MemorySnapshot(Spaces);
@@ -80,13 +82,23 @@ impl MemoryEngine {
             torn: false,
             incarnation: 1,
         };
-        Self { state: Mutex::new(state), held: Mutex::new(false), let_go: Condvar::new() }
+        Self {
+            state: Mutex::new(state),
+            held: Mutex::new(false),
+            let_go: Condvar::new(),
+            unsettled: AtomicBool::new(false),
+        }
     }
 
     /// Lets commits wait, as on a disk that doesn't answer, until they are let go on.
     pub fn hold_commits(&self, held: bool) {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
         self.let_go.notify_all();
+    }
+
+    /// Sets what [`Engine::reads_may_wait`] says. No read waits here.
+    pub fn say_reads_may_wait(&self, may_wait: bool) {
+        self.unsettled.store(may_wait, Ordering::Relaxed);
     }
 
     fn wait_while_held(&self) {
@@ -234,6 +246,10 @@ impl Engine for MemoryEngine {
         state.refuse_if_down()?;
         state.sync();
         Ok(())
+    }
+
+    fn reads_may_wait(&self) -> bool {
+        self.unsettled.load(Ordering::Relaxed)
     }
 
     fn stats(&self) -> EngineStats {

@@ -61,6 +61,11 @@ pub trait Engine: Send + Sync {
     /// Makes every batch durable that was committed before.
     fn sync(&self) -> Result<(), EngineError>;
 
+    /// Whether a read that begins now may have to wait for the disk's syncs, because the engine is putting
+    /// tables in place, or is about to. Takes no lock that is held for long: threads that must not wait ask
+    /// this first, and leave the read to another thread when it may.
+    fn reads_may_wait(&self) -> bool;
+
     /// What the engine uses at the moment.
     fn stats(&self) -> EngineStats;
 
@@ -95,6 +100,26 @@ pub trait Snapshot: Send + Sync {
     /// Whether `key` exists.
     fn contains(&self, space: Space, key: &[u8]) -> Result<bool, EngineError> {
         Ok(self.get(space, key)?.is_some())
+    }
+}
+
+impl<S: Snapshot + ?Sized> Snapshot for &S {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        (**self).get(space, key)
+    }
+
+    fn range<'a>(&'a self, space: Space, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Rows<'a> {
+        (**self).range(space, from, to)
+    }
+}
+
+impl<S: Snapshot + ?Sized> Snapshot for Box<S> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        (**self).get(space, key)
+    }
+
+    fn range<'a>(&'a self, space: Space, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Rows<'a> {
+        (**self).range(space, from, to)
     }
 }
 

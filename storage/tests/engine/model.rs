@@ -6,6 +6,7 @@ use postrider_storage::engine::memory::MemoryEngine;
 use postrider_storage::engine::{Batch, Durability, Engine, EngineError, Snapshot, Space};
 use proptest::prelude::*;
 use std::ops::Bound;
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -186,4 +187,35 @@ fn reading_an_old_snapshot_fails_once_reopening_began_and_reopening_waits_for_it
     });
     assert!(disk.incarnation() > before);
     assert!(crate::has_message(&*disk.snapshot(), 1));
+}
+
+#[test]
+fn reads_may_wait_while_tables_are_put_in_place_and_not_afterwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = small(dir.path());
+    let disk = FjallEngine::open(options.clone()).unwrap();
+    assert!(!disk.reads_may_wait(), "nothing was written");
+    let commit = |number: u64| {
+        let mut batch = Batch::new();
+        batch.insert(Space::Rows, number.to_be_bytes(), vec![number as u8; 4096]);
+        disk.commit(batch, Durability::Buffered).unwrap();
+    };
+    commit(0);
+    assert!(!disk.reads_may_wait(), "the memory table has room");
+    // Several memory tables, so that at least one isn't written before it is looked.
+    let fill = 8 * options.rows_memtable_octets / 4096;
+    let mut seen = false;
+    for number in 1..=fill {
+        commit(number);
+        seen |= disk.reads_may_wait();
+    }
+    assert!(seen, "full memory tables were due");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while disk.reads_may_wait() {
+        assert!(Instant::now() < deadline, "it doesn't settle");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The memory table is a table now: nothing of it waits any more.
+    assert_eq!(disk.stats().outstanding_flushes, 0);
+    assert_eq!(all(&*disk.snapshot(), Space::Rows).len() as u64, fill + 1);
 }

@@ -11,7 +11,7 @@ pub enum Belief {
     Trust,
 }
 
-pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
+pub fn upstream(text: &str) -> Result<Upstream, String> {
     Upstream::parse(text).map_err(|error| error.to_string())
 }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use postrider_core::config::parse_octets;
-use postrider_core::control::protocol::{Answer, Request, Secret};
-use postrider_core::control::{Client, Events};
+use postrider_core::control::protocol::{Answer, FailureKind, Request, Secret};
+use postrider_core::control::{Client, ClientError, Events};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -304,8 +304,13 @@ fn some_members(members: Vec<String>) -> anyhow::Result<Vec<String>> {
 
 /// `postrider directory`
 pub fn directory(server: &Server, command: DirectoryCommand) -> anyhow::Result<()> {
+    let mut bar = Bar::of("entries");
     let arguments = match command {
-        DirectoryCommand::Export(_) => return call(server, &Request::DirectoryExport).map(drop),
+        DirectoryCommand::Export(_) => {
+            let answer = server.connect()?.call(&Request::DirectoryExport, None, &mut bar);
+            bar.finish();
+            return Ok(answer.map(drop)?);
+        }
         DirectoryCommand::Apply(arguments) => arguments,
     };
     let mut input: Box<dyn Read> = match &arguments.file {
@@ -313,15 +318,42 @@ pub fn directory(server: &Server, command: DirectoryCommand) -> anyhow::Result<(
         None => Box::new(std::io::stdin()),
     };
     let request = Request::DirectoryApply { dry_run: arguments.dry_run };
-    let Answer::Applied { changes } = server.connect()?.call(&request, Some(&mut *input), &mut Raw)? else {
-        return Err(unexpected());
-    };
+    let answer = server.connect()?.call(&request, Some(&mut *input), &mut bar);
+    bar.finish();
+    let answer = answer.map_err(|error| match error {
+        ClientError::Failed(failure) => {
+            let file = arguments.file.as_deref().unwrap_or("standard input");
+            let told = located(&failure.message, file);
+            match failure.kind {
+                // What became of the change is not certain, and the message says what is.
+                FailureKind::Internal | FailureKind::Unavailable | FailureKind::Protocol => {
+                    anyhow::anyhow!(told)
+                }
+                _ => anyhow::anyhow!("{told}\nNothing was changed."),
+            }
+        }
+        other => other.into(),
+    });
+    let Answer::Applied { changes } = answer? else { return Err(unexpected()) };
     terminal::say(&match (changes, arguments.dry_run) {
         (0, _) => "The directory is already like this.".to_owned(),
         (changes, true) => format!("{changes} changes would be made."),
         (changes, false) => format!("{changes} changes were made."),
     });
     Ok(())
+}
+
+/// Names the file before the lines in which something is wrong, in the form that editors know.
+fn located(message: &str, file: &str) -> String {
+    let lines = message.lines().map(|text| {
+        let located = text.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+        match located.filter(|(line, _)| line.bytes().all(|octet| octet.is_ascii_digit())) {
+            Some((line, problem)) => format!("{file}:{line}: {problem}"),
+            None => text.to_owned(),
+        }
+    });
+    let lines: Vec<_> = lines.collect();
+    lines.join("\n")
 }
 
 /// `postrider loglevels`
@@ -445,6 +477,13 @@ mod tests {
         assert_eq!(level_request(&["debug", "smtp"]).ok(), Some(set(Some("smtp"), Some("debug"))));
         assert_eq!(level_request(&["default", "smtp"]).ok(), Some(set(Some("smtp"), None)));
         assert!(level_request(&["default"]).is_err() && level_request(&["a", "b", "c"]).is_err());
+    }
+
+    #[test]
+    fn faults_are_told_with_file_and_line() {
+        let told = located("line 3: no\nline up: x\nline 14: y: z\nand 2 more", "a/b.toml");
+        let expected = "a/b.toml:3: no\nline up: x\na/b.toml:14: y: z\nand 2 more";
+        assert_eq!(told, expected);
     }
 
     #[test]

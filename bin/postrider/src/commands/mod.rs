@@ -20,7 +20,7 @@ pub fn run(top: Top) -> anyhow::Result<()> {
     let server = Server { socket: top.socket, data: top.data, config: top.config };
     match top.command {
         Command::Serve(arguments) => serve::serve(arguments.config.or(server.config)),
-        Command::Localserve(arguments) => serve::localserve(arguments.dir),
+        Command::Localserve(arguments) => serve::localserve(arguments),
         Command::Verifydata(arguments) => serve::verifydata(&arguments.dir),
         Command::Repair(arguments) => serve::repair(&arguments.dir, arguments.force),
         Command::Config(arguments) => config::run(arguments.command),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
-use postrider_core::config::{ADDRESS, Config, PASSWORD};
+use postrider_core::config::{ADDRESS, Config, Dns, PASSWORD};
 use postrider_core::server;
 use postrider_storage::directory;
 use postrider_storage::engine::fjall::{FjallEngine, Options};
@@ -15,6 +15,8 @@ use postrider_storage::store::Store;
 use postrider_storage::verify::{self, Counts, Report};
 
 use super::locate::{configuration_file, localserve_dir};
+use super::resolver::configure;
+use crate::arguments::Localserve;
 use crate::terminal;
 
 /// `postrider serve`
@@ -30,8 +32,10 @@ pub fn serve(config: Option<String>) -> anyhow::Result<()> {
 }
 
 /// `postrider localserve`
-pub fn localserve(dir: Option<String>) -> anyhow::Result<()> {
-    let dir = match dir {
+pub fn localserve(arguments: Localserve) -> anyhow::Result<()> {
+    let dns = (!arguments.resolver.is_empty())
+        .then(|| configure(&arguments.resolver, arguments.trust_anchor.as_ref(), None));
+    let dir = match arguments.dir {
         Some(dir) => std::path::absolute(dir)?,
         None => {
             let dir = localserve_dir().context("there is no home directory. Name a directory with --dir")?;
@@ -39,7 +43,7 @@ pub fn localserve(dir: Option<String>) -> anyhow::Result<()> {
             dir
         }
     };
-    run_local(&dir)
+    run_local(&dir, dns)
 }
 
 /// `postrider verifydata`
@@ -56,10 +60,11 @@ fn run_server(config: Config) -> anyhow::Result<()> {
     Ok(server::serve(config)?)
 }
 
-fn run_local(dir: &Path) -> anyhow::Result<()> {
+fn run_local(dir: &Path, dns: Option<Dns>) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
     terminal::say(&local_urls(dir));
-    Ok(server::serve(Config::localserve(dir))?)
+    let config = Config { dns, ..Config::localserve(dir) };
+    Ok(server::serve(config)?)
 }
 
 /// What a person pastes into clients.

@@ -103,43 +103,59 @@ impl Events for Raw {
 }
 
 /// Shows how far a long request is, on a terminal.
-pub struct Bar(ProgressBar);
+pub struct Bar {
+    bar: ProgressBar,
+    /// What is counted.
+    unit: &'static str,
+}
 
 impl Bar {
-    /// A bar at nothing.
+    /// A bar at nothing, that counts messages.
     pub fn new() -> Self {
+        Self::of("messages")
+    }
+
+    /// A bar at nothing.
+    pub fn of(unit: &'static str) -> Self {
         // Hidden by itself where standard error isn't a terminal.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
+        Self { bar, unit }
     }
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
 impl Events for Bar {
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.suspend(|| terminal::write_out(bytes));
+        self.bar.suspend(|| terminal::write_out(bytes));
         Ok(())
     }
 
     fn progress(&mut self, progress: &Progress) {
-        let template = match progress.total {
-            Some(_) => "{bar:30} {pos} of {len} messages, {per_sec}, {eta} left {wide_msg}",
-            None => "{spinner} {pos} messages, {per_sec} {wide_msg}",
-        };
         if let Some(total) = progress.total {
-            self.0.set_length(total);
+            self.bar.set_length(total);
         }
-        // The templates are constant and right; a test says so.
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.0.set_style(style);
+        // The templates are right; a test says so.
+        if let Ok(style) = ProgressStyle::with_template(&template(self.unit, progress.total)) {
+            self.bar.set_style(style);
         }
-        self.0.set_message(progress.what.clone().unwrap_or_default());
-        self.0.set_position(progress.done);
+        if progress.done < self.bar.position() {
+            // It begins to count other work, which has another speed.
+            self.bar.reset_eta();
+        }
+        self.bar.set_message(progress.what.clone().unwrap_or_default());
+        self.bar.set_position(progress.done);
+    }
+}
+
+fn template(unit: &str, total: Option<u64>) -> String {
+    match total {
+        Some(_) => format!("{{bar:30}} {{pos}} of {{len}} {unit}, {{per_sec}}, {{eta}} left {{wide_msg}}"),
+        None => format!("{{spinner}} {{pos}} {unit}, {{per_sec}} {{wide_msg}}"),
     }
 }
 
@@ -211,15 +227,12 @@ mod tests {
     #[test]
     fn the_templates_of_the_bar_are_right() {
         for total in [None, Some(10)] {
-            let mut bar = Bar(ProgressBar::hidden());
-            bar.progress(&Progress { done: 3, total, what: Some("Inbox".to_owned()) });
-            assert_eq!((bar.0.position(), bar.0.length()), (3, total));
-        }
-        for template in [
-            "{bar:30} {pos} of {len} messages, {per_sec}, {eta} left {wide_msg}",
-            "{spinner} {pos} messages, {per_sec} {wide_msg}",
-        ] {
-            ProgressStyle::with_template(template).unwrap();
+            let mut bar = Bar { bar: ProgressBar::hidden(), unit: "entries" };
+            for done in [3, 5, 1] {
+                bar.progress(&Progress { done, total, what: Some("Inbox".to_owned()) });
+                assert_eq!((bar.bar.position(), bar.bar.length()), (done, total));
+            }
+            ProgressStyle::with_template(&template("entries", total)).unwrap();
         }
     }
 

@@ -46,8 +46,9 @@ pub(super) fn serve(binary: &Path, dir: &Path, user: Option<&str>) -> Result<Ser
          [tls]\nself_signed = true\n\
          [admission]\nunlimited = [\"127.0.0.0/8\"]\n\
          [storage]\nmin_free_space = \"16 MiB\"\n\
+         [checks]\nenabled = false\n\
          [limits]\ntls_handshake_time = \"{IDLE}s\"\n\
-         [limits.smtp]\nidle_time = \"{IDLE}s\"\nmessage_time = \"{MESSAGE}s\"\n\
+         [limits.smtp]\nidle_time = \"{IDLE}s\"\nmessage_time = \"{MESSAGE}s\"\nfirst_time_sender_delay = \"0s\"\n\
          [limits.imap]\nunauthenticated_idle_time = \"{IDLE}s\"\n"
     );
     for (protocol, port) in [

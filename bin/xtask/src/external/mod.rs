@@ -1,7 +1,8 @@
-//! Tests with other people's programs, against the release binary.
+//! Tests against the release binary: with other people's programs, and with our own dialogs and clients.
 
 mod curl;
 mod faults;
+pub mod imap;
 mod load;
 mod privileges;
 mod python;
@@ -22,6 +23,8 @@ type Test = (&'static str, fn(&Path) -> Result<()>);
 
 const TESTS: &[Test] = &[
     ("localserve_listens_within_a_second_of_its_start", listens_within_a_second),
+    ("imap_dialogs_are_as_written", imap::dialogs),
+    ("imap_clients_at_random_know_what_is_there", imap::clients),
     ("swaks_delivers_and_submits_with_each_mechanism", swaks::delivers_and_submits),
     ("swaks_is_refused_where_it_must_be", swaks::is_refused),
     ("curl_fetches_over_imaps", curl::fetches),

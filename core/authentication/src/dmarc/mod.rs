@@ -18,7 +18,7 @@ use postrider_proto::dmarc::{Alignment, Record, Standing};
 pub use discover::{Policies, Source};
 pub use postrider_proto::dmarc::{Author, DmarcResult, Policy};
 
-use crate::spf;
+use crate::{dkim, spf};
 use discover::{Discovery, Walker};
 #[cfg(test)]
 use discover::{one_below, targets};
@@ -71,6 +71,19 @@ impl Identifier {
         };
         let domain = Domain::parse(&verdict.domain).ok()?;
         Some(Self { domain, state, authenticity: verdict.authenticity })
+    }
+
+    /// The identifier of a signature; none when its domain can't be read.
+    #[must_use]
+    pub fn of_signature(signature: &dkim::SignatureResult) -> Option<Self> {
+        let state = match signature.result {
+            dkim::DkimResult::Pass => IdentifierState::Pass,
+            dkim::DkimResult::Temperror => IdentifierState::Temperror,
+            _ => IdentifierState::Other,
+        };
+        // What isn't looked up rests on nothing that could be forged, and nothing that was validated.
+        let authenticity = signature.authenticity.unwrap_or(Authenticity::Indeterminate);
+        Some(Self { domain: signature.domain.clone()?, state, authenticity })
     }
 }
 

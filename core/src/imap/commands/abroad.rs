@@ -32,6 +32,7 @@ pub(super) async fn copy<'a>(
     target: Target,
     uids: &'a [Uid],
 ) -> (Result<Copied, Completion>, &'a [Uid]) {
+    context.account.reads().calm().await;
     let mut lent = Vec::new();
     let mut prefixes = 0;
     let mut taken = 0;
@@ -56,7 +57,7 @@ pub(super) async fn copy<'a>(
     let id = context.id;
     let copied = places::at(context.shard, id, target.account, move |_, account| {
         Box::pin(async move {
-            let copied = account.transact(None, None, move |tx| {
+            let copied = account.transact_many(None, None, lent.len(), move |tx| {
                 let mut copied = Copied::default();
                 for Lent { uid, message, source } in lent {
                     let appended = tx.append_copy(target.mailbox, message, source)?;

@@ -103,6 +103,7 @@ async fn listed(
         })
     })
     .await?;
+    context.shard.shared.reads.calm().await;
     let reader = context.shard.shared.store.reader();
     let directory = Directory::new(reader.snapshot());
     let entries = entries(&directory, owner, &acl);

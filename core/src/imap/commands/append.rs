@@ -394,6 +394,7 @@ impl Connection {
         let (id, origin) = (self.peer.id, target.origin);
         let Found { account, mailbox: target, rights, .. } = target.found;
         let scope = FlagScope::of(rights);
+        let messages = ready.messages.len();
         let work = move |tx: &mut Tx<'_, '_>| {
             tx.attach(ready.batch);
             if let Some(Replaced { mailbox, uid }) = replaced {
@@ -419,7 +420,7 @@ impl Connection {
         };
         let stored = places::at(&self.shard, id, account, move |_, account| {
             Box::pin(async move {
-                let stored = account.transact(origin, incarnation, work).await;
+                let stored = account.transact_many(origin, incarnation, messages, work).await;
                 stored.map_err(|error| answers::write_failed(&error, id))
             })
         });

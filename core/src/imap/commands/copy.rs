@@ -169,7 +169,9 @@ async fn copy_some<'a>(
     let (from, some, origin) = (context.selected.mailbox, some.to_vec(), Some(context.watcher.id()));
     let copied = context
         .account
-        .transact(origin, None, move |tx| tx.copy_within(from, &some, target.mailbox, target.scope))
+        .transact_many(origin, None, some.len(), move |tx| {
+            tx.copy_within(from, &some, target.mailbox, target.scope)
+        })
         .await;
     (copied.map_err(|error| failed(&error, context)), rest)
 }
@@ -180,24 +182,55 @@ async fn move_some<'a>(
     target: Target,
     uids: &'a [Uid],
 ) -> (Result<Copied, Completion>, &'a [Uid]) {
-    let (from, origin) = (context.selected.mailbox, Some(context.watcher.id()));
     if target.account != context.account.id() {
-        let (copied, rest) = abroad::copy(context, target, uids).await;
-        let Ok(copied) = copied else { return (copied, rest) };
-        // Only what is there goes here: a message is always in one of both mailboxes (RFC 6851 §3.3).
-        let gone: Vec<Uid> = copied.pairs.iter().map(|(from, _)| *from).collect();
-        let expunged =
-            context.account.transact(origin, None, move |tx| tx.expunge(from, Expunge::These(&gone)));
-        let expunged = expunged.await.map_err(|error| failed(&error, context));
-        return (expunged.map(|_| copied), rest);
+        return move_abroad(context, target, uids).await;
     }
+    let (from, origin) = (context.selected.mailbox, Some(context.watcher.id()));
     let (some, rest) = uids.split_at(uids.len().min(MESSAGES_PER_TRANSACTION_MAX));
     let some = some.to_vec();
     let moved = context
         .account
-        .transact(origin, None, move |tx| tx.move_within(from, &some, target.mailbox, target.scope))
+        .transact_many(origin, None, some.len(), move |tx| {
+            tx.move_within(from, &some, target.mailbox, target.scope)
+        })
         .await;
     (moved.map_err(|error| failed(&error, context)), rest)
+}
+
+/// Moves the first messages to another account: they are copied, and then removed here, so that each is always in
+/// one of both mailboxes (RFC 6851 §3.3). What is removed here without being moved gets no copy there.
+async fn move_abroad<'a>(
+    context: &Context<'_>,
+    target: Target,
+    uids: &'a [Uid],
+) -> (Result<Copied, Completion>, &'a [Uid]) {
+    // Two that move a message would both copy it before one of them removes it.
+    let _turn = context.account.departures().take().await;
+    let (copied, rest) = abroad::copy(context, target, uids).await;
+    let Ok(copied) = copied else { return (copied, rest) };
+    let (from, origin) = (context.selected.mailbox, Some(context.watcher.id()));
+    let gone: Vec<Uid> = copied.pairs.iter().map(|(from, _)| *from).collect();
+    let expunged = context
+        .account
+        .transact_many(origin, None, gone.len(), move |tx| tx.expunge(from, Expunge::These(&gone)));
+    match expunged.await {
+        Ok(expunged) => {
+            let is_moved = |(uid, _): &(Uid, Uid)| expunged.removed.binary_search(uid).is_ok();
+            let (moved, others): (Vec<_>, Vec<_>) = copied.pairs.into_iter().partition(is_moved);
+            // Others removed them after they were copied.
+            if !others.is_empty() {
+                take_back(context, target, &Copied { pairs: others }).await;
+            }
+            (Ok(Copied { pairs: moved }), rest)
+        }
+        Err(error) => {
+            // Of a commit that failed it isn't known whether it was done: rather two of a message than none.
+            if matches!(error, WriteError::Refused(_) | WriteError::Store(_) | WriteError::Busy) {
+                take_back(context, target, &copied).await;
+            }
+            (Err(failed(&error, context)), rest)
+        }
+    }
 }
 
 /// A mailbox that was deleted meanwhile may be created again by the client.
@@ -212,15 +245,16 @@ fn failed(error: &WriteError, context: &Context<'_>) -> Completion {
     }
 }
 
-/// Removes what was copied before a COPY failed.
+/// Removes what was copied before the command failed, or before others removed what it is a copy of.
 async fn take_back(context: &Context<'_>, target: Target, copied: &Copied) {
     let uids: Vec<Uid> = copied.pairs.iter().map(|(_, to)| *to).collect();
     for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
         let (some, id) = (some.to_vec(), context.id);
         let taken = places::at(context.shard, id, target.account, move |_, account| {
             Box::pin(async move {
-                let taken =
-                    account.transact(None, None, move |tx| tx.expunge(target.mailbox, Expunge::These(&some)));
+                let taken = account.transact_many(None, None, some.len(), move |tx| {
+                    tx.expunge(target.mailbox, Expunge::These(&some))
+                });
                 taken.await.map_err(|error| write_failed(&error, id))
             })
         });

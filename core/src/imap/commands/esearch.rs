@@ -16,7 +16,8 @@ use postrider_proto::imap::types::{Keyword, UidValidity};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::ids::{AccountId, KeywordId, MailboxId};
 use postrider_storage::keys::{self, table};
-use postrider_storage::rows::MailboxRow;
+use postrider_storage::reader::Reader;
+use postrider_storage::rows::{AclRow, MailboxRow};
 use postrider_storage::store::{Store, StoreError};
 use postrider_storage::text::Hits;
 
@@ -169,6 +170,8 @@ async fn stored(workers: &Workers, target: &Target) -> Result<(UidSet, Vec<Keywo
 /// What is listed of the user's own.
 struct Listing {
     account: AccountId,
+    /// Whether entries for anyone count.
+    anyone: bool,
     filter: Arc<Filter>,
     /// The mailbox that is searched as SELECTED, and whose it is.
     selected: Option<(AccountId, MailboxId)>,
@@ -187,7 +190,12 @@ async fn list(
     let selected = member.selected.as_ref().map(|selected| (member.account.id(), selected.mailbox));
     let as_selected = selected.filter(|_| sources.contains(&Source::Selected));
     let filter = Arc::new(Filter::new(sources));
-    let listing = Listing { account: asker.user, filter: Arc::clone(&filter), selected: as_selected };
+    let listing = Listing {
+        account: asker.user,
+        anyone: asker.anyone,
+        filter: Arc::clone(&filter),
+        selected: as_selected,
+    };
     let read = |listing: &mut Listing, store: &Store| listing.read(store);
     let (own, subscribed): Own = on_worker(workers.pool(), &workers.store, listing, read)
         .await
@@ -259,15 +267,19 @@ impl Listing {
         for mailbox in reader.mailboxes(self.account) {
             let (mailbox, row) = mailbox?;
             let is_selected = self.selected == Some((self.account, mailbox));
-            if is_selected
-                || self.filter.all
-                || self.filter.names(&row.name)
-                || subscribed.contains(&row.name)
-            {
+            let is_meant = self.filter.all || self.filter.names(&row.name) || subscribed.contains(&row.name);
+            if is_selected || (is_meant && self.may_read(&reader, mailbox)?) {
                 found.insert(row.name.clone(), (mailbox, row));
             }
         }
         Ok((found.into_values().collect(), subscribed))
+    }
+
+    /// Users may take the right to read from themselves (RFC 4314 §3).
+    fn may_read(&self, reader: &Reader, mailbox: MailboxId) -> Result<bool, StoreError> {
+        let Some(row) = reader.get(&keys::acl(self.account, mailbox))? else { return Ok(true) };
+        let rights = AclRow::decode(&row)?.rights(self.account, self.account, self.anyone);
+        Ok(permit(rights, Deed::Read).is_ok())
     }
 }
 

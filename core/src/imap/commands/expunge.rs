@@ -61,10 +61,14 @@ async fn remove_deleted(context: &Context<'_>) -> Result<bool, WriteError> {
     let mailbox = context.selected.mailbox;
     let mut any = false;
     loop {
-        let done = context
-            .account
-            .transact(Some(context.watcher.id()), None, move |tx| tx.expunge(mailbox, Expunge::Deleted))
-            .await?;
+        let deleted = context.account.state().mailbox(mailbox).map_or(0, |row| row.deleted as usize);
+        let expunge = context.account.transact_many(
+            Some(context.watcher.id()),
+            None,
+            deleted.min(MESSAGES_PER_TRANSACTION_MAX),
+            move |tx| tx.expunge(mailbox, Expunge::Deleted),
+        );
+        let done = expunge.await?;
         any |= !done.removed.is_empty();
         // Without the second condition a wrong counter would make this endless.
         if !done.more || done.removed.is_empty() {
@@ -81,7 +85,7 @@ async fn remove_among(context: &Context<'_>, uids: &[Uid]) -> Result<bool, Write
         let some = some.to_vec();
         let done = context
             .account
-            .transact(Some(context.watcher.id()), None, move |tx| {
+            .transact_many(Some(context.watcher.id()), None, some.len(), move |tx| {
                 tx.expunge(mailbox, Expunge::DeletedAmong(&some))
             })
             .await?;

@@ -70,9 +70,8 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
     if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
         context.enable_condstore();
     }
-    let mut plan = Plan::new(items, context.enabled.utf8, context.enabled.condstore);
+    let mut plan = plan_for(context, items);
     plan.marks_seen &= context.selected.is_writable() && context.selected.rights.contains(Rights::SEEN);
-    plan.numbering = context.enabled.numbering();
     if let Some(since) = changed_since {
         plan.changed_since = Some(since.modseq);
         match narrow(context, &messages, since, wanted).await {
@@ -91,13 +90,20 @@ pub async fn fetch(context: &mut Context<'_>, command: Fetch) -> Result<Completi
     Ok(completion.limited(limit, context.out))
 }
 
+/// What is to be told, in the form that the client enabled.
+fn plan_for(context: &Context<'_>, items: Vec<FetchItem>) -> Plan {
+    let mut plan = Plan::new(items, context.enabled.utf8, context.enabled.condstore);
+    plan.numbering = context.enabled.numbering();
+    plan
+}
+
 /// Tells what NOTIFY asks of new messages; `\Seen` is never set by that.
 pub(in crate::imap) async fn tell_content(
     context: &mut Context<'_>,
     items: Vec<FetchItem>,
     uids: UidSet,
 ) -> Result<(), Ended> {
-    let mut plan = Plan::new(items, context.enabled.utf8, context.enabled.condstore);
+    let mut plan = plan_for(context, items);
     plan.marks_seen = false;
     // What can't be told now the client fetches when it misses it.
     write_rows(context, plan, uids).await.map(drop)
@@ -212,7 +218,8 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
         }
         let mut progress = Progress::More;
         while progress == Progress::More {
-            let ran = if inline { Some(run_here(context, rows)) } else { run(context, rows).await };
+            let here = inline && !context.account.store().engine().reads_may_wait();
+            let ran = if here { Some(run_here(context, rows)) } else { run(context, rows).await };
             let Some((state, done)) = ran else {
                 // A row may have begun.
                 return Err(Ended::Bye(Some(Code::Unavailable), "too much to do, try again"));
@@ -299,7 +306,9 @@ async fn mark_seen(context: &mut Context<'_>, rows: Rows) -> Result<Result<Rows,
     let mailbox = context.selected.mailbox;
     let stored = context
         .account
-        .transact(Some(context.watcher.id()), None, move |tx| tx.store_flags(mailbox, &unseen, &change, None))
+        .transact_many(Some(context.watcher.id()), None, unseen.len(), move |tx| {
+            tx.store_flags(mailbox, &unseen, &change, None)
+        })
         .await;
     match stored {
         Ok(done) => {

@@ -82,6 +82,7 @@ pub(in crate::imap) async fn list(
         write_list_separator(&mut context.out.buffer);
         return Ok(Completion::ok("done"));
     }
+    context.member.account.reads().calm().await;
     let listed = {
         let account = &context.member.account;
         Listed::read(&account.reader(), account.id(), command.returns.metadata.clone())

@@ -5,7 +5,7 @@ use postrider_proto::imap::command::{Create, MailboxArgument, Rename, SpecialUse
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::objectid::ObjectId;
 use postrider_proto::imap::response::{Code, ListAttributes, ListRow, write_list};
-use postrider_storage::account::Tx;
+use postrider_storage::account::{MESSAGES_PER_TRANSACTION_MAX, Tx};
 use postrider_storage::ids::MailboxId;
 use postrider_storage::rows::SpecialUse;
 use postrider_storage::store::{Refusal, StoreError};
@@ -26,11 +26,20 @@ const OTHER_ACCOUNT: Completion =
     Completion::refused(Code::Cannot, "a mailbox can't go to another user; move its messages");
 
 impl AccountContext<'_> {
-    pub(super) async fn transact<T: 'static>(
+    pub(super) async fn transact<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + 'static,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, WriteError> {
         self.member.account.transact(Some(self.member.watcher.id()), None, work).await
+    }
+
+    /// As [`Self::transact`], of as many messages as one transaction may touch.
+    async fn transact_many<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let origin = Some(self.member.watcher.id());
+        self.member.account.transact_many(origin, None, MESSAGES_PER_TRANSACTION_MAX, work).await
     }
 
     pub(super) fn outcome(&self, outcome: Result<(), WriteError>, text: &'static str) -> Completion {
@@ -118,7 +127,10 @@ fn sweep(account: &std::rc::Rc<AccountHandle>, mailbox: MailboxId) {
     let account = std::rc::Rc::clone(account);
     spawn("sweep a deleted mailbox", async move {
         loop {
-            match account.transact(None, None, move |tx| tx.sweep(mailbox)).await {
+            match account
+                .transact_many(None, None, MESSAGES_PER_TRANSACTION_MAX, move |tx| tx.sweep(mailbox))
+                .await
+            {
                 Ok(swept) if swept.more => {}
                 Ok(_) => return,
                 Err(error) => {
@@ -164,11 +176,11 @@ pub(in crate::imap) async fn rename(
 }
 
 async fn rename_inbox(context: &AccountContext<'_>, to: MailboxName) -> Result<(), WriteError> {
-    let mut moved = context.transact(move |tx| tx.rename_inbox(&to)).await?;
+    let mut moved = context.transact_many(move |tx| tx.rename_inbox(&to)).await?;
     while let Some(rest) = moved.rest {
         let target = moved.mailbox;
         moved = context
-            .transact(move |tx| {
+            .transact_many(move |tx| {
                 let inbox = tx.mailbox_id(&MailboxName::inbox()).ok_or(Refusal::NoSuchMailbox)?;
                 tx.move_range(inbox, rest, target)
             })

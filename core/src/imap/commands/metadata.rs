@@ -49,6 +49,7 @@ pub(in crate::imap) async fn get(
             None => return Ok(answers::NO_SUCH_MAILBOX),
         },
     };
+    account.reads().calm().await;
     let read = {
         let reader = account.reader();
         let asked = Asked { account: account.id(), mailbox, admin: admin(context.shard) };

@@ -9,12 +9,12 @@ use postrider_storage::account::Account;
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::keys::Which;
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::MailboxRow;
+use postrider_storage::rows::{MailboxRow, MessageRow};
 use postrider_storage::store::StoreError;
 use tracing::error;
 
 use crate::imap::session::{AccountContext, Context, Ended};
-use crate::imap::sync::{StatePart, write_state_row};
+use crate::imap::sync::{StatePart, read_rows, write_state_row};
 use crate::runtime::yield_if_needed;
 
 /// Messages whose rows are read from one snapshot.
@@ -121,7 +121,7 @@ pub(super) async fn tell(context: &mut AccountContext<'_>, news: News) -> Result
     let mut context =
         Context { shard, account, watcher, enabled, selected, notify, out, tag, asker, limit, id };
     for some in news.changed.chunks(ROWS_PER_READER) {
-        if let Err(error) = tell_some(&mut context, some) {
+        if let Err(error) = tell_some(&mut context, some).await {
             error!(cid = %id, %error, "flags could not be read");
             return Err(Ended::Bye(Some(Code::Unavailable), "the store failed"));
         }
@@ -131,18 +131,19 @@ pub(super) async fn tell(context: &mut AccountContext<'_>, news: News) -> Result
     Ok(())
 }
 
-fn tell_some(context: &mut Context<'_>, some: &[Uid]) -> Result<(), StoreError> {
-    let reader = context.account.reader();
-    let state = context.account.state();
+async fn tell_some(context: &mut Context<'_>, some: &[Uid]) -> Result<(), StoreError> {
     let selected = &*context.selected;
-    let place = (context.account.id(), selected.mailbox);
+    let (place, uids) = ((context.account.id(), selected.mailbox), some.to_vec());
+    let rows = context.account.reads().run(move |reader| read_rows(reader, place, &uids)).await?;
+    let state = context.account.state();
     let told = Told {
         view: &selected.view,
         seen: selected.seen,
         modseq: context.enabled.condstore,
         numbering: context.enabled.numbering(),
     };
-    write_some(&mut context.out.buffer, &reader, &state, place, &told, some)
+    write_some(&mut context.out.buffer, &state, &told, some, rows);
+    Ok(())
 }
 
 /// What the client will know once it has been told.
@@ -160,15 +161,14 @@ pub struct Told<'a> {
 /// Appends the rows of some changed messages.
 fn write_some(
     out: &mut Vec<u8>,
-    reader: &Reader,
     state: &Account,
-    (account, mailbox): (AccountId, MailboxId),
     told: &Told<'_>,
     some: &[Uid],
-) -> Result<(), StoreError> {
-    for uid in some {
+    rows: Vec<Option<MessageRow>>,
+) {
+    for (uid, row) in some.iter().zip(rows) {
         // One that is gone by now is told by the next command.
-        let Some(row) = reader.message(account, mailbox, *uid)? else { continue };
+        let Some(row) = row else { continue };
         // A later change is told by the next command, in its order.
         if row.modseq > told.seen {
             continue;
@@ -177,7 +177,6 @@ fn write_some(
         let part = if told.modseq { StatePart::FlagsAndModSeq } else { StatePart::Flags };
         write_state_row(out, state, told.numbering, (sequence, *uid), &row, part);
     }
-    Ok(())
 }
 
 impl News {
@@ -196,6 +195,8 @@ impl News {
         told: &Told<'_>,
     ) -> Result<(), StoreError> {
         write_vanished(out, &self.vanished, true);
-        write_some(out, reader, state, (state.id(), mailbox), told, &self.changed)
+        let rows = read_rows(reader, (state.id(), mailbox), &self.changed)?;
+        write_some(out, state, told, &self.changed, rows);
+        Ok(())
     }
 }

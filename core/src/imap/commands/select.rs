@@ -33,6 +33,7 @@ pub(in crate::imap) async fn select(
         Ok(found) => found,
         Err(refused) => return Ok(refused),
     };
+    context.member.account.reads().calm().await;
     let asked = ask(&context.member.enabled, &command, rights, &place);
     let moment = match moment(context, mailbox, &asked) {
         Ok(moment) => moment,

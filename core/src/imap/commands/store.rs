@@ -80,7 +80,7 @@ async fn transact(context: &Context<'_>, command: &Store, uids: &[Uid]) -> Resul
     let (mailbox, since, uids) = (context.selected.mailbox, command.unchanged_since, uids.to_vec());
     context
         .account
-        .transact(Some(context.watcher.id()), None, move |tx| {
+        .transact_many(Some(context.watcher.id()), None, uids.len(), move |tx| {
             apply(tx, mailbox, &uids, &change, since, scope)
         })
         .await

@@ -8,48 +8,120 @@
 //! first line is `GUESTS`. They log in as `user`; a first line `USERS 2=bob 3=carol` says who else is a
 //! user, and that the second client is bob. Such a dialog is played with one shard and with two.
 //! `QUOTA octets messages` as the first line limits the account; `SETUP` there names one of [`SETUPS`].
+//! `<validity>` is the UIDVALIDITY of the user's Inbox, `<validity+1>` that of the next mailbox, `<host>` the name
+//! of the host, and `<HOST>` that in capitals.
+//!
+//! Dialogs are played with a server in this process, and, when `POSTRIDER_BINARY` names one, with the program
+//! (`cargo xtask external dialogs`).
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use postrider_storage::account::Quota;
 
-use super::server::{Peer, Server, Setup};
-use crate::config::Listener;
+use super::program::Served;
+use super::server::{Peer, Setup};
 
 type Names = HashMap<String, String>;
 
-type Change = fn(&mut Listener);
+/// Mailboxes of which a dialog may name the UIDVALIDITY.
+const VALIDITIES: u32 = 10;
 
-/// Servers that are set up in another way.
-const SETUPS: [(&str, Change); 2] = [
-    ("limited", |listener| listener.limits.imap.messages_per_command = 3),
-    ("without", |listener| {
-        let names = ["COMPRESS=DEFLATE", "UNAUTHENTICATE", "UIDBATCHES", "QRESYNC", "IMAP4REV2"];
-        listener.disabled_capabilities = names.map(str::to_owned).to_vec();
-    }),
+/// Servers that are set up in another way: what their configuration says of the listener.
+const SETUPS: [(&str, &str); 2] = [
+    ("limited", "[listener.limits.imap]\nmessages_per_command = 3"),
+    (
+        "without",
+        "disabled_capabilities = [\"COMPRESS=DEFLATE\", \"UNAUTHENTICATE\", \"UIDBATCHES\", \"QRESYNC\", \"IMAP4REV2\"]",
+    ),
 ];
 
+fn dialogs(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/imap").join(folder);
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} has dialogs", folder.display());
+    files
+}
+
+macro_rules! folders {
+    ($($name:ident),* $(,)?) => {
+        $(#[test] fn $name() { dialogs(stringify!($name)).iter().for_each(|file| play(file)); })*
+
+        #[test]
+        fn every_folder_of_dialogs_is_played() {
+            let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/imap");
+            for entry in std::fs::read_dir(all).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                assert!([$(stringify!($name)),*].contains(&name.as_str()), "{name} is played");
+            }
+        }
+    };
+}
+
+folders!(
+    basic,
+    mailboxes,
+    list,
+    select,
+    append,
+    idle,
+    condstore,
+    qresync,
+    limits,
+    fetch,
+    store,
+    search,
+    copy,
+    expunge,
+    unauthenticate,
+    uidonly,
+    messagelimit,
+    uidbatches,
+    capabilities,
+    multisearch,
+    grammar,
+    within,
+    quota,
+    acl,
+    sharing,
+    metadata,
+    list_metadata,
+    notify,
+    objectid,
+    savedate,
+    multiappend,
+    catenate,
+    replace,
+    preview,
+    urlauth,
+    sort,
+    esort,
+    partial,
+    context,
+    thread
+);
+
 /// Plays the dialog of a file.
-pub(super) fn play(path: &Path) {
+fn play(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap();
     let first = text.lines().next().unwrap_or_default();
-    let change = first.strip_prefix("SETUP ").map(|name| {
-        SETUPS.into_iter().find_map(|(known, change)| (known == name).then_some(change)).unwrap()
+    let listener = first.strip_prefix("SETUP ").map(|name| {
+        SETUPS.into_iter().find_map(|(known, listener)| (known == name).then_some(listener)).unwrap()
     });
     let limits = first.strip_prefix("QUOTA ");
     let mut limits = limits.into_iter().flat_map(str::split_whitespace).map(|limit| limit.parse().ok());
     let quota = Quota { octets: limits.next().flatten(), messages: limits.next().flatten() };
-    play_with(path, &Setup { quota, change: change.unwrap_or(|_| {}), ..Setup::default() });
+    play_with(path, &Setup { quota, listener: listener.unwrap_or_default(), ..Setup::default() });
     if text.starts_with("USERS ") {
         play_with(path, &Setup { shards: 2, ..Setup::default() });
     }
 }
 
 /// Plays the dialog of a file with a server set up as given.
-pub(super) fn play_with(path: &Path, setup: &Setup) {
+fn play_with(path: &Path, setup: &Setup) {
     let text = std::fs::read_to_string(path).unwrap();
-    let server = Server::start(setup);
+    let server = Served::start(setup);
     let first = text.lines().next().unwrap_or_default();
     let guests = first == "GUESTS";
     let directive = guests || ["QUOTA ", "SETUP ", "USERS "].iter().any(|start| first.starts_with(start));
@@ -61,10 +133,10 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
     let mut names_of_users: Vec<_> = users.iter().collect();
     names_of_users.sort_unstable();
     for (_, name) in names_of_users {
-        server.add_account(name);
+        server.add_account(name, Quota::default());
     }
     let mut peers: HashMap<String, Peer> = HashMap::new();
-    let mut names = Names::new();
+    let mut names = given(&server);
     for (number, line) in text.lines().enumerate().skip(usize::from(directive)) {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -87,9 +159,20 @@ pub(super) fn play_with(path: &Path, setup: &Setup) {
             expect(peer, what, who.contains('~'), &mut names, &at);
         }
     }
-    if !users.is_empty() {
-        server.messages();
-    }
+    drop(peers);
+    server.finish();
+    // What `cargo xtask external dialogs` counts.
+    let folder = path.parent().and_then(Path::file_name).unwrap().display();
+    println!("played {folder}/{}, shards: {}", path.file_name().unwrap().display(), setup.shards);
+}
+
+/// What a dialog may name without having been told.
+fn given(server: &Served) -> Names {
+    let first = server.validity();
+    let numbers = (1..VALIDITIES).map(|more| (format!("validity+{more}"), (first + more).to_string()));
+    let hosts = [server.host().to_owned(), server.host().to_ascii_uppercase()];
+    let names = [("validity", first.to_string())].into_iter().chain(["host", "HOST"].into_iter().zip(hosts));
+    numbers.chain(names.map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
 fn expect(peer: &mut Peer, what: &str, skip: bool, names: &mut Names, at: &str) {

@@ -19,6 +19,7 @@ pub(super) struct Probe {
     rows: Arc<AtomicU64>,
     /// How many reads from now the one is that fails; 0: none does.
     failing: Arc<AtomicU64>,
+    asked: AtomicU64,
 }
 
 impl Probe {
@@ -50,6 +51,11 @@ impl Engine for Probe {
 
     fn sync(&self) -> Result<(), EngineError> {
         self.memory.sync()
+    }
+
+    /// In turn, so that both ways of reading are taken.
+    fn reads_may_wait(&self) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed) % 2 == 1
     }
 
     fn stats(&self) -> EngineStats {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -30,12 +31,15 @@ use super::probe::Probe;
 use crate::accounts::Accounts;
 use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
-use crate::config::{Config, Listener as Settings, Protocol, TlsMode, TlsVersion};
+use crate::config::{Config, Files, Listener as Settings, Protocol, TlsMode, TlsVersion};
 use crate::imap::{Service, serve};
 use crate::log::{self, LogHandle};
 use crate::metrics::{Builder, Metrics};
+use crate::reads::Reads;
 use crate::runtime::net::{AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp};
-use crate::runtime::{Pool, PoolLimits, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn};
+use crate::runtime::{
+    Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn,
+};
 use crate::shard::{MAILBOX_MAX, Shard, Shared};
 use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
 
@@ -62,6 +66,8 @@ pub(super) struct Setup {
     pub(super) shards: usize,
     pub(super) tls: TlsMode,
     pub(super) change: fn(&mut Settings),
+    /// What the configuration file says of the listener beside that, from inside its section on.
+    pub(super) listener: &'static str,
     pub(super) engine: Arc<Probe>,
     /// `share_with_anyone`
     pub(super) anyone: bool,
@@ -77,11 +83,37 @@ impl Default for Setup {
             shards: 1,
             tls: TlsMode::Off,
             change: |_| {},
+            listener: "",
             engine: Arc::default(),
             anyone: true,
             quota: Quota::default(),
             submission_servers: Vec::new(),
         }
+    }
+}
+
+impl Setup {
+    /// As a configuration file. It can't say everything: `tls`, `change` and `engine` are for servers in this process.
+    pub(super) fn text(&self, hostname: &str, address: SocketAddr) -> String {
+        format!(
+            "hostname = \"{hostname}\"\ndata_dir = \"data\"\nshards = {}\nworker_threads = 2\n\
+             [storage]\nmin_free_space = \"16 MiB\"\n\
+             [accounts]\nshare_with_anyone = {}\nsubmission_servers = {:?}\n\
+             [postmaster]\naccount = \"user\"\n\
+             [passwords]\niterations = 4096\n\
+             [admission]\nunlimited = [\"127.0.0.0/8\"]\n\
+             [[listener]]\nname = \"imap\"\nprotocol = \"imap\"\ntls = \"off\"\naddresses = [\"{address}\"]\n{}\n",
+            self.shards, self.anyone, self.submission_servers, self.listener
+        )
+    }
+
+    /// What `listener` says.
+    fn apply(&self, listener: &mut Settings) {
+        let text = self.text("mail.example.com", "127.0.0.1:143".parse().unwrap());
+        let config = Config::parse(&text, Path::new("/postrider.toml"), Files::Ignore).unwrap();
+        let said = config.listeners.into_iter().next().unwrap();
+        listener.limits.imap = said.limits.imap;
+        listener.disabled_capabilities = said.disabled_capabilities;
     }
 }
 
@@ -94,6 +126,7 @@ impl Server {
         let config = Arc::new(config);
         let mut listener = config.listeners.iter().find(|l| l.protocol == Protocol::Imap).unwrap().clone();
         listener.tls = setup.tls;
+        setup.apply(&mut listener);
         (setup.change)(&mut listener);
         let tls = (setup.tls != TlsMode::Off).then(|| {
             let pair = self_signed(dir.path(), &["localhost"]).unwrap();
@@ -104,7 +137,9 @@ impl Server {
         let store = Arc::new(Store::open(Arc::clone(&engine)).unwrap());
         let committer = Arc::new(Committer::start(engine, committer::Limits::default(), |_| {}).unwrap());
         let account = make_account(&store, &committer, setup.quota);
-        let pool = Pool::start("worker", PoolLimits { threads: 2, queue_max: 256 }).unwrap();
+        let limits = PoolLimits { threads: 2, queue_max: 256 };
+        let pool = Pool::start("worker", limits, Priority::Lower).unwrap();
+        let reads = Reads::new(Arc::clone(&store), Pool::start("reader", limits, Priority::Usual).unwrap());
         let admission = Admission::new(admission::Limits {
             allowed: config.unlimited.clone(),
             ..admission::Limits::default()
@@ -122,6 +157,7 @@ impl Server {
             store,
             committer,
             pool,
+            reads,
             admission,
             authenticator,
             gate: Arc::new(DiskGate::default()),
@@ -166,9 +202,7 @@ impl Server {
     }
 
     pub(super) fn connect(&self) -> Peer {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        Peer { reader: BufReader::with_capacity(256, stream) }
+        Peer::connect(self.address, Duration::from_secs(5))
     }
 
     /// A client that has logged in.
@@ -178,12 +212,7 @@ impl Server {
 
     /// A client that has logged in to an account.
     pub(super) fn log_in_as(&self, name: &str) -> Peer {
-        let mut peer = self.connect();
-        assert!(peer.line().starts_with("* OK [CAPABILITY "));
-        peer.authenticate(&format!("{name}@localhost"), "localserve");
-        let answer = peer.line();
-        assert!(answer.starts_with("login OK [CAPABILITY "), "{answer}");
-        peer
+        login(self.connect(), name)
     }
 
     /// The messages that the store shows. It is checked, too.
@@ -195,7 +224,12 @@ impl Server {
 
     /// Adds another account, with the address of its name at localhost and the same password.
     pub(super) fn add_account(&self, name: &str) -> AccountId {
-        add_account(&self.shared.store, &self.shared.committer, name, Quota::default())
+        self.add_account_with(name, Quota::default())
+    }
+
+    /// As `add_account`, with limits.
+    pub(super) fn add_account_with(&self, name: &str, quota: Quota) -> AccountId {
+        add_account(&self.shared.store, &self.shared.committer, name, quota)
     }
 
     /// Changes the directory.
@@ -228,10 +262,19 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         Arc::clone(&shared.store),
         Arc::clone(&shared.committer),
         shared.pool.clone(),
+        shared.reads.clone(),
         account::Limits::default(),
     );
     let recorder = shared.registry.recorder(id.0);
-    Rc::new(Shard { id, accounts, recorder, resolver: None, strangers: Cell::new(0), shared })
+    Rc::new(Shard {
+        id,
+        accounts,
+        recorder,
+        resolver: None,
+        strangers: Cell::new(0),
+        evaluations: crate::smtp::checks::evaluation::Hourly::default(),
+        shared,
+    })
 }
 
 fn make_account(store: &Arc<Store>, committer: &Committer, quota: Quota) -> AccountId {
@@ -282,12 +325,29 @@ fn add_account(store: &Arc<Store>, committer: &Committer, name: &str, quota: Quo
     id
 }
 
+/// Logs in to an account.
+pub(super) fn login(mut peer: Peer, name: &str) -> Peer {
+    assert!(peer.line().starts_with("* OK [CAPABILITY "));
+    peer.authenticate(&format!("{name}@localhost"), "localserve");
+    let answer = peer.line();
+    assert!(answer.starts_with("login OK [CAPABILITY "), "{answer}");
+    peer
+}
+
 /// The client's end of a connection.
 pub(super) struct Peer {
     reader: BufReader<TcpStream>,
+    /// How long it waits for what has to come.
+    patience: Duration,
 }
 
 impl Peer {
+    pub(super) fn connect(address: SocketAddr, patience: Duration) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(patience)).unwrap();
+        Self { reader: BufReader::with_capacity(256, stream), patience }
+    }
+
     pub(super) fn send(&mut self, octets: &[u8]) {
         self.reader.get_mut().write_all(octets).unwrap();
     }
@@ -329,7 +389,7 @@ impl Peer {
             let peeked = self.reader.get_ref().peek(&mut octet);
             peeked.is_err()
         };
-        self.reader.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        self.reader.get_ref().set_read_timeout(Some(self.patience)).unwrap();
         silent
     }
 

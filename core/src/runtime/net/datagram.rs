@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 
 use futures_lite::io::AsyncRead;
@@ -39,7 +40,8 @@ impl Datagram {
     /// Sends one datagram. Never waits: a full send buffer loses it, as the network may.
     pub fn send(&self, octets: &[u8]) -> io::Result<()> {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        match SockRef::from(&self.inner).send_with_flags(octets, flags) {
+        let socket = sys::borrow(self, self.inner.as_raw_fd());
+        match SockRef::from(&socket).send_with_flags(octets, flags) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),

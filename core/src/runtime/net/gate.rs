@@ -34,6 +34,11 @@ impl Gate {
         Self::new(wanted.min(usize::try_from(room).unwrap_or(usize::MAX)))
     }
 
+    /// Files that are open when all connections are, and that the rest of the server then has.
+    pub fn files(&self) -> u64 {
+        self.0.connections_max as u64 + FILES_KEPT
+    }
+
     /// Takes a permit, unless all are taken.
     pub fn try_enter(&self) -> Option<Permit> {
         if self.0.open.fetch_add(1, Relaxed) < self.0.connections_max {

@@ -161,6 +161,34 @@ fn a_change_before_the_wait_is_not_missed() {
 }
 
 #[test]
+fn turns_are_taken_one_after_the_other() {
+    on_shard(|| async {
+        let turns = Rc::new(Turns::default());
+        let (taken, done) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+        for _ in 0..20 {
+            let (turns, taken, done) = (Rc::clone(&turns), Rc::clone(&taken), Rc::clone(&done));
+            spawn("one of many", async move {
+                let _turn = turns.take().await;
+                assert!(!taken.replace(true), "two have a turn");
+                sleep(Duration::from_millis(1)).await;
+                taken.set(false);
+                done.set(done.get() + 1);
+            });
+        }
+        yield_now().await;
+        // Who gives up waiting takes no turn along.
+        assert!(timeout(Duration::from_millis(2), turns.take()).await.is_err());
+        let all = async {
+            while done.get() < 20 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), all).await.expect("each had a turn");
+        drop(turns.take().await);
+    });
+}
+
+#[test]
 fn dropping_a_task_handle_cancels_and_a_panic_is_an_error() {
     on_shard(|| async {
         let task = spawn_task("bad", async { panic!("on purpose") });
@@ -230,7 +258,7 @@ fn a_shard_that_hangs_can_be_seen_from_outside() {
 
 #[test]
 fn the_pool_runs_refuses_and_survives_panics() {
-    let pool = Pool::start("test", PoolLimits { threads: 1, queue_max: 2 }).unwrap();
+    let pool = Pool::start("test", PoolLimits { threads: 1, queue_max: 2 }, Priority::Usual).unwrap();
     on_shard(move || async move {
         let (open, gate) = channel::bounded::<()>(1);
         let first = pool.run(move || gate.recv_blocking().is_ok());
@@ -240,11 +268,15 @@ fn the_pool_runs_refuses_and_survives_panics() {
         let (second, third) = (pool.run(|| 2), pool.run(|| panic!("on purpose")));
         assert_eq!(pool.stats().queued, 2);
         assert_eq!(pool.run(|| 4).await, Err(PoolError::Full));
+        let here = thread::current().id();
+        let full = pool.run_anyway(|| thread::current().id()).await;
+        assert_eq!(full, Ok(here), "what has to be done is done by the one who asks");
         open.send(()).await.unwrap();
         assert_eq!(first.await, Ok(true));
         assert_eq!(second.await, Ok(2));
         assert_eq!(third.await, Err::<(), _>(PoolError::Panicked));
         assert_eq!(pool.run(|| 5).await, Ok(5));
+        assert_ne!(pool.run_anyway(|| thread::current().id()).await, Ok(here));
         let stats = pool.stats();
         assert_eq!((stats.refused, stats.panics, stats.queued), (1, 1, 0));
     });

@@ -1,23 +1,32 @@
 //! What is looked at before mail of other servers is accepted (product 1.3, 1.6, 1.7, 1.9 to 1.12).
 //!
-//! At HELO and MAIL the names that the client gives; while the content passes by, its header. All that is asked of DNS goes through
+//! At HELO, MAIL and RCPT the names that the client gives; while the content passes by, its header and the hashes of
+//! its body; after it, whether the message is from whom it says. All that is asked of DNS goes through
 //! [`Questions`]: bounded in number and time, so that no message costs more than is said, and no lookup that fails
 //! loses mail.
 
+mod blocklists;
+mod conclude;
+mod decision;
 mod domains;
+pub mod evaluation;
+mod examination;
+pub(super) mod results;
 
 use std::rc::Rc;
 use std::time::Instant;
 
 use futures_lite::future::or;
-use postrider_proto::address::{Domain, ReversePath};
+use postrider_proto::address::ReversePath;
 use postrider_proto::smtp::Reply;
-use postrider_proto::smtp::body::ResultsFilter;
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::server::{Answer, Dialect, Hello, Role};
 use tracing::info;
 
+pub(super) use self::blocklists::Healths;
+pub(super) use self::conclude::Conclusion;
 use self::domains::Standing;
+pub(super) use self::examination::{Examination, Signatures, Timed};
 use super::connection::Connection;
 use crate::config::Switch;
 use crate::lookup::Questions;
@@ -33,41 +42,6 @@ const NO_MAIL_FOR_SENDER: Reply =
 const SENDER_NOT_FOUND_OUT: Reply =
     Reply::new(Class::Transient, 51, (4, 0), "DNS does not say now whether the sender's domain takes mail");
 
-/// A message from outside while it passes by.
-pub(super) struct Examination {
-    filter: ResultsFilter,
-    kept: Vec<u8>,
-}
-
-impl Examination {
-    /// Begins a message. Fields that claim to be results of one of `ours` are taken out.
-    pub(super) fn new(ours: Vec<Domain>) -> Self {
-        Self { filter: ResultsFilter::new(ours), kept: Vec::new() }
-    }
-
-    /// Looks at some content, and gives what of it is to be stored.
-    pub(super) fn push<'a>(&'a mut self, content: &'a [u8]) -> &'a [u8] {
-        if self.filter.is_in_body() {
-            return content;
-        }
-        self.kept.clear();
-        self.filter.push(content, &mut self.kept);
-        &self.kept
-    }
-
-    /// What is still to be stored at the end of the content.
-    pub(super) fn finish(&mut self) -> &[u8] {
-        self.kept.clear();
-        self.filter.finish(&mut self.kept);
-        &self.kept
-    }
-
-    /// Fields that were taken out.
-    pub(super) fn removed(&self) -> u32 {
-        self.filter.removed()
-    }
-}
-
 impl Connection {
     /// Whether this message is one of another server's, that is not just believed.
     pub(super) fn is_incoming(&self) -> bool {
@@ -76,9 +50,11 @@ impl Connection {
 
     /// Begins to count questions for a new transaction.
     pub(super) fn begin_questions(&mut self) {
-        let resolver = self.shard.resolver.clone().filter(|_| self.is_incoming());
+        let checks = self.is_incoming() && self.service.listener.checks.enabled == Switch::On;
+        let resolver = self.shard.resolver.clone().filter(|_| checks);
         let most = self.service.listener.checks.questions;
         self.questions = resolver.map(|resolver| Rc::new(Questions::new(resolver, most)));
+        self.spf = None;
     }
 
     /// Runs what asks DNS; none when the server stops meanwhile.
@@ -95,7 +71,7 @@ impl Connection {
         let checks = &self.service.listener.checks;
         let name = hello.name.domain().filter(|_| hello.dialect == Dialect::Smtp);
         let (Some(name), Some(resolver)) = (name, &self.shard.resolver) else { return Answer::Proceed };
-        if checks.helo_name == Switch::Off || !self.is_incoming() {
+        if checks.enabled == Switch::Off || checks.helo_name == Switch::Off || !self.is_incoming() {
             return Answer::Proceed;
         }
         let questions = Questions::new(resolver.clone(), HELO_QUESTIONS);
@@ -126,7 +102,7 @@ impl Connection {
     }
 
     fn count_questions(&self) {
-        if self.questions.as_ref().is_some_and(|questions| questions.refused() > 0) {
+        if self.questions.as_ref().is_some_and(|questions| questions.is_exceeded()) {
             self.count_limit(metrics::Limit::Questions);
         }
     }

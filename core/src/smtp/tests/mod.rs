@@ -11,4 +11,5 @@ mod failures;
 mod first_time;
 mod sequences;
 mod submission;
+mod verdicts;
 mod world;

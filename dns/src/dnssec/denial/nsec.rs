@@ -97,7 +97,8 @@ pub(super) fn cut(zone: &Name, all: &[Nsec<'_>], name: &Name) -> Result<Cut, Fai
 
 pub(super) fn no_closer(zone: &Name, all: &[Nsec<'_>], name: &Name, encloser: &Name) -> Result<Proven, Fail> {
     let cover = covering(zone, all, name).ok_or("no NSEC spans the name")?;
-    if cover.has_below(name) || cover.encloser(name) != *encloser {
+    // Where there are names below it, the name itself is what it is closest to.
+    if cover.encloser(name) != *encloser {
         return Err("the NSEC that spans it says that a closer name exists".into());
     }
     Ok(cover.add_to(Proven::of(Denied::Name), Says::Covers(name.clone())))

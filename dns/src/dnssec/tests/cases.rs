@@ -486,6 +486,38 @@ fn what_can_not_be_looked_up_is_indeterminate_and_asked_for_again() {
 }
 
 #[test]
+fn what_is_no_answer_is_not_used() {
+    let world = World::usual(Mode::Nsec);
+    world.tamper(|_, kind, response| {
+        if kind == RecordType::A {
+            response.metadata.response_code = ResponseCode::Refused;
+        }
+    });
+    assert_eq!(judged(&world.ask(MAIL, RecordType::A)), (Indeterminate, End::Failed, None));
+}
+
+#[test]
+fn an_alias_in_the_place_of_a_delegation_must_be_proven() {
+    for proven in [true, false] {
+        let world = World::usual(Mode::Nsec);
+        world.tamper(move |name, kind, response| {
+            if kind == RecordType::DS && *name == text::name("y.alias.a.test.") && !proven {
+                response.authorities.clear();
+            }
+            // Without a signature, each label is asked for its DS records; those of this one are an alias.
+            if kind == RecordType::A {
+                response.answers.retain(|record| !is_signature(record));
+            }
+        });
+        let verdict = world.ask("y.alias.a.test.", RecordType::A);
+        assert_eq!(verdict.authenticity, Bogus);
+        let inside =
+            |link: &Link| matches!(link, Link::Inside { name, .. } if *name == text::name("y.alias.a.test."));
+        assert_eq!(verdict.trace.iter().any(inside), proven);
+    }
+}
+
+#[test]
 fn without_an_anchor_data_may_be_used_and_is_not_secure() {
     let world = World::usual(Mode::Nsec);
     let validator = super::super::Validator::new(TrustAnchors::none(), world.limits.clone());

@@ -3,10 +3,12 @@
 
 mod bounds;
 mod cases;
+mod forged;
 mod fuzz;
 mod replay;
 mod resolving;
 mod rollover;
 mod text;
 mod unbound;
+mod vectors;
 mod zones;

@@ -160,3 +160,21 @@ fn a_chain_of_trust_is_explained() {
     let (answer, lines) = block_on(trusting.resolver.explain(&super::text::name("x."), RecordType::A));
     assert_eq!((answer.outcome, lines.len()), (Outcome::Found, 0));
 }
+
+#[test]
+fn anchors_follow_their_zone_through_the_resolver() {
+    use crate::dnssec::{KeyState, Rollover};
+    use futures_lite::future::block_on;
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    let root = super::text::name(".");
+    let mut rollover = Rollover::start(&root, &world.anchors()).unwrap();
+    let changes = block_on(rig.resolver.observe(&mut rollover)).unwrap();
+    assert_eq!(changes.iter().map(|change| change.after).collect::<Vec<_>>(), [Some(KeyState::Valid)]);
+    assert!(rollover.due() > NOW);
+
+    rig.world.server("192.0.2.53", |_, _| Reaction::Silence);
+    let why = block_on(rig.resolver.observe(&mut rollover)).unwrap_err();
+    assert!(why.contains("no answer in time"), "{why}");
+    assert!(rollover.due() > crate::resolver::Clock::wall(&rig.world), "it isn't tried again at once");
+}

@@ -226,3 +226,26 @@ fn a_loop_over_several_responses_ends() {
     assert!(answer.outcome == Outcome::Failed && answer.reason.contains("loop"), "{answer:?}");
     assert_eq!(count.get(), 2);
 }
+
+#[test]
+fn records_of_certificates_that_are_too_short_make_no_answer() {
+    use crate::dane::{Associations, Unusable, usable};
+    for length in [0, 1, 2, 3, 4, 19] {
+        let rig = Rig::new(&[LOOPBACK]);
+        rig.world.server(LOOPBACK, move |_, query| {
+            let mut octets = address(query, |octets| octets.truncate(octets.len() - 14));
+            octets.extend([0, 52, 0, 1, 0, 0, 1, 44, 0, u8::try_from(length).unwrap()]);
+            octets.extend(vec![1_u8; length].into_iter().map(|_| 3));
+            at_once(octets)
+        });
+        let answer = rig.ask("_25._tcp.mx.example.", RecordType::TLSA);
+        match answer.data().next() {
+            None => assert_eq!((answer.outcome, length < 3), (Outcome::Failed, true), "{length}"),
+            Some(RData::TLSA(tlsa)) => {
+                assert_eq!(usable(tlsa), Err(Unusable::Selector(3)), "{length}");
+                assert!(Associations::of([tlsa]).is_empty());
+            }
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+}

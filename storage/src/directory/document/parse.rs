@@ -1,7 +1,8 @@
-//! Reads a document. Every fault is found in one go, each with its line.
+//! Reads the pieces of a document. Every fault of a piece is found in one go, each with its line.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::Cell;
 use std::ops::Range;
+use std::panic::catch_unwind;
 
 use postrider_proto::address::{Address, Domain};
 use postrider_proto::imap::mailbox::MailboxName;
@@ -10,89 +11,98 @@ use postrider_proto::sasl::text::prepare_new_password;
 use postrider_proto::sasl::{Limits, Mechanism};
 use toml_edit::{Array, Item, TableLike, Value};
 
-use super::{AccountEntry, AliasEntry, Credential, Document, DocumentError, Fault, VERSION};
-use crate::directory::diff::fold_pattern;
+use super::split::Piece;
+use super::{AccountEntry, AliasEntry, Credential, Entry, Fault, Line, Placed, VERSION};
 use crate::directory::types::{
     AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint,
     LocalpartCase,
 };
 
-impl Document {
-    /// Reads a text.
-    pub fn parse(text: &str) -> Result<Self, DocumentError> {
-        let root = match toml_edit::Document::parse(text) {
-            Ok(root) => root,
-            Err(error) => {
-                let line = error.span().map_or(0, |span| line_at(text, span.start));
-                return Err(DocumentError(vec![Fault { line, problem: error.message().to_owned() }]));
-            }
-        };
-        let mut reader = Reader { text, faults: Vec::new(), given: Vec::new(), keys: BTreeSet::new() };
-        let document = reader.document(root.as_table());
-        if reader.faults.is_empty() {
-            return Ok(document);
+/// What a piece has, and what is wrong in it. What is wrong with an entry is a fault, and the entry is left
+/// out or has less.
+pub(in super::super) fn read(piece: &Piece) -> (Vec<Placed>, Vec<Fault>) {
+    let fault = |offset, problem: &str| {
+        (Vec::new(), vec![Fault { line: piece.line_at(offset), problem: problem.to_owned() }])
+    };
+    let text = match str::from_utf8(&piece.text) {
+        Ok(text) => text,
+        Err(error) => return fault(error.valid_up_to(), "the text is not UTF-8"),
+    };
+    // The library panics at some texts in which a key names both a value and a table.
+    let root = match catch_unwind(|| toml_edit::Document::parse(text)) {
+        Ok(Ok(root)) => root,
+        Ok(Err(error)) => return fault(error.span().map_or(0, |span| span.start), error.message()),
+        Err(_) => {
+            return fault(0, "this can't be read: are there keys with dots that contradict each other?");
         }
-        reader.faults.sort_by_key(|fault| fault.line);
-        Err(DocumentError(reader.faults))
-    }
+    };
+    let mut reader =
+        Reader { piece, last: Cell::new((0, piece.line_at(0))), entries: Vec::new(), faults: Vec::new() };
+    reader.document(root.as_table());
+    reader.faults.sort_by_key(|fault| fault.line);
+    (reader.entries, reader.faults)
 }
 
 struct Reader<'a> {
-    text: &'a str,
+    piece: &'a Piece,
+    /// An offset and its line; most that are asked for come after it.
+    last: Cell<(usize, usize)>,
+    entries: Vec<Placed>,
     faults: Vec<Fault>,
-    /// Every address that something is at, where it stands.
-    given: Vec<(AddressPattern, Option<Range<usize>>)>,
-    /// Every public key of TLS.
-    keys: BTreeSet<Fingerprint>,
 }
 
 impl Reader<'_> {
-    fn document(&mut self, root: &dyn TableLike) -> Document {
-        let mut document = Document::default();
+    fn document(&mut self, root: &dyn TableLike) {
         self.known(root, &["version", "postmaster", "domain", "account", "refusal", "alias"]);
         match root.get("version") {
-            Some(item) if item.as_integer() == Some(VERSION) => {}
+            Some(item) if item.as_integer() == Some(VERSION) && self.piece.is_root() => {}
             Some(item) => {
                 self.fault(item.span(), format!("version must be {VERSION}, the only one there is"))
             }
-            None => self.fault(None, format!("version = {VERSION} is missing")),
+            None if self.piece.is_root() => self.fault(None, format!("version = {VERSION} is missing")),
+            None => {}
         }
-        document.postmaster = root.get("postmaster").and_then(|item| self.postmaster(item));
+        if let Some(item) = root.get("postmaster")
+            && let Some((account, mailbox)) = self.postmaster(item)
+        {
+            self.entry(item.span(), Entry::Postmaster(account, mailbox));
+        }
         for (name, item, span) in self.entries(root, "domain") {
-            let Some(domain) = self.parsed(span, name, Domain::parse) else { continue };
+            let Some(domain) = self.parsed(span.clone(), name, Domain::parse) else { continue };
             if let Some(table) = self.table(item) {
                 let settings = self.domain(table);
-                self.unique(item, &mut document.domains, domain, settings);
+                self.entry(span, Entry::Domain(domain, settings));
             }
         }
         for (name, item, span) in self.entries(root, "account") {
-            let Some(name) = self.parsed(span, name, AccountName::new) else { continue };
+            let Some(name) = self.parsed(span.clone(), name, AccountName::new) else { continue };
             if let Some(table) = self.table(item)
                 && let Some(entry) = self.account(item, table)
             {
-                self.unique(item, &mut document.accounts, name, entry);
+                self.entry(span, Entry::Account(name, Box::new(entry)));
             }
         }
         for (name, item, span) in self.entries(root, "refusal") {
             let Some(address) = self.parsed(span.clone(), name, AddressPattern::parse) else { continue };
-            self.given.push((address.clone(), span));
             match item.as_integer().and_then(|code| u16::try_from(code).ok()) {
                 // 421 is stored as 451.
-                Some(421 | 451) => self.unique(item, &mut document.refusals, address, 451),
-                Some(550) => self.unique(item, &mut document.refusals, address, 550),
+                Some(421 | 451) => self.entry(span, Entry::Refusal(address, 451)),
+                Some(550) => self.entry(span, Entry::Refusal(address, 550)),
                 _ => self.fault(item.span(), "must be 421, 451 or 550".into()),
             }
         }
         for (name, item, span) in self.entries(root, "alias") {
             let Some(alias) = self.parsed(span.clone(), name, Address::parse) else { continue };
-            self.given.push((AddressPattern::Exact(alias.clone()), span));
             if let Some(table) = self.table(item) {
                 let entry = self.alias(item, table);
-                self.unique(item, &mut document.aliases, alias, entry);
+                self.entry(span, Entry::Alias(alias, entry));
             }
         }
-        self.once(&document);
-        document
+    }
+
+    fn entry(&mut self, span: Option<Range<usize>>, entry: Entry) {
+        let line = self.line(span);
+        self.entries.push(Placed { line, entry });
     }
 
     fn postmaster(&mut self, item: &Item) -> Option<(AccountName, MailboxName)> {
@@ -193,8 +203,8 @@ impl Reader<'_> {
         self.value(table, "password", prepare).map_or(Credential::Unsaid, Credential::Password)
     }
 
-    fn addresses(&mut self, table: &dyn TableLike) -> BTreeMap<AddressPattern, MailboxName> {
-        let mut addresses = BTreeMap::new();
+    fn addresses(&mut self, table: &dyn TableLike) -> Vec<(AddressPattern, MailboxName, Line)> {
+        let mut addresses = Vec::new();
         let Some(array) = self.array(table, "addresses") else { return addresses };
         for value in array {
             let (address, mailbox) = match value {
@@ -215,15 +225,14 @@ impl Reader<'_> {
                 },
             };
             let Some(address) = address else { continue };
-            self.given.push((address.clone(), value.span()));
-            addresses.insert(address, mailbox.unwrap_or_else(MailboxName::inbox));
+            addresses.push((address, mailbox.unwrap_or_else(MailboxName::inbox), self.line(value.span())));
         }
         addresses
     }
 
-    fn tls_keys(&mut self, table: &dyn TableLike) -> BTreeMap<Fingerprint, String> {
+    fn tls_keys(&mut self, table: &dyn TableLike) -> Vec<(Fingerprint, String, Line)> {
         let parse = |text: &str| Fingerprint::parse(text).ok_or("is no SHA-256 in base64url without padding");
-        let mut keys = BTreeMap::new();
+        let mut keys = Vec::new();
         let Some(array) = self.array(table, "tls_public_keys") else { return keys };
         for value in array {
             let (fingerprint, name) = match value {
@@ -243,10 +252,7 @@ impl Reader<'_> {
                 },
             };
             let Some(fingerprint) = fingerprint else { continue };
-            if !self.keys.insert(fingerprint) {
-                self.fault(value.span(), format!("{fingerprint} is given twice"));
-            }
-            keys.insert(fingerprint, name.unwrap_or_default());
+            keys.push((fingerprint, name.unwrap_or_default(), self.line(value.span())));
         }
         keys
     }
@@ -268,17 +274,6 @@ impl Reader<'_> {
         members.sort();
         members.dedup();
         AliasEntry { settings, members }
-    }
-
-    /// Complains of addresses that are given more than once, in whatever spelling and place.
-    fn once(&mut self, document: &Document) {
-        let mut seen = BTreeSet::new();
-        for (address, span) in std::mem::take(&mut self.given) {
-            let folded = fold_pattern(document, &address).unwrap_or_else(|| address.clone());
-            if !seen.insert(folded) {
-                self.fault(span, format!("{address} is given twice"));
-            }
-        }
     }
 
     /// The entries of the table `key`, with the place of each name.
@@ -382,19 +377,23 @@ impl Reader<'_> {
         parsed.ok()
     }
 
-    /// Two spellings may mean one name.
-    fn unique<K: Ord, V>(&mut self, item: &Item, map: &mut BTreeMap<K, V>, key: K, value: V) {
-        if map.insert(key, value).is_some() {
-            self.fault(item.span(), "given twice, in another spelling".into());
-        }
-    }
-
     fn fault(&mut self, span: Option<Range<usize>>, problem: String) {
-        let line = span.map_or(0, |span| line_at(self.text, span.start));
+        let line = self.line(span) as usize;
         self.faults.push(Fault { line, problem });
     }
-}
 
-fn line_at(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|&octet| octet == b'\n').count()
+    /// The line where something stands, in the whole text; 0 where none can be told.
+    fn line(&self, span: Option<Range<usize>>) -> Line {
+        let Some(Range { start, .. }) = span else { return 0 };
+        let (offset, line) = self.last.get();
+        // Within what is below the header, lines are counted from where they were counted before.
+        let line = match self.piece.text.get(offset..start) {
+            Some(between) if !self.piece.crosses_header(offset, start) => {
+                line + memchr::memchr_iter(b'\n', between).count()
+            }
+            _ => self.piece.line_at(start),
+        };
+        self.last.set((start, line));
+        Line::try_from(line).unwrap_or(Line::MAX)
+    }
 }

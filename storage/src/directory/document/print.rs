@@ -1,50 +1,217 @@
-//! Writes a document as text; the same document always gives the same text.
+//! Writes a directory as text, some of it at a time; the same directory always gives the same text.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::ops::Bound;
 
+use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::sasl::secrets::StoredSecrets;
 
-use super::{AccountEntry, Credential, Document, VERSION};
-use crate::directory::types::{DomainState, LocalpartCase};
+use super::VERSION;
+use crate::directory::lookup::{Directory, corrupt, damaged};
+use crate::directory::rows::{self, PREFIX_OCTETS};
+use crate::directory::types::{
+    Account, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint, LocalpartCase, Target,
+};
+use crate::engine::{EngineError, Snapshot, Space};
 
-impl fmt::Display for Document {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "version = {VERSION}")?;
-        if let Some((account, mailbox)) = &self.postmaster {
-            let (account, mailbox) = (quoted(account.as_str()), quoted(mailbox.as_str()));
-            writeln!(f, "postmaster = {{ account = {account}, mailbox = {mailbox} }}")?;
+/// Text that is made at a time, unless one account or alias has more.
+const PART_OCTETS: usize = 64 << 10;
+/// Rows that are read at a time.
+const PAGE: usize = 256;
+
+/// A directory that is being written as text. What each part reads has to be of one directory: either one
+/// snapshot, or several while nobody changes it.
+#[derive(Debug, Default)]
+pub struct Export {
+    at: At,
+    done: u64,
+}
+
+#[derive(Debug, Default)]
+enum At {
+    #[default]
+    Head,
+    /// Each behind the key of the last one that was written.
+    Domains(Vec<u8>),
+    Accounts(Vec<u8>),
+    Refusals(Vec<u8>),
+    /// As refusals, whose header was written.
+    MoreRefusals(Vec<u8>),
+    Aliases(Vec<u8>),
+    End,
+}
+
+impl Export {
+    /// Entries that were written so far.
+    pub const fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// The next part of the text; none at the end.
+    pub fn part(&mut self, snapshot: &dyn Snapshot) -> Result<Option<String>, EngineError> {
+        if matches!(self.at, At::End) {
+            return Ok(None);
         }
-        for (domain, settings) in &self.domains {
-            writeln!(f, "\n[domain.{}]", quoted(domain.as_str()))?;
-            flag(f, "disabled", settings.state == DomainState::Disabled)?;
-            flag(f, "case_sensitive", settings.case == LocalpartCase::Sensitive)?;
-            list(f, "separators", &settings.separators)?;
-            text(f, "description", &settings.description)?;
+        let mut text = String::new();
+        while text.len() < PART_OCTETS && !matches!(self.at, At::End) {
+            self.page(snapshot, &mut text)?;
         }
-        for (name, entry) in &self.accounts {
-            writeln!(f, "\n[account.{}]", quoted(name.as_str()))?;
-            account(f, entry)?;
-        }
-        if !self.refusals.is_empty() {
-            writeln!(f, "\n[refusal]")?;
-        }
-        for (address, code) in &self.refusals {
-            writeln!(f, "{} = {code}", quoted(&address.to_string()))?;
-        }
-        for (alias, entry) in &self.aliases {
-            writeln!(f, "\n[alias.{}]", quoted(&alias.to_string()))?;
-            flag(f, "post_public", entry.settings.post_public)?;
-            flag(f, "list_members", entry.settings.list_members)?;
-            flag(f, "allow_msg_from", entry.settings.allow_msg_from)?;
-            let members: Vec<_> = entry.members.iter().map(ToString::to_string).collect();
-            list(f, "members", &members)?;
-        }
+        Ok(Some(text))
+    }
+
+    fn page(&mut self, snapshot: &dyn Snapshot, text: &mut String) -> Result<(), EngineError> {
+        let directory = Directory::new(snapshot);
+        // Writing to a `String` cannot fail.
+        self.at = match std::mem::take(&mut self.at) {
+            At::Head => {
+                let _ = head(text, &directory)?;
+                At::Domains(rows::table(rows::DOMAIN))
+            }
+            At::Domains(after) => each(snapshot, rows::DOMAIN, &after, |key, value| {
+                self.done += 1;
+                let name = key.get(PREFIX_OCTETS..).and_then(|name| str::from_utf8(name).ok());
+                let domain = name.and_then(|name| Domain::parse(name).ok()).ok_or_else(|| damaged(key))?;
+                let _ = write_domain(text, &domain, &rows::decode_domain(key, value).map_err(corrupt)?);
+                Ok(text.len() < PART_OCTETS)
+            })?
+            .map_or_else(|| At::Accounts(rows::table(rows::ACCOUNT_NAME)), At::Domains),
+            At::Accounts(after) => each(snapshot, rows::ACCOUNT_NAME, &after, |key, value| {
+                self.done += 1;
+                let id = rows::decode_account_id(key, value).map_err(corrupt)?;
+                let account = directory.account(id)?.ok_or_else(|| damaged(key))?;
+                let _ = write_account(text, &Owned::read(&directory, account)?);
+                Ok(text.len() < PART_OCTETS)
+            })?
+            .map_or_else(|| At::Refusals(rows::table(rows::ADDRESS)), At::Accounts),
+            at @ (At::Refusals(_) | At::MoreRefusals(_)) => {
+                let (after, mut headed) = match at {
+                    At::MoreRefusals(after) => (after, true),
+                    At::Refusals(after) => (after, false),
+                    _ => (Vec::new(), false),
+                };
+                let next = each(snapshot, rows::ADDRESS, &after, |key, value| {
+                    if let Some((pattern, Target::Refused(code))) = others(key, value)? {
+                        self.done += 1;
+                        if !std::mem::replace(&mut headed, true) {
+                            text.push_str("\n[refusal]\n");
+                        }
+                        let _ = writeln!(text, "{} = {code}", quoted(&pattern.to_string()));
+                    }
+                    Ok(text.len() < PART_OCTETS)
+                })?;
+                match next {
+                    None => At::Aliases(rows::table(rows::ADDRESS)),
+                    Some(after) if headed => At::MoreRefusals(after),
+                    Some(after) => At::Refusals(after),
+                }
+            }
+            At::Aliases(after) => each(snapshot, rows::ADDRESS, &after, |key, value| {
+                if let Some((AddressPattern::Exact(alias), Target::Alias(settings))) = others(key, value)? {
+                    self.done += 1;
+                    let members = directory.members(&alias)?;
+                    let members: Vec<_> = members.iter().map(|(_, member)| member.to_string()).collect();
+                    let _ = write_alias(text, &alias.to_string(), settings, members);
+                }
+                Ok(text.len() < PART_OCTETS)
+            })?
+            .map_or(At::End, At::Aliases),
+            At::End => At::End,
+        };
         Ok(())
     }
 }
 
-fn account(f: &mut fmt::Formatter<'_>, entry: &AccountEntry) -> fmt::Result {
-    let settings = &entry.settings;
+/// Calls `each` for a page of rows of a table behind `after`, until it says no; the key to go on behind, if
+/// there may be more.
+fn each(
+    snapshot: &dyn Snapshot,
+    table: u8,
+    after: &[u8],
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, EngineError>,
+) -> Result<Option<Vec<u8>>, EngineError> {
+    let end = rows::table(table + 1);
+    for (at, row) in snapshot.range(Space::Rows, Bound::Excluded(after), Bound::Excluded(&end)).enumerate() {
+        let (key, value) = row?;
+        if !each(&key, &value)? || at + 1 == PAGE {
+            return Ok(Some(key.to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+/// An address that is no account's, as it was written.
+fn others(key: &[u8], value: &[u8]) -> Result<Option<(AddressPattern, Target)>, EngineError> {
+    let row = rows::AddressRow::decode(key, value).map_err(corrupt)?;
+    if matches!(row.target, Target::Account { .. }) {
+        return Ok(None);
+    }
+    let place = key.get(PREFIX_OCTETS..).and_then(rows::place).ok_or_else(|| damaged(key))?;
+    let pattern = AddressPattern::of(&place.domain, &row.spelling).map_err(|_| damaged(key))?;
+    Ok(Some((pattern, row.target)))
+}
+
+/// An account with all that is its.
+struct Owned {
+    account: Account,
+    secrets: Option<StoredSecrets>,
+    addresses: BTreeMap<AddressPattern, MailboxName>,
+    tls_keys: Vec<(Fingerprint, String)>,
+}
+
+impl Owned {
+    fn read(directory: &Directory<'_>, account: Account) -> Result<Self, EngineError> {
+        let addresses = directory.addresses(account.id)?.into_iter();
+        let tls_keys = directory.tls_keys(account.id)?.into_iter();
+        Ok(Self {
+            secrets: directory.secrets(account.id)?,
+            addresses: addresses
+                .filter_map(|(address, target)| match target {
+                    Target::Account { mailbox, .. } => Some((address, mailbox)),
+                    Target::Refused(_) | Target::Alias(_) => None,
+                })
+                .collect(),
+            tls_keys: tls_keys.map(|key| (key.fingerprint, key.name)).collect(),
+            account,
+        })
+    }
+}
+
+fn head(f: &mut String, directory: &Directory<'_>) -> Result<fmt::Result, EngineError> {
+    let postmaster = directory.status()?.postmaster;
+    let account = postmaster.as_ref().map(|postmaster| directory.account(postmaster.account)).transpose()?;
+    let written = writeln!(f, "version = {VERSION}");
+    let (Some(postmaster), Some(Some(account))) = (postmaster, account) else { return Ok(written) };
+    let (account, mailbox) = (quoted(account.name.as_str()), quoted(postmaster.mailbox.as_str()));
+    Ok(writeln!(f, "postmaster = {{ account = {account}, mailbox = {mailbox} }}"))
+}
+
+fn write_domain(f: &mut String, domain: &Domain, settings: &DomainSettings) -> fmt::Result {
+    writeln!(f, "\n[domain.{}]", quoted(domain.as_str()))?;
+    flag(f, "disabled", settings.state == DomainState::Disabled)?;
+    flag(f, "case_sensitive", settings.case == LocalpartCase::Sensitive)?;
+    list(f, "separators", &settings.separators)?;
+    text(f, "description", &settings.description)
+}
+
+fn write_alias(
+    f: &mut String,
+    alias: &str,
+    settings: AliasSettings,
+    mut members: Vec<String>,
+) -> fmt::Result {
+    members.sort();
+    writeln!(f, "\n[alias.{}]", quoted(alias))?;
+    flag(f, "post_public", settings.post_public)?;
+    flag(f, "list_members", settings.list_members)?;
+    flag(f, "allow_msg_from", settings.allow_msg_from)?;
+    list(f, "members", &members)
+}
+
+fn write_account(f: &mut String, entry: &Owned) -> fmt::Result {
+    let settings = &entry.account.settings;
+    writeln!(f, "\n[account.{}]", quoted(entry.account.name.as_str()))?;
     writeln!(f, "domain = {}", quoted(settings.domain.as_str()))?;
     text(f, "full_name", &settings.full_name)?;
     if let Some(quota) = settings.quota {
@@ -56,11 +223,9 @@ fn account(f: &mut fmt::Formatter<'_>, entry: &AccountEntry) -> fmt::Result {
     text(f, "login_disabled", settings.login_disabled.as_deref().unwrap_or(""))?;
     let mechanisms: Vec<_> = settings.disabled_mechanisms.iter().map(ToString::to_string).collect();
     list(f, "disabled_mechanisms", &mechanisms)?;
-    match &entry.credential {
-        Credential::Unsaid => {}
-        Credential::Nothing => writeln!(f, "credentials = []")?,
-        Credential::Verifiers(secrets) => list(f, "credentials", &secrets.to_texts())?,
-        Credential::Password(password) => text(f, "password", password.expose())?,
+    match &entry.secrets {
+        None => writeln!(f, "credentials = []")?,
+        Some(secrets) => list(f, "credentials", &secrets.to_texts())?,
     }
     let addresses: Vec<_> = entry
         .addresses
@@ -78,7 +243,7 @@ fn account(f: &mut fmt::Formatter<'_>, entry: &AccountEntry) -> fmt::Result {
     let keys: Vec<_> = entry
         .tls_keys
         .iter()
-        .map(|(fingerprint, name)| match &**name {
+        .map(|(fingerprint, name)| match name.as_str() {
             "" => quoted(&fingerprint.to_string()),
             name => {
                 let fingerprint = quoted(&fingerprint.to_string());
@@ -89,21 +254,21 @@ fn account(f: &mut fmt::Formatter<'_>, entry: &AccountEntry) -> fmt::Result {
     items(f, "tls_public_keys", &keys)
 }
 
-fn flag(f: &mut fmt::Formatter<'_>, key: &str, value: bool) -> fmt::Result {
+fn flag(f: &mut String, key: &str, value: bool) -> fmt::Result {
     if value { writeln!(f, "{key} = true") } else { Ok(()) }
 }
 
-fn text(f: &mut fmt::Formatter<'_>, key: &str, value: &str) -> fmt::Result {
+fn text(f: &mut String, key: &str, value: &str) -> fmt::Result {
     if value.is_empty() { Ok(()) } else { writeln!(f, "{key} = {}", quoted(value)) }
 }
 
-fn list(f: &mut fmt::Formatter<'_>, key: &str, values: &[String]) -> fmt::Result {
+fn list(f: &mut String, key: &str, values: &[String]) -> fmt::Result {
     let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
     items(f, key, &values)
 }
 
 /// One line for one item, else a line each.
-fn items(f: &mut fmt::Formatter<'_>, key: &str, values: &[String]) -> fmt::Result {
+fn items(f: &mut String, key: &str, values: &[String]) -> fmt::Result {
     match values {
         [] => Ok(()),
         [value] => writeln!(f, "{key} = [{value}]"),

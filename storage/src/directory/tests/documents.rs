@@ -2,10 +2,6 @@ use postrider_proto::sasl::Mechanism;
 
 use super::*;
 
-fn changes(current: &Document, wanted: &str) -> Vec<Change> {
-    diff(current, &Document::parse(wanted).unwrap(), HeldMail::Keep).changes
-}
-
 #[test]
 fn export_print_and_parse_agree() {
     let world = World::usual();
@@ -24,19 +20,15 @@ fn export_print_and_parse_agree() {
             Change::SetPostmaster(Some((name("mary"), lists))),
         ])
         .unwrap();
-    let exported = world.export();
-    let text = exported.to_string();
-    let parsed = Document::parse(&text).unwrap();
-    assert_eq!(parsed.to_string(), text);
-    let difference = diff(&exported, &parsed, HeldMail::Keep);
-    assert_eq!(difference.changes, []);
-    assert!(difference.passwords.is_empty());
+    let text = world.text();
+    assert_eq!(world.apply_text(&text).unwrap(), [""; 0]);
     // Onto an empty store, it makes the same directory.
-    let copy = World::new(&changes(&Document::default(), &text));
-    assert_eq!(copy.export().to_string(), text);
+    let copy = World::new(&[]);
+    copy.apply_text(&text).unwrap();
+    assert_eq!(copy.text(), text);
     // And back to nothing.
-    copy.apply(&diff(&copy.export(), &Document::default(), HeldMail::Keep).changes).unwrap();
-    assert_eq!(copy.export().to_string(), "version = 1\n");
+    copy.apply_text("version = 1\n").unwrap();
+    assert_eq!(copy.text(), "version = 1\n");
 }
 
 #[test]
@@ -74,7 +66,7 @@ members = [
     "mary@other.example",
 ]
 "#;
-    assert_eq!(world.export().to_string(), golden);
+    assert_eq!(world.text(), golden);
 }
 
 #[test]
@@ -97,12 +89,14 @@ disabled_mechanisms = ["ROT13"]
 members = []
 [domain."EXAMPLE.org"]
 "#;
-    let error = Document::parse(text).unwrap_err();
-    let lines: Vec<_> = error.0.iter().map(|fault| fault.line).collect();
-    assert_eq!(lines, [1, 2, 3, 5, 6, 7, 8, 8, 8, 8, 9, 10, 10, 12, 14, 15, 17], "{error}");
-    assert!(!error.to_string().contains("\"short\""), "passwords are not repeated");
-    let error = Document::parse("version = 1\n[account\n").unwrap_err();
-    assert_eq!(error.0[0].line, 2, "{error}");
+    let world = World::usual();
+    let faults = world.faults(text);
+    let lines: Vec<_> = faults.iter().map(|fault| fault.line).collect();
+    assert_eq!(lines, [1, 2, 3, 5, 6, 7, 8, 8, 8, 9, 10, 10, 12, 14, 15, 17], "{faults:?}");
+    assert!(faults.iter().all(|fault| !fault.problem.contains("\"short\"")), "passwords are not repeated");
+    assert_eq!(world.faults("version = 1\n[account\n")[0].line, 2);
+    assert_eq!(world.faults("[domain.\"example.org\"]")[0].problem, "version = 1 is missing");
+    assert_eq!(world.faults("version = 1\n[version]\n[domain]\nversion = 1\n").len(), 2);
 }
 
 #[test]
@@ -126,24 +120,21 @@ addresses = ["fred@third.example"]
 [alias."team@other.example"]
 members = ["fred@third.example", "Fred@third.example"]
 "#;
-    let listed = changes(&world.export(), wanted);
-    world.apply(&listed).unwrap();
-    let shown: Vec<_> = listed.iter().map(ToString::to_string).collect();
+    let shown = world.apply_text(wanted).unwrap();
     assert_eq!(shown[0], "+ domain third.example");
     assert!(shown.contains(&"- account fred, with its addresses".to_owned()), "{shown:#?}");
     assert!(shown.contains(&"- domain example.org".to_owned()));
-    assert_eq!(changes(&world.export(), wanted), []);
+    assert_eq!(world.apply_text(wanted).unwrap(), [""; 0]);
     assert_eq!(world.resolve("mary@other.example"), Resolution::Refused(451));
 }
 
 #[test]
 fn an_address_that_changes_hands_keeps_its_place_in_aliases() {
     let world = World::usual();
-    let wanted = world.export().to_string();
-    let wanted = wanted.replace("    \"Fred@example.org\",\n", "");
+    let wanted = world.text().replace("    \"Fred@example.org\",\n", "");
     let wanted =
         wanted.replace("    \"@other.example\",", "    \"@other.example\",\n    \"fred@example.org\",");
-    world.apply(&changes(&world.export(), &wanted)).unwrap();
+    world.apply_text(&wanted).unwrap();
     let snapshot = world.0.snapshot();
     let members = Directory::new(&*snapshot).members(&address("team@example.org")).unwrap();
     let mary = world.account("mary");
@@ -160,27 +151,63 @@ fn the_same_address_in_two_places_is_refused() {
         "[account.a]\ndomain = \"example.org\"\naddresses = [\"x@example.org\"]\n\
          [refusal]\n\"x@example.org\" = 550\n",
     ] {
-        let error = Document::parse(&format!("{head}{rest}")).unwrap_err().to_string();
-        assert!(error.to_lowercase().contains("x@example.org is given twice"), "{error}");
+        let faults = World::usual().faults(&format!("{head}{rest}"));
+        let problem = faults[0].problem.to_lowercase();
+        assert!(problem.contains("x@example.org is given twice") && faults.len() == 1, "{faults:?}");
     }
 }
 
 #[test]
-fn passwords_are_given_out_to_be_derived() {
+fn passwords_are_derived_unless_they_are_the_present_ones() {
     let world = World::usual();
-    world.apply(&[Change::SetSecrets { account: name("mary"), secrets: Some(secrets("m")) }]).unwrap();
     let text = |credential: &str| {
-        format!("version = 1\n[domain.\"d.example\"]\n[account.mary]\ndomain = \"d.example\"\n{credential}\n")
+        let rest = "domain = \"d.example\"";
+        format!("version = 1\n[domain.\"d.example\"]\n[account.mary]\n{credential}\n{rest}\n")
     };
-    let of = |credential: &str| {
-        diff(&world.export(), &Document::parse(&text(credential)).unwrap(), HeldMail::Keep)
+    let sets = |credential: &str| {
+        let lines = world.apply_text(&text(credential)).unwrap();
+        lines.iter().any(|line| line.contains("password of account mary"))
     };
-    let given = of("password = \"correct horse\"");
-    assert_eq!(given.passwords[0].password.expose(), "correct horse");
-    assert_eq!(given.passwords[0].current.as_deref(), Some(&secrets("m")));
-    let sets = |diff: &Diff| diff.changes.iter().any(|change| matches!(change, Change::SetSecrets { .. }));
-    assert!(!sets(&given) && !sets(&of("")), "nothing said, nothing changed");
-    assert!(sets(&of("credentials = []")));
-    assert!(!sets(&of(&format!("credentials = {:?}", secrets("m").to_texts()))));
-    assert!(sets(&of(&format!("credentials = {:?}", secrets("n").to_texts()))));
+    let known = || {
+        let snapshot = world.0.snapshot();
+        Directory::new(&*snapshot).secrets(world.account("mary")).unwrap()
+    };
+    assert!(sets("password = \"correct horse\""));
+    assert_eq!(known(), Some(secrets("correct horse")));
+    assert!(!sets("") && known().is_some(), "nothing said, nothing changed");
+    assert!(sets("credentials = []"));
+    assert_eq!(known(), None);
+    let derived = StoredSecrets::derive(
+        "correct horse",
+        &postrider_proto::sasl::secrets::Derivation {
+            iterations: 4096,
+            salt_sha_256: [1; 16],
+            salt_sha_1: [2; 16],
+        },
+    );
+    assert!(sets(&format!("credentials = {:?}", derived.to_texts())));
+    assert!(!sets(&format!("credentials = {:?}", derived.to_texts())));
+    assert!(!sets("password = \"correct horse\""), "it is the present one");
+    assert_eq!(known(), Some(derived));
+    let faults = world.faults(&text("password = \"8 octets\""));
+    assert_eq!(faults[0].line, 3);
+    assert!(faults[0].problem.ends_with("password of account mary: too short"), "{faults:?}");
+}
+
+#[test]
+fn what_is_refused_is_told_with_its_line() {
+    let world = World::usual();
+    let refused = |text: &str| world.apply_text(text).unwrap_err().to_string();
+    let head = "version = 1\n[domain.\"d.example\"]\nseparators = [\"+\"]\n";
+    assert_eq!(
+        refused(&format!("{head}[account.a]\ndomain = \"e.example\"\n")),
+        "line 4: there is no domain e.example; add it first"
+    );
+    let addresses =
+        "[account.a]\ndomain = \"d.example\"\naddresses = [\n\"a@d.example\",\n\"b+c@d.example\"\n]\n";
+    let separator = refused(&format!("{head}{addresses}"));
+    assert!(separator.starts_with("line 8: address b+c@d.example contains the separator"), "{separator}");
+    let alias = "[alias.\"l@d.example\"]\nmembers = [\"x@d.example\"]\n";
+    assert!(refused(&format!("{head}{alias}")).starts_with("line 4: x@d.example cannot be a member"));
+    assert_eq!(world.text(), World::usual().text(), "nothing is changed");
 }

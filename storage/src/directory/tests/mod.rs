@@ -1,10 +1,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
+mod applied;
+mod crashes;
 mod documents;
 mod keys;
 mod lookups;
 mod model;
+mod pieces;
 mod plans;
+mod reference;
 mod rules;
 
 use std::ops::Bound;
@@ -87,9 +91,125 @@ impl World {
         Directory::new(&*snapshot).may_send_as(id, &address(from)).unwrap()
     }
 
-    fn export(&self) -> Document {
-        Document::export(&*self.0.snapshot()).unwrap()
+    /// The directory as text, as everybody reads it.
+    fn text(&self) -> String {
+        let snapshot = stage::reading(self.0.snapshot());
+        let (mut export, mut text) = (Export::default(), String::new());
+        while let Some(part) = export.part(&*snapshot).unwrap() {
+            text.push_str(&part);
+        }
+        text
     }
+
+    /// Applies a text, and checks every rule after each commit. Gives the lines of the changes.
+    fn apply_text(&self, text: &str) -> Result<Vec<String>, ApplyError> {
+        Applying::new(Mode::Make, PENDING_OCTETS_MAX).run(self, text)
+    }
+
+    /// The faults of a text.
+    fn faults(&self, text: &str) -> Vec<Fault> {
+        match self.apply_text(text).unwrap_err() {
+            ApplyError::Document { faults, more: 0 } => faults,
+            other => panic!("{other}"),
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(verify(&*stage::reading(self.0.snapshot())).unwrap(), []);
+    }
+
+    /// All rows of the directory itself, and of accounts.
+    fn rows(&self) -> Vec<(Bytes, Bytes)> {
+        self.0.snapshot().prefix(Space::Rows, &[]).map(Result::unwrap).collect()
+    }
+
+    /// Brings a plan to its end.
+    fn settle(&self) -> Result<Option<PlanState>, EngineError> {
+        loop {
+            let (batch, last) = match settle(&*self.0.snapshot())? {
+                Settled::Nothing => return Ok(None),
+                Settled::Step { batch, .. } => (batch, None),
+                Settled::Last { batch, state } => (batch, Some(state)),
+            };
+            let durability = if last.is_some() { Durability::Synced } else { Durability::Buffered };
+            self.0.commit(batch, durability)?;
+            self.check();
+            if last.is_some() {
+                return Ok(last);
+            }
+        }
+    }
+}
+
+/// How a text is applied.
+struct Applying {
+    mode: Mode,
+    pending_octets_max: usize,
+    chunk_octets: usize,
+}
+
+impl Applying {
+    const fn new(mode: Mode, pending_octets_max: usize) -> Self {
+        Self { mode, pending_octets_max, chunk_octets: 1 << 16 }
+    }
+
+    fn begin(&self) -> Apply {
+        Apply::new(Options {
+            mode: self.mode,
+            limits: Limits::DEFAULT,
+            now: 1_790_000_000,
+            first_rows: first_rows(),
+            derive: Box::new(|password| {
+                if password.len() < 9 { Err("too short".to_owned()) } else { Ok(secrets(password)) }
+            }),
+            pending_octets_max: self.pending_octets_max,
+        })
+    }
+
+    fn run(&self, world: &World, text: &str) -> Result<Vec<String>, ApplyError> {
+        let mut apply = self.begin();
+        let outcome = self.steps(world, text, &mut apply);
+        if apply.is_staged() {
+            world.settle()?;
+        }
+        world.check();
+        assert_eq!(plan_state(&*world.0.snapshot()).unwrap(), None);
+        outcome
+    }
+
+    fn steps(&self, world: &World, text: &str, apply: &mut Apply) -> Result<Vec<String>, ApplyError> {
+        let mut chunks = text.as_bytes().chunks(self.chunk_octets);
+        let mut lines = String::new();
+        while !apply.is_done() {
+            if apply.wants_text() {
+                apply.text(chunks.next());
+            }
+            let step = apply.step(&*world.0.snapshot())?;
+            lines.push_str(&step.lines);
+            if !step.batch.is_empty() {
+                world.0.commit(step.batch, Durability::Buffered)?;
+                world.check();
+            }
+        }
+        match apply.finish(&*world.0.snapshot())? {
+            Finish::Nothing => {}
+            Finish::Whole(batch) | Finish::Seal(batch) => {
+                batch.check()?;
+                world.0.commit(batch, Durability::Synced)?;
+            }
+        }
+        world.check();
+        assert_eq!(apply.changes(), lines.lines().count() as u64);
+        Ok(lines.lines().map(str::to_owned).collect())
+    }
+}
+
+/// Rows like those of a new account, as if it had number 9.
+fn first_rows() -> crate::engine::Batch {
+    let mut batch = crate::engine::Batch::new();
+    batch.insert(Space::Rows, [0, 0, 0, 9, 1], *b"head");
+    batch.insert(Space::Rows, [0, 0, 0, 9, 3, 0, 0, 0, 1], *b"inbox");
+    batch
 }
 
 fn domain(text: &str) -> Domain {

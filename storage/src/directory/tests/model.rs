@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::reference::{Document, diff};
 use super::*;
 
 #[derive(Clone, Default)]
@@ -153,21 +154,50 @@ proptest! {
         check(&world, &model);
     }
 
-    /// From any directory to any other in one transaction.
+    /// From any directory to any other, in one batch and staged in small ones; what is listed and what comes
+    /// of it is the same as that of a plain comparison in memory.
     #[test]
-    fn differences_lead_from_any_directory_to_any_other(before in ops(), after in ops()) {
-        let build = |ops: Vec<Op>| {
-            let add = Change::AddDomain { domain: domain("example.org"), settings: DomainSettings::default() };
-            let world = World::new(&[add]);
+    fn differences_lead_from_any_directory_to_any_other(
+        before in ops(), after in ops(), separate in any::<bool>(), cased in any::<bool>(), seed in 0..3_usize,
+    ) {
+        let build = |ops: &[Op], settings: DomainSettings| {
+            let world = World::new(&[Change::AddDomain { domain: domain("example.org"), settings }]);
             for op in ops {
-                let _ = world.apply(&[change(op)]);
+                let _ = world.apply(&[change(*op)]);
             }
             world
         };
-        let (world, goal) = (build(before), build(after));
-        let wanted = Document::parse(&goal.export().to_string()).unwrap();
-        world.apply(&diff(&world.export(), &wanted, HeldMail::Keep).changes).unwrap();
-        let rest = diff(&world.export(), &wanted, HeldMail::Keep).changes;
-        prop_assert!(rest.is_empty(), "{:?}", rest);
+        let mut settings = DomainSettings::default();
+        let goal = build(&after, settings.clone());
+        if separate {
+            settings.separators = vec!["+".to_owned()];
+        }
+        if cased {
+            settings.case = LocalpartCase::Sensitive;
+        }
+        let wanted = goal.text();
+        let expected = build(&before, settings.clone());
+        let changes = diff(&Document::parse(&expected.text()), &Document::parse(&wanted), HeldMail::Keep).changes;
+        let mut lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        expected.apply(&changes).unwrap();
+        lines.sort();
+        for pending_octets_max in [PENDING_OCTETS_MAX, 1, 400] {
+            let world = build(&before, settings.clone());
+            let chunk_octets = [1, 7, 1 << 16][seed];
+            let tried = Applying { mode: Mode::Try, pending_octets_max, chunk_octets };
+            let rows = world.rows();
+            let mut found = tried.run(&world, &wanted).unwrap();
+            found.sort();
+            prop_assert_eq!(&found, &lines);
+            prop_assert!(world.rows() == rows, "only tried");
+            let made = Applying { mode: Mode::Make, ..tried };
+            let mut found = made.run(&world, &wanted).unwrap();
+            found.sort();
+            prop_assert_eq!(&found, &lines);
+            prop_assert_eq!(world.text(), wanted.clone());
+            let own = |row: &(Bytes, Bytes)| row.0.starts_with(&[0, 0, 0, 0]);
+            prop_assert!(world.rows().into_iter().filter(own).eq(expected.rows()));
+            prop_assert_eq!(made.run(&world, &wanted).unwrap(), Vec::<String>::new());
+        }
     }
 }

@@ -89,10 +89,10 @@ fn errors_name_the_object_and_what_to_do() {
 #[test]
 fn a_plan_that_fails_late_leaves_nothing_behind() {
     let world = World::usual();
-    let before = world.export().to_string();
+    let before = world.text();
     let result = world.apply(&[add_account("new", "example.org"), add_address("fred@example.org", "new")]);
     assert!(matches!(result, Err(DirectoryError::AddressExists { .. })));
-    assert_eq!(world.export().to_string(), before);
+    assert_eq!(world.text(), before);
 }
 
 #[test]

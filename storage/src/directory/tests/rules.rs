@@ -35,7 +35,12 @@ fn every_rule_is_seen_when_broken() {
         row.encode()
     };
     let cases: Vec<Break> = vec![
-        (Rule::Readable, Box::new(put(vec![0, 0, 0, 0, 0x5f], vec![1]))),
+        (Rule::Readable, Box::new(put(vec![0, 0, 0, 0, 0x5c], vec![1]))),
+        (Rule::Readable, Box::new(put(vec![0, 0, 0, 0, 0x5d], vec![1, 9]))),
+        (Rule::Readable, Box::new(put(vec![0, 0, 0, 0, 0x5e, 0x4d, 1], vec![1, 0]))),
+        (Rule::Readable, Box::new(put(vec![0, 0, 0, 0, 0x5f, 8], vec![1]))),
+        (Rule::Staged, Box::new(put(vec![0, 0, 0, 0, 0x5e, 0x41, b'x'], vec![1, 0]))),
+        (Rule::Staged, Box::new(put(vec![0, 0, 0, 0, 0x5f, 3, b'@', b'x'], vec![1, 0, 0, 0, 0, 38, 2]))),
         (Rule::Readable, Box::new(put(rows::domain(&domain("example.org")), vec![9]))),
         (Rule::AccountNamed, Box::new(gone(rows::account_name(&name("fred"))))),
         (Rule::AccountNamed, Box::new(put(rows::account_name(&name("x")), rows::encode_account_id(ghost)))),

@@ -44,15 +44,19 @@ pub(in super::super) fn remove(draft: &mut Draft<'_>, alias: &Address) -> Result
     Ok(())
 }
 
-pub(in super::super) fn add_member(
+pub(in super::super) fn add_members(
     draft: &mut Draft<'_>,
     alias: &Address,
-    member: &Address,
+    members: &[&Address],
     limits: &Limits,
 ) -> Result<(), DirectoryError> {
     let (place, _) = find(draft, alias)?;
-    check_count(alias, draft.all(&rows::members(&place))?.len() + 1, limits)?;
-    insert_member(draft, alias, &place, member)
+    let there = draft.rows(&rows::members(&place), None).take(limits.alias_members_max + 1).count();
+    check_count(alias, there + members.len(), limits)?;
+    for member in members {
+        insert_member(draft, alias, &place, member)?;
+    }
+    Ok(())
 }
 
 pub(in super::super) fn remove_member(
@@ -64,7 +68,7 @@ pub(in super::super) fn remove_member(
     let none = || DirectoryError::NoMember { alias: alias.clone(), member: member.clone() };
     let (account, place) = account_of(draft, member)?.ok_or_else(none)?;
     let key = rows::member(&alias_place, account, &place);
-    if draft.first(&key)?.as_ref() != Some(&key) {
+    if !draft.contains(&key)? {
         return Err(none());
     }
     draft.remove(key);
@@ -132,7 +136,7 @@ fn insert_member(
     let not_local = || DirectoryError::MemberNotLocal { alias: alias.clone(), member: member.clone() };
     let (account, place) = account_of(draft, member)?.ok_or_else(not_local)?;
     let key = rows::member(alias_place, account, &place);
-    if draft.first(&key)?.as_ref() == Some(&key) {
+    if draft.contains(&key)? {
         return Err(DirectoryError::MemberExists { alias: alias.clone(), member: member.clone() });
     }
     put_member(draft, alias_place, account, &place);

@@ -1,11 +1,9 @@
 //! Domains.
 
-use std::collections::BTreeMap;
-
 use postrider_proto::address::Domain;
 
 use super::super::draft::Draft;
-use super::super::lookup::damaged;
+use super::super::lookup::{corrupt, damaged};
 use super::super::plan::DirectoryError;
 use super::super::rows::{self, AddressRow, Place};
 use super::super::types::{AddressPattern, DomainSettings, Limits, Target};
@@ -33,13 +31,39 @@ pub(in super::super) fn set(
     settings: &DomainSettings,
     limits: &Limits,
 ) -> Result<(), DirectoryError> {
+    let mut after = None;
+    if set_settings(draft, domain, settings, limits)? == Addresses::Move {
+        loop {
+            after = move_some(draft, domain, settings, after.as_deref())?;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether other settings let addresses be looked up elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in super::super) enum Addresses {
+    /// They stay where they are.
+    Stay,
+    /// [`move_some`] has to be called for them.
+    Move,
+}
+
+/// The first half of [`set`]: the settings alone.
+pub(in super::super) fn set_settings(
+    draft: &mut Draft<'_>,
+    domain: &Domain,
+    settings: &DomainSettings,
+    limits: &Limits,
+) -> Result<Addresses, DirectoryError> {
     let before = settings_of(draft, domain)?;
     check(domain, settings, limits)?;
     draft.put(rows::domain(domain), rows::encode_domain(settings));
-    if (before.case, &before.separators) == (settings.case, &settings.separators) {
-        return Ok(());
-    }
-    recanonicalise(draft, domain, settings)
+    let same = (before.case, &before.separators) == (settings.case, &settings.separators);
+    Ok(if same { Addresses::Stay } else { Addresses::Move })
 }
 
 pub(in super::super) fn remove(draft: &mut Draft<'_>, domain: &Domain) -> Result<(), DirectoryError> {
@@ -60,50 +84,52 @@ pub(in super::super) fn remove(draft: &mut Draft<'_>, domain: &Domain) -> Result
     Ok(())
 }
 
-/// Moves the addresses of a domain to where the new settings look for them.
-fn recanonicalise(
+/// Moves some addresses of a domain to where its new settings look for them: those behind the key `after`.
+/// Gives the key of the last, if there are more.
+///
+/// An address that has moved stays where it is when it is met again. Under the settings from before no two
+/// have one place, so whoever is at the new place of another is there to stay, and the two are one.
+pub(in super::super) fn move_some(
     draft: &mut Draft<'_>,
     domain: &Domain,
     settings: &DomainSettings,
-) -> Result<(), DirectoryError> {
-    let prefix = rows::addresses(domain);
-    let mut moved: Vec<(Place, Place, AddressRow)> = Vec::new();
-    let mut taken = BTreeMap::new();
-    for (key, value) in draft.all(&prefix)? {
-        let row = AddressRow::decode(&key, &value).map_err(super::super::lookup::corrupt)?;
-        let from = key.get(rows::PREFIX_OCTETS..).and_then(rows::place).ok_or_else(|| damaged(&key))?;
-        let pattern = AddressPattern::of(domain, &row.spelling).map_err(|_| damaged(&key))?;
+    after: Option<&[u8]>,
+) -> Result<Option<Vec<u8>>, DirectoryError> {
+    let page = draft.rows(&rows::addresses(domain), after).take(MOVED_MAX).collect::<Result<Vec<_>, _>>()?;
+    for (key, value) in &page {
+        let row = AddressRow::decode(key, value).map_err(corrupt)?;
+        let from = key.get(rows::PREFIX_OCTETS..).and_then(rows::place).ok_or_else(|| damaged(key))?;
+        let pattern = AddressPattern::of(domain, &row.spelling).map_err(|_| damaged(key))?;
         let to = canonical_place(settings, &pattern)?;
-        if let Some(existing) = taken.insert(to.clone(), pattern.clone()) {
+        if from == to {
+            continue;
+        }
+        if let Some(there) = draft.address(&to)? {
+            let existing = AddressPattern::of(domain, &there.spelling).map_err(|_| damaged(key))?;
             return Err(DirectoryError::AddressExists { address: pattern, existing });
         }
-        if from != to {
-            moved.push((from, to, row));
-        }
+        move_one(draft, &from, &to, &row)?;
     }
-    let mut members = Vec::new();
-    for (from, to, row) in &moved {
-        draft.remove(rows::address(from));
-        match &row.target {
-            Target::Account { account, .. } => {
-                draft.remove(rows::account_address(*account, from));
-                members.extend(super::alias::take_memberships(draft, *account, from, to)?);
-            }
-            Target::Alias(_) => members.extend(super::alias::take_members(draft, from, to)?),
-            Target::Refused(_) => {}
+    Ok(page.last().filter(|_| page.len() == MOVED_MAX).map(|(key, _)| key.to_vec()))
+}
+
+/// Addresses that [`move_some`] looks at.
+const MOVED_MAX: usize = 256;
+
+fn move_one(draft: &mut Draft<'_>, from: &Place, to: &Place, row: &AddressRow) -> Result<(), DirectoryError> {
+    let members = match &row.target {
+        Target::Account { account, .. } => {
+            draft.remove(rows::account_address(*account, from));
+            draft.put(rows::account_address(*account, to), rows::present());
+            super::alias::take_memberships(draft, *account, from, to)?
         }
-    }
-    for (_, to, row) in &moved {
-        draft.put(rows::address(to), row.encode());
-        if let Target::Account { account, .. } = row.target {
-            draft.put(rows::account_address(account, to), rows::present());
-        }
-    }
-    // Both the alias and its member may have moved.
-    let moves: BTreeMap<_, _> = moved.iter().map(|(from, to, _)| (from, to)).collect();
-    let new_place = |place: Place| moves.get(&place).map_or(place, |to| (*to).clone());
+        Target::Alias(_) => super::alias::take_members(draft, from, to)?,
+        Target::Refused(_) => Vec::new(),
+    };
+    draft.remove(rows::address(from));
+    draft.put(rows::address(to), row.encode());
     for (alias, account, member) in members {
-        super::alias::put_member(draft, &new_place(alias), account, &new_place(member));
+        super::alias::put_member(draft, &alias, account, &member);
     }
     Ok(())
 }

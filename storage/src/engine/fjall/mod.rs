@@ -7,9 +7,11 @@
 //! life sit in one `Live`, so that reopening can wait until none is left; every batch carries a mark of its own
 //! (see `mark.rs`), from which a repair can tell what had been synced.
 
+mod calm;
 mod compact;
 mod mark;
 mod options;
+mod room;
 mod snapshot;
 mod stats;
 
@@ -20,6 +22,7 @@ use super::{Batch, Durability, Engine, EngineError, EngineStats, Incarnation, Sn
 use crate::error::is_full;
 use crate::repair::{self, JournalPages};
 use ::fjall::{Database, Keyspace, PersistMode};
+use calm::Calm;
 use snapshot::{FjallSnapshot, Gone};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,6 +58,7 @@ struct Live {
     db: Database,
     rows: Keyspace,
     blobs: Keyspace,
+    calm: Calm,
     /// Reads fail from now on, since the store is about to be reopened.
     closing: AtomicBool,
 }
@@ -127,12 +131,14 @@ impl FjallEngine {
                 None => inner.remove(keyspace, write.key.into_engine()),
             }
         }
+        room::wait_for_room(&live.db, live.keyspaces(&self.options));
         match inner.commit() {
             Ok(()) => {
                 writer.number = mark.number;
                 if durability == Durability::Synced {
                     writer.synced = mark.number;
                 }
+                live.calm.note_written(live.keyspaces(&self.options));
                 Ok(())
             }
             Err(error) => Err(self.fail(writer, "writing the journal", error)),
@@ -162,6 +168,11 @@ impl FjallEngine {
 }
 
 impl Live {
+    /// Both keyspaces, with the size at which their memory tables are flushed.
+    fn keyspaces(&self, options: &Options) -> [(&Keyspace, u64); 2] {
+        [(&self.rows, options.rows_memtable_octets), (&self.blobs, options.blobs_memtable_octets)]
+    }
+
     fn keyspace(&self, space: Space) -> &Keyspace {
         match space {
             Space::Rows => &self.rows,
@@ -206,6 +217,11 @@ impl Engine for FjallEngine {
         }
     }
 
+    fn reads_may_wait(&self) -> bool {
+        // While it is being reopened, reads fail at once.
+        self.live().is_ok_and(|live| live.calm.reads_may_wait(&live.db))
+    }
+
     fn stats(&self) -> EngineStats {
         match self.live() {
             Ok(live) => stats::gather(&live, &self.options.path),
@@ -237,6 +253,7 @@ impl Engine for FjallEngine {
 
     fn compact(&self, space: Space) -> Result<(), EngineError> {
         let live = self.live()?;
+        let _compacting = live.calm.compacting();
         compact::compact(&live, space, || {
             self.write(&mut self.writer(), &live, Batch::new(), Durability::Buffered)
         })
@@ -284,7 +301,9 @@ fn open_live(options: &Options, pages: JournalPages) -> Result<(Live, Writer, Op
     // Opening synced the journal.
     let writer = Writer { nonce: mark.nonce, number: mark.number, synced: mark.number, failed: None };
     repair::forget_failed_write(&options.path)?;
-    Ok((Live { db, rows, blobs, closing: AtomicBool::new(false) }, writer, opened))
+    let live = Live { db, rows, blobs, calm: Calm::default(), closing: AtomicBool::new(false) };
+    live.calm.note_written(live.keyspaces(options));
+    Ok((live, writer, opened))
 }
 
 /// Maps an error of the crate.

@@ -122,15 +122,13 @@ fn is_in_header(octets: &[u8], needle: &Needle) -> bool {
     header::fields(octets).any(|field| needle.is_in(&field_text(&field)))
 }
 
-/// Tests a message of which the row is known, reading as little more as it takes. Adds what it read to
-/// `octets`.
+/// Tests a message of which the row is known, reading as little more as it takes.
 pub fn test_row(
     tree: &Tree,
     reader: &Reader,
     account: postrider_storage::ids::AccountId,
     uid: Uid,
     row: &MessageRow,
-    octets: &mut u64,
 ) -> Result<bool, StoreError> {
     let mut facts = Facts {
         uid,
@@ -163,7 +161,6 @@ pub fn test_row(
     }
     let end = structure.root().body_start + message.prefix_octets();
     let header = message.read(reader, 0..end, HEADER_OCTETS_MAX)?;
-    *octets += header.len() as u64;
     facts.header = Some(&header);
     let in_header = |(index, term): (usize, &Term)| {
         indexed.get(index).copied().flatten().or_else(|| {
@@ -177,7 +174,7 @@ pub fn test_row(
     if let Some(value) = tree.test.decide(&facts) {
         return Ok(value);
     }
-    find_in_text(&tree.terms, &message, reader, &mut terms, octets)?;
+    find_in_text(&tree.terms, &message, reader, &mut terms)?;
     facts.terms = &terms;
     Ok(tree.test.decide(&facts).unwrap_or(false))
 }
@@ -188,13 +185,11 @@ fn find_in_text(
     message: &MessageContent,
     reader: &Reader,
     found: &mut [Option<bool>],
-    octets: &mut u64,
 ) -> Result<(), StoreError> {
     let structure = message.structure()?;
     // The message's own header was looked at before.
     for (range, place) in headers(&structure, message.prefix_octets()).skip(1) {
         let header = message.read(reader, range, HEADER_OCTETS_MAX)?;
-        *octets += header.len() as u64;
         for (term, found) in terms.iter().zip(&mut *found) {
             let is_looked_at = place == Place::Body || term.scope == Scope::Everything;
             if found.is_none() && is_looked_at && is_in_header(&header, &term.needle) {
@@ -214,7 +209,6 @@ fn find_in_text(
         let mut source = message.range(part.range);
         while !searches.is_empty() {
             let more = source.read(reader, |piece| {
-                *octets += piece.len() as u64;
                 searches.retain_mut(|(index, search)| {
                     let is_found = search.push(piece);
                     if is_found {

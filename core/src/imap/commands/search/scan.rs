@@ -1,6 +1,7 @@
 //! Finds the messages of a mailbox that satisfy a search, some at a time, on worker threads.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
@@ -16,9 +17,8 @@ use crate::imap::commands::fetch::Cursor;
 
 /// Messages that are looked at with one snapshot.
 const GROUP: u32 = 256;
-/// What one run costs at most, about 50 ms: a message counts as [`MESSAGE_COST`] octets.
-const RUN_COST: u64 = 8 * 1024 * 1024;
-const MESSAGE_COST: u64 = 1024;
+/// How long one run takes, but for the message that it is at: a worker thread is then free for others.
+const RUN_MAX: Duration = Duration::from_millis(10);
 
 /// Which end of the mailbox is looked at first, and how many messages are enough.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,17 +145,19 @@ impl Scan {
         (self.found.into_iter().collect(), self.modseqs)
     }
 
-    /// Looks at some messages.
+    /// Looks at some messages, at least one.
     pub fn run(&mut self, store: &Store) -> Result<(), StoreError> {
-        let mut cost = 0;
-        while !self.is_finished() && cost < RUN_COST {
-            self.group(&store.reader(), &mut cost)?;
+        let until = Instant::now() + RUN_MAX;
+        loop {
+            self.group(&store.reader(), until)?;
+            if self.is_finished() || Instant::now() >= until {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Looks at messages with one snapshot.
-    fn group(&mut self, reader: &Reader, cost: &mut u64) -> Result<(), StoreError> {
+    fn group(&mut self, reader: &Reader, until: Instant) -> Result<(), StoreError> {
         let count = self.open.len();
         let numbers = match self.want {
             Want::Every | Want::First(_) => (1, GROUP.min(count)),
@@ -166,16 +168,15 @@ impl Scan {
         let mut looked_at = Vec::new();
         let mut look = |this: &mut Self, uid, row: Option<_>| {
             looked_at.push(uid);
-            *cost += MESSAGE_COST;
             let Some(row) = row else { return Ok(false) };
-            let found = test_row(&this.tree, reader, this.account, uid, &row, cost)?;
+            let found = test_row(&this.tree, reader, this.account, uid, &row)?;
             if found {
                 this.found.push(uid);
                 if this.tree.has_modseq {
                     this.modseqs.push((uid, row.modseq));
                 }
             }
-            Ok::<bool, StoreError>(this.has_enough() || *cost >= RUN_COST)
+            Ok::<bool, StoreError>(this.has_enough() || Instant::now() >= until)
         };
         match self.want {
             Want::Every | Want::First(_) => {

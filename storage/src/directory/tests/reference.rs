@@ -1,39 +1,95 @@
-//! What leads from one directory to another, in an order in which every step is possible.
+//! The same in memory: the whole directory as maps, and what leads from one to another. What is applied in
+//! steps is compared with this.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postrider_proto::address::{Address, Localpart};
-use postrider_proto::sasl::Secret;
-use postrider_proto::sasl::secrets::StoredSecrets;
+use postrider_proto::address::Localpart;
 
-use super::change::{Change, HeldMail};
-use super::document::{AccountEntry, Credential, Document};
-use super::types::{AccountName, AddressPattern};
+use super::super::document::{Credential, Entry, Splitter, read};
+use super::*;
 
-/// The difference of two directories.
-#[derive(Clone, Default, Debug)]
-pub struct Diff {
-    /// What to change, in this order, as one transaction.
-    pub changes: Vec<Change>,
-    /// Passwords that were given in clear. Their verifiers take a worker's time to derive; the caller
-    /// does that and appends a [`Change::SetSecrets`] for each.
-    pub passwords: Vec<NewPassword>,
+/// A whole directory.
+#[derive(Clone, Default)]
+pub(super) struct Document {
+    postmaster: Option<(AccountName, MailboxName)>,
+    domains: BTreeMap<Domain, DomainSettings>,
+    accounts: BTreeMap<AccountName, AccountEntry>,
+    refusals: BTreeMap<AddressPattern, u16>,
+    aliases: BTreeMap<Address, AliasEntry>,
 }
 
-/// A password that an account is to have.
-#[derive(Clone, Debug)]
-pub struct NewPassword {
-    /// The account.
-    pub account: AccountName,
-    /// The password, prepared.
-    pub password: Secret<String>,
-    /// What it has now: where the password matches this, there is nothing to do.
-    pub current: Option<Box<StoredSecrets>>,
+#[derive(Clone)]
+struct AccountEntry {
+    settings: AccountSettings,
+    /// None is "as it is".
+    secrets: Option<Option<StoredSecrets>>,
+    addresses: BTreeMap<AddressPattern, MailboxName>,
+    tls_keys: BTreeMap<Fingerprint, String>,
+}
+
+#[derive(Clone)]
+struct AliasEntry {
+    settings: AliasSettings,
+    members: Vec<Address>,
+}
+
+impl Document {
+    /// Reads a text without faults or passwords.
+    pub(super) fn parse(text: &str) -> Self {
+        let (mut document, mut pieces) = (Self::default(), Vec::new());
+        let mut splitter = Splitter::default();
+        splitter.push(text.as_bytes(), &mut |piece| pieces.push(piece)).unwrap();
+        splitter.finish(&mut |piece| pieces.push(piece));
+        for piece in pieces {
+            let (entries, faults) = read(&piece);
+            assert_eq!(faults, []);
+            for placed in entries {
+                document.add(placed.entry);
+            }
+        }
+        document
+    }
+
+    fn add(&mut self, entry: Entry) {
+        match entry {
+            Entry::Postmaster(account, mailbox) => self.postmaster = Some((account, mailbox)),
+            Entry::Domain(domain, settings) => drop(self.domains.insert(domain, settings)),
+            Entry::Account(name, entry) => {
+                let secrets = match entry.credential {
+                    Credential::Unsaid => None,
+                    Credential::Nothing => Some(None),
+                    Credential::Verifiers(secrets) => Some(Some(*secrets)),
+                    Credential::Password(_) => panic!("a password"),
+                };
+                let addresses = entry.addresses.into_iter().map(|(address, mailbox, _)| (address, mailbox));
+                let tls_keys = entry.tls_keys.into_iter().map(|(fingerprint, name, _)| (fingerprint, name));
+                let entry = AccountEntry {
+                    settings: entry.settings,
+                    secrets,
+                    addresses: addresses.collect(),
+                    tls_keys: tls_keys.collect(),
+                };
+                self.accounts.insert(name, entry);
+            }
+            Entry::Refusal(address, code) => drop(self.refusals.insert(address, code)),
+            Entry::Alias(alias, entry) => {
+                let entry = AliasEntry { settings: entry.settings, members: entry.members };
+                self.aliases.insert(alias, entry);
+            }
+        }
+    }
+}
+
+/// The difference of two directories.
+#[derive(Default)]
+pub(super) struct Diff {
+    /// What to change, in this order, as one transaction.
+    pub(super) changes: Vec<Change>,
 }
 
 /// Finds what leads from `current` to `wanted`. `mail` says what happens to accounts that are not
 /// wanted any more and hold mail.
-pub fn diff(current: &Document, wanted: &Document, mail: HeldMail) -> Diff {
+pub(super) fn diff(current: &Document, wanted: &Document, mail: HeldMail) -> Diff {
     let as_written = wanted;
     let (current, wanted) = (&canonical(current), &canonical(wanted));
     let mut diff = Diff::default();
@@ -190,26 +246,10 @@ fn add(changes: &mut Vec<Change>, (current, before): Side<'_>, (wanted, after): 
 }
 
 fn credentials(diff: &mut Diff, current: &Document, wanted: &Document) {
-    for (name, entry) in &wanted.accounts {
-        let known = match current.accounts.get(name).map(|entry| &entry.credential) {
-            Some(Credential::Verifiers(secrets)) => Some(secrets),
-            _ => None,
-        };
-        let account = name.clone();
-        match &entry.credential {
-            Credential::Unsaid => {}
-            Credential::Nothing if known.is_some() => {
-                diff.changes.push(Change::SetSecrets { account, secrets: None });
-            }
-            Credential::Nothing => {}
-            Credential::Verifiers(secrets) if known == Some(secrets) => {}
-            Credential::Verifiers(secrets) => {
-                diff.changes.push(Change::SetSecrets { account, secrets: Some((**secrets).clone()) });
-            }
-            Credential::Password(password) => {
-                let current = known.cloned();
-                diff.passwords.push(NewPassword { account, password: password.clone(), current });
-            }
+    for (account, entry) in &wanted.accounts {
+        let known = current.accounts.get(account).and_then(|entry| entry.secrets.clone().flatten());
+        if let Some(secrets) = entry.secrets.clone().filter(|secrets| *secrets != known) {
+            diff.changes.push(Change::SetSecrets { account: account.clone(), secrets });
         }
     }
 }
@@ -266,7 +306,7 @@ fn respell(changes: &mut [Change], document: &Document) {
 }
 
 /// An address as it is looked up; none where the document has no such domain.
-pub(super) fn fold_pattern(document: &Document, pattern: &AddressPattern) -> Option<AddressPattern> {
+fn fold_pattern(document: &Document, pattern: &AddressPattern) -> Option<AddressPattern> {
     match pattern {
         AddressPattern::Exact(address) => fold(document, address).map(AddressPattern::Exact),
         AddressPattern::CatchAll(_) => None,

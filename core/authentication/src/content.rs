@@ -1,0 +1,240 @@
+//! A message as it streams in: its header is kept, its body only hashed.
+//!
+//! DKIM and ARC share this, so that a body is brought into each canonical form once and hashed once, however
+//! many signatures there are and whatever lengths they sign. Memory is bounded by the header.
+
+mod body;
+
+use postrider_proto::arc::{self, Chain, ChainError};
+use postrider_proto::dkim::header::{FieldNumber, Header, HeaderError};
+use postrider_proto::dkim::limits::HEADER_OCTETS_MAX;
+use postrider_proto::dkim::signature::{Claims, Content as Signed, Signature, SignatureError};
+
+pub use body::{BodyHash, BodyHasher, BodyHashes, Wanted};
+
+/// Signatures of a message that are verified; each may cost a lookup and a check of an RSA signature. Those
+/// of the rest are told to be too many.
+pub const SIGNATURES_MAX: usize = 10;
+/// Signatures of a message of which anything is told.
+pub const SIGNATURES_REPORTED_MAX: usize = 100;
+
+const _: () = assert!(SIGNATURES_MAX < SIGNATURES_REPORTED_MAX);
+
+/// Takes a message piece by piece, in lines that end with CRLF.
+pub struct Reader(State);
+
+enum State {
+    /// The header up to here.
+    Header(Vec<u8>),
+    Body(Box<(Found, BodyHasher)>),
+    /// The header isn't looked at, so the body isn't, either.
+    Refused(HeaderError),
+}
+
+/// What the header says.
+struct Found {
+    header: Header,
+    signatures: Vec<Candidate>,
+    chain: Option<Result<Chain, ChainError>>,
+}
+
+/// A DKIM-Signature field.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Which field it is.
+    pub field: FieldNumber,
+    /// What it claims.
+    pub claims: Claims,
+    /// The signature, or why it is none.
+    pub signature: Result<Signature, SignatureError>,
+    /// Whether it is one of those that are verified.
+    pub within_limit: bool,
+}
+
+/// A whole message, as far as its signatures need it.
+#[derive(Debug)]
+pub struct Content {
+    /// The header.
+    pub header: Header,
+    /// Its DKIM-Signature fields in their order, at most [`SIGNATURES_REPORTED_MAX`].
+    pub signatures: Vec<Candidate>,
+    /// Its ARC sets. None where it has none.
+    pub chain: Option<Result<Chain, ChainError>>,
+    /// Hashes of the body that its signatures ask for.
+    pub hashes: BodyHashes,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reader {
+    /// One for a message that is about to begin.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(State::Header(Vec::with_capacity(4096)))
+    }
+
+    /// Takes a piece of the message.
+    pub fn push(&mut self, piece: &[u8]) {
+        match &mut self.0 {
+            State::Header(header) => {
+                if let Some(state) = gather(header, piece) {
+                    self.0 = state;
+                }
+            }
+            State::Body(body) => body.1.push(piece),
+            State::Refused(_) => {}
+        }
+    }
+
+    /// The message is complete. Fails where its header was over a limit.
+    pub fn finish(self) -> Result<Content, HeaderError> {
+        let (found, hasher) = match self.0 {
+            State::Header(header) => {
+                let found = Found::read(header)?;
+                let hasher = found.hasher();
+                (found, hasher)
+            }
+            State::Body(body) => *body,
+            State::Refused(error) => return Err(error),
+        };
+        let Found { header, signatures, chain } = found;
+        Ok(Content { header, signatures, chain, hashes: hasher.finish() })
+    }
+}
+
+/// Adds a piece to the header. Gives what comes next when the header ends or is too large.
+fn gather(header: &mut Vec<u8>, piece: &[u8]) -> Option<State> {
+    const END: &[u8] = b"\r\n\r\n";
+    let before = header.len();
+    // What is beyond the limit need not be copied.
+    header.extend_from_slice(&piece[..piece.len().min(HEADER_OCTETS_MAX + END.len() - before)]);
+    let end = if header.starts_with(b"\r\n") {
+        Some(2)
+    } else {
+        let from = before.saturating_sub(END.len() - 1);
+        memchr::memmem::find(&header[from..], END).map(|at| from + at + END.len())
+    };
+    let Some(end) = end else {
+        return (header.len() > HEADER_OCTETS_MAX).then_some(State::Refused(HeaderError::TooLarge));
+    };
+    let mut header = std::mem::take(header);
+    header.truncate(end);
+    Some(match Found::read(header) {
+        Ok(found) => {
+            let mut hasher = found.hasher();
+            hasher.push(&piece[end - before..]);
+            State::Body(Box::new((found, hasher)))
+        }
+        Err(error) => State::Refused(error),
+    })
+}
+
+impl Found {
+    fn read(header: Vec<u8>) -> Result<Self, HeaderError> {
+        let header = Header::parse(header)?;
+        let mut signatures = Vec::new();
+        let mut valid = 0;
+        for field in header.numbers("DKIM-Signature").take(SIGNATURES_REPORTED_MAX) {
+            let value = header.get(field).value;
+            let signature = Signature::parse(value);
+            valid += usize::from(signature.is_ok());
+            let within_limit = valid <= SIGNATURES_MAX;
+            signatures.push(Candidate { field, claims: Claims::parse(value), signature, within_limit });
+        }
+        let chain = arc::collect(&header);
+        Ok(Self { header, signatures, chain })
+    }
+
+    /// What hashes the body for all signatures.
+    fn hasher(&self) -> BodyHasher {
+        let signatures = self.signatures.iter().filter(|candidate| candidate.within_limit);
+        let dkim = signatures.filter_map(|candidate| candidate.signature.as_ref().ok());
+        let sets = self.chain.iter().flatten().flat_map(|chain| &chain.sets);
+        let arc = sets.filter_map(|set| set.signature.as_ref().ok());
+        let contents =
+            dkim.map(|signature| &signature.content).chain(arc.map(|signature| &signature.content));
+        BodyHasher::new(contents.map(wanted))
+    }
+}
+
+/// Which hash of the body a signature is about.
+#[must_use]
+pub fn wanted(signed: &Signed) -> Wanted {
+    Wanted { algorithm: signed.canonicalization.body, length: signed.length }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+    use super::*;
+
+    const SIGNATURE: &str =
+        "DKIM-Signature: v=1; a=rsa-sha256; d=a.b; s=c; c=relaxed/relaxed; h=from; bh=AA==; b=AA==\r\n";
+
+    fn read(pieces: &[&[u8]]) -> Result<Content, HeaderError> {
+        let mut reader = Reader::new();
+        for piece in pieces {
+            reader.push(piece);
+        }
+        reader.finish()
+    }
+
+    #[test]
+    fn a_message_is_the_same_wherever_it_is_cut() {
+        let message = format!("{SIGNATURE}From: a\r\n\r\nbody  text \r\n\r\n");
+        let hash = |content: &Content| {
+            let signature = content.signatures[0].signature.as_ref().unwrap();
+            content.hashes.get(wanted(&signature.content)).unwrap()
+        };
+        let whole = hash(&read(&[message.as_bytes()]).unwrap());
+        for cut in 0..=message.len() {
+            let (one, other) = message.as_bytes().split_at(cut);
+            let content = read(&[one, other]).unwrap();
+            assert_eq!(content.header.fields().count(), 2);
+            assert_eq!(hash(&content), whole, "cut at {cut}");
+        }
+        let octets: Vec<&[u8]> = message.as_bytes().chunks(1).collect();
+        assert_eq!(hash(&read(&octets).unwrap()), whole);
+    }
+
+    #[test]
+    fn messages_without_body_header_or_anything() {
+        assert_eq!(read(&[]).unwrap().header.fields().count(), 0);
+        assert_eq!(read(&[b"From: a\r\n"]).unwrap().header.fields().count(), 1);
+        assert_eq!(read(&[b"\r\nFrom: a\r\n"]).unwrap().header.fields().count(), 0);
+        assert_eq!(read(&[b"\r", b"\nFrom: a\r\n"]).unwrap().header.fields().count(), 0);
+    }
+
+    #[test]
+    fn a_header_at_the_limit_is_read_and_one_past_it_is_not() {
+        let header = |octets: usize| [&b"a: "[..], &vec![b'x'; octets - 7], b"\r\n\r\n"].concat();
+        let message = |octets: usize| [header(octets), b"body".to_vec()].concat();
+        for chunk in [1000, usize::MAX] {
+            let read = |octets: usize| {
+                let message = message(octets);
+                let pieces: Vec<&[u8]> = message.chunks(chunk.min(message.len())).collect();
+                read(&pieces).map(|content| content.header.octets().len())
+            };
+            assert_eq!(read(HEADER_OCTETS_MAX), Ok(HEADER_OCTETS_MAX));
+            assert_eq!(read(HEADER_OCTETS_MAX + 1), Err(HeaderError::TooLarge));
+            assert_eq!(read(2 * HEADER_OCTETS_MAX), Err(HeaderError::TooLarge));
+        }
+        let fields = b"a: b\r\n".repeat(postrider_proto::dkim::limits::HEADER_FIELDS_MAX + 1);
+        assert_eq!(read(&[&fields, b"\r\nbody"]).unwrap_err(), HeaderError::TooManyFields);
+    }
+
+    #[test]
+    fn only_so_many_signatures_are_verified_and_told_of() {
+        let bad = "DKIM-Signature: v=2\r\n";
+        let message = format!("{bad}{}\r\n", SIGNATURE.repeat(SIGNATURES_REPORTED_MAX + 1));
+        let content = read(&[message.as_bytes()]).unwrap();
+        assert_eq!(content.signatures.len(), SIGNATURES_REPORTED_MAX);
+        let within = content.signatures.iter().filter(|candidate| candidate.within_limit).count();
+        // The one that can't be read costs nothing.
+        assert_eq!(within, SIGNATURES_MAX + 1);
+    }
+}

@@ -1,0 +1,130 @@
+//! Builds a batch of the transactions that wait, on the account's home shard or on another thread.
+//!
+//! What always holds: one batch of an account is built at a time, from the state that the last one left,
+//! so numbers are handed out by plain arithmetic wherever that happens.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postrider_storage::account::{
+    Account, AccountBatch, Change, MESSAGES_PER_TRANSACTION_MAX, Pending, TRANSACTION_OCTETS_MAX, Tx,
+};
+use postrider_storage::blobs::CHUNK_OCTETS;
+use postrider_storage::engine::{BATCH_OCTETS_MAX, Batch};
+use postrider_storage::store::{Store, StoreError};
+
+use super::handle::WriteError;
+use super::log::Published;
+use super::watch::WatcherId;
+use crate::clock::unix_now;
+use crate::runtime::{Pool, oneshot};
+
+/// A batch is not added to after this time: what it is made of has to be written and synced, too.
+const BUILD_MAX: Duration = Duration::from_millis(5);
+/// Transactions in one batch; each is bounded, so the batch is.
+const JOBS_PER_BATCH_MAX: usize = 24;
+/// Messages that the transactions of one batch may touch when it is built on the shard: about as many as take
+/// a millisecond with what a delivery writes for each.
+pub(super) const HERE_MESSAGES_MAX: usize = 32;
+
+const _: () = assert!(JOBS_PER_BATCH_MAX * (TRANSACTION_OCTETS_MAX + CHUNK_OCTETS) <= BATCH_OCTETS_MAX);
+const _: () = assert!(JOBS_PER_BATCH_MAX <= HERE_MESSAGES_MAX);
+const _: () = assert!(HERE_MESSAGES_MAX < MESSAGES_PER_TRANSACTION_MAX);
+
+/// Tells who asked of the outcome.
+pub(super) type Finish = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
+
+/// Runs a transaction within a batch; gives its changes and what is to be called with the outcome.
+type Job = Box<dyn FnOnce(&mut AccountBatch<'_>) -> (Vec<Change>, Finish) + Send>;
+
+/// A transaction that waits for its batch.
+pub(super) struct Waiting {
+    origin: Option<WatcherId>,
+    /// How many messages it touches, about.
+    messages: usize,
+    job: Job,
+}
+
+impl Waiting {
+    /// A transaction, and its outcome.
+    pub fn new<T: Send + 'static>(
+        origin: Option<WatcherId>,
+        messages: usize,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> (Self, oneshot::Receiver<Result<T, WriteError>>) {
+        let (tell, outcome) = oneshot::oneshot();
+        let job: Job = Box::new(move |batch| {
+            let (changes, value) = match batch.transact(unix_now(), work) {
+                Ok((value, changes)) => (changes, Ok(value)),
+                Err(error) => (Vec::new(), Err(WriteError::from(error))),
+            };
+            let finish: Finish = Box::new(move |committed| {
+                let outcome = match (value, committed) {
+                    // A refusal needs no commit to be true.
+                    (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+                    (Ok(value), Ok(())) => Ok(value),
+                };
+                // The one who asked may be gone; the transaction stands.
+                let _ = tell.send(outcome);
+            });
+            (changes, finish)
+        });
+        (Self { origin, messages, job }, outcome)
+    }
+}
+
+/// A batch that is built, and what follows from its commit.
+pub(super) struct Built {
+    pub batch: Batch,
+    pub pending: Pending,
+    pub published: Vec<Published>,
+    pub finishes: Vec<Finish>,
+    /// Transactions for which there was no time.
+    pub rest: VecDeque<Waiting>,
+}
+
+/// Takes what may go into one batch, in order.
+pub(super) fn take(waiting: &mut VecDeque<Waiting>) -> VecDeque<Waiting> {
+    let count = waiting.len().min(JOBS_PER_BATCH_MAX);
+    waiting.drain(..count).collect()
+}
+
+/// Builds a batch of the first of `jobs`. None when a transaction panicked on a worker thread: nothing of the
+/// batch is left then, and those who asked are told by the end of their channel.
+///
+/// What takes its time, and what may have to wait for the disk, goes to a worker thread.
+pub(super) async fn build(
+    state: Arc<Account>,
+    store: &Arc<Store>,
+    pool: &Pool,
+    jobs: VecDeque<Waiting>,
+) -> Option<Built> {
+    let messages = jobs.iter().map(|waiting| waiting.messages).sum::<usize>();
+    if messages <= HERE_MESSAGES_MAX && !store.engine().reads_may_wait() {
+        return Some(run(&state, store, jobs));
+    }
+    let store = Arc::clone(store);
+    pool.run_anyway(move || run(&state, &store, jobs)).await.ok()
+}
+
+fn run(state: &Account, store: &Store, mut jobs: VecDeque<Waiting>) -> Built {
+    let begun = Instant::now();
+    let reader = store.reader();
+    let mut batch = state.begin(&reader);
+    let (mut published, mut finishes) = (Vec::new(), Vec::new());
+    while let Some(Waiting { origin, job, .. }) = jobs.pop_front() {
+        let (changes, finish) = job(&mut batch);
+        finishes.push(finish);
+        published.extend(changes.into_iter().map(|change| Published {
+            modseq: change.modseq(),
+            change,
+            origin,
+        }));
+        if begun.elapsed() > BUILD_MAX {
+            break;
+        }
+    }
+    let (batch, pending) = batch.finish();
+    Built { batch, pending, published, finishes, rest: jobs }
+}

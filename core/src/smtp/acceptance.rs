@@ -1,0 +1,278 @@
+//! A message that was received, up to its delivery: whether it is accepted, and the fields in front of it.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use futures_lite::future::{or, pending};
+use postrider_proto::address::{Address, Domain};
+use postrider_proto::mime::{self, FieldName};
+use postrider_proto::smtp::Reply;
+use postrider_proto::smtp::body::ContentFacts;
+use postrider_proto::smtp::envelope::Envelope;
+use postrider_proto::smtp::reply::Class;
+use postrider_proto::smtp::trace;
+use postrider_storage::blobs::Sharing;
+use postrider_storage::directory::SenderVerdict;
+use postrider_storage::ids::AccountId;
+use tracing::{error, warn};
+
+use super::checks::{Conclusion, evaluation, results};
+use super::connection::{Connection, pause};
+use super::deliver::{Delivery, Target};
+use super::first_time::{FirstTime, sender_hash};
+use super::policy;
+use crate::clock::unix_now;
+use crate::intake::{self, Message};
+use crate::metrics;
+use crate::runtime::oneshot::oneshot;
+use crate::runtime::{LocalNotify, spawn, timeout};
+use crate::tls::Transport;
+
+/// The text that goes with an unknown address after the content.
+const NO_SUCH_USERS: Reply = Reply::new(Class::Permanent, 50, (1, 1), "no such user(s)");
+const NO_SEPARATOR: Reply =
+    Reply::new(Class::Permanent, 54, (6, 0), "the message has no empty line between header and body");
+const BAD_FROM: Reply =
+    Reply::new(Class::Permanent, 50, (6, 0), "the message needs exactly one address in its From field");
+const FROM_NOT_YOURS: Reply =
+    Reply::new(Class::Permanent, 50, (7, 1), "the From field must hold an address of the authenticated user");
+
+/// What is put in front of a message besides what each recipient has of its own.
+struct Front {
+    /// `X-Postrider-Reason`, above all others.
+    reason: String,
+    /// From `Authentication-Results` down.
+    trace: String,
+    first_time: Option<FirstTime>,
+}
+
+impl Connection {
+    /// Stores a received message, and says what the client is told.
+    pub(super) async fn deliver(
+        &mut self,
+        envelope: Envelope,
+        facts: ContentFacts,
+        transport: &mut Option<Transport>,
+    ) -> Reply {
+        let intake = self.intake.take();
+        let examination = self.examination.take();
+        if let Some(reply) = self.intake_failed.take() {
+            return reply;
+        }
+        let (Some(mut intake), Some(mut examination)) = (intake, examination) else {
+            return Reply::LOCAL_ERROR;
+        };
+        let targets: Vec<Target> = envelope
+            .recipients
+            .iter()
+            .map(|recipient| self.targets.get(recipient.token as usize).cloned().unwrap_or(Target::Unknown))
+            .collect();
+        if targets.iter().all(|target| matches!(target, Target::Unknown)) {
+            pause(&self.shard.shared.shutdown, self.service.listener.limits.smtp.unknown_recipients_delay)
+                .await;
+            self.count_deliveries(targets.len(), metrics::Delivery::Refused);
+            return NO_SUCH_USERS;
+        }
+        if let Err(error) = intake.push(examination.finish()).await {
+            return policy::intake_reply(&error, self.id);
+        }
+        self.note_forged(examination.removed());
+        let single = envelope.recipients.len() == 1 && !matches!(targets.first(), Some(Target::Alias { .. }));
+        let sharing = if single { Sharing::One } else { Sharing::Several };
+        let message = match intake.finish(sharing) {
+            Ok(message) => message,
+            Err(error) => return policy::intake_reply(&error, self.id),
+        };
+        self.shard.recorder.observe(self.shard.shared.metrics.message_octets, message.content.size);
+        let from = from_address(&message.structure);
+        let gone = LocalNotify::new();
+        let front = if self.user.is_some() {
+            self.front_of_submission(&envelope, &facts, &message)
+        } else {
+            let concluded = self.conclude(&envelope, examination.signed(), &facts, &message.structure).await;
+            self.front_of_incoming(concluded, &envelope, &message, from.as_ref(), &gone)
+        };
+        let front = match front {
+            Ok(front) => front,
+            Err(reply) => {
+                intake::abandon(&self.shard.shared.committer, message.content);
+                return reply;
+            }
+        };
+        let delivery = Delivery {
+            shard: Rc::clone(&self.shard),
+            id: self.id,
+            sender: self.user.as_ref().map(|user| user.account),
+            from,
+            reason: front.reason,
+            trace: front.trace,
+            now: unix_now(),
+            hostname: self.service.settings.hostname.to_string(),
+            content: message.content,
+            thread: message.thread,
+            incarnation: message.incarnation,
+            first_time: front.first_time,
+            envelope,
+        };
+        // A task of its own: what was handed to the committer is settled also when nobody waits any more.
+        let (tell, told) = oneshot();
+        spawn("deliver", async move {
+            let _ = tell.send(delivery.run(targets, message.batch, sharing).await);
+        });
+        let limits = &self.service.listener.limits.smtp;
+        let limit = limits.store + limits.first_time_sender_delay;
+        match timeout(limit, self.or_gone(told, transport, &gone)).await {
+            Ok(reply) => reply.unwrap_or(Reply::LOCAL_ERROR),
+            Err(_) => {
+                warn!(cid = %self.id, ?limit, "a message was not stored in time; its sender tries again");
+                self.count_limit(metrics::Limit::CommitQueue);
+                Reply::NOT_STORED_IN_TIME
+            }
+        }
+    }
+
+    /// Waits for what a delivery comes to. A client that goes meanwhile is noticed, so that nothing waits for it;
+    /// what it sends already is kept.
+    async fn or_gone<T>(
+        &mut self,
+        told: impl Future<Output = T>,
+        transport: &mut Option<Transport>,
+        gone: &LocalNotify,
+    ) -> T {
+        let Some(stream) = transport.as_mut() else { return told.await };
+        let session = &mut self.session;
+        let watch = async {
+            let read = stream.receive(|input| session.receive(input, Instant::now())).await;
+            if !matches!(read, Ok(1..)) {
+                gone.notify();
+            }
+            pending().await
+        };
+        or(told, watch).await
+    }
+
+    fn count_deliveries(&self, count: usize, outcome: metrics::Delivery) {
+        let counter = self.shard.shared.metrics.deliveries.at([outcome as usize]);
+        self.shard.recorder.add(counter, u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// What was concluded of a message from outside, or why it isn't accepted.
+    fn front_of_incoming(
+        &self,
+        concluded: Option<Conclusion>,
+        envelope: &Envelope,
+        message: &Message,
+        from: Option<&Address>,
+        gone: &LocalNotify,
+    ) -> Result<Front, Reply> {
+        let concluded = concluded.ok_or(Reply::SHUTTING_DOWN)?;
+        if let Some(row) = &concluded.evaluation {
+            evaluation::keep(&self.shard, unix_now(), message.content.blob, row);
+        }
+        if let Some(refusal) = concluded.decision.refusal {
+            let outcome = match refusal.class() {
+                Class::Permanent => metrics::Delivery::Refused,
+                _ => metrics::Delivery::Deferred,
+            };
+            self.count_deliveries(envelope.recipients.len(), outcome);
+            return Err(refusal);
+        }
+        let reason = match concluded.decision.reason {
+            metrics::Reason::Unchecked => String::new(),
+            reason => format!("X-Postrider-Reason: {}\r\n", reason.name()),
+        };
+        let received = self.received(envelope, concluded.reverse_name.as_ref())?;
+        let first_time = FirstTime {
+            sender: from.map(|from| sender_hash(from, concluded.confirmed)),
+            delay: self.service.listener.limits.smtp.first_time_sender_delay,
+            gone: gone.clone(),
+        };
+        Ok(Front { reason, trace: concluded.fields + &received, first_time: Some(first_time) })
+    }
+
+    /// The fields in front of a message of one of our own users, with what is missing of its header.
+    fn front_of_submission(
+        &self,
+        envelope: &Envelope,
+        facts: &ContentFacts,
+        message: &Message,
+    ) -> Result<Front, Reply> {
+        let Some(user) = &self.user else { return Err(Reply::LOCAL_ERROR) };
+        self.check_submission(user.account, facts, message)?;
+        let hostname = &self.service.settings.hostname;
+        let mut trace = results::of_submission(hostname, envelope.reverse_path.address(), charset(envelope));
+        trace += &self.received(envelope, None)?;
+        let (root, now) = (message.structure.root(), unix_now());
+        if root.field(FieldName::MessageId).is_none() {
+            trace += &format!("Message-ID: <{}.{now}@{hostname}>\r\n", self.id);
+        }
+        if root.field(FieldName::Date).is_none() {
+            trace += &format!("Date: {}\r\n", trace::date(now));
+        }
+        Ok(Front { reason: String::new(), trace, first_time: None })
+    }
+
+    fn received(&self, envelope: &Envelope, reverse_name: Option<&Domain>) -> Result<String, Reply> {
+        let Some(hello) = self.session.hello() else { return Err(Reply::LOCAL_ERROR) };
+        let is_ours = self.user.is_some();
+        let received = trace::Received {
+            from: match is_ours {
+                true => trace::From::OurUser,
+                false => trace::From::Client { hello: &hello.name, reverse_name, address: self.peer },
+            },
+            by: &self.service.settings.hostname,
+            local_address: self.local.filter(|_| !is_ours),
+            dialect: hello.dialect,
+            charset: charset(envelope),
+            tls: self
+                .tls
+                .as_ref()
+                .map(|tls| trace::TlsFacts { version: tls.version, cipher_suite: tls.cipher }),
+            authenticated: if is_ours { trace::Authenticated::Yes } else { trace::Authenticated::No },
+            requiretls: envelope.requiretls,
+            id: &self.id.to_string(),
+            recipient: match &*envelope.recipients {
+                [only] => Some(&only.path),
+                _ => None,
+            },
+            unix_seconds: unix_now(),
+        };
+        Ok(received.field())
+    }
+
+    /// What a message of our own users must be like (product 2.3).
+    fn check_submission(
+        &self,
+        account: AccountId,
+        facts: &ContentFacts,
+        message: &Message,
+    ) -> Result<(), Reply> {
+        if !facts.has_separator {
+            return Err(NO_SEPARATOR);
+        }
+        // Of several fields each reader shows another one.
+        let from = from_address(&message.structure).filter(|_| facts.from_fields == 1);
+        let Some(from) = from else { return Err(BAD_FROM) };
+        match self.may_send_as(account, &from) {
+            Ok(SenderVerdict::Allowed) => Ok(()),
+            Ok(SenderVerdict::Refused | SenderVerdict::DomainDisabled) => Err(FROM_NOT_YOURS),
+            Err(error) => {
+                error!(cid = %self.id, %error, "the directory could not be read");
+                Err(Reply::LOCAL_ERROR)
+            }
+        }
+    }
+}
+
+fn charset(envelope: &Envelope) -> trace::Charset {
+    if envelope.smtputf8 { trace::Charset::Utf8 } else { trace::Charset::Ascii }
+}
+
+/// The address of the From field, when it holds exactly one.
+fn from_address(structure: &mime::Structure) -> Option<Address> {
+    let value = structure.root().field(FieldName::From)?;
+    let addresses = mime::address::parse(value, 2);
+    let [only] = &*addresses else { return None };
+    let text = |octets: &Option<Vec<u8>>| String::from_utf8(octets.clone()?).ok();
+    Address::parse(&format!("{}@{}", text(&only.mailbox)?, text(&only.host)?)).ok()
+}
