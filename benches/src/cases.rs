@@ -1,6 +1,8 @@
 //! What is measured. A case is made ready once and then run any number of times, each time with the same
 //! outcome.
 
+mod signatures;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -70,6 +72,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(selecting());
     cases.extend(receiving());
     cases.extend(vanishing());
+    cases.extend(signatures::cases());
     cases
 }
 

@@ -1,6 +1,7 @@
 //! The arguments of every command, and the help that is made of them.
 
 mod checks;
+mod dkim;
 mod dns;
 
 use argh::FromArgs;
@@ -8,6 +9,9 @@ use postrider_dns::resolver::Upstream;
 
 pub use checks::{
     Dmarc, DmarcCommand, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck, SpfCommand, SpfLookup,
+};
+pub use dkim::{
+    Arc, ArcCommand, ArcVerify, Dkim, DkimCommand, DkimGen, DkimLookup, DkimSign, DkimTxt, DkimVerify,
 };
 pub use dns::{
     Belief, Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand,
@@ -98,6 +102,8 @@ pub enum Command {
     Dnssec(Dnssec),
     Dane(Dane),
     Spf(Spf),
+    Dkim(Dkim),
+    Arc(Arc),
     Dmarc(Dmarc),
     Iprev(Iprev),
     Dnsbl(Dnsbl),

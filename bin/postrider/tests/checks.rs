@@ -29,10 +29,15 @@ mx.a.example. A 192.0.2.1
 
 /// Starts the server; it lives as long as the test's process.
 fn serve() -> SocketAddr {
+    serve_zones(ZONES.to_owned())
+}
+
+/// The same with other zones.
+fn serve_zones(zones: String) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {
-        let script = Script::parse(ZONES).unwrap();
+        let script = Script::parse(&zones).unwrap();
         let mut buffer = [0; 4096];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let mut message = Message::from_vec(&buffer[..length]).unwrap().into_response();
@@ -135,4 +140,73 @@ fn results_are_lines_for_people_and_records_are_read_without_dns() {
     assert_eq!(broken["valid"], false);
     assert!(broken["problem"].as_str().unwrap().contains("mxx"));
     assert_eq!(parse("v=spf2").status.code(), Some(1));
+}
+
+/// Runs a command that asks nobody, with input.
+fn run_alone(words: &[&str], input: &[u8]) -> Output {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn keys_are_made_and_messages_are_signed_and_verified() {
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let mut zone = String::from("$TTL 60\n");
+    for (kind, selector) in [("ed25519", "ed"), ("rsa", "rs")] {
+        let made = run_alone(&["dkim", "gen", kind], b"");
+        assert_eq!(made.status.code(), Some(0), "{made:?}");
+        std::fs::write(file(kind), &made.stdout).unwrap();
+        let told = ["dkim", "txt", "--selector", selector, "--domain", "a.example", &file(kind)];
+        let line = run_alone(&told, b"").stdout;
+        zone.push_str(&String::from_utf8(line).unwrap().replace(['(', ')', '\n'], " "));
+        zone.push('\n');
+    }
+    let resolver = serve_zones(zone).to_string();
+    let (first, second) = (format!("ed={}", file("ed25519")), format!("rs={}", file("rsa")));
+    let signing =
+        ["dkim", "sign", "--domain", "a.example", "--key", &first, "--key", &second, "--lifetime", "600"];
+    let signed = run_alone(&signing, b"From: joe@a.example\nSubject: x\n\nHi.\n").stdout;
+    std::fs::write(file("message"), &signed).unwrap();
+
+    let results = json_of(&["dkim", "verify", &file("message")], &resolver);
+    let members = |value: &Value| {
+        let names =
+            ["result", "reason", "domain", "selector", "algorithm", "key_bits", "authentic", "status"];
+        names.iter().map(|name| value[*name].clone()).collect::<Value>()
+    };
+    let expected = json!(["pass", null, "a.example", "ed", "ed25519-sha256", 256, false, "insecure"]);
+    assert_eq!(members(&results[0]), expected);
+    let expected = json!(["pass", null, "a.example", "rs", "rsa-sha256", 2048, false, "insecure"]);
+    assert_eq!(members(&results[1]), expected);
+    assert_eq!(results.as_array().unwrap().len(), 2);
+    let later = run(&["dkim", "verify", "--time", "9999999999", &file("message")], &resolver);
+    assert_eq!(String::from_utf8_lossy(&later.stdout).matches("permerror").count(), 2, "{later:?}");
+
+    let looked = json_of(&["dkim", "lookup", "ed", "a.example"], &resolver);
+    assert_eq!(
+        (&looked["name"], &looked["records"][0]["usable"]),
+        (&json!("ed._domainkey.a.example"), &json!(true))
+    );
+    let looked = json_of(&["dkim", "lookup", "nobody", "a.example"], &resolver);
+    assert_eq!((&looked["reason"], &looked["records"]), (&json!("there is no key"), &json!([])));
+
+    let arc = json_of(&["arc", "verify", &file("message")], &resolver);
+    assert_eq!((&arc["result"], &arc["sealers"]), (&json!("none"), &json!([])));
+    for wrong in [
+        &["dkim", "sign", "--domain", "a b", "--key", "x=y"][..],
+        &["dkim", "sign", "--domain", "a.example", "--key", "file"],
+        &["dkim", "sign", "--domain", "a.example", "--canonicalization", "strict"],
+        &["dkim", "gen", "dsa"],
+        &["arc", "verify", "--trusted", "a b"],
+    ] {
+        assert_eq!(run_alone(wrong, b"").status.code(), Some(2), "{wrong:?}");
+    }
+    let none = run_alone(&["dkim", "txt", "--selector", "s", "--domain", "a.example", &file("message")], b"");
+    assert_eq!(none.status.code(), Some(1));
 }

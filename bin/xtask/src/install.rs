@@ -42,6 +42,26 @@ const PROGRAMS: &[Program] = &[
         used_for: "TLS in swaks",
     },
     Program { package: "openssl", file: "/usr/bin/openssl", used_for: "client certificates" },
+    Program {
+        package: "python3-dkim",
+        file: "/usr/lib/python3/dist-packages/dkim/__init__.py",
+        used_for: "signatures of other software",
+    },
+    Program {
+        package: "python3-authres",
+        file: "/usr/lib/python3/dist-packages/authres/__init__.py",
+        used_for: "chains in dkimpy",
+    },
+    Program {
+        package: "python3-dnspython",
+        file: "/usr/lib/python3/dist-packages/dns/__init__.py",
+        used_for: "a server with the keys of signatures",
+    },
+    Program {
+        package: "python3-nacl",
+        file: "/usr/lib/python3/dist-packages/nacl/__init__.py",
+        used_for: "Ed25519 in dkimpy",
+    },
     Program { package: "curl", file: "/usr/bin/curl", used_for: "fetching over imaps" },
     Program { package: "isync", file: "/usr/bin/mbsync", used_for: "two-way synchronisation" },
     Program { package: "offlineimap3", file: "/usr/bin/offlineimap", used_for: "two-way synchronisation" },

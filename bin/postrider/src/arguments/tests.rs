@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 67] = [
+const COMMANDS: [&str; 75] = [
     "",
     "serve",
     "localserve",
@@ -66,6 +66,14 @@ const COMMANDS: [&str; 67] = [
     "dane",
     "dane lookup",
     "dane dial",
+    "dkim",
+    "dkim lookup",
+    "dkim verify",
+    "dkim sign",
+    "dkim txt",
+    "dkim gen",
+    "arc",
+    "arc verify",
     "spf",
     "spf check",
     "spf lookup",

@@ -4,6 +4,7 @@ mod authentication;
 mod config;
 mod control;
 mod dial;
+mod dkim;
 mod dns;
 mod locate;
 mod resolver;
@@ -43,6 +44,8 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Export(arguments) => control::export(&server, arguments),
         Command::Index(arguments) => control::index(&server, arguments.command),
         Command::Spf(arguments) => authentication::spf(arguments.command),
+        Command::Dkim(arguments) => dkim::run(arguments.command),
+        Command::Arc(arguments) => dkim::run_arc(arguments.command),
         Command::Dmarc(arguments) => authentication::dmarc(arguments.command),
         Command::Iprev(arguments) => authentication::iprev(arguments.command),
         Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),

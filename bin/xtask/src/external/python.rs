@@ -1,5 +1,5 @@
-//! Scripted sessions of Python's `imaplib`, of `imapclient`, of Python with zlib and openssl, and of neomutt and
-//! Thunderbird, which Python drives.
+//! Scripted sessions of Python's `imaplib`, of `imapclient`, of Python with zlib and openssl, of dkimpy, and of
+//! neomutt and Thunderbird, which Python drives.
 
 use std::path::Path;
 use std::process::Command;
@@ -31,6 +31,14 @@ pub fn compression_and_certificates(binary: &Path) -> Result<()> {
     command.arg(server.certificate()).arg(binary).arg(server.socket()).arg(files.path());
     run_program(&mut command, LIMIT)?;
     server.stop_and_verify()
+}
+
+/// dkimpy verifies what `postrider dkim` signs, and the other way round.
+pub fn dkimpy(binary: &Path) -> Result<()> {
+    let files = tempfile::tempdir()?;
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(cargo::root().join("bin/xtask/clients/dkim_with_dkimpy.py")).arg(binary).arg(files.path());
+    run_program(&mut command, LIMIT).map(drop)
 }
 
 fn script(binary: &Path, name: &str) -> Result<()> {
