@@ -8,7 +8,8 @@ use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
 
 pub use checks::{
-    Dmarc, DmarcCommand, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck, SpfCommand, SpfLookup,
+    Dmarc, DmarcCommand, DmarcLookup, DmarcVerify, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck,
+    SpfCommand, SpfLookup,
 };
 pub use dkim::{
     Arc, ArcCommand, ArcVerify, Dkim, DkimCommand, DkimGen, DkimLookup, DkimSign, DkimTxt, DkimVerify,

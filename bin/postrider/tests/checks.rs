@@ -12,19 +12,19 @@ use postrider_dns::script::Script;
 use serde_json::{Value, json};
 
 const ZONES: &str = r#"
-    a.example.  TXT "v=spf1 ip4:192.0.2.0/24 a:b.example -all exp=why.a.example x=y"
-    why.a.example. TXT "%{i} is not ours"
-    b.example.  A   198.51.100.1
-    two.example. TXT "v=spf1 -all"
-    two.example. TXT "v=spf1 +all"
-    $SERVFAIL broken.example.
-    _dmarc.a.example. TXT "v=DMARC1; p=reject; sp=quarantine; pct=x"
-    www.a.example. A 192.0.2.1
-    1.2.0.192.in-addr.arpa. PTR mx.a.example.
-    mx.a.example. A 192.0.2.1
-    2.0.0.127.list.example. A 127.0.0.2
-    9.2.0.192.list.example. A 127.0.0.3
-    9.2.0.192.list.example. TXT "spam"
+a.example.  TXT "v=spf1 ip4:192.0.2.0/24 a:b.example -all exp=why.a.example x=y"
+why.a.example. TXT "%{i} is not ours"
+b.example.  A   198.51.100.1
+two.example. TXT "v=spf1 -all"
+two.example. TXT "v=spf1 +all"
+$SERVFAIL broken.example.
+_dmarc.a.example. TXT "v=DMARC1; p=reject; sp=quarantine; pct=x"
+www.a.example. A 192.0.2.1
+1.2.0.192.in-addr.arpa. PTR mx.a.example.
+mx.a.example. A 192.0.2.1
+2.0.0.127.list.example. A 127.0.0.2
+9.2.0.192.list.example. A 127.0.0.3
+9.2.0.192.list.example. TXT "spam"
 "#;
 
 /// Starts the server; it lives as long as the test's process.
@@ -209,4 +209,30 @@ fn keys_are_made_and_messages_are_signed_and_verified() {
     }
     let none = run_alone(&["dkim", "txt", "--selector", "s", "--domain", "a.example", &file("message")], b"");
     assert_eq!(none.status.code(), Some(1));
+}
+
+#[test]
+fn messages_are_evaluated_as_a_server_would() {
+    let resolver = serve().to_string();
+    let files = tempfile::tempdir().unwrap();
+    let verify = |from: &str, ip: &str| {
+        let file = files.path().join("message");
+        std::fs::write(&file, format!("{from}\nSubject: x\n\nHi.\n")).unwrap();
+        let words =
+            ["dmarc", "verify", "--ip", ip, "--helo", "mx.a.example", "--mail-from", "user@a.example"];
+        json_of(&[&words[..], &[file.to_str().unwrap()]].concat(), &resolver)
+    };
+    let shown = |value: &Value| {
+        let names = ["result", "domain", "policy", "applied", "aligned_spf", "aligned_dkim", "authentic"];
+        names.iter().map(|name| value[*name].clone()).collect::<Value>()
+    };
+    let passed = verify("From: user@a.example", "192.0.2.7");
+    assert_eq!(shown(&passed), json!(["pass", "a.example", "reject", "none", true, false, false]));
+    let failed = verify("From: user@www.a.example", "203.0.113.1");
+    let expected = json!(["fail", "www.a.example", "quarantine", "quarantine", false, false, false]);
+    assert_eq!(shown(&failed), expected);
+    let twice = verify("From: user@a.example\nFrom: user@b.example", "192.0.2.7");
+    assert_eq!(shown(&twice), json!(["fail", "a.example", "reject", "reject", false, false, false]));
+    let none = verify("To: user@a.example", "192.0.2.7");
+    assert_eq!(shown(&none), json!(["permerror", null, null, "none", false, false, false]));
 }

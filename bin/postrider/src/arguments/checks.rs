@@ -2,6 +2,8 @@
 //!
 //! Those that ask DNS take what `dns lookup` takes.
 
+use std::path::PathBuf;
+
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
 
@@ -106,6 +108,44 @@ pub struct Dmarc {
 #[argh(subcommand)]
 pub enum DmarcCommand {
     Lookup(DmarcLookup),
+    Verify(DmarcVerify),
+}
+
+/// Evaluate a message as a server would that got it from a client: SPF, its signatures, and the policy.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(
+    subcommand,
+    name = "verify",
+    example = "{command_name} --ip 192.0.2.1 --helo mx.example.org --mail-from a@example.org message.eml"
+)]
+pub struct DmarcVerify {
+    /// the client's address
+    #[argh(option)]
+    pub ip: String,
+    /// the client's name in EHLO or HELO
+    #[argh(option)]
+    pub helo: String,
+    /// the address in MAIL FROM; without one the name of HELO counts
+    #[argh(option, default = "String::new()")]
+    pub mail_from: String,
+    /// find organizational domains by the public suffix list, as RFC 7489 did, and not by the tree walk
+    #[argh(switch)]
+    pub public_suffix_list: bool,
+    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
+    #[argh(option, from_str_fn(upstream))]
+    pub resolver: Vec<Upstream>,
+    /// a file of DS or DNSKEY records to begin validation at
+    #[argh(option)]
+    pub trust_anchor: Option<String>,
+    /// who decides what can be believed: validate or trust
+    #[argh(option, from_str_fn(belief))]
+    pub mode: Option<Belief>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the message (default: standard input)
+    #[argh(positional)]
+    pub file: Option<PathBuf>,
 }
 
 /// Show the policy that counts for mail of a domain, and where it was found.

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 75] = [
+const COMMANDS: [&str; 76] = [
     "",
     "serve",
     "localserve",
@@ -80,6 +80,7 @@ const COMMANDS: [&str; 75] = [
     "spf parse",
     "dmarc",
     "dmarc lookup",
+    "dmarc verify",
     "iprev",
     "iprev check",
     "dnsbl",

@@ -3,21 +3,24 @@
 //! Each prints lines, or one JSON object whose members `docs/cli-json.md` describes.
 
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use futures_lite::future::block_on;
-use postrider_authentication::dmarc::{DmarcResult, Mode};
+use postrider_authentication::dmarc::{Author, DmarcResult, Identifier, Mode, Request};
 use postrider_authentication::dnsbl::{Health, Kind, Status};
 use postrider_authentication::spf::{Identity, Limits, Query, Record};
-use postrider_authentication::{dmarc, dnsbl, iprev, spf};
+use postrider_authentication::{dkim, dmarc, dnsbl, iprev, spf};
 use postrider_dns::Authenticity;
 use postrider_proto::address::Domain;
+use postrider_proto::dmarc::AuthorProblem;
 use postrider_proto::spf::{DomainSpec, Modifier};
 use serde_json::{Map, Value, json};
 
+use super::dkim::{now, read_message};
 use super::resolver::open;
-use crate::arguments::{DmarcCommand, DnsblCommand, IprevCommand, SpfCheck, SpfCommand, SpfLookup};
+use crate::arguments::{
+    DmarcCommand, DmarcLookup, DmarcVerify, DnsblCommand, IprevCommand, SpfCheck, SpfCommand, SpfLookup,
+};
 use crate::terminal;
 
 /// How results are printed.
@@ -80,21 +83,22 @@ pub fn spf(command: SpfCommand) -> Result<()> {
 
 fn spf_check(arguments: &SpfCheck) -> Result<()> {
     let client_ip = address(&arguments.ip)?;
-    let mail_from = arguments.mail_from.trim_start_matches('<').trim_end_matches('>');
-    let helo = arguments.helo.as_str();
-    // What the peer wrote, however odd: that is what people look into.
+    let query = query(client_ip, &arguments.helo, &arguments.mail_from, &arguments.receiver);
+    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let verdict = block_on(spf::check(&dns, &Limits::default(), &query));
+    Format::of(arguments.json).print(&spf_object(&verdict));
+    Ok(())
+}
+
+/// A query of what a peer wrote, however odd: that is what people look into.
+fn query<'a>(client_ip: IpAddr, helo: &'a str, mail_from: &'a str, receiver: &'a str) -> Query<'a> {
+    let mail_from = mail_from.trim_start_matches('<').trim_end_matches('>');
     let (identity, local_part, domain) = match mail_from.rsplit_once('@') {
         Some((local, domain)) => (Identity::MailFrom, local, domain),
         None if mail_from.is_empty() => (Identity::Helo, "", helo),
         None => (Identity::MailFrom, "", mail_from),
     };
-    let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let receiver = arguments.receiver.as_str();
-    let query = Query { client_ip, identity, local_part, domain, helo, receiver, unix_seconds };
-    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
-    let verdict = block_on(spf::check(&dns, &Limits::default(), &query));
-    Format::of(arguments.json).print(&spf_object(&verdict));
-    Ok(())
+    Query { client_ip, identity, local_part, domain, helo, receiver, unix_seconds: now() }
 }
 
 fn spf_object(verdict: &spf::Verdict) -> Value {
@@ -174,15 +178,52 @@ fn add_terms(object: &mut Value, record: Option<&Record>) {
 
 /// `postrider dmarc`
 pub fn dmarc(command: DmarcCommand) -> Result<()> {
-    let DmarcCommand::Lookup(arguments) = command;
+    match command {
+        DmarcCommand::Lookup(arguments) => dmarc_lookup(&arguments),
+        DmarcCommand::Verify(arguments) => dmarc_verify(&arguments),
+    }
+}
+
+fn organizational(public_suffix_list: bool) -> Mode {
+    if public_suffix_list { Mode::PublicSuffixList } else { Mode::TreeWalk }
+}
+
+fn dmarc_lookup(arguments: &DmarcLookup) -> Result<()> {
     let name = &arguments.domain;
     let domain = Domain::parse(name).with_context(|| format!("{name} is no domain"))?;
-    let mode = if arguments.public_suffix_list { Mode::PublicSuffixList } else { Mode::TreeWalk };
     let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
-    let verdict = block_on(dmarc::lookup(&dns, &domain, mode));
+    let verdict = block_on(dmarc::lookup(&dns, &domain, organizational(arguments.public_suffix_list)));
     if verdict.result == DmarcResult::Temperror {
         bail!("{}", verdict.problem.unwrap_or_default());
     }
+    Format::of(arguments.json).print(&dmarc_object(&verdict));
+    Ok(())
+}
+
+fn dmarc_verify(arguments: &DmarcVerify) -> Result<()> {
+    let client_ip = address(&arguments.ip)?;
+    let message = read_message(arguments.file.as_ref())?;
+    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let query = query(client_ip, &arguments.helo, &arguments.mail_from, "unknown");
+    let verdict = block_on(async {
+        // A header that can't be read has no author, and no signatures that count.
+        let (author, signatures) = match &message {
+            Ok(content) => {
+                let policy = dkim::Policy::default();
+                let signatures = dkim::verify(content, &policy, query.unix_seconds, &dns).await;
+                (Author::of_header(content.header.octets()), signatures)
+            }
+            Err(_) => {
+                (Author::Unclear { problem: AuthorProblem::Malformed, domains: Vec::new() }, Vec::new())
+            }
+        };
+        let spf = Identifier::of_spf(&spf::check(&dns, &Limits::default(), &query).await);
+        let dkim: Vec<Identifier> = signatures.iter().filter_map(Identifier::of_dkim).collect();
+        let mode = organizational(arguments.public_suffix_list);
+        // What `pct` leaves to chance is decided for the stricter policy.
+        let request = Request { author: &author, spf: spf.as_ref(), dkim: &dkim, mode, sample: 0 };
+        dmarc::evaluate(&dns, &request).await
+    });
     Format::of(arguments.json).print(&dmarc_object(&verdict));
     Ok(())
 }

@@ -44,7 +44,7 @@ pub fn run_arc(command: ArcCommand) -> Result<()> {
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
@@ -56,7 +56,7 @@ fn open(file: Option<&PathBuf>) -> Result<Box<dyn Read>> {
 }
 
 /// Takes a message, whose lines may end in any way, piece by piece.
-fn read_message(file: Option<&PathBuf>) -> Result<Result<Content, HeaderError>> {
+pub(super) fn read_message(file: Option<&PathBuf>) -> Result<Result<Content, HeaderError>> {
     const PIECE_OCTETS: usize = 64 * 1024;
     let mut input = open(file)?;
     let (mut reader, mut lines) = (Reader::new(), Crlf::default());
