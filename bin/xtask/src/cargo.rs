@@ -27,7 +27,15 @@ pub fn check_house() -> Result<()> {
     // needed, nor the C++ compiler that builds it.
     cargo(
         "fuzz targets",
-        &["check", "--manifest-path", "core/fuzz/Cargo.toml", "--target-dir", "target/fuzz", "--locked", "--quiet"],
+        &[
+            "check",
+            "--manifest-path",
+            "core/fuzz/Cargo.toml",
+            "--target-dir",
+            "target/fuzz",
+            "--locked",
+            "--quiet",
+        ],
         &[("CUSTOM_LIBFUZZER_PATH", "/nonexistent/libfuzzer.a"), ("RUSTFLAGS", "-D warnings")],
     )
 }

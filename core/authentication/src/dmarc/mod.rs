@@ -73,18 +73,6 @@ impl Identifier {
         Some(Self { domain, state, authenticity: verdict.authenticity })
     }
 
-    /// The identifier of a signature; none when it names no domain.
-    #[must_use]
-    pub fn of_dkim(result: &SignatureResult) -> Option<Self> {
-        let state = match result.result {
-            DkimResult::Pass => IdentifierState::Pass,
-            DkimResult::Temperror => IdentifierState::Temperror,
-            _ => IdentifierState::Other,
-        };
-        let authenticity = result.authenticity.unwrap_or(Authenticity::Indeterminate);
-        Some(Self { domain: result.domain.clone()?, state, authenticity })
-    }
-
     /// The identifier of a signature; none when its domain can't be read.
     #[must_use]
     pub fn of_signature(signature: &dkim::SignatureResult) -> Option<Self> {
