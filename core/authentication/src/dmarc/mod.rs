@@ -18,6 +18,7 @@ use postrider_proto::dmarc::{Alignment, Record, Standing};
 pub use discover::{Policies, Source};
 pub use postrider_proto::dmarc::{Author, DmarcResult, Policy};
 
+use crate::dkim::{DkimResult, SignatureResult};
 use crate::{dkim, spf};
 use discover::{Discovery, Walker};
 #[cfg(test)]
