@@ -304,7 +304,8 @@ impl<O: Outside> Inner<O> {
                     (self.exchange.watch)(Event::Limit("aliases"));
                     return Err(Stopped::at(answer, format!("over {ALIASES_MAX} aliases")));
                 }
-                answer.aliases.push(step);
+                let (from, to) = (step.from.to_lowercase(), step.to.to_lowercase());
+                answer.aliases.push(Step { from, to, ..step });
             }
             answer.outcome = match (verdict.end, reading.end) {
                 (Conclusion::Found, End::Found(records)) => {
@@ -314,7 +315,7 @@ impl<O: Outside> Inner<O> {
                 (Conclusion::NoData, _) => Outcome::NoData,
                 (Conclusion::NoName, _) => Outcome::NoName,
                 (Conclusion::Alias(target), _) => {
-                    here = target;
+                    here = target.to_lowercase();
                     continue;
                 }
                 (Conclusion::Unusable | Conclusion::Found, _) => {

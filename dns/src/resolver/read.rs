@@ -45,7 +45,10 @@ pub(crate) fn read(message: &Message, name: &Name, kind: RecordType) -> Result<R
             return Err("there are too many records");
         }
         if !found.is_empty() {
-            found.iter_mut().for_each(|record| record.name.clone_from(&here));
+            for record in &mut found {
+                record.name.clone_from(&here);
+                lower(&mut record.data);
+            }
             ttl = found.iter().map(|record| record.ttl).min().unwrap_or(0).min(ttl);
             return Ok(Reading { aliases, end: End::Found(found), ttl });
         }
@@ -64,6 +67,22 @@ pub(crate) fn read(message: &Message, name: &Name, kind: RecordType) -> Result<R
     Ok(Reading { aliases, end, ttl: ttl.min(lasts) })
 }
 
+/// Lowers the names in data. Servers write names as parts of the question, whose letters we sent in random case.
+fn lower(data: &mut RData) {
+    match data {
+        RData::MX(mx) => mx.exchange = mx.exchange.to_lowercase(),
+        RData::CNAME(name) => name.0 = name.0.to_lowercase(),
+        RData::NS(name) => name.0 = name.0.to_lowercase(),
+        RData::PTR(name) => name.0 = name.0.to_lowercase(),
+        RData::SRV(srv) => srv.target = srv.target.to_lowercase(),
+        RData::SOA(soa) => {
+            soa.mname = soa.mname.to_lowercase();
+            soa.rname = soa.rname.to_lowercase();
+        }
+        _ => {}
+    }
+}
+
 /// Where the alias at `here` leads, and for how long.
 fn alias(message: &Message, here: &Name) -> Result<Option<(Name, u32)>, Unusable> {
     let mut own: Option<(Name, u32)> = None;
@@ -74,7 +93,7 @@ fn alias(message: &Message, here: &Name) -> Result<Option<(Name, u32)>, Unusable
         }
         match &record.data {
             RData::CNAME(target) if record.name == *here => {
-                let mut target = target.0.clone();
+                let mut target = target.0.to_lowercase();
                 target.set_fqdn(true);
                 match &own {
                     // RFC 2181 §10.1: an alias has one canonical name.

@@ -175,3 +175,25 @@ fn tls_is_asked_with_its_name_and_never_in_the_clear() {
     assert!(answer.reason.contains("a certificate of another name"), "{answer:?}");
     assert!(rig.world.asked().iter().all(|(via, _)| *via == Via::Tls(Some("dns.example".into()))));
 }
+
+#[test]
+fn the_case_of_the_question_does_not_come_back_in_names() {
+    use hickory_proto::op::ResponseCode;
+    use hickory_proto::rr::rdata::{CNAME, MX};
+    use hickory_proto::rr::{RData, Record};
+    use world::{at_once, code};
+    let rig = Rig::new(&[LOOPBACK]);
+    rig.world.server(LOOPBACK, |_, query| {
+        at_once(code(query, ResponseCode::NoError, |message| {
+            let asked = message.queries[0].name.clone();
+            assert!(!asked.eq_case(&asked.to_lowercase()), "in mixed case");
+            let below = asked.prepend_label("MX").unwrap();
+            message.answers.push(Record::from_rdata(asked, 60, RData::CNAME(CNAME(below.clone()))));
+            message.answers.push(Record::from_rdata(below.clone(), 60, RData::MX(MX::new(10, below))));
+        }))
+    });
+    let answer = rig.ask("a-domain-of-many-letters.example.", RecordType::MX);
+    assert_eq!(shown(&answer), ["10 mx.a-domain-of-many-letters.example."]);
+    assert_eq!(answer.aliases[0].to.to_ascii(), "mx.a-domain-of-many-letters.example.");
+    assert_eq!(answer.records[0].name.to_ascii(), "mx.a-domain-of-many-letters.example.");
+}
