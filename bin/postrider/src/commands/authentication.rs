@@ -218,7 +218,7 @@ fn dmarc_verify(arguments: &DmarcVerify) -> Result<()> {
             }
         };
         let spf = Identifier::of_spf(&spf::check(&dns, &Limits::default(), &query).await);
-        let dkim: Vec<Identifier> = signatures.iter().filter_map(Identifier::of_dkim).collect();
+        let dkim: Vec<Identifier> = signatures.iter().filter_map(Identifier::of_signature).collect();
         let mode = organizational(arguments.public_suffix_list);
         // What `pct` leaves to chance is decided for the stricter policy.
         let request = Request { author: &author, spf: spf.as_ref(), dkim: &dkim, mode, sample: 0 };

@@ -18,7 +18,6 @@ use postrider_proto::dmarc::{Alignment, Record, Standing};
 pub use discover::{Policies, Source};
 pub use postrider_proto::dmarc::{Author, DmarcResult, Policy};
 
-use crate::dkim::{DkimResult, SignatureResult};
 use crate::{dkim, spf};
 use discover::{Discovery, Walker};
 #[cfg(test)]
@@ -72,18 +71,6 @@ impl Identifier {
         };
         let domain = Domain::parse(&verdict.domain).ok()?;
         Some(Self { domain, state, authenticity: verdict.authenticity })
-    }
-
-    /// The identifier of a signature; none when it names no domain.
-    #[must_use]
-    pub fn of_dkim(result: &SignatureResult) -> Option<Self> {
-        let state = match result.result {
-            DkimResult::Pass => IdentifierState::Pass,
-            DkimResult::Temperror => IdentifierState::Temperror,
-            _ => IdentifierState::Other,
-        };
-        let authenticity = result.authenticity.unwrap_or(Authenticity::Indeterminate);
-        Some(Self { domain: result.domain.clone()?, state, authenticity })
     }
 
     /// The identifier of a signature; none when its domain can't be read.
