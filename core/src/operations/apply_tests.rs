@@ -147,8 +147,9 @@ fn meanwhile_other_changes_are_refused_and_a_client_that_goes_away_leaves_nothin
 #[test]
 fn faults_of_a_large_document_are_told_with_their_lines_and_change_nothing() {
     let server = TestServer::start();
-    let text = format!("{}[account.last]\ndomain = \"many.example\"\n", document(ACCOUNTS, "x"));
+    let text = format!("{}[account.zulu]\ndomain = \"many.example\"\n", document(ACCOUNTS, "x"));
     let line = 1 + text.lines().count();
+    // Of two that are the same, that of the account whose name comes later is told.
     let twice = format!("{text}addresses = [\"USER5@many.example\"]\n");
     let error = apply(&server, &twice, false).1.unwrap_err().to_string();
     assert_eq!(error, format!("line {line}: USER5@many.example is given twice"));
