@@ -44,6 +44,8 @@ fn serve_zones(zones: String) -> SocketAddr {
             let query = message.queries[0].clone();
             let answer = script.answer(query.name(), query.query_type());
             message.metadata.recursion_available = true;
+            // The question has the bit, too: who asks wants to be told.
+            message.metadata.authentic_data = false;
             message.metadata.response_code = match answer.outcome {
                 Outcome::Found | Outcome::NoData => ResponseCode::NoError,
                 Outcome::NoName => ResponseCode::NXDomain,
