@@ -95,9 +95,10 @@ fn core_tests(binary: &Path, filter: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Builds the test executable of `core`; where it is.
+/// Builds the test executable of `core`; where it is. With those of the whole workspace, since what these are
+/// built with is there already after the tests of the workspace.
 fn core_executable() -> Result<PathBuf> {
-    let arguments = ["test", "--package", "postrider-core", "--lib", "--no-run", "--locked"];
+    let arguments = ["test", "--workspace", "--lib", "--no-run", "--locked"];
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(arguments)
         .arg("--message-format=json")
@@ -109,9 +110,10 @@ fn core_executable() -> Result<PathBuf> {
         bail!("cargo {}:\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
     }
     // One JSON object in a line; only the tests have an executable.
-    let executable = said.lines().rev().find_map(|line| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        Some(rest.split_once('"')?.0.to_owned())
-    });
+    let executable =
+        said.lines().filter(|line| line.contains(r#""name":"postrider_core""#)).find_map(|line| {
+            let (_, rest) = line.split_once("\"executable\":\"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        });
     executable.map(PathBuf::from).with_context(|| format!("no test executable in what cargo said:\n{said}"))
 }
