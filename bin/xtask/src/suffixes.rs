@@ -18,7 +18,7 @@ const NAMES_MIN: usize = 9000;
 #[derive(FromArgs)]
 #[argh(subcommand, name = "public-suffixes")]
 pub struct PublicSuffixes {
-    /// the list, from https://publicsuffix.org/list/public_suffix_list.dat
+    /// the list, from `publicsuffix.org/list/public_suffix_list.dat`
     #[argh(positional)]
     list: PathBuf,
 }
