@@ -135,7 +135,7 @@ pub struct Localserve {
     /// where everything is kept (default: a directory of the user's that stays the same)
     #[argh(option)]
     pub dir: Option<String>,
-    /// who answers questions to DNS, as ADDRESS[:PORT]; repeatable. Without one nothing is asked, and mail that comes in
+    /// who answers questions to DNS, as ADDRESS or ADDRESS:PORT; repeatable. Without one nothing is asked, and mail that comes in
     /// isn't checked
     #[argh(option, from_str_fn(dns::upstream))]
     pub resolver: Vec<Upstream>,

@@ -2,7 +2,7 @@
 //!
 //! [`Directory`] reads a snapshot: finding a recipient takes at most four point reads, however large
 //! the directory is. [`plan`] turns [`Change`]s into one batch, or says what is wrong and changes
-//! nothing. [`Document`] is the whole directory as a text. [`verify`] states what always holds.
+//! nothing. A document is the whole directory as a text. [`verify`] states what always holds.
 //!
 //! Rows belong to the system (account 0) in the space `rows`; a name is followed by an octet 0 where
 //! more follows, for no name can hold one. Values start with a version; numbers in them are

@@ -180,7 +180,7 @@ pub fn effects_of(snapshot: &dyn Snapshot, batch: &Batch) -> Result<Vec<Effect>,
 }
 
 /// A part of the effects of a sealed plan on accounts that were there before, and where the next part
-/// begins. `snapshot` is the engine's own, from before the first step of [`settle`].
+/// begins. `snapshot` is the engine's own, from before the first step of settling.
 pub fn effects(
     snapshot: &dyn Snapshot,
     after: Option<&[u8]>,
