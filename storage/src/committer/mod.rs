@@ -2,8 +2,8 @@
 //!
 //! Shards hand in batches with [`Committer::try_submit`], which never blocks. The thread takes everything that
 //! waits, up to [`Limits::group_octets_max`], merges it into one batch, commits it with one sync, and then
-//! calls each member's completion. While it syncs, the next group gathers; there is no timed waiting, since
-//! the sync itself is the time in which a group grows.
+//! calls each member's completion. While it syncs, the next group gathers. Where many write at the same time, it
+//! also waits a moment for those who were in the last group (`GATHER_MAX`); who writes alone never waits.
 //!
 //! What always holds:
 //! - Batches reach the engine in the order in which they were handed in, and a completion is called exactly
@@ -47,8 +47,12 @@ impl Default for Limits {
     }
 }
 
-/// How long a group that is smaller than the last one waits for more members.
-const GATHER_MAX: Duration = Duration::from_micros(500);
+/// How long a group waits for more members, for each member of the last group. A few who write at the same time
+/// hardly wait for one another; many gain more by the larger group than they lose by the wait.
+const GATHER_EACH: Duration = Duration::from_micros(100);
+
+/// How long a group waits for more members, at most.
+const GATHER_MAX: Duration = Duration::from_millis(2);
 
 /// What a completion is told about a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -362,7 +366,8 @@ impl Shared {
     /// more costs each of them less. One who is alone never waits.
     fn gather<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
         let expected = queue.last_members + queue.last_members / 4;
-        let until = Instant::now() + GATHER_MAX;
+        let members = u32::try_from(queue.last_members).unwrap_or(u32::MAX);
+        let until = Instant::now() + GATHER_EACH.saturating_mul(members).min(GATHER_MAX);
         while queue.last_members > 1
             && queue.requests.len() < expected
             && queue.octets < self.limits.group_octets_max
