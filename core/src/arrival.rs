@@ -142,6 +142,7 @@ pub async fn start_tls(
     let deadline = Instant::now() + door.listener.limits.connections.tls_handshake;
     let known = &shard.shared.metrics;
     // Asking makes some clients bother their users, so nobody is asked in vain.
+    shard.shared.reads.calm().await;
     let ask = if shard.shared.authenticator.knows_keys() { Ask::Certificate } else { Ask::Nothing };
     match transport.start_tls(door.tls?, ask, deadline).await {
         Ok(transport) => {

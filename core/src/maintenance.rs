@@ -370,6 +370,13 @@ async fn erase_account(shard: &Rc<Shard>, account: AccountId) {
 }
 
 async fn try_erase(shard: &Rc<Shard>, account: AccountId) -> Result<Option<usize>, Trouble> {
+    // Usually that was done when it was removed; but its shard may not have heard of that.
+    let forget =
+        shard.at_home(account, move |home| Box::pin(async move { home.accounts.forget(account).await }));
+    if forget.await.is_err() {
+        // The shard has ended: the server stops.
+        return Ok(None);
+    }
     let mut rows = forget_grantee(shard, account).await?;
     // The to-do rows first: what they refer to must be there.
     for prefix in [keys::erases(account), keys::drops(account), keys::owner(account.get())] {

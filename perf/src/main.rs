@@ -5,6 +5,7 @@
 
 mod announce;
 mod client;
+mod directory;
 mod figures;
 mod idle;
 mod imap;

@@ -107,7 +107,7 @@ mod tests {
         };
         assert_eq!(times(i64::MIN), [-5, 10, 20, 30], "one with too long a text is left out");
         assert_eq!(times(20), [20, 30]);
-        let report = verify::verify(&store.reader(), None, &mut |_| {}).unwrap();
+        let report = verify::verify(store.reader(), None, &mut |_| {}).unwrap();
         assert!(report.is_clean(), "{:?}", report.violations);
         assert_eq!(report.counts.evaluations, 4);
         for (rows_max, left) in [(1, &[10, 20, 30][..]), (10, &[20, 30]), (10, &[20, 30])] {

@@ -19,4 +19,5 @@ pub mod repair;
 pub mod rows;
 pub mod store;
 pub mod text;
+pub mod toml;
 pub mod verify;

@@ -67,6 +67,11 @@ impl Reader {
         &*self.snapshot
     }
 
+    /// The snapshot, to read of the same moment otherwise.
+    pub fn into_snapshot(self) -> Box<dyn Snapshot> {
+        self.snapshot
+    }
+
     /// A row of the space `rows`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         Ok(self.snapshot.get(Space::Rows, key)?)

@@ -16,7 +16,7 @@ mod section;
 
 use std::path::{Path, PathBuf};
 
-use toml_edit::Document;
+use postrider_storage::toml;
 
 pub use checks::{Checks, Consequence};
 pub use limits::{AuthenticationLimits, Classes, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
@@ -62,11 +62,11 @@ impl Config {
     /// Parses and checks the text of `file`.
     pub fn parse(text: &str, file: &Path, files: Files) -> Result<Self, ConfigError> {
         let problems = Problems::new(text);
-        let document = match Document::parse(text) {
+        let document = match toml::parse(text) {
             Ok(document) => document,
-            Err(error) => {
-                let what = format!("this is not TOML: {}", error.message().trim_end());
-                problems.add(&error.span().or(Some(0..0)), what, "See https://toml.io for how it is written");
+            Err(bad) => {
+                let what = format!("this is not TOML: {}", bad.problem);
+                problems.add(&Some(bad.at), what, "See https://toml.io for how it is written");
                 return Err(problems
                     .error(file)
                     .unwrap_or(ConfigError { file: file.to_owned(), problems: Vec::new() }));

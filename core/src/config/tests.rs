@@ -162,6 +162,9 @@ fn what_is_not_toml_is_told_with_its_place() {
     let found = problems("hostname = \"a\"\ndata_dir = = 3\n");
     assert_eq!(found.len(), 1);
     assert!(found[0].starts_with("2:"), "{found:?}");
+    // The library panics at these.
+    let found = problems("=={b==ab,=1..\n.");
+    assert!(found[0].starts_with("1:1 this is not TOML: this can't be read"), "{found:?}");
 }
 
 #[test]

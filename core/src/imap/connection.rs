@@ -343,11 +343,11 @@ impl Connection {
 
     /// Looks up what the user may do with the selected mailbox. What changed is told; who may no longer
     /// read it loses the connection, for clients don't bear a NO for everything (RFC 4314 §5.1.1).
-    pub(super) fn check_rights(&mut self) -> Result<(), Ended> {
+    pub(super) async fn check_rights(&mut self) -> Result<(), Ended> {
         let Some(Member { asker, account, selected: Some(selected), .. }) = self.member.as_deref_mut() else {
             return Ok(());
         };
-        if account.id() != asker.user && !places::exists(&self.shard, *asker) {
+        if account.id() != asker.user && !places::exists(&self.shard, *asker).await {
             return Err(ACCOUNT_BROKEN);
         }
         let rights = {

@@ -28,7 +28,7 @@ impl Connection {
     /// Runs a command. What the session learns of changes is told before its answer.
     pub(super) async fn dispatch(&mut self, tag: &Tag, command: Command) -> Result<Flow, Ended> {
         self.check_account()?;
-        self.check_rights()?;
+        self.check_rights().await?;
         match command {
             Command::Capability => Ok(Flow::Done(self.capability())),
             Command::Id(id) => Ok(Flow::Done(self.id(&id))),
@@ -126,7 +126,7 @@ impl Connection {
             member.enabled.condstore = true;
         }
         let asker = member.asker;
-        let place = match places::find(&self.shard, asker, &command.mailbox) {
+        let place = match places::find(&self.shard, asker, &command.mailbox).await {
             Ok(place) => place,
             Err(refused) => return Ok(Flow::Done(refused)),
         };
@@ -309,7 +309,7 @@ async fn for_account(context: &mut AccountContext<'_>, command: Command) -> Resu
         Command::ResetKey(command) => Box::pin(urlauth::reset(context, command)),
         Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
         Command::GetQuotaRoot(mailbox) => Box::pin(quota::get_quota_root(context, mailbox)),
-        Command::Namespace => return Ok(basics::namespace(context)),
+        Command::Namespace => return Ok(basics::namespace(context).await),
         _ => return Ok(NOT_HERE),
     };
     running.await

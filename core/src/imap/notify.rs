@@ -266,7 +266,7 @@ impl Connection {
             // Before looking: a change meanwhile ends the wait at once.
             let version = changed.version();
             self.check_account()?;
-            self.check_rights()?;
+            self.check_rights().await?;
             Box::pin(self.tell_selected()).await?;
             Box::pin(self.tell_others()).await?;
             let change = changed.changed(version);

@@ -125,15 +125,15 @@ pub fn permit(rights: Rights, deed: Deed) -> Result<(), Completion> {
 }
 
 /// Finds out whose mailbox a name means; whether there is one isn't looked at.
-pub fn find(shard: &Shard, asker: Asker, argument: &MailboxArgument) -> Result<Place, Completion> {
+pub async fn find(shard: &Shard, asker: Asker, argument: &MailboxArgument) -> Result<Place, Completion> {
     match &argument.name {
-        Ok(name) => find_name(shard, asker, name),
+        Ok(name) => find_name(shard, asker, name).await,
         Err(_) => Err(NO_SUCH_MAILBOX),
     }
 }
 
 /// As [`find`], for a name.
-pub fn find_name(shard: &Shard, asker: Asker, name: &MailboxName) -> Result<Place, Completion> {
+pub async fn find_name(shard: &Shard, asker: Asker, name: &MailboxName) -> Result<Place, Completion> {
     if !name.is_of_others() {
         return Ok(Place { account: asker.user, name: name.clone(), prefix: "".into() });
     }
@@ -142,6 +142,7 @@ pub fn find_name(shard: &Shard, asker: Asker, name: &MailboxName) -> Result<Plac
     let (Ok(owner), Ok(name)) = (AccountName::new(owner), MailboxName::new(rest)) else {
         return Err(NO_SUCH_MAILBOX);
     };
+    shard.shared.reads.calm().await;
     let reader = shard.shared.store.reader();
     let account = Directory::new(reader.snapshot())
         .account_by_name(&owner)
@@ -157,7 +158,8 @@ pub fn find_name(shard: &Shard, asker: Asker, name: &MailboxName) -> Result<Plac
 
 /// Whether the asker's account is still in the directory. At its home an account that is removed ends its
 /// sessions; one that is away asks before each command.
-pub fn exists(shard: &Shard, asker: Asker) -> bool {
+pub async fn exists(shard: &Shard, asker: Asker) -> bool {
+    shard.shared.reads.calm().await;
     let reader = shard.shared.store.reader();
     match Directory::new(reader.snapshot()).account(asker.user) {
         Ok(account) => account.is_some(),
@@ -169,10 +171,11 @@ pub fn exists(shard: &Shard, asker: Asker) -> bool {
 }
 
 /// How the asker knows a mailbox of some account.
-pub fn told(shard: &Shard, asker: Asker, account: AccountId, name: &MailboxName) -> String {
+pub async fn told(shard: &Shard, asker: Asker, account: AccountId, name: &MailboxName) -> String {
     if account == asker.user {
         return name.to_string();
     }
+    shard.shared.reads.calm().await;
     let reader = shard.shared.store.reader();
     // One that was just removed from the directory has no name any more.
     let owner = Directory::new(reader.snapshot()).account(account).ok().flatten();

@@ -168,7 +168,7 @@ impl Connection {
     /// The message that a URL means, in a mailbox that the user may read.
     async fn readable_place(&self, url: MessageUrl) -> Option<PartPlace> {
         let asker = self.member.as_ref()?.asker;
-        let place = places::find_name(&self.shard, asker, &url.mailbox).ok()?;
+        let place = places::find_name(&self.shard, asker, &url.mailbox).await.ok()?;
         let found = places::visit(&self.shard, asker, &place, Deed::Read).await.ok()?;
         if url.uid_validity.is_some_and(|wanted| wanted != found.row.uid_validity) {
             return None;

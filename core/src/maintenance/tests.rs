@@ -122,6 +122,27 @@ fn old_removals_are_forgotten_and_young_ones_are_not() {
 }
 
 #[test]
+fn what_is_erased_is_forgotten_before_also_when_nobody_was_told() {
+    let (server, anna) = with_mail(&Arc::new(MemoryEngine::new()));
+    let store = Arc::clone(&server.shared.store);
+    let broken = server.at_home(anna, move |shard| {
+        Box::pin(async move {
+            let session = shard.open_account(anna).await.unwrap();
+            let name = AccountName::new("anna").unwrap();
+            let removal = [Change::RemoveAccount { name, mail: HeldMail::Erase }];
+            let limits = directory::Limits::DEFAULT;
+            let batch = directory::plan(store.reader().snapshot(), &removal, &limits, 1).unwrap();
+            write(&shard, batch).await.map_err(|error| error.to_string()).unwrap();
+            erase_removed(&shard).await;
+            session.is_broken()
+        })
+    });
+    assert!(broken, "its sessions have ended before");
+    assert!(is_empty(&server, Space::Rows, &keys::owner(anna.get())));
+    assert!(is_empty(&server, Space::Rows, &removed_account(anna)));
+}
+
+#[test]
 fn a_removed_account_is_taken_out_of_the_lists_of_others() {
     let engine = Arc::new(MemoryEngine::new());
     let (server, anna) = with_mail(&engine);

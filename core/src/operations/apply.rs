@@ -70,7 +70,9 @@ impl ServerOperations {
             });
             let (exported, (reader, total), part) = made.await?;
             let Some(part) = part else { return Ok(Answer::Done) };
-            exchange.write(part.as_bytes()).await?;
+            if !part.is_empty() {
+                exchange.write(part.as_bytes()).await?;
+            }
             if pace.is_due() {
                 let done = exported.done();
                 exchange.progress(progress("written", done, Some(total.max(done)))).await?;

@@ -116,7 +116,7 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
         shard,
         service,
     };
-    connection.look_at_certificate();
+    connection.look_at_certificate().await;
     Box::pin(connection.run(transport)).await;
 }
 
@@ -215,8 +215,11 @@ impl Connection {
     }
 
     /// Offers EXTERNAL to a client whose certificate belongs to somebody.
-    fn look_at_certificate(&mut self) {
+    async fn look_at_certificate(&mut self) {
         let presented = self.tls.as_ref().and_then(|tls| tls.certificate);
+        if presented.is_some() {
+            self.shard.shared.reads.calm().await;
+        }
         let now = u64::try_from(unix_now()).unwrap_or(0);
         let authenticator = &self.shard.shared.authenticator;
         let known = match presented.map(|certificate| authenticator.owner(&certificate, now)) {
@@ -259,7 +262,7 @@ impl Connection {
                     let tls =
                         start_tls(&self.shard, self.service.door(), self.id, plain).await.ok_or(End::Done)?;
                     self.tls = tls_facts(&tls);
-                    self.look_at_certificate();
+                    self.look_at_certificate().await;
                     (self.user, self.conversation) = (None, None);
                     *transport = Some(tls);
                     self.session.started_tls(Instant::now());

@@ -3,6 +3,7 @@
 //! What the figures are held to are the floors that the project set itself. A scenario that fails is a row
 //! of the table too, and doesn't keep the others from running.
 
+mod directory;
 mod many;
 mod memory;
 mod plan;
@@ -65,6 +66,9 @@ pub struct Suite {
     /// messages that the peers get in a round
     #[argh(option)]
     peer_messages: Option<usize>,
+    /// accounts of the large directory
+    #[argh(option)]
+    accounts: Option<usize>,
 }
 
 /// A scenario by its name.
@@ -82,6 +86,7 @@ const SCENARIOS: &[Scenario] = &[
     ("select", many::select),
     ("neighbours", many::neighbours),
     ("space", memory::space),
+    ("directory", directory::directory),
 ];
 
 /// What scenarios work with.
@@ -169,6 +174,7 @@ fn sizes(suite: &Suite) -> Sizes {
         large: suite.large.unwrap_or(defaults.large),
         megabytes: suite.megabytes.unwrap_or(defaults.megabytes),
         peer_messages: suite.peer_messages.unwrap_or(defaults.peer_messages),
+        accounts: suite.accounts.unwrap_or(defaults.accounts).max(1),
         ..defaults
     }
 }

@@ -33,6 +33,8 @@ pub struct Sizes {
     pub megabytes: usize,
     /// Messages that the peers get in a round.
     pub peer_messages: usize,
+    /// Accounts of the large directory.
+    pub accounts: usize,
 }
 
 impl Sizes {
@@ -53,6 +55,7 @@ impl Sizes {
         large_at_once: 4,
         megabytes: 400,
         peer_messages: 5_000,
+        accounts: 300_000,
     };
     /// To see in short whether something went wrong.
     pub const QUICK: Self = Self {
@@ -66,6 +69,7 @@ impl Sizes {
         large: 20_000_000,
         megabytes: 200,
         peer_messages: 1_000,
+        accounts: 20_000,
         ..Self::FULL
     };
 }

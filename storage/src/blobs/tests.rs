@@ -76,7 +76,7 @@ fn sizes_are_refused_one_past_their_limit() {
 fn recovery_and_collection_remove_what_nobody_took() {
     let store = store();
     let clean = |store: &Store| {
-        let report = crate::verify::verify(&store.reader(), None, &mut |_| {}).unwrap();
+        let report = crate::verify::verify(store.reader(), None, &mut |_| {}).unwrap();
         assert!(report.is_clean(), "{:?}", report.violations);
         report.counts
     };
@@ -134,9 +134,30 @@ fn a_use_that_ends_while_the_collector_looks_is_not_forgotten() {
     let collected = collect(&store.reader(), BlobId(0), usize::MAX).unwrap();
     assert_eq!((collected.blobs, collected.chunks), (1, 1));
     commit(&store, collected.batch);
-    let report = crate::verify::verify(&store.reader(), None, &mut |_| {}).unwrap();
+    let report = crate::verify::verify(store.reader(), None, &mut |_| {}).unwrap();
     assert!(report.is_clean(), "{:?}", report.violations);
     assert_eq!((report.counts.blobs, report.counts.chunks, report.counts.blobs_to_collect), (0, 0, 0));
+}
+
+#[test]
+fn to_do_rows_of_earlier_versions_are_right_and_collected() {
+    let store = store();
+    let (content, _) = write(&store, b"shared", 100, Sharing::Several);
+    let mut batch = settle(content.blob);
+    batch.insert(Space::Rows, keys::blob_gcs(content.blob), MARK);
+    commit(&store, batch);
+    let verified = || crate::verify::verify(store.reader(), None, &mut |_| {}).unwrap();
+    assert!(verified().is_clean(), "{:?}", verified().violations);
+    assert_eq!(verified().counts.blobs_to_collect, 1);
+    let collected = collect(&store.reader(), BlobId(0), usize::MAX).unwrap();
+    assert_eq!((collected.blobs, collected.chunks, collected.next), (1, 1, None));
+    commit(&store, collected.batch);
+    assert_eq!((verified().counts.blobs, verified().counts.blobs_to_collect), (0, 0));
+    // Neither of one version nor of the other.
+    let mut batch = Batch::new();
+    batch.insert(Space::Rows, [&keys::blob_gcs(content.blob)[..], &[0; 4]].concat(), MARK);
+    commit(&store, batch);
+    assert_eq!(verified().violation_count, 1);
 }
 
 #[test]
@@ -152,7 +173,7 @@ fn several_uses_that_ended_are_one_content_to_collect() {
     let collected = collect(&store.reader(), BlobId(0), 1).unwrap();
     assert_eq!((collected.blobs, collected.chunks, collected.next), (1, 1, None));
     commit(&store, collected.batch);
-    let report = crate::verify::verify(&store.reader(), None, &mut |_| {}).unwrap();
+    let report = crate::verify::verify(store.reader(), None, &mut |_| {}).unwrap();
     assert_eq!((report.counts.blobs, report.counts.blobs_to_collect), (0, 0));
 }
 

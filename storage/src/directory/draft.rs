@@ -13,6 +13,8 @@ use crate::engine::{Batch, Bytes, EngineError, Rows, Snapshot, Space, WRITE_OVER
 pub(super) struct Pending {
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     octets: usize,
+    /// Whether any change of the directory was staged.
+    staged: bool,
 }
 
 /// A snapshot with writes on top.
@@ -40,6 +42,11 @@ impl Pending {
         self.octets
     }
 
+    /// Whether what was spilled changes the directory.
+    pub(super) const fn is_staged(&self) -> bool {
+        self.staged
+    }
+
     /// The writes as those of a plan: what changes the directory is staged, all else is written.
     pub(super) fn spill(&mut self) -> Batch {
         let mut batch = Batch::new();
@@ -47,6 +54,7 @@ impl Pending {
         for (key, value) in std::mem::take(&mut self.writes) {
             match value {
                 value if can_be_staged(&key) => {
+                    self.staged = true;
                     batch.insert(Space::Rows, staged_key(&key), encode_staged(value.as_deref()));
                 }
                 Some(value) => batch.insert(Space::Rows, key, value),

@@ -128,6 +128,16 @@ impl<S: Snapshot + ?Sized> Snapshot for Box<S> {
     }
 }
 
+impl<S: Snapshot + ?Sized> Snapshot for std::sync::Arc<S> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        (**self).get(space, key)
+    }
+
+    fn range<'a>(&'a self, space: Space, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Rows<'a> {
+        (**self).range(space, from, to)
+    }
+}
+
 /// What an engine uses. Sizes are octets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EngineStats {

@@ -39,7 +39,7 @@ fn queued(content: Content, recipients: usize) -> NewQueued {
 fn messages_wait_with_all_they_came_with_and_go_without_trace() {
     let store = Store::open(Arc::new(MemoryEngine::new())).unwrap();
     let clean = || {
-        let report = verify(&store.reader(), None, &mut |_| {}).unwrap();
+        let report = verify(store.reader(), None, &mut |_| {}).unwrap();
         assert!(report.is_clean(), "{:?}", report.violations);
     };
     let mut writer = BlobWriter::new(store.new_blob(), u64::MAX);

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Report, mailbox};
 use crate::account::metadata::octets_of;
-use crate::directory::removed_account;
 use crate::ids::{AccountId, EmailId, MailboxId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
@@ -24,10 +23,6 @@ pub(super) struct Known {
 
 pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
     let place = format!("account {account}");
-    if reader.get(&removed_account(account))?.is_some() {
-        // Its rows go in pieces; which are left says nothing.
-        return Ok(());
-    }
     report.counts.accounts += 1;
     let Some(head) = report.read(reader.head(account), &place)? else { return Ok(()) };
     let Some(head) = head else {

@@ -2,15 +2,18 @@
 //! operators with `postrider verifydata`.
 //!
 //! It reads one snapshot and changes nothing. Memory: twelve octets for each message, and four for each
-//! tombstone, of the account that it is at; nothing for what lies behind it.
+//! tombstone, of the account that it is at, or all of its rows when they are few; nothing for what lies behind it.
 
 mod account;
 mod mailbox;
 mod system;
+mod window;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::directory::removed_account;
+use crate::engine::Snapshot;
 use crate::reader::Reader;
 use crate::store::StoreError;
 
@@ -112,31 +115,30 @@ impl Report {
 /// Checks the directory's tables, which have their own invariants.
 pub type DirectoryCheck<'a> = &'a mut dyn FnMut(&Reader, &mut Report) -> Result<(), StoreError>;
 
-/// Checks everything. `progress` is told the counts now and then.
+/// Checks everything that `reader` shows. `progress` is told the counts now and then.
 pub fn verify(
-    reader: &Reader,
+    reader: Reader,
     directory: Option<DirectoryCheck<'_>>,
     progress: &mut dyn FnMut(&Counts),
 ) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    system::check(reader, &mut report, progress)?;
+    system::check(&reader, &mut report, progress)?;
     if let Some(directory) = directory {
-        directory(reader, &mut report)?;
+        directory(&reader, &mut report)?;
     }
-    for account in reader.accounts_from(FIRST_ACCOUNT) {
-        if let Some(account) = report.read(account, "accounts")? {
+    let snapshot: Arc<dyn Snapshot> = reader.into_snapshot().into();
+    for account in window::Accounts::of(&snapshot) {
+        if let Some((account, reader)) = report.read(account, "accounts")? {
             if reader.get(&removed_account(account))?.is_some() {
-                // Its rows are being erased, some at a time.
+                // Its rows are being erased, some at a time: which are left says nothing.
                 continue;
             }
-            account::check(reader, account, &mut report)?;
+            account::check(&reader, account, &mut report)?;
             progress(&report.counts);
         }
     }
     Ok(report)
 }
-
-const FIRST_ACCOUNT: crate::ids::AccountId = crate::ids::AccountId(std::num::NonZeroU32::MIN);
 
 #[cfg(test)]
 mod tests;

@@ -167,7 +167,11 @@ fn blobs(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
         report.check(known, &place, "is used by nothing, and nothing will collect it");
     }
     for row in reader.prefix(&keys::of_table(SYSTEM, table::BLOBGC)) {
-        report.read(keys::numbers(&row?.0, [8, 4, 8]), "blob to collect")?;
+        let (key, _) = row?;
+        // Earlier versions listed a content once, without its use; the collector takes both.
+        if keys::numbers(&key, [8]).is_err() {
+            report.read(keys::numbers(&key, [8, 4, 8]), "blob to collect")?;
+        }
         report.counts.blobs_to_collect += 1;
     }
     for row in reader.prefix(&keys::of_table(SYSTEM, table::BLOBPENDING)) {

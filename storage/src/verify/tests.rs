@@ -75,7 +75,7 @@ fn no_row_can_be_missing() {
         let mut batch = Batch::new();
         batch.remove(space, key.clone());
         world.engine.commit(batch, Durability::Synced).unwrap();
-        let report = verify(&world.store.reader(), None, &mut |_| {}).unwrap();
+        let report = verify(world.store.reader(), None, &mut |_| {}).unwrap();
         assert!(!report.is_clean(), "{key:?} is not missed");
         let mut batch = Batch::new();
         batch.insert(space, key, value);
@@ -97,7 +97,7 @@ fn no_row_can_be_cut_or_of_another_version() {
             let mut batch = Batch::new();
             batch.insert(Space::Rows, key.clone(), bad);
             world.engine.commit(batch, Durability::Synced).unwrap();
-            let report = verify(&world.store.reader(), None, &mut |_| {}).unwrap();
+            let report = verify(world.store.reader(), None, &mut |_| {}).unwrap();
             assert!(!report.is_clean(), "{key:?} with {bad:02x?} is not noticed");
         }
         let mut batch = Batch::new();
@@ -131,7 +131,7 @@ fn rows_that_belong_to_nothing_are_seen() {
         let mut batch = Batch::new();
         batch.insert(Space::Rows, key.clone(), [1, 0, 0, 0, 2, 0, 0, 0]);
         world.engine.commit(batch, Durability::Synced).unwrap();
-        let report = verify(&world.store.reader(), None, &mut |_| {});
+        let report = verify(world.store.reader(), None, &mut |_| {});
         assert!(report.is_err() || !report.unwrap().is_clean(), "{key:02x?} is not noticed");
         let mut batch = Batch::new();
         batch.remove(Space::Rows, key);
@@ -140,7 +140,7 @@ fn rows_that_belong_to_nothing_are_seen() {
     let mut batch = Batch::new();
     batch.insert(Space::Blobs, keys::chunk(blob, 0), [1]);
     world.engine.commit(batch, Durability::Synced).unwrap();
-    assert!(!verify(&world.store.reader(), None, &mut |_| {}).unwrap().is_clean());
+    assert!(!verify(world.store.reader(), None, &mut |_| {}).unwrap().is_clean());
 }
 
 #[test]
@@ -152,13 +152,13 @@ fn the_report_counts_what_there_is_and_asks_the_directory() {
         report.violation("domain example.org", "is of no account");
         Ok(())
     };
-    let report = verify(&world.store.reader(), Some(&mut directory), &mut |_| {}).unwrap();
+    let report = verify(world.store.reader(), Some(&mut directory), &mut |_| {}).unwrap();
     assert_eq!((asked, report.violation_count), (1, 1));
     assert_eq!(report.violations[0].to_string(), "domain example.org: is of no account");
     let counts = report.counts;
     assert_eq!((counts.accounts, counts.mailboxes, counts.messages, counts.tombstones), (1, 6, 3, 2));
     assert_eq!((counts.emails, counts.erasures, counts.blobs, counts.chunks), (4, 2, 4, 6));
     world.run(|tx| tx.erase(Erase::UpTo(postrider_proto::imap::types::ModSeq::MAX))).unwrap();
-    let counts = verify(&world.store.reader(), None, &mut |_| {}).unwrap().counts;
+    let counts = verify(world.store.reader(), None, &mut |_| {}).unwrap().counts;
     assert_eq!((counts.emails, counts.erasures, counts.blobs_to_collect), (3, 0, 1));
 }

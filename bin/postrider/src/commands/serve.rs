@@ -98,7 +98,7 @@ fn run_verify(dir: &Path) -> anyhow::Result<()> {
         }
         Ok(())
     };
-    let report = verify::verify(&reader, Some(&mut directory), &mut |counts| {
+    let report = verify::verify(reader, Some(&mut directory), &mut |counts| {
         progress.set_position(counts.messages);
     })?;
     progress.finish_and_clear();

@@ -49,10 +49,10 @@ async fn change(
     change: Option<RightsChange>,
 ) -> Result<(), Completion> {
     let asker = context.asker();
-    let place = places::find(context.shard, asker, mailbox)?;
+    let place = places::find(context.shard, asker, mailbox).await?;
     // Who may not administer the mailbox isn't told who exists.
     places::visit(context.shard, asker, &place, Deed::Administer).await?;
-    let (who, sign) = grantee(context, identifier)?;
+    let (who, sign) = grantee(context, identifier).await?;
     if who == Grantee::Anyone && sign == Sign::Grants && !asker.anyone && change.is_some() {
         return Err(ANYONE_OFF);
     }
@@ -93,7 +93,7 @@ async fn listed(
     mailbox: &MailboxArgument,
 ) -> Result<(Place, Entries), Completion> {
     let asker = context.asker();
-    let place = places::find(context.shard, asker, mailbox)?;
+    let place = places::find(context.shard, asker, mailbox).await?;
     let name = place.name.clone();
     let (owner, acl) = places::at(context.shard, asker.id, place.account, move |_, account| {
         Box::pin(async move {
@@ -135,9 +135,9 @@ pub(in crate::imap) async fn list_rights(
 ) -> Result<Completion, Ended> {
     let asker = context.asker();
     let told = async {
-        let place = places::find(context.shard, asker, &command.mailbox)?;
+        let place = places::find(context.shard, asker, &command.mailbox).await?;
         let found = places::visit(context.shard, asker, &place, Deed::Administer).await?;
-        let (who, _) = grantee(context, &command.identifier)?;
+        let (who, _) = grantee(context, &command.identifier).await?;
         Ok((place, who == Grantee::Account(found.account)))
     };
     let (place, is_owner) = match told.await {
@@ -163,7 +163,7 @@ pub(in crate::imap) async fn my_rights(
 ) -> Result<Completion, Ended> {
     let asker = context.asker();
     let found = async {
-        let place = places::find(context.shard, asker, &mailbox)?;
+        let place = places::find(context.shard, asker, &mailbox).await?;
         let found = places::visit(context.shard, asker, &place, Deed::AskRights).await?;
         Ok((place.told(&place.name), found.rights))
     };
@@ -177,11 +177,15 @@ pub(in crate::imap) async fn my_rights(
 }
 
 /// Whom an identifier means.
-fn grantee(context: &AccountContext<'_>, identifier: &Identifier) -> Result<(Grantee, Sign), Completion> {
+async fn grantee(
+    context: &AccountContext<'_>,
+    identifier: &Identifier,
+) -> Result<(Grantee, Sign), Completion> {
     let sign = if identifier.negative { Sign::Denies } else { Sign::Grants };
     if &*identifier.name == Identifier::ANYONE {
         return Ok((Grantee::Anyone, sign));
     }
+    context.shard.shared.reads.calm().await;
     let reader = context.shard.shared.store.reader();
     let account = account_of(&Directory::new(reader.snapshot()), &identifier.name)
         .map_err(|error| answers::store_failed(&StoreError::Engine(error), context.id))?;

@@ -142,7 +142,7 @@ impl Connection {
     ) -> Result<Option<Completion>, Ended> {
         let Append { mailbox, replaces, mut pieces } = command;
         let mut offered = literal;
-        self.check_rights()?;
+        self.check_rights().await?;
         let begun = self.begin_append(&mailbox, replaces.as_ref()).await;
         let (target, replaced) = match begun {
             Ok(begun) => begun,
@@ -213,7 +213,7 @@ impl Connection {
             Ok(_) if refused.text == answers::NO_SUCH_MAILBOX.text => TRY_CREATE,
             _ => refused,
         };
-        let place = places::find(&self.shard, asker, mailbox).map_err(missing)?;
+        let place = places::find(&self.shard, asker, mailbox).await.map_err(missing)?;
         let here = place.account == member.account.id();
         let target = places::at(&self.shard, asker.id, place.account, move |_, account| {
             Box::pin(async move {

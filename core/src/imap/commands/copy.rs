@@ -142,7 +142,7 @@ async fn target(context: &Context<'_>, argument: &MailboxArgument) -> Result<Tar
     }
     let missing =
         |refused: Completion| if refused.text == NO_SUCH_MAILBOX.text { TRY_CREATE } else { refused };
-    let place = places::find(context.shard, context.asker, argument).map_err(missing)?;
+    let place = places::find(context.shard, context.asker, argument).await.map_err(missing)?;
     let found = if place.account == context.account.id() {
         places::enter(&context.account.state(), context.asker, &place.name, Deed::Insert)
     } else {

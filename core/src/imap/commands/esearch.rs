@@ -222,11 +222,12 @@ async fn list(
             }
         }
     }
-    if let Some((account, mailbox)) = as_selected
-        && !targets.iter().any(|target| target.is_selected)
-        && let Some(row) = member.account.state().mailbox(mailbox)
-    {
-        let name = places::told(context.shard, asker, account, &row.name);
+    let unlisted = as_selected.filter(|_| !targets.iter().any(|target| target.is_selected));
+    // Copied: the state isn't held while the name is looked up.
+    let unlisted =
+        unlisted.and_then(|place| Some((place, member.account.state().mailbox(place.1).cloned()?)));
+    if let Some(((account, mailbox), row)) = unlisted {
+        let name = places::told(context.shard, asker, account, &row.name).await;
         targets.push(target((account, mailbox), name, row.uid_validity));
     }
     Ok(targets)

@@ -21,7 +21,7 @@ impl Connection {
             // Before looking: a change meanwhile ends the next wait at once.
             let version = changed.version();
             self.check_account()?;
-            self.check_rights()?;
+            self.check_rights().await?;
             if let Some(mut context) = self.context(tag) {
                 Box::pin(context.sync(Expunges::Now, OwnFlags::Pushed)).await?;
             }

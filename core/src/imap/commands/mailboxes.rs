@@ -57,7 +57,7 @@ pub(in crate::imap) async fn create(
 ) -> Result<Completion, Ended> {
     let Ok(written) = &command.mailbox.name else { return Ok(BAD_NAME) };
     let (asker, id) = (context.asker(), context.id);
-    let place = match places::find_name(context.shard, asker, written) {
+    let place = match places::find_name(context.shard, asker, written).await {
         Ok(place) => place,
         // Whether there is such a user isn't told.
         Err(_) => return Ok(NOT_THERE),
@@ -105,7 +105,7 @@ pub(in crate::imap) async fn delete(
     mailbox: MailboxArgument,
 ) -> Result<Completion, Ended> {
     let (asker, id) = (context.asker(), context.id);
-    let place = match places::find(context.shard, asker, &mailbox) {
+    let place = match places::find(context.shard, asker, &mailbox).await {
         Ok(place) => place,
         Err(refused) => return Ok(refused),
     };
@@ -147,12 +147,12 @@ pub(in crate::imap) async fn rename(
     command: Rename,
 ) -> Result<Completion, Ended> {
     let (asker, id) = (context.asker(), context.id);
-    let from = match places::find(context.shard, asker, &command.from) {
+    let from = match places::find(context.shard, asker, &command.from).await {
         Ok(from) => from,
         Err(refused) => return Ok(refused),
     };
     let Ok(to) = &command.to.name else { return Ok(BAD_NAME) };
-    let Ok(to) = places::find_name(context.shard, asker, to) else { return Ok(NOT_THERE) };
+    let Ok(to) = places::find_name(context.shard, asker, to).await else { return Ok(NOT_THERE) };
     if from.account == asker.user && from.name.is_inbox() && to.account == from.account {
         if let Err(refused) = places::permit_create(&context.member.account.state(), asker, &to.name) {
             return Ok(refused);

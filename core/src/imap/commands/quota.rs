@@ -39,7 +39,7 @@ pub(in crate::imap) async fn get_quota_root(
     if name.is_of_others() {
         let asker = context.asker();
         let found = async {
-            let place = places::find(context.shard, asker, &mailbox)?;
+            let place = places::find(context.shard, asker, &mailbox).await?;
             places::visit(context.shard, asker, &place, Deed::Read).await
         };
         return Ok(match found.await {

@@ -69,7 +69,7 @@ async fn run(context: &mut Context<'_>, command: Search, form: Form) -> Result<C
     if wanted == Wanted::Every {
         (found.uids, limit) = context.limit.cut(found.uids);
     }
-    answer(context, command.numbering, returns, &found, form);
+    answer(context, command.numbering, returns, &found, form).await;
     if let Some(returns) = returns {
         if returns.save {
             context.selected.saved = saved(returns, &Results::Set(&found.uids));
@@ -124,7 +124,7 @@ pub(in crate::imap) async fn end(context: &mut Context<'_>, numbering: Numbering
 }
 
 /// Writes SEARCH or ESEARCH.
-fn answer(
+async fn answer(
     context: &mut Context<'_>,
     numbering: Numbering,
     returns: Option<SearchReturn>,
@@ -143,10 +143,13 @@ fn answer(
         return;
     }
     let row = context.account.state().mailbox(context.selected.mailbox).cloned();
-    let told = row.filter(|_| form == Form::Mailbox).map(|row| {
-        let name = places::told(context.shard, context.asker, context.account.id(), &row.name);
-        (name, row.uid_validity)
-    });
+    let told = match row.filter(|_| form == Form::Mailbox) {
+        Some(row) => {
+            let name = places::told(context.shard, context.asker, context.account.id(), &row.name).await;
+            Some((name, row.uid_validity))
+        }
+        None => None,
+    };
     let utf8 = context.enabled.utf8;
     let mailbox = told.as_ref().map(|(name, validity)| SearchedMailbox { name, utf8, validity: *validity });
     let correlator = Correlator { tag: context.tag, mailbox };

@@ -39,7 +39,8 @@ impl Connection {
 }
 
 /// NAMESPACE. There is one of other users where something of theirs is shared with this one.
-pub(in crate::imap) fn namespace(context: &mut AccountContext<'_>) -> Completion {
+pub(in crate::imap) async fn namespace(context: &mut AccountContext<'_>) -> Completion {
+    context.member.account.reads().calm().await;
     match places::is_shared_with(&context.member.account.reader(), context.asker()) {
         Ok(others) => {
             write_namespace(&mut context.out.buffer, others);

@@ -17,7 +17,7 @@ pub(in crate::imap) async fn status(
 ) -> Result<Completion, Ended> {
     let asker = context.asker();
     let found = async {
-        let place = places::find(context.shard, asker, &command.mailbox)?;
+        let place = places::find(context.shard, asker, &command.mailbox).await?;
         let found = places::visit(context.shard, asker, &place, Deed::Read).await?;
         Ok((place.told(&found.row.name), found))
     };

@@ -61,7 +61,7 @@ fn exists(peer: &mut Peer) -> u64 {
 fn messages_after_restart(engine: &Arc<Probe>) -> u64 {
     engine.memory.crash(Crash::LoseUnsynced);
     let store = Store::open(Arc::clone(engine) as _).unwrap();
-    let report = verify::verify(&store.reader(), None, &mut |_| {}).unwrap();
+    let report = verify::verify(store.reader(), None, &mut |_| {}).unwrap();
     assert!(report.is_clean(), "{:?}", report.violations);
     report.counts.messages
 }

@@ -217,7 +217,7 @@ impl Server {
 
     /// The messages that the store shows. It is checked, too.
     pub(super) fn messages(&self) -> u64 {
-        let report = verify::verify(&self.shared.store.reader(), None, &mut |_| {}).unwrap();
+        let report = verify::verify(self.shared.store.reader(), None, &mut |_| {}).unwrap();
         assert!(report.is_clean(), "{:?}", report.violations);
         report.counts.messages
     }

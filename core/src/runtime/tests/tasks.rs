@@ -189,6 +189,28 @@ fn turns_are_taken_one_after_the_other() {
 }
 
 #[test]
+fn who_takes_turn_after_turn_lets_others_have_theirs() {
+    on_shard(|| async {
+        let (turns, order) = (Rc::new(Turns::default()), Rc::new(RefCell::new(Vec::new())));
+        let first = turns.take().await;
+        for number in 1..=2 {
+            let (turns, order) = (Rc::clone(&turns), Rc::clone(&order));
+            spawn("one turn", async move {
+                let _turn = turns.take().await;
+                order.borrow_mut().push(number);
+            });
+        }
+        yield_now().await;
+        drop(first);
+        for _ in 0..2 {
+            let _turn = turns.take().await;
+            order.borrow_mut().push(0);
+        }
+        assert_eq!(*order.borrow(), [1, 2, 0, 0]);
+    });
+}
+
+#[test]
 fn dropping_a_task_handle_cancels_and_a_panic_is_an_error() {
     on_shard(|| async {
         let task = spawn_task("bad", async { panic!("on purpose") });

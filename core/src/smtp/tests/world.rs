@@ -180,7 +180,7 @@ impl World {
     /// What the store holds.
     pub(super) fn counts(&self) -> Counts {
         let reader = self.shared.store.reader();
-        let report = verify::verify(&reader, None, &mut |_| {}).unwrap();
+        let report = verify::verify(reader, None, &mut |_| {}).unwrap();
         assert!(report.is_clean(), "{:?}", report.violations);
         report.counts
     }

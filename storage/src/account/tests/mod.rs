@@ -99,7 +99,7 @@ impl World {
     }
 
     pub fn verify(&self) {
-        let report = verify(&self.store.reader(), None, &mut |_| {}).unwrap();
+        let report = verify(self.store.reader(), None, &mut |_| {}).unwrap();
         assert!(report.is_clean(), "{:#?}", report.violations);
     }
 }

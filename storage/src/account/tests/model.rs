@@ -466,7 +466,7 @@ fn finish(world: &mut World, model: &Model, random: &mut Random) {
     world.engine.commit(collected.batch, Durability::Synced).unwrap();
     world.verify();
     let reader = world.store.reader();
-    let counts = crate::verify::verify(&reader, None, &mut |_| {}).unwrap().counts;
+    let counts = crate::verify::verify(reader, None, &mut |_| {}).unwrap().counts;
     assert_eq!((counts.messages, counts.emails, counts.erasures), (0, 0, 0));
     assert_eq!((counts.blobs, counts.chunks, counts.blobs_to_collect), (0, 0, 0));
     assert_eq!(world.account.head().unwrap().quota_used, 0);

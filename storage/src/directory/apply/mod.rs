@@ -10,6 +10,7 @@
 //! directory meanwhile.
 
 mod passes;
+mod walking;
 mod wanted;
 
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ use super::stage::{Overlay, PlanState, encode_plan, plan_key};
 use super::types::{DomainSettings, Limits};
 use crate::engine::{Batch, EngineError, Snapshot, Space};
 use passes::Pass;
+use walking::{Unwalkable, Walking};
 pub(super) use wanted::is_readable;
 
 /// Writes that are kept before they are staged, octets. Small, since a few of them wait in the committer and
@@ -143,6 +145,8 @@ pub struct Apply {
     after: Option<Vec<u8>>,
     pending: Pending,
     spilled: bool,
+    /// Tables that are looked up row by row for the rest of this pass.
+    unwalkable: Unwalkable,
     faults: Vec<Fault>,
     faults_more: u64,
     lines: String,
@@ -167,6 +171,7 @@ impl Apply {
             after: None,
             pending: Pending::default(),
             spilled: false,
+            unwalkable: Unwalkable::default(),
             faults: Vec::new(),
             faults_more: 0,
             lines: String::new(),
@@ -228,17 +233,23 @@ impl Apply {
 
     /// Goes on for a while. `snapshot` is the engine's own, and later than the commit of the step before.
     pub fn step(&mut self, snapshot: &dyn Snapshot) -> Result<Step, ApplyError> {
-        let planned = Overlay(snapshot);
-        let mut draft = Draft::resume(&planned, std::mem::take(&mut self.pending))?;
-        let begun = Instant::now();
+        let snapshot = Walking::new(snapshot, std::mem::take(&mut self.unwalkable));
+        let planned = Overlay(&snapshot);
+        // While nothing is staged, the snapshot is the directory, and needs no second look for each row.
+        let planned: &dyn Snapshot = if self.pending.is_staged() { &planned } else { &snapshot };
+        let mut draft = Draft::resume(planned, std::mem::take(&mut self.pending))?;
+        let (begun, pass) = (Instant::now(), self.pass.clone());
         while !self.is_done()
             && !self.wants_text()
             && draft.octets() < self.options.pending_octets_max
             && begun.elapsed() < STEP_TIME
         {
-            self.page(&mut draft, snapshot)?;
+            self.page(&mut draft, &snapshot)?;
         }
         self.pending = draft.pause();
+        if self.pass == pass {
+            self.unwalkable = snapshot.unwalkable();
+        }
         let batch = if self.pending.octets() >= self.options.pending_octets_max {
             self.spill(match self.options.mode {
                 Mode::Try => PlanState::Trying,

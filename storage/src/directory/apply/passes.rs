@@ -8,9 +8,10 @@
 mod add;
 mod remove;
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use postrider_proto::address::Domain;
+use postrider_proto::address::{Address, Domain};
 
 use super::super::document::Line;
 use super::super::draft::Draft;
@@ -228,6 +229,11 @@ impl Apply {
         let localpart = address.localpart();
         let localpart = settings.map_or_else(|| localpart.to_owned(), |settings| settings.fold(localpart));
         Ok(Place { domain: domain.clone(), localpart })
+    }
+
+    /// Where the members of an alias are to be looked up.
+    fn places(&mut self, draft: &Draft<'_>, members: Vec<Address>) -> Result<BTreeSet<Place>, EngineError> {
+        members.into_iter().map(|member| self.place(draft, &AddressPattern::Exact(member))).collect()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::panic::catch_unwind;
 
 use postrider_proto::address::{Address, Domain};
 use postrider_proto::imap::mailbox::MailboxName;
@@ -17,6 +16,7 @@ use crate::directory::types::{
     AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint,
     LocalpartCase,
 };
+use crate::toml;
 
 /// What a piece has, and what is wrong in it. What is wrong with an entry is a fault, and the entry is left
 /// out or has less.
@@ -28,13 +28,9 @@ pub(in super::super) fn read(piece: &Piece) -> (Vec<Placed>, Vec<Fault>) {
         Ok(text) => text,
         Err(error) => return fault(error.valid_up_to(), "the text is not UTF-8"),
     };
-    // The library panics at some texts in which a key names both a value and a table.
-    let root = match catch_unwind(|| toml_edit::Document::parse(text)) {
-        Ok(Ok(root)) => root,
-        Ok(Err(error)) => return fault(error.span().map_or(0, |span| span.start), error.message()),
-        Err(_) => {
-            return fault(0, "this can't be read: are there keys with dots that contradict each other?");
-        }
+    let root = match toml::parse(text) {
+        Ok(root) => root,
+        Err(bad) => return fault(bad.at.start, &bad.problem),
     };
     let mut reader =
         Reader { piece, last: Cell::new((0, piece.line_at(0))), entries: Vec::new(), faults: Vec::new() };

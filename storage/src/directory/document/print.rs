@@ -20,6 +20,8 @@ use crate::engine::{EngineError, Snapshot, Space};
 const PART_OCTETS: usize = 64 << 10;
 /// Rows that are read at a time.
 const PAGE: usize = 256;
+/// Pages that are looked through for one part: most addresses are no aliases.
+const PAGES_MAX: usize = 32;
 
 /// A directory that is being written as text. What each part reads has to be of one directory: either one
 /// snapshot, or several while nobody changes it.
@@ -49,14 +51,17 @@ impl Export {
         self.done
     }
 
-    /// The next part of the text; none at the end.
+    /// The next part of the text, which may be empty; none at the end.
     pub fn part(&mut self, snapshot: &dyn Snapshot) -> Result<Option<String>, EngineError> {
         if matches!(self.at, At::End) {
             return Ok(None);
         }
         let mut text = String::new();
-        while text.len() < PART_OCTETS && !matches!(self.at, At::End) {
+        for _ in 0..PAGES_MAX {
             self.page(snapshot, &mut text)?;
+            if text.len() >= PART_OCTETS || matches!(self.at, At::End) {
+                break;
+            }
         }
         Ok(Some(text))
     }

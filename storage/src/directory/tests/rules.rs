@@ -80,6 +80,62 @@ fn every_rule_is_seen_when_broken() {
     }
 }
 
+/// Of every damage of one row the walk knows what looking up each row finds.
+#[test]
+fn what_is_found_by_looking_up_is_found_by_walking() {
+    let world = World::usual();
+    let key = Fingerprint::new([7; Fingerprint::OCTETS]);
+    let add_key = Change::AddTlsKey { account: name("mary"), fingerprint: key, name: "phone".into() };
+    let postmaster = Change::SetPostmaster(Some((name("fred"), MailboxName::inbox())));
+    let secrets = Change::SetSecrets { account: name("fred"), secrets: Some(secrets("f")) };
+    let gone = Change::RemoveAccount { name: name("gone"), mail: HeldMail::Keep };
+    world.apply(&[add_key, postmaster, secrets, add_account("gone", "example.org")]).unwrap();
+    world.apply(&[gone]).unwrap();
+    let all = world.rows();
+    let tables: BTreeSet<u8> = all.iter().map(|(key, _)| key[4]).collect();
+    assert_eq!(tables.len(), usize::from(rows::LAST - rows::STATE) + 1, "a row in each table");
+    let mut damaged = 0;
+    let mut damage = |batch: Batch, back: Batch| {
+        world.0.commit(batch, Durability::Buffered).unwrap();
+        let snapshot = world.0.snapshot();
+        let found = violations(&*snapshot).unwrap();
+        assert_eq!(quick::holds(&*snapshot).unwrap(), found.is_empty(), "{found:?}");
+        damaged += usize::from(!found.is_empty());
+        world.0.commit(back, Durability::Buffered).unwrap();
+    };
+    let put = |key: &Bytes, value: &Bytes| {
+        let mut batch = Batch::new();
+        batch.insert(Space::Rows, key.clone(), value.clone());
+        batch
+    };
+    let without = |key: &Bytes| {
+        let mut batch = Batch::new();
+        batch.remove(Space::Rows, key.clone());
+        batch
+    };
+    for (at, (key, value)) in all.iter().enumerate() {
+        damage(without(key), put(key, value));
+        // The value of its neighbour, and its own with another number or letter.
+        let next = &all[(at + 1) % all.len()].1;
+        damage(put(key, next), put(key, value));
+        for octet in 0..value.len() {
+            let mut other = value.to_vec();
+            other[octet] ^= 1;
+            damage(put(key, &Bytes::from(other)), put(key, value));
+        }
+        for octet in 5..key.len() {
+            let mut other = key.to_vec();
+            other[octet] ^= 1;
+            let other = Bytes::from(other);
+            if !all.iter().any(|(key, _)| *key == other) {
+                damage(put(&other, value), without(&other));
+            }
+        }
+    }
+    assert!(damaged > 500, "{damaged}");
+    world.check();
+}
+
 /// Later versions read what this one wrote: these octets must not change.
 #[test]
 fn golden_octets_of_the_rows() {

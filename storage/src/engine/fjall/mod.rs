@@ -126,9 +126,11 @@ impl FjallEngine {
         inner.insert(&live.rows, MARK_KEY, mark.encode());
         for write in batch.into_writes() {
             let keyspace = live.keyspace(write.space);
+            // Copied: a key that was read is often a part of a block, and a table in memory would keep all of it.
+            let key = ::fjall::Slice::new(&write.key);
             match write.value {
-                Some(value) => inner.insert(keyspace, write.key.into_engine(), value.into_engine()),
-                None => inner.remove(keyspace, write.key.into_engine()),
+                Some(value) => inner.insert(keyspace, key, value.into_engine()),
+                None => inner.remove(keyspace, key),
             }
         }
         room::wait_for_room(&live.db, live.keyspaces(&self.options));

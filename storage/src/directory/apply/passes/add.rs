@@ -176,10 +176,7 @@ impl Apply {
         let (line, alias, entry) = wanted::decode_alias(key, value).map_err(corrupt)?;
         let settings = entry.settings;
         let place = self.place(draft, &AddressPattern::Exact(alias.clone()))?;
-        let mut members = BTreeSet::new();
-        for member in entry.members {
-            members.insert(self.place(draft, &AddressPattern::Exact(member))?);
-        }
+        let members = self.places(draft, entry.members)?;
         let Some(Target::Alias(before)) = target_before(snapshot, &place)? else {
             let members: Option<Vec<_>> = members.iter().map(exact).collect();
             let members = members.ok_or_else(|| damaged(key))?;

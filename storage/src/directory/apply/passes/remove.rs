@@ -1,7 +1,5 @@
 //! What the document doesn't have, and what is in the way of what it has.
 
-use std::collections::BTreeSet;
-
 use postrider_proto::address::Domain;
 
 use super::super::super::change::{Change, HeldMail};
@@ -53,10 +51,7 @@ impl Apply {
         };
         let entry = draft.row(&wanted::key(wanted::ALIAS, &written), wanted::decode_alias)?;
         let (line, _, entry) = entry.ok_or_else(|| damaged(key))?;
-        let mut members = BTreeSet::new();
-        for member in entry.members {
-            members.insert(self.place(draft, &AddressPattern::Exact(member))?);
-        }
+        let members = self.places(draft, entry.members)?;
         for member in members_before(snapshot, &place)? {
             if !members.contains(&member) || leaves(draft, snapshot, &member)? {
                 let member = exact(&member).ok_or_else(|| damaged(key))?;
