@@ -126,7 +126,9 @@ impl AccountHandle {
         }
     }
 
-    /// Turns of what moves messages to other accounts.
+    /// Turns of what moves messages out of their mailboxes: to another account alone, within this one beside
+    /// others. So nobody takes away what is just being copied to another account, and two such moves never both
+    /// copy a message.
     pub const fn departures(&self) -> &Turns {
         &self.departures
     }

@@ -161,6 +161,8 @@ pub struct ImapLimits {
     pub messages_per_command: u32,
     /// Messages that one COPY saves; 0 is as many as there are (RFC 9738).
     pub saved_per_command: u32,
+    /// How often a client is told how far its command is (RFC 9585).
+    pub progress: Duration,
 }
 
 impl Default for ImapLimits {
@@ -177,6 +179,7 @@ impl Default for ImapLimits {
             bad_commands: 20,
             messages_per_command: 0,
             saved_per_command: 0,
+            progress: Duration::from_secs(10),
         }
     }
 }

@@ -425,5 +425,6 @@ fn read_imap(section: Section<'_>, limits: &mut ImapLimits) {
     set(&mut limits.bad_commands, section.number("bad_commands", 1..=100_000));
     set(&mut limits.messages_per_command, section.number("messages_per_command", 0..=u32::MAX));
     set(&mut limits.saved_per_command, section.number("saved_per_command", 0..=u32::MAX));
+    set(&mut limits.progress, section.duration("progress_time", MILLISECOND..=Duration::from_secs(600)));
     section.finish();
 }

@@ -37,6 +37,8 @@ struct Live {
     numbering: Numbering,
     /// Message numbers in it are replaced by the uids that they meant.
     key: SearchKey,
+    /// The last message when it was searched: what `*` means among uids.
+    last: Option<Uid>,
     results: LiveResults,
 }
 
@@ -81,7 +83,7 @@ pub(super) fn begin(
     let selected = &mut *context.selected;
     if let Some(results) = results.filter(|_| selected.contexts.live.len() < LIVE_MAX) {
         let key = without_numbers(key, &selected.view, &selected.saved);
-        let live = Live { tag: context.tag.clone(), numbering, key, results };
+        let live = Live { tag: context.tag.clone(), numbering, key, last: selected.view.last(), results };
         let octets: usize = selected.contexts.live.iter().chain([&live]).map(Live::octets).sum();
         if octets <= LIVE_OCTETS_MAX {
             selected.contexts.live.push(live);
@@ -119,14 +121,43 @@ impl Context<'_> {
         if changed.is_empty() || self.selected.contexts.is_empty() {
             return;
         }
+        let changed = |live: &mut Live| {
+            (happened == Happened::Added || depends_on_flags(&live.key)).then(|| changed.clone())
+        };
+        self.look_again(changed).await;
+    }
+
+    /// Tells what another last message means for live searches that name uids up to `*`, or `*` alone. Call it
+    /// when new messages and removals are told.
+    pub(super) async fn tell_last_results(&mut self) {
+        let view = self.selected.view.clone();
+        let last = view.last();
+        if self.selected.contexts.live.iter().all(|live| live.last == last) {
+            return;
+        }
+        let moved = |live: &mut Live| {
+            let before = std::mem::replace(&mut live.last, last);
+            let mut moved = UidSet::new();
+            each_uid_set(&live.key, &mut |set| {
+                let meant = before.map(|before| view.resolve_uids(&up_to(set, before))).unwrap_or_default();
+                let means = view.resolve_uids(set);
+                moved = moved.union(&meant.difference(&means)).union(&means.difference(&meant));
+            });
+            Some(moved).filter(|moved| !moved.is_empty())
+        };
+        self.look_again(moved).await;
+    }
+
+    /// Searches the messages again that `changed` gives for each live search.
+    async fn look_again(&mut self, mut changed: impl FnMut(&mut Live) -> Option<UidSet>) {
         let all = std::mem::take(&mut self.selected.contexts.live);
         let mut kept = Vec::with_capacity(all.len());
         for mut live in all {
-            if happened == Happened::Flagged && !depends_on_flags(&live.key) {
+            let Some(changed) = changed(&mut live) else {
                 kept.push(live);
                 continue;
-            }
-            match live.look_again(self, changed).await {
+            };
+            match live.look_again(self, &changed).await {
                 Ok(()) => kept.push(live),
                 Err(failed) => {
                     let _ = failed.completion(self.id);
@@ -274,6 +305,32 @@ fn depends_on_flags(key: &SearchKey) -> bool {
         // Time alone changes these; whatever happens is an occasion to look.
         SearchKey::Older(_) | SearchKey::Younger(_) => true,
     }
+}
+
+/// Calls `each` with the sets of uids of a key.
+fn each_uid_set(key: &SearchKey, each: &mut impl FnMut(&SequenceSet)) {
+    match key {
+        SearchKey::And(keys) => keys.iter().for_each(|key| each_uid_set(key, each)),
+        SearchKey::Or(keys) => {
+            each_uid_set(&keys.0, each);
+            each_uid_set(&keys.1, each);
+        }
+        SearchKey::Not(key) => each_uid_set(key, each),
+        SearchKey::Uid(MessageSet::Set(set)) => each(set),
+        _ => {}
+    }
+}
+
+/// A set with a uid for `*`.
+fn up_to(set: &SequenceSet, last: Uid) -> SequenceSet {
+    let number = |number| match number {
+        SequenceNumber::Last => SequenceNumber::Number(last.0),
+        number => number,
+    };
+    let ranges = set.ranges().iter();
+    let ranges = ranges.map(|range| SequenceRange { from: number(range.from), to: number(range.to) });
+    // It has as many ranges as before.
+    SequenceSet::new(ranges.collect()).unwrap_or_else(|| set.clone())
 }
 
 /// A key with uids for message numbers and `$`: those mean what they meant when the command came

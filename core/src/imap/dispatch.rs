@@ -307,7 +307,7 @@ async fn for_account(context: &mut AccountContext<'_>, command: Command) -> Resu
         Command::SetMetadata(command) => Box::pin(metadata::set(context, command)),
         Command::GenUrlAuth(command) => Box::pin(urlauth::generate(context, command)),
         Command::ResetKey(command) => Box::pin(urlauth::reset(context, command)),
-        Command::GetQuota(root) => return Ok(quota::get_quota(context, &root)),
+        Command::GetQuota(root) => return quota::get_quota(context, &root).await,
         Command::GetQuotaRoot(mailbox) => Box::pin(quota::get_quota_root(context, mailbox)),
         Command::Namespace => return Ok(basics::namespace(context).await),
         _ => return Ok(NOT_HERE),

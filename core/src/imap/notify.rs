@@ -2,30 +2,40 @@
 //!
 //! There is no queue: like [`sync`](super::sync), a session reads what came since its last look from the
 //! account's log. So NOTIFY costs a session the changes that happen, however many mailboxes it names.
+//! What happens in mailboxes of other users comes from [`abroad`].
 //! When the log has forgotten what came, the client is told of the overflow, as if it had said NOTIFY NONE.
 
+mod abroad;
+
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
+use futures_lite::future::or;
 use postrider_proto::imap::command::{
     Events, FetchItem, MailboxArgument, MailboxFilter, NotifySet, StatusItem, StatusItems, Tag,
 };
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::metadata::{EntryName, Scope};
-use postrider_proto::imap::response::{Code, Condition, ListRow, write_list, write_metadata_changes};
+use postrider_proto::imap::response::{
+    Code, Condition, ListAttributes, ListRow, write_list, write_metadata_changes,
+};
 use postrider_proto::imap::types::ModSeq;
 use postrider_storage::account::{Account, Change};
 use postrider_storage::ids::{AccountId, MailboxId};
+use postrider_storage::rows::SpecialUse;
 
-use super::commands::list::attributes;
+use super::commands::list::{attributes, attributes_of};
 use super::commands::metadata::SPECIAL_USE;
 use super::commands::status::write_row;
 use super::connection::{Connection, Member};
 use super::reading::Woken;
-use super::session::Ended;
+use super::session::{Enabled, Ended};
 use super::sync::{Expunges, OwnFlags};
 use crate::accounts::{Published, Since, WatcherId};
+use crate::runtime::channel::Closed;
 use crate::runtime::yield_if_needed;
+pub(in crate::imap) use abroad::{Abroad, Told, watch};
 
 /// Removals that wait for a command that may tell them, of a client that isn't in one; more are an
 /// overflow.
@@ -39,6 +49,8 @@ pub struct Notify {
     groups: Vec<Group>,
     /// Everything up to here was told, or is of no interest, as far as `groups` goes.
     seen: ModSeq,
+    /// Of mailboxes of other users.
+    pub(in crate::imap) abroad: Option<Abroad>,
 }
 
 /// What it wants to be told of the selected mailbox.
@@ -99,7 +111,7 @@ impl Filter {
 impl Notify {
     /// Of nothing: NOTIFY NONE, and what follows an overflow.
     pub fn none() -> Self {
-        Self { selected: SelectedEvents::default(), groups: Vec::new(), seen: ModSeq::MIN }
+        Self { selected: SelectedEvents::default(), groups: Vec::new(), seen: ModSeq::MIN, abroad: None }
     }
 
     /// Of what is asked for, from the change after `now` on.
@@ -111,21 +123,12 @@ impl Notify {
         });
         let groups = set.groups.into_iter().filter(|group| !group.events.is_empty());
         let groups = groups.map(|group| Group { filter: Filter::new(group.filter), events: group.events });
-        Self { selected, groups: groups.collect(), seen: now }
+        Self { selected, groups: groups.collect(), seen: now, abroad: None }
     }
 
     /// The events of a mailbox that isn't selected.
     fn events(&self, state: &Account, name: &MailboxName) -> Events {
-        let groups = self.groups.iter().filter(|group| group.filter.covers(state, name));
-        groups.fold(Events::NONE, |all, group| all.with(group.events))
-    }
-
-    /// Whether the subscription of a name is to be told. One that just lost it was among those subscribed.
-    fn wants_subscription(&self, state: &Account, name: &MailboxName) -> bool {
-        self.groups.iter().any(|group| {
-            let covers = matches!(group.filter, Filter::Subscribed) || group.filter.covers(state, name);
-            group.events.contains(Events::SUBSCRIPTION_CHANGE) && covers
-        })
+        events(&self.groups, state, name)
     }
 
     fn wants_server_metadata(&self) -> bool {
@@ -134,27 +137,43 @@ impl Notify {
 
     /// Whether anything may be told while no command runs.
     fn is_active(&self) -> bool {
-        !self.groups.is_empty() || !self.selected.events.is_empty()
+        !self.groups.is_empty() || !self.selected.events.is_empty() || self.abroad.is_some()
     }
 
     /// Mailboxes of whose messages something is told, with what NOTIFY SET STATUS tells of each
     /// (RFC 5465 §3.1).
     pub fn at_first(&self, state: &Account, selected: Option<MailboxId>) -> Vec<(MailboxId, StatusItems)> {
         let mailboxes = state.mailboxes().filter(|(_, id, _)| Some(*id) != selected);
-        let told = mailboxes.map(|(name, id, _)| {
-            let events = self.events(state, name);
-            let mut items = StatusItems::NONE;
-            if events.contains(Events::MESSAGE_NEW) {
-                items = items.with(StatusItem::Messages).with(StatusItem::UidNext);
-                items = items.with(StatusItem::UidValidity);
-            }
-            if events.contains(Events::FLAG_CHANGE) {
-                items = items.with(StatusItem::UidValidity).with(StatusItem::HighestModSeq);
-            }
-            (id, items)
-        });
+        let told = mailboxes.map(|(name, id, _)| (id, first_items(self.events(state, name))));
         told.filter(|(_, items)| !items.is_empty()).collect()
     }
+}
+
+/// The events of a mailbox.
+fn events(groups: &[Group], state: &Account, name: &MailboxName) -> Events {
+    let groups = groups.iter().filter(|group| group.filter.covers(state, name));
+    groups.fold(Events::NONE, |all, group| all.with(group.events))
+}
+
+/// Whether the subscription of a name is to be told. One that just lost it was among those subscribed.
+fn wants_subscription(groups: &[Group], state: &Account, name: &MailboxName) -> bool {
+    groups.iter().any(|group| {
+        let covers = matches!(group.filter, Filter::Subscribed) || group.filter.covers(state, name);
+        group.events.contains(Events::SUBSCRIPTION_CHANGE) && covers
+    })
+}
+
+/// What NOTIFY SET STATUS tells of a mailbox with these events (RFC 5465 §3.1).
+fn first_items(events: Events) -> StatusItems {
+    let mut items = StatusItems::NONE;
+    if events.contains(Events::MESSAGE_NEW) {
+        items = items.with(StatusItem::Messages).with(StatusItem::UidNext);
+        items = items.with(StatusItem::UidValidity);
+    }
+    if events.contains(Events::FLAG_CHANGE) {
+        items = items.with(StatusItem::UidValidity).with(StatusItem::HighestModSeq);
+    }
+    items
 }
 
 /// What STATUS tells of events in a mailbox that isn't selected (RFC 5465 §5.1 to §5.3).
@@ -198,9 +217,9 @@ impl Happened {
     }
 
     /// Of what others changed.
-    fn of(changes: &[Rc<Published>], me: (AccountId, WatcherId), notify: &Notify, state: &Account) -> Self {
+    fn of(changes: &[Rc<Published>], me: (AccountId, WatcherId), groups: &[Group], state: &Account) -> Self {
         let mut happened = Self::default();
-        let named = |name: &MailboxName| notify.events(state, name).contains(Events::MAILBOX_NAME);
+        let named = |name: &MailboxName| events(groups, state, name).contains(Events::MAILBOX_NAME);
         // A mailbox renamed with the one above it isn't told by itself (RFC 5465 §5.4).
         let mut renamed: Option<(ModSeq, &MailboxName)> = None;
         for published in changes.iter().filter(|published| published.origin != Some(me.1)) {
@@ -244,7 +263,7 @@ impl Happened {
                     happened.metadata.entry(place.mailbox).or_default().insert(entry);
                 }
                 Change::Subscribed { name, .. } | Change::Unsubscribed { name, .. } => {
-                    if notify.wants_subscription(state, name) {
+                    if wants_subscription(groups, state, name) {
                         happened.name(name, None);
                     }
                 }
@@ -270,13 +289,71 @@ impl Connection {
             Box::pin(self.tell_selected()).await?;
             Box::pin(self.tell_others()).await?;
             let change = changed.changed(version);
-            let woken = self.fill_or(async {
+            let woken = Box::pin(self.fill_or_hear(async {
                 change.await;
-            });
+            }));
             if woken.await? == Woken::Input {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits for more input, for `other`, or for what happens in mailboxes of other users, which is told. While the
+    /// session is away that waits.
+    pub(super) async fn fill_or_hear(&mut self, other: impl Future<Output = ()>) -> Result<Woken, Ended> {
+        let member = self.member.as_ref().filter(|member| !member.is_away());
+        let notify = member.and_then(|member| member.notify.as_ref());
+        let Some(news) = notify.and_then(|notify| Some(notify.abroad.as_ref()?.news.clone())) else {
+            return self.fill_or(other).await;
+        };
+        let heard = Cell::new(None);
+        let hear = async { heard.set(Some(news.recv().await)) };
+        let woken = self.fill_or(or(other, hear)).await;
+        match heard.take() {
+            None => {}
+            Some(Ok(told)) => self.tell_abroad(told).await?,
+            Some(Err(Closed)) => {
+                if let Some(notify) = self.member.as_mut().and_then(|member| member.notify.as_mut()) {
+                    notify.abroad = None;
+                }
+            }
+        }
+        woken
+    }
+
+    /// Tells of mailboxes of other users.
+    pub(super) async fn tell_abroad(&mut self, told: Vec<Told>) -> Result<(), Ended> {
+        for told in told {
+            let Some(member) = &self.member else { return Ok(()) };
+            let (out, Enabled { utf8, condstore, .. }) = (&mut self.out.buffer, member.enabled);
+            match told {
+                Told::Name { name, old, is_there, has_children } => {
+                    let attributes =
+                        attributes_abroad(&member.account.state(), &name, is_there, has_children);
+                    write_list(out, utf8, &plain_row(attributes, &name, old.as_deref()));
+                }
+                Told::NoAccess { name, has_children } => {
+                    let attributes = attributes_abroad(&member.account.state(), &name, true, has_children);
+                    let attributes = attributes.with(ListAttributes::NO_ACCESS);
+                    write_list(out, utf8, &plain_row(attributes, &name, None));
+                }
+                Told::Status { name, place, row, items } => {
+                    write_row(out, utf8, &name, place, &row, items, 0)
+                }
+                Told::Messages { name, place, row, events } => {
+                    let items = status_items(events, condstore);
+                    write_row(out, utf8, &name, place, &row, items, 0);
+                }
+                Told::Metadata { name, entries } => write_metadata_changes(out, utf8, &name, &entries),
+                Told::Overflow => {
+                    self.overflow();
+                    return Ok(());
+                }
+            }
+            self.out.flush_if_full().await?;
+            yield_if_needed().await;
+        }
+        Ok(())
     }
 
     /// Tells changes of the selected mailbox while no command runs.
@@ -301,13 +378,7 @@ impl Connection {
         for (name, old_name) in names {
             let Some(member) = &self.member else { return Ok(()) };
             let attributes = attributes(&member.account.state(), &name);
-            let row = ListRow {
-                attributes,
-                name: name.as_str(),
-                child_subscribed: false,
-                child_special_use: false,
-                old_name: old_name.as_ref().map(MailboxName::as_str),
-            };
+            let row = plain_row(attributes, name.as_str(), old_name.as_ref().map(MailboxName::as_str));
             write_list(&mut self.out.buffer, member.enabled.utf8, &row);
             self.out.flush_if_full().await?;
         }
@@ -342,7 +413,7 @@ impl Connection {
         };
         notify.seen = changes.last().map_or(notify.seen, |last| last.modseq);
         let me = (member.account.id(), member.watcher.id());
-        Some(Happened::of(&changes, me, notify, &member.account.state()))
+        Some(Happened::of(&changes, me, &notify.groups, &member.account.state()))
     }
 
     /// Gives up: the client is told, and then nothing more (RFC 5465 §5.8).
@@ -384,6 +455,17 @@ impl Connection {
         };
         write_metadata_changes(&mut self.out.buffer, member.enabled.utf8, name, entries);
     }
+}
+
+const fn plain_row<'a>(attributes: ListAttributes, name: &'a str, old_name: Option<&'a str>) -> ListRow<'a> {
+    ListRow { attributes, name, child_subscribed: false, child_special_use: false, old_name }
+}
+
+/// The attributes of a name of another user's mailbox; `own` is the user's account.
+fn attributes_abroad(own: &Account, name: &str, is_there: bool, has_children: bool) -> ListAttributes {
+    let attributes = attributes_of(is_there, SpecialUse::NONE, has_children);
+    let subscribed = MailboxName::new(name).is_ok_and(|name| own.is_subscribed(&name));
+    if subscribed { attributes.with(ListAttributes::SUBSCRIBED) } else { attributes }
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ use crate::shard::{Local, Shard};
 const SHARED_MAX: usize = 10_000;
 
 const NO_PERMISSION: Completion = Completion::refused(Code::NoPerm, "you have no right to do that");
-const UNAVAILABLE: Completion = Completion::refused(Code::Unavailable, "try again later");
+/// It may be possible later.
+pub const UNAVAILABLE: Completion = Completion::refused(Code::Unavailable, "try again later");
 
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +95,13 @@ pub enum Deed {
     Administer,
     /// MYRIGHTS.
     AskRights,
+    /// GETMETADATA, SETMETADATA (RFC 5464 §3.3).
+    Annotate,
 }
+
+/// Of these, besides `l`, one is needed for annotations.
+const ANNOTATING: Rights =
+    Rights::READ.with(Rights::SEEN).with(Rights::WRITE).with(Rights::INSERT).with(Rights::POST);
 
 impl Deed {
     fn is_allowed(self, rights: Rights) -> bool {
@@ -108,6 +115,7 @@ impl Deed {
             Self::MoveAway => rights.contains(Rights::DELETE.with(Rights::EXPUNGE)),
             Self::Administer => rights.contains(Rights::ADMINISTER),
             Self::AskRights => rights.intersects(Rights::VISIBLE),
+            Self::Annotate => rights.contains(Rights::LOOKUP) && rights.intersects(ANNOTATING),
         }
     }
 }
@@ -380,6 +388,9 @@ mod tests {
         for right in Rights::ALL.iter() {
             let asks = "lrikxa".contains(&right.to_string()[..1]);
             assert_eq!(permit(right, Deed::AskRights).is_ok(), asks, "{right}");
+            let annotates = "rswip".contains(&right.to_string()[..1]);
+            assert_eq!(permit(right.with(Rights::LOOKUP), Deed::Annotate).is_ok(), annotates, "{right}");
+            assert!(permit(right.without(Rights::LOOKUP), Deed::Annotate).is_err(), "{right}");
         }
     }
 

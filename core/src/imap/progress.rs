@@ -13,9 +13,6 @@ use super::output::Output;
 use super::session::Ended;
 use crate::runtime::timeout;
 
-/// How often a client is told.
-pub const TELL_EVERY: Duration = Duration::from_secs(10);
-
 const TEXT: &str = "still working on it";
 
 /// How many messages a command has dealt with, and of how many. Clones share the numbers.
@@ -48,8 +45,9 @@ impl Counts {
     }
 }
 
-/// Waits for `work`, and tells the client how far it is.
+/// Waits for `work`, and tells the client each time that `every` has passed how far it is.
 pub async fn telling<T>(
+    every: Duration,
     out: &mut Output,
     tag: &Tag,
     counts: &Counts,
@@ -59,7 +57,7 @@ pub async fn telling<T>(
         counts.tell(out, tag);
         out.flush().await
     };
-    waiting(TELL_EVERY, work, tell).await
+    waiting(every, work, tell).await
 }
 
 /// Waits for `work`, and calls `tell` each time that it has taken so long again.
@@ -81,24 +79,25 @@ async fn waiting<T>(
 #[derive(Debug)]
 pub struct Teller {
     counts: Counts,
+    every: Duration,
     next: Instant,
 }
 
 impl Teller {
     /// For a command that deals with so many messages.
-    pub fn new(goal: u32) -> Self {
+    pub fn new(every: Duration, goal: u32) -> Self {
         let counts = Counts::default();
         counts.add_goal(goal);
-        Self { counts, next: Instant::now() + TELL_EVERY }
+        Self { counts, every, next: Instant::now() + every }
     }
 
-    /// So many messages more are done: tells the client when it is time to.
+    /// So many messages more are done: tells the client when it is time to, but not at the end.
     pub async fn done(&mut self, messages: u32, out: &mut Output, tag: &Tag) -> Result<(), Ended> {
         self.counts.add_done(messages);
-        if Instant::now() < self.next {
+        if self.counts.shown().1.is_none() || Instant::now() < self.next {
             return Ok(());
         }
-        self.next = Instant::now() + TELL_EVERY;
+        self.next = Instant::now() + self.every;
         self.counts.tell(out, tag);
         out.flush().await
     }
@@ -142,7 +141,7 @@ mod tests {
         let (quick, gone) = server.at_home(AccountId::new(7).unwrap(), |_| {
             Box::pin(async {
                 let never = async || Err(Ended::Gone);
-                let quick = waiting(TELL_EVERY, async { 7 }, never).await.is_ok();
+                let quick = waiting(Duration::from_secs(3600), async { 7 }, never).await.is_ok();
                 let endless = sleep(Duration::from_secs(3600));
                 let gone = waiting(Duration::from_millis(5), endless, never).await;
                 (quick, matches!(gone, Err(Ended::Gone)))

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::rc::Rc;
+use std::time::Duration;
 
 use postrider_proto::imap::command::{Tag, Utf8};
 use postrider_proto::imap::response::{Code, Condition, Status, write_tagged};
@@ -44,13 +45,15 @@ impl Enabled {
     }
 }
 
-/// How many messages one command deals with (RFC 9738).
-#[derive(Clone, Copy, Default, Debug)]
+/// How many messages one command deals with (RFC 9738), and how often its client is told how far it is.
+#[derive(Clone, Copy, Debug)]
 pub struct MessageLimit {
     /// Every command.
     pub messages: Option<NonZeroU32>,
     /// COPY alone.
     pub saved: Option<NonZeroU32>,
+    /// Between two INPROGRESS (RFC 9585).
+    pub progress: Duration,
 }
 
 impl MessageLimit {
@@ -59,7 +62,7 @@ impl MessageLimit {
         let limits = &listener.limits.imap;
         let (messages, saved) =
             (NonZeroU32::new(limits.messages_per_command), NonZeroU32::new(limits.saved_per_command));
-        Self { messages, saved: messages.or(saved) }
+        Self { messages, saved: messages.or(saved), progress: limits.progress }
     }
 
     /// The last of `uids` up to the limit, and what is told when there were more (RFC 9738 §3.1: from
@@ -73,6 +76,12 @@ impl MessageLimit {
             }
             _ => (uids, None),
         }
+    }
+
+    /// The refusal of a command that can't be done in parts, when it is about more messages.
+    pub fn refuses(&self, uids: &UidSet, text: &'static str) -> Option<Completion> {
+        let limit = self.messages.map(NonZeroU32::get).filter(|limit| uids.len() > *limit)?;
+        Some(Completion::refused(Code::MessageLimit(limit, None), text))
     }
 }
 

@@ -117,6 +117,7 @@ impl Context<'_> {
                 break;
             }
         }
+        Box::pin(self.tell_last_results()).await;
         self.tell_delay(news);
         self.account.hold(self.watcher, Some((self.selected.mailbox, self.selected.told())));
         self.out.flush_if_full().await

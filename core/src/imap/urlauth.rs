@@ -7,9 +7,7 @@
 
 use std::rc::Rc;
 
-use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::response::Code;
-use postrider_proto::imap::types::UidValidity;
 use postrider_proto::imap::url::{Access, MessageUrl};
 use postrider_proto::sasl::{Limits, Login};
 use postrider_storage::directory::{Directory, LoginAnswer};
@@ -22,6 +20,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tracing::error;
 
 use super::content::on_worker;
+use super::places::{self, Asker, Deed, Found};
 use super::session::Completion;
 use super::urls::PartPlace;
 use crate::accounts::LoadError;
@@ -36,6 +35,18 @@ const HMAC_SHA_256: u8 = 1;
 
 const BUSY: Completion = Completion::refused(Code::Unavailable, "too much to do, try again");
 const FAILED: Completion = Completion::refused(Code::Unavailable, "the URL can't be checked at the moment");
+
+/// The key by which a user authorises URLs of a mailbox of `owner`: a guest has another than the owner, so that
+/// nobody's URLs are worth something with the access of somebody else. A new key of the mailbox ends all of them.
+pub(super) fn key_of(user: AccountId, owner: AccountId, key: UrlKeyRow) -> UrlKeyRow {
+    if user == owner {
+        return key;
+    }
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key.key), &user.get().to_be_bytes());
+    let mut derived = UrlKeyRow { key: [0; UrlKeyRow::OCTETS] };
+    derived.key.iter_mut().zip(tag.as_ref()).for_each(|(octet, one)| *octet = *one);
+    derived
+}
 
 /// The token of a URL, without the mechanism and the token themselves.
 pub(super) fn token(key: &UrlKeyRow, rump: &str) -> Vec<u8> {
@@ -148,11 +159,11 @@ pub(super) async fn authorise(
     let Ok((_, looked)) = looked else { return Err(BUSY) };
     let (owner, permitted) = looked.map_err(|error| failed(&error, id))?;
     let found = match owner {
-        Some(owner) => find(shard, owner, url.mailbox.clone(), url.uid_validity, id).await?,
+        Some(user) => find(shard, user, &url, id).await?,
         None => None,
     };
     let key = match &found {
-        Some((_, key)) => *key,
+        Some(found) => found.key,
         None => new_key()?,
     };
     // The length that was read is within the text.
@@ -160,20 +171,28 @@ pub(super) async fn authorise(
     let proven = is_token(&key, rump, &verifier.token);
     let expired = authorisation.expires.is_some_and(|last| unix_now() > last);
     let valid = proven && permitted && !expired && &*verifier.mechanism == INTERNAL;
-    Ok(match (owner, found) {
-        (Some(account), Some((mailbox, _))) if valid => Some(PartPlace { account, mailbox, url }),
-        _ => None,
-    })
+    let found = found.filter(|_| valid);
+    Ok(found.map(|Keyed { account, mailbox, .. }| PartPlace { account, mailbox, url }))
 }
 
-/// The mailbox of an account with its key, on the account's home shard; none without mailbox or key.
+/// A mailbox that the user of a URL may read, and that user's key of it.
+struct Keyed {
+    account: AccountId,
+    mailbox: MailboxId,
+    key: UrlKeyRow,
+}
+
+/// The mailbox of a URL as its user sees it, at the mailbox's home: a URL gives no more access than its user has now
+/// (RFC 4467 §7, URLFETCH). None without mailbox or key.
 async fn find(
     shard: &Rc<Shard>,
-    owner: AccountId,
-    mailbox: MailboxName,
-    validity: Option<UidValidity>,
+    user: AccountId,
+    url: &MessageUrl,
     id: ConnectionId,
-) -> Result<Option<(MailboxId, UrlKeyRow)>, Completion> {
+) -> Result<Option<Keyed>, Completion> {
+    let asker = Asker { user, anyone: shard.shared.config.share_with_anyone, id };
+    let Ok(place) = places::find_name(shard, asker, &url.mailbox) else { return Ok(None) };
+    let (owner, validity) = (place.account, url.uid_validity);
     let found = shard.at_home(owner, move |home| {
         Box::pin(async move {
             let account = match home.open_account(owner).await {
@@ -184,18 +203,13 @@ async fn find(
                     return Err(FAILED);
                 }
             };
-            let mailbox = {
-                let state = account.state();
-                let mailbox = state.mailbox_id(&mailbox);
-                mailbox.filter(|mailbox| {
-                    let row = state.mailbox(*mailbox);
-                    validity.is_none_or(|validity| row.is_some_and(|row| row.uid_validity == validity))
-                })
-            };
-            let Some(mailbox) = mailbox else { return Ok(None) };
+            let found = places::enter(&account.state(), asker, &place.name, Deed::Read);
+            let found =
+                found.ok().filter(|found| validity.is_none_or(|wanted| found.row.uid_validity == wanted));
+            let Some(Found { mailbox, .. }) = found else { return Ok(None) };
             let key = account.reader().url_key(owner, mailbox);
             let key = key.map_err(|error: StoreError| failed(&error, id))?;
-            Ok(key.map(|key| (mailbox, key)))
+            Ok(key.map(|key| Keyed { account: owner, mailbox, key: key_of(user, owner, key) }))
         })
     });
     found.await.unwrap_or(Err(BUSY))
@@ -208,7 +222,20 @@ fn failed(error: &dyn std::fmt::Display, id: ConnectionId) -> Completion {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
+
+    #[test]
+    fn each_user_has_a_key_of_its_own_for_a_mailbox() {
+        let [owner, guest, other] = [1, 2, 3].map(|number| AccountId::new(number).unwrap());
+        let key = UrlKeyRow { key: [7; 32] };
+        assert_eq!(key_of(owner, owner, key).key, key.key);
+        let keys = [owner, guest, other].map(|user| key_of(user, owner, key).key);
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+        assert_eq!(key_of(guest, owner, key).key, keys[1]);
+        assert_ne!(key_of(guest, owner, UrlKeyRow { key: [8; 32] }).key, keys[1]);
+    }
 
     #[test]
     fn tokens_are_worth_something_for_their_key_and_url_only() {

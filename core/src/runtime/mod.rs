@@ -33,7 +33,7 @@ pub use shutdown::Shutdown;
 pub use stats::{AllStats, ShardStats, StatsSnapshot};
 pub use task::{Task, TaskPanicked, spawn, spawn_task, yield_if_needed, yield_now};
 pub use time::{Elapsed, now, sleep, sleep_until, timeout, timeout_at};
-pub use turns::{Turn, Turns};
+pub use turns::{SharedTurn, Turn, Turns};
 
 #[cfg(test)]
 pub(crate) mod tests;

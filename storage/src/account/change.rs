@@ -7,6 +7,35 @@ use crate::ids::{EmailId, KeywordId, MailboxId};
 use crate::keys::MetadataPlace;
 use crate::rows::SpecialUse;
 
+/// Flags and keywords that a change set or removed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Touched {
+    /// System flags.
+    pub flags: Flags,
+    /// Keywords, ascending.
+    pub keywords: Box<[KeywordId]>,
+}
+
+impl Touched {
+    /// What differs between two states of a message; keywords are ascending.
+    pub(super) fn between(
+        (before, after): (Flags, Flags),
+        (keywords_before, keywords_after): (&[KeywordId], &[KeywordId]),
+    ) -> Self {
+        let lost = keywords_before.iter().filter(|id| keywords_after.binary_search(id).is_err());
+        let won = keywords_after.iter().filter(|id| keywords_before.binary_search(id).is_err());
+        let mut keywords: Vec<KeywordId> = lost.chain(won).copied().collect();
+        keywords.sort_unstable();
+        let flags = Flags::from_bits(before.bits() ^ after.bits());
+        Self { flags, keywords: keywords.into() }
+    }
+
+    /// Whether any of these is among them.
+    pub fn concerns(&self, flags: Flags, keywords: &[KeywordId]) -> bool {
+        self.flags.bits() & flags.bits() != 0 || keywords.iter().any(|id| self.keywords.contains(id))
+    }
+}
+
 /// One change. Publish it after the commit was acknowledged and installed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use = "publish the changes or other sessions go stale"]
@@ -40,6 +69,8 @@ pub enum Change {
         flags: Flags,
         /// Its keywords now, ascending.
         keywords: Box<[KeywordId]>,
+        /// Which of these were set or removed.
+        touched: Touched,
     },
     /// A message was removed from a mailbox.
     Removed {

@@ -1,10 +1,12 @@
 //! Changing flags and keywords (RFC 9051 §6.4.6, RFC 7162 §3.1.3).
 
+use std::collections::BTreeMap;
+
 use postrider_proto::imap::rights::Rights;
 use postrider_proto::imap::types::{Flags, Keyword, ModSeq, Uid};
 
 use super::append::pack_octet;
-use super::{Change, Tx};
+use super::{Change, Touched, Tx};
 use crate::ids::{KeywordId, MailboxId};
 use crate::keys::{self, Which};
 use crate::rows::MessageRow;
@@ -78,6 +80,27 @@ impl FlagScope {
     }
 }
 
+/// Which messages a conditional change leaves alone (RFC 7162 §3.1.3).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unchanged {
+    /// Those that changed after this one; 0 means all.
+    pub since: u64,
+    /// But for those whose changes since then were of other flags: the last such change of each. One that
+    /// changed again is left alone (RFC 7162 §3.1.12).
+    pub but_for: BTreeMap<Uid, ModSeq>,
+}
+
+impl Unchanged {
+    /// Whatever changed later is left alone.
+    pub const fn since(since: u64) -> Self {
+        Self { since, but_for: BTreeMap::new() }
+    }
+
+    fn allows(&self, uid: Uid, modseq: ModSeq) -> bool {
+        modseq.get() <= self.since || self.but_for.get(&uid) == Some(&modseq)
+    }
+}
+
 /// A message's flags after [`Tx::store_flags`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Updated {
@@ -113,7 +136,8 @@ impl Tx<'_, '_> {
         change: &FlagChange,
         unchanged_since: Option<u64>,
     ) -> Result<StoreDone, StoreError> {
-        self.store_flags_within(mailbox, uids, change, unchanged_since, FlagScope::ALL)
+        let unchanged = unchanged_since.map(Unchanged::since);
+        self.store_flags_within(mailbox, uids, change, unchanged.as_ref(), FlagScope::ALL)
     }
 
     /// The same for somebody who may change some flags only: all others stay as they are.
@@ -122,7 +146,7 @@ impl Tx<'_, '_> {
         mailbox: MailboxId,
         uids: &[Uid],
         change: &FlagChange,
-        unchanged_since: Option<u64>,
+        unchanged: Option<&Unchanged>,
         scope: FlagScope,
     ) -> Result<StoreDone, StoreError> {
         self.check_messages(uids.len())?;
@@ -138,7 +162,7 @@ impl Tx<'_, '_> {
         };
         let (rows, modified): (Vec<_>, Vec<_>) = rows
             .into_iter()
-            .partition(|(_, row)| unchanged_since.is_none_or(|since| row.modseq.get() <= since));
+            .partition(|(uid, row)| unchanged.is_none_or(|unchanged| unchanged.allows(*uid, row.modseq)));
         done.modified = modified.into_iter().map(|(uid, _)| uid).collect();
         // An unknown keyword joins the dictionary only when a message gets it.
         let keywords = match change.op {
@@ -190,11 +214,13 @@ impl Tx<'_, '_> {
 
         self.remove(keys::change(account, mailbox, Which::Live, row.modseq, uid));
         self.insert(keys::change(account, mailbox, Which::Live, modseq, uid), Vec::new());
+        let touched = Touched::between((row.flags, flags), (&row.keywords, &keywords));
         row.flags = flags;
         row.keywords = keywords;
         row.modseq = modseq;
         self.insert(keys::message(account, mailbox, uid), row.encode());
-        self.changes.push(Change::Flags { mailbox, uid, modseq, flags, keywords: row.keywords.clone() });
+        let keywords = row.keywords.clone();
+        self.changes.push(Change::Flags { mailbox, uid, modseq, flags, keywords, touched });
         Ok(())
     }
 }

@@ -45,12 +45,24 @@ impl Tx<'_, '_> {
         let head = self.head_mut()?;
         (head.annotations, head.annotation_octets) = (entries, octets);
         let modseq = self.modseq()?;
+        if let Some(mailbox) = place.mailbox {
+            // RFC 7162 §3.2.
+            self.mailbox_mut(mailbox)?.modseq = modseq;
+        }
         match value {
             Some(value) => self.insert(key, MetadataRow { modseq, value: value.into() }.encode()),
             None => self.remove(key),
         }
         self.changes.push(Change::Metadata { place, path: path.into(), modseq });
         Ok(())
+    }
+
+    /// Whether other users may add annotations: half of what there may be is for the owner alone.
+    pub fn has_room_for_guests(&self) -> Result<bool, StoreError> {
+        let (head, limits) = (self.head()?, self.batch.account.limits);
+        let octets = head.annotation_octets as usize;
+        let entries = head.annotations as usize;
+        Ok(entries < limits.annotations_max / 2 && octets < limits.annotation_octets_max / 2)
     }
 
     /// Copies all annotations of a mailbox, of every user. How many there were.

@@ -40,10 +40,10 @@ use crate::store::StoreError;
 
 pub use append::{Appended, Content, NewMessage, Source};
 pub use batch::{AccountBatch, Pending, Tx};
-pub use change::Change;
+pub use change::{Change, Touched};
 pub use erase::{Erase, Swept};
 pub use expunge::{Copied, Expunge, Expunged};
-pub use flags::{FlagChange, FlagOp, FlagScope, StoreDone, Updated};
+pub use flags::{FlagChange, FlagOp, FlagScope, StoreDone, Unchanged, Updated};
 pub use mailboxes::{Initial, Moved};
 pub use remove::{Removal, remove_account};
 pub use senders::{SENDER_DAYS, knows_sender};

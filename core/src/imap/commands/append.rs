@@ -3,6 +3,9 @@
 //! Messages stream into the store while they arrive, and are added by one transaction at the end: all
 //! of them, or none (RFC 3502 §4.1). Whatever goes wrong, what the client sends of the command is read to
 //! its end, so that its next command is understood.
+//!
+//! REPLACE removes in the same transaction. Where the replacement goes to another account, it is added first, and
+//! taken back when the message turns out to be gone; only the end of the process in between leaves both.
 
 mod gather;
 
@@ -22,10 +25,11 @@ use postrider_proto::imap::types::{ModSeq, Uid, UidValidity};
 use postrider_proto::imap::uidset::UidSet;
 use postrider_proto::imap::url::URL_OCTETS_MAX;
 use postrider_storage::account::{Expunge, FlagScope, Quota, Tx};
-use postrider_storage::ids::MailboxId;
+use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::rows::HeadRow;
 use postrider_storage::store::Refusal;
 
+use super::abroad;
 use crate::accounts::WatcherId;
 use crate::imap::answers;
 use crate::imap::connection::{Connection, Flow};
@@ -39,8 +43,6 @@ use gather::Gathered;
 
 const NOT_HERE: Completion = Completion::no("not allowed in this state");
 const TRY_CREATE: Completion = Completion::refused(Code::TryCreate, "no such mailbox");
-const OTHER_ACCOUNT: Completion =
-    Completion::refused(Code::Cannot, "the replacement has to stay with the same user");
 const TOO_LARGE: Completion = Completion::refused(Code::TooBig, "the message is too large");
 
 /// An announced message.
@@ -71,8 +73,16 @@ struct Target {
 /// A message that REPLACE removes.
 #[derive(Clone, Copy)]
 struct Replaced {
+    account: AccountId,
     mailbox: MailboxId,
     uid: Uid,
+}
+
+impl Replaced {
+    /// Whether the replacement comes into the same account: it is one change then.
+    fn is_within(&self, account: AccountId) -> bool {
+        self.account == account
+    }
 }
 
 /// What follows a literal that was read.
@@ -206,7 +216,7 @@ impl Connection {
             permit(selected.rights, Deed::MoveAway)?;
             let uids = selected.resolve(messages).map_err(|_| answers::NO_SUCH_MESSAGE)?;
             let uid = uids.first().ok_or(answers::MESSAGE_GONE)?;
-            replaced = Some(Replaced { mailbox: selected.mailbox, uid });
+            replaced = Some(Replaced { account: member.account.id(), mailbox: selected.mailbox, uid });
         }
         let asker = member.asker;
         let missing = |refused: Completion| match mailbox.name {
@@ -223,9 +233,6 @@ impl Connection {
             })
         });
         let mut target = target.await.map_err(missing)?;
-        if replaced.is_some() && !here {
-            return Err(OTHER_ACCOUNT);
-        }
         target.origin = here.then(|| member.watcher.id());
         answers::admit(&self.shard)?;
         Ok((target, replaced))
@@ -264,8 +271,9 @@ impl Connection {
         }
         let (wanted, messages) = (gathered.octets().saturating_add(octets), gathered.messages());
         let is_over = target.head.is_some_and(|head| !target.quota.admits(&head, wanted, messages));
-        // With REPLACE only the difference counts (RFC 8508 §3.4), which the transaction knows.
-        if is_over && replaced.is_none() {
+        // With REPLACE only the difference counts (RFC 8508 §3.4), which the transaction knows; but not where
+        // another account gets the replacement.
+        if is_over && !replaced.is_some_and(|replaced| replaced.is_within(target.found.account)) {
             self.count_limit(metrics::Limit::Quota);
             return Err(Completion::refused(Code::OverQuota, "over quota"));
         }
@@ -395,9 +403,13 @@ impl Connection {
         let Found { account, mailbox: target, rights, .. } = target.found;
         let scope = FlagScope::of(rights);
         let messages = ready.messages.len();
+        let (within, abroad) = match replaced {
+            Some(replaced) if replaced.is_within(account) => (Some(replaced), None),
+            replaced => (None, replaced),
+        };
         let work = move |tx: &mut Tx<'_, '_>| {
             tx.attach(ready.batch);
-            if let Some(Replaced { mailbox, uid }) = replaced {
+            if let Some(Replaced { mailbox, uid, .. }) = within {
                 let removed = tx.expunge(mailbox, Expunge::These(&[uid]))?;
                 if removed.removed.is_empty() {
                     return Err(Refusal::NoSuchMessage.into());
@@ -412,7 +424,7 @@ impl Connection {
                 }
                 uids.push(tx.append(target, message)?.uid);
             }
-            let replaced_at = match replaced {
+            let replaced_at = match within {
                 Some(replaced) => Some(tx.mailbox(replaced.mailbox)?.modseq),
                 None => None,
             };
@@ -430,13 +442,42 @@ impl Connection {
                     let octets = self.shard.shared.metrics.message_octets;
                     self.shard.recorder.observe(octets, content.size);
                 }
-                Ok(stored)
+                match abroad {
+                    Some(replaced) => self.remove_replaced(replaced, (account, target), stored).await,
+                    None => Ok(stored),
+                }
             }
             Err(refused) => {
                 gather::abandon(&self.shard.shared.committer, &contents);
                 Err(refused)
             }
         }
+    }
+
+    /// Removes the message of which the replacement is in another account by now, or takes that back when the
+    /// message is gone: nothing was replaced then.
+    async fn remove_replaced(
+        &self,
+        Replaced { mailbox, uid, .. }: Replaced,
+        place: (AccountId, MailboxId),
+        stored: Stored,
+    ) -> Result<Stored, Completion> {
+        let Some(member) = &self.member else { return Err(NOT_HERE) };
+        let origin = Some(member.watcher.id());
+        let removed = abroad::remove(&member.account, origin, mailbox, &[uid]).await;
+        let refused = match removed {
+            Ok(removed) if !removed.removed.is_empty() => {
+                // Read before the removal is told: whatever comes later isn't covered.
+                let state = member.account.state();
+                return Ok(Stored { replaced_at: state.mailbox(mailbox).map(|row| row.modseq), ..stored });
+            }
+            Ok(_) => answers::MESSAGE_GONE,
+            Err(error) if abroad::is_undone(&error) => answers::write_failed(&error, self.peer.id),
+            Err(error) => return Err(answers::write_failed(&error, self.peer.id)),
+        };
+        let uids: Vec<Uid> = stored.uids.iter().collect();
+        abroad::take_back(&self.shard, self.peer.id, place, &uids).await;
+        Err(refused)
     }
 
     /// Tells what changed, and gives the answer.
@@ -447,6 +488,7 @@ impl Connection {
         stored: Result<Stored, Completion>,
     ) -> Result<Completion, Ended> {
         let mut expunges = Expunges::Now;
+        let mut highest = None;
         let completion = match stored {
             Err(completion) => completion,
             Ok(Stored { uids, validity, .. }) if replaced.is_none() => {
@@ -458,19 +500,19 @@ impl Connection {
                 self.out.untagged(Condition::Ok, Some(&code), "the replacement");
                 expunges = Expunges::AfterNew;
                 let condstore = self.member.as_ref().is_some_and(|member| member.enabled.condstore);
-                match replaced_at.filter(|_| condstore) {
-                    // RFC 8508 §4.5, RFC 7162 §3.2.7.
-                    Some(modseq) => {
-                        Completion::ok("replaced").with(CompletionCode::Plain(Code::HighestModSeq(modseq)))
-                    }
-                    None => Completion::ok("replaced"),
-                }
+                highest = replaced_at.filter(|_| condstore);
+                Completion::ok("replaced")
             }
         };
         if let Some(mut context) = self.context(tag) {
             Box::pin(context.sync(expunges, OwnFlags::Tell)).await?;
+            // RFC 8508 §4.5, RFC 7162 §3.2.7; not more than what the client was told of.
+            highest = highest.map(|highest| highest.min(context.selected.told()));
         }
-        Ok(completion)
+        Ok(match highest {
+            Some(modseq) => completion.with(CompletionCode::Plain(Code::HighestModSeq(modseq))),
+            None => completion,
+        })
     }
 }
 

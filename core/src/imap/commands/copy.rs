@@ -9,7 +9,7 @@ use postrider_proto::imap::command::{CopyMove, MailboxArgument};
 use postrider_proto::imap::response::{Code, Condition};
 use postrider_proto::imap::types::{Uid, UidValidity};
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::account::{Copied, Expunge, FlagScope, MESSAGES_PER_TRANSACTION_MAX};
+use postrider_storage::account::{Copied, FlagScope, MESSAGES_PER_TRANSACTION_MAX};
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::store::Refusal;
 
@@ -51,7 +51,7 @@ pub async fn copy(context: &mut Context<'_>, command: CopyMove) -> Result<Comple
     }
     let uids: Vec<Uid> = uids.iter().collect();
     let mut copied = Copied::default();
-    let mut teller = Teller::new(u32::try_from(uids.len()).unwrap_or(u32::MAX));
+    let mut teller = teller(context, &uids);
     let mut rest = &uids[..];
     while !rest.is_empty() {
         let done;
@@ -100,9 +100,11 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
     let Ok(uids) = context.selected.resolve(&command.messages) else { return Ok(NO_SUCH_MESSAGE) };
     let (uids, limit) = context.limit.cut(uids);
     let uids: Vec<Uid> = uids.iter().collect();
+    let mut teller = teller(context, &uids);
     let mut rest = &uids[..];
     let mut highest = None;
     while !rest.is_empty() {
+        let before = rest;
         let moved;
         (moved, rest) = move_some(context, target, rest).await;
         match moved {
@@ -121,6 +123,7 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
             }
         }
         context.sync(Expunges::Own, OwnFlags::Tell).await?;
+        teller.done(length(before) - length(rest), context.out, context.tag).await?;
         context.out.flush_if_full().await?;
     }
     let completion = Completion::ok("MOVE done");
@@ -133,6 +136,15 @@ pub async fn move_messages(context: &mut Context<'_>, command: CopyMove) -> Resu
         None => completion,
     };
     Ok(completion.limited(limit, context.out))
+}
+
+fn teller(context: &Context<'_>, uids: &[Uid]) -> Teller {
+    Teller::new(context.limit.progress, length(uids))
+}
+
+/// A mailbox has fewer messages than there are uids.
+fn length(uids: &[Uid]) -> u32 {
+    u32::try_from(uids.len()).unwrap_or(u32::MAX)
 }
 
 /// Finds the mailbox that messages go to.
@@ -188,6 +200,7 @@ async fn move_some<'a>(
     let (from, origin) = (context.selected.mailbox, Some(context.watcher.id()));
     let (some, rest) = uids.split_at(uids.len().min(MESSAGES_PER_TRANSACTION_MAX));
     let some = some.to_vec();
+    let _turn = context.account.departures().share().await;
     let moved = context
         .account
         .transact_many(origin, None, some.len(), move |tx| {
@@ -199,33 +212,31 @@ async fn move_some<'a>(
 
 /// Moves the first messages to another account: they are copied, and then removed here, so that each is always in
 /// one of both mailboxes (RFC 6851 §3.3). What is removed here without being moved gets no copy there.
+///
+/// Others may see the copies before the messages are removed, and take them elsewhere. Still there is never one more of
+/// a message than before: meanwhile it can't be moved on from here, so if it isn't removed by this move, it was
+/// removed for good. Only a commit of which it isn't known whether it was done, or the end of the process in
+/// between, leaves a message in both mailboxes.
 async fn move_abroad<'a>(
     context: &Context<'_>,
     target: Target,
     uids: &'a [Uid],
 ) -> (Result<Copied, Completion>, &'a [Uid]) {
-    // Two that move a message would both copy it before one of them removes it.
     let _turn = context.account.departures().take().await;
     let (copied, rest) = abroad::copy(context, target, uids).await;
     let Ok(copied) = copied else { return (copied, rest) };
     let (from, origin) = (context.selected.mailbox, Some(context.watcher.id()));
     let gone: Vec<Uid> = copied.pairs.iter().map(|(from, _)| *from).collect();
-    let expunged = context
-        .account
-        .transact_many(origin, None, gone.len(), move |tx| tx.expunge(from, Expunge::These(&gone)));
-    match expunged.await {
+    match abroad::remove(context.account, origin, from, &gone).await {
         Ok(expunged) => {
             let is_moved = |(uid, _): &(Uid, Uid)| expunged.removed.binary_search(uid).is_ok();
             let (moved, others): (Vec<_>, Vec<_>) = copied.pairs.into_iter().partition(is_moved);
             // Others removed them after they were copied.
-            if !others.is_empty() {
-                take_back(context, target, &Copied { pairs: others }).await;
-            }
+            take_back(context, target, &Copied { pairs: others }).await;
             (Ok(Copied { pairs: moved }), rest)
         }
         Err(error) => {
-            // Of a commit that failed it isn't known whether it was done: rather two of a message than none.
-            if matches!(error, WriteError::Refused(_) | WriteError::Store(_) | WriteError::Busy) {
+            if abroad::is_undone(&error) {
                 take_back(context, target, &copied).await;
             }
             (Err(failed(&error, context)), rest)
@@ -248,21 +259,7 @@ fn failed(error: &WriteError, context: &Context<'_>) -> Completion {
 /// Removes what was copied before the command failed, or before others removed what it is a copy of.
 async fn take_back(context: &Context<'_>, target: Target, copied: &Copied) {
     let uids: Vec<Uid> = copied.pairs.iter().map(|(_, to)| *to).collect();
-    for some in uids.chunks(MESSAGES_PER_TRANSACTION_MAX) {
-        let (some, id) = (some.to_vec(), context.id);
-        let taken = places::at(context.shard, id, target.account, move |_, account| {
-            Box::pin(async move {
-                let taken = account.transact_many(None, None, some.len(), move |tx| {
-                    tx.expunge(target.mailbox, Expunge::These(&some))
-                });
-                taken.await.map_err(|error| write_failed(&error, id))
-            })
-        });
-        if taken.await.is_err() {
-            tracing::warn!(cid = %context.id, "copies of a failed COPY stay");
-            return;
-        }
-    }
+    abroad::take_back(context.shard, context.id, (target.account, target.mailbox), &uids).await;
 }
 
 /// Source and destination, both ascending, so that they correspond.

@@ -121,10 +121,13 @@ async fn search_one(
     let tree = Arc::new(tree);
     let place = Place { account: target.account, mailbox: target.mailbox, view };
     let finding = find(workers, Arc::clone(&tree), &place, Wanted::of(Some(returns)));
-    let found = match telling(context.out, context.tag, workers.counts(), finding).await? {
-        Ok(found) => found,
-        Err(failed) => return Ok(Err(failed)),
-    };
+    let found =
+        match telling(context.member.limit.progress, context.out, context.tag, workers.counts(), finding)
+            .await?
+        {
+            Ok(found) => found,
+            Err(failed) => return Ok(Err(failed)),
+        };
     if let Some(hits) = tree.hits.get() {
         *known = Some((target.account, Arc::clone(hits)));
     }

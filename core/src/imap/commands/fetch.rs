@@ -31,6 +31,7 @@ pub(super) use rows::Cursor;
 
 use crate::imap::answers::{NO_SUCH_MESSAGE, store_failed, write_failed};
 use crate::imap::content::on_worker;
+use crate::imap::progress::Teller;
 use crate::imap::session::{Completion, CompletionCode, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
 use crate::runtime::yield_if_needed;
@@ -193,6 +194,7 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
         let ids = (0..known).map(postrider_storage::ids::KeywordId);
         keywords.extend(ids.filter_map(|id| state.keyword(id)).map(|keyword| keyword.as_str().into()));
     }
+    let (mut teller, mut told) = (Teller::new(context.limit.progress, wanted.len()), 0);
     let plan = Arc::new(plan);
     let inline = !plan.needs_message && wanted.len() <= INLINE_MESSAGES_MAX;
     let place = (context.account.id(), context.selected.mailbox);
@@ -243,6 +245,11 @@ async fn write_rows(context: &mut Context<'_>, plan: Plan, wanted: UidSet) -> Re
             if !plan.is_of_flags_only() {
                 let found = |uid: Uid| Some((uid, context.account.removed(place.1, uid)?));
                 rows.add_removed(missing.into_iter().filter_map(found));
+            }
+            // Within a row nothing else may stand; a client that gets one sees that it goes on.
+            if !rows.is_in_row() {
+                let done = rows.done() - std::mem::replace(&mut told, rows.done());
+                teller.done(done, context.out, context.tag).await?;
             }
             context.out.flush_if_full().await?;
             yield_if_needed().await;

@@ -37,9 +37,9 @@ impl Connection {
                 Some(_) => return Err(Ended::Bye(None, "DONE was expected")),
                 None => {
                     let change = changed.changed(version);
-                    self.fill_or(async {
+                    Box::pin(self.fill_or_hear(async {
                         change.await;
-                    })
+                    }))
                     .await?;
                 }
             }

@@ -15,7 +15,6 @@ use postrider_storage::rows::SpecialUse;
 
 use super::metadata::Listed;
 use super::status::tell_status;
-use crate::imap::answers;
 use crate::imap::places::{self, Deed, Found, Shared, permit};
 use crate::imap::session::{AccountContext, Completion, Ended};
 use crate::runtime::yield_if_needed;
@@ -55,7 +54,12 @@ pub(in crate::imap) fn attributes(state: &Account, name: &MailboxName) -> ListAt
     if state.is_subscribed(name) { attributes.with(ListAttributes::SUBSCRIBED) } else { attributes }
 }
 
-fn attributes_of(exists: bool, special_use: SpecialUse, has_children: bool) -> ListAttributes {
+/// The attributes of a name of which that is known.
+pub(in crate::imap) fn attributes_of(
+    exists: bool,
+    special_use: SpecialUse,
+    has_children: bool,
+) -> ListAttributes {
     let mut attributes = match exists {
         true => ListAttributes::NONE,
         false => ListAttributes::NON_EXISTENT,
@@ -82,21 +86,14 @@ pub(in crate::imap) async fn list(
         write_list_separator(&mut context.out.buffer);
         return Ok(Completion::ok("done"));
     }
-    context.member.account.reads().calm().await;
-    let listed = {
-        let account = &context.member.account;
-        Listed::read(&account.reader(), account.id(), command.returns.metadata.clone())
-    };
-    let listed = match listed {
-        Ok(listed) => listed,
-        Err(error) => return Ok(answers::store_failed(&error, context.id)),
-    };
-    if let Some(moment) = listed.moment {
-        // A commit may be on its way to the disk: nothing is told that a power loss could take back.
-        context.member.account.installed(moment).await;
-    }
     let shared = match shared(context, &command).await {
         Ok(shared) => shared,
+        Err(refused) => return Ok(refused),
+    };
+    let accounts = shared.iter().map(|shared| shared.found.account).chain([context.asker().user]);
+    let metadata = command.returns.metadata.clone();
+    let listed = match Listed::read(context, accounts.collect(), metadata).await {
+        Ok(listed) => listed,
         Err(refused) => return Ok(refused),
     };
     let entries = entries(context, &command, shared);
@@ -120,9 +117,8 @@ pub(in crate::imap) async fn list(
         if let Some(found) = &entry.found {
             tell_more(context, &command, name, entry, found);
         }
-        // Annotations of others' mailboxes aren't shared.
-        if let Some(found) = entry.found.as_ref().filter(|_| !entry.of_others && !listed.is_empty()) {
-            listed.tell(context, (found.mailbox, name.as_str()), found.row.special_use);
+        if let Some(found) = entry.found.as_ref().filter(|_| !listed.is_empty()) {
+            listed.tell(context, name.as_str(), found);
         }
         context.out.flush_if_full().await?;
         yield_if_needed().await;

@@ -20,7 +20,7 @@ use crate::runtime::spawn;
 
 const BAD_NAME: Completion = Completion::refused(Code::Cannot, "no valid mailbox name");
 const NOT_THERE: Completion = Completion::refused(Code::NoPerm, "you may make no mailbox there");
-const NOT_ONES_OWN: Completion =
+pub(super) const NOT_ONES_OWN: Completion =
     Completion::refused(Code::UseAttr, "only own mailboxes can have a special use");
 const OTHER_ACCOUNT: Completion =
     Completion::refused(Code::Cannot, "a mailbox can't go to another user; move its messages");
@@ -176,6 +176,7 @@ pub(in crate::imap) async fn rename(
 }
 
 async fn rename_inbox(context: &AccountContext<'_>, to: MailboxName) -> Result<(), WriteError> {
+    let _turn = context.member.account.departures().share().await;
     let mut moved = context.transact_many(move |tx| tx.rename_inbox(&to)).await?;
     while let Some(rest) = moved.rest {
         let target = moved.mailbox;

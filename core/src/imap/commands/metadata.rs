@@ -1,15 +1,16 @@
 //! GETMETADATA and SETMETADATA (RFC 5464), annotations in LIST (RFC 9590), special use as an annotation
 //! (RFC 6154 §4).
 //!
-//! Private annotations are the user's own, shared ones the mailbox's. Those of the server are kept in the
-//! account, shared ones too: nobody leaves notes for the users of other accounts.
+//! Private annotations are the user's own, shared ones the mailbox's; all of them are kept in the account of the
+//! mailbox, and half of the room for them is for its owner alone. Those of the server are kept in the user's
+//! account, shared ones too: nobody leaves notes there for the users of other accounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postrider_proto::imap::command::{Depth, GetMetadata, MailboxArgument, SetMetadata, SpecialUse as Use};
+use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::metadata::{EntryName, Scope};
 use postrider_proto::imap::response::{Code, write_metadata};
-use postrider_proto::imap::types::ModSeq;
 use postrider_storage::account::Tx;
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::keys::{self, MetadataPlace};
@@ -17,8 +18,10 @@ use postrider_storage::reader::Reader;
 use postrider_storage::rows::SpecialUse;
 use postrider_storage::store::{Refusal, StoreError};
 
-use super::mailboxes::stored_use;
+use super::mailboxes::{NOT_ONES_OWN, stored_use};
+use crate::accounts::AccountHandle;
 use crate::imap::answers;
+use crate::imap::places::{self, Asker, Deed, Found, Place, permit};
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Ended};
 use crate::imap::sync::ACCOUNT_BROKEN;
 use crate::shard::Shard;
@@ -31,45 +34,69 @@ const ADMIN: &str = "/admin";
 /// Values by name; none is NIL.
 type Values = BTreeMap<EntryName, Option<Vec<u8>>>;
 
+/// Whose mailbox is annotated; none means the server.
+fn find(
+    context: &AccountContext<'_>,
+    mailbox: Option<&MailboxArgument>,
+) -> Result<Option<Place>, Completion> {
+    mailbox.map(|mailbox| places::find(context.shard, context.asker(), mailbox)).transpose()
+}
+
+/// The mailbox at its home, when the asker may use its annotations.
+fn enter(
+    account: &AccountHandle,
+    asker: Asker,
+    name: Option<&MailboxName>,
+) -> Result<Option<MailboxId>, Completion> {
+    let found = name.map(|name| places::enter(&account.state(), asker, name, Deed::Annotate));
+    Ok(found.transpose()?.map(|found| found.mailbox))
+}
+
 /// GETMETADATA.
 pub(in crate::imap) async fn get(
     context: &mut AccountContext<'_>,
     command: GetMetadata,
 ) -> Result<Completion, Ended> {
-    let name = match &command.mailbox {
-        None => None,
-        Some(MailboxArgument { name: Ok(name), .. }) => Some(name),
-        Some(_) => return Ok(answers::NO_SUCH_MAILBOX),
+    let (asker, id) = (context.asker(), context.id);
+    let place = match find(context, command.mailbox.as_ref()) {
+        Ok(place) => place,
+        Err(refused) => return Ok(refused),
     };
-    let account = &context.member.account;
-    let mailbox = match name {
-        None => None,
-        Some(name) => match account.state().mailbox_id(name) {
-            Some(mailbox) => Some(mailbox),
-            None => return Ok(answers::NO_SUCH_MAILBOX),
-        },
-    };
-    account.reads().calm().await;
-    let read = {
-        let reader = account.reader();
-        let asked = Asked { account: account.id(), mailbox, admin: admin(context.shard) };
-        reader.head(account.id()).and_then(|head| Ok((head, asked.read(&reader, &command)?)))
-    };
-    let (head, mut values) = match read {
-        Ok((Some(head), values)) => (head, values),
-        Ok((None, _)) => return Ok(answers::NO_SUCH_MAILBOX),
-        Err(error) => return Ok(answers::store_failed(&error, context.id)),
-    };
-    // A commit may be on its way to the disk: nothing is told that a power loss could take back.
-    account.installed(head.modseq).await;
-    if account.is_broken() {
+    let account = place.as_ref().map_or(asker.user, |place| place.account);
+    let told = place.as_ref().map_or_else(String::new, |place| place.told(&place.name));
+    let max_size = command.max_size;
+    let read = places::at(context.shard, id, account, move |shard, account| {
+        Box::pin(async move {
+            let mailbox = enter(&account, asker, place.as_ref().map(|place| &place.name))?;
+            account.reads().calm().await;
+            let read = {
+                let reader = account.reader();
+                let (user, admin) = (asker.user, admin(&shard));
+                let asked = Asked { account: account.id(), mailbox, user, admin };
+                reader.head(account.id()).and_then(|head| Ok((head, asked.read(&reader, &command)?)))
+            };
+            let (head, values) = match read {
+                Ok((Some(head), values)) => (head, values),
+                Ok((None, _)) => return Err(answers::NO_SUCH_MAILBOX),
+                Err(error) => return Err(answers::store_failed(&error, id)),
+            };
+            // A commit may be on its way to the disk: nothing is told that a power loss could take back.
+            account.installed(head.modseq).await;
+            if account.is_broken() { Err(places::UNAVAILABLE) } else { Ok(values) }
+        })
+    });
+    let read = read.await;
+    if context.member.account.is_broken() {
         return Err(ACCOUNT_BROKEN);
     }
-    let longest = leave_out(&mut values, command.max_size);
+    let mut values = match read {
+        Ok(values) => values,
+        Err(refused) => return Ok(refused),
+    };
+    let longest = leave_out(&mut values, max_size);
     if !values.is_empty() {
         let (out, utf8) = (&mut context.out.buffer, context.member.enabled.utf8);
-        let name = name.map_or("", |name| name.as_str());
-        write_metadata(out, utf8, name, values.iter().map(|(entry, value)| (entry, value.as_deref())));
+        write_metadata(out, utf8, &told, values.iter().map(|(entry, value)| (entry, value.as_deref())));
     }
     let completion = Completion::ok("done");
     Ok(match longest {
@@ -96,6 +123,8 @@ fn leave_out(values: &mut Values, max_size: Option<u64>) -> Option<u64> {
 struct Asked {
     account: AccountId,
     mailbox: Option<MailboxId>,
+    /// Who asks: private annotations are those of this user.
+    user: AccountId,
     admin: Option<String>,
 }
 
@@ -111,7 +140,7 @@ impl Asked {
                     let value = match computed.get(entry) {
                         Some(value) => Some(value.clone()),
                         None => {
-                            let place = place(self.account, self.mailbox, entry.scope());
+                            let place = place(self.user, self.mailbox, entry.scope());
                             let row = reader.metadata(self.account, place, entry.path())?;
                             row.map(|row| row.value.into_vec())
                         }
@@ -130,7 +159,7 @@ impl Asked {
             })
         };
         for scope in [Scope::Private, Scope::Shared] {
-            let place = place(self.account, self.mailbox, scope);
+            let place = place(self.user, self.mailbox, scope);
             // An account has at most a thousand of them.
             for row in reader.metadata_in(&keys::metadata_at(self.account, place)) {
                 let (_, path, row) = row?;
@@ -151,7 +180,8 @@ impl Asked {
         match self.mailbox {
             Some(mailbox) => {
                 let row = reader.mailbox(self.account, mailbox)?.ok_or(Refusal::NoSuchMailbox)?;
-                if let Some(uses) = special_use(row.special_use) {
+                // To others it is a mailbox like any other.
+                if let Some(uses) = special_use(row.special_use).filter(|_| self.user == self.account) {
                     computed.insert(EntryName::of(Scope::Private, SPECIAL_USE), uses);
                 }
             }
@@ -170,10 +200,10 @@ fn admin(shard: &Shard) -> Option<String> {
     config.postmaster.as_ref().map(|_| format!("mailto:postmaster@{}", config.hostname))
 }
 
-/// The annotations of a scope, for the user of an account.
-const fn place(account: AccountId, mailbox: Option<MailboxId>, scope: Scope) -> MetadataPlace {
+/// The annotations of a scope, for a user.
+const fn place(user: AccountId, mailbox: Option<MailboxId>, scope: Scope) -> MetadataPlace {
     let user = match scope {
-        Scope::Private => Some(account),
+        Scope::Private => Some(user),
         Scope::Shared => None,
     };
     MetadataPlace { mailbox, user }
@@ -207,14 +237,16 @@ pub(in crate::imap) async fn set(
     command: SetMetadata,
 ) -> Result<Completion, Ended> {
     let SetMetadata { mailbox, values } = command;
-    let name = match mailbox {
-        None => None,
-        Some(MailboxArgument { name: Ok(name), .. }) => Some(name),
-        Some(_) => return Ok(answers::NO_SUCH_MAILBOX),
+    let (asker, id) = (context.asker(), context.id);
+    let place = match find(context, mailbox.as_ref()) {
+        Ok(place) => place,
+        Err(refused) => return Ok(refused),
     };
+    let is_guest = place.as_ref().is_some_and(Place::is_of_others);
     let mut wanted = Vec::with_capacity(values.len());
     for (entry, value) in values {
-        wanted.push(match (entry.scope(), entry.path(), &name) {
+        wanted.push(match (entry.scope(), entry.path(), &place) {
+            (Scope::Private, SPECIAL_USE, Some(_)) if is_guest => return Ok(NOT_ONES_OWN),
             (Scope::Private, SPECIAL_USE, Some(_)) => match read_special_use(value.as_deref()) {
                 Some(uses) => Wanted::SpecialUse(uses),
                 None => {
@@ -227,27 +259,35 @@ pub(in crate::imap) async fn set(
             _ => Wanted::Row(entry, value),
         });
     }
-    let account = context.member.account.id();
-    let set = context.transact(move |tx| {
-        let mailbox = match &name {
-            None => None,
-            Some(name) => Some(tx.mailbox_id(name).ok_or(Refusal::NoSuchMailbox)?),
-        };
-        wanted.into_iter().try_for_each(|wanted| apply(tx, account, mailbox, wanted))
+    let account = place.as_ref().map_or(asker.user, |place| place.account);
+    let origin = context.origin(account);
+    let set = places::at(context.shard, id, account, move |_, account| {
+        Box::pin(async move {
+            let mailbox = enter(&account, asker, place.as_ref().map(|place| &place.name))?;
+            let set = account.transact(origin, None, move |tx| {
+                wanted.into_iter().try_for_each(|wanted| {
+                    let adds = matches!(wanted, Wanted::Row(_, Some(_)));
+                    if is_guest && adds && !tx.has_room_for_guests()? {
+                        return Err(Refusal::TooManyAnnotations.into());
+                    }
+                    apply(tx, asker.user, mailbox, wanted)
+                })
+            });
+            set.await.map_err(|error| answers::write_failed(&error, id))
+        })
     });
-    let outcome = set.await;
-    Ok(context.outcome(outcome, "done"))
+    Ok(set.await.err().unwrap_or(Completion::ok("done")))
 }
 
 fn apply(
     tx: &mut Tx<'_, '_>,
-    account: AccountId,
+    user: AccountId,
     mailbox: Option<MailboxId>,
     wanted: Wanted,
 ) -> Result<(), StoreError> {
     match (wanted, mailbox) {
         (Wanted::Row(entry, value), _) => {
-            tx.set_metadata(place(account, mailbox, entry.scope()), entry.path(), value.as_deref())
+            tx.set_metadata(place(user, mailbox, entry.scope()), entry.path(), value.as_deref())
         }
         (Wanted::SpecialUse(uses), Some(mailbox)) => tx.set_special_use(mailbox, uses),
         // Of the server it is an entry like any other.
@@ -255,41 +295,54 @@ fn apply(
     }
 }
 
-/// Annotations of all mailboxes, for LIST.
+/// Annotations of the mailboxes of some accounts, for LIST.
 pub(super) struct Listed {
     entries: Vec<EntryName>,
-    values: BTreeMap<MailboxId, Values>,
-    /// The moment of reading; none when nothing was read.
-    pub(super) moment: Option<ModSeq>,
+    values: BTreeMap<(AccountId, MailboxId), Values>,
 }
 
 impl Listed {
-    /// Reads those of `entries` that any mailbox has: an account has at most a thousand.
-    pub(super) fn read(
-        reader: &Reader,
-        account: AccountId,
+    /// Reads those of `entries` that any mailbox of the accounts has for a user: an account has at most a
+    /// thousand annotations.
+    pub(super) async fn read(
+        context: &AccountContext<'_>,
+        accounts: BTreeSet<AccountId>,
         entries: Vec<EntryName>,
-    ) -> Result<Self, StoreError> {
-        let mut values = BTreeMap::<MailboxId, Values>::new();
-        if entries.is_empty() {
-            return Ok(Self { entries, values, moment: None });
+    ) -> Result<Self, Completion> {
+        let mut listed = Self { entries, values: BTreeMap::new() };
+        if listed.entries.is_empty() {
+            return Ok(listed);
         }
-        let moment = reader.head(account)?.map(|head| head.modseq);
-        for row in reader.metadata_in(&keys::of_table(account.get(), keys::table::METADATA)) {
-            let (place, path, row) = row?;
-            let scope = match place.user {
-                None => Scope::Shared,
-                Some(user) if user == account => Scope::Private,
-                Some(_) => continue,
-            };
-            let entry = EntryName::of(scope, &path);
-            if let Some(mailbox) = place.mailbox
-                && entries.contains(&entry)
-            {
-                values.entry(mailbox).or_default().insert(entry, Some(row.value.into_vec()));
+        let (user, id) = (context.asker().user, context.id);
+        for account in accounts {
+            let entries = listed.entries.clone();
+            let read = places::at(context.shard, id, account, move |_, account| {
+                Box::pin(async move {
+                    account.reads().calm().await;
+                    let read = {
+                        let reader = account.reader();
+                        let head = reader.head(account.id());
+                        head.and_then(|head| Ok((head, read(&reader, account.id(), user, &entries)?)))
+                    };
+                    let (head, values) = read.map_err(|error| answers::store_failed(&error, id))?;
+                    if let Some(head) = head {
+                        // A commit may be on its way to the disk: nothing is told that a power loss could
+                        // take back.
+                        account.installed(head.modseq).await;
+                    }
+                    Ok(values)
+                })
+            });
+            match read.await {
+                Ok(values) => {
+                    listed.values.extend(values.into_iter().map(|(at, values)| ((account, at), values)));
+                }
+                // What is just being removed has none any more.
+                Err(_) if account != user => {}
+                Err(refused) => return Err(refused),
             }
         }
-        Ok(Self { entries, values, moment })
+        Ok(listed)
     }
 
     /// Whether there is anything to tell.
@@ -297,24 +350,48 @@ impl Listed {
         self.entries.is_empty()
     }
 
-    /// Appends METADATA of a mailbox, after its LIST (RFC 9590 §3).
-    pub(super) fn tell(
-        &self,
-        context: &mut AccountContext<'_>,
-        (mailbox, name): (MailboxId, &str),
-        uses: SpecialUse,
-    ) {
-        let uses = special_use(uses);
-        let found = self.values.get(&mailbox);
+    /// Appends METADATA of a mailbox, after its LIST (RFC 9590 §3), when the asker may know it.
+    pub(super) fn tell(&self, context: &mut AccountContext<'_>, name: &str, found: &Found) {
+        if permit(found.rights, Deed::Annotate).is_err() {
+            return;
+        }
+        let is_own = found.account == context.asker().user;
+        let uses = special_use(found.row.special_use).filter(|_| is_own);
+        let known = self.values.get(&(found.account, found.mailbox));
         let values = self.entries.iter().map(|entry| {
             let value = match (entry.scope(), entry.path()) {
                 (Scope::Private, SPECIAL_USE) => uses.as_deref(),
-                _ => found.and_then(|found| found.get(entry)?.as_deref()),
+                _ => known.and_then(|known| known.get(entry)?.as_deref()),
             };
             (entry, value)
         });
         write_metadata(&mut context.out.buffer, context.member.enabled.utf8, name, values);
     }
+}
+
+/// Those of `entries` that mailboxes of an account have for a user.
+fn read(
+    reader: &Reader,
+    account: AccountId,
+    user: AccountId,
+    entries: &[EntryName],
+) -> Result<BTreeMap<MailboxId, Values>, StoreError> {
+    let mut values = BTreeMap::<MailboxId, Values>::new();
+    for row in reader.metadata_in(&keys::of_table(account.get(), keys::table::METADATA)) {
+        let (place, path, row) = row?;
+        let scope = match place.user {
+            None => Scope::Shared,
+            Some(whose) if whose == user => Scope::Private,
+            Some(_) => continue,
+        };
+        let entry = EntryName::of(scope, &path);
+        if let Some(mailbox) = place.mailbox
+            && entries.contains(&entry)
+        {
+            values.entry(mailbox).or_default().insert(entry, Some(row.value.into_vec()));
+        }
+    }
+    Ok(values)
 }
 
 #[cfg(test)]

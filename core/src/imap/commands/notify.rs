@@ -5,7 +5,7 @@ use postrider_proto::imap::types::ModSeq;
 
 use super::status::write_row;
 use crate::imap::connection::{Connection, Flow};
-use crate::imap::notify::Notify;
+use crate::imap::notify::{Notify, watch};
 use crate::imap::places;
 use crate::imap::session::{Completion, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
@@ -37,6 +37,7 @@ impl Connection {
         // Of the user's own mailboxes, wherever the session is.
         let selected = member.selected.as_ref().filter(|_| !member.is_away());
         let selected = selected.map(|selected| selected.mailbox);
+        let groups = set.groups.clone();
         let begun = places::at(&self.shard, asker.id, asker.user, move |_, account| {
             Box::pin(async move {
                 let state = account.state();
@@ -46,13 +47,24 @@ impl Connection {
                     Some((mailbox, std::sync::Arc::clone(state.mailbox(mailbox)?), items))
                 });
                 let rows: Vec<_> = rows.collect();
-                Ok((Box::new(notify), rows))
+                let subscribed: Vec<_> =
+                    state.subscriptions().filter(|name| name.is_of_others()).cloned().collect();
+                Ok((Box::new(notify), rows, subscribed))
             })
         });
-        let (notify, mailboxes) = match begun.await {
+        let (mut notify, mailboxes, subscribed) = match begun.await {
             Ok(begun) => begun,
             Err(refused) => return Ok(Flow::Done(refused)),
         };
+        let mut told = Vec::new();
+        match watch(&self.shard, asker, &groups, &subscribed, status).await {
+            Ok(None) => {}
+            Ok(Some((abroad, first))) => {
+                notify.abroad = Some(abroad);
+                told = first;
+            }
+            Err(refused) => return Ok(Flow::Done(refused)),
+        }
         if let Some(member) = &mut self.member {
             member.notify = Some(notify);
         }
@@ -61,6 +73,7 @@ impl Connection {
             self.out.flush_if_full().await?;
             yield_if_needed().await;
         }
+        self.tell_abroad(told).await?;
         done
     }
 }

@@ -61,10 +61,11 @@ async fn run(context: &mut Context<'_>, command: Search, form: Form) -> Result<C
     let wanted = Wanted::of(returns);
     let (workers, place) = (context.workers(), context.place());
     let finding = find(&workers, tree, &place, wanted);
-    let mut found = match telling(context.out, context.tag, workers.counts(), finding).await? {
-        Ok(found) => found,
-        Err(failed) => return Ok(refuse(context, returns, &failed)),
-    };
+    let mut found =
+        match telling(context.limit.progress, context.out, context.tag, workers.counts(), finding).await? {
+            Ok(found) => found,
+            Err(failed) => return Ok(refuse(context, returns, &failed)),
+        };
     let mut limit = None;
     if wanted == Wanted::Every {
         (found.uids, limit) = context.limit.cut(found.uids);
@@ -108,10 +109,15 @@ pub(in crate::imap) fn refuse(
     returns: Option<SearchReturn>,
     failed: &Failed,
 ) -> Completion {
+    save_nothing(context, returns);
+    failed.completion(context.id)
+}
+
+/// What a command that isn't done saves.
+pub(in crate::imap) fn save_nothing(context: &mut Context<'_>, returns: Option<SearchReturn>) {
     if returns.is_some_and(|returns| returns.save) {
         context.selected.saved = UidSet::new();
     }
-    failed.completion(context.id)
 }
 
 /// Tells what changed meanwhile; removals only where numbers don't matter (RFC 9051 §7.5.1).

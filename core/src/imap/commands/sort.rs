@@ -22,7 +22,8 @@ use postrider_proto::imap::uidset::UidSet;
 use postrider_storage::store::Store;
 
 use super::search::{
-    Failed, Found, Place, Results, Wanted, Workers, end, find, refuse, saved, tree, write_results,
+    Failed, Found, Place, Results, Wanted, Workers, end, find, refuse, save_nothing, saved, tree,
+    write_results,
 };
 use crate::imap::content::on_worker;
 use crate::imap::contexts::{self, LiveResults};
@@ -51,23 +52,28 @@ pub async fn sort(context: &mut Context<'_>, command: Sort) -> Result<Completion
     let (workers, place) = (context.workers(), context.place());
     let criteria: Arc<[SortCriterion]> = criteria.into();
     let finding = find(&workers, tree, &place, Wanted::Every);
-    let mut found = match telling(context.out, context.tag, workers.counts(), finding).await? {
-        Ok(found) => found,
-        Err(failed) => return Ok(refuse(context, returns, &failed)),
-    };
-    let limit;
-    (found.uids, limit) = context.limit.cut(found.uids);
+    let found =
+        match telling(context.limit.progress, context.out, context.tag, workers.counts(), finding).await? {
+            Ok(found) => found,
+            Err(failed) => return Ok(refuse(context, returns, &failed)),
+        };
+    // Parts in order are no order of the whole (RFC 9738 §3.3).
+    if let Some(refused) = context.limit.refuses(&found.uids, "too many messages, sort some of them") {
+        save_nothing(context, returns);
+        return Ok(refused);
+    }
     let sorting = sorted(&workers, &place, &criteria, found.uids.clone());
-    let uids = match telling(context.out, context.tag, workers.counts(), sorting).await? {
-        Ok(uids) => uids,
-        Err(failed) => return Ok(refuse(context, returns, &failed)),
-    };
+    let uids =
+        match telling(context.limit.progress, context.out, context.tag, workers.counts(), sorting).await? {
+            Ok(uids) => uids,
+            Err(failed) => return Ok(refuse(context, returns, &failed)),
+        };
     let Some(returns) = returns else {
         if let Err(failed) = answer(context, numbering, uids, found).await {
             return Ok(refuse(context, returns, &failed));
         }
         end(context, numbering).await?;
-        return Ok(Completion::ok("SORT done").limited(limit, context.out));
+        return Ok(Completion::ok("SORT done"));
     };
     let results = Results::Sorted(&uids);
     let view = &context.selected.view;
@@ -76,11 +82,10 @@ pub async fn sort(context: &mut Context<'_>, command: Sort) -> Result<Completion
         context.selected.saved = saved(returns, &results);
     }
     if returns.update {
-        let results = limit.is_none().then_some(LiveResults::Sorted(criteria, uids));
-        contexts::begin(context, numbering, &key, results);
+        contexts::begin(context, numbering, &key, Some(LiveResults::Sorted(criteria, uids)));
     }
     end(context, numbering).await?;
-    Ok(Completion::ok("SORT done").limited(limit, context.out))
+    Ok(Completion::ok("SORT done"))
 }
 
 /// Puts messages in order; those that were removed meanwhile are left out.

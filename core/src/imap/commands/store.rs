@@ -2,19 +2,24 @@
 //!
 //! What changed is told by the session's sync, in the order of the changes, and so are messages that the
 //! command leaves as they are but has to answer for: rows are never older than what was told before.
+//!
+//! A message has one modification sequence for all of its flags. Whether the flags that a conditional STORE
+//! names are among those that others changed is found out from the account's log (RFC 7162 §3.1.12).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use postrider_proto::imap::command::{FlagChange as Wanted, Loudness, Store};
 use postrider_proto::imap::response::Code;
 use postrider_proto::imap::sequence::Numbering;
-use postrider_proto::imap::types::Uid;
+use postrider_proto::imap::types::{ModSeq, Uid};
 use postrider_proto::imap::uidset::UidSet;
-use postrider_storage::account::{FlagChange, FlagOp, FlagScope, MESSAGES_PER_TRANSACTION_MAX, Tx};
-use postrider_storage::ids::MailboxId;
+use postrider_storage::account::{
+    Change, FlagChange, FlagOp, FlagScope, MESSAGES_PER_TRANSACTION_MAX, Tx, Unchanged,
+};
+use postrider_storage::ids::{KeywordId, MailboxId};
 use postrider_storage::store::StoreError;
 
-use crate::accounts::WriteError;
+use crate::accounts::{Since, WriteError};
 use crate::imap::answers::{NO_SUCH_MESSAGE, READ_ONLY, write_failed};
 use crate::imap::session::{Completion, CompletionCode, Context, Ended};
 use crate::imap::sync::{Cause, Expunges, OwnFlags};
@@ -77,13 +82,42 @@ pub async fn store(context: &mut Context<'_>, command: Store) -> Result<Completi
 
 async fn transact(context: &Context<'_>, command: &Store, uids: &[Uid]) -> Result<Done, WriteError> {
     let (change, scope) = (change(command), context.selected.scope());
-    let (mailbox, since, uids) = (context.selected.mailbox, command.unchanged_since, uids.to_vec());
+    let unchanged = command.unchanged_since.map(|since| unchanged(context, since, &change));
+    let (mailbox, uids) = (context.selected.mailbox, uids.to_vec());
     context
         .account
         .transact_many(Some(context.watcher.id()), None, uids.len(), move |tx| {
-            apply(tx, mailbox, &uids, &change, since, scope)
+            apply(tx, mailbox, &uids, &change, unchanged.as_ref(), scope)
         })
         .await
+}
+
+/// Which messages the command leaves alone: those of which a flag that it names was set or removed since.
+/// What the log has forgotten counts as such a change, and 0 stands before all of them.
+fn unchanged(context: &Context<'_>, since: u64, change: &FlagChange) -> Unchanged {
+    let mut unchanged = Unchanged::since(since);
+    // A replacement names all flags.
+    let Some(since) = ModSeq::new(since).filter(|_| change.op != FlagOp::Replace) else { return unchanged };
+    let Since::Changes(changes) = context.account.log().since(since) else { return unchanged };
+    let state = context.account.state();
+    let keywords: Vec<KeywordId> =
+        change.keywords.iter().filter_map(|keyword| state.keyword_id(keyword)).collect();
+    // None when it concerns the command.
+    let mut last = BTreeMap::<Uid, Option<ModSeq>>::new();
+    for published in &changes {
+        match &published.change {
+            Change::Flags { mailbox, uid, modseq, touched, .. } if *mailbox == context.selected.mailbox => {
+                let entry = last.entry(*uid).or_insert(Some(*modseq));
+                *entry = entry.and(Some(*modseq)).filter(|_| !touched.concerns(change.flags, &keywords));
+            }
+            Change::Added { mailbox, uid, .. } if *mailbox == context.selected.mailbox => {
+                last.insert(*uid, None);
+            }
+            _ => {}
+        }
+    }
+    unchanged.but_for = last.into_iter().filter_map(|(uid, modseq)| Some((uid, modseq?))).collect();
+    unchanged
 }
 
 fn change(command: &Store) -> FlagChange {
@@ -104,11 +138,11 @@ fn apply(
     mailbox: MailboxId,
     uids: &[Uid],
     change: &FlagChange,
-    unchanged_since: Option<u64>,
+    unchanged: Option<&Unchanged>,
     scope: FlagScope,
 ) -> Result<Done, StoreError> {
     let before = tx.head()?.modseq;
-    let done = tx.store_flags_within(mailbox, uids, change, unchanged_since, scope)?;
+    let done = tx.store_flags_within(mailbox, uids, change, unchanged, scope)?;
     let unchanged = done.updated.into_iter().filter(|updated| updated.modseq <= before);
     let unchanged = unchanged.map(|updated| updated.uid).collect();
     Ok(Done { unchanged, modified: done.modified, missing: done.missing })

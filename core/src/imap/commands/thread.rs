@@ -34,17 +34,22 @@ pub async fn thread(context: &mut Context<'_>, command: Thread) -> Result<Comple
     let tree = Arc::new(tree(context, &command.key));
     let (workers, place) = (context.workers(), context.place());
     let finding = find(&workers, tree, &place, Wanted::Every);
-    let found = match telling(context.out, context.tag, workers.counts(), finding).await? {
-        Ok(found) => found,
-        Err(failed) => return Ok(refuse(context, None, &failed)),
-    };
-    let (uids, limit) = context.limit.cut(found.uids);
-    match threaded(&workers, &place, command.algorithm, command.numbering, uids).await {
+    let found =
+        match telling(context.limit.progress, context.out, context.tag, workers.counts(), finding).await? {
+            Ok(found) => found,
+            Err(failed) => return Ok(refuse(context, None, &failed)),
+        };
+    // Threads would be torn (RFC 9738 §3.3).
+    if let Some(refused) = context.limit.refuses(&found.uids, "too many messages, thread some of them") {
+        return Ok(refused);
+    }
+    let threading = threaded(&workers, &place, command.algorithm, command.numbering, found.uids);
+    match telling(context.limit.progress, context.out, context.tag, workers.counts(), threading).await? {
         Ok(mut response) => context.out.buffer.append(&mut response),
         Err(failed) => return Ok(refuse(context, None, &failed)),
     }
     end(context, command.numbering).await?;
-    Ok(Completion::ok("THREAD done").limited(limit, context.out))
+    Ok(Completion::ok("THREAD done"))
 }
 
 /// The THREAD response for messages.

@@ -3,6 +3,7 @@
 //! Content of URLFETCH is read piece by piece on worker threads, as that of FETCH: neither a large message
 //! nor a slow client costs memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use postrider_proto::imap::command::{
@@ -12,15 +13,16 @@ use postrider_proto::imap::response::{Code, UrlFetchRow, write_genurlauth};
 use postrider_proto::imap::url::{MessageUrl, authorised};
 use postrider_proto::mime::decode::{Decoder, TransferEncoding};
 use postrider_proto::mime::imap::{self, ClientText};
-use postrider_storage::ids::MailboxId;
+use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::UrlKeyRow;
 use postrider_storage::store::{Store, StoreError};
 
 use crate::imap::answers;
 use crate::imap::content::{ContentReader, MessageContent, on_worker};
+use crate::imap::places::{self, Deed, Found};
 use crate::imap::session::{AccountContext, Completion, CompletionCode, Ended};
-use crate::imap::urlauth::{INTERNAL, authorise, new_key, owns_all, token};
+use crate::imap::urlauth::{INTERNAL, authorise, key_of, new_key, owns_all, token};
 use crate::imap::urls::{Part, PartPlace, cut};
 use crate::runtime::yield_if_needed;
 
@@ -31,51 +33,65 @@ pub(in crate::imap) async fn generate(
     context: &mut AccountContext<'_>,
     command: GenUrlAuth,
 ) -> Result<Completion, Ended> {
-    let mut wanted = Vec::with_capacity(command.urls.len());
-    let mut owners = Vec::with_capacity(command.urls.len());
+    let mut places = Vec::with_capacity(command.urls.len());
+    let mut users = Vec::with_capacity(command.urls.len());
     for (url, mechanism) in &command.urls {
         if &**mechanism != INTERNAL {
             return Ok(Completion::bad("the only mechanism is INTERNAL"));
         }
-        match check(context, url) {
-            Ok((mailbox, owner)) => {
-                wanted.push((mailbox, new_key()));
-                owners.push(owner);
+        match check(context, url).await {
+            Ok((found, user)) => {
+                places.push((found.account, found.mailbox));
+                users.push(user);
             }
             Err(completion) => return Ok(completion),
         }
     }
-    let account = context.member.account.id();
-    match owns_all(context.shard, owners, account, context.id).await {
+    let user = context.asker().user;
+    match owns_all(context.shard, users, user, context.id).await {
         Ok(true) => {}
         Ok(false) => return Ok(Completion::bad("a URL isn't of a mailbox of yours")),
         Err(completion) => return Ok(completion),
     }
-    let mut keys = Vec::with_capacity(wanted.len());
-    for (mailbox, key) in wanted {
-        match key {
-            Ok(key) => keys.push((mailbox, key)),
-            Err(completion) => return Ok(completion),
-        }
-    }
-    let (account, origin) = (&context.member.account, context.member.watcher.id());
-    let keys: Result<Vec<UrlKeyRow>, _> = account
-        .transact(Some(origin), None, move |tx| {
-            keys.into_iter().map(|(mailbox, new)| tx.url_key(mailbox, new)).collect()
-        })
-        .await;
-    let keys = match keys {
+    let keys = match keys(context, &places).await {
         Ok(keys) => keys,
-        Err(error) => return Ok(answers::write_failed(&error, context.id)),
+        Err(completion) => return Ok(completion),
     };
+    let keys = places.iter().filter_map(|place| Some(key_of(user, place.0, *keys.get(place)?)));
     let full: Vec<String> =
-        command.urls.iter().zip(&keys).map(|((url, _), key)| authorised(url, &token(key, url))).collect();
+        command.urls.iter().zip(keys).map(|((url, _), key)| authorised(url, &token(&key, url))).collect();
     write_genurlauth(&mut context.out.buffer, full.iter().map(String::as_str));
     Ok(Completion::ok("authorised"))
 }
 
-/// Checks a URL that is to be authorised: its mailbox here, and the user whose it is said to be.
-fn check(context: &AccountContext<'_>, text: &str) -> Result<(MailboxId, Box<str>), Completion> {
+/// The keys of mailboxes; those that have none get one, all of an account in one transaction.
+async fn keys(
+    context: &AccountContext<'_>,
+    places: &[(AccountId, MailboxId)],
+) -> Result<BTreeMap<(AccountId, MailboxId), UrlKeyRow>, Completion> {
+    let mut wanted = BTreeMap::<AccountId, BTreeMap<MailboxId, UrlKeyRow>>::new();
+    for (account, mailbox) in places {
+        wanted.entry(*account).or_default().insert(*mailbox, new_key()?);
+    }
+    let mut keys = BTreeMap::new();
+    for (owner, new) in wanted {
+        let (id, origin) = (context.id, context.origin(owner));
+        let made = places::at(context.shard, id, owner, move |_, account| {
+            Box::pin(async move {
+                let made = account.transact(origin, None, move |tx| {
+                    let key = |(mailbox, new)| Ok(((owner, mailbox), tx.url_key(mailbox, new)?));
+                    new.into_iter().map(key).collect::<Result<Vec<_>, StoreError>>()
+                });
+                made.await.map_err(|error| answers::write_failed(&error, id))
+            })
+        });
+        keys.extend(made.await?);
+    }
+    Ok(keys)
+}
+
+/// Checks a URL that is to be authorised: its mailbox as this user sees it, and the user whose it is said to be.
+async fn check(context: &AccountContext<'_>, text: &str) -> Result<(Found, Box<str>), Completion> {
     let url = MessageUrl::parse(text).map_err(|_| Completion::bad("no URL of a message"))?;
     match &url.authorisation {
         None => return Err(Completion::bad("the URL has no access identifier")),
@@ -84,19 +100,20 @@ fn check(context: &AccountContext<'_>, text: &str) -> Result<(MailboxId, Box<str
         }
         Some(_) => {}
     }
-    let owner = url.server.and_then(|server| server.user);
-    let owner = owner.ok_or(Completion::bad("the URL has no user"))?;
-    let state = context.member.account.state();
-    let mailbox = state.mailbox_id(&url.mailbox);
-    let row = mailbox.and_then(|mailbox| state.mailbox(mailbox));
-    let right = row.is_some_and(|row| url.uid_validity.is_none_or(|wanted| wanted == row.uid_validity));
-    match mailbox.filter(|_| right) {
-        Some(mailbox) => Ok((mailbox, owner)),
-        None => Err(Completion::bad("the URL has no mailbox that exists")),
-    }
+    let user = url.server.and_then(|server| server.user);
+    let user = user.ok_or(Completion::bad("the URL has no user"))?;
+    let asker = context.asker();
+    let found = async {
+        let place = places::find_name(context.shard, asker, &url.mailbox)?;
+        places::visit(context.shard, asker, &place, Deed::Read).await
+    };
+    let found = found.await.ok();
+    let found = found.filter(|found| url.uid_validity.is_none_or(|wanted| wanted == found.row.uid_validity));
+    Ok((found.ok_or(Completion::bad("the URL has no mailbox that exists"))?, user))
 }
 
-/// RESETKEY: URLs that were authorised before are worth nothing any more.
+/// RESETKEY: URLs that were authorised before are worth nothing any more. The key of another user's mailbox is
+/// reset by who administers it, for all users; without mailbox, the keys of the user's own are.
 pub(in crate::imap) async fn reset(
     context: &mut AccountContext<'_>,
     command: ResetKey,
@@ -111,15 +128,26 @@ pub(in crate::imap) async fn reset(
     if command.mechanisms.iter().any(|mechanism| &**mechanism != INTERNAL) {
         return Ok(Completion::no("the only mechanism is INTERNAL"));
     }
-    let found = mailbox.name.ok().and_then(|name| account.state().mailbox_id(&name));
-    let Some(mailbox) = found else { return Ok(answers::NO_SUCH_MAILBOX) };
+    let (asker, id) = (context.asker(), context.id);
+    let place = match places::find(context.shard, asker, &mailbox) {
+        Ok(place) => place,
+        Err(refused) => return Ok(refused),
+    };
     let key = match new_key() {
         Ok(key) => key,
         Err(completion) => return Ok(completion),
     };
-    Ok(match account.transact(origin, None, move |tx| tx.reset_url_key(mailbox, key)).await {
+    let origin = context.origin(place.account);
+    let reset = places::at(context.shard, id, place.account, move |_, account| {
+        Box::pin(async move {
+            let mailbox = places::enter(&account.state(), asker, &place.name, Deed::Administer)?.mailbox;
+            let reset = account.transact(origin, None, move |tx| tx.reset_url_key(mailbox, key));
+            reset.await.map_err(|error| answers::write_failed(&error, id))
+        })
+    });
+    Ok(match reset.await {
         Ok(()) => Completion::ok("a new key").with(CompletionCode::Plain(Code::UrlMech)),
-        Err(error) => answers::write_failed(&error, context.id),
+        Err(refused) => refused,
     })
 }
 

@@ -32,10 +32,10 @@ const KEPT: usize = 100;
 
 const HABITS: [Habits; 9] = [
     PLAIN,
-    Habits { qresync: true, ..PLAIN },
+    Habits { qresync: true, compress: true, ..PLAIN },
     Habits { qresync: true, notify: Some("SELECTED-DELAYED"), ..PLAIN },
     Habits { notify: Some("SELECTED"), by_uid: true, ..PLAIN },
-    Habits { condstore: true, slow: true, ..PLAIN },
+    Habits { condstore: true, slow: true, compress: true, ..PLAIN },
     Habits { uid_only: true, ..PLAIN },
     Habits { uid_only: true, qresync: true, ..PLAIN },
     Habits { uid_only: true, qresync: true, notify: Some("SELECTED"), ..PLAIN },
@@ -77,6 +77,7 @@ fn clients_at_random_on_shared_mailboxes_know_what_is_there() {
     // Each kind of client is of each user, sooner or later.
     let mut crowd: Vec<_> =
         (0..clients).map(|at| client(at, USERS[at % USERS.len()], HABITS[at % HABITS.len()])).collect();
+    crowd.iter_mut().for_each(|client| client.fellows = &USERS);
     let mut observers = OWNERS.map(|owner| client(clients, owner, PLAIN));
     let mut dice: Vec<_> = (0..clients as u64).map(|at| Dice(seed.wrapping_mul(1000) + at)).collect();
     let begun = Instant::now();

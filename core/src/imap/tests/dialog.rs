@@ -6,15 +6,15 @@
 //! of it, `<nothing>` at its end sends it without CRLF. `EOF` is the end of the connection, `SILENCE`
 //! that nothing comes. Lines with `#` and empty ones say nothing. Clients have logged in, unless the
 //! first line is `GUESTS`. They log in as `user`; a first line `USERS 2=bob 3=carol` says who else is a
-//! user, and that the second client is bob. Such a dialog is played with one shard and with two.
-//! `QUOTA octets messages` as the first line limits the account; `SETUP` there names one of [`SETUPS`].
+//! user, and that the second client is bob, who may have several. Such a dialog is played with one shard and with two.
+//! `QUOTA octets messages` as the first line, or at its end, limits the account of `user`; `SETUP` there names one of [`SETUPS`].
 //! `<validity>` is the UIDVALIDITY of the user's Inbox, `<validity+1>` that of the next mailbox, `<host>` the name
 //! of the host, and `<HOST>` that in capitals.
 //!
 //! Dialogs are played with a server in this process, and, when `POSTRIDER_BINARY` names one, with the program
 //! (`cargo xtask external dialogs`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use postrider_storage::account::Quota;
@@ -109,12 +109,12 @@ fn play(path: &Path) {
     let listener = first.strip_prefix("SETUP ").map(|name| {
         SETUPS.into_iter().find_map(|(known, listener)| (known == name).then_some(listener)).unwrap()
     });
-    let limits = first.strip_prefix("QUOTA ");
+    let limits = first.split_once("QUOTA ").map(|(_, limits)| limits);
     let mut limits = limits.into_iter().flat_map(str::split_whitespace).map(|limit| limit.parse().ok());
     let quota = Quota { octets: limits.next().flatten(), messages: limits.next().flatten() };
     play_with(path, &Setup { quota, listener: listener.unwrap_or_default(), ..Setup::default() });
     if text.starts_with("USERS ") {
-        play_with(path, &Setup { shards: 2, ..Setup::default() });
+        play_with(path, &Setup { quota, shards: 2, ..Setup::default() });
     }
 }
 
@@ -132,8 +132,11 @@ fn play_with(path: &Path, setup: &Setup) {
     // In the order of their clients, so that each has the same number, and home, every time.
     let mut names_of_users: Vec<_> = users.iter().collect();
     names_of_users.sort_unstable();
+    let mut there = HashSet::from(["user"]);
     for (_, name) in names_of_users {
-        server.add_account(name, Quota::default());
+        if there.insert(name) {
+            server.add_account(name, Quota::default());
+        }
     }
     let mut peers: HashMap<String, Peer> = HashMap::new();
     let mut names = given(&server);

@@ -58,6 +58,43 @@ fn annotations_are_counted_for_the_whole_account() {
 }
 
 #[test]
+fn other_users_leave_half_of_the_room_to_the_owner() {
+    let server = Server::start(&Setup::default());
+    server.add_account("bob");
+    let (mut owner, mut guest) = (server.log_in(), server.log_in_as("bob"));
+    owner.send(b"a SETACL Inbox bob lr\r\n");
+    assert_eq!(owner.line(), "a OK rights are set");
+    let shared = "\"Other Users/user/Inbox\"";
+    for number in 0..ANNOTATIONS_MAX / 2 {
+        assert_eq!(set(&mut guest, shared, &format!("/private/n{number}"), b"v"), "a OK done");
+    }
+    let refused = "a NO [METADATA TOOMANY] too many annotations";
+    assert_eq!(set(&mut guest, shared, "/shared/one-more", b"v"), refused);
+    // Several in one command are counted one by one, and nothing of it is done.
+    guest.send(
+        format!("a SETMETADATA {shared} (/private/n0 NIL /shared/a \"x\" /shared/b \"x\")\r\n").as_bytes(),
+    );
+    assert_eq!(guest.line(), refused);
+    for number in 0..ANNOTATIONS_MAX / 2 {
+        assert_eq!(set(&mut owner, "Inbox", &format!("/private/n{number}"), b"v"), "a OK done");
+    }
+    assert_eq!(set(&mut owner, "Inbox", "/shared/one-more", b"v"), refused);
+    // What they have they may remove, and in octets it is half, too.
+    guest.send(format!("a SETMETADATA {shared} (/private/n0 NIL)\r\n").as_bytes());
+    assert_eq!(guest.line(), "a OK done");
+    server.add_account("carol");
+    let (mut owner, shared) = (server.log_in_as("carol"), "\"Other Users/carol/Inbox\"");
+    owner.send(b"a SETACL Inbox bob lr\r\n");
+    assert_eq!(owner.line(), "a OK rights are set");
+    let full = vec![b'x'; VALUE_OCTETS_MAX];
+    for number in 0..8 {
+        assert_eq!(set(&mut guest, shared, &format!("/shared/{number}"), &full), "a OK done");
+    }
+    assert_eq!(set(&mut guest, shared, "/shared/8", b"v"), refused);
+    assert_eq!(set(&mut owner, "Inbox", "/shared/8", &full), "a OK done");
+}
+
+#[test]
 fn values_have_any_octets() {
     let server = Server::start(&Setup::default());
     let mut peer = server.log_in();

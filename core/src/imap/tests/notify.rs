@@ -56,6 +56,64 @@ fn a_session_that_misses_too_much_is_told_so_and_then_nothing() {
 }
 
 #[test]
+fn a_session_that_misses_too_much_of_other_users_is_told_so_and_then_nothing() {
+    for shards in [1, 2] {
+        let server = Server::start(&Setup { shards, ..Setup::default() });
+        server.add_account("bob");
+        let (mut slow, mut busy) = (server.log_in_as("bob"), server.log_in());
+        run(&mut busy, "SETACL Sent bob lr");
+        fill(&mut busy, "Sent");
+        run(
+            &mut slow,
+            "NOTIFY SET (mailboxes \"Other Users/user/Sent\" (MessageNew MessageExpunge FlagChange))",
+        );
+        slow.send(b"a1 APPEND Inbox {1}\r\n");
+        assert_eq!(slow.line(), "+ send it");
+        // As much as waits for the session and is held by the task, and then more than the log remembers.
+        for _ in 0..8 {
+            change_much(&mut busy);
+        }
+        slow.send(b"x\r\n");
+        assert!(slow.line().starts_with("a1 OK [APPENDUID "));
+        let mut line = slow.line();
+        while line.starts_with("* STATUS \"Other Users/user/Sent\" (UIDVALIDITY ") {
+            line = slow.line();
+        }
+        assert!(line.starts_with("* OK [NOTIFICATIONOVERFLOW] "), "{line}");
+        run(&mut busy, "APPEND Sent {1+}\r\nx");
+        assert!(slow.is_silent());
+        run(&mut slow, "NOTIFY SET (mailboxes \"Other Users/user/Sent\" (MessageNew MessageExpunge))");
+        run(&mut busy, "APPEND Sent {1+}\r\nx");
+        let (messages, next) = (MESSAGES + 2, MESSAGES + 3);
+        let told = format!("* STATUS \"Other Users/user/Sent\" (MESSAGES {messages} UIDNEXT {next})");
+        assert_eq!(slow.line(), told);
+    }
+}
+
+#[test]
+fn mailboxes_of_so_many_users_and_no_more_are_told_of() {
+    let server = Server::start(&Setup { shards: 2, ..Setup::default() });
+    let names: Vec<String> = (0..33).map(|number| format!("user{number}")).collect();
+    for name in &names {
+        server.add_account(name);
+        run(&mut server.log_in_as(name), "SETACL Inbox user lr");
+    }
+    let mut peer = server.log_in();
+    let set = |count: usize| {
+        let inboxes = names[..count].iter().map(|name| format!("\"Other Users/{name}/Inbox\""));
+        let inboxes = inboxes.collect::<Vec<_>>().join(" ");
+        format!("NOTIFY SET (mailboxes ({inboxes}) (MessageNew MessageExpunge))")
+    };
+    peer.send(format!("a {}\r\n", set(33)).as_bytes());
+    assert_eq!(peer.line(), "a NO [LIMIT] too many users, name some mailboxes of theirs");
+    peer.send(b"a NOTIFY SET (subtree \"Other Users\" (MessageNew MessageExpunge))\r\n");
+    assert_eq!(peer.line(), "a NO [LIMIT] too many users, name some mailboxes of theirs");
+    run(&mut peer, &set(32));
+    run(&mut server.log_in_as("user31"), "APPEND Inbox {1+}\r\nx");
+    assert_eq!(peer.line(), "* STATUS \"Other Users/user31/Inbox\" (MESSAGES 1 UIDNEXT 2)");
+}
+
+#[test]
 fn the_selected_mailbox_is_told_whole_whatever_the_log_has_forgotten() {
     let server = Server::start(&Setup::default());
     let (mut slow, mut busy) = (server.log_in(), server.log_in());

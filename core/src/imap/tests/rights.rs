@@ -69,6 +69,7 @@ fn in_any_state() -> Vec<(String, char)> {
         (format!("SETACL {HERE} bob +l"), 'a'),
         (format!("DELETEACL {HERE} anyone"), 'a'),
         (format!("LISTRIGHTS {HERE} bob"), 'a'),
+        (format!("RESETKEY {HERE}"), 'a'),
     ];
     commands.into()
 }

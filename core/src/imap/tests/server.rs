@@ -1,6 +1,7 @@
 //! A server in this process: real shards and sockets, a store in memory.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postrider_proto::address::{Address, Domain};
+use postrider_proto::deflate::{self, Compressor, Deflater, Inflater, Scratch};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::client::{Client, ClientBinding, ClientCredentials};
 use postrider_proto::sasl::secrets::{Derivation, SALT_OCTETS, StoredSecrets};
@@ -334,9 +336,42 @@ pub(super) fn login(mut peer: Peer, name: &str) -> Peer {
     peer
 }
 
+/// What a client reads from, and writes to.
+struct Wire {
+    stream: TcpStream,
+    packing: Option<Box<Packing>>,
+}
+
+struct Packing {
+    deflater: Deflater,
+    compressor: Compressor,
+    inflater: Inflater,
+    scratch: Scratch,
+    text: VecDeque<u8>,
+}
+
+impl Read for Wire {
+    fn read(&mut self, octets: &mut [u8]) -> std::io::Result<usize> {
+        let Some(packing) = &mut self.packing else { return self.stream.read(octets) };
+        while packing.text.is_empty() {
+            let mut packed = [0; 4096];
+            let count = self.stream.read(&mut packed)?;
+            if count == 0 {
+                return Ok(0);
+            }
+            packing.inflater.push(&packed[..count]);
+            while packing.inflater.is_ready() {
+                let text = &mut packing.text;
+                packing.inflater.step(&mut packing.scratch, |octets| text.extend(octets)).unwrap();
+            }
+        }
+        packing.text.read(octets)
+    }
+}
+
 /// The client's end of a connection.
 pub(super) struct Peer {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Wire>,
     /// How long it waits for what has to come.
     patience: Duration,
 }
@@ -345,16 +380,36 @@ impl Peer {
     pub(super) fn connect(address: SocketAddr, patience: Duration) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(patience)).unwrap();
-        Self { reader: BufReader::with_capacity(256, stream), patience }
+        Self { reader: BufReader::with_capacity(256, Wire { stream, packing: None }), patience }
     }
 
     pub(super) fn send(&mut self, octets: &[u8]) {
-        self.reader.get_mut().write_all(octets).unwrap();
+        let Wire { stream, packing } = self.reader.get_mut();
+        match packing {
+            None => stream.write_all(octets).unwrap(),
+            Some(packing) => {
+                let mut packed = Vec::new();
+                packing.deflater.deflate(&mut packing.compressor, octets, &mut packed);
+                stream.write_all(&packed).unwrap();
+            }
+        }
+    }
+
+    /// From now on both sides compress (RFC 4978).
+    pub(super) fn compress(&mut self) {
+        assert!(self.reader.buffer().is_empty(), "nothing came behind the answer");
+        self.reader.get_mut().packing = Some(Box::new(Packing {
+            deflater: Deflater::default(),
+            compressor: Compressor::default(),
+            inflater: Inflater::new(deflate::Limits { free_octets: u64::MAX, ..deflate::Limits::IMAP }),
+            scratch: Scratch::default(),
+            text: VecDeque::new(),
+        }));
     }
 
     /// Another handle that sends.
     pub(super) fn writer(&self) -> TcpStream {
-        self.reader.get_ref().try_clone().unwrap()
+        self.reader.get_ref().stream.try_clone().unwrap()
     }
 
     /// The next octets, of a literal.
@@ -382,14 +437,14 @@ impl Peer {
 
     /// Whether nothing comes for a moment.
     pub(super) fn is_silent(&mut self) -> bool {
-        let stream = self.reader.get_ref();
+        let stream = &self.reader.get_ref().stream;
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let silent = self.reader.buffer().is_empty() && {
             let mut octet = [0];
-            let peeked = self.reader.get_ref().peek(&mut octet);
+            let peeked = self.reader.get_ref().stream.peek(&mut octet);
             peeked.is_err()
         };
-        self.reader.get_ref().set_read_timeout(Some(self.patience)).unwrap();
+        self.reader.get_ref().stream.set_read_timeout(Some(self.patience)).unwrap();
         silent
     }
 

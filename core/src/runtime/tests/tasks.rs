@@ -211,6 +211,29 @@ fn who_takes_turn_after_turn_lets_others_have_theirs() {
 }
 
 #[test]
+fn shared_turns_wait_for_who_wants_one_alone_and_it_for_them() {
+    on_shard(|| async {
+        let turns = Turns::default();
+        let short = Duration::from_millis(2);
+        let (one, other) = (turns.share().await, turns.share().await);
+        {
+            let mut alone = Box::pin(turns.take());
+            assert!(timeout(short, alone.as_mut()).await.is_err(), "two are shared");
+            assert!(timeout(short, turns.share()).await.is_err(), "somebody waits for one alone");
+            drop((one, other));
+            let alone = timeout(Duration::from_secs(20), alone).await.expect("nobody has one");
+            assert!(timeout(short, turns.share()).await.is_err(), "somebody has one alone");
+            assert!(timeout(short, turns.take()).await.is_err());
+            drop(alone);
+        }
+        // Who gave up waiting doesn't count.
+        let _shared = timeout(short, turns.share()).await.expect("nobody has or wants one alone");
+        assert!(timeout(short, turns.take()).await.is_err());
+        drop(timeout(short, turns.share()).await.expect("nobody wants one any more"));
+    });
+}
+
+#[test]
 fn dropping_a_task_handle_cancels_and_a_panic_is_an_error() {
     on_shard(|| async {
         let task = spawn_task("bad", async { panic!("on purpose") });

@@ -26,9 +26,18 @@ impl ListAttributes {
     pub const SUBSCRIBED: Self = Self(1 << 4);
     /// `\Noinferiors`
     pub const NO_INFERIORS: Self = Self(1 << 5);
+    /// `\NoAccess`: of a mailbox that may be seen and not followed (RFC 5465 §6)
+    pub const NO_ACCESS: Self = Self(1 << 6);
     /// Every attribute that isn't a special use, as written.
-    const NAMES: [&'static str; 6] =
-        ["\\NonExistent", "\\Noselect", "\\HasChildren", "\\HasNoChildren", "\\Subscribed", "\\Noinferiors"];
+    const NAMES: [&'static str; 7] = [
+        "\\NonExistent",
+        "\\Noselect",
+        "\\HasChildren",
+        "\\HasNoChildren",
+        "\\Subscribed",
+        "\\Noinferiors",
+        "\\NoAccess",
+    ];
     const USE_SHIFT: u16 = 8;
 
     /// The attribute of a special use.

@@ -59,7 +59,6 @@ fn a_change_takes_a_number_and_what_is_already_so_takes_none() {
     let mut world = World::new();
     let inbox = world.inbox();
     let before = *world.account.head().unwrap();
-    let mailbox_modseq = world.account.mailbox(inbox).unwrap().modseq;
     let changes = world
         .run(|tx| {
             tx.set_metadata(shared(inbox), "/a", Some(b"1"))?;
@@ -71,8 +70,8 @@ fn a_change_takes_a_number_and_what_is_already_so_takes_none() {
     assert!(changes.len() == 2 && changes.iter().all(|change| change.modseq() == next));
     let head = *world.account.head().unwrap();
     assert_eq!((head.modseq, head.annotations, head.annotation_octets), (next, 2, 6));
-    // HIGHESTMODSEQ is of messages.
-    assert_eq!(world.account.mailbox(inbox).unwrap().modseq, mailbox_modseq);
+    // RFC 7162 §3.2.
+    assert_eq!(world.account.mailbox(inbox).unwrap().modseq, next);
     assert_eq!(set(&mut world, shared(inbox), "/a", Some(b"1")).unwrap(), []);
     assert_eq!(set(&mut world, shared(inbox), "/c", None).unwrap(), []);
     assert_eq!(*world.account.head().unwrap(), head);
@@ -81,6 +80,11 @@ fn a_change_takes_a_number_and_what_is_already_so_takes_none() {
     assert_eq!(set(&mut world, shared(inbox), "/b", None).unwrap().len(), 1);
     let head = *world.account.head().unwrap();
     assert_eq!((head.annotations, head.annotation_octets), (0, 0));
+    // Those of the server are of no mailbox.
+    let modseq = world.account.mailbox(inbox).unwrap().modseq;
+    assert_eq!(set(&mut world, SERVER, "/a", Some(b"1")).unwrap().len(), 1);
+    assert_eq!(world.account.mailbox(inbox).unwrap().modseq, modseq);
+    assert_eq!(set(&mut world, SERVER, "/a", None).unwrap().len(), 1);
     assert_eq!(all(&world), []);
     world.verify();
 }

@@ -93,10 +93,14 @@ impl Model {
                     };
                     assert_eq!(target.messages.insert(*uid, added), None);
                 }
-                Change::Flags { mailbox, uid, modseq, flags, keywords } => {
+                Change::Flags { mailbox, uid, modseq, flags, keywords, touched } => {
                     self.number(*modseq);
                     let message = self.touch(*mailbox, *modseq).messages.get_mut(uid).unwrap();
                     let before = (message.flags, message.keywords.clone());
+                    assert_eq!(touched.flags.bits(), before.0.bits() ^ flags.bits());
+                    let differ: BTreeSet<_> =
+                        before.1.symmetric_difference(&words(keywords)).cloned().collect();
+                    assert_eq!(words(&touched.keywords), differ);
                     (message.flags, message.keywords) = (*flags, words(keywords));
                     assert_ne!(before, (message.flags, message.keywords.clone()), "a change that is none");
                     message.modseq = modseq.get();
@@ -133,6 +137,9 @@ impl Model {
                 }
                 Change::Metadata { place, path, modseq } => {
                     self.number(*modseq);
+                    if let Some(mailbox) = place.mailbox {
+                        self.touch(mailbox, *modseq);
+                    }
                     self.annotations.insert((*place, path.to_string()), modseq.get());
                 }
                 Change::SpecialUse { mailbox, special_use, modseq } => {

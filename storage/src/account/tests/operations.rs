@@ -8,7 +8,8 @@ use postrider_proto::imap::types::{Flags, Keyword, Uid};
 
 use super::{NOW, World, message, name, uid};
 use crate::account::{
-    Change, Erase, Expunge, FlagChange, FlagOp, Initial, Quota, SENDER_DAYS, knows_sender, remove_account,
+    Change, Erase, Expunge, FlagChange, FlagOp, FlagScope, Initial, Quota, SENDER_DAYS, Tx, Unchanged,
+    knows_sender, remove_account,
 };
 use crate::blobs::{self, BlobReader};
 use crate::directory::removed_account;
@@ -97,6 +98,35 @@ fn unchanged_since_leaves_later_changes_alone() {
     let (done, changes) = world.run(|tx| tx.store_flags(inbox, &uids, &seen(), Some(0))).unwrap();
     assert_eq!((done.modified.len(), changes.len()), (3, 0), "0 leaves all alone");
     assert_eq!(world.account.mailbox(inbox).unwrap().unseen, 1);
+    world.verify();
+}
+
+#[test]
+fn unchanged_since_may_leave_out_changes_of_other_flags_but_not_what_came_after_them() {
+    let mut world = World::new();
+    let inbox = world.inbox();
+    for _ in 0..2 {
+        world.append(inbox, b"m", Flags::NONE, &[]);
+    }
+    let flagged = FlagChange { op: FlagOp::Add, flags: Flags::FLAGGED, keywords: Vec::new() };
+    let (done, changes) = world.run(|tx| tx.store_flags(inbox, &[uid(1)], &flagged, None)).unwrap();
+    let [Change::Flags { touched, .. }] = changes.as_slice() else { panic!("{changes:?}") };
+    assert!(touched.concerns(Flags::FLAGGED, &[]) && !touched.concerns(Flags::SEEN, &[]));
+    let later = done.updated[0].modseq;
+    let since = later.get() - 1;
+    let mut unchanged = Unchanged { since, but_for: [(uid(1), later)].into() };
+    let store = |tx: &mut Tx<'_, '_>, unchanged: &Unchanged, op| {
+        let change = FlagChange { op, ..seen() };
+        tx.store_flags_within(inbox, &[uid(1)], &change, Some(unchanged), FlagScope::ALL)
+    };
+    let (done, _) = world.run(|tx| store(tx, &unchanged, FlagOp::Add)).unwrap();
+    assert_eq!((done.updated.len(), done.modified.len()), (1, 0));
+    // That change is one more, which isn't among them.
+    let (done, _) = world.run(|tx| store(tx, &unchanged, FlagOp::Remove)).unwrap();
+    assert_eq!((done.updated.len(), done.modified), (0, vec![uid(1)]));
+    unchanged.but_for.clear();
+    let (done, _) = world.run(|tx| store(tx, &unchanged, FlagOp::Remove)).unwrap();
+    assert_eq!(done.modified, [uid(1)]);
     world.verify();
 }
 

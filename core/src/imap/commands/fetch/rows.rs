@@ -133,6 +133,11 @@ impl Rows {
         self.at == self.wanted.len() && self.open.is_none() && self.removed.is_empty()
     }
 
+    /// How many of the wanted messages are done with.
+    pub const fn done(&self) -> u32 {
+        self.at
+    }
+
     /// Takes the messages that have no row any more.
     pub fn take_missing(&mut self) -> Vec<Uid> {
         std::mem::take(&mut self.missing)

@@ -62,6 +62,11 @@ impl Client<'_> {
                 self.begin_to_lose(dice);
                 Doing::Lost
             }
+            2 if dice.roll(3) == 0 => {
+                let place = dice.roll(self.boxes.len());
+                self.close(place, dice.one(&["SELECT", "SELECT", "SELECT", "EXAMINE"]));
+                Doing::Nothing
+            }
             _ => {
                 let command = self.next(dice);
                 self.send(&command);
@@ -144,7 +149,7 @@ impl Client<'_> {
         let Some(chosen) = self.some(dice, count_max) else { return self.append(dice) };
         let Chosen { uid, set, uids, open } = chosen;
         let many = count_max > MANY;
-        match dice.roll(24) {
+        match dice.roll(28) {
             0..=3 if !many => self.append(dice),
             4..=8 if !self.read_only => self.store(dice),
             9 if !many => self.copy(dice, false),
@@ -167,6 +172,10 @@ impl Client<'_> {
             20 => format!("{uid}SEARCH RETURN (COUNT ALL) OR KEYWORD two FLAGGED"),
             21 => format!("STATUS {} (MESSAGES UIDNEXT UNSEEN)", dice.one(&self.names())),
             22 => "NOOP".to_owned(),
+            23 if !self.read_only => self.replace(dice),
+            24 if !many => self.catenate(dice),
+            25 if !many => self.catenate_url(dice),
+            26 => self.change_rights(dice),
             _ => "IDLE".to_owned(),
         }
     }
@@ -184,6 +193,59 @@ impl Client<'_> {
         let name = if moves { "MOVE" } else { "COPY" };
         self.deed = if moves { Deed::Move { to, uids } } else { Deed::Copy { to, uids } };
         format!("{uid}{name} {set} {}", self.boxes[to])
+    }
+
+    /// One message, and how it is named.
+    fn one(&self, dice: &mut Dice) -> (&'static str, u32, u32) {
+        let by_uid = dice.roll(2) == 0 || self.habits.by_uid || self.habits.uid_only;
+        let mirror = self.mirror.as_ref().unwrap();
+        let at = dice.roll(mirror.uids.len());
+        let this = mirror.uids[at].unwrap();
+        if by_uid { ("UID ", this, this) } else { ("", u32::try_from(at + 1).unwrap(), this) }
+    }
+
+    fn replace(&mut self, dice: &mut Dice) -> String {
+        let (uid, name, this) = self.one(dice);
+        let place = self.mirror.as_ref().unwrap().place;
+        if !self.facts.deletable(place, &[this]) {
+            return "NOOP".to_owned();
+        }
+        let (to, token) = (dice.roll(self.boxes.len()), self.facts.new_token());
+        let message = content(token);
+        self.deed = Deed::Replace { uid: this, to, token };
+        format!("{uid}REPLACE {name} {} (\\Seen) {{{}+}}\r\n{message}", self.boxes[to], message.len())
+    }
+
+    /// Sends a message in two parts.
+    fn catenate(&mut self, dice: &mut Dice) -> String {
+        let (to, token) = (dice.roll(self.boxes.len()), self.facts.new_token());
+        let message = content(token);
+        let (one, two) = message.split_at(1 + dice.roll(message.len() - 1));
+        self.deed = Deed::Append { to, tokens: vec![token] };
+        let [one, two] = [one, two].map(|part| format!("TEXT {{{}+}}\r\n{part}", part.len()));
+        format!("APPEND {} CATENATE ({one} {two})", self.boxes[to])
+    }
+
+    /// Makes a message of one that is there.
+    fn catenate_url(&mut self, dice: &mut Dice) -> String {
+        let (_, _, this) = self.one(dice);
+        let (to, place) = (dice.roll(self.boxes.len()), self.mirror.as_ref().unwrap().place);
+        let mailbox = self.boxes[place].trim_matches('"').replace(' ', "%20");
+        self.deed = Deed::Catenate { uid: this, to };
+        format!("APPEND {} CATENATE (URL \"/{mailbox}/;UID={this}\")", self.boxes[to])
+    }
+
+    /// Gives or takes rights on which what this or another client knows doesn't depend.
+    fn change_rights(&mut self, dice: &mut Dice) -> String {
+        let mailbox = dice.one(&self.names()).to_owned();
+        let owner = mailbox.split('/').nth(1).unwrap_or(self.user);
+        let others: Vec<_> = self.fellows.iter().copied().filter(|user| *user != owner).collect();
+        if others.is_empty() {
+            return "NOOP".to_owned();
+        }
+        self.facts.rights_change();
+        let (whose, sign) = (dice.one(&others), dice.one(&["+", "+", "-"]));
+        format!("SETACL {mailbox} {whose} {sign}{}", dice.one(&["i", "e", "kx"]))
     }
 
     /// Marks messages as deleted, or removes those that are; others are left alone.

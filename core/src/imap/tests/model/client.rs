@@ -25,6 +25,8 @@ pub(in super::super) struct Habits {
     pub(in super::super) by_uid: bool,
     /// It keeps the server waiting with what it is to read.
     pub(in super::super) slow: bool,
+    /// Its connection is compressed.
+    pub(in super::super) compress: bool,
 }
 
 pub(in super::super) struct Client<'a> {
@@ -32,6 +34,8 @@ pub(in super::super) struct Client<'a> {
     pub(super) user: &'static str,
     /// The mailboxes, as this user names them.
     pub(super) boxes: Vec<String>,
+    /// Users to whom it gives rights, and from whom it takes them.
+    pub(in super::super) fellows: &'static [&'static str],
     server: &'a Served,
     pub(super) facts: &'a Facts,
     pub(in super::super) peer: Peer,
@@ -64,6 +68,7 @@ impl<'a> Client<'a> {
             name,
             user,
             boxes,
+            fellows: &[],
             server,
             facts,
             peer: server.log_in_as(user),
@@ -83,7 +88,11 @@ impl<'a> Client<'a> {
     }
 
     fn hello(&mut self) {
-        let Habits { qresync, condstore, uid_only, .. } = self.habits;
+        let Habits { qresync, condstore, uid_only, compress, .. } = self.habits;
+        if compress {
+            self.run("COMPRESS DEFLATE");
+            self.peer.compress();
+        }
         let enabled = [(qresync, "QRESYNC"), (condstore, "CONDSTORE"), (uid_only, "UIDONLY")];
         for (_, name) in enabled.into_iter().filter(|(wanted, _)| *wanted) {
             self.run(&format!("ENABLE {name}"));
@@ -145,9 +154,10 @@ impl<'a> Client<'a> {
         loop {
             let line = self.response();
             if let Some(answer) = line.strip_prefix(&tag) {
-                assert!(answer.starts_with("OK"), "{}: {answer}", self.running);
+                let done = answer.starts_with("OK");
+                assert!(done || self.facts.may_refuse(&self.deed, answer), "{}: {answer}", self.running);
                 self.did(answer);
-                if let (Deed::Expunge { uids: None }, Some(mirror)) = (&self.deed, &self.mirror) {
+                if let (true, Deed::Expunge { uids: None }, Some(mirror)) = (done, &self.deed, &self.mirror) {
                     self.facts.swept(mirror.place, self.last_known);
                 }
                 self.deed = Deed::Nothing;
@@ -171,10 +181,19 @@ impl<'a> Client<'a> {
     fn did(&mut self, text: &str) {
         let uids = |words: &str| words.split(' ').skip(1).map(numbers).collect::<Vec<_>>();
         let here = self.mirror.as_ref().map(|mirror| mirror.place);
-        if let Some(words) = between(text, "[APPENDUID ", "]")
-            && let Deed::Append { to, tokens } = &self.deed
-        {
-            self.facts.appended(*to, &uids(words)[0], tokens, self.name);
+        if let Some(words) = between(text, "[APPENDUID ", "]") {
+            let uids = &uids(words)[0];
+            match (&self.deed, here) {
+                (Deed::Append { to, tokens }, _) => self.facts.appended(*to, uids, tokens, self.name),
+                (Deed::Replace { uid, to, token }, Some(here)) => {
+                    self.facts.appended(*to, uids, &[*token], self.name);
+                    self.facts.replaced(here, *uid, self.name);
+                }
+                (Deed::Catenate { uid, to }, Some(here)) => {
+                    self.facts.copied((here, &[*uid]), (*to, uids), false, self.name);
+                }
+                _ => {}
+            }
         }
         if let Some(words) = between(text, "[COPYUID ", "]")
             && let (Deed::Copy { to, .. } | Deed::Move { to, .. }, Some(here)) = (&self.deed, here)
@@ -303,6 +322,17 @@ impl<'a> Client<'a> {
         assert!(!self.closing, "CLOSED was told");
         self.mirror.as_mut().unwrap().items = 0;
         self.fill();
+    }
+
+    /// Closes the mailbox, which removes what is marked as deleted, and selects one.
+    pub(super) fn close(&mut self, place: usize, verb: &str) {
+        if let Some(mirror) = &self.mirror {
+            self.facts.closes(mirror.place);
+        }
+        self.deed = Deed::Expunge { uids: None };
+        self.run("CLOSE");
+        self.mirror = None;
+        self.select(place, verb);
     }
 
     /// Loses the connection and comes back.

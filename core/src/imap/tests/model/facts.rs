@@ -32,6 +32,17 @@ pub(super) enum Deed {
     Expunge {
         uids: Option<Vec<u32>>,
     },
+    /// A new message for one that is there.
+    Replace {
+        uid: u32,
+        to: usize,
+        token: u32,
+    },
+    /// A new message that is made of one that is there.
+    Catenate {
+        uid: u32,
+        to: usize,
+    },
 }
 
 /// What is there, in one mailbox: the message of each uid.
@@ -71,6 +82,8 @@ struct Inner {
     maybe: Maybe,
     /// Messages that no client marks as deleted: each is somewhere, always.
     staying: HashSet<u32>,
+    /// Whether clients give and take rights.
+    rights_change: bool,
     /// What was done since the beginning, for a report.
     done: Done,
     /// What was said of each message since the last comparison, for a report.
@@ -94,6 +107,9 @@ pub(in super::super) struct Done {
     pub(in super::super) appended: usize,
     pub(in super::super) copied: usize,
     pub(in super::super) moved: usize,
+    pub(in super::super) replaced: usize,
+    pub(in super::super) refused: usize,
+    pub(in super::super) closed: usize,
     pub(in super::super) removed: usize,
     pub(in super::super) lost: usize,
 }
@@ -200,6 +216,42 @@ impl Facts {
         });
     }
 
+    /// APPENDUID told so of a replacement.
+    pub(super) fn replaced(&self, mailbox: usize, uid: u32, who: usize) {
+        self.with(|facts| {
+            facts.note((mailbox, uid), format!("{who} replaced it"));
+            facts.expunged.insert((mailbox, uid));
+            facts.done.replaced += 1;
+        });
+    }
+
+    /// A client closes a mailbox: it isn't told what that removes.
+    pub(super) fn closes(&self, mailbox: usize) {
+        self.with(|facts| {
+            facts.maybe.all_expunged.insert(mailbox);
+            facts.done.closed += 1;
+        });
+    }
+
+    /// Rights are given and taken from now on.
+    pub(super) fn rights_change(&self) {
+        self.with(|facts| facts.rights_change = true);
+    }
+
+    /// Whether a command may be refused so: what it is about may be gone by then, or the right to do it.
+    pub(super) fn may_refuse(&self, deed: &Deed, answer: &str) -> bool {
+        self.with(|facts| {
+            let may = match deed {
+                Deed::Replace { .. } if answer.starts_with("NO [EXPUNGEISSUED] ") => true,
+                Deed::Catenate { .. } if answer.starts_with("NO [BADURL ") => true,
+                Deed::Nothing => false,
+                _ => facts.rights_change && answer.starts_with("NO [NOPERM] "),
+            };
+            facts.done.refused += usize::from(may);
+            may
+        })
+    }
+
     /// A client removed all that is marked as deleted.
     pub(super) fn swept(&self, mailbox: usize, last: u32) {
         self.with(|facts| facts.swept.push((mailbox, last)));
@@ -220,6 +272,11 @@ impl Facts {
                     maybe.expunged.extend(uids.iter().map(|uid| (mailbox, *uid)));
                 }
                 Deed::Expunge { uids: None } => drop(maybe.all_expunged.insert(mailbox)),
+                Deed::Replace { uid, to, token } => {
+                    maybe.added.push((*to, *token));
+                    maybe.expunged.insert((mailbox, *uid));
+                }
+                Deed::Catenate { uid, to } => maybe.copied.push(((mailbox, *uid), *to)),
             }
         });
     }

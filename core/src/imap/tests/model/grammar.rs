@@ -139,6 +139,8 @@ impl<'a> Rest<'a> {
             }
             "MAILBOXID" => self.eat(" ").and_then(|()| self.list(|rest| rest.word().map(drop))),
             "URLMECH" => self.eat(" INTERNAL"),
+            "NOPERM" => Some(()),
+            "BADURL" => self.eat(" ").and_then(|()| self.astring()),
             "MODIFIED" => self.eat(" ").and_then(|()| self.set()),
             "APPENDUID" => {
                 self.eat(" ")?;
@@ -294,6 +296,7 @@ fn responses_are_told_from_other_lines() {
         "* SEARCH 1 2 (MODSEQ 3)",
         "* ESEARCH (TAG \"t1\") UID COUNT 0",
         "t1 OK [MODIFIED 1,3] STORE done",
+        "t1 NO [BADURL \"/Inbox/;UID=1\"] the message is gone",
         "* OK [COPYUID 1 1:2 3:4] moved",
         "* STATUS \"Other Users/bob/Inbox\" (MESSAGES 0 UIDNEXT 1)",
         "* 1 FETCH (INTERNALDATE \" 1-Jan-2020 10:00:00 +0000\" RFC822.SIZE 19)",

@@ -29,8 +29,15 @@ use super::server::{Server, Setup};
 const BOXES: [&str; 2] = ["Inbox", "Archive"];
 
 /// Without any extension.
-pub(super) const PLAIN: Habits =
-    Habits { qresync: false, condstore: false, uid_only: false, notify: None, by_uid: false, slow: false };
+pub(super) const PLAIN: Habits = Habits {
+    qresync: false,
+    condstore: false,
+    uid_only: false,
+    notify: None,
+    by_uid: false,
+    slow: false,
+    compress: false,
+};
 const HABITS: [Habits; 4] = [
     PLAIN,
     Habits { qresync: true, ..PLAIN },
