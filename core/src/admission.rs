@@ -47,7 +47,7 @@ impl Default for Limits {
 
 /// The addresses that share the leading bits that a class counts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Class {
+pub(crate) struct Class {
     bits: u128,
     length: u8,
 }
@@ -69,7 +69,7 @@ const fn mask(length: u8) -> u128 {
 
 impl Class {
     /// The classes of an address: /32, /26 and /21 of IPv4, /64, /48 and /32 of IPv6.
-    fn all(address: IpAddr) -> [Self; 3] {
+    pub(crate) fn all(address: IpAddr) -> [Self; 3] {
         let is_v4 = match address {
             IpAddr::V4(_) => true,
             IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
@@ -236,7 +236,8 @@ impl Admission {
         tables.failures_day.forgive(&classes);
     }
 
-    fn is_allowed(&self, peer: IpAddr) -> bool {
+    /// Whether a peer is in a network that is never limited.
+    pub fn is_allowed(&self, peer: IpAddr) -> bool {
         self.0.limits.allowed.iter().any(|network| network.contains(peer))
     }
 

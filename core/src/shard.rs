@@ -24,6 +24,7 @@ use crate::reads::Reads;
 use crate::runtime::channel::{Closed, Receiver, Sender};
 use crate::runtime::{Pool, ShardId, Shutdown, oneshot, spawn};
 use crate::smtp::checks::evaluation::Hourly;
+use crate::smtp::rates::DeliveryRates;
 
 /// Tasks that may wait for a shard before those who send more have to wait.
 pub const MAILBOX_MAX: usize = 4096;
@@ -89,6 +90,8 @@ pub struct Shard {
     pub resolver: Option<Resolver>,
     /// Messages of first-time senders that wait here.
     pub strangers: Cell<usize>,
+    /// What the accounts that live here took from whom.
+    pub(crate) rates: DeliveryRates,
     /// How many evaluations of DMARC were kept here.
     pub evaluations: Hourly,
 }

@@ -40,6 +40,7 @@ use crate::runtime::{
 use crate::shard::{Local, MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
 use crate::smtp::checks::evaluation::Hourly;
+use crate::smtp::rates::DeliveryRates;
 use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
 
 /// A running server.
@@ -333,6 +334,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         recorder: shared.registry.recorder(id.0),
         resolver,
         strangers: Cell::new(0),
+        rates: DeliveryRates::default(),
         evaluations: Hourly::default(),
         shared,
     })

@@ -114,6 +114,33 @@ pub struct SmtpLimits {
     pub first_time_sender_delay: Duration,
     /// Pause before each read of a slowed connection.
     pub slow_read: Duration,
+    /// What one account takes from others' servers.
+    pub deliveries: DeliveryLimits,
+}
+
+/// What one account takes from each class of network (product 1.12, step 1). It takes the message that reaches the
+/// number of octets, and none after it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DeliveryLimits {
+    /// Messages in a minute.
+    pub messages_per_minute: Classes,
+    /// Messages in a day.
+    pub messages_per_day: Classes,
+    /// Mebibytes of messages in a minute.
+    pub mebibytes_per_minute: Classes,
+    /// Mebibytes of messages in a day.
+    pub mebibytes_per_day: Classes,
+}
+
+impl Default for DeliveryLimits {
+    fn default() -> Self {
+        Self {
+            messages_per_minute: Classes::new(500, 1500, 4500),
+            messages_per_day: Classes::new(10_000, 30_000, 90_000),
+            mebibytes_per_minute: Classes::new(1000, 3000, 9000),
+            mebibytes_per_day: Classes::new(3000, 9000, 27_000),
+        }
+    }
 }
 
 impl Default for SmtpLimits {
@@ -132,6 +159,7 @@ impl Default for SmtpLimits {
             unknown_recipients_delay: Duration::from_secs(5),
             first_time_sender_delay: Duration::from_secs(15),
             slow_read: Duration::from_secs(1),
+            deliveries: DeliveryLimits::default(),
         }
     }
 }

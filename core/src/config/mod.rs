@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 use postrider_storage::toml;
 
 pub use checks::{Checks, Consequence};
-pub use limits::{AuthenticationLimits, Classes, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
+pub use limits::{
+    AuthenticationLimits, Classes, ConnectionLimits, DeliveryLimits, ImapLimits, Limits, SmtpLimits,
+};
 pub use localserve::{ACCOUNT, ADDRESS, PASSWORD};
 pub use model::{
     AccountDefaults, CertificateFiles, Certificates, Config, Dns, DnsUpstreams, HostName, InitialMailbox,

@@ -405,6 +405,11 @@ fn read_smtp(section: Section<'_>, limits: &mut SmtpLimits) {
     set(&mut limits.unknown_recipients_delay, section.duration("unknown_recipients_delay", DELAY));
     set(&mut limits.first_time_sender_delay, section.duration("first_time_sender_delay", DELAY));
     set(&mut limits.slow_read, section.duration("slow_read_delay", MILLISECOND..=Duration::from_secs(60)));
+    let deliveries = &mut limits.deliveries;
+    set(&mut deliveries.messages_per_minute, section.classes("messages_per_minute"));
+    set(&mut deliveries.messages_per_day, section.classes("messages_per_day"));
+    set(&mut deliveries.mebibytes_per_minute, section.classes("mebibytes_per_minute"));
+    set(&mut deliveries.mebibytes_per_day, section.classes("mebibytes_per_day"));
     section.finish();
 }
 

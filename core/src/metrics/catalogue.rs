@@ -409,6 +409,8 @@ label! {
         WorkerQueue = "worker_queue",
         /// Batches that wait for the committer.
         CommitQueue = "commit_queue",
+        /// Mail that one account takes from one part of the network.
+        DeliveryRate = "delivery_rate",
         /// Messages between shards.
         ShardQueue = "shard_queue",
         /// Connections to the control socket.

@@ -37,6 +37,7 @@ use crate::runtime::{
 use crate::shard::{MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
 use crate::smtp::checks::evaluation::Hourly;
+use crate::smtp::rates::DeliveryRates;
 
 /// How often the figures of the store and the runtime are taken over into metrics.
 const FIGURES: Duration = Duration::from_secs(1);
@@ -195,6 +196,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         recorder,
         resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
         strangers: Cell::new(0),
+        rates: DeliveryRates::default(),
         evaluations: Hourly::default(),
         shared,
     });

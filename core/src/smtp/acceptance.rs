@@ -10,6 +10,7 @@ use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::body::ContentFacts;
 use postrider_proto::smtp::envelope::Envelope;
 use postrider_proto::smtp::reply::Class;
+use postrider_proto::smtp::server::Pace;
 use postrider_proto::smtp::trace;
 use postrider_storage::blobs::Sharing;
 use postrider_storage::directory::SenderVerdict;
@@ -18,7 +19,7 @@ use tracing::{error, warn};
 
 use super::checks::{Conclusion, evaluation, results};
 use super::connection::{Connection, pause};
-use super::deliver::{Delivery, Target};
+use super::deliver::{Counted, Delivery, Target};
 use super::first_time::{FirstTime, sender_hash};
 use super::policy;
 use crate::clock::unix_now;
@@ -96,9 +97,11 @@ impl Connection {
             Ok(front) => front,
             Err(reply) => {
                 intake::abandon(&self.shard.shared.committer, message.content);
+                self.slow_down();
                 return reply;
             }
         };
+        let limits = &self.service.listener.limits.smtp;
         let delivery = Delivery {
             shard: Rc::clone(&self.shard),
             id: self.id,
@@ -112,6 +115,7 @@ impl Connection {
             thread: message.thread,
             incarnation: message.incarnation,
             first_time: front.first_time,
+            counted: self.is_counted().then_some(Counted { peer: self.peer, limits: limits.deliveries }),
             envelope,
         };
         // A task of its own: what was handed to the committer is settled also when nobody waits any more.
@@ -119,10 +123,15 @@ impl Connection {
         spawn("deliver", async move {
             let _ = tell.send(delivery.run(targets, message.batch, sharing).await);
         });
-        let limits = &self.service.listener.limits.smtp;
         let limit = limits.store + limits.first_time_sender_delay;
         match timeout(limit, self.or_gone(told, transport, &gone)).await {
-            Ok(reply) => reply.unwrap_or(Reply::LOCAL_ERROR),
+            Ok(reply) => {
+                let reply = reply.unwrap_or(Reply::LOCAL_ERROR);
+                if reply == Reply::TOO_MUCH_MAIL {
+                    self.slow_down();
+                }
+                reply
+            }
             Err(_) => {
                 warn!(cid = %self.id, ?limit, "a message was not stored in time; its sender tries again");
                 self.count_limit(metrics::Limit::CommitQueue);
@@ -149,6 +158,18 @@ impl Connection {
             pending().await
         };
         or(told, watch).await
+    }
+
+    /// Whether mail of this client is limited: others' servers, but for networks that never are.
+    fn is_counted(&self) -> bool {
+        self.user.is_none() && !self.shard.shared.admission.is_allowed(self.peer)
+    }
+
+    /// Lets a client whose message was refused for what it is wait for every octet from now on (product 1.2).
+    fn slow_down(&mut self) {
+        if self.is_counted() {
+            self.pace = Pace::Slow;
+        }
     }
 
     fn count_deliveries(&self, count: usize, outcome: metrics::Delivery) {

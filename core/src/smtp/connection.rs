@@ -58,7 +58,7 @@ pub(super) struct Connection {
     asked: Option<(metrics::SmtpCommand, Instant)>,
     out: Vec<u8>,
     spare: Vec<u8>,
-    pace: Pace,
+    pub(super) pace: Pace,
     _admitted: Admitted,
     _open: Open,
 }

@@ -5,6 +5,7 @@
 //! number of recipients; each recipient gets its own trace fields in front of it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use super::policy;
 use super::rehearsal::Wish;
 use crate::accounts::{LoadError, WriteError};
 use crate::commit;
+use crate::config::DeliveryLimits;
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
@@ -94,7 +96,18 @@ pub(super) struct Delivery {
     pub(super) thread: ThreadInfo,
     pub(super) incarnation: Option<Incarnation>,
     pub(super) first_time: Option<FirstTime>,
+    /// Who it comes from, where that is counted.
+    pub(super) counted: Option<Counted>,
     pub(super) envelope: Envelope,
+}
+
+/// Mail of which an account takes a limited amount.
+#[derive(Clone, Copy)]
+pub(super) struct Counted {
+    /// The client's address.
+    pub(super) peer: IpAddr,
+    /// How much.
+    pub(super) limits: DeliveryLimits,
 }
 
 impl Delivery {
@@ -240,10 +253,16 @@ impl Delivery {
         };
         let (shard, id) = (Rc::clone(&self.shard), self.id);
         let sender = self.first_time.as_ref().and_then(|first_time| first_time.sender);
+        let (counted, octets, now) = (self.counted, self.content.size, self.now);
         async move {
             let stored = shard
                 .at_home(account, move |home| {
                     Box::pin(async move {
+                        if let Some(Counted { peer, limits }) = counted
+                            && !home.rates.take(account, peer, octets, &limits, now)
+                        {
+                            return Err(Reply::TOO_MUCH_MAIL);
+                        }
                         let handle = match home.open_account(account).await {
                             Ok(handle) => handle,
                             Err(OpenError::Load(LoadError::Removed)) => return Err(Reply::NO_SUCH_USER),

@@ -44,6 +44,7 @@ pub(super) fn limit(reply: &Reply) -> Option<Limit> {
         (Reply::TOO_MANY_ERRORS, Limit::SmtpBadCommands),
         (Reply::MAIL_LOOP, Limit::ReceivedFields),
         (Reply::MAILBOX_FULL, Limit::Quota),
+        (Reply::TOO_MUCH_MAIL, Limit::DeliveryRate),
         (Reply::TOO_MANY_AUTH_FAILURES, Limit::ConnectionAuthenticationFailures),
     ];
     limits.into_iter().find(|(known, _)| known == reply).map(|(_, limit)| limit)

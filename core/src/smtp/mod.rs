@@ -11,6 +11,7 @@ mod deliver;
 mod figures;
 mod first_time;
 mod policy;
+pub(crate) mod rates;
 mod rehearsal;
 #[cfg(test)]
 mod tests;

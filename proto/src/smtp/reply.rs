@@ -190,6 +190,8 @@ impl Reply {
     pub const NOT_STORED_IN_TIME: Self = Self::later(51, (3, 0), "not stored in time, try again later");
     pub const STORAGE_FULL: Self = Self::later(52, (3, 1), "no space left, try again later");
     pub const MAILBOX_FULL: Self = Self::later(52, (2, 2), "mailbox is full");
+    pub const TOO_MUCH_MAIL: Self =
+        Self::later(52, (2, 2), "too much mail from your network for this mailbox, try again later");
     pub const TOO_MANY_RECIPIENTS: Self = Self::later(52, (5, 3), "too many recipients");
     pub const ONE_RECIPIENT_FOR_NULL: Self =
         Self::later(52, (5, 3), "null sender may have one recipient only");

@@ -274,6 +274,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         recorder,
         resolver: None,
         strangers: Cell::new(0),
+        rates: crate::smtp::rates::DeliveryRates::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
         shared,
     })

@@ -9,6 +9,7 @@ mod checks;
 mod client;
 mod failures;
 mod first_time;
+mod floods;
 mod sequences;
 mod submission;
 mod verdicts;
