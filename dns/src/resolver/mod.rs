@@ -7,7 +7,8 @@
 //! - A response is used only when it answers the query that was sent (id, question, case of letters), and of
 //!   it only records of the names on the way from the question to its answer (RFC 5452).
 //! - Queries, time and aliases of a lookup are bounded, whatever comes back ([`crate::limits`]).
-//! - Bogus data is never given to anybody, and never remembered as anything but a failure.
+//! - Bogus data is never given to anybody, and never remembered as anything but a failure. Before that, other
+//!   upstreams are asked, at most [`crate::limits::OTHERS_ASKED_MAX`].
 //! - The same question is asked once, however many wait for it.
 //!
 //! In mode [`Mode::Validate`] what can be believed is decided here ([`crate::dnssec`]): upstreams are asked with
@@ -34,7 +35,9 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
-use crate::dnssec::{self, Denied, Fetch, FetchError, Rollover, RolloverChange, TrustAnchors, Validator};
+use crate::dnssec::{
+    self, Attempt, Denied, Fetch, FetchError, Rollover, RolloverChange, TrustAnchors, Validator,
+};
 use crate::limits::{
     ALIASES_MAX, EXTENDED_ERRORS_MAX, FAILURE_KEPT, LOOKUPS_UNDER_WAY_MAX, TTL_MAX, UPSTREAMS_MAX,
 };
@@ -280,15 +283,10 @@ impl<O: Outside> Inner<O> {
         answer.ttl = TTL_MAX;
         let mut here = key.name.clone();
         loop {
-            let reply = match self.exchange.ask(&here, key.kind, allowed).await {
-                Ok(reply) => reply,
+            let Hop { reply, reading, verdict } = match self.hop(&here, key.kind, allowed, told).await {
+                Ok(hop) => hop,
                 Err(trouble) => return Err(Stopped::by(answer, trouble)),
             };
-            let reading = match read::read(&reply.message, &here, key.kind) {
-                Ok(reading) => reading,
-                Err(why) => return Err(Stopped::at(answer, format!("the answer for {here}: {why}"))),
-            };
-            let verdict = self.judge(&here, key.kind, &reply, &reading, allowed, told).await;
             answer.authenticity = answer.authenticity.and(verdict.authenticity);
             add_errors(&mut answer.errors, errors::of(reply.message.edns.as_ref()));
             add_errors(&mut answer.errors, verdict.error.into_iter().collect());
@@ -327,37 +325,81 @@ impl<O: Outside> Inner<O> {
         }
     }
 
-    async fn judge(
+    /// Asks for one name. What is bogus is asked of other upstreams, too, a bounded number of them, and stands when
+    /// none gives better.
+    async fn hop(
         &self,
         name: &Name,
         kind: RecordType,
-        reply: &Reply,
-        reading: &Reading,
         allowed: &Allowance,
         told: Option<&RefCell<Vec<String>>>,
-    ) -> Verdict {
-        let Some(validator) = &self.validator else { return by_the_upstream(reply, reading) };
+    ) -> Result<Hop, Trouble> {
+        allowed.take_heard();
+        let first = self.look(name, kind, allowed, told, Attempt::FIRST).await?;
+        let heard = allowed.take_heard();
+        if !first.verdict.elsewhere {
+            return Ok(first);
+        }
+        let mut attempt = Attempt::FIRST;
+        for other in self.exchange.others(heard) {
+            attempt = attempt.next();
+            if let Some(told) = told {
+                let upstream = self.exchange.upstreams.get(other);
+                told.borrow_mut().push(format!("Once more, by {upstream} alone:"));
+            }
+            allowed.only(Some(other));
+            let hop = self.look(name, kind, allowed, told, attempt).await;
+            allowed.only(None);
+            match hop {
+                Ok(hop) if !matches!(hop.verdict.end, Conclusion::Unusable) => {
+                    self.exchange.blame_all_but(other, heard);
+                    return Ok(hop);
+                }
+                _ => {}
+            }
+        }
+        Ok(first)
+    }
+
+    /// Asks for one name, reads what comes and judges it.
+    async fn look(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        allowed: &Allowance,
+        told: Option<&RefCell<Vec<String>>>,
+        attempt: Attempt,
+    ) -> Result<Hop, Trouble> {
+        let reply = self.exchange.ask(name, kind, allowed).await?;
+        let reading = match read::read(&reply.message, name, kind) {
+            Ok(reading) => reading,
+            Err(why) => {
+                let why = format!("the answer for {name}: {why}");
+                let reading = Reading { aliases: Vec::new(), end: End::NoData, ttl: 0 };
+                let verdict = Verdict::unusable(Authenticity::Indeterminate, why);
+                return Ok(Hop { reply, reading, verdict });
+            }
+        };
+        let Some(validator) = &self.validator else {
+            let verdict = by_the_upstream(&reply, &reading);
+            return Ok(Hop { reply, reading, verdict });
+        };
         let fetcher = Fetcher { exchange: &self.exchange, allowed };
         let now = self.exchange.outside.wall();
-        let verdict = validator.validate(&fetcher, now, name, kind, &reply.message).await;
+        let judged = validator.validate_as(attempt, &fetcher, now, name, kind, &reply.message).await;
         if let Some(told) = told {
-            told.borrow_mut().extend(dnssec::explain(&verdict));
+            told.borrow_mut().extend(dnssec::explain(&judged));
         }
-        Verdict {
-            authenticity: verdict.authenticity,
-            reason: verdict.sentence(),
-            error: verdict.extended_error(),
-            aliases: verdict.aliases,
-            end: match verdict.end {
-                dnssec::End::Found => Conclusion::Found,
-                dnssec::End::Denied(Denied::Name) => Conclusion::NoName,
-                dnssec::End::Denied(Denied::Type) => Conclusion::NoData,
-                dnssec::End::Alias(target) => Conclusion::Alias(target),
-                dnssec::End::Failed => Conclusion::Unusable,
-            },
-            ttl_max: verdict.ttl_max,
-        }
+        let verdict = Verdict::of(judged, &reading);
+        Ok(Hop { reply, reading, verdict })
     }
+}
+
+/// What an upstream gave for one name.
+struct Hop {
+    reply: Reply,
+    reading: Reading,
+    verdict: Verdict,
 }
 
 /// Gets what validation needs, within what the lookup may still do.
@@ -382,6 +424,49 @@ struct Verdict {
     end: Conclusion,
     /// Seconds for which what is secure may be kept.
     ttl_max: u32,
+    /// Whether another upstream may give something better.
+    elsewhere: bool,
+}
+
+impl Verdict {
+    /// Nothing that may be used, for a reason that may be the upstream's.
+    fn unusable(authenticity: Authenticity, reason: String) -> Self {
+        Self {
+            authenticity,
+            reason,
+            error: None,
+            aliases: Vec::new(),
+            end: Conclusion::Unusable,
+            ttl_max: u32::MAX,
+            elsewhere: true,
+        }
+    }
+
+    /// What was found by validation. It must be about what was read: whoever puts together a response that the two
+    /// take different ways through could otherwise have data believed that nobody judged.
+    fn of(judged: dnssec::Verdict, reading: &Reading) -> Self {
+        let read = reading.aliases.iter().map(|(from, to)| (from, to));
+        let same = judged.aliases.iter().map(|step| (&step.from, &step.to)).eq(read);
+        if judged.is_usable() && !same {
+            let why = "the aliases of the answer can be read in two ways".to_owned();
+            return Self::unusable(Authenticity::Bogus, why);
+        }
+        Self {
+            authenticity: judged.authenticity,
+            reason: judged.sentence(),
+            error: judged.extended_error(),
+            elsewhere: judged.authenticity == Authenticity::Bogus && !judged.settled,
+            aliases: judged.aliases,
+            end: match judged.end {
+                dnssec::End::Found => Conclusion::Found,
+                dnssec::End::Denied(Denied::Name) => Conclusion::NoName,
+                dnssec::End::Denied(Denied::Type) => Conclusion::NoData,
+                dnssec::End::Alias(target) => Conclusion::Alias(target),
+                dnssec::End::Failed => Conclusion::Unusable,
+            },
+            ttl_max: judged.ttl_max,
+        }
+    }
 }
 
 /// What is at the end of a response's aliases.
@@ -411,7 +496,8 @@ fn by_the_upstream(reply: &Reply, reading: &Reading) -> Verdict {
         (End::Alias, None) => Conclusion::Unusable,
     };
     let aliases = reading.aliases.iter().map(step).collect();
-    Verdict { authenticity, reason: reason.into(), error: None, aliases, end, ttl_max: u32::MAX }
+    let (reason, ttl_max) = (reason.into(), u32::MAX);
+    Verdict { authenticity, reason, error: None, aliases, end, ttl_max, elsewhere: false }
 }
 
 /// A lookup that gave nothing.
