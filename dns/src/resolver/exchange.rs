@@ -33,6 +33,8 @@ pub(crate) struct Reply {
     pub message: Message,
     /// Whether the upstream may be believed.
     pub trusted: bool,
+    /// The upstream's place among all.
+    pub from: usize,
 }
 
 /// No response that can be used.
@@ -73,6 +75,16 @@ impl Allowance {
     /// Asks this upstream alone, or all again.
     pub fn only(&self, index: Option<usize>) {
         self.only.set(index);
+    }
+
+    /// Whether one upstream alone is asked.
+    pub fn is_of_one(&self) -> bool {
+        self.only.get().is_some()
+    }
+
+    /// Takes note of who gave something.
+    pub fn hear(&self, index: usize) {
+        self.heard.set(self.heard.get() | bit(index));
     }
 
     /// The upstreams that gave something since this was last called.
@@ -164,7 +176,7 @@ impl<O: Outside> Exchange<O> {
                 }
                 match self.attempt(index, round, name, kind, allowed).await {
                     Ok(reply) => {
-                        allowed.heard.set(allowed.heard.get() | bit(index));
+                        allowed.hear(index);
                         return Ok(reply);
                     }
                     Err(Failed::Limit) => {
@@ -240,7 +252,8 @@ impl<O: Outside> Exchange<O> {
                 mixed_case: !self.upstreams.has(index, Quirk::ChangesCase, began),
             };
             let octets = self.send(index, name, kind, manner, stream, deadline, allowed).await?;
-            let message = Message::from_vec(&octets).map_err(|_| Failed::Garbage)?;
+            let mut message = Message::from_vec(&octets).map_err(|_| Failed::Garbage)?;
+            lower_owners(&mut message);
             let code = full_code(&message);
             // RFC 6891 §7: FORMERR without OPT is how a server says that it doesn't know EDNS.
             let refused_edns = match code {
@@ -265,7 +278,7 @@ impl<O: Outside> Exchange<O> {
                 self.upstreams.note(index, Quirk::NoEdns, now);
             }
             self.upstreams.answered(index, now.saturating_duration_since(began));
-            return Ok(Reply { message, trusted: upstream.trusted });
+            return Ok(Reply { message, trusted: upstream.trusted, from: index });
         }
     }
 
@@ -336,6 +349,16 @@ impl<O: Outside> Exchange<O> {
 fn full_code(message: &Message) -> u16 {
     let high = message.edns.as_ref().map_or(0, Edns::rcode_high);
     u16::from(high) << 4 | u16::from(message.metadata.response_code.low())
+}
+
+/// Lowers the names of records. Servers repeat the letters of the question, whose case is random, and what is said of
+/// a record would show that.
+fn lower_owners(message: &mut Message) {
+    for record in message.answers.iter_mut().chain(&mut message.authorities) {
+        if record.name.iter().flatten().any(u8::is_ascii_uppercase) {
+            record.name = record.name.to_lowercase();
+        }
+    }
 }
 
 /// Whether the server only says who else could know, instead of resolving.

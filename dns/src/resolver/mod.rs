@@ -19,6 +19,7 @@ mod errors;
 mod event;
 mod exchange;
 mod flight;
+mod hop;
 mod memory;
 mod outside;
 mod query;
@@ -35,17 +36,16 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
-use crate::dnssec::{
-    self, Attempt, Denied, Fetch, FetchError, Rollover, RolloverChange, TrustAnchors, Validator,
-};
+use crate::dnssec::{self, Rollover, RolloverChange, TrustAnchors, Validator};
 use crate::limits::{
     ALIASES_MAX, EXTENDED_ERRORS_MAX, FAILURE_KEPT, LOOKUPS_UNDER_WAY_MAX, TTL_MAX, UPSTREAMS_MAX,
 };
 
 use exchange::{Allowance, Exchange, Patience, Reply, Trouble};
 use flight::Flight;
+use hop::{Conclusion, Hop};
 use memory::Memory;
-use read::{End, Reading};
+use read::End;
 use upstream::Upstreams;
 
 pub use event::{Event, Source, Watch};
@@ -103,6 +103,9 @@ pub(crate) struct Key {
     pub kind: RecordType,
 }
 
+/// A response that validation waits for.
+type Fetching = Flight<Result<Reply, Trouble>>;
+
 struct Inner<O> {
     exchange: Exchange<O>,
     /// None in mode [`Mode::Trust`].
@@ -110,6 +113,8 @@ struct Inner<O> {
     total: Duration,
     memory: RefCell<Memory>,
     flights: RefCell<HashMap<Key, Weak<Flight<Answer>>>>,
+    /// What validation asks for at the moment.
+    fetches: RefCell<HashMap<Key, Weak<Fetching>>>,
 }
 
 /// A resolver. Clones are the same one.
@@ -138,7 +143,8 @@ impl<O: Outside> Resolver<O> {
         };
         let memory = RefCell::new(Memory::new(options.cache_octets_max));
         let total = options.total;
-        Self { inner: Rc::new(Inner { exchange, validator, total, memory, flights: RefCell::default() }) }
+        let (flights, fetches) = (RefCell::default(), RefCell::default());
+        Self { inner: Rc::new(Inner { exchange, validator, total, memory, flights, fetches }) }
     }
 
     /// Looks up what isn't remembered or asked for already, and says how it was judged, in words: for people
@@ -146,7 +152,7 @@ impl<O: Outside> Resolver<O> {
     pub async fn explain(&self, name: &Name, kind: RecordType) -> (Answer, Vec<String>) {
         let mut name = name.clone();
         name.set_fqdn(true);
-        let allowed = Allowance::new(self.inner.exchange.outside.now() + self.inner.total);
+        let allowed = Rc::new(Allowance::new(self.inner.exchange.outside.now() + self.inner.total));
         let told = RefCell::default();
         let walked = self.inner.walk(&Key { name, kind }, &allowed, Some(&told)).await;
         let answer = walked.unwrap_or_else(|stopped| stopped.answer);
@@ -250,8 +256,8 @@ impl<O: Outside> Inner<O> {
     }
 
     /// Looks up what isn't remembered, and remembers it.
-    async fn resolve(&self, key: &Key) -> Answer {
-        let allowed = Allowance::new(self.exchange.outside.now() + self.total);
+    async fn resolve(self: &Rc<Self>, key: &Key) -> Answer {
+        let allowed = Rc::new(Allowance::new(self.exchange.outside.now() + self.total));
         let walked = self.walk(key, &allowed, None).await;
         let now = self.exchange.outside.now();
         let mut memory = self.memory.borrow_mut();
@@ -273,9 +279,9 @@ impl<O: Outside> Inner<O> {
     /// Asks for the name, and for what its aliases lead to where a response stops there. `told` gets how it was
     /// judged.
     async fn walk(
-        &self,
+        self: &Rc<Self>,
         key: &Key,
-        allowed: &Allowance,
+        allowed: &Rc<Allowance>,
         told: Option<&RefCell<Vec<String>>>,
     ) -> Result<Answer, Stopped> {
         let mut answer = blank(key, "");
@@ -324,180 +330,6 @@ impl<O: Outside> Inner<O> {
             return Ok(answer);
         }
     }
-
-    /// Asks for one name. What is bogus is asked of other upstreams, too, a bounded number of them, and stands when
-    /// none gives better.
-    async fn hop(
-        &self,
-        name: &Name,
-        kind: RecordType,
-        allowed: &Allowance,
-        told: Option<&RefCell<Vec<String>>>,
-    ) -> Result<Hop, Trouble> {
-        allowed.take_heard();
-        let first = self.look(name, kind, allowed, told, Attempt::FIRST).await?;
-        let heard = allowed.take_heard();
-        if !first.verdict.elsewhere {
-            return Ok(first);
-        }
-        let mut attempt = Attempt::FIRST;
-        for other in self.exchange.others(heard) {
-            attempt = attempt.next();
-            if let Some(told) = told {
-                let upstream = self.exchange.upstreams.get(other);
-                told.borrow_mut().push(format!("Once more, by {upstream} alone:"));
-            }
-            allowed.only(Some(other));
-            let hop = self.look(name, kind, allowed, told, attempt).await;
-            allowed.only(None);
-            match hop {
-                Ok(hop) if !matches!(hop.verdict.end, Conclusion::Unusable) => {
-                    self.exchange.blame_all_but(other, heard);
-                    return Ok(hop);
-                }
-                _ => {}
-            }
-        }
-        Ok(first)
-    }
-
-    /// Asks for one name, reads what comes and judges it.
-    async fn look(
-        &self,
-        name: &Name,
-        kind: RecordType,
-        allowed: &Allowance,
-        told: Option<&RefCell<Vec<String>>>,
-        attempt: Attempt,
-    ) -> Result<Hop, Trouble> {
-        let reply = self.exchange.ask(name, kind, allowed).await?;
-        let reading = match read::read(&reply.message, name, kind) {
-            Ok(reading) => reading,
-            Err(why) => {
-                let why = format!("the answer for {name}: {why}");
-                let reading = Reading { aliases: Vec::new(), end: End::NoData, ttl: 0 };
-                let verdict = Verdict::unusable(Authenticity::Indeterminate, why);
-                return Ok(Hop { reply, reading, verdict });
-            }
-        };
-        let Some(validator) = &self.validator else {
-            let verdict = by_the_upstream(&reply, &reading);
-            return Ok(Hop { reply, reading, verdict });
-        };
-        let fetcher = Fetcher { exchange: &self.exchange, allowed };
-        let now = self.exchange.outside.wall();
-        let judged = validator.validate_as(attempt, &fetcher, now, name, kind, &reply.message).await;
-        if let Some(told) = told {
-            told.borrow_mut().extend(dnssec::explain(&judged));
-        }
-        let verdict = Verdict::of(judged, &reading);
-        Ok(Hop { reply, reading, verdict })
-    }
-}
-
-/// What an upstream gave for one name.
-struct Hop {
-    reply: Reply,
-    reading: Reading,
-    verdict: Verdict,
-}
-
-/// Gets what validation needs, within what the lookup may still do.
-struct Fetcher<'r, O> {
-    exchange: &'r Exchange<O>,
-    allowed: &'r Allowance,
-}
-
-impl<O: Outside> Fetch for Fetcher<'_, O> {
-    async fn fetch(&self, name: &Name, kind: RecordType) -> Result<Message, FetchError> {
-        let asked = self.exchange.ask(name, kind, self.allowed).await;
-        asked.map(|reply| reply.message).map_err(|trouble| FetchError { why: trouble.reason })
-    }
-}
-
-/// How a response is judged.
-struct Verdict {
-    authenticity: Authenticity,
-    reason: String,
-    error: Option<ExtendedError>,
-    aliases: Vec<Step>,
-    end: Conclusion,
-    /// Seconds for which what is secure may be kept.
-    ttl_max: u32,
-    /// Whether another upstream may give something better.
-    elsewhere: bool,
-}
-
-impl Verdict {
-    /// Nothing that may be used, for a reason that may be the upstream's.
-    fn unusable(authenticity: Authenticity, reason: String) -> Self {
-        Self {
-            authenticity,
-            reason,
-            error: None,
-            aliases: Vec::new(),
-            end: Conclusion::Unusable,
-            ttl_max: u32::MAX,
-            elsewhere: true,
-        }
-    }
-
-    /// What was found by validation. It must be about what was read: whoever puts together a response that the two
-    /// take different ways through could otherwise have data believed that nobody judged.
-    fn of(judged: dnssec::Verdict, reading: &Reading) -> Self {
-        let read = reading.aliases.iter().map(|(from, to)| (from, to));
-        let same = judged.aliases.iter().map(|step| (&step.from, &step.to)).eq(read);
-        if judged.is_usable() && !same {
-            let why = "the aliases of the answer can be read in two ways".to_owned();
-            return Self::unusable(Authenticity::Bogus, why);
-        }
-        Self {
-            authenticity: judged.authenticity,
-            reason: judged.sentence(),
-            error: judged.extended_error(),
-            elsewhere: judged.authenticity == Authenticity::Bogus && !judged.settled,
-            aliases: judged.aliases,
-            end: match judged.end {
-                dnssec::End::Found => Conclusion::Found,
-                dnssec::End::Denied(Denied::Name) => Conclusion::NoName,
-                dnssec::End::Denied(Denied::Type) => Conclusion::NoData,
-                dnssec::End::Alias(target) => Conclusion::Alias(target),
-                dnssec::End::Failed => Conclusion::Unusable,
-            },
-            ttl_max: judged.ttl_max,
-        }
-    }
-}
-
-/// What is at the end of a response's aliases.
-enum Conclusion {
-    Found,
-    NoData,
-    NoName,
-    /// This name has to be asked for.
-    Alias(Name),
-    /// Nothing that may be used.
-    Unusable,
-}
-
-/// What an upstream says of its answer's authenticity, where it may be believed (RFC 4035 §4.9.3).
-fn by_the_upstream(reply: &Reply, reading: &Reading) -> Verdict {
-    let (authenticity, reason) = match (reply.trusted, reply.message.metadata.authentic_data) {
-        (false, _) => (Authenticity::Indeterminate, "the upstream isn't trusted to validate"),
-        (true, true) => (Authenticity::Secure, ""),
-        (true, false) => (Authenticity::Insecure, "the upstream doesn't say that it is authentic"),
-    };
-    let step = |(from, to): &(Name, Name)| Step { from: from.clone(), to: to.clone(), authenticity };
-    let end = match (&reading.end, reading.aliases.last()) {
-        (End::Found(_), _) => Conclusion::Found,
-        (End::NoData, _) => Conclusion::NoData,
-        (End::NoName, _) => Conclusion::NoName,
-        (End::Alias, Some((_, target))) => Conclusion::Alias(target.clone()),
-        (End::Alias, None) => Conclusion::Unusable,
-    };
-    let aliases = reading.aliases.iter().map(step).collect();
-    let (reason, ttl_max) = (reason.into(), u32::MAX);
-    Verdict { authenticity, reason, error: None, aliases, end, ttl_max, elsewhere: false }
 }
 
 /// A lookup that gave nothing.

@@ -8,6 +8,8 @@ use hickory_proto::rr::Record;
 use super::world::{A, Reaction, address, at_once, code};
 use super::*;
 use crate::limits::DATAGRAMS_WRONG_MAX;
+use crate::resolver::hop::Verdict;
+use crate::resolver::read::Reading;
 use hickory_proto::op::{Edns, Message, ResponseCode};
 
 fn addresses(rig: &Rig) -> (Outcome, Vec<String>) {
