@@ -29,8 +29,15 @@ PROGRAM, PROGRAMS, DIRECTORY = sys.argv[1:4]
 RESOLVERS = {"unbound": servers.PLAIN, "validating unbound": servers.VALIDATING, "bind": servers.BIND}
 FAILURES = []
 
-# What Unbound says otherwise, and why we don't.
-DIFFERENCES = {}
+# What Unbound 1.17 says otherwise, and why we don't.
+DIFFERENCES = {
+    # It computes up to 150 iterations. RFC 9276 §3.2 allows to count any above 0 as insecure; we stop after 50, as BIND
+    # and later Unbound do.
+    ("A", "no.iterated100.tld"): "secure",
+    # RFC 9905 §2: RSASHA1 and RSASHA1-NSEC3-SHA1 are to be treated as unsupported.
+    ("A", "www.sha1.tld"): "secure",
+    ("A", "no.sha1.tld"): "secure",
+}
 
 
 def complain(what):
@@ -63,8 +70,10 @@ def unbound(config, kind, name):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     words = re.findall(r"\((secure|insecure|BOGUS)", done.stdout)
     query = dns.message.make_query(name, kind, want_dnssec=True)
-    response = dns.query.tcp(query, servers.VALIDATING, timeout=20)
-    code = dns.rcode.to_text(response.rcode())
+    try:
+        code = dns.rcode.to_text(dns.query.tcp(query, servers.VALIDATING, timeout=20).rcode())
+    except dns.exception.Timeout:
+        code = "nothing"
     return (words[-1].lower() if words else f"nothing: {done.stdout} {done.stderr}"), code
 
 
@@ -87,7 +96,9 @@ def questions():
         for kind, name, code in WHOLE:
             yield kind, name.format(domain), "secure", code
         yield "A", f"out.{domain}", "insecure", "NOERROR"
-        yield "A", f"bad.{domain}", "bogus", "SERVFAIL"
+        # Unbound asks the servers that are of no use again and again for what is bogus.
+        if domain != "lame.tld":
+            yield "A", f"bad.{domain}", "bogus", "SERVFAIL"
     for domain in ["plain.tld", "plain.top", "sub.opted.tld", "island.tld", "iterated.tld", "digest200.tld",
                    "algorithm200.tld"]:
         for kind, name, code in WHOLE:
@@ -107,6 +118,7 @@ def questions():
         ("A", "no.iterated100.tld", "insecure", "NXDOMAIN"),
         ("A", "www.sha1.tld", "insecure", "NOERROR"),
         ("A", "no.sha1.tld", "insecure", "NXDOMAIN"),
+        # Algorithm 16 is one that neither of them has.
         ("A", "www.ed448.tld", "insecure", "NOERROR"),
         ("A", "www.digest1.tld", "secure", "NOERROR"),
         ("A", "in.plain.tld", "insecure", "NOERROR"),
@@ -148,7 +160,7 @@ def judge_all(config):
     count = 0
     for kind, name, status, code in questions():
         peer, peer_code = unbound(config, kind, name)
-        wanted = DIFFERENCES.get((kind, name), (status,))[0]
+        wanted = DIFFERENCES.get((kind, name), status)
         if (peer, peer_code) != (wanted, "SERVFAIL" if wanted == "bogus" else code):
             complain(f"{kind} {name}: Unbound says {peer} {peer_code}, and {wanted} {code} was expected")
         for label, resolver in RESOLVERS.items():
@@ -169,7 +181,6 @@ def by_another():
         ("TXT", "www.good.top", "secure", "nodata"), ("A", "www.plain.tld", "insecure", "found"),
         ("A", "out.good.tld", "insecure", "found"), ("A", "www.forged.tld", "bogus", "failed"),
         ("A", "www.expired.tld", "bogus", "failed"), ("A", "no.noproof.tld", "bogus", "failed"),
-        ("A", "dead.tld", "indeterminate", "failed"),
     ]:
         answer, _ = postrider("dns", "lookup", "--mode", "trust", kind, name, resolvers=[servers.VALIDATING], anchor=False)
         if (answer["status"], answer["outcome"]) != (status, outcome):
@@ -185,16 +196,17 @@ def by_another():
 
 def dane():
     for host, port, applies, tls, base, usable in [
-        ("mx.good.tld", 25, "records", "authenticated", "mx.good.tld.", [True, False]),
-        ("mx.hashed.tld", 25, "records", "authenticated", "mx.hashed.tld.", [True, False]),
+        ("mx.good.tld", 25, "records", "authenticated", "mx.good.tld.", [False, True]),
+        ("mx.hashed.tld", 25, "records", "authenticated", "mx.hashed.tld.", [False, True]),
         # A secure alias of a host in a zone that isn't signed (RFC 7672 §2.2.2).
         ("mx-alias.good.tld", 25, "records", "authenticated", "mx-alias.good.tld.", [True]),
         ("mx.good.tld", 26, "no", "opportunistic", None, []),
         ("www.good.tld", 25, "no", "opportunistic", None, []),
         # There are records, and they don't count.
-        ("mx.plain.tld", 25, "no", "opportunistic", None, [True, False]),
-        ("mx.forged.tld", 25, "records", "authenticated", "mx.forged.tld.", [True, False]),
-        ("www.forged.tld", 25, "unknown", "unreachable", None, []),
+        ("mx.plain.tld", 25, "no", "opportunistic", None, [False, True]),
+        ("mx.forged.tld", 25, "records", "authenticated", "mx.forged.tld.", [False, True]),
+        # The A records are bogus, so nobody connects there. The AAAA records are secure, and so is that nothing applies.
+        ("www.forged.tld", 25, "no", "opportunistic", None, []),
         ("mx.otherds.tld", 25, "unknown", "unreachable", None, []),
         # Whether there are records can't be proven: it isn't as if there were none.
         ("mx.brokenproof.tld", 26, "unknown", "unreachable", None, []),
@@ -202,7 +214,7 @@ def dane():
     ]:
         for label, resolver in RESOLVERS.items():
             found, _ = postrider("dane", "lookup", "--port", str(port), host, resolvers=[resolver])
-            said = (found["applies"], found["tls"], found["base"], [one["usable"] for one in found["records"]])
+            said = (found["applies"], found["tls"], found["base"], sorted(one["usable"] for one in found["records"]))
             if said != (applies, tls, base, usable):
                 complain(f"dane of {host} {port} by {label}: {found}")
 
@@ -216,7 +228,7 @@ def faults():
         ([servers.GARBAGE, good], "secure", 0, 0, 8),
         # A server that knows the root alone, and refers to others.
         ([zones.ROOT_SERVER, good], "secure", 0, 0, 3),
-        ([zones.DEAD_SERVER, servers.SILENT, servers.GARBAGE, zones.DOMAIN_SERVER, servers.STRIPPING, good], "secure", 0, 0, 20),
+        ([zones.DEAD_SERVER, servers.SILENT, zones.REFUSING_SERVER, zones.DOMAIN_SERVER, servers.STRIPPING, good], "secure", 0, 0, 20),
         ([servers.TRUNCATING], "secure", 0, 0, 3),
         ([servers.SLOW], "secure", 0, servers.SLOW_SECONDS, 20),
         ([servers.STRIPPING, good], "secure", 0, 0, 3),
@@ -224,16 +236,15 @@ def faults():
         ([servers.STRIPPING], "bogus", 0, 0, 3),
         ([servers.STRIPPING, servers.SILENT], "bogus", 0, 0, 12),
         ([zones.DEAD_SERVER], "indeterminate", 1, 0, 3),
-        ([servers.SILENT], "indeterminate", 1, 10, 22),
+        ([servers.SILENT], "indeterminate", 1, 8, 22),
     ]:
         answer, took = postrider("dns", "lookup", "A", name, resolvers=resolvers, status=exit_status)
         if answer.get("status") != status or not least <= took <= most:
             complain(f"{name} by {resolvers}: {took:.1f} seconds, {answer}")
     # A domain whose servers are all down.
-    for label, resolver in RESOLVERS.items():
-        answer, took = postrider("dns", "lookup", "A", "www.dead.tld", resolvers=[resolver])
-        if (answer["status"], answer["rcode"]) != ("indeterminate", "SERVFAIL") or took > 22:
-            complain(f"www.dead.tld by {label}: {took:.1f} seconds, {answer}")
+    answer, took = postrider("dns", "lookup", "A", "www.dead.tld", resolvers=[servers.BIND])
+    if (answer["status"], answer["rcode"]) != ("indeterminate", "SERVFAIL") or took > 22:
+        complain(f"www.dead.tld: {took:.1f} seconds, {answer}")
 
 
 # What is recorded: the chains of trust to three domains, and answers of them.
@@ -265,11 +276,11 @@ def main():
     running = servers.Servers(PROGRAMS, DIRECTORY)
     try:
         root = made[-1]
-        (running.directory / "root.key").write_text("\n".join(zones.digests(root, "SHA256")) + "\n")
+        (running.directory / "root.key").write_text("\n".join(zones.digests(root, "sha256")) + "\n")
         running.tree(made)
         running.unbound("plain", servers.PLAIN, validates=False)
         config = running.unbound("validating", servers.VALIDATING, validates=True)
-        running.bind(servers.BIND, zones.digests(root, "SHA256"))
+        running.bind(servers.BIND, zones.digests(root, "sha256"))
         servers.misbehaving()
         if sys.argv[4:]:
             return record(pathlib.Path(sys.argv[4]))

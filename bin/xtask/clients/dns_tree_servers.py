@@ -15,7 +15,7 @@ import dns.message
 import dns.query
 import dns.rdatatype
 
-from dns_tree_zones import DOMAIN_SERVER, ROOT_SERVER, TOP_SERVER
+from dns_tree_zones import DOMAIN_SERVER, REFUSING_SERVER, ROOT_SERVER, TOP_SERVER
 
 # Resolvers: one that doesn't validate, one that does, and BIND, which does.
 PLAIN, VALIDATING, BIND = "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -24,10 +24,12 @@ SLOW_SECONDS = 1.5
 
 
 def loopback_up():
-    """A new network namespace has its loopback interface down."""
+    """A new network namespace has its loopback interface down. BIND listens on addresses of interfaces alone."""
+    up_loopback_running, set_flags, set_address = 0x1 | 0x8 | 0x40, 0x8914, 0x8916
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        flags = 0x1 | 0x8 | 0x40
-        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", flags))
+        fcntl.ioctl(any_socket, set_flags, struct.pack("16sH14x", b"lo", up_loopback_running))
+        address = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(BIND))
+        fcntl.ioctl(any_socket, set_address, struct.pack("16s16s", b"lo:1", address))
 
 
 class Servers:
@@ -193,6 +195,9 @@ def misbehaving():
         reply(b"\0\0" + octets[2:])
         reply(octets[:2] + b"\x81\x80" + b"\xff" * 40)
 
+    def refusing(octets, reply):
+        reply(octets[:2] + bytes([octets[2] | 0x80, 5]) + octets[4:])
+
     def truncating(octets, reply):
         reply(octets[:2] + bytes([octets[2] | 0x82]) + octets[3:])
 
@@ -204,7 +209,7 @@ def misbehaving():
         reply(response.to_wire())
 
     for address, act in [(SILENT, lambda octets, reply: None), (SLOW, slow), (GARBAGE, garbage),
-                         (TRUNCATING, truncating), (STRIPPING, stripping)]:
+                         (REFUSING_SERVER, refusing), (TRUNCATING, truncating), (STRIPPING, stripping)]:
         serve(address, act)
     threading.Thread(target=streams, args=(TRUNCATING,), daemon=True).start()
 

@@ -4,6 +4,7 @@ Three signers are used, and each zone that is to be secure has all that a resolv
 broken by hand in the signed file, so the servers give it out as they would anything.
 """
 
+import hashlib
 import pathlib
 import re
 import subprocess
@@ -16,8 +17,8 @@ import dns.rdataclass
 import dns.rdatatype
 
 ROOT_SERVER, TOP_SERVER, DOMAIN_SERVER = "127.0.0.10", "127.0.0.20", "127.0.0.30"
-# Nobody listens there.
-DEAD_SERVER = "127.0.0.99"
+# Nobody listens at the one, and the other refuses everything.
+DEAD_SERVER, REFUSING_SERVER = "127.0.0.99", "127.0.0.45"
 DAY = 86_400
 
 
@@ -135,7 +136,7 @@ def zones():
     good = [
         Zone("good.tld."),
         Zone("hashed.tld.", algorithm="RSASHA256", proof=HASHED),
-        Zone("opted.tld.", algorithm="ED25519", proof=OPT_OUT),
+        Zone("opted.tld.", signer="bind", algorithm="ED25519", proof=OPT_OUT),
         Zone("automatic.tld.", signer="knot"),
         Zone("good.top."),
         Zone("hashed.top.", proof=(10, False)),
@@ -148,11 +149,11 @@ def zones():
         Zone("iterated100.tld.", proof=(100, False)),
         Zone("sha1.tld.", algorithm="RSASHA1-NSEC3-SHA1", proof=HASHED),
         Zone("ed448.tld.", algorithm="ED448"),
-        Zone("digest1.tld.", ds=lambda zone, ds: digests(zone, "SHA1")),
-        Zone("digest384.tld.", ds=lambda zone, ds: digests(zone, "SHA384")),
+        Zone("digest1.tld.", ds=lambda zone, ds: digests(zone, "sha1")),
+        Zone("digest384.tld.", ds=lambda zone, ds: digests(zone, "sha384")),
         Zone("digest200.tld.", ds=lambda zone, ds: [re.sub(r" DS (\d+) (\d+) 2 ", r" DS \1 \2 200 ", one) for one in ds]),
         Zone("algorithm200.tld.", ds=lambda zone, ds: [re.sub(r" DS (\d+) 13 ", r" DS \1 200 ", one) for one in ds]),
-        Zone("lame.tld.", servers=[DEAD_SERVER, TOP_SERVER, DOMAIN_SERVER]),
+        Zone("lame.tld.", servers=[DEAD_SERVER, REFUSING_SERVER, DOMAIN_SERVER]),
         Zone("dead.tld.", signer=None, servers=[DEAD_SERVER]),
     ]
     bad = [
@@ -171,10 +172,10 @@ def zones():
         broken("lying3", lying("www.lying3.tld."), proof=HASHED),
     ]
     tops = [
-        Zone("tld.", proof=OPT_OUT, server=TOP_SERVER),
+        Zone("tld.", signer="bind", proof=OPT_OUT, server=TOP_SERVER),
         Zone("top.", algorithm="ED25519", server=TOP_SERVER),
     ]
-    return good + bad + tops + [Zone(".", signer="bind", server=ROOT_SERVER)]
+    return good + bad + tops + [Zone(".", signer="bind", algorithm="RSASHA256", server=ROOT_SERVER)]
 
 
 def run(*command, **more):
@@ -194,8 +195,10 @@ def digests(zone, kind):
     for key in zone.keys:
         data = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.DNSKEY, key)
         if data.flags & 1:
-            ds = dns.dnssec.make_ds(dns.name.from_text(zone.name), data, kind)
-            lines.append(f"{zone.name} 3600 IN DS {ds.to_text()}")
+            octets = dns.name.from_text(zone.name).to_digestable() + data.to_digestable()
+            digest = hashlib.new(kind, octets).hexdigest()
+            number = {"sha1": 1, "sha256": 2, "sha384": 4}[kind]
+            lines.append(f"{zone.name} 3600 IN DS {dns.dnssec.key_id(data)} {int(data.algorithm)} {number} {digest}")
     return lines
 
 
@@ -213,7 +216,7 @@ class Signers:
         for child in below:
             lines += child.delegation()
             if child.signer:
-                due = digests(child, "SHA256")
+                due = digests(child, "sha256")
                 lines += child.ds(child, due) if child.ds else due
         label = zone.name.rstrip(".") or "root"
         plain = self.directory / f"{label}.zone"
@@ -263,7 +266,9 @@ zone:
     file: {plain.name}
 """)
         out = self.directory / "by-knot"
-        out.mkdir(exist_ok=True)
+        out.mkdir()
+        (self.directory / "kasp").mkdir()
+        run(self.programs / "usr/sbin/keymgr", "-c", config, zone.name, "generate", "algorithm=13", "ksk=yes", "zsk=yes")
         run("kzonesign", "-c", config, "-o", out, zone.name)
         signed = next(out.iterdir())
         for line in signed.read_text().splitlines():
@@ -273,15 +278,22 @@ zone:
         return signed
 
     def by_bind(self, zone, label, plain):
-        keys = self.directory / "keys"
-        keys.mkdir(exist_ok=True)
+        """BIND's signer leaves unsigned delegations out of a chain with opt-out, which that of ldns doesn't."""
+        keys = self.directory / f"keys-{label}"
+        keys.mkdir()
+        size = ["-b", "2048"] if zone.algorithm.startswith("RSA") else []
         for flags in (["-f", "KSK"], []):
-            run("dnssec-keygen", "-K", keys, "-a", "RSASHA256", "-b", "2048", *flags, zone.name)
+            run("dnssec-keygen", "-K", keys, "-a", zone.algorithm, *size, *flags, zone.name)
         for file in keys.glob("*.key"):
             lines = [line for line in file.read_text().splitlines() if not line.startswith(";")]
             zone.keys.append(lines[0].split("DNSKEY", 1)[1].strip())
+        proof = []
+        if zone.proof:
+            iterations, opt_out = zone.proof
+            proof = ["-3", "5a17", "-H", str(iterations)] + (["-A"] if opt_out else [])
         signed = self.directory / f"{label}.signed"
-        run("dnssec-signzone", "-S", "-O", "full", "-K", keys, "-d", self.directory, "-o", zone.name, "-f", signed, plain)
+        run("dnssec-signzone", "-S", "-O", "full", *proof, "-K", keys, "-d", self.directory, "-o", zone.name, "-f", signed,
+            plain)
         return signed
 
 

@@ -143,11 +143,10 @@ fn unpack() -> Result<()> {
         }
         eprintln!("== unpacking {package}");
         let downloads = tempfile::tempdir()?;
-        let path = downloads.path().display().to_string();
         // apt downloads as a user of its own where it can.
         apt_in(downloads.path(), &["-o", "APT::Sandbox::User=root", "download", "-qq", package])?;
         let file_of = |entry: std::io::Result<std::fs::DirEntry>| entry.map(|entry| entry.path());
-        let Some(downloaded) = std::fs::read_dir(&path)?.map(file_of).next().transpose()? else {
+        let Some(downloaded) = std::fs::read_dir(downloads.path())?.map(file_of).next().transpose()? else {
             bail!("package {package} can't be downloaded");
         };
         let depends = Command::new("dpkg-deb").arg("-f").arg(&downloaded).arg("Depends").output()?;
