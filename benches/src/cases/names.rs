@@ -13,7 +13,7 @@ use postrider_dns::dnssec::TrustAnchors;
 use postrider_dns::resolver::{Chance, Clock, Options, Resolver, Transport, TransportError, Upstream};
 use postrider_dns::{Lookup as _, Name, Outcome, RecordType, parse_name};
 
-use super::Case;
+use super::{Case, Run};
 
 const ANCHOR: &str = include_str!("../../../dns/recorded/root.key");
 const ANSWERS: &[u8] = include_bytes!("../../../dns/recorded/answers");
@@ -131,7 +131,7 @@ fn case(case: &str, asked: &'static str, kind: RecordType, outcome: Outcome, kno
     Case::new(case, None, 1, move |_| {
         let name = parse_name(asked).map_err(|error| anyhow!("{asked}: {error}"))?;
         let recorded = Rc::new(Recorded::new()?);
-        Ok(match knows {
+        let run: Run<'_> = match knows {
             Knows::Nothing => Box::new(move || ask(&resolver(&recorded, 0)?, &name, kind, outcome)),
             Knows::Keys | Knows::Answer => {
                 let octets =
@@ -139,7 +139,8 @@ fn case(case: &str, asked: &'static str, kind: RecordType, outcome: Outcome, kno
                 let resolver = resolver(&recorded, octets)?;
                 Box::new(move || ask(&resolver, &name, kind, outcome))
             }
-        })
+        };
+        Ok(run)
     })
 }
 
