@@ -11,6 +11,9 @@ pub const UDP_OCTETS: u16 = 1232;
 pub const RECORDS_MAX: usize = 1024;
 /// Queries to upstreams that one lookup may cause: tries, aliases, and what validation fetches.
 pub const QUERIES_PER_LOOKUP_MAX: u32 = 96;
+/// Upstreams that are asked beside the first when what it gave is bogus: an attack on the way to one, or one that
+/// drops signatures, isn't an attack on all.
+pub const OTHERS_ASKED_MAX: usize = 2;
 /// Lookups that may be under way at once. The next fails at once, so that a flood costs bounded memory.
 pub const LOOKUPS_UNDER_WAY_MAX: usize = 4096;
 /// Datagrams that may come instead of the answer before TCP is used: somebody may be guessing

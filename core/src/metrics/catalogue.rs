@@ -499,6 +499,8 @@ label! {
         Garbage = "garbage",
         /// It doesn't resolve.
         Referral = "referral",
+        /// What it gave is bogus, and another gave what isn't.
+        Bogus = "bogus",
     }
 }
 

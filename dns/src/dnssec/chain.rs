@@ -4,10 +4,11 @@
 //! records. Either they are there, signed by the zone above; or it is proven that there are none, and the proof
 //! says whether the name is delegated.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use hickory_proto::dnssec::PublicKey;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 
@@ -22,10 +23,16 @@ use super::reason::Reason;
 use super::sets::Section;
 use super::signature::{self, Signer};
 use super::trace::Link;
+use super::validator::Attempt;
 
 /// What the walk needs, and what it has told.
 pub(super) struct Chain<'v, F> {
     pub(super) anchors: &'v TrustAnchors,
+    /// The anchors that are trusted now, which others may have put in the place of `anchors`.
+    pub(super) current: &'v RefCell<Rc<TrustAnchors>>,
+    pub(super) attempt: Attempt,
+    /// Whether a place was found broken in a later attempt than this one, and short ago.
+    pub(super) settled: Cell<bool>,
     pub(super) kept: &'v RefCell<Kept>,
     pub(super) fetch: &'v F,
     pub(super) verification: Verification,
@@ -71,7 +78,7 @@ impl<F: Fetch> Chain<'_, F> {
     where
         Found: Future<Output = (Result<(Place, u32), Reason>, Vec<Link>)>,
     {
-        let kept = self.kept.borrow().get(name, self.now);
+        let kept = self.kept.borrow().get(name, self.now).filter(|known| self.counts(known));
         let known = match kept {
             Some(known) => known,
             None => {
@@ -91,17 +98,28 @@ impl<F: Fetch> Chain<'_, F> {
                 }
                 // At least as long as this validation lasts: others may come by here, too.
                 let until = self.now + u64::from(seconds.unwrap_or(0).max(1));
-                let known = Known { place, links: links.into(), until };
-                if seconds.is_some() {
+                let known = Known { place, links: links.into(), until, found_in: self.attempt };
+                // What other anchors vouched for isn't kept for those that are trusted now.
+                let current = std::ptr::eq(self.anchors, Rc::as_ptr(&self.current.borrow()));
+                if seconds.is_some() && current {
                     self.kept.borrow_mut().put(name.clone(), known.clone(), self.now, limits.kept_names_max);
                 }
                 known
             }
         };
+        if matches!(known.place, Place::Broken(_)) && known.found_in > self.attempt {
+            self.settled.set(true);
+        }
         if self.told.borrow_mut().insert(name.clone()) {
             self.links.borrow_mut().extend(known.links.iter().cloned());
         }
         known.place
+    }
+
+    /// Whether what is kept of a place counts in this attempt.
+    fn counts(&self, known: &Known) -> bool {
+        let is_broken = matches!(known.place, Place::Broken(_));
+        !is_broken || self.attempt == Attempt::FIRST || known.found_in >= self.attempt
     }
 
     /// The zone of a trust anchor.
@@ -222,11 +240,19 @@ impl<F: Fetch> Chain<'_, F> {
         })?;
         links.push(Link::Keys {
             zone: zone.clone(),
-            keys: keys.iter().map(|key| keys::seen(key, self.verification)).collect(),
+            keys: keys
+                .iter()
+                .take(limits.zone_keys_max)
+                .map(|key| keys::seen(key, self.verification))
+                .collect(),
             signature: signed.signature,
         });
         let signs = |key: &ZoneKey| {
-            key.data.zone_key() && !key.data.revoke() && self.verification.supports_key(&key.data)
+            key.data.zone_key()
+                && !key.data.revoke()
+                && self.verification.supports_key(&key.data)
+                // One that verifies nothing would only take room.
+                && key.data.public_key().public_bytes().len() <= limits.key_octets_max
         };
         let keys = keys.into_iter().filter(signs).take(limits.zone_keys_max).collect();
         Ok((Place::Zone(Rc::new(Zone { name: zone.clone(), keys })), signed.ttl.min(ttl)))

@@ -8,6 +8,7 @@ use hickory_proto::rr::Name;
 use super::keys::Zone;
 use super::reason::Reason;
 use super::trace::Link;
+use super::validator::Attempt;
 
 /// What a name is to the chain of trust.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Known {
     pub(super) links: Rc<[Link]>,
     /// Seconds since 1970 from which on it isn't used.
     pub(super) until: u64,
+    /// In which attempt it was found.
+    pub(super) found_in: Attempt,
 }
 
 /// The places that are known.
@@ -87,7 +90,7 @@ mod tests {
     }
 
     fn known(until: u64) -> Known {
-        Known { place: Place::Inside, links: Rc::from([]), until }
+        Known { place: Place::Inside, links: Rc::from([]), until, found_in: Attempt::FIRST }
     }
 
     #[test]

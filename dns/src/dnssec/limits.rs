@@ -27,6 +27,9 @@ pub struct Limits {
     pub digests_max: u32,
     /// Keys of one zone that are used; the others are ignored.
     pub zone_keys_max: usize,
+    /// Octets of a key that is used. An RSA key of 4,096 bits has some 520 and others are shorter; only its exponent
+    /// could make it longer, and such keys verify nothing.
+    pub key_octets_max: usize,
     /// DS records of one delegation that are used; the others are ignored.
     pub delegation_digests_max: usize,
     /// NSEC3 iterations (RFC 9276 §3.2) above which a zone counts as unsigned.
@@ -55,6 +58,7 @@ impl Limits {
         tag_collisions_max: 4,
         digests_max: 64,
         zone_keys_max: 32,
+        key_octets_max: 1024,
         delegation_digests_max: 16,
         nsec3_iterations_max: 50,
         nsec3_hashes_max: 256,

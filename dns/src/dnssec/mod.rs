@@ -39,7 +39,7 @@ use hickory_proto::rr::{Name, RecordType};
 pub use limits::{Limits, Spent};
 pub use reason::Reason;
 pub use trace::{Denied, DigestSeen, KeySeen, Link, ProofSeen, Says, SignatureSeen};
-pub use validator::Validator;
+pub use validator::{Attempt, Validator};
 pub use verdict::{End, Verdict};
 
 /// Gets the responses that a chain of trust is made of.

@@ -21,6 +21,25 @@ use super::signature;
 use super::trace::{Denied, Link};
 use super::verdict::{End, Verdict};
 use crate::answer::{Authenticity, Step};
+use crate::names::{dname_target, replace_end};
+
+/// How often something was judged before, each time with what another upstream gave.
+///
+/// In the first attempt, what was found broken a short while ago counts as broken. In others it doesn't, since that
+/// may be the fault of whoever was asked then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempt(u8);
+
+impl Attempt {
+    /// The first attempt.
+    pub const FIRST: Self = Self(0);
+
+    /// The attempt after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
 
 /// Validates responses, and keeps the zone cuts and keys that it found on the way.
 pub struct Validator {
@@ -71,6 +90,19 @@ impl Validator {
         kind: RecordType,
         response: &Message,
     ) -> Verdict {
+        self.validate_as(Attempt::FIRST, fetch, now, name, kind, response).await
+    }
+
+    /// The same, saying which attempt it is.
+    pub async fn validate_as(
+        &self,
+        attempt: Attempt,
+        fetch: &impl Fetch,
+        now: u64,
+        name: &Name,
+        kind: RecordType,
+        response: &Message,
+    ) -> Verdict {
         let work = Work::new(&self.limits);
         let anchors = Rc::clone(&self.anchors.borrow());
         let mut name = name.clone();
@@ -78,7 +110,10 @@ impl Validator {
         let judge = Judge {
             chain: Chain {
                 anchors: &anchors,
+                current: &self.anchors,
                 kept: &self.kept,
+                attempt,
+                settled: Cell::new(false),
                 fetch,
                 verification: self.verification,
                 now,
@@ -96,8 +131,9 @@ impl Validator {
         let mut course = Course::default();
         let end = judge.follow(name, &mut course).await;
         let ttl_max = judge.ttl.get();
+        let settled = judge.chain.settled.get();
         let trace = judge.chain.links.into_inner();
-        course.verdict(end, ttl_max, trace, &work)
+        course.verdict(end, ttl_max, settled, trace, &work)
     }
 }
 
@@ -120,7 +156,8 @@ impl Course {
         authenticity
     }
 
-    fn verdict(self, end: End, ttl_max: u32, trace: Vec<Link>, work: &Work<'_>) -> Verdict {
+    fn verdict(self, end: End, ttl_max: u32, settled: bool, trace: Vec<Link>, work: &Work<'_>) -> Verdict {
+        let limited = matches!(self.reason, Some(Reason::Limit { .. }));
         let end_authenticity = self.end.unwrap_or(Authenticity::Secure);
         let steps = self.aliases.iter().map(|step| step.authenticity);
         Verdict {
@@ -130,6 +167,7 @@ impl Course {
             end_authenticity,
             reason: self.reason,
             ttl_max,
+            settled: settled || limited,
             trace,
             spent: work.spent(),
         }
@@ -293,14 +331,9 @@ impl<'v, F: Fetch> Judge<'v, F> {
             .filter(|set| set.kind == RecordType::DNAME && is_below(name, set.name));
         if let Some(set) = above.max_by_key(|set| labels(set.name)) {
             let [record] = set.records[..] else { return Err(malformed("there is more than one DNAME")) };
-            let target_of = |data: &RData| match data {
-                RData::Unknown { rdata, .. } => dname_target(&rdata.anything),
-                _ => None,
-            };
-            let to = target_of(&record.data).ok_or_else(|| malformed("the DNAME has no target"))?;
-            let kept = labels(name) - labels(set.name);
-            let rewritten = Name::from_labels(name.iter().take(kept).chain(to.iter()));
-            let rewritten = rewritten.map_err(|_| malformed("the DNAME makes a name that is too long"))?;
+            let to = dname_target(&record.data).ok_or_else(|| malformed("the DNAME has no target"))?;
+            let rewritten = replace_end(name, set.name, &to);
+            let rewritten = rewritten.ok_or_else(|| malformed("the DNAME makes a name that is too long"))?;
             if target.is_none_or(|target| target == rewritten) {
                 return Ok(Some(Alias { set, target: rewritten, rewritten: true }));
             }
@@ -456,21 +489,4 @@ impl<'v, F: Fetch> Judge<'v, F> {
 /// A name whose zone holds the records: DS records are of the zone above.
 fn holder(name: &Name, kind: RecordType) -> Name {
     if kind == RecordType::DS { name.base_name() } else { name.clone() }
-}
-
-/// The target of a DNAME, which the library keeps as octets. It is never compressed (RFC 6672 §2.5).
-pub(super) fn dname_target(mut octets: &[u8]) -> Option<Name> {
-    let mut labels = Vec::new();
-    loop {
-        let (length, rest) = octets.split_first()?;
-        if *length == 0 {
-            return if rest.is_empty() { Name::from_labels(labels).ok() } else { None };
-        }
-        if *length > 63 {
-            return None;
-        }
-        let (label, rest) = rest.split_at_checked(usize::from(*length))?;
-        labels.push(label);
-        octets = rest;
-    }
 }

@@ -23,6 +23,9 @@ pub struct Verdict {
     pub reason: Option<Reason>,
     /// Seconds for which what is secure in the response may be kept (RFC 4035 §5.3.3); `u32::MAX` when nothing is.
     pub ttl_max: u32,
+    /// Whether asking another upstream would be of no use: a limit was hit, or others were asked a short while ago and
+    /// the chain of trust is broken by what they say, too.
+    pub settled: bool,
     /// How it was found, step by step.
     pub trace: Vec<Link>,
     /// What it cost.

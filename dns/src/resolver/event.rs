@@ -26,7 +26,7 @@ pub enum Event<'a> {
     /// A query was sent.
     Query(&'a Upstream),
     /// An upstream gave nothing that can be used, for this reason: `timeout`, `network`, `tls`, `servfail`,
-    /// `refused`, `code`, `garbage`, `referral`.
+    /// `refused`, `code`, `garbage`, `referral`; or what it gave is bogus, and another gave what isn't: `bogus`.
     Upstream(&'a Upstream, &'static str),
     /// A limit was hit, by its name.
     Limit(&'static str),

@@ -12,7 +12,7 @@ use super::outside::{Outside, TransportError};
 use super::query::{Manner, Query, is_truncated};
 use super::upstream::{Quirk, Upstream, Upstreams, Way};
 use crate::answer::{ExtendedError, SILENCE};
-use crate::limits::{EXTENDED_ERRORS_MAX, QUERIES_PER_LOOKUP_MAX};
+use crate::limits::{EXTENDED_ERRORS_MAX, OTHERS_ASKED_MAX, QUERIES_PER_LOOKUP_MAX, UPSTREAMS_MAX};
 
 /// Response codes (RFC 1035 §4.1.1, RFC 6895 §2.3), as numbers, since 16 has two names.
 mod rcode {
@@ -33,6 +33,8 @@ pub(crate) struct Reply {
     pub message: Message,
     /// Whether the upstream may be believed.
     pub trusted: bool,
+    /// The upstream's place among all.
+    pub from: usize,
 }
 
 /// No response that can be used.
@@ -59,11 +61,35 @@ impl Trouble {
 pub(crate) struct Allowance {
     pub deadline: Instant,
     queries: Cell<u32>,
+    /// The only upstream that is asked at the moment, if not all are.
+    only: Cell<Option<usize>>,
+    /// Upstreams that gave something, a bit for each.
+    heard: Cell<u16>,
 }
 
 impl Allowance {
     pub fn new(deadline: Instant) -> Self {
-        Self { deadline, queries: Cell::new(0) }
+        Self { deadline, queries: Cell::new(0), only: Cell::new(None), heard: Cell::new(0) }
+    }
+
+    /// Asks this upstream alone, or all again.
+    pub fn only(&self, index: Option<usize>) {
+        self.only.set(index);
+    }
+
+    /// Whether one upstream alone is asked.
+    pub fn is_of_one(&self) -> bool {
+        self.only.get().is_some()
+    }
+
+    /// Takes note of who gave something.
+    pub fn hear(&self, index: usize) {
+        self.heard.set(self.heard.get() | bit(index));
+    }
+
+    /// The upstreams that gave something since this was last called.
+    pub fn take_heard(&self) -> Heard {
+        Heard(self.heard.take())
     }
 
     fn take(&self) -> Result<(), Failed> {
@@ -73,6 +99,21 @@ impl Allowance {
         self.queries.set(self.queries.get() + 1);
         Ok(())
     }
+}
+
+/// Upstreams that gave something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard(u16);
+
+impl Heard {
+    pub fn has(self, index: usize) -> bool {
+        self.0 & bit(index) != 0
+    }
+}
+
+fn bit(index: usize) -> u16 {
+    const _: () = assert!(UPSTREAMS_MAX <= u16::BITS as usize);
+    1 << index
 }
 
 /// How often and how long upstreams are asked.
@@ -115,13 +156,17 @@ struct Record {
 impl<O: Outside> Exchange<O> {
     /// Asks until an upstream gives a response that can be used.
     pub async fn ask(&self, name: &Name, kind: RecordType, allowed: &Allowance) -> Result<Reply, Trouble> {
-        let order = self.upstreams.order(self.outside.now());
+        let mut order = self.upstreams.order(self.outside.now());
+        let only = allowed.only.get();
+        order.retain(|index| only.is_none_or(|only| only == *index));
+        // One alone is asked when there is an answer already, which is bogus: that isn't worth a long wait.
+        let rounds = if only.is_some() { 1 } else { self.patience.rounds };
         if order.is_empty() {
             return Err(Trouble::limit("there is no upstream to ask".into()));
         }
         let mut done = vec![false; order.len()];
         let mut record = Record { silent: true, ..Record::default() };
-        'rounds: for round in 0..self.patience.rounds {
+        'rounds: for round in 0..rounds {
             for (position, &index) in order.iter().enumerate() {
                 if done[position] {
                     continue;
@@ -130,7 +175,10 @@ impl<O: Outside> Exchange<O> {
                     break 'rounds;
                 }
                 match self.attempt(index, round, name, kind, allowed).await {
-                    Ok(reply) => return Ok(reply),
+                    Ok(reply) => {
+                        allowed.hear(index);
+                        return Ok(reply);
+                    }
                     Err(Failed::Limit) => {
                         (self.watch)(Event::Limit("queries_per_lookup"));
                         let what = format!("over {QUERIES_PER_LOOKUP_MAX} queries for one lookup");
@@ -144,6 +192,24 @@ impl<O: Outside> Exchange<O> {
             }
         }
         Err(record.into_trouble())
+    }
+
+    /// Upstreams that may know better than those that were heard, one at a time: the others, and where several
+    /// were heard, each of these alone.
+    pub fn others(&self, heard: Heard) -> Vec<usize> {
+        let mut order = self.upstreams.order(self.outside.now());
+        order.sort_by_key(|index| heard.has(*index));
+        order.retain(|index| !heard.has(*index) || heard.0.count_ones() > 1);
+        order.truncate(OTHERS_ASKED_MAX);
+        order
+    }
+
+    /// Takes note that what was heard is bogus, and that one upstream alone gives what isn't.
+    pub fn blame_all_but(&self, good: usize, heard: Heard) {
+        for index in (0..self.upstreams.len()).filter(|index| *index != good && heard.has(*index)) {
+            (self.watch)(Event::Upstream(self.upstreams.get(index), "bogus"));
+            self.upstreams.failed(index, self.outside.now());
+        }
     }
 
     fn failed(&self, index: usize, failed: Failed, record: &mut Record) {
@@ -186,7 +252,8 @@ impl<O: Outside> Exchange<O> {
                 mixed_case: !self.upstreams.has(index, Quirk::ChangesCase, began),
             };
             let octets = self.send(index, name, kind, manner, stream, deadline, allowed).await?;
-            let message = Message::from_vec(&octets).map_err(|_| Failed::Garbage)?;
+            let mut message = Message::from_vec(&octets).map_err(|_| Failed::Garbage)?;
+            lower_owners(&mut message);
             let code = full_code(&message);
             // RFC 6891 §7: FORMERR without OPT is how a server says that it doesn't know EDNS.
             let refused_edns = match code {
@@ -205,11 +272,13 @@ impl<O: Outside> Exchange<O> {
                 return Err(Failed::Referral);
             }
             let now = self.outside.now();
-            if !edns && !self.upstreams.has(index, Quirk::NoEdns, now) {
+            // Without EDNS there are no signatures, so what a forged FORMERR can do to a validator ends here.
+            let lasts = !self.checking_disabled;
+            if lasts && !edns && !self.upstreams.has(index, Quirk::NoEdns, now) {
                 self.upstreams.note(index, Quirk::NoEdns, now);
             }
             self.upstreams.answered(index, now.saturating_duration_since(began));
-            return Ok(Reply { message, trusted: upstream.trusted });
+            return Ok(Reply { message, trusted: upstream.trusted, from: index });
         }
     }
 
@@ -280,6 +349,16 @@ impl<O: Outside> Exchange<O> {
 fn full_code(message: &Message) -> u16 {
     let high = message.edns.as_ref().map_or(0, Edns::rcode_high);
     u16::from(high) << 4 | u16::from(message.metadata.response_code.low())
+}
+
+/// Lowers the names of records. Servers repeat the letters of the question, whose case is random, and what is said of
+/// a record would show that.
+fn lower_owners(message: &mut Message) {
+    for record in message.answers.iter_mut().chain(&mut message.authorities) {
+        if record.name.iter().flatten().any(u8::is_ascii_uppercase) {
+            record.name = record.name.to_lowercase();
+        }
+    }
 }
 
 /// Whether the server only says who else could know, instead of resolving.

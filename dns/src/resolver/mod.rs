@@ -7,7 +7,8 @@
 //! - A response is used only when it answers the query that was sent (id, question, case of letters), and of
 //!   it only records of the names on the way from the question to its answer (RFC 5452).
 //! - Queries, time and aliases of a lookup are bounded, whatever comes back ([`crate::limits`]).
-//! - Bogus data is never given to anybody, and never remembered as anything but a failure.
+//! - Bogus data is never given to anybody, and never remembered as anything but a failure. Before that, other
+//!   upstreams are asked, at most [`crate::limits::OTHERS_ASKED_MAX`].
 //! - The same question is asked once, however many wait for it.
 //!
 //! In mode [`Mode::Validate`] what can be believed is decided here ([`crate::dnssec`]): upstreams are asked with
@@ -18,6 +19,7 @@ mod errors;
 mod event;
 mod exchange;
 mod flight;
+mod hop;
 mod memory;
 mod outside;
 mod query;
@@ -34,15 +36,16 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::answer::{Answer, Authenticity, ExtendedError, Lookup, Outcome, Step};
-use crate::dnssec::{self, Denied, Fetch, FetchError, Rollover, RolloverChange, TrustAnchors, Validator};
+use crate::dnssec::{self, Rollover, RolloverChange, TrustAnchors, Validator};
 use crate::limits::{
     ALIASES_MAX, EXTENDED_ERRORS_MAX, FAILURE_KEPT, LOOKUPS_UNDER_WAY_MAX, TTL_MAX, UPSTREAMS_MAX,
 };
 
 use exchange::{Allowance, Exchange, Patience, Reply, Trouble};
 use flight::Flight;
+use hop::{Conclusion, Hop};
 use memory::Memory;
-use read::{End, Reading};
+use read::End;
 use upstream::Upstreams;
 
 pub use event::{Event, Source, Watch};
@@ -100,6 +103,9 @@ pub(crate) struct Key {
     pub kind: RecordType,
 }
 
+/// A response that validation waits for.
+type Fetching = Flight<Result<Reply, Trouble>>;
+
 struct Inner<O> {
     exchange: Exchange<O>,
     /// None in mode [`Mode::Trust`].
@@ -107,6 +113,8 @@ struct Inner<O> {
     total: Duration,
     memory: RefCell<Memory>,
     flights: RefCell<HashMap<Key, Weak<Flight<Answer>>>>,
+    /// What validation asks for at the moment.
+    fetches: RefCell<HashMap<Key, Weak<Fetching>>>,
 }
 
 /// A resolver. Clones are the same one.
@@ -135,7 +143,8 @@ impl<O: Outside> Resolver<O> {
         };
         let memory = RefCell::new(Memory::new(options.cache_octets_max));
         let total = options.total;
-        Self { inner: Rc::new(Inner { exchange, validator, total, memory, flights: RefCell::default() }) }
+        let (flights, fetches) = (RefCell::default(), RefCell::default());
+        Self { inner: Rc::new(Inner { exchange, validator, total, memory, flights, fetches }) }
     }
 
     /// Looks up what isn't remembered or asked for already, and says how it was judged, in words: for people
@@ -143,7 +152,7 @@ impl<O: Outside> Resolver<O> {
     pub async fn explain(&self, name: &Name, kind: RecordType) -> (Answer, Vec<String>) {
         let mut name = name.clone();
         name.set_fqdn(true);
-        let allowed = Allowance::new(self.inner.exchange.outside.now() + self.inner.total);
+        let allowed = Rc::new(Allowance::new(self.inner.exchange.outside.now() + self.inner.total));
         let told = RefCell::default();
         let walked = self.inner.walk(&Key { name, kind }, &allowed, Some(&told)).await;
         let answer = walked.unwrap_or_else(|stopped| stopped.answer);
@@ -247,8 +256,8 @@ impl<O: Outside> Inner<O> {
     }
 
     /// Looks up what isn't remembered, and remembers it.
-    async fn resolve(&self, key: &Key) -> Answer {
-        let allowed = Allowance::new(self.exchange.outside.now() + self.total);
+    async fn resolve(self: &Rc<Self>, key: &Key) -> Answer {
+        let allowed = Rc::new(Allowance::new(self.exchange.outside.now() + self.total));
         let walked = self.walk(key, &allowed, None).await;
         let now = self.exchange.outside.now();
         let mut memory = self.memory.borrow_mut();
@@ -270,9 +279,9 @@ impl<O: Outside> Inner<O> {
     /// Asks for the name, and for what its aliases lead to where a response stops there. `told` gets how it was
     /// judged.
     async fn walk(
-        &self,
+        self: &Rc<Self>,
         key: &Key,
-        allowed: &Allowance,
+        allowed: &Rc<Allowance>,
         told: Option<&RefCell<Vec<String>>>,
     ) -> Result<Answer, Stopped> {
         let mut answer = blank(key, "");
@@ -280,15 +289,10 @@ impl<O: Outside> Inner<O> {
         answer.ttl = TTL_MAX;
         let mut here = key.name.clone();
         loop {
-            let reply = match self.exchange.ask(&here, key.kind, allowed).await {
-                Ok(reply) => reply,
+            let Hop { reply, reading, verdict } = match self.hop(&here, key.kind, allowed, told).await {
+                Ok(hop) => hop,
                 Err(trouble) => return Err(Stopped::by(answer, trouble)),
             };
-            let reading = match read::read(&reply.message, &here, key.kind) {
-                Ok(reading) => reading,
-                Err(why) => return Err(Stopped::at(answer, format!("the answer for {here}: {why}"))),
-            };
-            let verdict = self.judge(&here, key.kind, &reply, &reading, allowed, told).await;
             answer.authenticity = answer.authenticity.and(verdict.authenticity);
             add_errors(&mut answer.errors, errors::of(reply.message.edns.as_ref()));
             add_errors(&mut answer.errors, verdict.error.into_iter().collect());
@@ -326,92 +330,6 @@ impl<O: Outside> Inner<O> {
             return Ok(answer);
         }
     }
-
-    async fn judge(
-        &self,
-        name: &Name,
-        kind: RecordType,
-        reply: &Reply,
-        reading: &Reading,
-        allowed: &Allowance,
-        told: Option<&RefCell<Vec<String>>>,
-    ) -> Verdict {
-        let Some(validator) = &self.validator else { return by_the_upstream(reply, reading) };
-        let fetcher = Fetcher { exchange: &self.exchange, allowed };
-        let now = self.exchange.outside.wall();
-        let verdict = validator.validate(&fetcher, now, name, kind, &reply.message).await;
-        if let Some(told) = told {
-            told.borrow_mut().extend(dnssec::explain(&verdict));
-        }
-        Verdict {
-            authenticity: verdict.authenticity,
-            reason: verdict.sentence(),
-            error: verdict.extended_error(),
-            aliases: verdict.aliases,
-            end: match verdict.end {
-                dnssec::End::Found => Conclusion::Found,
-                dnssec::End::Denied(Denied::Name) => Conclusion::NoName,
-                dnssec::End::Denied(Denied::Type) => Conclusion::NoData,
-                dnssec::End::Alias(target) => Conclusion::Alias(target),
-                dnssec::End::Failed => Conclusion::Unusable,
-            },
-            ttl_max: verdict.ttl_max,
-        }
-    }
-}
-
-/// Gets what validation needs, within what the lookup may still do.
-struct Fetcher<'r, O> {
-    exchange: &'r Exchange<O>,
-    allowed: &'r Allowance,
-}
-
-impl<O: Outside> Fetch for Fetcher<'_, O> {
-    async fn fetch(&self, name: &Name, kind: RecordType) -> Result<Message, FetchError> {
-        let asked = self.exchange.ask(name, kind, self.allowed).await;
-        asked.map(|reply| reply.message).map_err(|trouble| FetchError { why: trouble.reason })
-    }
-}
-
-/// How a response is judged.
-struct Verdict {
-    authenticity: Authenticity,
-    reason: String,
-    error: Option<ExtendedError>,
-    aliases: Vec<Step>,
-    end: Conclusion,
-    /// Seconds for which what is secure may be kept.
-    ttl_max: u32,
-}
-
-/// What is at the end of a response's aliases.
-enum Conclusion {
-    Found,
-    NoData,
-    NoName,
-    /// This name has to be asked for.
-    Alias(Name),
-    /// Nothing that may be used.
-    Unusable,
-}
-
-/// What an upstream says of its answer's authenticity, where it may be believed (RFC 4035 §4.9.3).
-fn by_the_upstream(reply: &Reply, reading: &Reading) -> Verdict {
-    let (authenticity, reason) = match (reply.trusted, reply.message.metadata.authentic_data) {
-        (false, _) => (Authenticity::Indeterminate, "the upstream isn't trusted to validate"),
-        (true, true) => (Authenticity::Secure, ""),
-        (true, false) => (Authenticity::Insecure, "the upstream doesn't say that it is authentic"),
-    };
-    let step = |(from, to): &(Name, Name)| Step { from: from.clone(), to: to.clone(), authenticity };
-    let end = match (&reading.end, reading.aliases.last()) {
-        (End::Found(_), _) => Conclusion::Found,
-        (End::NoData, _) => Conclusion::NoData,
-        (End::NoName, _) => Conclusion::NoName,
-        (End::Alias, Some((_, target))) => Conclusion::Alias(target.clone()),
-        (End::Alias, None) => Conclusion::Unusable,
-    };
-    let aliases = reading.aliases.iter().map(step).collect();
-    Verdict { authenticity, reason: reason.into(), error: None, aliases, end, ttl_max: u32::MAX }
 }
 
 /// A lookup that gave nothing.

@@ -1,5 +1,7 @@
 //! What a response says of a question: aliases, records, or that there are none.
 
+use std::collections::HashSet;
+
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
@@ -49,6 +51,7 @@ pub(crate) fn read(message: &Message, name: &Name, kind: RecordType) -> Result<R
                 record.name.clone_from(&here);
                 lower(&mut record.data);
             }
+            keep_one_of_each(&mut found);
             ttl = found.iter().map(|record| record.ttl).min().unwrap_or(0).min(ttl);
             return Ok(Reading { aliases, end: End::Found(found), ttl });
         }
@@ -65,6 +68,17 @@ pub(crate) fn read(message: &Message, name: &Name, kind: RecordType) -> Result<R
     }
     let (end, lasts) = negative(message, &here, !aliases.is_empty())?;
     Ok(Reading { aliases, end, ttl: ttl.min(lasts) })
+}
+
+/// Drops records that are there already (RFC 2181 §5). A signature holds with and without them, so whoever is on
+/// the way can add some; and a second null MX, or a second policy, would say something else than one.
+fn keep_one_of_each(records: &mut Vec<Record>) {
+    let mut seen = HashSet::with_capacity(records.len());
+    let first: Vec<bool> = records.iter().map(|record| seen.insert(&record.data)).collect();
+    if first.contains(&false) {
+        let mut first = first.into_iter();
+        records.retain(|_| first.next().unwrap_or(true));
+    }
 }
 
 /// Lowers the names in data. Servers write names as parts of the question, whose letters we sent in random case.
@@ -86,38 +100,53 @@ fn lower(data: &mut RData) {
 /// Where the alias at `here` leads, and for how long.
 fn alias(message: &Message, here: &Name) -> Result<Option<(Name, u32)>, Unusable> {
     let mut own: Option<(Name, u32)> = None;
-    let mut above: Option<(Name, u32)> = None;
-    for record in &message.answers {
-        if record.dns_class != DNSClass::IN {
+    for record in of_class_in(message) {
+        let RData::CNAME(target) = &record.data else { continue };
+        if record.name != *here {
             continue;
         }
-        match &record.data {
-            RData::CNAME(target) if record.name == *here => {
-                let mut target = target.0.to_lowercase();
-                target.set_fqdn(true);
-                match &own {
-                    // RFC 2181 §10.1: an alias has one canonical name.
-                    Some((other, _)) if *other != target => return Err("an alias has two targets"),
-                    _ => own = Some((target, record.ttl)),
-                }
-            }
-            RData::Unknown { code: RecordType::DNAME, .. }
-                if record.name != *here && record.name.zone_of(here) =>
-            {
-                let target = names::dname_target(&record.data).ok_or("a DNAME can't be read")?;
-                let made = names::replace_end(here, &record.name, &target)
-                    .ok_or("a DNAME makes a name that is too long")?;
-                above = Some((made, record.ttl));
-            }
-            _ => {}
+        let mut target = target.0.to_lowercase();
+        target.set_fqdn(true);
+        match &own {
+            // RFC 2181 §10.1: an alias has one canonical name.
+            Some((other, _)) if *other != target => return Err("an alias has two targets"),
+            _ => own = Some((target, record.ttl)),
         }
     }
     // A DNAME comes with the CNAME that was made of it (RFC 6672 §3.1), which must say the same.
-    match (own, above) {
+    match (own, rewritten(message, here)?) {
         (Some((own, _)), Some((made, _))) if own != made => Err("a CNAME contradicts a DNAME above it"),
         (Some((target, own)), Some((_, above))) => Ok(Some((target, own.min(above)))),
         (own, above) => Ok(own.or(above)),
     }
+}
+
+/// The name that the DNAME closest above `here` makes of it, and for how long. Only the closest counts, as it does
+/// for who judges the response: what was judged must be what is read.
+fn rewritten(message: &Message, here: &Name) -> Result<Option<(Name, u32)>, Unusable> {
+    let is_dname = |data: &RData| matches!(data, RData::Unknown { code: RecordType::DNAME, .. });
+    let above = of_class_in(message)
+        .filter(|record| is_dname(&record.data) && record.name != *here && record.name.zone_of(here));
+    let mut closest: Option<&Record> = None;
+    for record in above {
+        match closest {
+            Some(other) if other.name == record.name && other.data != record.data => {
+                return Err("a DNAME has two targets");
+            }
+            Some(other) if names::wire_labels(&other.name) >= names::wire_labels(&record.name) => {}
+            _ => closest = Some(record),
+        }
+    }
+    let Some(dname) = closest else { return Ok(None) };
+    let target = names::dname_target(&dname.data).ok_or("a DNAME can't be read")?;
+    let made = names::replace_end(here, &dname.name, &target)
+        .ok_or("a DNAME makes a name that is too long")?
+        .to_lowercase();
+    Ok(Some((made, dname.ttl)))
+}
+
+fn of_class_in(message: &Message) -> impl Iterator<Item = &Record> {
+    message.answers.iter().filter(|record| record.dns_class == DNSClass::IN)
 }
 
 /// What it means that there are no records at `here`, and for how long (RFC 2308 §2 and §5).

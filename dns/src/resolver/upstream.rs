@@ -128,6 +128,10 @@ impl Upstreams {
         Self { order: RefCell::new(Vec::with_capacity(list.len())), list }
     }
 
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
     pub fn get(&self, index: usize) -> &Upstream {
         &self.list[index].0
     }

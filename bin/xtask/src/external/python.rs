@@ -1,11 +1,12 @@
 //! Scripted sessions of Python's `imaplib`, of `imapclient`, of Python with zlib and openssl, of dkimpy, and of
-//! neomutt and Thunderbird, which Python drives.
+//! neomutt and Thunderbird, and of name servers and resolvers, which Python drives.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
+use rustix::process::geteuid;
 
 use super::run_program;
 use crate::localserve::{Localserve, PASSWORD, USER, port};
@@ -39,6 +40,21 @@ pub fn dkimpy(binary: &Path) -> Result<()> {
     let mut command = Command::new("/usr/bin/python3");
     command.arg(cargo::root().join("bin/xtask/clients/dkim_with_dkimpy.py")).arg(binary).arg(files.path());
     run_program(&mut command, LIMIT).map(drop)
+}
+
+/// A signed tree of zones on other people's servers, and Unbound's word on each answer.
+pub fn dns_tree(binary: &Path) -> Result<()> {
+    if !geteuid().is_root() {
+        eprint!("needs root, skipped ... ");
+        return Ok(());
+    }
+    let files = tempfile::tempdir()?;
+    // Name servers listen on port 53, so they get a network of their own.
+    let mut command = Command::new("/usr/bin/unshare");
+    command.args(["--net", "/usr/bin/python3"]);
+    command.arg(cargo::root().join("bin/xtask/clients/dns_tree.py"));
+    command.arg(binary).arg(install::unpacked_programs()).arg(files.path());
+    run_program(&mut command, 3 * LIMIT).map(drop)
 }
 
 fn script(binary: &Path, name: &str) -> Result<()> {

@@ -142,7 +142,7 @@ impl Rollover {
     /// Looks at a response to a question for the zone's DNSKEY records.
     ///
     /// # Errors
-    /// When no trusted key signed them. Nothing changes then but the time of the next look.
+    /// When no trusted key signed them, and none revoked itself. Nothing changes then but the time of the next look.
     pub fn observe(&mut self, response: &Message, now: u64) -> Result<Observation, Reason> {
         let limits = Limits::DEFAULT;
         let work = Work::new(&limits);
@@ -152,10 +152,15 @@ impl Rollover {
         let missing = || Reason::KeysMissing { zone: self.zone.clone() };
         let set = answers.find(&self.zone, RecordType::DNSKEY).ok_or_else(missing)?;
         let seen: Vec<_> = keys_in(set.records.iter().copied()).filter_map(ZoneKey::of).collect();
-        let signed = self.verify(set, &seen, now, &work)?;
         let mut changes = Vec::new();
-        self.adopt(&seen, &work, &mut changes)?;
+        // A key revokes itself by its own signature, whoever else signs (RFC 5011 §2.1).
         self.revoke(set, &seen, now, &work, &mut changes)?;
+        let signed = match self.verify(set, &seen, now, &work) {
+            Ok(signed) => signed,
+            Err(_) if !changes.is_empty() => return Ok(Observation { changes, next: self.next }),
+            Err(reason) => return Err(reason),
+        };
+        self.adopt(&seen, &work, &mut changes)?;
         self.step(&seen, now, signed.ttl, &mut changes);
 
         // RFC 5011 §2.3: half of the TTL or of what the signature has left, whichever is less.

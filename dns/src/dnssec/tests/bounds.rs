@@ -205,6 +205,17 @@ fn keys_and_ds_records_of_a_zone_are_limited() {
     }
 }
 
+#[test]
+fn octets_of_a_key_are_limited() {
+    // The keys of a.test. are of P-256, those above of Ed25519.
+    for (max, expected) in [(64, Secure), (63, Bogus)] {
+        let mut world = World::usual(Mode::Nsec);
+        world.limits.key_octets_max = max;
+        let verdict = world.ask(MAIL, RecordType::A);
+        assert_eq!(verdict.authenticity, expected, "{}", verdict.sentence());
+    }
+}
+
 /// CVE-2023-50868: names of many labels, hashed with many iterations.
 #[test]
 fn iterations_of_nsec3_are_limited() {

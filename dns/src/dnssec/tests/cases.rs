@@ -528,6 +528,30 @@ fn without_an_anchor_data_may_be_used_and_is_not_secure() {
     assert_eq!(judged(&world.ask_with(&validator, MAIL, RecordType::A)), secure(End::Found));
 }
 
+/// Gets responses, and puts other anchors in the place of those that a validation began with.
+struct Switching<'w>(&'w World, &'w super::super::Validator);
+
+impl super::super::Fetch for Switching<'_> {
+    async fn fetch(&self, name: &Name, kind: RecordType) -> Result<Message, super::super::FetchError> {
+        self.1.set_anchors(TrustAnchors::none());
+        self.0.fetch(name, kind).await
+    }
+}
+
+#[test]
+fn what_old_anchors_vouched_for_is_not_kept_for_new_ones() {
+    use futures_lite::future::block_on;
+    let world = World::usual(Mode::Nsec);
+    let validator = world.validator();
+    let asked = name(MAIL);
+    let response = world.resolve(&asked, RecordType::A);
+    let fetch = Switching(&world, &validator);
+    let verdict = block_on(validator.validate(&fetch, NOW, &asked, RecordType::A, &response));
+    assert_eq!(judged(&verdict), secure(End::Found), "judged by the anchors that it began with");
+    assert_eq!(validator.kept_names(), 0);
+    assert_eq!(world.ask_with(&validator, MAIL, RecordType::A).authenticity, Indeterminate);
+}
+
 #[test]
 fn keys_are_kept_and_cuts_too() {
     let world = World::usual(Mode::Nsec);

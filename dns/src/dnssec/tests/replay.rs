@@ -277,8 +277,8 @@ impl Script {
         for count in 0..labels(name) {
             let owner = name.trim_to(count);
             let mut answers = of(&owner, RecordType::DNAME);
-            if let Some(RData::Unknown { rdata, .. }) = answers.first().map(|record| &record.data) {
-                let target = super::super::validator::dname_target(&rdata.anything)?;
+            if let Some(record) = answers.first() {
+                let target = crate::names::dname_target(&record.data)?;
                 let made =
                     Name::from_labels(name.iter().take(labels(name) - count).chain(target.iter())).ok()?;
                 answers.push(Record::from_rdata(name.clone(), 3600, RData::CNAME(CNAME(made))));

@@ -6,7 +6,7 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 
 use super::zones::{HASHED, Mode, NOW, World};
-use crate::answer::{Answer, Authenticity, Outcome};
+use crate::answer::{Answer, Authenticity, Lookup as _, Outcome};
 use crate::resolver::Mode as Belief;
 use crate::resolver::tests::world::{Reaction, at_once};
 use crate::resolver::tests::{LOOPBACK, Rig};
@@ -23,6 +23,7 @@ fn rig(world: &Rc<World>) -> Rig {
     rig
 }
 
+/// As servers do, with names that repeat the letters of the question.
 fn respond(world: &World, query: &[u8]) -> Vec<u8> {
     let query = Message::from_vec(query).unwrap();
     assert!(query.metadata.checking_disabled && query.edns.as_ref().unwrap().flags().dnssec_ok);
@@ -30,6 +31,11 @@ fn respond(world: &World, query: &[u8]) -> Vec<u8> {
     let mut response = world.resolve(&asked.name.to_lowercase(), asked.query_type);
     response.metadata.id = query.metadata.id;
     response.metadata.recursion_available = true;
+    for record in response.answers.iter_mut().chain(&mut response.authorities) {
+        if record.name == query.queries[0].name {
+            record.name = query.queries[0].name.clone();
+        }
+    }
     response.queries = query.queries;
     response.to_vec().unwrap()
 }
@@ -83,12 +89,143 @@ fn forged_data_is_no_answer_and_is_remembered_as_none() {
     });
     let answer = rig.ask("mail.a.test.", RecordType::A);
     assert_eq!(judged(&answer), (Outcome::Failed, Authenticity::Bogus));
-    assert!(answer.records.is_empty() && answer.reason.contains("no signature"), "{answer:?}");
+    assert!(
+        answer.records.is_empty() && answer.reason.contains("A records of mail.a.test. have no signature")
+    );
     assert!(answer.errors.iter().any(crate::answer::ExtendedError::is_of_dnssec));
     let queries = rig.world.asked().len();
     assert_eq!(judged(&rig.ask("mail.a.test.", RecordType::A)), (Outcome::Failed, Authenticity::Bogus));
     assert_eq!(rig.world.asked().len(), queries);
     // What is right beside it is still secure.
+    assert_eq!(judged(&rig.ask("a.test.", RecordType::MX)), (Outcome::Found, SECURE));
+}
+
+#[test]
+fn what_was_judged_is_what_is_read() {
+    // Beside a DNAME that is signed, and without the alias that was made of it, comes one that isn't, further up,
+    // and data at its end.
+    for first in [false, true] {
+        let world = Rc::new(World::usual(Mode::Nsec));
+        let rig = rig(&world);
+        world.tamper(move |name, kind, message| {
+            if name.to_ascii() == "x.old.a.test." && kind == RecordType::TXT {
+                message.answers.retain(|record| record.record_type() != RecordType::CNAME);
+                let forged = super::text::record("a.test. 3600 DNAME evil.");
+                message.answers.insert(if first { 0 } else { message.answers.len() }, forged);
+                message.answers.push(super::text::record("x.old.evil. 3600 TXT \"forged\""));
+            }
+        });
+        let answer = rig.ask("x.old.a.test.", RecordType::TXT);
+        assert_eq!(judged(&answer), (Outcome::Found, SECURE), "{answer:?}");
+        assert_eq!(answer.records[0].name.to_ascii(), "x.wild.a.test.");
+        let shown: Vec<_> = answer.data().map(ToString::to_string).collect();
+        assert_eq!(shown, ["from the wildcard"]);
+    }
+}
+
+#[test]
+fn a_record_that_is_there_twice_counts_once() {
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    world.tamper(|_, kind, message| {
+        if kind == RecordType::MX {
+            // The signature holds, and names have no case.
+            message.answers.push(super::text::record("a.test. 3600 MX 10 MAIL.a.test."));
+        }
+    });
+    let answer = rig.ask("a.test.", RecordType::MX);
+    assert_eq!((judged(&answer), answer.records.len()), ((Outcome::Found, SECURE), 2));
+}
+
+const OTHER: &str = "192.0.2.54";
+const ALL: [&str; 4] = ["192.0.2.53", OTHER, "192.0.2.55", "192.0.2.56"];
+
+/// The same as [`rig`] with several upstreams, of which some drop the signatures of one type.
+fn rig_of(world: &Rc<World>, upstreams: &[&'static str], bad: &[&str], kind: RecordType) -> Rig {
+    let rig = Rig::with(upstreams, |options| {
+        options.mode = Belief::Validate;
+        options.anchors = world.anchors();
+    });
+    for upstream in upstreams {
+        let (world, bad) = (Rc::clone(world), bad.contains(upstream));
+        rig.world.server(upstream, move |_, query| {
+            let mut response = Message::from_vec(&respond(&world, query)).unwrap();
+            if bad && response.queries[0].query_type == kind {
+                response.answers.retain(|record| record.record_type() != RecordType::RRSIG);
+            }
+            at_once(response.to_vec().unwrap())
+        });
+    }
+    rig
+}
+
+#[test]
+fn what_is_bogus_is_asked_of_another_upstream() {
+    // The answer itself, and the chain of trust to it, of which each upstream gives a part.
+    for kind in [RecordType::A, RecordType::DNSKEY, RecordType::DS] {
+        for bad in ["192.0.2.53", OTHER] {
+            let world = Rc::new(World::usual(Mode::Nsec));
+            let rig = rig_of(&world, &["192.0.2.53", OTHER], &[bad], kind);
+            let good = if bad == OTHER { "192.0.2.53" } else { OTHER };
+            for name in ["mail.a.test.", "ns.a.test.", "www.b.test.", "zz.a.test."] {
+                let answer = rig.ask(name, RecordType::A);
+                assert_eq!(judged(&answer), (Outcome::Found, SECURE), "{kind} {bad} {answer:?}");
+            }
+            if kind == RecordType::A && bad == "192.0.2.53" {
+                assert!(rig.saw(&format!("bogus {bad}:53")) && !rig.saw(&format!("bogus {good}:53")));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_bogus_everywhere_is_asked_of_a_bounded_number_of_upstreams_and_stays_bogus() {
+    let count = |rig: &Rig, line: &str| rig.world.asked().iter().filter(|(_, asked)| asked == line).count();
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig_of(&world, &ALL, &ALL, RecordType::A);
+    let answer = rig.ask("mail.a.test.", RecordType::A);
+    assert_eq!(judged(&answer), (Outcome::Failed, Authenticity::Bogus));
+    assert!(answer.reason.contains("no signature"), "{answer:?}");
+    assert_eq!(count(&rig, "mail.a.test. A"), 1 + crate::limits::OTHERS_ASKED_MAX);
+
+    // A chain that is broken at two upstreams is broken, and isn't looked at again for each name.
+    let rig = rig_of(&world, &ALL, &ALL, RecordType::DNSKEY);
+    assert_eq!(judged(&rig.ask("mail.a.test.", RecordType::A)), (Outcome::Failed, Authenticity::Bogus));
+    assert_eq!(count(&rig, "mail.a.test. A"), 1 + crate::limits::OTHERS_ASKED_MAX);
+    let before = rig.world.asked().len();
+    assert_eq!(judged(&rig.ask("ns.a.test.", RecordType::A)), (Outcome::Failed, Authenticity::Bogus));
+    assert_eq!(rig.world.asked().len(), before + 1);
+
+    // When the other says nothing, the first has said it.
+    let rig = rig_of(&world, &["192.0.2.53", OTHER], &["192.0.2.53"], RecordType::A);
+    rig.world.server(OTHER, |_, _| Reaction::Silence);
+    let answer = rig.ask("mail.a.test.", RecordType::A);
+    assert_eq!(judged(&answer), (Outcome::Failed, Authenticity::Bogus));
+    assert!(!rig.saw("bogus 192.0.2.53:53"));
+}
+
+#[test]
+fn a_forged_refusal_of_edns_lasts_for_one_answer() {
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    let (source, forged) = (Rc::clone(&world), std::cell::Cell::new(false));
+    rig.world.server("192.0.2.53", move |_, query| {
+        let asked = Message::from_vec(query).unwrap();
+        if !forged.replace(true) {
+            let refusal = hickory_proto::op::ResponseCode::FormErr;
+            return at_once(crate::resolver::tests::world::code(query, refusal, |message| {
+                message.queries.clear()
+            }));
+        }
+        let mut response = source.resolve(&asked.queries[0].name.to_lowercase(), asked.queries[0].query_type);
+        if asked.edns.is_none() {
+            response.answers.retain(|record| record.record_type() != RecordType::RRSIG);
+        }
+        response.metadata.id = asked.metadata.id;
+        response.queries = asked.queries;
+        at_once(response.to_vec().unwrap())
+    });
+    assert_eq!(judged(&rig.ask("mail.a.test.", RecordType::A)), (Outcome::Failed, Authenticity::Bogus));
     assert_eq!(judged(&rig.ask("a.test.", RecordType::MX)), (Outcome::Found, SECURE));
 }
 
@@ -101,6 +238,36 @@ fn keys_are_asked_for_once() {
     rig.ask("ns.a.test.", RecordType::A);
     rig.ask("a.test.", RecordType::MX);
     assert_eq!(rig.world.asked().len(), cold + 2, "{:?}", rig.world.asked());
+}
+
+#[test]
+fn keys_are_asked_for_once_by_those_who_need_them_at_the_same_time() {
+    use futures_lite::future::{block_on, poll_once, zip};
+    let world = Rc::new(World::usual(Mode::Nsec));
+    let rig = rig(&world);
+    rig.world.take_turns();
+    let (one, other) = (super::text::name("mail.a.test."), super::text::name("ns.a.test."));
+    let (first, second) =
+        block_on(zip(rig.resolver.lookup(&one, RecordType::A), rig.resolver.lookup(&other, RecordType::A)));
+    assert_eq!((judged(&first), judged(&second)), ((Outcome::Found, SECURE), (Outcome::Found, SECURE)));
+    let mut asked: Vec<String> = rig.world.asked().into_iter().map(|(_, line)| line).collect();
+    assert_eq!(asked.len(), 7, "two answers, and five for the chain: {asked:?}");
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked.len(), 7);
+
+    // Who asked first goes away, and the other still gets it.
+    let rig = self::rig(&world);
+    rig.world.take_turns();
+    let mut gone = Box::pin(rig.resolver.lookup(&one, RecordType::A));
+    let mut stays = Box::pin(rig.resolver.lookup(&other, RecordType::A));
+    for _ in 0..2 {
+        assert!(
+            block_on(poll_once(gone.as_mut())).is_none() && block_on(poll_once(stays.as_mut())).is_none()
+        );
+    }
+    drop(gone);
+    assert_eq!(judged(&block_on(stays)), (Outcome::Found, SECURE));
 }
 
 #[test]

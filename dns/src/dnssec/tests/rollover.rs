@@ -156,6 +156,19 @@ fn the_last_key_may_be_revoked_and_nothing_becomes_unsigned_by_it() {
 }
 
 #[test]
+fn a_key_revokes_itself_though_no_other_key_signs() {
+    let (own, stranger) = (Key::ed25519(), Key::ed25519());
+    let mut rollover = start(&own);
+    rollover.observe(&keys(&[&own], &[&own], &[], NOW), NOW).unwrap();
+    let now = NOW + DAY;
+    let seen = rollover.observe(&keys(&[&stranger], &[&stranger], &[&own], now), now).unwrap();
+    assert_eq!(seen.changes.len(), 1, "the stranger stays one: {:?}", seen.changes);
+    assert_eq!(states(&rollover), [(own.tag(), KeyState::Revoked { until: now + 30 * DAY })]);
+    assert_eq!(trusted(&rollover), [0u16; 0]);
+    assert_eq!(rollover.due(), now + 3600);
+}
+
+#[test]
 fn states_are_refused_with_their_line() {
     let own = Key::ed25519();
     let mut rollover = start(&own);

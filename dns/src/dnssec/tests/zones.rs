@@ -288,8 +288,8 @@ impl TestZone {
         for count in labels(&self.name)..labels(name) {
             let owner = name.trim_to(count);
             let dname = self.of(&owner, RecordType::DNAME);
-            if let Some(RData::Unknown { rdata, .. }) = dname.first().map(|record| &record.data) {
-                let target = super::super::validator::dname_target(&rdata.anything).unwrap();
+            if let Some(record) = dname.first() {
+                let target = crate::names::dname_target(&record.data).unwrap();
                 let made =
                     Name::from_labels(name.iter().take(labels(name) - count).chain(target.iter())).unwrap();
                 response.answers.extend(self.sign(&owner, &dname));

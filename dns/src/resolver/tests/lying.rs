@@ -8,6 +8,8 @@ use hickory_proto::rr::Record;
 use super::world::{A, Reaction, address, at_once, code};
 use super::*;
 use crate::limits::DATAGRAMS_WRONG_MAX;
+use crate::resolver::hop::Verdict;
+use crate::resolver::read::Reading;
 use hickory_proto::op::{Edns, Message, ResponseCode};
 
 fn addresses(rig: &Rig) -> (Outcome, Vec<String>) {
@@ -247,5 +249,37 @@ fn records_of_certificates_that_are_too_short_make_no_answer() {
             }
             Some(other) => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_way_through_aliases_that_was_not_judged_is_not_read() {
+    let name = |text: &str| Name::from_ascii(text).unwrap();
+    let step = |to: &str| {
+        let (from, to) = (name("www.a.test."), name(to));
+        Step { from, to, authenticity: Authenticity::Secure }
+    };
+    let judged = |aliases: Vec<Step>| dnssec::Verdict {
+        authenticity: Authenticity::Secure,
+        aliases,
+        end: dnssec::End::Found,
+        end_authenticity: Authenticity::Secure,
+        reason: None,
+        ttl_max: 60,
+        settled: false,
+        trace: Vec::new(),
+        spent: dnssec::Spent::default(),
+    };
+    let reading = Reading {
+        aliases: vec![(name("WWW.a.test."), name("mail.a.test."))],
+        end: End::Found(Vec::new()),
+        ttl: 60,
+    };
+    let same = Verdict::of(judged(vec![step("Mail.a.test.")]), &reading);
+    assert!(matches!(same.end, Conclusion::Found));
+    for aliases in [vec![step("evil.")], Vec::new(), vec![step("mail.a.test."), step("evil.")]] {
+        let verdict = Verdict::of(judged(aliases), &reading);
+        assert!(matches!(verdict.end, Conclusion::Unusable) && verdict.elsewhere);
+        assert_eq!(verdict.authenticity, Authenticity::Bogus);
     }
 }

@@ -41,6 +41,7 @@ pub struct World {
     servers: RefCell<Vec<(IpAddr, Rc<Server>)>>,
     asked: RefCell<Vec<(Via, String)>>,
     cut_aliases: Cell<bool>,
+    takes_turns: Cell<bool>,
     paused: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     stream_error: RefCell<Option<TransportError>>,
@@ -57,6 +58,7 @@ impl World {
             servers: RefCell::default(),
             asked: RefCell::default(),
             cut_aliases: Cell::default(),
+            takes_turns: Cell::default(),
             paused: Cell::default(),
             waker: RefCell::default(),
             stream_error: RefCell::default(),
@@ -89,6 +91,11 @@ impl World {
 
     pub fn set_negative_ttl(&self, ttl: u32) {
         self.negative_ttl.set(ttl);
+    }
+
+    /// Others may run while a query is under way.
+    pub fn take_turns(&self) {
+        self.takes_turns.set(true);
     }
 
     /// The next query waits until [`World::go_on`].
@@ -167,6 +174,9 @@ impl World {
     }
 
     async fn pause(&self) {
+        if self.takes_turns.get() {
+            futures_lite::future::yield_now().await;
+        }
         poll_fn(|context| {
             if self.paused.get() {
                 self.waker.replace(Some(context.waker().clone()));
