@@ -1,6 +1,7 @@
 //! What is measured. A case is made ready once and then run any number of times, each time with the same
 //! outcome.
 
+mod authentication;
 mod signatures;
 
 use std::hint::black_box;
@@ -73,6 +74,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(receiving());
     cases.extend(vanishing());
     cases.extend(signatures::cases());
+    cases.extend(authentication::cases());
     cases
 }
 
