@@ -23,14 +23,14 @@ use super::signatures::{NOW, PIECE_OCTETS, Setting, ed25519, rsa};
 
 /// What a domain of ordinary size publishes.
 const ZONE: &str = "$TTL 60
-    1.2.0.192.in-addr.arpa. PTR mx.example.org.
-    $ORIGIN example.org.
-    @      MX   10 mx
-    @      TXT  \"v=spf1 ip4:198.51.100.0/24 include:_spf.example.org mx -all\"
-    _spf   TXT  \"v=spf1 ip4:203.0.113.0/25 ip6:2001:db8::/32 a:out.example.org ~all\"
-    out    A    192.0.2.7
-    mx     A    192.0.2.1
-    _dmarc TXT  \"v=DMARC1; p=reject; sp=quarantine; rua=mailto:reports@example.org\"
+1.2.0.192.in-addr.arpa. PTR mx.example.org.
+$ORIGIN example.org.
+@      MX   10 mx
+@      TXT  \"v=spf1 ip4:198.51.100.0/24 include:_spf.example.org mx -all\"
+_spf   TXT  \"v=spf1 ip4:203.0.113.0/25 ip6:2001:db8::/32 a:out.example.org ~all\"
+out    A    192.0.2.7
+mx     A    192.0.2.1
+_dmarc TXT  \"v=DMARC1; p=reject; sp=quarantine; rua=mailto:reports@example.org\"
 ";
 
 fn zone() -> Result<Script> {
