@@ -39,11 +39,15 @@ fuzz_target!(|input: &[u8]| {
         let _ = parse(&set.results);
     }
     let results = [method_result(&result)];
-    check_field(&AuthenticationResults { authserv_id: "us", charset: Charset::Ascii, results: &results }.field());
+    check_field(
+        &AuthenticationResults { authserv_id: "us", charset: Charset::Ascii, results: &results }.field(),
+    );
 
     let header = read.header.octets().to_vec();
     let before = newest(&read.header);
-    let own = |instance: Instance| format!("ARC-Authentication-Results: i={}; us.example; none\r\n", instance.number());
+    let own = |instance: Instance| {
+        format!("ARC-Authentication-Results: i={}; us.example; none\r\n", instance.number())
+    };
     let body = message.get(header.len()..).unwrap_or_default();
     let mut hasher = SEALER.body_hasher();
     hasher.push(body);

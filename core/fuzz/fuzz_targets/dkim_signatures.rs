@@ -38,16 +38,23 @@ fuzz_target!(|input: &[u8]| {
         }
     }
     let dns = Answers::new(vec![record.to_vec()]);
-    let check = |content| futures_lite::future::block_on(verify(content, &Policy::default(), 1_780_000_000, &dns));
+    let check =
+        |content| futures_lite::future::block_on(verify(content, &Policy::default(), 1_780_000_000, &dns));
     let results = check(&whole);
     assert!(dns.asked() <= 10, "{} questions", dns.asked());
     let other = check(&cut);
     assert_eq!(results.len(), other.len());
     for (one, other) in results.iter().zip(&other) {
-        assert_eq!((one.result, &one.reason), (other.result, &other.reason), "the result depends on the cuts");
+        assert_eq!(
+            (one.result, &one.reason),
+            (other.result, &other.reason),
+            "the result depends on the cuts"
+        );
         assert_eq!(one.reason.is_none(), one.result == DkimResult::Pass);
     }
     for charset in [Charset::Ascii, Charset::Utf8] {
-        check_field(&AuthenticationResults { authserv_id: "us", charset, results: &method_results(&results) }.field());
+        check_field(
+            &AuthenticationResults { authserv_id: "us", charset, results: &method_results(&results) }.field(),
+        );
     }
 });

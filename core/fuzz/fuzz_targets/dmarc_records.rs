@@ -47,7 +47,13 @@ fuzz_target!(|input: &[u8]| {
         .collect();
     for mode in [Mode::TreeWalk, Mode::PublicSuffixList] {
         let dns = Answers::new(records.clone());
-        let request = Request { author: &author, spf: identifiers.last(), dkim: &identifiers, mode, sample: first % 100 };
+        let request = Request {
+            author: &author,
+            spf: identifiers.last(),
+            dkim: &identifiers,
+            mode,
+            sample: first % 100,
+        };
         let verdict = futures_lite::future::block_on(evaluate(&dns, &request));
         assert_eq!(verdict.queries, dns.asked());
         assert!(verdict.queries <= QUERIES_MAX, "{} questions", verdict.queries);
@@ -58,6 +64,8 @@ fuzz_target!(|input: &[u8]| {
         assert!(verdict.at_stake == Policy::None || verdict.result == DmarcResult::Temperror);
         assert!(verdict.applied.max(verdict.at_stake) <= verdict.policy);
         let results = [verdict.method_result()];
-        check_field(&AuthenticationResults { authserv_id: "us", charset: Charset::Ascii, results: &results }.field());
+        check_field(
+            &AuthenticationResults { authserv_id: "us", charset: Charset::Ascii, results: &results }.field(),
+        );
     }
 });

@@ -19,7 +19,11 @@ fn filter(message: &[u8], cut: usize) -> (Vec<u8>, u32) {
 fuzz_target!(|input: &[u8]| {
     let Some((first, message)) = input.split_first() else { return };
     let (whole, removed) = filter(message, usize::MAX);
-    assert_eq!(filter(message, usize::from(*first) + 1), (whole.clone(), removed), "what stays depends on the cuts");
+    assert_eq!(
+        filter(message, usize::from(*first) + 1),
+        (whole.clone(), removed),
+        "what stays depends on the cuts"
+    );
     assert_eq!(removed == 0, whole.len() == message.len());
     assert_eq!(filter(&whole, usize::MAX), (whole.clone(), 0), "what was left would be removed");
     let Ok(header) = Header::parse(whole) else { return };

@@ -20,7 +20,9 @@ fuzz_target!(|input: &[u8]| {
     let (local_part, helo) = said.split_once('@').unwrap_or((&*said, "mx.example"));
     let client_ip = if first & 1 == 0 { "192.0.2.1" } else { "2001:db8::1" };
     let limits = Limits::default();
-    for (identity, domain) in [(Identity::MailFrom, "a.example"), (Identity::Helo, "cd.example"), (Identity::Helo, helo)] {
+    for (identity, domain) in
+        [(Identity::MailFrom, "a.example"), (Identity::Helo, "cd.example"), (Identity::Helo, helo)]
+    {
         let query = Query {
             client_ip: client_ip.parse().expect("an address"),
             identity,
@@ -34,7 +36,9 @@ fuzz_target!(|input: &[u8]| {
         let verdict = futures_lite::future::block_on(check(&dns, &limits, &query));
         assert_eq!(verdict.queries, dns.asked());
         assert!(verdict.queries <= limits.queries_max + 1, "{} questions", verdict.queries);
-        assert!(verdict.lookups <= limits.lookups_max + 1 && verdict.void_lookups <= limits.void_lookups_max + 1);
+        assert!(
+            verdict.lookups <= limits.lookups_max + 1 && verdict.void_lookups <= limits.void_lookups_max + 1
+        );
         let explanation = verdict.explanation.as_deref().unwrap_or_default();
         assert!(explanation.bytes().all(|octet| octet == b' ' || octet.is_ascii_graphic()));
         for charset in [Charset::Ascii, Charset::Utf8] {

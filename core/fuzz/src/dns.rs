@@ -38,7 +38,9 @@ impl Answers {
                 vec![RData::TXT(TXT::from_bytes(strings))]
             }
             RecordType::A => vec![RData::A(A(Ipv4Addr::new(192, 0, 2, last)))],
-            RecordType::AAAA => vec![RData::AAAA(AAAA(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into())))],
+            RecordType::AAAA => {
+                vec![RData::AAAA(AAAA(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into())))]
+            }
             RecordType::MX => (0..NAMES).map(|host| RData::MX(MX::new(1, name(host)))).collect(),
             RecordType::PTR => (0..NAMES).map(|host| RData::PTR(PTR(name(host)))).collect(),
             _ => Vec::new(),
@@ -51,7 +53,8 @@ impl Lookup for Answers {
         self.asked.set(self.asked.get() + 1);
         assert!(name.is_fqdn(), "a name that depends on who asks");
         let text = name.to_ascii().to_ascii_lowercase();
-        let number = text.bytes().fold(7_usize, |number, octet| number.wrapping_mul(31).wrapping_add(octet.into()));
+        let number =
+            text.bytes().fold(7_usize, |number, octet| number.wrapping_mul(31).wrapping_add(octet.into()));
         let data = if number % 16 > 2 { self.data(kind, number / 16) } else { Vec::new() };
         let outcome = match number % 16 {
             0 => Outcome::Failed,

@@ -98,7 +98,8 @@ pub fn check_responses(mut input: &[u8], seven_bit: bool) {
         );
         let mut from = 0;
         loop {
-            let end = from + input[from..].iter().position(|octet| *octet == b'\n').expect("a line has no end");
+            let end =
+                from + input[from..].iter().position(|octet| *octet == b'\n').expect("a line has no end");
             assert!(end > 0 && input[end - 1] == b'\r', "a bare line feed");
             let line = &input[from..end - 1];
             assert!(!line.contains(&b'\r') && !line.contains(&0), "an octet that no line may hold");
