@@ -243,8 +243,11 @@ fn split(input: &[u8], octets: u64) -> (&[u8], &[u8]) {
     input.split_at(usize::try_from(octets).unwrap_or(usize::MAX).min(input.len()))
 }
 
-/// A line without its CRLF and what follows it; none when its end must still come.
-fn line(input: &[u8]) -> Result<Option<(&[u8], &[u8])>, ResponseError> {
+/// A line without its CRLF, and what follows it.
+type Line<'a> = (&'a [u8], &'a [u8]);
+
+/// The first line; none when its end must still come.
+fn line(input: &[u8]) -> Result<Option<Line<'_>>, ResponseError> {
     match memchr::memchr(b'\n', input) {
         Some(at) if at > CHUNK_LINE_OCTETS_MAX + 1 => Err(ResponseError::HeadTooLarge),
         Some(at) if at > 0 && input[at - 1] == b'\r' => Ok(Some((&input[..at - 1], &input[at + 1..]))),

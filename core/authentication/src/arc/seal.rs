@@ -58,7 +58,13 @@ impl<K> Sealer<K> {
             .fields
             .iter()
             .filter(|name| !excluded.iter().any(|excluded| excluded.eq_ignore_ascii_case(name)));
-        allowed.flat_map(|name| std::iter::repeat_n(name.as_str(), header.named(name).len())).collect()
+        let mut names: Vec<&str> =
+            allowed.flat_map(|name| std::iter::repeat_n(name.as_str(), header.named(name).len())).collect();
+        // The list has at least one name; one that the message hasn't stands for nothing.
+        if names.is_empty() {
+            names.push("From");
+        }
+        names
     }
 }
 

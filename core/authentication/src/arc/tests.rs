@@ -253,6 +253,13 @@ fn what_is_no_chain_is_sealed_as_failed() {
 }
 
 #[test]
+fn a_message_without_the_fields_to_be_signed_is_sealed_all_the_same() {
+    let sealed = sealed("X-Other: 1\r\n\r\nHi.\r\n", SEALERS[0], ChainStatus::None).unwrap();
+    let result = validated(&sealed, &script(&SEALERS));
+    assert_eq!((result.status, result.reason), (ChainStatus::Pass, None));
+}
+
+#[test]
 fn a_field_that_the_last_sealer_did_not_sign_is_told() {
     let good = chain(&SEALERS);
     let unsigned = |message: &str| {
