@@ -1,6 +1,7 @@
 //! What is measured. A case is made ready once and then run any number of times, each time with the same
 //! outcome.
 
+mod authentication;
 mod names;
 mod signatures;
 
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(vanishing());
     cases.extend(signatures::cases());
     cases.extend(names::cases());
+    cases.extend(authentication::cases());
     cases
 }
 

@@ -33,6 +33,11 @@ impl Questions {
         Self(Budget::new(Timely { resolver, until: Cell::new(None) }, lookups_max))
     }
 
+    /// As many questions more to the same resolver.
+    pub fn afresh(&self, lookups_max: u32) -> Self {
+        Self::new(Rc::clone(&self.0.inner().resolver), lookups_max)
+    }
+
     /// From now on, what isn't answered by then fails.
     pub fn limit_time(&self, until: Instant) {
         self.0.inner().until.set(Some(until));

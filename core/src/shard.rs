@@ -1,6 +1,5 @@
 //! One shard of the server: what its sessions share, and how work gets to another shard.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -89,9 +88,11 @@ pub struct Shard {
     /// Who answers questions to DNS; none in a local instance that was given no resolver.
     pub resolver: Option<Resolver>,
     /// Messages of first-time senders that wait here.
-    pub strangers: Cell<usize>,
+    pub strangers: crate::smtp::Waits,
     /// What the accounts that live here took from whom.
     pub(crate) rates: DeliveryRates,
+    /// What headers take of memory here until their messages are checked.
+    pub headers: crate::smtp::checks::Headers,
     /// How many evaluations of DMARC were kept here.
     pub evaluations: Hourly,
 }

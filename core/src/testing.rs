@@ -1,7 +1,6 @@
 //! A server for tests: shards, a store in memory and a control socket; and listeners for mail when asked for.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -42,6 +41,9 @@ use crate::smtp;
 use crate::smtp::checks::evaluation::Hourly;
 use crate::smtp::rates::DeliveryRates;
 use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
+
+/// Octets of headers that a shard of a test keeps at once.
+pub(crate) const HEADERS_OCTETS_MAX: usize = 1 << 20;
 
 /// A running server.
 pub struct TestServer {
@@ -333,8 +335,9 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         ),
         recorder: shared.registry.recorder(id.0),
         resolver,
-        strangers: Cell::new(0),
         rates: DeliveryRates::default(),
+        strangers: smtp::Waits::default(),
+        headers: smtp::checks::Headers::new(HEADERS_OCTETS_MAX),
         evaluations: Hourly::default(),
         shared,
     })

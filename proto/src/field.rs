@@ -7,8 +7,11 @@ use crate::smtp::trace::Charset;
 
 /// Lines are folded before this column where a space allows (RFC 5322 §2.1.1).
 const COLUMNS: usize = 78;
-/// Octets of one value or comment that are shown; names and paths fit.
+/// Octets of one value or comment that are shown, escapes included; names and paths fit.
 const VALUE_OCTETS_MAX: usize = 512;
+
+// The longest name of a property and its `=` stand before a value, and a semicolon behind it.
+const _: () = assert!(VALUE_OCTETS_MAX + 100 < 998);
 
 /// The text of a field in the making: what follows its colon.
 pub(crate) struct FieldWriter {
@@ -69,10 +72,15 @@ fn quoted_unless(value: &str, charset: Charset, is_plain: impl Fn(&str) -> bool)
     let mut out = String::with_capacity(value.len() + 2);
     out.push('"');
     for c in value.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            _ => out.push(shown(c, charset)),
+        let is_escaped = matches!(c, '"' | '\\');
+        // Escapes count, too: a value of quotes alone would make a line of twice its length.
+        if out.len() + usize::from(is_escaped) + c.len_utf8() > 1 + VALUE_OCTETS_MAX {
+            break;
         }
+        if is_escaped {
+            out.push('\\');
+        }
+        out.push(shown(c, charset));
     }
     out.push('"');
     out
@@ -148,6 +156,32 @@ mod tests {
             assert!(line.len() <= COLUMNS || line.contains('"') && line.len() <= 998, "{line}");
         }
         assert!(text.len() < 2000);
+    }
+
+    #[test]
+    fn values_are_cut_at_the_limit_and_their_escapes_count() {
+        let quoted = |text: &str| token_or_quoted(text, Charset::Utf8);
+        assert_eq!(quoted(&"a".repeat(VALUE_OCTETS_MAX)), "a".repeat(VALUE_OCTETS_MAX));
+        assert_eq!(quoted(&"a".repeat(VALUE_OCTETS_MAX + 1)), "a".repeat(VALUE_OCTETS_MAX));
+        let spaced = |count: usize| format!("{} b", "a".repeat(count - 2));
+        assert_eq!(quoted(&spaced(VALUE_OCTETS_MAX)).len(), VALUE_OCTETS_MAX + 2);
+        assert_eq!(
+            quoted(&spaced(VALUE_OCTETS_MAX + 1)),
+            format!("\"{} \"", "a".repeat(VALUE_OCTETS_MAX - 1))
+        );
+        for hostile in ["\"", "\\", "\"\\", "\u{fc}", "a\"", "\u{1f600}\""] {
+            let text = quoted(&hostile.repeat(5000));
+            assert!((VALUE_OCTETS_MAX - 4..=VALUE_OCTETS_MAX + 2).contains(&text.len()), "{}", text.len());
+            // No escape is cut in two: what is inside is read again to its end.
+            let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap();
+            let mut rest = inside.chars();
+            while let Some(c) = rest.next() {
+                assert!(c != '"' && (c != '\\' || rest.next().is_some()), "{text}");
+            }
+        }
+        let mut writer = FieldWriter::at(2);
+        writer.comment(&"x".repeat(VALUE_OCTETS_MAX + 1), Charset::Ascii);
+        assert_eq!(writer.finish().len(), " ()".len() + VALUE_OCTETS_MAX);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod dmarc;
 mod field;
 pub mod imap;
 pub mod mime;
+pub mod mta_sts;
 pub mod public_suffix;
 pub mod sasl;
 pub mod smtp;

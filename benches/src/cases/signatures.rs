@@ -15,29 +15,29 @@ use postrider_proto::dkim::write::zone_line;
 use super::Case;
 
 /// When messages are signed and verified, in seconds since 1970.
-const NOW: u64 = 1_780_000_000;
+pub(super) const NOW: u64 = 1_780_000_000;
 const RSA: &[u8] = include_bytes!("../../../core/authentication/src/dkim/tests/rsa2048.pem");
 /// Octets in which a message arrives.
-const PIECE_OCTETS: usize = 4096;
+pub(super) const PIECE_OCTETS: usize = 4096;
 
-fn rsa() -> Result<PrivateKey> {
+pub(super) fn rsa() -> Result<PrivateKey> {
     Ok(PrivateKey::from_pem(RSA)?)
 }
 
-fn ed25519() -> Result<PrivateKey> {
+pub(super) fn ed25519() -> Result<PrivateKey> {
     Ok(PrivateKey::from_ed25519_seed(&[7; 32])?)
 }
 
 /// A message of 10 KiB, where its body begins, who signs it, and a resolver that has the key.
-struct Setting {
-    message: Vec<u8>,
+pub(super) struct Setting {
+    pub(super) message: Vec<u8>,
     body: usize,
     signer: Signer<PrivateKey>,
-    script: Script,
+    pub(super) script: Script,
 }
 
 impl Setting {
-    fn new(key: PrivateKey) -> Result<Self> {
+    pub(super) fn new(key: PrivateKey) -> Result<Self> {
         let message = super::message();
         let body = memchr::memmem::find(&message, b"\r\n\r\n").context("a header")? + 4;
         let domain = Domain::parse("example.org").map_err(|error| anyhow!("{error}"))?;
@@ -49,7 +49,7 @@ impl Setting {
         Ok(Self { message, body, signer, script })
     }
 
-    fn signed(&self) -> Result<String> {
+    pub(super) fn signed(&self) -> Result<String> {
         let mut hasher = self.signer.body_hasher();
         self.message[self.body..].chunks(PIECE_OCTETS).for_each(|piece| hasher.push(piece));
         Ok(self.signer.sign(self.message[..self.body].to_vec(), &hasher.finish(), None, NOW)?)

@@ -1,12 +1,16 @@
 //! The arguments of every command, and the help that is made of them.
 
+#[macro_use]
+mod asking;
 mod checks;
 mod dkim;
 mod dns;
+mod mta_sts;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
 
+pub use asking::{Asking, Belief};
 pub use checks::{
     Dmarc, DmarcCommand, DmarcLookup, DmarcVerify, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck,
     SpfCommand, SpfLookup,
@@ -15,9 +19,9 @@ pub use dkim::{
     Arc, ArcCommand, ArcVerify, Dkim, DkimCommand, DkimGen, DkimLookup, DkimSign, DkimTxt, DkimVerify,
 };
 pub use dns::{
-    Belief, Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand,
-    DnssecExplain,
+    Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand, DnssecExplain,
 };
+pub use mta_sts::{MtaSts, MtaStsCommand, MtaStsLookup};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -108,6 +112,7 @@ pub enum Command {
     Dmarc(Dmarc),
     Iprev(Iprev),
     Dnsbl(Dnsbl),
+    MtaSts(MtaSts),
     Config(Config),
     Verifydata(Verifydata),
     Repair(Repair),
@@ -137,7 +142,7 @@ pub struct Localserve {
     pub dir: Option<String>,
     /// who answers questions to DNS, as ADDRESS or ADDRESS:PORT; repeatable. Without one nothing is asked, and mail that comes in
     /// isn't checked
-    #[argh(option, from_str_fn(dns::upstream))]
+    #[argh(option, from_str_fn(asking::upstream))]
     pub resolver: Vec<Upstream>,
     /// a file of DS or DNSKEY records to validate from; without one, the AD bit of resolvers on loopback is believed
     #[argh(option)]

@@ -62,6 +62,12 @@ const PROGRAMS: &[Program] = &[
         file: "/usr/lib/python3/dist-packages/nacl/__init__.py",
         used_for: "Ed25519 in dkimpy",
     },
+    Program { package: "knot", file: "/usr/sbin/knotd", used_for: "a DNS server with a signed zone" },
+    Program {
+        package: "opendkim",
+        file: "/usr/sbin/opendkim",
+        used_for: "signatures of other software, and verifying ours",
+    },
     Program { package: "curl", file: "/usr/bin/curl", used_for: "fetching over imaps" },
     Program { package: "isync", file: "/usr/bin/mbsync", used_for: "two-way synchronisation" },
     Program { package: "offlineimap3", file: "/usr/bin/offlineimap", used_for: "two-way synchronisation" },

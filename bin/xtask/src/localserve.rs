@@ -39,6 +39,7 @@ const PORTS_MAX: Duration = Duration::from_secs(5);
 pub struct Localserve {
     binary: PathBuf,
     dir: tempfile::TempDir,
+    arguments: Vec<String>,
     child: Option<Child>,
     /// From starting the process to the first accepted connection on each port.
     pub started_in: Duration,
@@ -47,8 +48,15 @@ pub struct Localserve {
 impl Localserve {
     /// Starts a server on an empty directory.
     pub fn start(binary: &Path) -> Result<Self> {
+        Self::start_with(binary, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(binary: &Path, arguments: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir().context("a directory for the server")?;
-        let mut server = Self { binary: binary.into(), dir, child: None, started_in: Duration::ZERO };
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut server =
+            Self { binary: binary.into(), dir, arguments, child: None, started_in: Duration::ZERO };
         server.launch()?;
         Ok(server)
     }
@@ -104,6 +112,7 @@ impl Localserve {
         let child = Command::new(&self.binary)
             .args(["localserve", "--dir"])
             .arg(self.dir.path())
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

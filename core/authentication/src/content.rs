@@ -90,6 +90,16 @@ impl Reader {
         }
     }
 
+    /// Octets of the header that are kept.
+    #[must_use]
+    pub fn header_octets(&self) -> usize {
+        match &self.0 {
+            State::Header(header) => header.len(),
+            State::Body(body) => body.0.header.octets().len(),
+            State::Refused(_) => 0,
+        }
+    }
+
     /// The message is complete. Fails where its header was over a limit.
     pub fn finish(self) -> Result<Content, HeaderError> {
         let (found, hasher) = match self.0 {
@@ -108,17 +118,10 @@ impl Reader {
 
 /// Adds a piece to the header. Gives what comes next when the header ends or is too large.
 fn gather(header: &mut Vec<u8>, piece: &[u8]) -> Option<State> {
-    const END: &[u8] = b"\r\n\r\n";
     let before = header.len();
     // What is beyond the limit need not be copied.
-    header.extend_from_slice(&piece[..piece.len().min(HEADER_OCTETS_MAX + END.len() - before)]);
-    let end = if header.starts_with(b"\r\n") {
-        Some(2)
-    } else {
-        let from = before.saturating_sub(END.len() - 1);
-        memchr::memmem::find(&header[from..], END).map(|at| from + at + END.len())
-    };
-    let Some(end) = end else {
+    header.extend_from_slice(&piece[..piece.len().min(HEADER_OCTETS_MAX + EMPTY_LINE.len() - before)]);
+    let Some(end) = header_end(header, before) else {
         return (header.len() > HEADER_OCTETS_MAX).then_some(State::Refused(HeaderError::TooLarge));
     };
     let mut header = std::mem::take(header);
@@ -131,6 +134,29 @@ fn gather(header: &mut Vec<u8>, piece: &[u8]) -> Option<State> {
         }
         Err(error) => State::Refused(error),
     })
+}
+
+/// An empty line as it is on the wire.
+const EMPTY_LINE: &[u8] = b"\r\n";
+
+/// Where the header ends, its empty line included, of which no more than the first `known` octets were looked at
+/// before.
+///
+/// Who reads the message takes LF alone for the end of a line, and content of BINARYMIME may have it. So it ends the
+/// header here as well: text that stood between such an empty line and one with CRLF would be neither of the signed
+/// header nor of the signed body, and be shown all the same.
+fn header_end(header: &[u8], known: usize) -> Option<usize> {
+    let after_break = |start: usize| match &header[start..] {
+        [b'\n', ..] => Some(start + 1),
+        [b'\r', b'\n', ..] => Some(start + 2),
+        _ => None,
+    };
+    if let Some(end) = after_break(0) {
+        return Some(end);
+    }
+    // The octets of an empty line may come in pieces.
+    let from = known.saturating_sub(EMPTY_LINE.len());
+    memchr::memchr_iter(b'\n', &header[from..]).find_map(|at| after_break(from + at + 1))
 }
 
 impl Found {
@@ -210,6 +236,39 @@ mod tests {
     }
 
     #[test]
+    fn a_header_ends_where_every_reader_ends_it() {
+        for message in [
+            &b"From: a\r\n\r\nbody"[..],
+            b"From: a\n\nbody",
+            b"From: a\r\n\nbody",
+            b"From: a\n\r\nbody",
+            b"From: a\r\n\nbody\r\n\r\nmore",
+            b"\nbody",
+            b"\r\nbody",
+            b"From: a\r\n\r\r\n\nbody",
+            b"From: a\r\n\rX: b\r\n\r\nbody",
+        ] {
+            let structure = {
+                let mut scanner =
+                    postrider_proto::mime::scan::Scanner::new(postrider_proto::mime::Limits::DEFAULT);
+                scanner.push(message);
+                scanner.finish()
+            };
+            let end = usize::try_from(structure.root().body_start).unwrap();
+            for cut in 0..=message.len() {
+                let (one, other) = message.split_at(cut);
+                let content = read(&[one, other]).unwrap();
+                assert_eq!(
+                    content.header.octets(),
+                    &message[..end],
+                    "{} cut at {cut}",
+                    message.escape_ascii()
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_header_at_the_limit_is_read_and_one_past_it_is_not() {
         let header = |octets: usize| [&b"a: "[..], &vec![b'x'; octets - 7], b"\r\n\r\n"].concat();
         let message = |octets: usize| [header(octets), b"body".to_vec()].concat();
@@ -225,6 +284,18 @@ mod tests {
         }
         let fields = b"a: b\r\n".repeat(postrider_proto::dkim::limits::HEADER_FIELDS_MAX + 1);
         assert_eq!(read(&[&fields, b"\r\nbody"]).unwrap_err(), HeaderError::TooManyFields);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_message_is_its_header() {
+        let mut reader = Reader::new();
+        for (piece, octets) in [(&b"From: a\r\n"[..], 9), (b"\r\nbody", 11), (&[b'x'; 5000], 11)] {
+            reader.push(piece);
+            assert_eq!(reader.header_octets(), octets);
+        }
+        let mut large = Reader::new();
+        large.push(&[b'x'; HEADER_OCTETS_MAX + 1]);
+        assert_eq!(large.header_octets(), 0);
     }
 
     #[test]

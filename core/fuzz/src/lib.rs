@@ -1,4 +1,31 @@
-//! What the targets share: a strict reader of what a server says.
+//! What the targets share: a strict reader of what a server says, and a resolver.
+
+mod dns;
+
+use postrider_authentication::content::{Content, Reader};
+use postrider_proto::dkim::header::HeaderError;
+
+pub use dns::Answers;
+
+/// A message that comes in pieces of so many octets.
+pub fn content(message: &[u8], cut: usize) -> Result<Content, HeaderError> {
+    let mut reader = Reader::new();
+    message.chunks(cut).for_each(|piece| reader.push(piece));
+    reader.finish()
+}
+
+/// Checks a field that was written: one field, lines that are short enough, no control character.
+///
+/// # Panics
+/// When it isn't that.
+pub fn check_field(field: &str) {
+    let text = field.strip_suffix("\r\n").expect("a field ends its line");
+    for (number, line) in text.split("\r\n").enumerate() {
+        assert!(line.len() <= 998, "a line of {} octets", line.len());
+        assert!(number == 0 || line.starts_with('\t'), "a line that isn't folded");
+        assert!(line.chars().all(|c| c == '\t' || !c.is_control()), "a control character");
+    }
+}
 
 /// Reads IMAP data (parentheses, quoted strings, literals, atoms) and says where one value ends.
 ///
@@ -71,7 +98,8 @@ pub fn check_responses(mut input: &[u8], seven_bit: bool) {
         );
         let mut from = 0;
         loop {
-            let end = from + input[from..].iter().position(|octet| *octet == b'\n').expect("a line has no end");
+            let end =
+                from + input[from..].iter().position(|octet| *octet == b'\n').expect("a line has no end");
             assert!(end > 0 && input[end - 1] == b'\r', "a bare line feed");
             let line = &input[from..end - 1];
             assert!(!line.contains(&b'\r') && !line.contains(&0), "an octet that no line may hold");

@@ -277,6 +277,8 @@ label! {
         NoBadSignals = "no-bad-signals",
         /// The author's domain wants such mail refused.
         DmarcPolicy = "dmarc-policy",
+        /// The author's domain wants such mail refused, unless what DNS doesn't tell now confirms it.
+        DmarcUnknown = "dmarc-unknown",
         /// The sender's domain says that it isn't from there.
         SpfPolicy = "spf-policy",
         /// The client's address is on a blocklist.
@@ -395,6 +397,8 @@ label! {
         Questions = "dns_questions",
         /// Octets of a message's header that are looked at.
         HeaderOctets = "header_octets",
+        /// Octets of all headers that are looked at on a shard at once.
+        HeadersOctets = "headers_octets",
         /// Evaluations of DMARC that are kept for reports.
         Evaluations = "evaluations",
         /// Octets of an account.

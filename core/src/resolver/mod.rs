@@ -20,7 +20,7 @@ use crate::config::{Dns, DnsUpstreams};
 pub use blocking::Blocking;
 pub use counting::{count, count_memory};
 pub use sockets::Sockets;
-pub use tls::Tls;
+pub use tls::{Tls, authorities};
 pub use upkeep::{Follower, upkeep};
 
 /// The resolver of a shard. Clones are the same one.

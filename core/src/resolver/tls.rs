@@ -86,13 +86,13 @@ fn config(
     Ok(Arc::new(config))
 }
 
-/// The certificates of a file in PEM form; one that can't be read is passed over.
-fn authorities(file: Option<&Path>) -> Result<RootCertStore, String> {
+/// The certificates of authorities in a file in PEM form, or of the system. Those that can't be used are passed over.
+pub fn authorities(file: Option<&Path>) -> Result<RootCertStore, String> {
     let file =
         match file {
             Some(file) => file.to_owned(),
             None => SYSTEM_ROOTS.iter().map(PathBuf::from).find(|path| path.exists()).ok_or(
-                "this system has no certificates of authorities; name a file with tls_roots in [dns]",
+                "this system has no certificates of authorities; a file with some must be named (tls_roots in [dns])",
             )?,
         };
     let unreadable = |error: &dyn fmt::Display| format!("can't read {}: {error}", file.display());

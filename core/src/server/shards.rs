@@ -1,7 +1,6 @@
 //! What each shard runs: its listeners, the work that others send, and on the first shard the control
 //! socket and metrics.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -195,8 +194,9 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         ),
         recorder,
         resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
-        strangers: Cell::new(0),
         rates: DeliveryRates::default(),
+        strangers: smtp::Waits::default(),
+        headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
         evaluations: Hourly::default(),
         shared,
     });

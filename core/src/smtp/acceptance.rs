@@ -90,7 +90,9 @@ impl Connection {
         let front = if self.user.is_some() {
             self.front_of_submission(&envelope, &facts, &message)
         } else {
-            let concluded = self.conclude(&envelope, examination.signed(), &facts, &message.structure).await;
+            // The room is given back when the checks are done.
+            let (signed, _held) = examination.signed();
+            let concluded = self.conclude(&envelope, signed, &facts, &message.structure).await;
             self.front_of_incoming(concluded, &envelope, &message, from.as_ref(), &gone)
         };
         let front = match front {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use postrider_authentication::spf;
 use postrider_proto::smtp::Reply;
+use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::server::{Action, Answer, Certificate, Channel, Pace, Question, Session};
 use tracing::{debug, trace};
 
@@ -25,6 +26,9 @@ use crate::runtime::net::Stream;
 use crate::runtime::{Shutdown, sleep, timeout_at};
 use crate::shard::Shard;
 use crate::tls::{ClientCertificate, Transport, TransportError};
+
+const HEADERS_FULL: Reply =
+    Reply::new(Class::Transient, 52, (3, 1), "too many large headers are looked at now, try again later");
 
 /// Octets of replies that are gathered before they are written.
 const OUT_OCTETS: usize = 16 * 1024;
@@ -290,6 +294,11 @@ impl Connection {
         {
             self.intake = None;
             self.intake_failed = Some(policy::intake_reply(&error, self.id));
+        }
+        if self.intake.is_some() && self.examination.as_ref().is_some_and(|one| !one.has_room()) {
+            self.intake = None;
+            self.intake_failed = Some(HEADERS_FULL);
+            self.count_limit(metrics::Limit::HeadersOctets);
         }
         // A large buffer is not kept by an idle connection.
         self.spare = if content.capacity() <= OUT_OCTETS { content } else { Vec::new() };

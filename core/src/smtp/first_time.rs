@@ -4,6 +4,7 @@
 //! a task that sleeps: no shard and nothing of the store is held by it. When the client goes or
 //! the server stops, the message is not accepted, so that the client tries again.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -110,22 +111,45 @@ impl FirstTime {
     }
 }
 
+/// How many messages wait on a shard.
+#[derive(Default)]
+pub struct Waits(Cell<usize>);
+
+impl Waits {
+    /// Counts one, if there is room.
+    fn take(&self) -> bool {
+        let has_room = self.0.get() < WAITS_MAX;
+        self.0.set(self.0.get() + usize::from(has_room));
+        has_room
+    }
+}
+
 /// One of the messages that wait on a shard.
 struct Place(Rc<Shard>);
 
 impl Place {
     fn take(shard: &Rc<Shard>) -> Option<Self> {
-        let waiting = shard.strangers.get();
-        if waiting >= WAITS_MAX {
-            return None;
-        }
-        shard.strangers.set(waiting + 1);
-        Some(Self(Rc::clone(shard)))
+        shard.strangers.take().then(|| Self(Rc::clone(shard)))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.strangers.set(self.0.strangers.get().saturating_sub(1));
+        let waits = &self.0.strangers.0;
+        waits.set(waits.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_messages_wait_and_no_more() {
+        let waits = Waits::default();
+        assert!((0..WAITS_MAX).all(|_| waits.take()));
+        assert!(!waits.take());
+        waits.0.set(WAITS_MAX - 1);
+        assert!(waits.take() && !waits.take());
     }
 }

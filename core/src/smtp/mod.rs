@@ -24,6 +24,7 @@ use postrider_proto::smtp::server::{ClearAuth, RequireTls, Role, Settings, TlsOf
 use postrider_proto::smtp::{self};
 
 pub use connection::serve;
+pub use first_time::Waits;
 
 use crate::arrival::Door;
 use crate::auth::Authenticator;

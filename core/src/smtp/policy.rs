@@ -251,7 +251,8 @@ impl Connection {
         let octets_max = self.service.listener.limits.smtp.message_octets;
         self.intake = Some(Intake::new(&shared.store, &shared.committer, octets_max));
         let signatures = if self.questions.is_some() { Signatures::Read } else { Signatures::Ignored };
-        self.examination = Some(Examination::new(self.service.hostnames.to_vec(), signatures));
+        self.examination =
+            Some(Examination::new(self.service.hostnames.to_vec(), signatures, &self.shard.headers));
         self.intake_failed = None;
         Answer::Proceed
     }

@@ -81,6 +81,32 @@ pub fn collect(header: &Header) -> Option<Result<Chain, ChainError>> {
     any.then(|| chain(header))
 }
 
+/// What is known of the newest set, whether or not the sets are a chain: a sealer that adds one more needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Newest {
+    /// The highest number that any field has.
+    pub instance: Instance,
+    /// Whether a seal of that number says that the chain failed, after which nothing is added (RFC 8617 §5.1).
+    pub is_failed: bool,
+}
+
+/// Finds the newest set of a message. None where no field has a number that a set may have.
+#[must_use]
+pub fn newest(header: &Header) -> Option<Newest> {
+    let instance = |name: &str, value: &[u8]| match name {
+        RESULTS => results_instance(value).map(|(instance, _)| instance),
+        _ => Instance::of_signature(value).ok(),
+    };
+    let values = |name: &'static str| header.named(name).map(|field| field.value);
+    let instances =
+        KINDS.into_iter().flat_map(|name| values(name).filter_map(move |value| instance(name, value)));
+    let highest = instances.max()?;
+    let is_failed = values(SEAL).any(|value| {
+        instance(SEAL, value) == Some(highest) && Seal::claims(value) == Some(ChainStatus::Fail)
+    });
+    Some(Newest { instance: highest, is_failed })
+}
+
 fn chain(header: &Header) -> Result<Chain, ChainError> {
     if KINDS.iter().any(|name| header.named(name).len() > usize::from(ARC_SETS_MAX)) {
         return Err(ChainError::TooMany);
@@ -200,6 +226,23 @@ mod tests {
         ] {
             assert_eq!(collected(&text), Some(Err(error)), "{text}");
         }
+    }
+
+    #[test]
+    fn the_newest_set_is_known_of_what_is_no_chain_as_well() {
+        let found = |text: &str| {
+            let newest = newest(&Header::parse(text.as_bytes().to_vec()).unwrap());
+            newest.map(|newest| (newest.instance.number(), newest.is_failed))
+        };
+        assert_eq!(found("From: a\r\n"), None);
+        assert_eq!(found("ARC-Seal: i=51; cv=fail\r\nARC-Seal: x\r\n"), None);
+        assert_eq!(found(&format!("{}{}", whole(1), whole(2))), Some((2, false)));
+        assert_eq!(found(&format!("{}{}", whole(1), results(7))), Some((7, false)));
+        assert_eq!(found(&format!("{}{}", seal(3, "FAIL"), whole(1))), Some((3, true)));
+        // Whatever else is wrong with it, and not of an older one.
+        assert_eq!(found("ARC-Seal: i=2; cv=fail; h=from\r\n"), Some((2, true)));
+        assert_eq!(found(&format!("{}{}", seal(3, "fail"), signature(4))), Some((4, false)));
+        assert_eq!(found(&results(50)), Some((50, false)));
     }
 
     #[test]

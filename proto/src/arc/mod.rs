@@ -7,7 +7,7 @@
 mod chain;
 mod set;
 
-pub use chain::{Chain, ChainError, Set, collect};
+pub use chain::{Chain, ChainError, Newest, Set, collect, newest};
 pub use set::{ChainStatus, Instance, MessageSignature, Seal, results_instance};
 
 /// The field of authentication results of a set (AAR).

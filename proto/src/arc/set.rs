@@ -87,6 +87,11 @@ pub struct Seal {
 }
 
 impl Seal {
+    /// What the value of a field says of the chain, whatever else is wrong with it.
+    pub(crate) fn claims(value: &[u8]) -> Option<ChainStatus> {
+        list(value).ok()?.value("cv").and_then(ChainStatus::from_word)
+    }
+
     /// Parses what stands after the colon. `h=` must not be there (RFC 8617 §4.1.3).
     pub fn parse(value: &[u8]) -> Result<Self, SignatureError> {
         let tags = list(value)?;

@@ -103,7 +103,8 @@ fn hostile_texts_stay_in_their_place() {
         .reason("say \"\r\n; dkim=pass\"")
         .property("smtp", "helo", "a;dkim=pass")
         .property("smtp", "mailfrom", "\"a b\"@c.example")
-        .property("header", "from", "x".repeat(5000))]);
+        .property("header", "from", "x".repeat(5000))
+        .property("header", "i", "\"\\".repeat(5000))]);
     assert_eq!(text.matches("\r\n").count(), text.matches("\r\n\t").count() + 1, "{text}");
     assert!(text.lines().all(|line| line.len() <= 998));
     let parsed = parse(value(&text)).unwrap();

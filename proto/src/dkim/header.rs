@@ -49,8 +49,8 @@ struct Place {
 }
 
 impl Header {
-    /// Finds the fields of a block, up to the empty line or the end. Lines that are no field have their
-    /// content as name, which no signature asks for.
+    /// Finds the fields of a block, up to the empty line or the end. A line without a colon is a field whose
+    /// name is its content and whose value is empty: some readers take `From` alone for one.
     pub fn parse(octets: Vec<u8>) -> Result<Self, HeaderError> {
         if octets.len() > HEADER_OCTETS_MAX {
             return Err(HeaderError::TooLarge);

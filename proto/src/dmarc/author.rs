@@ -53,7 +53,10 @@ impl Author {
         let is_from = |name: &[u8]| name.trim_ascii().eq_ignore_ascii_case(b"from");
         for field in fields(header).filter(|field| is_from(field.name)) {
             count += 1;
-            let addresses = address::parse(&unfold(field.value), Self::ADDRESSES_MAX + 1);
+            // A name whose colon is on the next line has its value there.
+            let colon = memchr::memchr(b':', field.octets);
+            let value = colon.map_or(field.value, |colon| &field.octets[colon + 1..]);
+            let addresses = address::parse(&unfold(value), Self::ADDRESSES_MAX + 1);
             has_more |= addresses.len() > Self::ADDRESSES_MAX;
             let mut has_address = false;
             for host in addresses.iter().filter_map(|address| address.host.as_deref()) {

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use argh::FromArgs;
-use postrider_dns::resolver::Upstream;
 use postrider_proto::address::Domain;
 use postrider_proto::dkim::key::Kind;
 use postrider_proto::dkim::signature::Canonicalization;
 use postrider_proto::dkim::{Identity, Selector};
 
-use super::dns::{Belief, belief, upstream};
+use super::asking::{belief, upstream};
 
 /// Look up, verify and make signatures of messages (DKIM), and their keys.
 #[derive(Debug, FromArgs, PartialEq)]
@@ -35,62 +34,32 @@ pub enum DkimCommand {
     Gen(DkimGen),
 }
 
-/// Look up the key of a selector and show what it is.
-#[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "lookup", example = "{command_name} 20230601 gmail.com")]
-pub struct DkimLookup {
-    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
-    #[argh(option, from_str_fn(upstream))]
-    pub resolver: Vec<Upstream>,
+asking! {
+    /// Look up the key of a selector and show what it is.
+    #[argh(subcommand, name = "lookup", example = "{command_name} 20230601 gmail.com")]
+    pub struct DkimLookup {
+        /// the selector
+        #[argh(positional, from_str_fn(selector))]
+        pub selector: Selector,
 
-    /// a file of DS or DNSKEY records to begin validation at
-    #[argh(option)]
-    pub trust_anchor: Option<String>,
-
-    /// who decides what can be believed: validate or trust
-    #[argh(option, from_str_fn(belief))]
-    pub mode: Option<Belief>,
-
-    /// print JSON
-    #[argh(switch)]
-    pub json: bool,
-
-    /// the selector
-    #[argh(positional, from_str_fn(selector))]
-    pub selector: Selector,
-
-    /// the domain
-    #[argh(positional, from_str_fn(domain))]
-    pub domain: Domain,
+        /// the domain
+        #[argh(positional, from_str_fn(domain))]
+        pub domain: Domain,
+    }
 }
 
-/// Verify the signatures of a message.
-#[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "verify", example = "{command_name} --json message.eml")]
-pub struct DkimVerify {
-    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
-    #[argh(option, from_str_fn(upstream))]
-    pub resolver: Vec<Upstream>,
+asking! {
+    /// Verify the signatures of a message.
+    #[argh(subcommand, name = "verify", example = "{command_name} --json message.eml")]
+    pub struct DkimVerify {
+        /// the time of the verification in seconds since 1970 (default: now)
+        #[argh(option)]
+        pub time: Option<u64>,
 
-    /// a file of DS or DNSKEY records to begin validation at
-    #[argh(option)]
-    pub trust_anchor: Option<String>,
-
-    /// who decides what can be believed: validate or trust
-    #[argh(option, from_str_fn(belief))]
-    pub mode: Option<Belief>,
-
-    /// the time of the verification in seconds since 1970 (default: now)
-    #[argh(option)]
-    pub time: Option<u64>,
-
-    /// print JSON
-    #[argh(switch)]
-    pub json: bool,
-
-    /// the message (default: standard input)
-    #[argh(positional)]
-    pub file: Option<PathBuf>,
+        /// the message (default: standard input)
+        #[argh(positional)]
+        pub file: Option<PathBuf>,
+    }
 }
 
 /// Print a message with signatures on top of it.
@@ -183,37 +152,22 @@ pub enum ArcCommand {
     Verify(ArcVerify),
 }
 
-/// Validate the chain of a message.
-#[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "verify", example = "{command_name} --json message.eml")]
-pub struct ArcVerify {
-    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
-    #[argh(option, from_str_fn(upstream))]
-    pub resolver: Vec<Upstream>,
+asking! {
+    /// Validate the chain of a message.
+    #[argh(subcommand, name = "verify", example = "{command_name} --json message.eml")]
+    pub struct ArcVerify {
+        /// a sealer whose results may be used (repeatable)
+        #[argh(option, from_str_fn(domain))]
+        pub trusted: Vec<Domain>,
 
-    /// a file of DS or DNSKEY records to begin validation at
-    #[argh(option)]
-    pub trust_anchor: Option<String>,
+        /// the time of the validation in seconds since 1970 (default: now)
+        #[argh(option)]
+        pub time: Option<u64>,
 
-    /// who decides what can be believed: validate or trust
-    #[argh(option, from_str_fn(belief))]
-    pub mode: Option<Belief>,
-
-    /// a sealer whose results may be used (repeatable)
-    #[argh(option, from_str_fn(domain))]
-    pub trusted: Vec<Domain>,
-
-    /// the time of the validation in seconds since 1970 (default: now)
-    #[argh(option)]
-    pub time: Option<u64>,
-
-    /// print JSON
-    #[argh(switch)]
-    pub json: bool,
-
-    /// the message (default: standard input)
-    #[argh(positional)]
-    pub file: Option<PathBuf>,
+        /// the message (default: standard input)
+        #[argh(positional)]
+        pub file: Option<PathBuf>,
+    }
 }
 
 /// A private key and its name.

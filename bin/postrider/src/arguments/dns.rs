@@ -4,24 +4,7 @@ use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
 use postrider_dns::{Name, RecordType, parse_name};
 
-/// Who decides what can be believed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Belief {
-    Validate,
-    Trust,
-}
-
-pub fn upstream(text: &str) -> Result<Upstream, String> {
-    Upstream::parse(text).map_err(|error| error.to_string())
-}
-
-pub(super) fn belief(text: &str) -> Result<Belief, String> {
-    match text {
-        "validate" => Ok(Belief::Validate),
-        "trust" => Ok(Belief::Trust),
-        _ => Err(format!("there is no mode {text:?}; write validate or trust")),
-    }
-}
+use super::asking::{belief, upstream};
 
 fn name(text: &str) -> Result<Name, String> {
     parse_name(text).map_err(|error| format!("{text:?} is no name: {error}"))
@@ -56,36 +39,25 @@ pub enum DnsCommand {
     Lookup(DnsLookup),
 }
 
-/// Look up the records of a name, and say whether they can be believed.
-#[derive(Debug, FromArgs, PartialEq)]
-#[argh(
-    subcommand,
-    name = "lookup",
-    example = "{command_name} TLSA _25._tcp.mail.example.org\nBy a resolver of your own:\n  {command_name} --resolver \
-               192.0.2.53 --json TXT example.org",
-    note = "Resolvers are those of /etc/resolv.conf unless named. What they say is validated (DNSSEC) from the root \
-            down, or from --trust-anchor. A resolver on loopback that is named without --trust-anchor is believed \
-            instead; --mode says otherwise."
-)]
-pub struct DnsLookup {
-    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
-    #[argh(option, from_str_fn(upstream))]
-    pub resolver: Vec<Upstream>,
-    /// a file of DS or DNSKEY records to begin validation at
-    #[argh(option)]
-    pub trust_anchor: Option<String>,
-    /// who decides what can be believed: validate or trust
-    #[argh(option, from_str_fn(belief))]
-    pub mode: Option<Belief>,
-    /// print JSON
-    #[argh(switch)]
-    pub json: bool,
-    /// the type of records, such as MX
-    #[argh(positional, from_str_fn(kind))]
-    pub kind: RecordType,
-    /// the name
-    #[argh(positional, from_str_fn(name))]
-    pub name: Name,
+asking! {
+    /// Look up the records of a name, and say whether they can be believed.
+    #[argh(
+        subcommand,
+        name = "lookup",
+        example = "{command_name} TLSA _25._tcp.mail.example.org\nBy a resolver of your own:\n  {command_name} --resolver \
+                   192.0.2.53 --json TXT example.org",
+        note = "Resolvers are those of /etc/resolv.conf unless named. What they say is validated (DNSSEC) from the root \
+                down, or from --trust-anchor. A resolver on loopback that is named without --trust-anchor is believed \
+                instead; --mode says otherwise."
+    )]
+    pub struct DnsLookup {
+        /// the type of records, such as MX
+        #[argh(positional, from_str_fn(kind))]
+        pub kind: RecordType,
+        /// the name
+        #[argh(positional, from_str_fn(name))]
+        pub name: Name,
+    }
 }
 
 /// Look at chains of trust.
@@ -144,63 +116,41 @@ pub enum DaneCommand {
     Dial(DaneDial),
 }
 
-/// Connect to a host as a sender would, and say whether its certificate is one of its TLSA records.
-#[derive(Debug, FromArgs, PartialEq)]
-#[argh(
-    subcommand,
-    name = "dial",
-    example = "{command_name} mail.example.org\nTLS from the first octet, on another port:\n  {command_name} --port 465 \
-               --implicit mail.example.org",
-    note = "With STARTTLS of SMTP, unless --implicit is given."
-)]
-pub struct DaneDial {
-    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
-    #[argh(option, from_str_fn(upstream))]
-    pub resolver: Vec<Upstream>,
-    /// a file of DS or DNSKEY records to begin validation at
-    #[argh(option)]
-    pub trust_anchor: Option<String>,
-    /// who decides what can be believed: validate or trust
-    #[argh(option, from_str_fn(belief))]
-    pub mode: Option<Belief>,
-    /// print JSON
-    #[argh(switch)]
-    pub json: bool,
-    /// the port (default: 25)
-    #[argh(option, default = "25")]
-    pub port: u16,
-    /// TLS from the first octet, without STARTTLS
-    #[argh(switch)]
-    pub implicit: bool,
-    /// the host, as an MX record names it
-    #[argh(positional, from_str_fn(name))]
-    pub host: Name,
+asking! {
+    /// Connect to a host as a sender would, and say whether its certificate is one of its TLSA records.
+    #[argh(
+        subcommand,
+        name = "dial",
+        example = "{command_name} mail.example.org\nTLS from the first octet, on another port:\n  {command_name} --port 465 \
+                   --implicit mail.example.org",
+        note = "With STARTTLS of SMTP, unless --implicit is given."
+    )]
+    pub struct DaneDial {
+        /// the port (default: 25)
+        #[argh(option, default = "25")]
+        pub port: u16,
+        /// TLS from the first octet, without STARTTLS
+        #[argh(switch)]
+        pub implicit: bool,
+        /// the host, as an MX record names it
+        #[argh(positional, from_str_fn(name))]
+        pub host: Name,
+    }
 }
 
-/// Show the TLSA records of a host, which of them can be used, and whether they apply.
-#[derive(Debug, FromArgs, PartialEq)]
-#[argh(
-    subcommand,
-    name = "lookup",
-    example = "{command_name} mail.example.org\nOf another port:\n  {command_name} --port 587 mail.example.org"
-)]
-pub struct DaneLookup {
-    /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
-    #[argh(option, from_str_fn(upstream))]
-    pub resolver: Vec<Upstream>,
-    /// a file of DS or DNSKEY records to begin validation at
-    #[argh(option)]
-    pub trust_anchor: Option<String>,
-    /// who decides what can be believed: validate or trust
-    #[argh(option, from_str_fn(belief))]
-    pub mode: Option<Belief>,
-    /// print JSON
-    #[argh(switch)]
-    pub json: bool,
-    /// the port that the host is reached at (default: 25)
-    #[argh(option, default = "25")]
-    pub port: u16,
-    /// the host, as an MX record names it
-    #[argh(positional, from_str_fn(name))]
-    pub host: Name,
+asking! {
+    /// Show the TLSA records of a host, which of them can be used, and whether they apply.
+    #[argh(
+        subcommand,
+        name = "lookup",
+        example = "{command_name} mail.example.org\nOf another port:\n  {command_name} --port 587 mail.example.org"
+    )]
+    pub struct DaneLookup {
+        /// the port that the host is reached at (default: 25)
+        #[argh(option, default = "25")]
+        pub port: u16,
+        /// the host, as an MX record names it
+        #[argh(positional, from_str_fn(name))]
+        pub host: Name,
+    }
 }

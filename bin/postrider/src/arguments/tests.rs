@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 76] = [
+const COMMANDS: [&str; 78] = [
     "",
     "serve",
     "localserve",
@@ -85,6 +85,8 @@ const COMMANDS: [&str; 76] = [
     "iprev check",
     "dnsbl",
     "dnsbl check",
+    "mtasts",
+    "mtasts lookup",
     "config",
     "config example",
     "config test",

@@ -39,7 +39,7 @@ impl Format {
     }
 
     /// Prints an object.
-    fn print(self, object: &Value) {
+    pub(super) fn print(self, object: &Value) {
         match self {
             Self::Json => terminal::print(&object.to_string()),
             Self::Lines => {
@@ -84,7 +84,7 @@ pub fn spf(command: SpfCommand) -> Result<()> {
 fn spf_check(arguments: &SpfCheck) -> Result<()> {
     let client_ip = address(&arguments.ip)?;
     let query = query(client_ip, &arguments.helo, &arguments.mail_from, &arguments.receiver);
-    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let dns = open(arguments.asking())?;
     let verdict = block_on(spf::check(&dns, &Limits::default(), &query));
     Format::of(arguments.json).print(&spf_object(&verdict));
     Ok(())
@@ -119,7 +119,7 @@ fn spf_object(verdict: &spf::Verdict) -> Value {
 }
 
 fn spf_lookup(arguments: &SpfLookup) -> Result<()> {
-    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let dns = open(arguments.asking())?;
     let published = block_on(spf::lookup(&dns, &arguments.domain));
     let (authentic, status) = believed(published.authenticity);
     if published.is_temporary {
@@ -191,7 +191,7 @@ fn organizational(public_suffix_list: bool) -> Mode {
 fn dmarc_lookup(arguments: &DmarcLookup) -> Result<()> {
     let name = &arguments.domain;
     let domain = Domain::parse(name).with_context(|| format!("{name} is no domain"))?;
-    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let dns = open(arguments.asking())?;
     let verdict = block_on(dmarc::lookup(&dns, &domain, organizational(arguments.public_suffix_list)));
     if verdict.result == DmarcResult::Temperror {
         bail!("{}", verdict.problem.unwrap_or_default());
@@ -203,7 +203,7 @@ fn dmarc_lookup(arguments: &DmarcLookup) -> Result<()> {
 fn dmarc_verify(arguments: &DmarcVerify) -> Result<()> {
     let client_ip = address(&arguments.ip)?;
     let message = read_message(arguments.file.as_ref())?;
-    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let dns = open(arguments.asking())?;
     let query = query(client_ip, &arguments.helo, &arguments.mail_from, "unknown");
     let verdict = block_on(async {
         // A header that can't be read has no author, and no signatures that count.
@@ -238,6 +238,7 @@ fn dmarc_object(verdict: &dmarc::Verdict) -> Value {
         "domain": verdict.domain.as_ref().map(ToString::to_string),
         "policy": policies.map(|_| verdict.policy.word()),
         "applied": verdict.applied.word(),
+        "at_stake": verdict.at_stake.word(),
         "testing": verdict.testing,
         "sampled_out": verdict.sampled_out,
         "aligned_spf": verdict.aligned_spf,
@@ -257,7 +258,7 @@ fn dmarc_object(verdict: &dmarc::Verdict) -> Value {
 pub fn iprev(command: IprevCommand) -> Result<()> {
     let IprevCommand::Check(arguments) = command;
     let client = address(&arguments.ip)?;
-    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let dns = open(arguments.asking())?;
     let verdict = block_on(iprev::check(&dns, client));
     let (authentic, status) = believed(verdict.authenticity);
     Format::of(arguments.json).print(&json!({
@@ -277,7 +278,7 @@ pub fn dnsbl(command: DnsblCommand) -> Result<()> {
     let DnsblCommand::Check(arguments) = command;
     let (list, what) = (&arguments.list, &arguments.what);
     let list = Domain::parse(list).with_context(|| format!("{list} is no domain"))?;
-    let dns = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let dns = open(arguments.asking())?;
     let (kind, listing) = match what.parse::<IpAddr>() {
         Ok(address) => {
             let kind = if address.to_canonical().is_ipv4() { Kind::Ipv4 } else { Kind::Ipv6 };

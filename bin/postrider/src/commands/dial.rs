@@ -32,7 +32,7 @@ struct Shown {
 
 /// `postrider dane dial`
 pub fn dial(arguments: &DaneDial) -> anyhow::Result<()> {
-    let resolver = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let resolver = open(arguments.asking())?;
     let found = block_on(find(&resolver, &arguments.host, arguments.port, &NextHop::Host));
     let (base, verification) = match found.applies {
         Applies::Records { base, verification, .. } => (base, verification),

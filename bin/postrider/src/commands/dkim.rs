@@ -93,7 +93,7 @@ fn verify_message(arguments: &DkimVerify) -> Result<()> {
     let results = match message {
         Err(error) => vec![SignatureResult::refused(error)],
         Ok(content) => {
-            let lookup = open_resolver(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+            let lookup = open_resolver(arguments.asking())?;
             block_on(verify(&content, &Policy::default(), time, &lookup))
         }
     };
@@ -153,7 +153,7 @@ fn signature_line(result: &SignatureResult) -> String {
 fn look_up(arguments: &DkimLookup) -> Result<()> {
     let name = arguments.selector.key_name(&arguments.domain);
     let keys = {
-        let lookup = open_resolver(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+        let lookup = open_resolver(arguments.asking())?;
         block_on(Keys::lookup_name(&name, &lookup))
     };
     let (records, reason) = match &keys.records {
@@ -290,7 +290,7 @@ fn validate(arguments: &ArcVerify) -> Result<()> {
     let result = match message {
         Err(error) => ArcResult::refused(error),
         Ok(content) => {
-            let lookup = open_resolver(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+            let lookup = open_resolver(arguments.asking())?;
             block_on(arc::verify(&content, time, &lookup))
         }
     };

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::dial::dial;
 use super::resolver::open;
 use crate::arguments::{
-    Belief, DaneCommand, DaneLookup, DnsCommand, DnsLookup, DnssecCommand, DnssecExplain,
+    Asking, Belief, DaneCommand, DaneLookup, DnsCommand, DnsLookup, DnssecCommand, DnssecExplain,
 };
 use crate::terminal;
 
@@ -41,7 +41,7 @@ pub fn dane(command: DaneCommand) -> anyhow::Result<()> {
 }
 
 fn lookup(arguments: &DnsLookup) -> anyhow::Result<()> {
-    let resolver = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let resolver = open(arguments.asking())?;
     let answer = block_on(resolver.lookup(&arguments.name, arguments.kind));
     if arguments.json {
         print_json(&of_answer(&answer));
@@ -52,7 +52,11 @@ fn lookup(arguments: &DnsLookup) -> anyhow::Result<()> {
 }
 
 fn explain(arguments: &DnssecExplain) -> anyhow::Result<()> {
-    let resolver = open(&arguments.resolver, arguments.trust_anchor.as_ref(), Some(Belief::Validate))?;
+    let resolver = open(Asking {
+        resolvers: &arguments.resolver,
+        trust_anchor: arguments.trust_anchor.as_ref(),
+        belief: Some(Belief::Validate),
+    })?;
     let (answer, steps) = block_on(resolver.explain(&arguments.name, arguments.kind));
     if arguments.json {
         let mut shown = of_answer(&answer);
@@ -151,7 +155,7 @@ fn show(answer: &Answer) {
 }
 
 fn dane_lookup(arguments: &DaneLookup) -> anyhow::Result<()> {
-    let resolver = open(&arguments.resolver, arguments.trust_anchor.as_ref(), arguments.mode)?;
+    let resolver = open(arguments.asking())?;
     let found = block_on(find(&resolver, &arguments.host, arguments.port, &NextHop::Host));
     let shown = of_dane(arguments, &found, &resolver);
     if arguments.json {

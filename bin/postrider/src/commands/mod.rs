@@ -7,6 +7,7 @@ mod dial;
 mod dkim;
 mod dns;
 mod locate;
+mod mta_sts;
 mod resolver;
 mod serve;
 mod show;
@@ -49,5 +50,6 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Dmarc(arguments) => authentication::dmarc(arguments.command),
         Command::Iprev(arguments) => authentication::iprev(arguments.command),
         Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),
+        Command::MtaSts(arguments) => mta_sts::mta_sts(arguments.command),
     }
 }

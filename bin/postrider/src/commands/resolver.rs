@@ -5,25 +5,22 @@ use std::rc::Rc;
 
 use postrider_core::config::{Dns, DnsUpstreams};
 use postrider_core::resolver::{Blocking, Plan};
-use postrider_dns::resolver::{Mode, Resolver, Upstream};
+use postrider_dns::resolver::{Mode, Resolver};
 
-use crate::arguments::Belief;
+use crate::arguments::{Asking, Belief};
 
 /// Makes a resolver by what the arguments say. Those of the system are asked when none is named.
 ///
 /// Without a word on it, answers are validated here; except that a resolver on loopback which was named without
 /// an anchor is believed: it is this host's own, or one made for a test.
-pub fn open(
-    resolvers: &[Upstream],
-    trust_anchor: Option<&String>,
-    belief: Option<Belief>,
-) -> anyhow::Result<Resolver<Blocking>> {
-    let dns = configure(resolvers, trust_anchor, belief);
+pub fn open(asking: Asking<'_>) -> anyhow::Result<Resolver<Blocking>> {
+    let dns = configure(asking);
     Ok(Plan::new(&dns)?.start_blocking(Rc::new(|_| ())))
 }
 
 /// What the arguments say as configuration.
-pub fn configure(resolvers: &[Upstream], trust_anchor: Option<&String>, belief: Option<Belief>) -> Dns {
+pub fn configure(asking: Asking<'_>) -> Dns {
+    let Asking { resolvers, trust_anchor, belief } = asking;
     let default = Dns::default();
     let local = !resolvers.is_empty() && resolvers.iter().all(|upstream| upstream.address.ip().is_loopback());
     let mode = match belief {
@@ -44,13 +41,15 @@ pub fn configure(resolvers: &[Upstream], trust_anchor: Option<&String>, belief: 
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
     use super::*;
+    use postrider_dns::resolver::Upstream;
 
     #[test]
     fn answers_are_validated_unless_the_resolver_is_on_this_host() {
         let mode = |resolver: &str, anchor: Option<&str>, belief| {
             let resolvers: Vec<Upstream> =
                 resolver.split_whitespace().map(|text| Upstream::parse(text).unwrap()).collect();
-            configure(&resolvers, anchor.map(str::to_owned).as_ref(), belief).mode
+            let anchor = anchor.map(str::to_owned);
+            configure(Asking { resolvers: &resolvers, trust_anchor: anchor.as_ref(), belief }).mode
         };
         assert_eq!(mode("", None, None), Mode::Validate);
         assert_eq!(mode("192.0.2.1", None, None), Mode::Validate);

@@ -16,7 +16,7 @@ use postrider_storage::verify::{self, Counts, Report};
 
 use super::locate::{configuration_file, localserve_dir};
 use super::resolver::configure;
-use crate::arguments::Localserve;
+use crate::arguments::{Asking, Localserve};
 use crate::terminal;
 
 /// `postrider serve`
@@ -34,7 +34,12 @@ pub fn serve(config: Option<String>) -> anyhow::Result<()> {
 /// `postrider localserve`
 pub fn localserve(arguments: Localserve) -> anyhow::Result<()> {
     let dns = (!arguments.resolver.is_empty())
-        .then(|| configure(&arguments.resolver, arguments.trust_anchor.as_ref(), None));
+        .then(|| Asking {
+            resolvers: &arguments.resolver,
+            trust_anchor: arguments.trust_anchor.as_ref(),
+            belief: None,
+        })
+        .map(configure);
     let dir = match arguments.dir {
         Some(dir) => std::path::absolute(dir)?,
         None => {

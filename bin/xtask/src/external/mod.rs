@@ -1,5 +1,6 @@
 //! Tests against the release binary: with other people's programs, and with our own dialogs and clients.
 
+mod authentication;
 mod curl;
 mod faults;
 pub mod imap;
@@ -27,6 +28,8 @@ const TESTS: &[Test] = &[
     ("imap_clients_at_random_know_what_is_there", imap::clients),
     ("swaks_delivers_and_submits_with_each_mechanism", swaks::delivers_and_submits),
     ("swaks_is_refused_where_it_must_be", swaks::is_refused),
+    ("swaks_brings_good_and_forged_mail_which_dns_tells_apart", authentication::mail_of_others),
+    ("swaks_comes_from_an_address_on_a_blocklist", authentication::listed_clients),
     ("curl_fetches_over_imaps", curl::fetches),
     ("imaplib_runs_a_session", python::imaplib),
     ("imapclient_runs_a_session", python::imapclient),

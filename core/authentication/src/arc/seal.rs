@@ -21,9 +21,10 @@ pub enum SealError {
     /// There are 50 sets.
     #[error("the chain has no room for another set")]
     Full,
-    /// What is no chain at all, so that not even its failure can be sealed.
-    #[error("the message has no chain that can be continued")]
-    NoChain,
+    /// The status is none that the sets of the message can have: they are no chain and it isn't `fail`, or there is
+    /// none where there are sets, or the other way round.
+    #[error("the status is not one of the message's chain")]
+    Status,
     /// It can't be signed.
     #[error("{0}")]
     Sign(#[from] SignError),
@@ -57,7 +58,13 @@ impl<K> Sealer<K> {
             .fields
             .iter()
             .filter(|name| !excluded.iter().any(|excluded| excluded.eq_ignore_ascii_case(name)));
-        allowed.flat_map(|name| std::iter::repeat_n(name.as_str(), header.named(name).len())).collect()
+        let mut names: Vec<&str> =
+            allowed.flat_map(|name| std::iter::repeat_n(name.as_str(), header.named(name).len())).collect();
+        // The list has at least one name; one that the message hasn't stands for nothing.
+        if names.is_empty() {
+            names.push("From");
+        }
+        names
     }
 }
 
@@ -96,23 +103,28 @@ pub fn seal<K: SigningKey>(
 }
 
 /// The number of the new set. Appends the canonical fields of the sets before it, unless the chain failed:
-/// then the new set is sealed as if it were alone (RFC 8617 §5.1.2).
+/// then the new set is sealed as if it were alone (RFC 8617 §5.1.2), so that it doesn't matter what is wrong with them.
 fn continue_chain(header: &Header, status: ChainStatus, sealed: &mut Vec<u8>) -> Result<Instance, SealError> {
-    let chain = match arc::collect(header) {
-        None => return Ok(Instance::FIRST),
-        Some(Err(arc::ChainError::Failed(_))) => return Err(SealError::FailedBefore),
-        Some(Err(_)) => return Err(SealError::NoChain),
-        Some(Ok(chain)) => chain,
-    };
-    let newest = chain.sets.last().ok_or(SealError::NoChain)?;
-    if status != ChainStatus::Fail {
-        for set in &chain.sets {
-            for number in [set.results, set.signature_field, set.seal_field] {
-                write_field(sealed, header.get(number), Canonical::Relaxed, FieldEnd::LineBreak);
+    let newest = arc::newest(header);
+    if newest.is_some_and(|newest| newest.is_failed) {
+        return Err(SealError::FailedBefore);
+    }
+    match (arc::collect(header), status) {
+        (None, ChainStatus::None) | (Some(_), ChainStatus::Fail) => {}
+        (Some(Err(arc::ChainError::Failed(_))), _) => return Err(SealError::FailedBefore),
+        (Some(Ok(chain)), ChainStatus::Pass) => {
+            for set in &chain.sets {
+                for number in [set.results, set.signature_field, set.seal_field] {
+                    write_field(sealed, header.get(number), Canonical::Relaxed, FieldEnd::LineBreak);
+                }
             }
         }
+        _ => return Err(SealError::Status),
     }
-    newest.instance.next().ok_or(SealError::Full)
+    match newest {
+        None => Ok(Instance::FIRST),
+        Some(newest) => newest.instance.next().ok_or(SealError::Full),
+    }
 }
 
 fn sign_message<K: SigningKey>(

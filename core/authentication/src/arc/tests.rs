@@ -203,8 +203,74 @@ fn a_failed_chain_is_sealed_alone_and_then_never_again() {
     assert_eq!(result.reason.unwrap().to_string(), "set 3 says that the chain failed");
     assert_eq!(script.lookups(), 0);
     assert_eq!(sealed(&marked, SEALERS[0], ChainStatus::Fail), Err(SealError::FailedBefore));
-    let torn = chain(&SEALERS[..2]).replace("ARC-Seal: i=1", "X-Seal: i=1");
-    assert_eq!(sealed(&torn, SEALERS[2], ChainStatus::Fail), Err(SealError::NoChain));
+}
+
+/// Whether the seal of a set verifies over this set and nothing else.
+fn covers_its_own_set_alone(set: &str) -> bool {
+    use postrider_proto::arc::{MESSAGE_SIGNATURE, RESULTS, SEAL, Seal};
+    use postrider_proto::dkim::canonical::{Algorithm, FieldEnd, write_field, write_field_without};
+    use postrider_proto::dkim::header::Header;
+    use postrider_proto::dkim::key::KeyRecord;
+    let header = Header::parse(set.as_bytes().to_vec()).unwrap();
+    let field = |name| header.named(name).next().unwrap();
+    let mut signed = Vec::new();
+    for name in [RESULTS, MESSAGE_SIGNATURE] {
+        write_field(&mut signed, field(name), Algorithm::Relaxed, FieldEnd::LineBreak);
+    }
+    let seal = Seal::parse(field(SEAL).value).unwrap();
+    let place = seal.core.signature_place.clone();
+    write_field_without(&mut signed, field(SEAL), place, Algorithm::Relaxed, FieldEnd::Nothing);
+    let record = KeyRecord::parse(key(seal.core.domain.as_str()).record().as_bytes()).unwrap();
+    crate::keys::PublicKey::of(&record).unwrap().verifies(&signed, &seal.core.signature)
+}
+
+#[test]
+fn what_is_no_chain_is_sealed_as_failed() {
+    let good = chain(&SEALERS[..2]);
+    let full: String = chain(&[SEALERS[0]; 50]).replacen("ARC-Seal: i=1;", "X-Seal: i=1;", 1);
+    for (torn, number, reason) in [
+        (good.replace("ARC-Seal: i=1", "X-Seal: i=1"), 3, "set 1 is not complete"),
+        (good.replace("ARC-Seal: i=2", "ARC-Seal: i=7"), 8, "set 2 is not complete"),
+        (format!("ARC-Seal: none\r\n{MESSAGE}"), 1, "an ARC field has no valid instance"),
+        (format!("ARC-Seal: i=1; a=x\r\n{good}"), 3, "set 1 has a field twice"),
+    ] {
+        let before = validated(&torn, &script(&SEALERS));
+        assert_eq!((before.status, before.reason.unwrap().to_string().as_str()), (ChainStatus::Fail, reason));
+        for status in [ChainStatus::None, ChainStatus::Pass] {
+            assert_eq!(sealed(&torn, SEALERS[2], status), Err(SealError::Status));
+        }
+        let marked = sealed(&torn, SEALERS[2], ChainStatus::Fail).unwrap();
+        assert!(marked.starts_with(&format!("ARC-Seal: i={number}; ")), "{marked}");
+        assert!(covers_its_own_set_alone(marked.strip_suffix(&torn).unwrap()), "{marked}");
+        assert_eq!(validated(&marked, &script(&SEALERS)).status, ChainStatus::Fail);
+        assert_eq!(sealed(&marked, SEALERS[0], ChainStatus::Fail), Err(SealError::FailedBefore), "{marked}");
+    }
+    assert_eq!(sealed(&full, SEALERS[0], ChainStatus::Fail), Err(SealError::Full));
+    // Where there is no chain, or a valid one, the status is that.
+    assert_eq!(sealed(MESSAGE, SEALERS[0], ChainStatus::Pass), Err(SealError::Status));
+    assert_eq!(sealed(MESSAGE, SEALERS[0], ChainStatus::Fail), Err(SealError::Status));
+    assert_eq!(sealed(&good, SEALERS[0], ChainStatus::None), Err(SealError::Status));
+}
+
+#[test]
+fn a_message_without_the_fields_to_be_signed_is_sealed_all_the_same() {
+    let sealed = sealed("X-Other: 1\r\n\r\nHi.\r\n", SEALERS[0], ChainStatus::None).unwrap();
+    let result = validated(&sealed, &script(&SEALERS));
+    assert_eq!((result.status, result.reason), (ChainStatus::Pass, None));
+}
+
+#[test]
+fn a_field_that_the_last_sealer_did_not_sign_is_told() {
+    let good = chain(&SEALERS);
+    let unsigned = |message: &str| {
+        let result = validated(message, &script(&SEALERS));
+        assert_eq!(result.status, ChainStatus::Pass);
+        result.unsigned_field
+    };
+    assert_eq!(unsigned(&good), None);
+    assert_eq!(unsigned(&format!("From: boss@bank.example\r\n{good}")), Some("From"));
+    assert_eq!(unsigned(&format!("subject: urgent\r\n{good}")), Some("Subject"));
+    assert_eq!(unsigned(&format!("X-New: 1\r\nContent-Type: text/html\r\n{good}")), None);
 }
 
 #[test]

@@ -11,10 +11,11 @@ use super::verify::ArcResult;
 /// A valid chain only says who handled a message, and anybody can make one up (RFC 8617 §9.6). Who sealed
 /// after a trusted sealer could have changed the message, and said that the chain was intact; so a set counts
 /// only if all after it are of trusted sealers, too. Among these the oldest one saw the message first. A domain
-/// stands for those below it.
+/// stands for those below it. And since whoever brought the message here may have added fields that the last sealer
+/// didn't sign, such as another From, no set counts when there is one of those that readers are shown.
 #[must_use]
 pub fn trusted_results(arc: &ArcResult, trusted: &[Domain]) -> Option<Instance> {
-    if arc.status != ChainStatus::Pass {
+    if arc.status != ChainStatus::Pass || arc.unsigned_field.is_some() {
         return None;
     }
     let is_trusted = |sealer: &Domain| trusted.iter().any(|domain| sealer.is_at_or_below(domain));
@@ -51,6 +52,9 @@ mod tests {
                 |arc: &ArcResult, trusted: &[Domain]| trusted_results(arc, trusted).map(Instance::number);
             assert_eq!(found(&arc, &trusted), expected, "{sealers:?}");
             assert_eq!(found(&arc, &[]), None);
+            arc.unsigned_field = Some("From");
+            assert_eq!(found(&arc, &trusted), None);
+            arc.unsigned_field = None;
             for status in [ChainStatus::Fail, ChainStatus::None] {
                 arc.status = status;
                 assert_eq!(found(&arc, &trusted), None);

@@ -10,7 +10,7 @@ use postrider_proto::dkim::key::Service;
 use postrider_proto::dkim::signature::{Algorithm, Core};
 
 use crate::content::Content;
-use crate::dkim::{Part, Reason as PartReason, check_part};
+use crate::dkim::{Part, Policy, Reason as PartReason, check_part};
 use crate::keys::{KeyFault, Keys, pause, usable};
 
 /// Why a chain isn't valid.
@@ -64,6 +64,9 @@ pub struct ArcResult {
     /// The oldest set whose message signature and that of all after it verified; 0 where all did (RFC 8617
     /// §5.2 step 5). None where the chain isn't valid.
     pub oldest_pass: Option<u8>,
+    /// A field that readers are shown and that the newest message signature doesn't cover: after the last sealer
+    /// anybody could have added it. The chain is valid all the same (RFC 8617 §4.1.2), but vouches for nobody.
+    pub unsigned_field: Option<&'static str>,
     /// The sets from the oldest to the newest, when they could be a chain.
     pub sets: Vec<SetResult>,
     /// Whether all lookups that the status rests on can be believed. None where none was made.
@@ -78,6 +81,7 @@ impl ArcResult {
             status: ChainStatus::None,
             reason: None,
             oldest_pass: None,
+            unsigned_field: None,
             sets: Vec::new(),
             authenticity: None,
         }
@@ -137,6 +141,9 @@ pub async fn verify(content: &Content, now: u64, lookup: &impl Lookup) -> ArcRes
     };
     let mut result = ArcResult::none();
     result.sets = chain.sets.iter().map(|set| SetResult::of(set, &content.header)).collect();
+    let newest = chain.sets.last().and_then(|set| set.signature.as_ref().ok());
+    result.unsigned_field =
+        newest.and_then(|newest| Policy::default().unsigned_field(&content.header, &newest.content));
     let mut known = Known { keys: Vec::new(), authenticity: None, lookup };
     let validated = validate(content, chain, now, &mut known, &mut result).await;
     result.authenticity = known.authenticity;

@@ -32,13 +32,33 @@ pub struct Policy {
     /// Fields of which every one that the message has must be signed. A second From or Subject on top of the
     /// signed one is what readers are shown (RFC 6376 §8.15).
     pub covered: Vec<&'static str>,
+    /// Fields of which a second one must be signed, since readers take only one of them. Many don't sign these at
+    /// all, so one alone may be unsigned; but one on top of a signed one makes another message of the same body.
+    pub once: Vec<&'static str>,
     /// What keys must be for.
     pub service: Service,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { partial_body: PartialBody::Refuse, covered: vec!["From", "Subject"], service: Service::Email }
+        Self {
+            partial_body: PartialBody::Refuse,
+            covered: vec!["From", "Subject"],
+            once: vec!["Content-Type", "Content-Transfer-Encoding"],
+            service: Service::Email,
+        }
+    }
+}
+
+impl Policy {
+    /// A field of the message that a signature would have to cover, and doesn't.
+    pub(crate) fn unsigned_field(&self, header: &Header, signed: &Signed) -> Option<&'static str> {
+        let repeated = self.once.iter().filter(|name| header.named(name).len() > 1);
+        let has_unsigned = |name: &&&'static str| {
+            let mentions = signed.fields.iter().filter(|field| field.eq_ignore_ascii_case(name)).count();
+            header.named(name).len() > mentions
+        };
+        self.covered.iter().chain(repeated).find(has_unsigned).copied()
     }
 }
 
@@ -187,14 +207,10 @@ fn check(
     if unsigned > 0 && policy.partial_body == PartialBody::Refuse {
         return Err(Reason::PartialBody(unsigned));
     }
-    for name in &policy.covered {
-        let mentions =
-            signature.content.fields.iter().filter(|field| field.eq_ignore_ascii_case(name)).count();
-        if content.header.named(name).len() > mentions {
-            return Err(Reason::UnsignedField(name));
-        }
+    match policy.unsigned_field(&content.header, &signature.content) {
+        Some(name) => Err(Reason::UnsignedField(name)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// A signature over fields and a body: a DKIM-Signature, or an ARC-Message-Signature.

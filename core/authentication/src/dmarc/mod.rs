@@ -115,6 +115,9 @@ pub struct Verdict {
     pub policy: Policy,
     /// What is to be done with this message: [`Policy::None`] unless the result is fail.
     pub applied: Policy,
+    /// What would be done with this message if what DNS didn't tell authenticated nobody: [`Policy::None`] unless the
+    /// result is temperror and the policy is known.
+    pub at_stake: Policy,
     /// Whether `t=y` lowered the policy.
     pub testing: bool,
     /// Whether `pct` left this message out and lowered the policy.
@@ -140,6 +143,7 @@ impl Verdict {
             policies: None,
             policy: Policy::None,
             applied: Policy::None,
+            at_stake: Policy::None,
             testing: false,
             sampled_out: false,
             aligned_spf: false,
@@ -209,8 +213,10 @@ pub async fn evaluate<L: Lookup>(dns: &L, request: &Request<'_>) -> Verdict {
             (verdict.with_problem(result, problem.to_string()), None)
         }
     };
-    if verdict.result == DmarcResult::Fail {
-        apply(&mut verdict, request.sample);
+    match verdict.result {
+        DmarcResult::Fail => verdict.applied = apply_options(&mut verdict, request.sample),
+        DmarcResult::Temperror => verdict.at_stake = apply_options(&mut verdict, request.sample),
+        DmarcResult::None | DmarcResult::Pass | DmarcResult::Permerror => {}
     }
     verdict.queries = walker.queries;
     let own = walker.authenticity();
@@ -350,18 +356,18 @@ async fn choose_policy<L: Lookup>(
     verdict
 }
 
-/// What is to be done with a message that failed.
-fn apply(verdict: &mut Verdict, sample: u8) {
-    verdict.applied = verdict.policy;
-    let Some(record) = verdict.policies.as_ref().map(|policies| &policies.record) else { return };
+/// What is to be done with a message that fails, after the options of the record. Which of them lowered the policy, is
+/// noted.
+fn apply_options(verdict: &mut Verdict, sample: u8) -> Policy {
+    let Some(record) = verdict.policies.as_ref().map(|policies| &policies.record) else {
+        return verdict.policy;
+    };
     if verdict.policy == Policy::None {
-        return;
+        return Policy::None;
     }
     verdict.testing = record.testing == Some(true);
     // Records that say `t` know that `pct` went away (RFC 9989 §A.6); in others it means what it meant.
     let percent = record.percent.filter(|_| record.testing.is_none());
     verdict.sampled_out = percent.is_some_and(|percent| sample >= percent);
-    if verdict.testing || verdict.sampled_out {
-        verdict.applied = verdict.policy.one_below();
-    }
+    if verdict.testing || verdict.sampled_out { verdict.policy.one_below() } else { verdict.policy }
 }

@@ -236,6 +236,23 @@ fn failures_of_dns_are_neither_pass_nor_fail() {
         let pending = identifier(signer, IdentifierState::Temperror);
         assert_eq!(evaluate_with(PLAIN, &author, None, &[pending], Mode::TreeWalk).result, result);
     }
+    // What it would have come to is known as soon as the policy is, with its options.
+    let at_stake = |zone: &str, state| {
+        evaluate_with(zone, &author, None, &[identifier("example.com", state)], Mode::TreeWalk).at_stake
+    };
+    assert_eq!(at_stake(PLAIN, IdentifierState::Temperror), Policy::Reject);
+    assert_eq!(
+        at_stake(&PLAIN.replace("p=reject;", "p=reject; t=y;"), IdentifierState::Temperror),
+        Policy::Quarantine
+    );
+    assert_eq!(
+        at_stake(&PLAIN.replace("p=reject;", "p=reject; pct=0;"), IdentifierState::Temperror),
+        Policy::Quarantine
+    );
+    for state in [IdentifierState::Pass, IdentifierState::Other] {
+        assert_eq!(at_stake(PLAIN, state), Policy::None);
+    }
+    assert_eq!(at_stake("$SERVFAIL _dmarc.example.com.", IdentifierState::Temperror), Policy::None);
     let both = [identifier("example.com", IdentifierState::Temperror), pass("example.com")];
     assert_eq!(evaluate_with(PLAIN, &author, None, &both, Mode::TreeWalk).result, DmarcResult::Pass);
 }

@@ -1,6 +1,5 @@
 //! A server in this process: real shards and sockets, a store in memory.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -273,8 +272,9 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         accounts,
         recorder,
         resolver: None,
-        strangers: Cell::new(0),
         rates: crate::smtp::rates::DeliveryRates::default(),
+        strangers: crate::smtp::Waits::default(),
+        headers: crate::smtp::checks::Headers::new(crate::smtp::checks::Headers::OCTETS_MAX),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
         shared,
     })

@@ -133,10 +133,12 @@ impl Connection {
         let checks = &self.service.listener.checks;
         questions.limit_time(Instant::now() + checks.time);
         let evidence = gather(questions, transaction, signed, self.spf.clone()).await;
+        // Questions of its own: a message that used up the others must not get around the policy of its author.
+        let of_dmarc = questions.afresh(dmarc::QUERIES_MAX);
+        of_dmarc.limit_time(Instant::now() + checks.time);
+        let dmarc = dmarc(&of_dmarc, &evidence, author, sample()).await;
         questions.limit_time(Instant::now() + checks.time);
-        let dmarc = dmarc(questions, &evidence, author, sample()).await;
-        let voucher =
-            results::voucher(&evidence.arc.value, &checks.trusted_sealers, dmarc.value.domain.as_ref());
+        let voucher = results::voucher(&evidence.arc.value, &checks.trusted_sealers, author);
         // Lists learn only of clients that would be accepted without them.
         let so_far = decide(&findings(&evidence, &dmarc.value, voucher.as_ref()), checks);
         let mut listed = None;
@@ -237,13 +239,14 @@ fn findings(evidence: &Evidence, dmarc: &dmarc::Verdict, voucher: Option<&Domain
         dkim_passed: evidence.dkim.value.iter().any(|one| one.result.word() == "pass"),
         dmarc: dmarc.result,
         policy: dmarc.applied,
+        at_stake: dmarc.at_stake,
         vouched_for: voucher.is_some(),
         blocklist: None,
     }
 }
 
-/// Whose mail it says it is. Of a header that is too large, only what the structure has of it is known. None when that
-/// isn't enough: such a header must be no way around what the author's domain wants.
+/// Whose mail it says it is. Of a header that is too large, only what the structure has of it is known: one From field.
+/// None when that isn't enough: such a header must be no way around what the author's domain wants.
 fn author(
     signed: &Result<Content, HeaderError>,
     facts: &ContentFacts,
@@ -252,16 +255,8 @@ fn author(
     if let Ok(content) = signed {
         return Some(Author::of_header(content.header.octets()));
     }
-    let value = structure.root().field(FieldName::From)?;
-    let mut header = Vec::new();
-    for _ in 0..facts.from_fields.min(2) {
-        header.extend_from_slice(b"From:");
-        header.extend_from_slice(value);
-        if !value.ends_with(b"\n") {
-            header.extend_from_slice(b"\r\n");
-        }
-    }
-    Some(Author::of_header(&header))
+    let value = structure.root().field(FieldName::From).filter(|_| facts.from_fields == 1)?;
+    Some(Author::of_header(&[b"From:", value].concat()))
 }
 
 async fn received_spf(transaction: Transaction<'_>, spf: &spf::Verdict, charset: Charset) -> String {

@@ -16,6 +16,12 @@ const DMARC_REFUSED: Reply =
     Reply::new(Class::Permanent, 50, (7, 26), "the domain in From wants such mail refused (DMARC)");
 const DMARC_DEFERRED: Reply =
     Reply::new(Class::Transient, 51, (7, 26), "the domain in From wants such mail refused (DMARC)");
+const DMARC_UNKNOWN: Reply = Reply::new(
+    Class::Transient,
+    51,
+    (7, 26),
+    "the domain in From wants mail refused that it doesn't confirm, which DNS does not say now (DMARC)",
+);
 const SPF_REFUSED: Reply =
     Reply::new(Class::Permanent, 50, (7, 23), "the sender's domain says that you may not send for it (SPF)");
 const SPF_DEFERRED: Reply =
@@ -34,6 +40,9 @@ pub(in crate::smtp) struct Findings {
     pub(in crate::smtp) dmarc: DmarcResult,
     /// What the author's domain wants done with mail that fails, sampling applied.
     pub(in crate::smtp) policy: Policy,
+    /// What it would want done, sampling applied, if DNS had said that nothing confirms the message, where DNS said
+    /// nothing.
+    pub(in crate::smtp) at_stake: Policy,
     /// A sealer that is trusted says that the message passed DMARC there.
     pub(in crate::smtp) vouched_for: bool,
     /// The blocklist that has the client's address; none, too, when none was asked yet.
@@ -86,6 +95,11 @@ fn take(step: Step, findings: &Findings, checks: &Checks) -> Option<Decision> {
         Step::DmarcPolicy if fails_dmarc(findings) => {
             refuse(checks.dmarc, metrics::Reason::DmarcPolicy, [DMARC_DEFERRED, DMARC_REFUSED])
         }
+        // Whose key is asked for, the message says: with the name of one that can't be had, a forgery would get in. And
+        // RFC 9989 §5.3.6 leaves it to the receiver.
+        Step::DmarcPolicy if findings.at_stake != Policy::None && !findings.vouched_for => {
+            refuse(checks.dmarc, metrics::Reason::DmarcUnknown, [DMARC_UNKNOWN, DMARC_UNKNOWN])
+        }
         Step::SpfPolicy if fails_spf(findings) => {
             refuse(checks.spf_fail, metrics::Reason::SpfPolicy, [SPF_DEFERRED, SPF_REFUSED])
         }
@@ -127,7 +141,10 @@ mod tests {
 
     fn findings((spf, dkim_passed, dmarc, policy, vouched_for, listed): Row) -> Findings {
         let blocklist = listed.then(|| Domain::parse("bl.example").unwrap());
-        Findings { spf, dkim_passed, dmarc, policy, vouched_for, blocklist }
+        // Only one of the two is known.
+        let known = |result: DmarcResult| if dmarc == result { policy } else { Policy::None };
+        let (policy, at_stake) = (known(DmarcResult::Fail), known(DmarcResult::Temperror));
+        Findings { spf, dkim_passed, dmarc, policy, at_stake, vouched_for, blocklist }
     }
 
     /// The code and the enhanced code of a reply.
@@ -154,6 +171,7 @@ mod tests {
         };
         let accepted = (Reason::NoBadSignals, None);
         let dmarc = (Reason::DmarcPolicy, Some((550, (5, 7, 26))));
+        let unknown = (Reason::DmarcUnknown, Some((451, (4, 7, 26))));
         let listed = (Reason::Blocklisted, Some((550, (5, 7, 1))));
         let spf = (Reason::SpfPolicy, Some((451, (4, 7, 23))));
         for (row, checks, expected) in [
@@ -169,8 +187,12 @@ mod tests {
                 &soft,
                 (Reason::DmarcPolicy, Some((451, (4, 7, 26)))),
             ),
-            // Nothing is refused for errors.
-            ((S::Temperror, false, D::Temperror, reject, false, false), &defaults, accepted),
+            // Nothing is refused for errors, but mail waits that would be refused without what isn't known.
+            ((S::Temperror, false, D::Temperror, none, false, false), &defaults, accepted),
+            ((S::Temperror, false, D::Temperror, reject, false, false), &defaults, unknown),
+            ((S::Pass, true, D::Temperror, quarantine, false, false), &soft, unknown),
+            ((S::Temperror, false, D::Temperror, reject, true, false), &defaults, accepted),
+            ((S::Temperror, false, D::Temperror, reject, false, false), &lax, accepted),
             ((S::Permerror, false, D::Permerror, reject, false, false), &strict, accepted),
             // A sealer's word.
             ((S::Fail, false, D::Fail, reject, true, false), &strict, accepted),

@@ -6,9 +6,9 @@ use futures_lite::future::zip;
 use postrider_authentication::arc::{self, ArcResult};
 use postrider_authentication::content::{Content, Reader};
 use postrider_authentication::dkim::{self, SignatureResult};
-use postrider_authentication::dmarc::{self, Author, Identifier, IdentifierState};
+use postrider_authentication::dmarc::{self, Author, Identifier};
 use postrider_authentication::{iprev, spf};
-use postrider_dns::{Authenticity, Lookup};
+use postrider_dns::Lookup;
 use postrider_proto::address::{Domain, HeloName};
 use postrider_proto::dkim::header::HeaderError;
 use postrider_proto::smtp::body::ResultsFilter;
@@ -16,12 +16,16 @@ use postrider_proto::smtp::envelope::Envelope;
 
 use std::net::IpAddr;
 
+use super::headers::{Headers, Held};
+
 /// A message while it passes by.
 pub(in crate::smtp) struct Examination {
     filter: ResultsFilter,
     /// Sees the message as it came; none for mail that isn't checked.
     reader: Option<Reader>,
     kept: Vec<u8>,
+    held: Held,
+    has_room: bool,
 }
 
 /// Whether the signatures of a message will be looked at.
@@ -35,15 +39,25 @@ pub(in crate::smtp) enum Signatures {
 
 impl Examination {
     /// Begins a message. Fields that claim to be results of one of `ours` are taken out.
-    pub(in crate::smtp) fn new(ours: Vec<Domain>, signatures: Signatures) -> Self {
+    pub(in crate::smtp) fn new(ours: Vec<Domain>, signatures: Signatures, headers: &Headers) -> Self {
         let reader = (signatures == Signatures::Read).then(Reader::new);
-        Self { filter: ResultsFilter::new(ours), reader, kept: Vec::new() }
+        let held = headers.hold();
+        Self { filter: ResultsFilter::new(ours), reader, kept: Vec::new(), held, has_room: true }
+    }
+
+    /// Whether its header could be kept so far. If not, the message has to come again.
+    pub(in crate::smtp) fn has_room(&self) -> bool {
+        self.has_room
     }
 
     /// Looks at some content, and gives what of it is to be stored.
     pub(in crate::smtp) fn push<'a>(&'a mut self, content: &'a [u8]) -> &'a [u8] {
         if let Some(reader) = &mut self.reader {
             reader.push(content);
+            self.has_room = self.held.set(reader.header_octets());
+            if !self.has_room {
+                self.reader = None;
+            }
         }
         if self.filter.is_in_body() {
             return content;
@@ -65,9 +79,9 @@ impl Examination {
         self.filter.removed()
     }
 
-    /// The message as signatures need it.
-    pub(in crate::smtp) fn signed(self) -> Result<Content, HeaderError> {
-        self.reader.unwrap_or_default().finish()
+    /// The message as signatures need it, and the room that its header takes.
+    pub(in crate::smtp) fn signed(self) -> (Result<Content, HeaderError>, Held) {
+        (self.reader.unwrap_or_default().finish(), self.held)
     }
 }
 
@@ -174,19 +188,8 @@ pub(in crate::smtp) async fn dmarc(
     sample: u8,
 ) -> Timed<dmarc::Verdict> {
     let spf = Identifier::of_spf(&evidence.spf.value);
-    let dkim: Vec<Identifier> = evidence.dkim.value.iter().filter_map(identifier).collect();
+    let dkim: Vec<Identifier> = evidence.dkim.value.iter().filter_map(Identifier::of_signature).collect();
     let request =
         dmarc::Request { author, spf: spf.as_ref(), dkim: &dkim, mode: dmarc::Mode::default(), sample };
     timed(dmarc::evaluate(dns, &request)).await
-}
-
-/// The domain that a signature stands for.
-fn identifier(signature: &SignatureResult) -> Option<Identifier> {
-    let state = match signature.result {
-        dkim::DkimResult::Pass => IdentifierState::Pass,
-        dkim::DkimResult::Temperror => IdentifierState::Temperror,
-        _ => IdentifierState::Other,
-    };
-    let authenticity = signature.authenticity.unwrap_or(Authenticity::Indeterminate);
-    Some(Identifier { domain: signature.domain.clone()?, state, authenticity })
 }

@@ -11,6 +11,7 @@ mod decision;
 mod domains;
 pub mod evaluation;
 mod examination;
+mod headers;
 pub(super) mod results;
 
 use std::rc::Rc;
@@ -27,6 +28,7 @@ pub(super) use self::blocklists::Healths;
 pub(super) use self::conclude::Conclusion;
 use self::domains::Standing;
 pub(super) use self::examination::{Examination, Signatures, Timed};
+pub use self::headers::Headers;
 use super::connection::Connection;
 use crate::config::Switch;
 use crate::lookup::Questions;

@@ -1,6 +1,7 @@
 //! What was found out, as the header of a message tells it (RFC 8601).
 
 use postrider_authentication::arc::{self, ArcResult, trusted_results};
+use postrider_authentication::dmarc::Author;
 use postrider_authentication::{dkim, dmarc};
 use postrider_proto::address::{Address, Domain};
 use postrider_proto::arc::ChainStatus;
@@ -12,24 +13,20 @@ use postrider_proto::smtp::trace::Charset;
 use super::examination::Evidence;
 
 /// Which sealer says that a message passed DMARC, when it is one whose word counts and it speaks of the same author.
-pub(in crate::smtp) fn voucher(
-    arc: &ArcResult,
-    trusted: &[Domain],
-    author: Option<&Domain>,
-) -> Option<Domain> {
+/// Nobody can vouch for a message of several authors.
+pub(in crate::smtp) fn voucher(arc: &ArcResult, trusted: &[Domain], author: &Author) -> Option<Domain> {
+    let Author::Domain(author) = author else { return None };
     let instance = trusted_results(arc, trusted)?;
     let set = arc.sets.iter().find(|set| set.instance == instance)?;
     let parsed = authentication_results::parse(&set.results).ok()?;
     let of_author = |property: &ParsedProperty| {
-        let is_from =
-            property.kind.eq_ignore_ascii_case("header") && property.name.eq_ignore_ascii_case("from");
-        !is_from || Domain::parse(&property.value).is_ok_and(|domain| Some(&domain) == author)
+        let is_from = property.kind == "header" && property.name == "from";
+        is_from && Domain::parse(&property.value).is_ok_and(|domain| domain == *author)
     };
-    let passed = parsed.results.iter().any(|one| {
-        one.method.eq_ignore_ascii_case("dmarc")
-            && one.result.eq_ignore_ascii_case("pass")
-            && one.properties.iter().all(of_author)
-    });
+    let passed = parsed
+        .results
+        .iter()
+        .any(|one| one.method == "dmarc" && one.result == "pass" && one.properties.iter().any(of_author));
     passed.then(|| set.domain.clone())
 }
 

@@ -161,10 +161,11 @@ impl ResultsFilter {
                 self.held.push(octet);
                 match octet {
                     b':' => self.state = State::Value(IdReader::default(), Line::Within),
-                    b' ' | b'\t' | b'\r' | b'\n' if self.held.len() < Self::HELD_OCTETS_MAX => {
+                    // Form feeds are white space to some readers.
+                    b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c if self.held.len() < Self::HELD_OCTETS_MAX => {
                         self.state = State::Gap(Line::after(octet));
                     }
-                    b' ' | b'\t' | b'\r' | b'\n' => self.drop_field(octet),
+                    b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c => self.drop_field(octet),
                     _ => self.pass(octet, out),
                 }
             }
@@ -379,6 +380,7 @@ mod tests {
         "authentication-RESULTS:MX.us.EXAMPLE;none\r\n",
         "Authentication-Results \t: mx.us.example; none\r\n",
         "Authentication-Results\r\n : mx.us.example; none\r\n",
+        "Authentication-Results\x0c\x0b: mx.us.example; none\r\n",
         "Authentication-Results:\r\n\tmx.us.example;\r\n\tspf=pass\r\n\t smtp.mailfrom=a\r\n",
         "Authentication-Results: (a (nested \\) one) comment)\r\n (two) mx.us.example (x) 1; none\r\n",
         "Authentication-Results: \"mx.us.example\"; none\r\n",

@@ -108,6 +108,43 @@ fn every_field_that_readers_are_shown_is_signed() {
 }
 
 #[test]
+fn a_second_field_on_how_the_body_is_read_is_signed_or_there_is_none() {
+    let header = format!("{HEADER}Content-Type: text/plain\r\nContent-Transfer-Encoding: 7bit\r\n");
+    let check = |fields: &str, on_top: &str| {
+        let signature = craft(&header, BODY, &[("h", fields)]);
+        told(&only(&format!("{on_top}{signature}{header}\r\n{BODY}"), &good_script()))
+    };
+    let all = "from:to:subject:content-type:content-transfer-encoding";
+    for (name, field) in [
+        ("Content-Type", "content-type: text/html\r\n"),
+        ("Content-Transfer-Encoding", "Content-Transfer-Encoding: base64\r\n"),
+    ] {
+        let refused = ("policy", Some(Reason::UnsignedField(name)));
+        for fields in [all, "from:to:subject"] {
+            assert_eq!(check(fields, ""), ("pass", None));
+            assert_eq!(check(fields, field), refused, "{fields}");
+        }
+        // What is named once more than the message has it can't be added at all.
+        let more = format!("{all}:content-type:content-transfer-encoding");
+        assert_eq!(check(&more, ""), ("pass", None));
+        assert_eq!(check(&more, field), ("fail", Some(Reason::Mismatch)));
+    }
+}
+
+#[test]
+fn nothing_hides_between_the_signed_header_and_the_signed_body() {
+    // Content of BINARYMIME keeps a bare LF, which ends a line for everybody who reads it.
+    let good = message(&[]);
+    let (header, body) = good.split_once("\r\n\r\n").unwrap();
+    for between in ["\r\n\nsend money\r\n\r\n", "\n\nsend money\r\n\r\n", "\n\r\nsend money\r\n\r\n"] {
+        let mut reader = crate::content::Reader::new();
+        reader.push(format!("{header}{between}{body}").as_bytes());
+        let results = verified(&reader.finish().unwrap(), &Policy::default(), &good_script());
+        assert_eq!(told(&results[0]), ("fail", Some(Reason::BodyHash)), "{between:?}");
+    }
+}
+
+#[test]
 fn a_length_that_leaves_some_of_the_body_unsigned_is_refused() {
     // The canonical body: "Hi.", nothing, "We lost the game.", each with its line break.
     let lax = Policy { partial_body: PartialBody::Accept, ..Policy::default() };

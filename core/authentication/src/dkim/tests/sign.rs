@@ -128,6 +128,14 @@ fn keys_are_made_kept_and_read_again() {
         let read = PrivateKey::from_pem(pem.as_bytes()).unwrap();
         assert_eq!(read.record(), made.record());
         assert_eq!(read.to_pem(), None);
+        // Version 1 of PKCS#8 (RFC 5208 §5): OpenSSL and what uses it read no Ed25519 key of version 2.
+        let der = base64::Engine::decode(
+            &base64::engine::general_purpose::STANDARD,
+            pem.lines().filter(|line| !line.starts_with('-')).collect::<String>(),
+        );
+        let der = der.unwrap();
+        let start: &[u8] = if der.len() == 48 { &[0x30, 0x2e, 0x02, 1, 0] } else { &[0x30, 0x82] };
+        assert!(der.starts_with(start) && (der.len() == 48 || der[4..7] == [0x02, 1, 0]), "{der:?}");
         assert!(!format!("{made:?}").contains(&pem[30..60]));
         let selector = Selector::parse("s").unwrap();
         let signer = Signer::new(
