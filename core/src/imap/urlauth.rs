@@ -191,7 +191,7 @@ async fn find(
     id: ConnectionId,
 ) -> Result<Option<Keyed>, Completion> {
     let asker = Asker { user, anyone: shard.shared.config.share_with_anyone, id };
-    let Ok(place) = places::find_name(shard, asker, &url.mailbox) else { return Ok(None) };
+    let Ok(place) = places::find_name(shard, asker, &url.mailbox).await else { return Ok(None) };
     let (owner, validity) = (place.account, url.uid_validity);
     let found = shard.at_home(owner, move |home| {
         Box::pin(async move {

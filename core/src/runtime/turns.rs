@@ -42,7 +42,8 @@ impl Turns {
         let place = self.queue(Kind::Alone);
         loop {
             let version = self.free.version();
-            let is_first = self.waiting.borrow().first_key_value().is_some_and(|(first, _)| *first == place.number);
+            let is_first =
+                self.waiting.borrow().first_key_value().is_some_and(|(first, _)| *first == place.number);
             if !self.taken.get() && self.shared.get() == 0 && is_first {
                 self.taken.set(true);
                 return Turn(self);

@@ -35,11 +35,14 @@ const ADMIN: &str = "/admin";
 type Values = BTreeMap<EntryName, Option<Vec<u8>>>;
 
 /// Whose mailbox is annotated; none means the server.
-fn find(
+async fn find(
     context: &AccountContext<'_>,
     mailbox: Option<&MailboxArgument>,
 ) -> Result<Option<Place>, Completion> {
-    mailbox.map(|mailbox| places::find(context.shard, context.asker(), mailbox)).transpose()
+    match mailbox {
+        Some(mailbox) => places::find(context.shard, context.asker(), mailbox).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The mailbox at its home, when the asker may use its annotations.
@@ -58,7 +61,7 @@ pub(in crate::imap) async fn get(
     command: GetMetadata,
 ) -> Result<Completion, Ended> {
     let (asker, id) = (context.asker(), context.id);
-    let place = match find(context, command.mailbox.as_ref()) {
+    let place = match find(context, command.mailbox.as_ref()).await {
         Ok(place) => place,
         Err(refused) => return Ok(refused),
     };
@@ -238,7 +241,7 @@ pub(in crate::imap) async fn set(
 ) -> Result<Completion, Ended> {
     let SetMetadata { mailbox, values } = command;
     let (asker, id) = (context.asker(), context.id);
-    let place = match find(context, mailbox.as_ref()) {
+    let place = match find(context, mailbox.as_ref()).await {
         Ok(place) => place,
         Err(refused) => return Ok(refused),
     };

@@ -48,7 +48,7 @@ async fn of_others(context: &AccountContext<'_>, root: &str) -> Result<Vec<Quota
     // Any name there leads to the account.
     let name = MailboxName::new(&format!("{root}{}Inbox", MailboxName::SEPARATOR));
     let name = name.ok().filter(MailboxName::is_of_others).ok_or(NO_SUCH_ROOT)?;
-    let place = places::find_name(context.shard, asker, &name).map_err(|_| NO_SUCH_ROOT)?;
+    let place = places::find_name(context.shard, asker, &name).await.map_err(|_| NO_SUCH_ROOT)?;
     if root_of(&place) != root {
         return Err(NO_SUCH_ROOT);
     }

@@ -104,7 +104,7 @@ async fn check(context: &AccountContext<'_>, text: &str) -> Result<(Found, Box<s
     let user = user.ok_or(Completion::bad("the URL has no user"))?;
     let asker = context.asker();
     let found = async {
-        let place = places::find_name(context.shard, asker, &url.mailbox)?;
+        let place = places::find_name(context.shard, asker, &url.mailbox).await?;
         places::visit(context.shard, asker, &place, Deed::Read).await
     };
     let found = found.await.ok();
@@ -129,7 +129,7 @@ pub(in crate::imap) async fn reset(
         return Ok(Completion::no("the only mechanism is INTERNAL"));
     }
     let (asker, id) = (context.asker(), context.id);
-    let place = match places::find(context.shard, asker, &mailbox) {
+    let place = match places::find(context.shard, asker, &mailbox).await {
         Ok(place) => place,
         Err(refused) => return Ok(refused),
     };

@@ -117,25 +117,27 @@ async fn owners(
         let mut of: BTreeMap<AccountId, (String, Filter)> = BTreeMap::new();
         match &group.filter {
             MailboxFilter::Inboxes | MailboxFilter::Personal => {}
-            MailboxFilter::Subscribed => named(shard, asker, subscribed.iter(), Filter::Mailboxes, &mut of),
+            MailboxFilter::Subscribed => {
+                named(shard, asker, subscribed.iter(), Filter::Mailboxes, &mut of).await;
+            }
             MailboxFilter::Mailboxes(names) => {
-                named(shard, asker, names.iter().filter_map(of_others), Filter::Mailboxes, &mut of);
+                named(shard, asker, names.iter().filter_map(of_others), Filter::Mailboxes, &mut of).await;
             }
             MailboxFilter::Subtree(names) => {
                 for name in names.iter().filter_map(of_others) {
                     match name.as_str().matches(MailboxName::SEPARATOR).count() {
                         0 => {
                             for shared in places::shared_with(shard, asker).await? {
-                                whole(shard, asker, &shared.name, &mut of);
+                                whole(shard, asker, &shared.name, &mut of).await;
                             }
                         }
                         1 => {
                             let below = format!("{name}{}x", MailboxName::SEPARATOR);
                             if let Ok(below) = MailboxName::new(&below) {
-                                whole(shard, asker, &below, &mut of);
+                                whole(shard, asker, &below, &mut of).await;
                             }
                         }
-                        _ => named(shard, asker, [name].into_iter(), Filter::Subtree, &mut of),
+                        _ => named(shard, asker, [name].into_iter(), Filter::Subtree, &mut of).await,
                     }
                 }
             }
@@ -156,14 +158,19 @@ fn of_others(argument: &MailboxArgument) -> Option<&MailboxName> {
 }
 
 /// All of an account, of which `name` is a mailbox.
-fn whole(shard: &Shard, asker: Asker, name: &MailboxName, of: &mut BTreeMap<AccountId, (String, Filter)>) {
-    if let Ok(place) = places::find_name(shard, asker, name) {
+async fn whole(
+    shard: &Shard,
+    asker: Asker,
+    name: &MailboxName,
+    of: &mut BTreeMap<AccountId, (String, Filter)>,
+) {
+    if let Ok(place) = places::find_name(shard, asker, name).await {
         of.insert(place.account, (place.prefix().to_owned(), Filter::Personal));
     }
 }
 
 /// Some mailboxes by name.
-fn named<'a>(
+async fn named<'a>(
     shard: &Shard,
     asker: Asker,
     names: impl Iterator<Item = &'a MailboxName>,
@@ -171,7 +178,7 @@ fn named<'a>(
     of: &mut BTreeMap<AccountId, (String, Filter)>,
 ) {
     for name in names.filter(|name| name.is_of_others()) {
-        let Ok(place) = places::find_name(shard, asker, name) else { continue };
+        let Ok(place) = places::find_name(shard, asker, name).await else { continue };
         let (_, known) =
             of.entry(place.account).or_insert_with(|| (place.prefix().to_owned(), filter(HashSet::new())));
         if let Filter::Mailboxes(names) | Filter::Subtree(names) = known {
