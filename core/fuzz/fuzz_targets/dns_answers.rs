@@ -6,7 +6,7 @@
 #![no_main]
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -174,7 +174,7 @@ fn asked(question: &[u8]) -> (Name, RecordType) {
     let (labels, kind) = question.split_at(question.len() - 4);
     let mut names: Vec<&[u8]> = Vec::new();
     let mut rest = labels;
-    while let [length @ 1.., more @ ..] = rest {
+    while let Some((length @ 1.., more)) = rest.split_first() {
         let (label, more) = more.split_at(usize::from(*length));
         names.push(label);
         rest = more;

@@ -36,7 +36,9 @@ pub fn directory(bench: &mut Bench) -> Result<()> {
         format!("{:.0} MB of text", octets as f64 / 1e6),
     ));
     let exported = bench.path("exported.toml");
-    let steps: [(&str, &[&str], Option<&Path>, Option<&Path>); 6] = [
+    /// What it is called, the command, and the files that it reads and writes.
+    type Step<'a> = (&'a str, &'a [&'a str], Option<&'a Path>, Option<&'a Path>);
+    let steps: [Step<'_>; 6] = [
         ("tried", &["directory", "apply", "--dry-run"], Some(&file), None),
         ("applied", &["directory", "apply"], Some(&file), None),
         ("applied again, tried", &["directory", "apply", "--dry-run"], Some(&file), None),
