@@ -295,7 +295,12 @@ impl AccountHandle {
         let (waiting, outcome) = Waiting::new(origin, messages, work);
         self.waiting.borrow_mut().push_back(waiting);
         self.start();
-        outcome.await.unwrap_or(Err(WriteError::Reopened))
+        outcome.await.unwrap_or_else(|_| {
+            // On another thread, a panic ends the channel a moment before the shard hears of it. Who is told meanwhile
+            // and asks for the account again must not get this one.
+            self.break_off();
+            Err(WriteError::Reopened)
+        })
     }
 
     /// Begins to commit what waits, unless that is under way.
