@@ -4,7 +4,8 @@
 //! One shard looks at the root's keys when it is due, and keeps what it knows of them in the data directory; all
 //! others take over what it trusts. A file of anchors that the operator named is the operator's: it isn't followed.
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -134,10 +135,18 @@ impl Follower {
         self.shared.set(anchors);
     }
 
+    /// Puts a whole new file in place: after a power failure either it or the old one is there. A key of the root
+    /// changes every few years, so that the shard may wait for these syncs.
     fn keep(&self) -> io::Result<()> {
         let partial = self.file.with_extension("new");
-        std::fs::write(&partial, self.rollover.to_text())?;
-        std::fs::rename(&partial, &self.file)
+        let mut file = File::create(&partial)?;
+        file.write_all(self.rollover.to_text().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&partial, &self.file)?;
+        match self.file.parent() {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -159,19 +168,19 @@ mod tests {
         let follower = Follower::new(&plan, dir.path()).unwrap();
         assert_eq!(plan.anchors.version(), 0, "the same as are built in");
         follower.keep().unwrap();
-        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
 
         // One of the two digests is gone from what is kept.
         let fewer: Vec<&str> = text.lines().filter(|line| !line.contains("20326")).collect();
         assert_eq!(fewer.len() + 1, text.lines().count());
-        std::fs::write(dir.path().join(FILE), fewer.join("\n")).unwrap();
+        fs::write(dir.path().join(FILE), fewer.join("\n")).unwrap();
         let plan = Plan::new(&dns).unwrap();
         Follower::new(&plan, dir.path()).unwrap();
         assert_eq!(plan.anchors.version(), 1);
         assert_eq!(plan.anchors.get().1.tags(&Name::root()).collect::<Vec<_>>(), [38696]);
 
         // What can't be read is as good as nothing.
-        std::fs::write(dir.path().join(FILE), "nonsense").unwrap();
+        fs::write(dir.path().join(FILE), "nonsense").unwrap();
         let plan = Plan::new(&dns).unwrap();
         Follower::new(&plan, dir.path()).unwrap();
         assert_eq!(plan.anchors.get().1.tags(&Name::root()).count(), 2);
@@ -181,7 +190,7 @@ mod tests {
     fn the_operators_anchors_and_those_of_a_believed_resolver_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("root.key");
-        std::fs::write(&file, format!(". DS 1 13 2 {}", "00".repeat(32))).unwrap();
+        fs::write(&file, format!(". DS 1 13 2 {}", "00".repeat(32))).unwrap();
         let upstreams = crate::config::DnsUpstreams::Listed(Vec::new());
         let own = Dns { trust_anchors: Some(file), upstreams: upstreams.clone(), ..Dns::default() };
         assert!(Follower::new(&Plan::new(&own).unwrap(), dir.path()).is_none());
