@@ -17,4 +17,5 @@ pub mod mta_sts;
 pub mod public_suffix;
 pub mod sasl;
 pub mod smtp;
+pub mod socks;
 pub mod spf;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use postrider_proto::imap::mailbox::MailboxName;
 
 use super::checks::Checks;
+use super::delivery::Delivery;
 use super::limits::{Classes, Limits};
 use super::model::{
     AccountDefaults, Certificates, Config, HostName, Listener, Log, Mode, Network, Passwords, Postmaster,
@@ -22,8 +23,10 @@ pub const ADDRESS: &str = "user@localhost";
 /// Its password. Known to all: a local instance listens on loopback only.
 pub const PASSWORD: &str = "localserve";
 
+const SMTP_PORT: u16 = 1025;
+
 const LISTENERS: [(&str, Protocol, u16, TlsMode); 6] = [
-    ("smtp", Protocol::Smtp, 1025, TlsMode::Optional),
+    ("smtp", Protocol::Smtp, SMTP_PORT, TlsMode::Optional),
     ("submission", Protocol::Submission, 1587, TlsMode::Required),
     ("submissions", Protocol::Submissions, 1465, TlsMode::Implicit),
     ("imap", Protocol::Imap, 1143, TlsMode::Required),
@@ -62,6 +65,7 @@ impl Config {
             storage: Storage { min_free_octets: 64 << 20, ..Storage::default() },
             search: Search::default(),
             dns: None,
+            delivery: Delivery::to_itself(hostname.clone(), SocketAddr::new(Ipv4Addr::LOCALHOST.into(), SMTP_PORT)),
             accounts: AccountDefaults::default(),
             share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),

@@ -6,6 +6,7 @@
 //! [`Config`], which can only hold what passed.
 
 mod checks;
+mod delivery;
 mod limits;
 mod localserve;
 mod model;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use postrider_storage::toml;
 
 pub use checks::{Checks, Consequence};
+pub use delivery::Delivery;
 pub use limits::{
     AuthenticationLimits, Classes, ConnectionLimits, DeliveryLimits, ImapLimits, Limits, SmtpLimits,
 };

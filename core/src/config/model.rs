@@ -15,6 +15,7 @@ use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 
 use super::checks::Checks;
+use super::delivery::Delivery;
 use super::limits::Limits;
 use crate::log::{Format, Levels};
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub search: Search,
     /// How names are resolved; none in a local instance that was given no resolver.
     pub dns: Option<Dns>,
+    /// How messages leave.
+    pub delivery: Delivery,
     /// What new accounts get.
     pub accounts: AccountDefaults,
     /// Whether users can share mailboxes with every user of the server.

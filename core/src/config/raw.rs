@@ -12,6 +12,7 @@ use postrider_dns::resolver::Mode as Belief;
 use postrider_proto::address::Domain;
 
 use super::checks::{Checks, Consequence};
+use super::delivery::{self, RawDelivery};
 use super::limits::{AuthenticationLimits, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
 use super::model::{Network, Protocol, RunAs, Switch, TextIndex, TlsMode, TlsVersion};
 use super::problem::{At, Place};
@@ -30,6 +31,7 @@ pub(super) struct Raw {
     pub storage: RawStorage,
     pub text_index: Option<At<TextIndex>>,
     pub dns: RawDns,
+    pub delivery: RawDelivery,
     pub accounts: RawAccounts,
     pub postmaster: Option<RawPostmaster>,
     pub iterations: Option<At<u32>>,
@@ -134,6 +136,11 @@ pub(super) fn read(root: Section<'_>) -> Raw {
         storage: read_storage(root.section("storage")),
         text_index: read_search(root.section("search")),
         dns: read_dns(root.section("dns")),
+        delivery: delivery::read(
+            root.section("delivery"),
+            root.sections("transport"),
+            root.sections("route"),
+        ),
         accounts: read_accounts(root.section("accounts")),
         postmaster: read_postmaster(root.section("postmaster")),
         iterations,

@@ -33,11 +33,11 @@ pub enum Files {
     Ignore,
 }
 
-struct Resolver<'a> {
-    problems: &'a Problems<'a>,
+pub(super) struct Resolver<'a> {
+    pub(super) problems: &'a Problems<'a>,
     /// What relative paths start at: the directory of the file.
     base: &'a Path,
-    files: Files,
+    pub(super) files: Files,
 }
 
 /// Resolves `raw`. Where something doesn't fit, it is noted and something else stands in, so the
@@ -59,6 +59,7 @@ pub(super) fn resolve(raw: Raw, base: &Path, files: Files, problems: &Problems<'
         listeners,
         storage: resolver.storage(&raw.storage),
         dns: Some(resolver.dns(raw.dns)),
+        delivery: resolver.delivery(raw.delivery, &hostname),
         share_with_anyone: raw.accounts.share_with_anyone.as_ref().is_some_and(|share| share.value),
         search: Search { text_index: raw.text_index.map_or(TextIndex::default(), |choice| choice.value) },
         accounts: resolver.accounts(raw.accounts),
@@ -96,7 +97,7 @@ impl Resolver<'_> {
         name
     }
 
-    fn host_name(&self, text: &At<String>) -> HostName {
+    pub(super) fn host_name(&self, text: &At<String>) -> HostName {
         parse_host_name(&text.value).unwrap_or_else(|| {
             self.problems.add(
                 &text.place,
@@ -351,7 +352,7 @@ impl Resolver<'_> {
         Tls { certificates, min_version: raw.min_version.map_or(TlsVersion::Tls12, |version| version.value) }
     }
 
-    fn readable(&self, text: &At<String>) -> PathBuf {
+    pub(super) fn readable(&self, text: &At<String>) -> PathBuf {
         let path = self.base.join(&text.value);
         if self.files == Files::Check
             && let Err(error) = File::open(&path).and_then(|file| file.metadata()).and_then(|metadata| {

@@ -2,6 +2,7 @@
 //!
 //! `docs/metrics.md` lists the same names; a test compares them.
 
+use super::delivery::QueueMetrics;
 use super::registry::{
     Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
@@ -575,6 +576,8 @@ pub struct Metrics {
     pub queue_length: Gauges<1>,
     /// Requests over the control socket.
     pub control_requests: Counter,
+    /// What happens to messages on their way to other servers.
+    pub queue: QueueMetrics,
     /// What maintenance does.
     pub upkeep: UpkeepMetrics,
     /// What the resolver does.
@@ -805,6 +808,7 @@ impl Metrics {
             ),
             control_requests: b
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
+            queue: QueueMetrics::register(b),
             upkeep: UpkeepMetrics::register(b),
             dns: DnsMetrics::register(b, limit_hits),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),

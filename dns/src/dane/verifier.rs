@@ -36,6 +36,12 @@ impl Verifier {
         Self { shows: true, ..self }
     }
 
+    /// The error by which a handshake fails for a mismatch.
+    #[must_use]
+    pub fn refusal(mismatch: Mismatch) -> Error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(mismatch))))
+    }
+
     /// The mismatch that made a handshake fail, if that was it.
     #[must_use]
     pub fn mismatch(error: &Error) -> Option<&Mismatch> {
@@ -59,10 +65,7 @@ impl ServerCertVerifier for Verifier {
         match self.verification.decide(end_entity, intermediates, now, algorithms) {
             Ok(_) => Ok(ServerCertVerified::assertion()),
             Err(_) if self.shows => Ok(ServerCertVerified::assertion()),
-            Err(mismatch) => {
-                let other = CertificateError::Other(OtherError(Arc::new(mismatch)));
-                Err(Error::InvalidCertificate(other))
-            }
+            Err(mismatch) => Err(Self::refusal(mismatch)),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::{Shutdown as Direction, SocketAddr};
+use std::net::{IpAddr, Shutdown as Direction, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::Poll;
@@ -65,7 +65,15 @@ impl DetachedStream {
 impl Stream {
     /// Connects to `peer` over TCP. May be dropped at any time, which ends the attempt.
     pub async fn connect(peer: SocketAddr) -> io::Result<Self> {
+        Self::connect_from(None, peer).await
+    }
+
+    /// Connects to `peer` over TCP from a local address. May be dropped at any time, which ends the attempt.
+    pub async fn connect_from(local: Option<IpAddr>, peer: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+        if let Some(local) = local {
+            socket.bind(&SocketAddr::new(local, 0).into())?;
+        }
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&peer.into()) {

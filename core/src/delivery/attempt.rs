@@ -1,0 +1,355 @@
+//! One attempt to deliver an entry.
+
+use std::rc::Rc;
+
+use postrider_delivery::attempt::{Attempt, Plan, Step};
+use postrider_delivery::destination::{self, Destination, Target};
+use postrider_delivery::order::Dialed;
+use postrider_delivery::outcome::{Answer, Failure, Signal, Status, Verdict};
+use postrider_delivery::route::{Asked, choose};
+use postrider_delivery::security::{Begins, Here, Sts, TlsEvent};
+use postrider_delivery::transport::{LocalAddresses, Transport};
+use postrider_proto::address::{ForwardPath, HeloName, ReversePath};
+use postrider_proto::smtp::envelope::{BodyType, Envelope, OriginalRecipient, Recipient, Return};
+use postrider_storage::directory::{Directory, DomainState};
+use postrider_storage::ids::{AccountId, QueueId};
+use postrider_storage::queue::{self, Claimed, suppression};
+use postrider_storage::reader::Reader;
+use postrider_storage::rows::{QueueRow, RecipientRow, Ret};
+use postrider_storage::store::StoreError;
+
+use super::content::Source;
+use super::hosts::{Busy, Offered, Parcel, Transported};
+use super::outcome::{Tried, write};
+use super::session::{Session, chance};
+use super::{learned, sts, translate};
+use crate::clock::unix_now;
+use crate::lookup::{Questions, Resolver};
+use crate::resolver::unanswered;
+use crate::runtime::spawn_task;
+
+/// Questions to DNS for one attempt.
+const QUESTIONS_MAX: u32 = 200;
+
+/// How an attempt ended.
+pub(super) enum Ended {
+    /// With this learnt of the domain.
+    Tried(Signal),
+    /// Before it began: not before this.
+    Busy(i64),
+}
+
+/// What is known of an entry besides its rows.
+struct Known {
+    prefix: Vec<u8>,
+    /// Places of recipients to whom the account sends no more.
+    suppressed: Vec<usize>,
+    /// The sender's domain is disabled here.
+    disabled: bool,
+}
+
+/// Attempts to deliver an entry, and has the outcome written.
+pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) -> Ended {
+    let began = std::time::Instant::now();
+    let now = unix_now();
+    let Claimed { entry, recipients, .. } = claimed;
+    let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
+    let backoff = super::outcome::backoff_of(session.shard.shared.config.delivery.backoff, &entry);
+    let attempts_max = backoff.attempts_max;
+    let mut tried = Tried::new(id, entry, recipients, now);
+    match prepare(session, &tried).await {
+        Err(error) => {
+            let failure = Failure::ours(Status::temporary(3, 0), format!("the queue can't be read: {error}"));
+            tried.all(&Verdict::of(failure, made, attempts_max));
+        }
+        Ok(known) => {
+            for place in &known.suppressed {
+                let reason = "the address failed before, and is on the account's suppression list";
+                let failure = Failure::ours(Status::permanent(1, 1), reason);
+                tried.verdicts[*place] = Some(Verdict::Failed { failure, is_expired: false });
+                tried.suppressed += 1;
+            }
+            if known.disabled {
+                let failure = Failure::ours(Status::temporary(7, 1), "the sender's domain is disabled");
+                tried.all(&Verdict::of(failure, made, attempts_max));
+            } else if let Err(Busy(until)) =
+                by_transport(session, &mut tried, known.prefix, made, attempts_max).await
+            {
+                return Ended::Busy(until);
+            }
+        }
+    }
+    let signal = tried.signal;
+    session.shard.recorder.observe(
+        session.shard.shared.metrics.queue.attempt_duration,
+        u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+    );
+    session.written().await;
+    let shard = Rc::clone(&session.shard);
+    session.writing = Some(spawn_task("write an outcome", async move { write(&shard, tried, backoff).await }));
+    Ended::Tried(signal)
+}
+
+async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> {
+    let (id, account) = (tried.id, AccountId::new(tried.entry.sender));
+    let addresses: Vec<String> = tried.recipients.iter().map(|(_, row)| text(&row.address)).collect();
+    let domain = sender_domain(&tried.entry);
+    let read = move |reader: &Reader| {
+        let mut suppressed = Vec::new();
+        if let Some(account) = account {
+            for (place, address) in addresses.iter().enumerate() {
+                if suppression::lookup(reader, account, address)?.is_some() {
+                    suppressed.push(place);
+                }
+            }
+        }
+        let state = match &domain {
+            Some(domain) if account.is_some() => Directory::new(reader.snapshot()).domain(domain)?,
+            _ => None,
+        };
+        let disabled = state.is_some_and(|settings| settings.state == DomainState::Disabled);
+        Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, disabled })
+    };
+    session.shard.shared.reads.run(read).await
+}
+
+/// Chooses the transport, and goes its way.
+async fn by_transport(
+    session: &mut Session,
+    tried: &mut Tried,
+    prefix: Vec<u8>,
+    made: u16,
+    attempts_max: u16,
+) -> Result<(), Busy> {
+    let shared = std::sync::Arc::clone(&session.shard.shared);
+    let delivery = &shared.config.delivery;
+    let target = match Target::parse(&tried.entry.domain) {
+        Ok(target) => target,
+        Err(error) => {
+            let failure = Failure::ours(Status::permanent(1, 2), format!("the recipient's domain: {error}"));
+            tried.all(&Verdict::of(failure, made, attempts_max));
+            return Ok(());
+        }
+    };
+    let default = Transport::Direct(delivery.direct.clone());
+    let sender = sender_domain(&tried.entry);
+    let name = if tried.entry.transport.is_empty() {
+        let asked = Asked { sender: sender.as_ref(), recipient: &target, attempts: made.saturating_sub(1) };
+        let chosen = choose([&[], &[], &delivery.routes], &asked);
+        chosen.map_or("", |(_, route)| &*route.transport).to_owned()
+    } else {
+        tried.entry.transport.to_string()
+    };
+    let transport = if name.is_empty() { Some(&default) } else { delivery.transports.get(name.as_str()) };
+    let Some(transport) = transport else {
+        let reason = format!("there is no transport {name:?} in the configuration");
+        tried.all(&Verdict::of(Failure::ours(Status::temporary(3, 5), reason), made, attempts_max));
+        return Ok(());
+    };
+    if let Transport::Fail(refusal) = transport {
+        let answer = Answer::new(refusal.code(), None, refusal.message());
+        let status = Status { subject: 7, detail: 0, ..answer.status() };
+        let failure = Failure::ours(status, format!("{} {}", refusal.code(), refusal.message()));
+        tried.all(&Verdict::of(failure, made, attempts_max));
+        return Ok(());
+    }
+    over(session, tried, prefix, &target, (&name, transport), made, attempts_max).await
+}
+
+/// Delivers over a transport that connects to somebody.
+async fn over(
+    session: &mut Session,
+    tried: &mut Tried,
+    prefix: Vec<u8>,
+    target: &Target,
+    (name, transport): (&str, &Transport),
+    made: u16,
+    attempts_max: u16,
+) -> Result<(), Busy> {
+    let shard = Rc::clone(&session.shard);
+    let shared = &shard.shared;
+    let delivery = &shared.config.delivery;
+    let resolver: Resolver = shard.resolver.clone().unwrap_or_else(unanswered);
+    let questions = Questions::new(Rc::clone(&resolver), QUESTIONS_MAX);
+    let known = &shared.metrics.queue;
+    let recorder = &shard.recorder;
+    let mut policy = Sts::None;
+    let (found, port, relay) = match transport.relay() {
+        Some((relay, port)) => {
+            let begins = match transport {
+                Transport::Submissions(_) => Begins::AtOnce,
+                _ => Begins::Starttls,
+            };
+            (Ok(Destination::relay(target.clone(), &relay.host)), port, Some((relay.tls, begins)))
+        }
+        None => {
+            if let Target::Domain(domain) = target {
+                policy = sts::policy(&shard, &resolver, domain, delivery.policy_port).await;
+            }
+            let found = destination::find(&questions, target, shard.deliveries.own()).await;
+            recorder.increment(known.destinations);
+            (found, delivery.port, None)
+        }
+    };
+    let destination = match found {
+        Ok(destination) => destination,
+        Err(unfound) => {
+            tried.signal = Signal::Neutral;
+            tried.all(&Verdict::of(Failure::from(&unfound), made, attempts_max));
+            return Ok(());
+        }
+    };
+    let is_secure = destination.original.is_secure();
+    if is_secure {
+        recorder.increment(known.destinations_authentic);
+    }
+    let waiting: Vec<usize> =
+        (0..tried.verdicts.len()).filter(|place| tried.verdicts[*place].is_none()).collect();
+    let plan = Plan {
+        kind: translate::kind(&tried.entry),
+        requirement: translate::requirement(&tried.entry),
+        attempts_before: made.saturating_sub(1),
+        recipients: waiting.len(),
+        sts: &policy,
+        dialed: Dialed::anywhere(&tried.entry.dialed),
+        families: transport.families(),
+        port,
+        here: Here::Tls,
+        relay,
+        own: shard.deliveries.own(),
+    };
+    let hello = match transport {
+        Transport::Socks(socks) => HeloName::Domain(socks.hostname.clone()),
+        _ => HeloName::Domain(delivery.hostname.domain().clone()),
+    };
+    let way = Transported {
+        name,
+        hello: &hello,
+        local: match transport {
+            Transport::Direct(direct) => direct.local,
+            _ => LocalAddresses::default(),
+        },
+        proxy: match transport {
+            Transport::Socks(socks) => Some(socks.address),
+            _ => None,
+        },
+        auth: transport.relay().and_then(|(relay, _)| relay.auth.as_ref()),
+    };
+    let recipients: Vec<Recipient> =
+        waiting.iter().filter_map(|place| recipient(&tried.recipients.get(*place)?.1)).collect();
+    if recipients.len() != waiting.len() {
+        let failure = Failure::ours(Status::permanent(1, 3), "the recipient's address can't be read");
+        tried.all(&Verdict::of(failure, made, attempts_max));
+        return Ok(());
+    }
+    let stored = queue::content(&tried.entry);
+    let make = || Source::stored(prefix.clone(), stored);
+    let parcel = Parcel {
+        envelope: envelope(&tried.entry),
+        recipients: &recipients,
+        make: &make,
+        downgraded: None,
+        octets: tried.entry.size,
+    };
+    let mut drawn = chance(tried.id) ^ u64::from(made);
+    let mut attempt = Attempt::new(plan, destination, &mut || {
+        drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        drawn >> 33
+    });
+    let mut offered: Option<Offered> = None;
+    let mut began = false;
+    while let Step::Dial(dial) = attempt.next(&questions).await {
+        let result = match session.at_host(&dial, &way, &parcel).await {
+            Ok(result) => result,
+            // What was tried already counts.
+            Err(Busy(until)) if !began => return Err(Busy(until)),
+            Err(Busy(_)) => break,
+        };
+        began = true;
+        if result.observed {
+            for counter in dial.rule.after(TlsEvent::Observed).1 {
+                count(&shard, counter);
+            }
+        }
+        if result.uncertain {
+            recorder.increment(known.possible_duplicates);
+        }
+        offered = result.offered.or(offered);
+        attempt.ended(result.end, &result.dialed);
+    }
+    let conclusion = attempt.conclude(made, attempts_max);
+    for counter in &conclusion.counters {
+        count(&shard, *counter);
+    }
+    tried.signal = conclusion.signal;
+    tried.dialed = conclusion.dialed.latest();
+    for (place, verdict) in waiting.iter().zip(conclusion.verdicts) {
+        tried.verdicts[*place] = Some(verdict);
+    }
+    if let (Some(offered), Some(account), None, Target::Domain(domain)) =
+        (offered, AccountId::new(tried.entry.sender), relay, target)
+    {
+        let has_dane = conclusion.tried.iter().any(|host| {
+            host.facts.is_some_and(|facts| facts.dane == postrider_delivery::security::DaneHost::Usable)
+        });
+        let row = learned::row(unix_now(), offered, is_secure, has_dane, &policy);
+        learned::note(&shard, account, domain, row);
+    }
+    Ok(())
+}
+
+/// Counts what a decision on TLS wants counted.
+fn count(shard: &crate::shard::Shard, counter: postrider_delivery::security::Counter) {
+    use postrider_delivery::security::Counter;
+    let known = &shard.shared.metrics.queue;
+    let counter = match counter {
+        Counter::DaneRequired => known.dane_required,
+        Counter::DaneUnverified => known.dane_unverified,
+        Counter::TlsaFailed => known.tlsa_errors,
+        Counter::Ignored(what) => known.ignored.at([what as usize]),
+        Counter::RequireTlsUnsupported(why) => known.requiretls.at([why as usize]),
+        Counter::PlaintextFallback => known.plaintext_fallback,
+    };
+    shard.recorder.increment(counter);
+}
+
+fn sender_domain(entry: &QueueRow) -> Option<postrider_proto::address::Domain> {
+    let text = std::str::from_utf8(&entry.mail_from).ok()?;
+    postrider_proto::address::Address::parse(text).ok().map(|address| address.domain)
+}
+
+pub(super) fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
+
+/// What MAIL says of an entry.
+fn envelope(entry: &QueueRow) -> Envelope {
+    let address = postrider_proto::address::Address::parse(&text(&entry.mail_from)).ok();
+    let reverse_path = address.map_or(ReversePath::Null, ReversePath::Address);
+    Envelope {
+        body: match (entry.binary, entry.eight_bit) {
+            (true, _) => BodyType::BinaryMime,
+            (false, true) => BodyType::EightBitMime,
+            (false, false) => BodyType::SevenBit,
+        },
+        smtputf8: entry.smtputf8,
+        ret: match entry.ret {
+            Ret::Unspecified => None,
+            Ret::Full => Some(Return::Full),
+            Ret::Headers => Some(Return::Headers),
+        },
+        envelope_id: (!entry.envelope_id.is_empty()).then(|| text(&entry.envelope_id).into()),
+        declared_octets: Some(entry.size),
+        ..Envelope::new(reverse_path)
+    }
+}
+
+fn recipient(row: &RecipientRow) -> Option<Recipient> {
+    let path = ForwardPath::parse(&format!("<{}>", text(&row.address))).ok()?;
+    let original = text(&row.original);
+    let original = original.split_once(';').map(|(address_type, address)| OriginalRecipient {
+        address_type: address_type.into(),
+        address: address.into(),
+    });
+    Some(Recipient { path, notify: row.notify, original, token: 0 })
+}

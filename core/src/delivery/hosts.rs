@@ -1,0 +1,446 @@
+//! One host: connect, secure, and hand the message over.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use postrider_delivery::attempt::Dial;
+use postrider_delivery::outcome::{HostEnd, RecipientEnd, Signal, Unable, Unreachable};
+use postrider_delivery::schedule::Admission;
+use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
+use postrider_delivery::transport::{Auth, LocalAddresses};
+use postrider_dns::dane::Verifier;
+use postrider_proto::address::HeloName;
+use postrider_proto::sasl::client::ClientCredentials;
+use postrider_proto::smtp::client::{
+    Authentication, End, Extension, Outcome, Settings, StartTls, TlsState, Unsendable,
+};
+use postrider_proto::smtp::envelope::Envelope;
+use rustls_pki_types::ServerName;
+
+use super::connection::{Connection, Reached, SendError};
+use super::content::Source;
+use super::dial::{DialError, Way, dial};
+use super::secure::{Failed, Pkix, Seen, Wanted};
+use super::session::{Open, Session};
+use super::translate;
+use crate::runtime::net::Stream;
+use crate::tls::TlsError;
+
+/// Time for connecting to all addresses of a host.
+const DIAL_TIME: Duration = Duration::from_secs(30);
+/// The least time for one of them.
+const DIAL_TIME_LEAST: Duration = Duration::from_secs(5);
+/// Time for everything before the first message: greeting, EHLO, TLS, authentication.
+const SETUP_TIME: Duration = Duration::from_secs(5 * 60);
+/// Time for a handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(60);
+/// Time for a message, besides a second for each of its mebibytes.
+const TRANSACTION_TIME: Duration = Duration::from_secs(30 * 60);
+
+/// How a transport connects.
+pub(super) struct Transported<'a> {
+    /// Its name; empty for direct delivery without a route.
+    pub(super) name: &'a str,
+    /// What we call ourselves.
+    pub(super) hello: &'a HeloName,
+    pub(super) local: LocalAddresses,
+    pub(super) proxy: Option<SocketAddr>,
+    pub(super) auth: Option<&'a Auth>,
+}
+
+/// A message to hand over.
+pub(super) struct Parcel<'a> {
+    /// Without recipients.
+    pub(super) envelope: Envelope,
+    /// The recipients of the entry, by their places.
+    pub(super) recipients: &'a [postrider_proto::smtp::envelope::Recipient],
+    pub(super) make: &'a dyn Fn() -> Source,
+    /// The message for a host that doesn't take eight-bit content; none when it can't be converted.
+    pub(super) downgraded: Option<&'a [u8]>,
+    pub(super) octets: u64,
+}
+
+/// What came of a host.
+pub(super) struct HostResult {
+    pub(super) end: HostEnd,
+    /// The addresses that were dialed.
+    pub(super) dialed: Vec<IpAddr>,
+    /// What was learnt of its TLS; none when it wasn't found out.
+    pub(super) offered: Option<Offered>,
+    /// What was seen only, and isn't right.
+    pub(super) observed: bool,
+    /// The other side may have the message although it didn't say so.
+    pub(super) uncertain: bool,
+}
+
+/// What a host offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offered {
+    pub(super) starttls: bool,
+    pub(super) requiretls: bool,
+}
+
+/// Nothing was tried: there are connections enough.
+pub(super) struct Busy(pub(super) i64);
+
+impl HostResult {
+    fn of(end: HostEnd, dialed: Vec<IpAddr>) -> Self {
+        Self { end, dialed, offered: None, observed: false, uncertain: false }
+    }
+}
+
+impl Session {
+    /// Hands a message to a host, over the open connection if that will do.
+    pub(super) async fn at_host(
+        &mut self,
+        dial: &Dial,
+        way: &Transported<'_>,
+        parcel: &Parcel<'_>,
+    ) -> Result<HostResult, Busy> {
+        if let Some(open) = &mut self.open {
+            let fits = open.host == dial.host
+                && *open.transport == *way.name
+                && open.connection.takes_more()
+                && dial.rule.allows(&open.channel).is_ok();
+            // One that lay idle may be closed on the other side.
+            let rested = std::mem::take(&mut open.rested);
+            if fits && (!rested || open.connection.is_alive().await) {
+                let dialed = vec![open.address];
+                return Ok(self.hand_over(dial, parcel, dialed).await);
+            }
+            self.hang_up(Signal::Good);
+        }
+        let mut dialed = Vec::new();
+        let (stream, address) = match self.connect(dial, way, &mut dialed).await? {
+            Ok(connected) => connected,
+            Err(why) => return Ok(HostResult::of(HostEnd::Unreachable(why), dialed)),
+        };
+        let result = match self.set_up(dial, way, stream, address).await {
+            Ok(ready) => {
+                self.open = Some(ready.open);
+                let mut result = self.hand_over(dial, parcel, dialed).await;
+                result.offered = Some(ready.offered);
+                result.observed = ready.observed;
+                result
+            }
+            Err((end, offered)) => HostResult { offered, ..HostResult::of(end, dialed) },
+        };
+        if self.open.is_none() {
+            let signal = result.end.signal();
+            self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
+        }
+        Ok(result)
+    }
+
+    /// Connects to the first address that takes the connection.
+    async fn connect(
+        &self,
+        dial_to: &Dial,
+        way: &Transported<'_>,
+        dialed: &mut Vec<IpAddr>,
+    ) -> Result<Result<(Stream, IpAddr), Unreachable>, Busy> {
+        let until = Instant::now() + DIAL_TIME;
+        let mut failure = Unreachable::NoRoute;
+        let mut left = u32::try_from(dial_to.addresses.len()).unwrap_or(u32::MAX);
+        for address in &dial_to.addresses {
+            let source = way.local.to(address);
+            match self.schedule(|schedule, id, now| schedule.connect(id, *address, source, now)) {
+                Admission::Go => {}
+                Admission::Down { until } => {
+                    failure = Unreachable::Known { until };
+                    left -= 1;
+                    continue;
+                }
+                Admission::Busy { until } if dialed.is_empty() => return Err(Busy(until)),
+                Admission::Busy { .. } => break,
+            }
+            dialed.push(*address);
+            let share = until.saturating_duration_since(Instant::now()) / left.max(1);
+            let deadline = Instant::now() + share.max(DIAL_TIME_LEAST);
+            let local = way.proxy.is_none().then_some(source).flatten();
+            let to = SocketAddr::new(*address, dial_to.port);
+            match dial(to, Way { local, proxy: way.proxy }, deadline).await {
+                Ok(stream) => return Ok(Ok((stream, *address))),
+                Err(error) => {
+                    tracing::debug!(host = %dial_to.host, %error, "no connection");
+                    failure = match &error {
+                        DialError::Timeout { .. } => Unreachable::TimedOut,
+                        DialError::Proxy { .. } => Unreachable::Proxy,
+                        DialError::Connect { .. } if way.proxy.is_some() => Unreachable::Proxy,
+                        DialError::Connect { error, .. } => match error.kind() {
+                            std::io::ErrorKind::ConnectionRefused => Unreachable::Refused,
+                            std::io::ErrorKind::TimedOut => Unreachable::TimedOut,
+                            _ => Unreachable::NoRoute,
+                        },
+                    };
+                    self.schedule(|schedule, id, now| schedule.disconnected(id, Signal::Down, now));
+                    left -= 1;
+                }
+            }
+        }
+        Ok(Err(failure))
+    }
+
+    /// Everything before the first message.
+    async fn set_up(
+        &self,
+        dial: &Dial,
+        way: &Transported<'_>,
+        stream: Stream,
+        address: IpAddr,
+    ) -> Result<Ready, (HostEnd, Option<Offered>)> {
+        let deadline = Instant::now() + SETUP_TIME;
+        let connector = self.shard.deliveries.connector().clone();
+        let wanted = || Wanted {
+            pkix: match (dial.rule.verification.has_pkix(), dial.rule.observed.has_pkix()) {
+                (true, _) => Pkix::Required,
+                (false, true) => Pkix::Noted,
+                (false, false) => Pkix::Ignored,
+            },
+            dane: dial.dane.clone().filter(|_| dial.rule.verification.has_dane()),
+        };
+        let settings = Settings {
+            name: way.hello.clone(),
+            starttls: match dial.rule.starttls {
+                Starttls::Never | Starttls::Implicit => StartTls::Never,
+                Starttls::Opportunistic => StartTls::IfOffered,
+                Starttls::Mandatory => StartTls::Required,
+            },
+            authentication: way.auth.map(|auth| authentication(auth, dial.rule.verification.has_pkix())),
+        };
+        let tls = |event| (HostEnd::Tls(event), None);
+        let mut seen = Seen::default();
+        let mut connection = if dial.rule.starttls == Starttls::Implicit {
+            let name = server_name(dial).ok_or_else(|| tls(TlsEvent::Certificate))?;
+            let until = deadline.min(Instant::now() + HANDSHAKE_TIME);
+            let secured = connector.secure(stream, name, wanted(), until).await;
+            let secured = secured.map_err(|failed| tls(event_of(&failed)))?;
+            seen = secured.seen;
+            Connection::secured(secured.stream, settings)
+        } else {
+            Connection::clear(stream, settings)
+        };
+        let mut offered = Offered::default();
+        loop {
+            match connection.proceed(deadline).await {
+                Reached::Ready => break,
+                Reached::StartTls => {
+                    offered.starttls = connection.capabilities().has(Extension::StartTls);
+                    let Some(name) = server_name(dial) else {
+                        return Err((HostEnd::Tls(TlsEvent::Certificate), Some(offered)));
+                    };
+                    let until = deadline.min(Instant::now() + HANDSHAKE_TIME);
+                    match connection.secure(&connector, name, wanted(), until).await {
+                        Ok(found) => seen = found,
+                        Err(failed) => {
+                            tracing::info!(host = %dial.host, error = %failed, "TLS failed");
+                            return Err((HostEnd::Tls(event_of(&failed)), Some(offered)));
+                        }
+                    }
+                }
+                Reached::Closed(End::Failed(failure)) => {
+                    let end = match (&failure, dial.rule.starttls) {
+                        (
+                            postrider_proto::smtp::client::Failure::Refused {
+                                stage: postrider_proto::smtp::client::Stage::StartTls,
+                                ..
+                            },
+                            Starttls::Mandatory,
+                        ) => HostEnd::Tls(TlsEvent::Refused),
+                        _ => translate::host_end(&failure),
+                    };
+                    return Err((end, None));
+                }
+                Reached::Closed(End::Quit) | Reached::Content | Reached::Finished(_) => {
+                    let how = postrider_delivery::outcome::Broken::Malformed;
+                    return Err((
+                        HostEnd::Broken { stage: postrider_delivery::outcome::Stage::Hello, how },
+                        None,
+                    ));
+                }
+            }
+        }
+        let is_encrypted = *connection.tls() == TlsState::Active;
+        if let TlsState::Refused(_) = connection.tls() {
+            // What follows is decided by the rule: another connection, or another host.
+            return Err((HostEnd::Tls(TlsEvent::Refused), Some(Offered { starttls: true, ..offered })));
+        }
+        let looked = |wants: bool| is_encrypted && wants;
+        let channel = Channel {
+            is_encrypted,
+            pkix: looked(dial.rule.verification.has_pkix() || dial.rule.observed.has_pkix())
+                && seen.pkix.is_none()
+                && connector.problem().is_none(),
+            dane: looked(dial.rule.verification.has_dane()) && seen.dane.is_none(),
+            offers_requiretls: is_encrypted && connection.capabilities().has(Extension::RequireTls),
+        };
+        offered.requiretls = channel.offers_requiretls;
+        let lacks = match dial.rule.allows(&channel) {
+            Ok(_) => None,
+            Err(Lacks::Tls) => Some(TlsEvent::NotOffered),
+            Err(Lacks::Verification) => Some(TlsEvent::Certificate),
+            Err(Lacks::RequireTls) => Some(TlsEvent::NoRequireTls),
+        };
+        if let Some(event) = lacks {
+            spawn_quit(connection);
+            return Err((HostEnd::Tls(event), Some(offered)));
+        }
+        let observed = is_encrypted && (seen.pkix.is_some() || seen.dane.is_some());
+        let open = Open {
+            connection,
+            transport: way.name.into(),
+            host: dial.host.clone(),
+            address,
+            channel,
+            rested: false,
+        };
+        Ok(Ready { open, offered, observed })
+    }
+
+    /// Hands the message to the host of the open connection.
+    async fn hand_over(&mut self, dial: &Dial, parcel: &Parcel<'_>, dialed: Vec<IpAddr>) -> HostResult {
+        let writing = RefCell::new(self.writing.take());
+        let Some(open) = &mut self.open else {
+            return HostResult::of(HostEnd::Unreachable(Unreachable::NoRoute), dialed);
+        };
+        let hand = dial.rule.allows(&open.channel);
+        let mebibytes = parcel.octets >> 20;
+        let deadline = Instant::now() + TRANSACTION_TIME + Duration::from_secs(mebibytes);
+        let has_dsn = open.connection.capabilities().has(Extension::Dsn);
+        let mut ends: Vec<Option<RecipientEnd>> = vec![None; dial.recipients.len()];
+        let mut uncertain = false;
+        let mut narrow = false;
+        let end = loop {
+            let pending: Vec<usize> = (0..ends.len()).filter(|place| ends[*place].is_none()).collect();
+            if pending.is_empty() {
+                break None;
+            }
+            let mut envelope = parcel.envelope.clone();
+            envelope.requiretls = hand.as_ref().is_ok_and(|hand| hand.requiretls);
+            envelope.recipients = pending
+                .iter()
+                .filter_map(|place| parcel.recipients.get(*dial.recipients.get(*place)?).cloned())
+                .collect();
+            let mut source = (parcel.make)();
+            if let (true, Some(octets)) = (narrow, parcel.downgraded) {
+                envelope.body = postrider_proto::smtp::envelope::BodyType::SevenBit;
+                envelope.declared_octets = Some(octets.len() as u64);
+                source = Source::Memory(Some(octets.to_vec()));
+            }
+            let noted = async {
+                // At most one message is on its way whose outcome isn't on the disk.
+                let earlier = writing.borrow_mut().take();
+                if let Some(earlier) = earlier {
+                    let _ = earlier.await;
+                }
+                Ok(())
+            };
+            let reads = &self.shard.shared.reads;
+            match open.connection.deliver(envelope, &mut source, reads, noted, deadline).await {
+                Ok(finished) => {
+                    uncertain |= finished.uncertain;
+                    for (place, outcome) in pending.iter().zip(&finished.outcomes) {
+                        ends[*place] = translate::recipient_end(outcome, has_dsn);
+                    }
+                    let goes_on = finished.outcomes.iter().any(|one| *one == Outcome::NextTransaction);
+                    if goes_on && !open.connection.takes_more() {
+                        break None;
+                    }
+                }
+                Err(SendError::Unsendable(Unsendable::EightBit | Unsendable::Binary))
+                    if !narrow && parcel.downgraded.is_some() =>
+                {
+                    narrow = true;
+                }
+                Err(SendError::Unsendable(why)) => break Some(unable(&why)),
+                Err(error) => {
+                    tracing::error!(%error, "a message could not be read for delivery");
+                    let how = postrider_delivery::outcome::Broken::Closed;
+                    break Some(HostEnd::Broken {
+                        stage: postrider_delivery::outcome::Stage::Content,
+                        how,
+                    });
+                }
+            }
+        };
+        self.writing = writing.into_inner();
+        let is_any = ends.iter().any(Option::is_some);
+        let end = match end {
+            Some(end) if !is_any => end,
+            // Recipients of which nothing is said count as broken off.
+            _ => HostEnd::Transaction(
+                ends.into_iter()
+                    .map(|end| {
+                        end.unwrap_or(RecipientEnd::Broken {
+                            stage: postrider_delivery::outcome::Stage::Recipient,
+                            how: postrider_delivery::outcome::Broken::Closed,
+                        })
+                    })
+                    .collect(),
+            ),
+        };
+        let is_over = self.open.as_ref().is_some_and(|open| !open.connection.is_ready());
+        if is_over {
+            self.open = None;
+            let signal = end.signal();
+            self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
+        }
+        HostResult { uncertain, ..HostResult::of(end, dialed) }
+    }
+}
+
+/// A connection that is ready for a message.
+struct Ready {
+    open: Open,
+    offered: Offered,
+    observed: bool,
+}
+
+fn spawn_quit(connection: Connection) {
+    crate::runtime::spawn("say good-bye", connection.quit());
+}
+
+fn unable(why: &Unsendable) -> HostEnd {
+    match why {
+        Unsendable::TooLarge { .. } => HostEnd::Unable(Unable::TooLarge),
+        Unsendable::EightBit | Unsendable::Binary => HostEnd::Unable(Unable::EightBit),
+        Unsendable::Utf8 => HostEnd::Unable(Unable::Utf8),
+        Unsendable::RequireTls => HostEnd::Unable(Unable::RequireTls),
+        Unsendable::UsedUp | Unsendable::NoRecipients | Unsendable::NotReady => HostEnd::Broken {
+            stage: postrider_delivery::outcome::Stage::Mail,
+            how: postrider_delivery::outcome::Broken::Closed,
+        },
+    }
+}
+
+/// The name to ask for in the handshake. That of an address literal is the address.
+fn server_name(dial: &Dial) -> Option<ServerName<'static>> {
+    let name = dial.server_name();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Some(ServerName::IpAddress(address.into()));
+    }
+    ServerName::try_from(name).ok()
+}
+
+fn event_of(failed: &Failed) -> TlsEvent {
+    let is_certificate = match &failed.error {
+        TlsError::Protocol(error) => {
+            Verifier::mismatch(error).is_some() || matches!(error, rustls::Error::InvalidCertificate(_))
+        }
+        _ => false,
+    };
+    if is_certificate { TlsEvent::Certificate } else { TlsEvent::Handshake }
+}
+
+fn authentication(auth: &Auth, is_verified: bool) -> Authentication {
+    Authentication {
+        credentials: ClientCredentials {
+            login: auth.username.nfc().collect(),
+            password: Secret::new(prepare_password(auth.password.expose())),
+        },
+        mechanisms: auth.allowed(is_verified),
+        nonce: super::start::nonce(),
+    }
+}

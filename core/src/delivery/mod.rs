@@ -1,0 +1,189 @@
+//! Messages on their way to other servers.
+//!
+//! Each shard delivers to the domains whose hashes are in its range ([`queue::shard_of`]). What to do when is decided by
+//! the [`Schedule`], and what becomes of a message by `postrider_delivery`; here are the clock, the sockets and the
+//! store.
+//!
+//! What always holds:
+//! - An entry is claimed on the disk's side of a crash of the process before anything of it is sent, and its outcome is
+//!   synced before anything else is made of it. What is cut off between is tried again, and counted.
+//! - Whoever gets no message is told before the row that knows of it goes.
+//! - Nothing here stops mail from coming in: sessions, memory and work at a time are bounded.
+
+mod attempt;
+mod connection;
+mod content;
+mod dial;
+mod hosts;
+mod learned;
+mod outcome;
+mod reports;
+mod secure;
+mod session;
+mod start;
+mod sts;
+mod sts_fetch;
+mod translate;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use postrider_delivery::destination::Own;
+use postrider_delivery::schedule::{Command, Notice, Schedule, SessionId, Settings};
+use postrider_dns::{Name, parse_name};
+use postrider_storage::queue::{self, Scheduled};
+
+pub use secure::Connector;
+pub use start::release_claims;
+
+use crate::clock::unix_now;
+use crate::config::Config;
+use crate::runtime::{LocalNotify, ShardId, sleep, spawn};
+use crate::shard::Shard;
+use session::Open;
+
+/// The longest sleep of the schedule: clocks are set, too.
+const SLEEP_MAX: i64 = 60;
+
+/// What a shard delivers.
+pub struct Deliveries {
+    schedule: RefCell<Schedule>,
+    /// Something changed for the schedule.
+    changed: LocalNotify,
+    /// Connections that wait for a next message.
+    idle: RefCell<HashMap<SessionId, Open>>,
+    connector: Connector,
+    /// The names and addresses at which this server takes mail.
+    names: Vec<Name>,
+    addresses: Vec<IpAddr>,
+    learned: learned::Learned,
+    /// Sessions that run.
+    sessions: Cell<usize>,
+}
+
+impl Deliveries {
+    /// What one of `shards` shards delivers.
+    pub fn new(config: &Config, connector: Connector, shards: usize) -> Self {
+        let delivery = &config.delivery;
+        let each = |all: u32| usize::try_from(all).unwrap_or(usize::MAX);
+        let host = u8::try_from(delivery.host_sessions_max).unwrap_or(u8::MAX);
+        let settings = Settings {
+            sessions_max: each(delivery.sessions_max),
+            domain_sessions_max: host,
+            host_connections_max: host,
+            source_connections_max: u16::try_from(delivery.sessions_max).unwrap_or(u16::MAX),
+            ..Settings::DEFAULT
+        };
+        let hostnames = config.listeners.iter().map(|listener| &listener.hostname).chain([&config.hostname]);
+        let mut names: Vec<Name> =
+            hostnames.filter_map(|name| parse_name(name.as_str()).ok()).collect();
+        names.sort();
+        names.dedup();
+        let _ = shards;
+        Self {
+            schedule: RefCell::new(Schedule::new(settings)),
+            changed: LocalNotify::new(),
+            idle: RefCell::default(),
+            connector,
+            names,
+            addresses: start::own_addresses(config),
+            learned: learned::Learned::default(),
+            sessions: Cell::new(0),
+        }
+    }
+
+    fn own(&self) -> Own<'_> {
+        Own { names: &self.names, addresses: &self.addresses }
+    }
+
+    /// How connections are secured.
+    pub const fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// Takes that an entry of this shard is new, or due at another time than before.
+    pub fn notify(&self, entry: Scheduled, account: u32) {
+        let notice = Notice { domain: entry.domain, due: entry.due, entry: Some((entry.id.0, account)) };
+        self.schedule.borrow_mut().notify(notice, unix_now());
+        self.changed.notify();
+    }
+
+    /// Takes when the first entry of a domain is due, after some were changed.
+    pub fn set(&self, domain: u64, first_due: Option<i64>) {
+        self.schedule.borrow_mut().set(domain, first_due, unix_now());
+        self.changed.notify();
+    }
+
+    /// Lets a domain have its turn without waiting for the end of a pause.
+    pub fn kick(&self, domain: u64) {
+        self.schedule.borrow_mut().kick(domain, unix_now());
+        self.changed.notify();
+    }
+}
+
+/// Tells the shards that own them of new entries.
+pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) {
+    for entry in entries {
+        let owner = ShardId(queue::shard_of(entry.domain, shard.shared.shards.len()));
+        // A shard that is gone finds them at the next start.
+        let _ = shard.send(owner, Box::new(move |owner| owner.deliveries.notify(entry, account))).await;
+    }
+}
+
+/// Starts to deliver.
+pub fn start(shard: &Rc<Shard>) {
+    let running = Rc::clone(shard);
+    spawn("schedule of deliveries", async move { run(&running).await });
+    let found = Rc::clone(shard);
+    spawn("find waiting mail", async move { start::find_waiting(&found).await });
+}
+
+async fn run(shard: &Rc<Shard>) {
+    let deliveries = &shard.deliveries;
+    let shutdown = shard.shared.shutdown.clone();
+    while !shutdown.is_stopping() {
+        let seen = deliveries.changed.version();
+        let now = unix_now();
+        loop {
+            // The borrow ends before anything runs.
+            let command = deliveries.schedule.borrow_mut().poll(now);
+            let Some(command) = command else { break };
+            carry_out(shard, command);
+        }
+        let wake = deliveries.schedule.borrow().next_wake();
+        let wait = wake.map_or(SLEEP_MAX, |wake| wake.saturating_sub(now).clamp(1, SLEEP_MAX));
+        let wait = Duration::from_secs(u64::try_from(wait).unwrap_or(1));
+        let changed = async {
+            deliveries.changed.changed(seen).await;
+        };
+        let stopped = async {
+            shutdown.wait().await;
+        };
+        or(or(changed, stopped), sleep(wait)).await;
+    }
+    // What lies idle is told good-bye; what runs is cut off with the shard.
+    let idle: Vec<Open> = deliveries.idle.borrow_mut().drain().map(|(_, open)| open).collect();
+    for open in idle {
+        spawn("say good-bye", open.connection.quit());
+    }
+}
+
+fn carry_out(shard: &Rc<Shard>, command: Command) {
+    let idle = |session: SessionId| shard.deliveries.idle.borrow_mut().remove(&session);
+    match command {
+        Command::Start(turn) => session::spawn_one(shard, turn, None),
+        Command::Reuse(turn) => {
+            let open = idle(turn.session);
+            session::spawn_one(shard, turn, open);
+        }
+        Command::Close(session) => {
+            if let Some(open) = idle(session) {
+                spawn("say good-bye", open.connection.quit());
+            }
+        }
+    }
+}

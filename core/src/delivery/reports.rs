@@ -1,0 +1,348 @@
+//! Delivery status notifications: to the sender's mailbox when it is one of ours, otherwise by the queue.
+
+use std::rc::Rc;
+
+use postrider_delivery::backoff::Promise;
+use postrider_delivery::outcome::{Class, Failure, Verdict};
+use postrider_delivery::report::{self, About, Addressee, Event};
+use postrider_delivery::security::Requirement;
+use postrider_proto::address::Address;
+use postrider_proto::dsn::{self, Diagnostic, Letter, Recipient, Returned, TypedAddress, compose};
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::types::Flags;
+use postrider_proto::mime::{self, FieldName};
+use postrider_proto::smtp::client::EnhancedCode;
+use postrider_proto::smtp::envelope::Return;
+use postrider_storage::account::NewMessage;
+use postrider_storage::blobs::Sharing;
+use postrider_storage::directory::{Directory, Recipient as Asked, Resolution};
+use postrider_storage::engine::Durability;
+use postrider_storage::ids::AccountId;
+use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
+use postrider_storage::rows::{Kind, QueueRow, RequireTls, Ret};
+use postrider_storage::store::Refusal;
+use tracing::{info, warn};
+
+use super::content::Source;
+use super::outcome::{Tried, result_of};
+use super::{announce, attempt, start, translate};
+use crate::clock::unix_now;
+use crate::commit;
+use crate::intake::{self, Intake};
+use crate::shard::Shard;
+
+/// The largest message that comes back whole.
+const FULL_OCTETS_MAX: u64 = 1 << 20;
+/// Octets of a header that comes back.
+const HEADER_OCTETS_MAX: usize = 64 * 1024;
+
+/// What decides on reports about an entry.
+pub(super) fn about(entry: &QueueRow) -> About {
+    About {
+        has_null_sender: entry.mail_from.is_empty(),
+        kind: translate::kind(entry),
+        requirement: translate::requirement(entry),
+        ret: match entry.ret {
+            Ret::Unspecified => None,
+            Ret::Full => Some(Return::Full),
+            Ret::Headers => Some(Return::Headers),
+        },
+        fits: entry.size <= FULL_OCTETS_MAX,
+    }
+}
+
+/// Where a report goes.
+enum To {
+    Mailbox(AccountId, MailboxName),
+    Queue,
+}
+
+/// Writes the reports that were decided on, each to the disk. `told` has the places of recipients that they are about.
+pub(super) async fn write(
+    shard: &Rc<Shard>,
+    tried: &Tried,
+    told: &[(usize, Event)],
+    wanted: &[report::Report],
+    verdicts: &[&Verdict],
+    promise: &Promise,
+) -> Result<(), String> {
+    for report in wanted {
+        let places: Vec<usize> =
+            report.recipients.iter().filter_map(|index| told.get(*index)).map(|(place, _)| *place).collect();
+        let Some((to, address)) = addressee(shard, tried, report.to).await? else {
+            warn!(entry = %tried.id.0, "there is nobody to tell of a message that failed; set [postmaster]");
+            continue;
+        };
+        let text = message(shard, tried, report, &places, verdicts, promise, &address).await?;
+        info!(entry = %tried.id.0, action = report.action.word(), to = %address, "a report is written");
+        store(shard, tried, report, to, &address, &text).await?;
+    }
+    Ok(())
+}
+
+async fn addressee(
+    shard: &Rc<Shard>,
+    tried: &Tried,
+    to: Addressee,
+) -> Result<Option<(To, Address)>, String> {
+    let shared = &shard.shared;
+    let account = AccountId::new(tried.entry.sender);
+    let from = Address::parse(&attempt::text(&tried.entry.mail_from)).ok();
+    let (to_sender, hostname) = (to == Addressee::Sender, shared.config.hostname.domain().clone());
+    let found = shared.reads.run(move |reader| {
+        let directory = Directory::new(reader.snapshot());
+        if let (true, Some(from)) = (to_sender, &from) {
+            match account {
+                None => return Ok(Some((To::Queue, from.clone()))),
+                Some(account) if directory.account(account)?.is_some() => {
+                    return Ok(Some((To::Mailbox(account, MailboxName::inbox()), from.clone())));
+                }
+                Some(_) => {}
+            }
+        }
+        let Ok(address) = Address::parse(&format!("postmaster@{hostname}")) else { return Ok(None) };
+        Ok(match directory.resolve(Asked::Postmaster, &[hostname])? {
+            Resolution::Account { account, mailbox, .. } => Some((To::Mailbox(account, mailbox), address)),
+            _ => None,
+        })
+    });
+    found.await.map_err(|error| error.to_string())
+}
+
+/// The report as a message.
+async fn message(
+    shard: &Rc<Shard>,
+    tried: &Tried,
+    wanted: &report::Report,
+    places: &[usize],
+    verdicts: &[&Verdict],
+    promise: &Promise,
+    to: &Address,
+) -> Result<Vec<u8>, String> {
+    let now = unix_now();
+    let entry = &tried.entry;
+    let recipients = places
+        .iter()
+        .filter_map(|place| Some((&tried.recipients.get(*place)?.1, *verdicts.get(*place)?)))
+        .map(|(row, verdict)| recipient(row, verdict, wanted.action, entry, promise, now))
+        .collect();
+    let (returned, original) = match wanted.returns {
+        Return::Full => (Returned::Full, read(shard, tried, usize::MAX).await?),
+        Return::Headers => (Returned::Headers, header_of(read(shard, tried, HEADER_OCTETS_MAX).await?)),
+    };
+    let structure = {
+        let mut scanner = mime::scan::Scanner::new(mime::Limits::DEFAULT);
+        scanner.push(&original);
+        scanner.finish()
+    };
+    let field = |name| {
+        let value = structure.root().field(name)?;
+        Some(String::from_utf8_lossy(value).trim().to_owned())
+    };
+    let (id, subject) = (field(FieldName::MessageId), field(FieldName::Subject));
+    let report = dsn::Report {
+        reporting_mta: shard.shared.config.hostname.as_str().into(),
+        arrival: Some(entry.created),
+        envelope_id: (!entry.envelope_id.is_empty()).then(|| attempt::text(&entry.envelope_id).into()),
+        recipients,
+        utf8: entry.smtputf8,
+    };
+    let letter = Letter {
+        to,
+        now,
+        unique: &start::nonce(),
+        about: id.as_deref(),
+        subject: subject.as_deref(),
+        returned,
+    };
+    let composed = compose(&report, &letter);
+    Ok([composed.before.as_bytes(), &original, composed.after.as_bytes()].concat())
+}
+
+fn recipient(
+    row: &postrider_storage::rows::RecipientRow,
+    verdict: &Verdict,
+    action: report::Action,
+    entry: &QueueRow,
+    promise: &Promise,
+    now: i64,
+) -> Recipient {
+    let result = result_of(verdict, now);
+    let failure = match verdict {
+        Verdict::Delivered { .. } => None,
+        Verdict::Retry(failure) | Verdict::Failed { failure, .. } => Some(failure),
+    };
+    let replied = result.code != 0;
+    let action = match action {
+        report::Action::Failed => dsn::Action::Failed,
+        report::Action::Delayed => dsn::Action::Delayed,
+        report::Action::Delivered => dsn::Action::Delivered,
+        report::Action::Relayed => dsn::Action::Relayed,
+    };
+    let is_delayed = action == dsn::Action::Delayed;
+    let original = attempt::text(&row.original);
+    Recipient {
+        original: original.split_once(';').map(|(kind, address)| TypedAddress {
+            address_type: kind.into(),
+            address: address.into(),
+        }),
+        reason: failure.filter(|failure| failure.answer.is_none()).map(|failure| failure.reason.as_str().into()),
+        remote_mta: (!result.host().is_empty()).then(|| result.host().into()),
+        diagnostic: replied.then(|| Diagnostic { kind: "smtp".into(), text: diagnostic(&result).into() }),
+        attempts: entry.attempts,
+        last_attempt: Some(now),
+        next_attempt: promise.attempts.first().copied().filter(|_| is_delayed),
+        will_retry_until: promise.until().filter(|_| is_delayed),
+        ..Recipient::new(&attempt::text(&row.address), action, status(failure, verdict))
+    }
+}
+
+fn diagnostic(result: &postrider_storage::rows::AttemptResult) -> String {
+    let text = result.text().replace('\n', " ");
+    match result.enhanced {
+        Some([class, subject, detail]) => format!("{} {class}.{subject}.{detail} {text}", result.code),
+        None => format!("{} {text}", result.code),
+    }
+}
+
+fn status(failure: Option<&Failure>, verdict: &Verdict) -> EnhancedCode {
+    match failure {
+        Some(failure) => EnhancedCode {
+            class: if failure.status.class == Class::Permanent { 5 } else { 4 },
+            subject: failure.status.subject,
+            detail: failure.status.detail,
+        },
+        None => {
+            let said = match verdict {
+                Verdict::Delivered { answer, .. } => answer.enhanced.filter(|(class, ..)| *class == 2),
+                _ => None,
+            };
+            let (class, subject, detail) = said.unwrap_or((2, 0, 0));
+            EnhancedCode { class, subject, detail }
+        }
+    }
+}
+
+/// The message, at most so much of it; what is longer is cut.
+async fn read(shard: &Rc<Shard>, tried: &Tried, octets_max: usize) -> Result<Vec<u8>, String> {
+    let (id, reads) = (tried.id, &shard.shared.reads);
+    let prefix = reads.run(move |reader| queue::prefix(reader, id)).await.map_err(|error| error.to_string())?;
+    let mut source = Source::stored(prefix, queue::content(&tried.entry));
+    let mut octets = Vec::new();
+    while octets.len() < octets_max
+        && let Some(part) = source.next(reads).await.map_err(|error| error.to_string())?
+    {
+        octets.extend_from_slice(part.as_ref());
+    }
+    octets.truncate(octets_max);
+    Ok(octets)
+}
+
+/// The header with the empty line behind it. One that was cut ends with its last whole line.
+fn header_of(mut octets: Vec<u8>) -> Vec<u8> {
+    let end = octets.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 2);
+    let end = end.or_else(|| octets.windows(2).rposition(|two| two == b"\r\n").map(|at| at + 2));
+    octets.truncate(end.unwrap_or(0));
+    octets.extend_from_slice(b"\r\n");
+    octets
+}
+
+/// Stores a report, and waits for the disk.
+async fn store(
+    shard: &Rc<Shard>,
+    tried: &Tried,
+    wanted: &report::Report,
+    to: To,
+    address: &Address,
+    text: &[u8],
+) -> Result<(), String> {
+    let shared = &shard.shared;
+    let mut taken = Intake::new(&shared.store, &shared.committer, u64::MAX);
+    taken.push(text).await.map_err(|error| error.to_string())?;
+    let message = taken.finish(Sharing::One).map_err(|error| error.to_string())?;
+    let content = message.content;
+    let stored = match to {
+        To::Mailbox(account, mailbox) => into_mailbox(shard, account, mailbox, message).await,
+        To::Queue => {
+            let queued = NewQueued {
+                content,
+                prefix: Vec::new(),
+                created: unix_now(),
+                sender: None,
+                mail_from: Vec::new(),
+                kind: Kind::Report,
+                require_tls: match (wanted.requires_tls, translate::requirement(&tried.entry)) {
+                    (true, _) => RequireTls::Required,
+                    (false, Requirement::No) => RequireTls::No,
+                    (false, _) => RequireTls::Unset,
+                },
+                smtputf8: tried.entry.smtputf8,
+                eight_bit: !text.is_ascii(),
+                binary: false,
+                ret: Ret::Unspecified,
+                envelope_id: Vec::new(),
+                hold_until: None,
+                max_attempts: 0,
+                recipients: vec![NewRecipient {
+                    address: address.to_string().into(),
+                    notify: None,
+                    original: Vec::new(),
+                }],
+            };
+            into_queue(shard, queued, message).await
+        }
+    };
+    if stored.is_err() {
+        intake::abandon(&shared.committer, content);
+    }
+    stored
+}
+
+async fn into_queue(shard: &Rc<Shard>, queued: NewQueued, message: intake::Message) -> Result<(), String> {
+    let shared = &shard.shared;
+    let store = std::sync::Arc::clone(&shared.store);
+    let built = shared.reads.run(move |reader| {
+        queue::enqueue(|| store.new_queue_id(), queued, &HoldRules::load(reader)?)
+    });
+    let enqueued = built.await.map_err(|error| error.to_string())?;
+    let mut batch = enqueued.edit.batch;
+    batch.append(message.batch);
+    let submitted = commit::submit(&shared.committer, batch, Durability::Synced, message.incarnation).await;
+    let done = match submitted {
+        Ok(submitted) => submitted.done().await,
+        Err(error) => Err(error),
+    };
+    done.map_err(|error| error.to_string())?;
+    announce(shard, enqueued.entries, 0).await;
+    Ok(())
+}
+
+async fn into_mailbox(
+    shard: &Rc<Shard>,
+    account: AccountId,
+    mailbox: MailboxName,
+    message: intake::Message,
+) -> Result<(), String> {
+    let intake::Message { content, batch, thread, incarnation, .. } = message;
+    let new = NewMessage {
+        content,
+        prefix: Vec::new(),
+        flags: Flags::NONE,
+        keywords: Vec::new(),
+        received: unix_now(),
+        thread,
+    };
+    let appended = shard.at_home(account, move |home| {
+        Box::pin(async move {
+            let handle = home.open_account(account).await.map_err(|error| error.to_string())?;
+            let appended = handle.transact(None, incarnation, move |tx| {
+                let inbox = MailboxName::inbox();
+                let mailbox = tx.mailbox_id(&mailbox).or_else(|| tx.mailbox_id(&inbox));
+                tx.attach(batch);
+                tx.append(mailbox.ok_or(Refusal::NoSuchMailbox)?, new)
+            });
+            appended.await.map(drop).map_err(|error| error.to_string())
+        })
+    });
+    appended.await.unwrap_or_else(|_| Err("the server stops".to_owned()))
+}

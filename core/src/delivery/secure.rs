@@ -1,0 +1,212 @@
+//! TLS towards other servers: what of a certificate counts for a connection, and what was seen of it.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use postrider_dns::dane::{self, Mismatch};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use crate::resolver::authorities;
+use crate::runtime::net::Stream;
+use crate::tls::{TlsError, TlsStream};
+
+/// What a server has to show.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// A certificate of a public authority, for the name that is asked for.
+    pub pkix: Pkix,
+    /// A certificate that TLSA records are about. Records of which none can be used ask for nothing
+    /// (RFC 7672 §2.2.2).
+    pub dane: Option<dane::Verification>,
+}
+
+/// Whether authorities count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pkix {
+    /// Nobody looks.
+    #[default]
+    Ignored,
+    /// What they say is noted and changes nothing.
+    Noted,
+    /// Without them there is no connection.
+    Required,
+}
+
+/// What was seen of a certificate.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Why it isn't one of a public authority for this name. None when it is, or nobody looked.
+    pub pkix: Option<Error>,
+    /// Why TLSA records aren't about it. None when they are, or there are none.
+    pub dane: Option<Mismatch>,
+}
+
+/// A connection, with what was seen of its certificate.
+pub struct Secured {
+    /// The connection.
+    pub stream: TlsStream,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secured").field("info", &self.stream.info()).field("seen", &self.seen).finish()
+    }
+}
+
+/// A handshake that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Failed {
+    /// Why.
+    #[source]
+    pub error: TlsError,
+    /// What was seen of the certificate before.
+    pub seen: Seen,
+}
+
+/// Why no connection can be secured.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("certificates of other servers can't be verified: {0}")]
+pub struct NoAuthorities(pub String);
+
+/// Makes connections secure.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    provider: Arc<CryptoProvider>,
+    /// What authorities say. Without any, nothing that needs them can be done; all else can.
+    pkix: Result<Arc<WebPkiServerVerifier>, NoAuthorities>,
+}
+
+impl Connector {
+    /// With the authorities of a file in PEM form, or of the system.
+    #[must_use]
+    pub fn new(roots: Option<&Path>) -> Self {
+        let provider = Arc::new(ring::default_provider());
+        let pkix = authorities(roots).map_err(NoAuthorities).and_then(|roots| {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| NoAuthorities(error.to_string()))
+        });
+        Self { provider, pkix }
+    }
+
+    /// Why nothing can be verified by public authorities, if that is so.
+    #[must_use]
+    pub fn problem(&self) -> Option<&NoAuthorities> {
+        self.pkix.as_ref().err()
+    }
+
+    /// Shakes hands as the client with a server that is asked for by `name`.
+    pub async fn secure(
+        &self,
+        stream: Stream,
+        name: ServerName<'static>,
+        wanted: Wanted,
+        deadline: Instant,
+    ) -> Result<Secured, Failed> {
+        let none = |error| Failed { error, seen: Seen::default() };
+        let judge = Arc::new(Judge::new(self, wanted).map_err(|error| none(TlsError::Protocol(error)))?);
+        let verifier: Arc<dyn ServerCertVerifier> = Arc::clone(&judge) as _;
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| none(TlsError::Protocol(error)))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        // A resumed session shows no certificate: nothing would be verified.
+        config.resumption = Resumption::disabled();
+        match TlsStream::connect(stream, Arc::new(config), name, deadline).await {
+            Ok(stream) => Ok(Secured { stream, seen: judge.seen() }),
+            Err(error) => Err(Failed { error, seen: judge.seen() }),
+        }
+    }
+}
+
+/// Judges the certificate of one connection.
+#[derive(Debug)]
+struct Judge {
+    wanted: Wanted,
+    pkix: Option<Arc<WebPkiServerVerifier>>,
+    /// Verifies that a server has the key of its certificate, whatever else is wrong with that.
+    possession: dane::Verifier,
+    provider: Arc<CryptoProvider>,
+    seen: OnceLock<Seen>,
+}
+
+impl Judge {
+    fn new(connector: &Connector, wanted: Wanted) -> Result<Self, Error> {
+        let pkix = match (wanted.pkix, &connector.pkix) {
+            (Pkix::Ignored, _) | (Pkix::Noted, Err(_)) => None,
+            (_, Ok(verifier)) => Some(Arc::clone(verifier)),
+            (Pkix::Required, Err(problem)) => return Err(Error::General(problem.to_string())),
+        };
+        let provider = Arc::clone(&connector.provider);
+        let nothing = dane::Verification { associations: dane::Associations::default(), names: Vec::new() };
+        Ok(Self {
+            wanted,
+            pkix,
+            possession: dane::Verifier::new(nothing, Arc::clone(&provider)),
+            provider,
+            seen: OnceLock::new(),
+        })
+    }
+
+    fn seen(&self) -> Seen {
+        self.seen.get().cloned().unwrap_or_default()
+    }
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let pkix = self.pkix.as_ref().and_then(|verifier| {
+            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).err()
+        });
+        let algorithms = &self.provider.signature_verification_algorithms;
+        let records = self.wanted.dane.as_ref().filter(|records| !records.associations.is_empty());
+        let dane =
+            records.and_then(|records| records.decide(end_entity, intermediates, now, algorithms).err());
+        let seen = self.seen.get_or_init(|| Seen { pkix, dane });
+        match (&seen.dane, &seen.pkix) {
+            (Some(mismatch), _) => Err(dane::Verifier::refusal(mismatch.clone())),
+            (None, Some(error)) if self.wanted.pkix == Pkix::Required => Err(error.clone()),
+            (None, _) => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.possession.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.possession.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.possession.supported_verify_schemes()
+    }
+}

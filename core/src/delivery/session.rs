@@ -1,0 +1,243 @@
+//! One session: entries of a domain, one after the other, over one connection while that lasts.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use postrider_delivery::outcome::Signal;
+use postrider_delivery::schedule::{Afterwards, Ended, Next, SessionId, Turn};
+use postrider_delivery::security::Channel;
+use postrider_storage::account::hash;
+use postrider_storage::engine::Durability;
+use postrider_storage::ids::QueueId;
+use postrider_storage::queue::{self, Attempt, Claimed, Edit};
+use postrider_storage::reader::Reader;
+use postrider_storage::rows::{Held, Kind, QueueRow};
+use postrider_storage::store::StoreError;
+use tracing::{error, warn};
+
+use super::connection::Connection;
+use super::{attempt, outcome};
+use crate::clock::unix_now;
+use crate::commit;
+use crate::runtime::{Task, spawn};
+use crate::shard::Shard;
+
+/// Seconds until a domain is tried again whose entries could not be claimed.
+const PAUSE_AFTER_FAILURE: i64 = 30;
+
+/// A connection that took a message.
+pub(super) struct Open {
+    pub(super) connection: Connection,
+    /// The transport that it belongs to; empty for direct delivery.
+    pub(super) transport: Box<str>,
+    pub(super) host: String,
+    pub(super) address: IpAddr,
+    pub(super) channel: Channel,
+    /// It lay idle since its last message.
+    pub(super) rested: bool,
+}
+
+/// A session.
+pub(super) struct Session {
+    pub(super) shard: Rc<Shard>,
+    pub(super) id: SessionId,
+    pub(super) domain: u64,
+    pub(super) open: Option<Open>,
+    /// The outcome of the message before, on its way to the disk.
+    pub(super) writing: Option<Task<()>>,
+}
+
+/// How a turn went.
+enum Turned {
+    /// All that was claimed is done.
+    Done(Signal),
+    /// Nothing was tried: not before this.
+    Postponed(i64),
+}
+
+/// Starts a session, or goes on with one.
+pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
+    let session =
+        Session { shard: Rc::clone(shard), id: turn.session, domain: turn.domain, open, writing: None };
+    let sessions = &shard.deliveries.sessions;
+    sessions.set(sessions.get() + 1);
+    let shard = Rc::clone(shard);
+    spawn("deliver to a domain", async move {
+        session.run(turn).await;
+        let sessions = &shard.deliveries.sessions;
+        sessions.set(sessions.get() - 1);
+        shard.deliveries.changed.notify();
+    });
+}
+
+/// What an attempt at this number waits for its outcome at most: what the chance of an entry is, is known ahead.
+pub(super) fn chance(id: QueueId) -> u64 {
+    hash(&id.0.to_le_bytes())
+}
+
+impl Session {
+    async fn run(mut self, first: Turn) {
+        let mut turn = first;
+        let (signal, postponed) = loop {
+            let turned = self.turn(turn).await;
+            self.written().await;
+            let signal = match turned {
+                Turned::Done(signal) => signal,
+                Turned::Postponed(until) => break (Signal::Neutral, Some(until)),
+            };
+            let Some(open) = &mut self.open else { break (signal, None) };
+            if !open.connection.is_ready() || self.shard.shared.shutdown.is_stopping() {
+                break (signal, None);
+            }
+            let first_due = self.first_due().await;
+            let next = self.schedule(|schedule, id, now| schedule.next(id, signal, first_due, now));
+            match next {
+                Next::Claim(next) => turn = next,
+                Next::Idle => {
+                    if let Some(open) = self.open.take() {
+                        let open = Open { rested: true, ..open };
+                        self.shard.deliveries.idle.borrow_mut().insert(self.id, open);
+                    }
+                    return;
+                }
+                Next::Close => break (signal, None),
+            }
+        };
+        self.hang_up(signal);
+        let first_due = self.first_due().await;
+        let ended = Ended { signal, postponed, first_due };
+        let afterwards = self.schedule(|schedule, id, now| schedule.finished(id, ended, now));
+        if afterwards == Afterwards::Share {
+            outcome::share(&self.shard, self.domain).await;
+        }
+    }
+
+    pub(super) fn schedule<T>(
+        &self,
+        ask: impl FnOnce(&mut postrider_delivery::schedule::Schedule, SessionId, i64) -> T,
+    ) -> T {
+        ask(&mut self.shard.deliveries.schedule.borrow_mut(), self.id, unix_now())
+    }
+
+    /// Ends the connection, and tells what was learnt of its host.
+    pub(super) fn hang_up(&mut self, signal: Signal) {
+        if let Some(open) = self.open.take() {
+            spawn("say good-bye", open.connection.quit());
+            self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
+        }
+    }
+
+    /// Waits for the outcome of the message before to be on the disk.
+    pub(super) async fn written(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            // A panic was logged where it happened.
+            let _ = writing.await;
+        }
+    }
+
+    async fn first_due(&self) -> Option<i64> {
+        let domain = self.domain;
+        let first = self.shard.shared.reads.run(move |reader| queue::first(reader, domain)).await;
+        match first {
+            Ok(first) => first.map(|first| first.due),
+            Err(error) => {
+                error!(%error, "the queue can't be read");
+                Some(unix_now() + PAUSE_AFTER_FAILURE)
+            }
+        }
+    }
+
+    async fn turn(&mut self, turn: Turn) -> Turned {
+        let now = unix_now();
+        let claimed = match self.claim(turn, now).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                warn!(%error, "entries of the queue can't be claimed; they are later");
+                self.schedule(|schedule, id, now| schedule.claimed(id, 0, Some(now), now));
+                return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
+            }
+        };
+        let first_due = self.first_due().await;
+        let count = claimed.len();
+        self.schedule(|schedule, id, now| schedule.claimed(id, count, first_due, now));
+        let mut signal = Signal::Neutral;
+        let mut left = claimed.into_iter();
+        while let Some((id, entry)) = left.next() {
+            let stops = self.shard.shared.shutdown.is_stopping();
+            match if stops { attempt::Ended::Busy(now) } else { attempt::run(self, id, entry).await } {
+                attempt::Ended::Tried(learnt) => signal = learnt,
+                attempt::Ended::Busy(until) => {
+                    self.give_back(std::iter::once(id).chain(left.map(|(id, _)| id)).collect(), until).await;
+                    return Turned::Postponed(until);
+                }
+            }
+        }
+        Turned::Done(signal)
+    }
+
+    async fn claim(&self, turn: Turn, now: i64) -> Result<Vec<(QueueId, Claimed)>, String> {
+        let shared = &self.shard.shared;
+        let backoff = shared.config.delivery.backoff;
+        let claim = move |reader: &Reader| {
+            let mut ids: Vec<QueueId> = turn.first.iter().map(|id| QueueId(*id)).collect();
+            ids.extend(queue::due(reader, turn.domain, now, turn.entries_max)?.iter().map(|due| due.id));
+            let mut claimed: Vec<(QueueId, Claimed)> = Vec::new();
+            for id in ids {
+                if claimed.len() == turn.entries_max || claimed.iter().any(|(known, _)| *known == id) {
+                    continue;
+                }
+                let Some(row) = queue::entry(reader, id)?.filter(|row| is_due(row, now)) else { continue };
+                let made = u16::try_from(row.attempts.saturating_add(1)).unwrap_or(u16::MAX);
+                let next = outcome::backoff_of(backoff, &row).due_when_cut_off(made, now, chance(id));
+                claimed.extend(queue::claim(reader, id, Attempt { now, next })?.map(|claimed| (id, claimed)));
+            }
+            Ok::<_, StoreError>(claimed)
+        };
+        let mut claimed = shared.reads.run(claim).await.map_err(|error| error.to_string())?;
+        let mut edit = Edit::default();
+        for (_, one) in &mut claimed {
+            edit.append(std::mem::take(&mut one.edit));
+        }
+        if !edit.batch.is_empty() {
+            commit::commit(&shared.committer, edit.batch, Durability::Buffered)
+                .await
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(claimed)
+    }
+
+    /// Gives entries back that were not tried.
+    async fn give_back(&mut self, ids: Vec<QueueId>, until: i64) {
+        let shared = &self.shard.shared;
+        let undo = move |reader: &Reader| {
+            let mut edit = Edit::default();
+            for id in &ids {
+                if let Some((one, _)) = queue::unclaim(reader, *id, until)? {
+                    edit.append(one);
+                }
+            }
+            Ok::<_, StoreError>(edit)
+        };
+        let given = match shared.reads.run(undo).await {
+            Ok(edit) if edit.batch.is_empty() => Ok(()),
+            Ok(edit) => commit::commit(&shared.committer, edit.batch, Durability::Buffered)
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = given {
+            // They stay claimed until the next start, which finds them.
+            error!(%error, "claimed entries of the queue can't be given back");
+        }
+    }
+}
+
+fn is_due(row: &QueueRow, now: i64) -> bool {
+    row.held == Held::No && !row.claimed && row.due <= now
+}
+
+/// Whether nobody waits for it: attempts are fewer.
+pub(super) fn is_service_report(kind: Kind) -> bool {
+    matches!(kind, Kind::DmarcReport | Kind::TlsReport)
+}

@@ -1,0 +1,99 @@
+//! What is done at the start: what an earlier run was cut off from, and what waits.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_delivery::schedule::Notice;
+use postrider_storage::engine::{Durability, EngineError};
+use postrider_storage::queue;
+use postrider_storage::store::{Store, StoreError};
+use tracing::{error, info, warn};
+
+use crate::clock::unix_now;
+use crate::config::{Config, Protocol};
+use crate::runtime::sleep;
+use crate::shard::Shard;
+
+/// Claims that one batch releases.
+const CLAIMS_MAX: usize = 1000;
+/// Domains that one step finds.
+const DOMAINS_MAX: usize = 256;
+/// The pause between two steps.
+const PAUSE: Duration = Duration::from_millis(2);
+/// The pause after a step that failed.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Gives entries back whose attempts were cut off by the end of an earlier process, and says how many: their messages
+/// may have arrived nevertheless. Before anything is claimed.
+pub fn release_claims(store: &Arc<Store>) -> Result<u64, StoreError> {
+    let mut count = 0;
+    loop {
+        let released = queue::release_claims(&store.reader(), CLAIMS_MAX)?;
+        count += released.entries.len() as u64;
+        for entry in &released.entries {
+            info!(entry = %entry.id.0, "an attempt was cut off: it is made again, and may be a second one");
+        }
+        if !released.edit.batch.is_empty() {
+            store.engine().commit(released.edit.batch, Durability::Buffered).map_err(commit_failed)?;
+        }
+        if !released.more {
+            return Ok(count);
+        }
+    }
+}
+
+fn commit_failed(error: EngineError) -> StoreError {
+    StoreError::Engine(error)
+}
+
+/// The addresses at which this server takes mail of others.
+pub(super) fn own_addresses(config: &Config) -> Vec<IpAddr> {
+    let listeners = config.listeners.iter().filter(|listener| listener.protocol == Protocol::Smtp);
+    let addresses = listeners.flat_map(|listener| &listener.addresses).map(std::net::SocketAddr::ip);
+    addresses.filter(|address| !address.is_unspecified() && !address.is_loopback()).collect()
+}
+
+/// Tells the schedule of every domain of the shard for which something waits, a step at a time: the first ones are
+/// delivered to while others are still being found.
+pub(super) async fn find_waiting(shard: &Rc<Shard>) {
+    let shared = &shard.shared;
+    let range = queue::range_of(shard.id.0, shared.shards.len());
+    let (mut from, end) = (*range.start(), *range.end());
+    let mut found = 0_usize;
+    while !shared.shutdown.is_stopping() {
+        let step = shared
+            .reads
+            .run(move |reader| queue::waiting(reader, from..=end).take(DOMAINS_MAX).collect::<Result<Vec<_>, _>>())
+            .await;
+        let domains = match step {
+            Ok(domains) => domains,
+            Err(error) => {
+                error!(%error, "the queue can't be read; it is tried again");
+                sleep(PAUSE_AFTER_FAILURE).await;
+                continue;
+            }
+        };
+        let now = unix_now();
+        for first in &domains {
+            let notice = Notice { domain: first.domain, due: first.due, entry: None };
+            shard.deliveries.schedule.borrow_mut().notify(notice, now);
+        }
+        shard.deliveries.changed.notify();
+        found += domains.len();
+        match domains.last().and_then(|last| last.domain.checked_add(1)) {
+            Some(next) if domains.len() == DOMAINS_MAX && next <= end => from = next,
+            _ => break,
+        }
+        sleep(PAUSE).await;
+    }
+    if found > 0 {
+        info!(domains = found, "mail waits");
+    }
+    if let Some(problem) = shard.deliveries.connector.problem()
+        && shard.id.0 == 0
+    {
+        warn!(%problem, "policies of MTA-STS and relays can't be used");
+    }
+}
