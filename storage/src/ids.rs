@@ -23,9 +23,13 @@ pub struct BlobId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ThreadId(pub u64);
 
-/// An outgoing message in the queue. Ids grow with time.
+/// An entry of the queue: an outgoing message for the recipients of one domain. Ids grow with time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct QueueId(pub u64);
+
+/// A rule that holds messages of the queue.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RuleId(pub u32);
 
 /// A keyword's number in its account's dictionary of keywords.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

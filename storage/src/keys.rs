@@ -21,6 +21,7 @@
 //! | account | 0x14 | THREADMSG | hash of Message-ID u64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
 //! | account | 0x15 | THREADSUBJECT | hash of base subject u64 ‖ received i64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
 //! | account | 0x20 | SENDERS | bucket u16 | [`SendersRow`](crate::rows::SendersRow) |
+//! | account | 0x21 | TLSKNOWN | recipient domain | [`TlsKnownRow`](crate::rows::TlsKnownRow) |
 //! | account | 0x30 | TEXT | - | [`TextRow`](crate::rows::TextRow) |
 //! | account | 0x31 | TERMS | segment u32 ‖ first term | dictionary block, see [`text`](crate::text) |
 //! | account | 0x32 | POSTINGS | segment u32 ‖ chunk u32 | version ‖ octets |
@@ -34,17 +35,30 @@
 //! | 0 | 0x1a | SHARED | user's account u32, 0 for anyone ‖ owner's account u32 ‖ mailbox u32 | version |
 //! | 0 | 0x20 | QUEUE | queue id u64 | [`QueueRow`](crate::rows::QueueRow) ‖ texts |
 //! | 0 | 0x21 | QUEUERCPT | queue id u64 ‖ recipient u32 | [`RecipientRow`](crate::rows::RecipientRow) ‖ texts |
-//! | 0 | 0x22 | QUEUEDUE | due i64 ‖ queue id u64 ‖ recipient u32 | hash of the recipient's domain u64 |
+//! | 0 | 0x22 | - | due i64 ‖ queue id u64 ‖ recipient u32 | the schedule of format 1 |
+//! | 0 | 0x23 | QUEUEDUE | hash of the domain u64 ‖ due i64 ‖ queue id u64 | version |
+//! | 0 | 0x24 | QUEUEOWNER | account u32, 0 for the system ‖ queue id u64 | version |
+//! | 0 | 0x25 | CLAIMED | queue id u64 | version |
+//! | 0 | 0x26 | QUEUEPREFIX | queue id u64 | version ‖ octets |
 //! | 0 | 0x28 | EVALUATION | time i64 ‖ blob id u64 ‖ recipient u32 | [`EvaluationRow`](crate::rows::EvaluationRow) |
+//! | 0 | 0x29 | HOLDRULE | rule id u32; 0: | [`HoldRuleRow`](crate::rows::HoldRuleRow) ‖ texts; version ‖ next rule id u32 |
+//! | 0 | 0x2a | RETIRED | kept until i64 ‖ queue id u64 ‖ recipient u32 | [`RetiredRow`](crate::rows::RetiredRow) ‖ texts |
+//! | 0 | 0x2b | SUPPRESSION | account u32 ‖ base address | [`SuppressionRow`](crate::rows::SuppressionRow) ‖ texts |
+//! | 0 | 0x2c | STRIKES | account u32 ‖ hash of the address u64 | [`StrikesRow`](crate::rows::StrikesRow) |
+//! | 0 | 0x2d | MTASTS | policy domain | [`MtaStsRow`](crate::rows::MtaStsRow) ‖ texts |
 //! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
+
+mod outgoing;
+
+pub use outgoing::*;
 
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{ModSeq, Uid};
 
 use crate::evaluations::EvaluationId;
-use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId, QueueId};
+use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId};
 use crate::rows::Grantee;
 
 /// An encoded key.
@@ -85,6 +99,8 @@ pub mod table {
     pub const EMAILREFS: u8 = 0x16;
     /// Account: whose mail it has had.
     pub const SENDERS: u8 = 0x20;
+    /// Account: what is known of the transport security of domains.
+    pub const TLSKNOWN: u8 = 0x21;
     /// Account: the text index, its segments.
     pub const TEXT: u8 = 0x30;
     /// Account: dictionaries of the text index.
@@ -107,14 +123,32 @@ pub mod table {
     pub const DROP: u8 = 0x19;
     /// System: mailboxes by the user to whom they are shared.
     pub const SHARED: u8 = 0x1a;
-    /// System: outgoing messages.
+    /// System: outgoing messages, each for the recipients of one domain.
     pub const QUEUE: u8 = 0x20;
     /// System: recipients of outgoing messages.
     pub const QUEUERCPT: u8 = 0x21;
-    /// System: recipients by the time of their next attempt.
-    pub const QUEUEDUE: u8 = 0x22;
+    /// System: the schedule that format 1 had.
+    pub const QUEUEDUE_V1: u8 = 0x22;
+    /// System: outgoing messages by domain and by the time of their next attempt.
+    pub const QUEUEDUE: u8 = 0x23;
+    /// System: outgoing messages by the account that submitted them.
+    pub const QUEUEOWNER: u8 = 0x24;
+    /// System: outgoing messages that are being delivered.
+    pub const CLAIMED: u8 = 0x25;
+    /// System: header fields in front of outgoing messages.
+    pub const QUEUEPREFIX: u8 = 0x26;
     /// System: evaluations of DMARC that wait to be reported.
     pub const EVALUATION: u8 = 0x28;
+    /// System: rules that hold outgoing messages.
+    pub const HOLDRULE: u8 = 0x29;
+    /// System: what became of recipients.
+    pub const RETIRED: u8 = 0x2a;
+    /// System: addresses to which mail of an account isn't sent.
+    pub const SUPPRESSION: u8 = 0x2b;
+    /// System: addresses to which mail of an account failed.
+    pub const STRIKES: u8 = 0x2c;
+    /// System: policies of MTA-STS.
+    pub const MTASTS: u8 = 0x2d;
     /// System: the first table of the directory.
     pub const DIRECTORY_FIRST: u8 = 0x40;
     /// System: the last table of the directory.
@@ -294,6 +328,11 @@ pub fn senders(account: AccountId, bucket: u16) -> Key {
     build(account.get(), table::SENDERS, &[&bucket.to_be_bytes()])
 }
 
+/// What is known of the transport security of a recipient domain.
+pub fn tls_known(account: AccountId, domain: &str) -> Key {
+    build(account.get(), table::TLSKNOWN, &[domain.as_bytes()])
+}
+
 /// The text index of an account.
 pub fn text(account: AccountId) -> Key {
     of_table(account.get(), table::TEXT)
@@ -411,26 +450,6 @@ pub fn shared_parts(key: &[u8]) -> Result<(Grantee, AccountId, MailboxId), BadKe
     let owner = AccountId::new(be32(rest, 4)).ok_or_else(|| bad(key))?;
     let mailbox = MailboxId::new(be32(rest, 8)).ok_or_else(|| bad(key))?;
     Ok((Grantee::of(be32(rest, 0)), owner, mailbox))
-}
-
-/// An outgoing message.
-pub fn queue(id: QueueId) -> Key {
-    build(SYSTEM, table::QUEUE, &[&id.0.to_be_bytes()])
-}
-
-/// One recipient of an outgoing message.
-pub fn queue_recipient(id: QueueId, recipient: u32) -> Key {
-    build(SYSTEM, table::QUEUERCPT, &[&id.0.to_be_bytes(), &recipient.to_be_bytes()])
-}
-
-/// The prefix of an outgoing message's recipients.
-pub fn queue_recipients(id: QueueId) -> Key {
-    build(SYSTEM, table::QUEUERCPT, &[&id.0.to_be_bytes()])
-}
-
-/// A recipient by the time of its next attempt.
-pub fn queue_due(due: i64, id: QueueId, recipient: u32) -> Key {
-    build(SYSTEM, table::QUEUEDUE, &[&time(due), &id.0.to_be_bytes(), &recipient.to_be_bytes()])
 }
 
 /// An evaluation of DMARC.

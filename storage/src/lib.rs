@@ -13,6 +13,7 @@ pub mod evaluations;
 pub mod ids;
 pub mod keys;
 pub mod maintenance;
+pub mod mta_sts;
 pub mod queue;
 pub mod reader;
 pub mod repair;

@@ -1,6 +1,7 @@
 //! An opened store: its engine, its format, its ids; and what can go wrong in it.
 //!
-//! What always holds: a store of a newer format is never read or written; a blob or queue id is given
+//! What always holds: a store of a newer format is never read or written, one of an older format is converted before
+//! anything else reads it; a blob or queue id is given
 //! out once, and is greater than every id that a row or chunk has.
 
 use std::sync::Arc;
@@ -11,11 +12,14 @@ use crate::directory::{self, PlanState, stage};
 use crate::engine::{Batch, Durability, Engine, EngineError, Space};
 use crate::ids::{BlobId, QueueId};
 use crate::keys::{self, BadKey, SYSTEM, table};
+use crate::queue;
 use crate::reader::Reader;
 use crate::rows::{BadRow, FormatRow};
 
 /// The format that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+///
+/// Format 2 has the queue by recipient domain; a store of format 1 is converted when it is opened.
+pub const FORMAT: u32 = 2;
 
 /// Why something could not be done in the store.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -139,6 +143,15 @@ pub enum Refusal {
     /// More than [`RECIPIENTS_MAX`](crate::queue::RECIPIENTS_MAX).
     #[error("too many recipients")]
     TooManyRecipients,
+    /// More than [`HOLD_RULES_MAX`](crate::queue::HOLD_RULES_MAX).
+    #[error("too many hold rules")]
+    TooManyHoldRules,
+    /// A comment, reason, domain or name of a transport is too long.
+    #[error("a text is too long")]
+    TextTooLong,
+    /// The place at which a list is to be continued is of another list, or of none.
+    #[error("the list can't be continued there")]
+    BadCursor,
 }
 
 /// An opened store.
@@ -153,28 +166,34 @@ pub struct Store {
 const ID_COUNTER_BITS: u32 = 20;
 
 impl Store {
-    /// Opens the store that `engine` holds; an empty one gets the present format.
+    /// Opens the store that `engine` holds; an empty one gets the present format, one of an older format is
+    /// converted.
     ///
-    /// Runs before the committer starts: it may write one batch itself.
+    /// Runs before the committer starts: it may write itself.
     pub fn open(engine: Arc<dyn Engine>) -> Result<Self, StoreError> {
         let reader = Reader::new(engine.snapshot());
+        let mut converting = false;
         match reader.get(&keys::format())? {
             Some(row) => {
-                let found = FormatRow::decode(&row)?.format;
-                if found > FORMAT {
-                    return Err(StoreError::NewerFormat { found, supported: FORMAT });
+                let found = FormatRow::decode(&row)?;
+                if found.format > FORMAT {
+                    return Err(StoreError::NewerFormat { found: found.format, supported: FORMAT });
                 }
+                converting = found.format < FORMAT || found.converting != 0;
             }
-            None if reader.is_empty()? => {
-                let mut batch = Batch::new();
-                batch.insert(Space::Rows, keys::format(), FormatRow { format: FORMAT }.encode());
-                engine.commit(batch, Durability::Synced)?;
-            }
+            None if reader.is_empty()? => write_format(&*engine, 0)?,
             None => return Err(StoreError::Inconsistent("it has rows, but none that says its format")),
         }
         let last_id = AtomicU64::new(last_id(&reader)?);
         let sealed = directory::plan_state(reader.snapshot())? == Some(PlanState::Sealed);
-        Ok(Self { engine, last_id, sealed: AtomicU64::new(u64::from(sealed)) })
+        let store = Self { engine, last_id, sealed: AtomicU64::new(u64::from(sealed)) };
+        if converting {
+            // From here on an older program refuses the store, also when this is cut off.
+            write_format(&*store.engine, FORMAT_1)?;
+            queue::convert(&store)?;
+            write_format(&*store.engine, 0)?;
+        }
+        Ok(store)
     }
 
     /// The engine below.
@@ -233,6 +252,21 @@ impl Store {
             Ok(last) | Err(last) => next(last),
         }
     }
+}
+
+/// The format before this one.
+const FORMAT_1: u8 = 1;
+
+/// Writes the present format, and from which one the store is being converted.
+fn write_format(engine: &dyn Engine, converting: u8) -> Result<(), EngineError> {
+    let mut batch = Batch::new();
+    batch.insert(Space::Rows, keys::format(), FormatRow { format: FORMAT, converting }.encode());
+    engine.commit(batch, Durability::Synced)
+}
+
+/// The first id that may be given out at a time (seconds since 1970).
+pub(crate) fn first_queue_id(seconds: i64) -> QueueId {
+    QueueId(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000 << ID_COUNTER_BITS))
 }
 
 /// The greatest id that anything in the store has: a clock that was set back must not repeat one.

@@ -13,7 +13,7 @@ impl ServerOperations {
         let shared = &self.shard.shared;
         // Counting walks the queue's rows.
         let queued =
-            self.on_pool(|shared| queue::count(&shared.store.reader()).map_err(internal)).await?.messages;
+            self.on_pool(|shared| queue::count(&shared.store.reader()).map_err(internal)).await?.entries;
         let open = |protocol: usize| shared.registry.gauge(shared.metrics.connections_open.at([protocol]));
         let connections: i64 = (0..Protocol::ALL.len()).map(open).sum();
         let listeners = shared.config.listeners.iter().flat_map(|listener| {

@@ -15,14 +15,14 @@ use postrider_proto::smtp::envelope::{BodyType, Envelope, Hold, Return};
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::trace;
 use postrider_proto::smtp::{Reply, envelope};
-use postrider_storage::account::{Content, NewMessage, ThreadInfo, hash};
+use postrider_storage::account::{Content, NewMessage, ThreadInfo};
 use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::CommitError;
 use postrider_storage::directory::{AliasSettings, Directory};
 use postrider_storage::engine::{Batch, Durability, EngineError, Incarnation};
 use postrider_storage::ids::AccountId;
-use postrider_storage::queue::{self, NewQueued, NewRecipient};
-use postrider_storage::rows::Ret;
+use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
+use postrider_storage::rows::{Kind, RequireTls, Ret};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
@@ -319,7 +319,8 @@ impl Delivery {
             created: self.now,
             sender: self.sender,
             mail_from: envelope.reverse_path.address().map(Address::to_string).unwrap_or_default().into(),
-            require_tls: envelope.requiretls,
+            kind: Kind::Ordinary,
+            require_tls: wish(envelope),
             smtputf8: envelope.smtputf8,
             eight_bit: envelope.body == BodyType::EightBitMime,
             binary: envelope.body == BodyType::BinaryMime,
@@ -333,6 +334,7 @@ impl Delivery {
                 Hold::For(seconds) => self.now.saturating_add(i64::from(seconds)),
                 Hold::Until(time) => time,
             }),
+            max_attempts: 0,
             recipients,
         };
         self.enqueue(queued, content_batch, incarnation).await
@@ -345,8 +347,10 @@ impl Delivery {
         incarnation: Option<Incarnation>,
     ) -> Outcome {
         let shared = &self.shard.shared;
-        let mut batch = queue::enqueue(shared.store.new_queue_id(), queued)
-            .map_err(|error| policy::store_reply(&error, self.id))?;
+        shared.reads.calm().await;
+        let rules = HoldRules::load(&shared.store.reader());
+        let enqueued = rules.and_then(|rules| queue::enqueue(|| shared.store.new_queue_id(), queued, &rules));
+        let mut batch = enqueued.map_err(|error| policy::store_reply(&error, self.id))?.edit.batch;
         if let Some(content) = content_batch {
             batch.append(content);
         }
@@ -425,17 +429,18 @@ impl Delivery {
             created: self.now,
             sender: None,
             mail_from: Vec::new(),
-            require_tls: self.envelope.requiretls,
+            kind: Kind::Report,
+            require_tls: wish(&self.envelope),
             smtputf8: self.envelope.smtputf8,
             eight_bit: true,
             binary: false,
             ret: Ret::Unspecified,
             envelope_id: Vec::new(),
             hold_until: None,
+            max_attempts: 0,
             recipients: vec![NewRecipient {
                 address: sender.to_string().into(),
-                domain: hash(sender.domain.as_str().as_bytes()),
-                notify: 0,
+                notify: None,
                 original: Vec::new(),
             }],
         };
@@ -469,17 +474,17 @@ enum Place {
 
 fn new_recipient(recipient: &envelope::Recipient) -> Option<NewRecipient> {
     let ForwardPath::Address(address) = &recipient.path else { return None };
-    let notify = recipient.notify.map_or(0, |notify| {
-        // As `RecipientRow::notify` has it: 0 is unspecified, the first bit says that it was given.
-        1 | u8::from(notify.success) << 1 | u8::from(notify.failure) << 2 | u8::from(notify.delay) << 3
-    });
     let original = recipient.original.as_ref().map(|o| format!("{};{}", o.address_type, o.address));
     Some(NewRecipient {
         address: address.to_string().into(),
-        domain: hash(address.domain.as_str().as_bytes()),
-        notify,
+        notify: recipient.notify,
         original: original.unwrap_or_default().into(),
     })
+}
+
+/// What the client asked of transport security (RFC 8689 §4.2.1).
+const fn wish(envelope: &Envelope) -> RequireTls {
+    if envelope.requiretls { RequireTls::Required } else { RequireTls::Unset }
 }
 
 fn write_reply(error: &WriteError, id: ConnectionId) -> Reply {

@@ -24,7 +24,8 @@ pub fn remove_account(reader: &Reader, account: AccountId, rows_max: usize) -> R
     let mut batch = Batch::new();
     let own = keys::owner(account.get());
     let mut rows = 0;
-    let listed = [own, keys::erases(account), keys::drops(account)];
+    let queue = [keys::suppressions(account), keys::strikes_of(account)];
+    let listed = [[own, keys::erases(account), keys::drops(account)].as_slice(), &queue].concat();
     for row in listed.iter().flat_map(|prefix| reader.prefix(prefix)).take(rows_max) {
         let (key, value) = row?;
         rows += 1;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::ids::{QueueId, RuleId};
 
 fn hex(key: &[u8]) -> String {
     key.iter().map(|octet| format!("{octet:02x}")).collect()
@@ -52,6 +53,7 @@ fn keys_of_an_account_have_these_bytes() {
         (changes_after(a, m, Which::Live, modseq(0x22)), "010203041100000a0b000000000000000023"),
         (pack(a, m, uid(0x11)), "010203041200000a0b00000011"),
         (senders(a, 0x0abc), "01020304200abc"),
+        (tls_known(a, "a.b"), "0102030421612e62"),
         (text(a), "0102030430"),
         (terms(a, 0x77, b"\x01ab"), "010203043100000077016162"),
         (postings(a, 0x77, 0x88), "01020304320000007700000088"),
@@ -85,7 +87,20 @@ fn keys_of_the_system_have_these_bytes() {
         (shared_with(Grantee::Account(a)), "000000001a01020304"),
         (queue(q), "00000000200000000000000066"),
         (queue_recipient(q, 7), "0000000021000000000000006600000007"),
-        (queue_due(-1, q, 7), "00000000227fffffffffffffff000000000000006600000007"),
+        (queue_prefix(q), "00000000260000000000000066"),
+        (queue_due(0x0102, -1, q), "000000002300000000000001027fffffffffffffff0000000000000066"),
+        (queue_domain(0x0102), "00000000230000000000000102"),
+        (queue_due_v1(-1, q, 7), "00000000227fffffffffffffff000000000000006600000007"),
+        (queue_owner(a.get(), q), "0000000024010203040000000000000066"),
+        (queue_owned(SYSTEM), "000000002400000000"),
+        (queue_claimed(q), "00000000250000000000000066"),
+        (hold_rule(RuleId(0x0102)), "000000002900000102"),
+        (retired(-1, q, 7), "000000002a7fffffffffffffff000000000000006600000007"),
+        (suppression(a, "x@y"), "000000002b01020304784079"),
+        (suppressions(a), "000000002b01020304"),
+        (strikes(a, 0x33), "000000002c010203040000000000000033"),
+        (strikes_of(a), "000000002c01020304"),
+        (mta_sts("a.b"), "000000002d612e62"),
         (
             evaluation(EvaluationId { time: -1, blob: b, recipient: 7 }),
             "00000000287fffffffffffffff000000000000005500000007",
@@ -100,7 +115,7 @@ fn keys_of_the_system_have_these_bytes() {
 
 #[test]
 fn the_order_of_keys_is_the_order_of_numbers_and_times() {
-    let due = |time| queue_due(time, QueueId(1), 0);
+    let due = |time| queue_due(7, time, QueueId(1));
     assert!([i64::MIN, -5, -1, 0, 1, 255, 256, i64::MAX].map(due).is_sorted());
     let change = |number| change(account(), mailbox_id(), Which::Live, modseq(number), uid(1));
     assert!([1, 255, 256, 1 << 40].map(change).is_sorted());
@@ -122,10 +137,24 @@ fn keys_are_read_as_they_were_written_and_others_are_refused() {
     let mut kind = key;
     kind[9] = 2;
     assert!(change_parts(&kind).is_err());
-    let key = queue_due(-7, QueueId(5), 6);
+    let key = queue_due_v1(-7, QueueId(5), 6);
     let [due, id, recipient] = numbers(&key, [8, 8, 4]).unwrap();
     assert_eq!((to_time(due), id, recipient), (-7, 5, 6));
     assert!(numbers(&key, [8, 8]).is_err() && numbers(&key, [8, 8, 8]).is_err());
+    assert_eq!(queue_due_parts(&queue_due(u64::MAX, -7, QueueId(5))), Ok((u64::MAX, -7, QueueId(5))));
+    assert!(queue_due_parts(&key).is_err());
+    assert_eq!(retired_parts(&retired(-7, QueueId(5), 6)), Ok((-7, QueueId(5), 6)));
+    assert!(retired_parts(&queue(QueueId(5))).is_err());
+    assert_eq!(suppression_parts(&suppression(account(), "x@y")), Ok((account(), "x@y")));
+    for bad in [
+        &[0, 0, 0, 0, 0x2b, 0, 0][..],
+        &[0, 0, 0, 0, 0x2b, 0, 0, 0, 0, 1],
+        &[0, 0, 0, 0, 0x2b, 0, 0, 0, 1, 255],
+    ] {
+        assert!(suppression_parts(bad).is_err(), "{bad:02x?}");
+    }
+    assert_eq!(domain_of(&tls_known(account(), "a.b")), Ok("a.b"));
+    assert!(domain_of(&[0, 0, 0, 0, 0x2d, 0xff]).is_err());
     let id = EvaluationId { time: -3, blob: BlobId(5), recipient: 6 };
     assert_eq!(evaluation_parts(&evaluation(id)), Ok(id));
     assert!(evaluation_parts(&evaluations_from(1)).is_err());

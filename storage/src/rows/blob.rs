@@ -10,13 +10,16 @@ use super::{BadRow, Fixed, field, split, whole};
 pub struct FormatRow {
     /// The format's number.
     pub format: u32,
+    /// The format that it is being converted from; 0 when it is whole.
+    pub converting: u8,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct FormatLayout {
     version: u8,
-    reserved: [u8; 3],
+    converting: u8,
+    reserved: [u8; 2],
     format: U32,
 }
 
@@ -27,14 +30,20 @@ impl Fixed for FormatLayout {
 impl FormatRow {
     /// The bytes that are stored.
     pub fn encode(&self) -> Vec<u8> {
-        FormatLayout { version: FormatLayout::VERSION, reserved: [0; 3], format: self.format.into() }
-            .as_bytes()
-            .to_vec()
+        FormatLayout {
+            version: FormatLayout::VERSION,
+            converting: self.converting,
+            reserved: [0; 2],
+            format: self.format.into(),
+        }
+        .as_bytes()
+        .to_vec()
     }
 
     /// Reads what [`Self::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadRow> {
-        Ok(Self { format: whole::<FormatLayout>(bytes)?.format.get() })
+        let row = whole::<FormatLayout>(bytes)?;
+        Ok(Self { format: row.format.get(), converting: row.converting })
     }
 }
 

@@ -8,23 +8,38 @@ mod account;
 mod acl;
 mod blob;
 mod evaluation;
+mod hold;
 mod message;
 mod metadata;
+mod mta_sts;
 pub mod pack;
 mod queue;
+pub(crate) mod queue_v1;
+mod recipient;
+mod result;
+mod retired;
 mod senders;
+mod suppression;
 mod text;
+mod tls_known;
 mod urlkey;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
 pub use acl::{AclEntry, AclRow, Grantee, Sign};
 pub use blob::{BlobRow, EraseRow, FormatRow};
 pub use evaluation::{Disposition, EvaluationRow};
+pub use hold::HoldRuleRow;
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
 pub use metadata::MetadataRow;
-pub use queue::{QueueRow, RecipientRow, Ret, decode_due, encode_due};
+pub use mta_sts::MtaStsRow;
+pub use queue::{DIALED_MAX, Held, Kind, QueueRow, RequireTls, Ret};
+pub use recipient::RecipientRow;
+pub use result::AttemptResult;
+pub use retired::{RetiredRow, Retirement};
 pub use senders::SendersRow;
+pub use suppression::{StrikesRow, SuppressionRow};
 pub use text::{Segment, SegmentState, TextRow};
+pub use tls_known::{MtaStsSeen, TlsKnownRow};
 pub use urlkey::UrlKeyRow;
 
 use postrider_proto::imap::types::{Keyword, ModSeq, Uid};
@@ -111,6 +126,46 @@ fn whole<T: Fixed>(bytes: &[u8]) -> Result<&T, BadRow> {
 
 fn field<T: Fixed>(field: &'static str) -> BadRow {
     BadRow::Field { row: T::NAME, field }
+}
+
+/// The texts behind a record's fixed part, taken off one by one.
+struct Tail<'a> {
+    bytes: &'a [u8],
+    wrong: BadRow,
+    name: &'static str,
+}
+
+impl<'a> Tail<'a> {
+    /// Of a record of `T` that has `octets` in all.
+    fn of<T: Fixed>(bytes: &'a [u8], octets: usize) -> Self {
+        Self { bytes, wrong: BadRow::Length { row: T::NAME, octets }, name: T::NAME }
+    }
+
+    fn octets(&mut self, length: impl Into<usize>) -> Result<&'a [u8], BadRow> {
+        let (octets, rest) = self.bytes.split_at_checked(length.into()).ok_or(self.wrong)?;
+        self.bytes = rest;
+        Ok(octets)
+    }
+
+    fn text(&mut self, length: impl Into<usize>) -> Result<Box<str>, BadRow> {
+        let wrong = BadRow::Field { row: self.name, field: "text" };
+        Ok(std::str::from_utf8(self.octets(length)?).map_err(|_| wrong)?.into())
+    }
+
+    /// Nothing may be left.
+    fn end(self) -> Result<(), BadRow> {
+        if self.bytes.is_empty() { Ok(()) } else { Err(self.wrong) }
+    }
+}
+
+/// The length of a text of at most `octets_max`.
+fn length(octets: &[u8], octets_max: usize) -> Option<U16> {
+    u16::try_from(octets.len()).ok().filter(|_| octets.len() <= octets_max).map(Into::into)
+}
+
+/// The bit when it is set.
+const fn bit(set: bool, bit: u8) -> u8 {
+    if set { bit } else { 0 }
 }
 
 fn uid<T: Fixed>(value: u32) -> Result<Uid, BadRow> {

@@ -9,7 +9,7 @@ use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
 use crate::rows::{
     AclRow, DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SendersRow, SpecialUse, ThreadRow,
-    UrlKeyRow,
+    TlsKnownRow, UrlKeyRow,
 };
 use crate::store::StoreError;
 
@@ -63,6 +63,7 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     threads(reader, account, report)?;
     url_keys(reader, account, report, &mailboxes)?;
     senders(reader, account, report)?;
+    tls_known(reader, account, report)?;
     crate::text::verify::check(reader, account, head.next_email, report)?;
     tables(reader, account, report)
 }
@@ -342,6 +343,18 @@ fn senders(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(
     Ok(())
 }
 
+/// What is known of domains is readable.
+fn tls_known(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(account.get(), table::TLSKNOWN)) {
+        let (key, value) = row?;
+        let place = format!("account {account} TLSKNOWN");
+        let Some(domain) = report.read(keys::domain_of(&key), &place)? else { continue };
+        report.check(!domain.is_empty(), &place, "is of no domain");
+        report.read(TlsKnownRow::decode(&value), format_args!("{place} {domain}"))?;
+    }
+    Ok(())
+}
+
 /// No rows in tables that no account has: one seek for each table.
 fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
     const TABLES: &[u8] = &[
@@ -360,6 +373,7 @@ fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<()
         table::THREADMSG,
         table::THREADSUBJECT,
         table::SENDERS,
+        table::TLSKNOWN,
         table::TEXT,
         table::TERMS,
         table::POSTINGS,

@@ -6,6 +6,7 @@
 
 mod account;
 mod mailbox;
+mod queue;
 mod system;
 mod window;
 
@@ -58,7 +59,7 @@ pub struct Counts {
     pub octets: u64,
     /// Contents that the collector or recovery will look at.
     pub blobs_to_collect: u64,
-    /// Messages in the queue.
+    /// Entries of the queue: outgoing messages, one for each recipient domain.
     pub queued: u64,
     /// Evaluations of DMARC.
     pub evaluations: u64,

@@ -1,13 +1,12 @@
-//! Invariants of what belongs to no account: format, contents, to-do lists, queue.
+//! Invariants of what belongs to no account: format, contents, to-do lists.
 
 use super::account::unknown_tables;
-use super::{Counts, Report};
+use super::{Counts, Report, queue};
 use crate::blobs::CHUNK_OCTETS;
 use crate::directory::removed_account;
 use crate::engine::Space;
 use crate::ids::{AccountId, BlobId, EmailId, QueueId};
 use crate::keys::{self, SYSTEM, table};
-use crate::queue;
 use crate::reader::Reader;
 use crate::rows::{AclRow, BlobRow, EvaluationRow, FormatRow};
 use crate::store::{FORMAT, StoreError};
@@ -24,6 +23,7 @@ pub(super) fn check(
         Some(row) => {
             let row = report.read(FormatRow::decode(&row), "FORMAT")?;
             report.check(row.is_none_or(|row| row.format <= FORMAT), "FORMAT", "is of a newer program");
+            report.check(row.is_none_or(|row| row.converting == 0), "FORMAT", "is being converted");
         }
         None => report.violation("FORMAT", "is missing"),
     }
@@ -31,10 +31,10 @@ pub(super) fn check(
     blobs(reader, report)?;
     references(reader, report)?;
     to_dos(reader, report)?;
-    messages_queued(reader, report)?;
+    queue::check(reader, report)?;
     shared(reader, report)?;
     evaluations(reader, report)?;
-    const TABLES: [u8; 12] = [
+    const TABLES: [u8; 20] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -46,7 +46,15 @@ pub(super) fn check(
         table::QUEUE,
         table::QUEUERCPT,
         table::QUEUEDUE,
+        table::QUEUEOWNER,
+        table::CLAIMED,
+        table::QUEUEPREFIX,
         table::EVALUATION,
+        table::HOLDRULE,
+        table::RETIRED,
+        table::SUPPRESSION,
+        table::STRIKES,
+        table::MTASTS,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {
         TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)
@@ -195,9 +203,9 @@ fn references(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
                 .flatten()
                 .is_some_and(|email| email.blob == BlobId(blob)),
             None => report
-                .read(queue::message(reader, QueueId(user)), &place)?
+                .read(crate::queue::entry(reader, QueueId(user)), &place)?
                 .flatten()
-                .is_some_and(|message| message.blob == BlobId(blob)),
+                .is_some_and(|entry| entry.blob == BlobId(blob)),
         };
         report.check(used, &place, "is of nobody that uses it");
     }
@@ -216,40 +224,6 @@ fn to_dos(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
                 format_args!("is in the to-do table {number:#04x}, but has no rows"),
             );
         }
-    }
-    Ok(())
-}
-
-fn messages_queued(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
-    for message in queue::messages(reader, QueueId(0)) {
-        let Some((id, row)) = report.read(message, "queue")? else { continue };
-        let place = format!("queued message {}", id.0);
-        report.counts.queued += 1;
-        let referred = reader.get(&keys::blob_ref(row.blob, SYSTEM, id.0))?.is_some();
-        report.check(referred, &place, "is not listed as user of its content");
-        if let Some(blob) = report.read(reader.blob(row.blob), &place)?.flatten() {
-            let right = blob.size == queue::content(&row).size;
-            report.check(right, &place, "has not the size of its prefix and content");
-        }
-        let mut recipients = 0;
-        for recipient in queue::recipients(reader, id) {
-            let Some((number, recipient)) = report.read(recipient, &place)? else { continue };
-            recipients += 1;
-            report.check(number < row.recipients, &place, "has a recipient that it never had");
-            let due = reader.get(&keys::queue_due(recipient.due, id, number))?;
-            report.check(due.is_some(), &place, format_args!("has recipient {number} outside the schedule"));
-        }
-        report.check(recipients > 0, &place, "has no recipients left");
-    }
-    for due in queue::schedule(reader) {
-        let Some(due) = report.read(due, "schedule")? else { continue };
-        let place = format!("queued message {} recipient {}", due.id.0, due.recipient);
-        let row = reader.get(&keys::queue_recipient(due.id, due.recipient))?;
-        let row = row.map(|row| crate::rows::RecipientRow::decode(&row)).transpose();
-        let row = report.read(row, &place)?.flatten();
-        let right = row.is_some_and(|row| (row.due, row.domain) == (due.due, due.domain));
-        report.check(right, &place, "is in the schedule otherwise than in its row");
-        report.check(reader.get(&keys::queue(due.id))?.is_some(), &place, "has no message");
     }
     Ok(())
 }

@@ -6,11 +6,12 @@ use postrider_proto::mime::terms::TermKind;
 
 use super::verify;
 use crate::account::tests::{World, name, uid};
-use crate::account::{Erase, Expunge};
+use crate::account::{Content, Erase, Expunge};
 use crate::engine::{Batch, Durability, Engine, Space};
 use crate::ids::EmailId;
 use crate::keys::{self, table};
-use crate::rows::SpecialUse;
+use crate::queue::{self, Consequence, Fate, HoldRules, NewQueued, NewRecipient, Outcome, suppression};
+use crate::rows::{AttemptResult, HoldRuleRow, Kind, MtaStsRow, RequireTls, Ret, SpecialUse, TlsKnownRow};
 use crate::text::{Builder, Place};
 
 /// A store with a row in every table.
@@ -40,8 +41,58 @@ fn world() -> World {
     world.append(dropped, b"four", Flags::NONE, &[]);
     world.run(|tx| tx.delete_mailbox(dropped)).unwrap();
     add_text_index(&mut world);
+    add_queue(&mut world);
     world.verify();
     world
+}
+
+/// Messages to two domains, one of them being delivered, and what is known for sending.
+fn add_queue(world: &mut World) {
+    let account = world.account.id();
+    let reader = world.store.reader();
+    let blob = reader.email(account, EmailId(1)).unwrap().unwrap().blob;
+    let content = Content { blob, size: reader.blob(blob).unwrap().unwrap().size };
+    let address = |text: &str| NewRecipient { address: text.as_bytes().to_vec(), ..NewRecipient::default() };
+    let message = NewQueued {
+        content,
+        prefix: b"P: x\r\n".to_vec(),
+        created: 5,
+        sender: Some(account),
+        mail_from: b"a@b.example".to_vec(),
+        kind: Kind::Ordinary,
+        require_tls: RequireTls::Unset,
+        smtputf8: false,
+        eight_bit: false,
+        binary: false,
+        ret: Ret::Unspecified,
+        envelope_id: Vec::new(),
+        hold_until: None,
+        max_attempts: 0,
+        recipients: ["c@one.example", "d@one.example", "e@two.example"].map(address).into(),
+    };
+    let commit = |batch| world.engine.commit(batch, Durability::Synced).unwrap();
+    let (_, batch) = queue::add_hold_rule(&reader, &HoldRuleRow::default()).unwrap();
+    commit(batch);
+    let no_rules = HoldRules::default();
+    let enqueued = queue::enqueue(|| world.store.new_queue_id(), message, &no_rules).unwrap();
+    commit(enqueued.edit.batch);
+    let id = enqueued.entries[0].id;
+    let claim = || {
+        let times = queue::Attempt { now: 6, next: 7 };
+        queue::claim(&world.store.reader(), id, times).unwrap().unwrap().edit.batch
+    };
+    commit(claim());
+    let result = AttemptResult::new(6, 550, None, "", "no");
+    let mut outcome = Outcome { retired_until: Some(9), ..Outcome::default() };
+    outcome.recipients.push((0, Fate::Failed(result, Consequence::Strike)));
+    commit(queue::outcome(&world.store.reader(), id, &outcome).unwrap().unwrap().edit.batch);
+    commit(claim());
+    let mut batch = Batch::new();
+    let failure = suppression::Failure { address: "c@one.example", time: 5, reason: "" };
+    suppression::add(&mut batch, account, failure).unwrap();
+    crate::mta_sts::put(&mut batch, "one.example", &MtaStsRow::default()).unwrap();
+    commit(batch);
+    world.run(|tx| tx.note_tls_known("one.example", TlsKnownRow::default())).unwrap();
 }
 
 fn add_text_index(world: &mut World) {
@@ -66,9 +117,16 @@ fn no_row_can_be_missing() {
     let chunks: Vec<_> = world.engine.snapshot().prefix(Space::Blobs, &[]).map(|row| row.unwrap()).collect();
     let rows = rows.into_iter().map(|row| (Space::Rows, row));
     for (space, (key, value)) in rows.chain(chunks.into_iter().map(|row| (Space::Blobs, row))) {
-        // Rows that may be missing: subscriptions, and blocks of the deleted mailbox.
+        // Rows that may be missing: subscriptions, blocks of the deleted mailbox, and what nothing refers to.
         let block = keys::mailbox_and_uid(&key).is_ok_and(|(mailbox, _)| mailbox == dropped);
-        let may = key[4] == table::SUBSCRIPTION || key[4] == table::PACK && block;
+        let known = match key[..4] == keys::owner(keys::SYSTEM) {
+            true => {
+                [table::RETIRED, table::SUPPRESSION, table::STRIKES, table::MTASTS].contains(&key[4])
+                    || key[4] == table::HOLDRULE && key[8] != 0
+            }
+            false => key[4] == table::TLSKNOWN || key[4] == table::SUBSCRIPTION,
+        };
+        let may = known || key[4] == table::PACK && block;
         if space == Space::Rows && may {
             continue;
         }
@@ -112,7 +170,7 @@ fn rows_that_belong_to_nothing_are_seen() {
     let world = world();
     let account = world.account.id();
     let unknown = crate::ids::MailboxId::new(99).unwrap();
-    let (email, blob) = (EmailId(99), crate::ids::BlobId(1));
+    let (email, blob, queued) = (EmailId(99), crate::ids::BlobId(1), crate::ids::QueueId(1));
     for key in [
         keys::message(account, unknown, uid(1)),
         keys::pack(account, unknown, uid(1)),
@@ -123,7 +181,12 @@ fn rows_that_belong_to_nothing_are_seen() {
         keys::thread_subject(account, 1, 1, email),
         keys::blob_ref(blob, account.get(), email.0),
         keys::blob_ref(blob, 0, 1),
-        keys::queue_due(1, crate::ids::QueueId(1), 1),
+        keys::queue_due(1, 1, queued),
+        keys::queue_due_v1(1, queued, 1),
+        keys::queue_owner(1, queued),
+        keys::queue_claimed(queued),
+        keys::queue_prefix(queued),
+        keys::queue_recipient(queued, 1),
         keys::of_table(account.get(), 0x7f),
         keys::of_table(0, 0x7f),
         keys::owner(1234),

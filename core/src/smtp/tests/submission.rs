@@ -1,8 +1,9 @@
 //! What our own users send.
 
+use postrider_proto::smtp::envelope::Notify;
 use postrider_storage::ids::QueueId;
 use postrider_storage::queue;
-use postrider_storage::rows::Ret;
+use postrider_storage::rows::{RequireTls, Ret};
 
 use super::world::World;
 
@@ -19,23 +20,31 @@ fn remote_recipients_wait_in_the_queue_with_their_parameters() {
     client.expect("RCPT TO:<ben@example.org>", "250");
     assert!(client.data(MESSAGE).starts_with("250"));
     let reader = world.shared.store.reader();
-    let queued: Vec<_> = queue::messages(&reader, QueueId(0)).map(Result::unwrap).collect();
-    let [(id, row)] = &queued[..] else { panic!("{queued:?}") };
+    let queued: Vec<_> = queue::entries(&reader, QueueId(0)).map(Result::unwrap).collect();
+    let [(first, row), (second, other)] = &queued[..] else { panic!("{queued:?}") };
+    assert_eq!((&*row.domain, &*other.domain), ("remote.example", "other.example"));
+    assert_eq!((row.base, other.base, row.blob), (*first, *first, other.blob));
     assert_eq!(&*row.mail_from, b"anna@example.org");
     assert_eq!((&*row.envelope_id, row.ret), (&b"QQ314"[..], Ret::Headers));
-    assert!(row.require_tls && row.eight_bit && !row.binary && !row.smtputf8);
+    assert!(row.eight_bit && !row.binary && !row.smtputf8);
+    assert_eq!(row.require_tls, RequireTls::Required);
     assert_eq!(row.sender, world.account("anna").unwrap().get());
-    let prefix = String::from_utf8(row.prefix.to_vec()).unwrap();
+    let prefix = String::from_utf8(queue::prefix(&reader, *second).unwrap()).unwrap();
     assert!(prefix.starts_with("Authentication-Results: localhost; auth=pass smtp.mailfrom="), "{prefix}");
     assert!(!prefix.contains("127.0.0.1") && prefix.contains("\r\nMessage-ID: <"), "{prefix}");
     assert!(prefix.contains("\r\nDate: "), "{prefix}");
-    let recipients: Vec<_> = queue::recipients(&reader, *id).map(|row| row.unwrap().1).collect();
+    let recipients: Vec<_> = [first, second]
+        .into_iter()
+        .flat_map(|id| queue::recipients(&reader, *id))
+        .map(|row| row.unwrap().1)
+        .collect();
     let facts: Vec<_> = recipients.iter().map(|row| (&*row.address, row.notify, &*row.original)).collect();
+    let notify = |success, failure| Some(Notify { success, failure, delay: false });
     assert_eq!(
         facts,
         [
-            (&b"b@remote.example"[..], 0b111, &b"rfc822;b@first.example"[..]),
-            (&b"c@other.example"[..], 0b001, &b""[..])
+            (&b"b@remote.example"[..], notify(true, true), &b"rfc822;b@first.example"[..]),
+            (&b"c@other.example"[..], notify(false, false), &b""[..])
         ]
     );
     assert_eq!(world.inbox("ben").len(), 1);

@@ -7,6 +7,7 @@ mod metadata;
 mod model;
 mod operations;
 mod sharing;
+mod tls_known;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

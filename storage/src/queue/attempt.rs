@@ -1,0 +1,203 @@
+//! Attempts: an entry is claimed, tried, and its outcome written.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::edit::Edit;
+use super::schedule::Scheduled;
+use super::suppression::{self, Verdict};
+use super::{entry, recipient, recipients, retired};
+use crate::ids::{AccountId, QueueId};
+use crate::keys::{self, SYSTEM, table};
+use crate::reader::Reader;
+use crate::rows::{AttemptResult, Held, QueueRow, RecipientRow, Retirement};
+use crate::store::StoreError;
+
+/// The times of an attempt, in seconds since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// When it begins.
+    pub now: i64,
+    /// When the next one comes, if nothing is heard of this one.
+    pub next: i64,
+}
+
+/// An entry that may be tried once the edit is committed.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The writes; they need not be synced.
+    pub edit: Edit,
+    /// The entry as it is then; `attempts` counts this one.
+    pub entry: QueueRow,
+    /// Its recipients, with their numbers.
+    pub recipients: Vec<(u32, RecipientRow)>,
+}
+
+/// Claims an entry for an attempt: counts it and moves the entry to the next attempt's time, so that a crash backs
+/// off. None when the entry is gone, held, or claimed already.
+pub fn claim(reader: &Reader, id: QueueId, attempt: Attempt) -> Result<Option<Claimed>, StoreError> {
+    let Some(old) = entry(reader, id)? else { return Ok(None) };
+    if old.claimed || old.held != Held::No {
+        return Ok(None);
+    }
+    let mut new = old.clone();
+    new.claimed = true;
+    new.attempts = old.attempts.saturating_add(1);
+    new.last_attempt = attempt.now;
+    new.due = attempt.next;
+    let mut edit = Edit::default();
+    edit.replace(id, &old, &new)?;
+    let recipients = recipients(reader, id).collect::<Result<_, _>>()?;
+    Ok(Some(Claimed { edit, entry: new, recipients }))
+}
+
+/// Gives a claimed entry back that was not tried: the attempt doesn't count, and it is due at `due` (seconds since
+/// 1970). Nothing when the entry is gone or not claimed.
+pub fn unclaim(reader: &Reader, id: QueueId, due: i64) -> Result<Option<(Edit, Scheduled)>, StoreError> {
+    let Some(old) = entry(reader, id)?.filter(|row| row.claimed) else { return Ok(None) };
+    let mut new = old.clone();
+    new.claimed = false;
+    new.attempts = old.attempts.saturating_sub(1);
+    new.due = due;
+    let mut edit = Edit::default();
+    edit.replace(id, &old, &new)?;
+    Ok(Some((edit, Scheduled::of(id, &new))))
+}
+
+/// What a failure means for later mail of the account to the address. Whether a refusal is one of the address, or
+/// of the message's content, is for the caller to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consequence {
+    /// Nothing.
+    None,
+    /// It counts: after [`suppression::STRIKES_MAX`] in a row nothing is sent there any more.
+    Strike,
+    /// Nothing is sent there any more.
+    Suppress,
+}
+
+/// What became of a recipient.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// The next server took the message.
+    Delivered(AttemptResult),
+    /// It failed for good.
+    Failed(AttemptResult, Consequence),
+    /// It is tried again with the entry.
+    Waits(AttemptResult),
+}
+
+/// What came of an attempt.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    /// When it ended, in seconds since 1970.
+    pub now: i64,
+    /// When those that wait are tried again.
+    pub due: i64,
+    /// What became of recipients, by their numbers, each once; one that isn't named waits as before.
+    pub recipients: Vec<(u32, Fate)>,
+    /// Addresses dialed, in their order.
+    pub dialed: Vec<IpAddr>,
+    /// What the attempt failed with as a whole.
+    pub error: Option<AttemptResult>,
+    /// Whether the sender was told that the message is delayed.
+    pub delay_reported: bool,
+    /// Until when it is to be known what became of those that leave; none when it isn't wanted.
+    pub retired_until: Option<i64>,
+}
+
+/// An outcome, ready to be written.
+#[derive(Debug)]
+pub struct Concluded {
+    /// The writes. Append the report on what failed, so that no failure is lost.
+    pub edit: Edit,
+    /// The entry's place in the schedule, when something of it waits.
+    pub left: Option<Scheduled>,
+    /// Base addresses that are suppressed from now on.
+    pub suppressed: Vec<String>,
+}
+
+/// Writes the outcome of an attempt. With the last recipient the entry goes. Recipients that are gone meanwhile
+/// are passed over; none when the whole entry is.
+pub fn outcome(reader: &Reader, id: QueueId, outcome: &Outcome) -> Result<Option<Concluded>, StoreError> {
+    let Some(old) = entry(reader, id)? else { return Ok(None) };
+    let mut new = old.clone();
+    let mut edit = Edit::default();
+    let mut suppressed = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (number, fate) in &outcome.recipients {
+        let row = if seen.insert(*number) { recipient(reader, id, *number)? } else { None };
+        let Some(mut row) = row else { continue };
+        let (result, verdict, retirement) = match fate {
+            Fate::Waits(result) => {
+                row.result = Some(result.clone());
+                edit.put(id, *number, &row)?;
+                continue;
+            }
+            Fate::Delivered(result) => (result, Verdict::Delivered, Retirement::Delivered),
+            Fate::Failed(result, Consequence::None) => (result, Verdict::Nothing, Retirement::Failed),
+            Fate::Failed(result, Consequence::Strike) => (result, Verdict::Strike, Retirement::Failed),
+            Fate::Failed(result, Consequence::Suppress) => (result, Verdict::Suppress, Retirement::Failed),
+        };
+        row.result = Some(result.clone());
+        if let Some(account) = AccountId::new(old.sender) {
+            let address = String::from_utf8_lossy(&row.address);
+            let failure =
+                suppression::Failure { address: &address, time: outcome.now, reason: result.text() };
+            suppressed.extend(suppression::note(reader, &mut edit.batch, account, verdict, failure)?);
+        }
+        let leaving = retired::Leaving { id, number: *number, entry: &old, recipient: &row };
+        leaving.retire(&mut edit, retirement, outcome.now, outcome.retired_until)?;
+        edit.remove(keys::queue_recipient(id, *number));
+        new.waiting = fewer(new.waiting)?;
+    }
+    if new.waiting == 0 {
+        edit.erase(id, &old);
+        return Ok(Some(Concluded { edit, left: None, suppressed }));
+    }
+    new.claimed = false;
+    new.due = outcome.due;
+    new.delay_reported |= outcome.delay_reported;
+    new.last_error = outcome.error.clone().or(new.last_error);
+    outcome.dialed.iter().for_each(|address| new.note_dialed(*address));
+    edit.replace(id, &old, &new)?;
+    Ok(Some(Concluded { edit, left: Some(Scheduled::of(id, &new)), suppressed }))
+}
+
+/// One recipient less.
+pub(super) fn fewer(waiting: u32) -> Result<u32, StoreError> {
+    waiting.checked_sub(1).ok_or(StoreError::Inconsistent("an entry of the queue miscounts its recipients"))
+}
+
+/// Entries whose attempts were cut off by the end of the process.
+#[derive(Debug)]
+pub struct Released {
+    /// The writes; they need not be synced.
+    pub edit: Edit,
+    /// The entries. Their message may have been taken by the other side.
+    pub entries: Vec<Scheduled>,
+    /// Whether to go on, with a reader that shows this edit committed.
+    pub more: bool,
+}
+
+/// Takes the marks off claimed entries, at most `count_max`; to be done at the start, before anything is claimed.
+/// They stay due when their claim said.
+pub fn release_claims(reader: &Reader, count_max: usize) -> Result<Released, StoreError> {
+    let mut released = Released { edit: Edit::default(), entries: Vec::new(), more: false };
+    let mut count = 0;
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::CLAIMED)).take(count_max) {
+        let (key, _) = row?;
+        let [id] = keys::numbers(&key, [8])?;
+        let id = QueueId(id);
+        count += 1;
+        let Some(old) = entry(reader, id)?.filter(|row| row.claimed) else {
+            released.edit.remove(key.to_vec());
+            continue;
+        };
+        let new = QueueRow { claimed: false, ..old.clone() };
+        released.edit.replace(id, &old, &new)?;
+        released.entries.push(Scheduled::of(id, &new));
+    }
+    released.more = count == count_max;
+    Ok(released)
+}

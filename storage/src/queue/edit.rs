@@ -1,0 +1,116 @@
+//! How the rows of an entry are written together.
+
+use crate::engine::{Batch, Space};
+use crate::ids::QueueId;
+use crate::keys::{self, SYSTEM};
+use crate::rows::{Held, MARK, QueueRow, RecipientRow};
+use crate::store::{Refusal, StoreError};
+
+use super::{encode_prefix, schedule::domain_hash};
+
+/// How an edit changes what [`count_some`](super::count_some) counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Delta {
+    /// Entries.
+    pub entries: i64,
+    /// Recipients that are still to be reached.
+    pub recipients: i64,
+    /// Entries that are held.
+    pub held: i64,
+}
+
+/// Writes, and how they change the counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "the batch is to be committed"]
+pub struct Edit {
+    /// The writes. An empty batch need not be committed.
+    pub batch: Batch,
+    /// How they change the counts.
+    pub delta: Delta,
+}
+
+impl Edit {
+    /// Moves another edit behind this one.
+    pub fn append(&mut self, other: Self) {
+        self.batch.append(other.batch);
+        self.delta.entries += other.delta.entries;
+        self.delta.recipients += other.delta.recipients;
+        self.delta.held += other.delta.held;
+    }
+
+    pub(super) fn insert(&mut self, key: keys::Key, value: impl Into<crate::engine::Bytes>) {
+        self.batch.insert(Space::Rows, key, value);
+    }
+
+    pub(super) fn remove(&mut self, key: keys::Key) {
+        self.batch.remove(Space::Rows, key);
+    }
+
+    /// Writes a new entry, without its recipients.
+    pub(super) fn create(&mut self, id: QueueId, row: &QueueRow, prefix: &[u8]) -> Result<(), StoreError> {
+        self.insert(keys::blob_ref(row.blob, SYSTEM, id.0), MARK);
+        self.insert(keys::queue_prefix(id), encode_prefix(prefix));
+        self.insert(keys::queue_owner(row.sender, id), MARK);
+        self.insert(place(id, row), MARK);
+        self.insert(keys::queue(id), encode(row)?);
+        if row.claimed {
+            self.insert(keys::queue_claimed(id), MARK);
+        }
+        self.count(row, 1);
+        Ok(())
+    }
+
+    /// Writes what changes when an entry's row does.
+    pub(super) fn replace(&mut self, id: QueueId, old: &QueueRow, new: &QueueRow) -> Result<(), StoreError> {
+        let (from, to) = (place(id, old), place(id, new));
+        if from != to {
+            self.remove(from);
+            self.insert(to, MARK);
+        }
+        match (old.claimed, new.claimed) {
+            (false, true) => self.insert(keys::queue_claimed(id), MARK),
+            (true, false) => self.remove(keys::queue_claimed(id)),
+            _ => {}
+        }
+        self.insert(keys::queue(id), encode(new)?);
+        self.count(old, -1);
+        self.count(new, 1);
+        Ok(())
+    }
+
+    /// Removes an entry whose recipients are removed. Its content is left to the collector.
+    pub(super) fn erase(&mut self, id: QueueId, row: &QueueRow) {
+        self.remove(keys::queue(id));
+        self.remove(keys::queue_prefix(id));
+        self.remove(keys::queue_owner(row.sender, id));
+        self.remove(place(id, row));
+        if row.claimed {
+            self.remove(keys::queue_claimed(id));
+        }
+        self.remove(keys::blob_ref(row.blob, SYSTEM, id.0));
+        self.insert(keys::blob_gc(row.blob, SYSTEM, id.0), MARK);
+        self.count(row, -1);
+    }
+
+    /// Writes a recipient.
+    pub(super) fn put(&mut self, id: QueueId, number: u32, row: &RecipientRow) -> Result<(), StoreError> {
+        let value = row.encode().ok_or(Refusal::EnvelopeTooLong)?;
+        self.insert(keys::queue_recipient(id, number), value);
+        Ok(())
+    }
+
+    fn count(&mut self, row: &QueueRow, times: i64) {
+        self.delta.entries += times;
+        self.delta.recipients += times * i64::from(row.waiting);
+        self.delta.held += times * i64::from(row.held != Held::No);
+    }
+}
+
+/// An entry's place in the schedule.
+pub(crate) fn place(id: QueueId, row: &QueueRow) -> keys::Key {
+    keys::queue_due(domain_hash(&row.domain), row.scheduled(), id)
+}
+
+fn encode(row: &QueueRow) -> Result<Vec<u8>, StoreError> {
+    Ok(row.encode().ok_or(Refusal::EnvelopeTooLong)?)
+}

@@ -1,0 +1,133 @@
+//! The queue of outgoing messages.
+//!
+//! On submission a message is split by recipient domain. Each part is an *entry*: a QUEUE row with an id of its
+//! own, the header fields in front of its content (QUEUEPREFIX), its recipients (QUEUERCPT), a place in the
+//! schedule (QUEUEDUE) and one in the list of its account (QUEUEOWNER). Entries of one submission share content
+//! and [`base`](QueueRow::base).
+//!
+//! What always holds:
+//! - an entry has at least one recipient, all of its domain, and counts them; with the last one it goes;
+//! - it has one place in the schedule: under the hash of its domain, at the time it is due, behind all times
+//!   when it is held;
+//! - it holds one reference to its content;
+//! - it is listed in CLAIMED exactly while an attempt is under way.
+//!
+//! Functions that change something read one snapshot and give an [`Edit`], which the caller commits. All of an
+//! entry belongs to the shard that owns its domain ([`shard_of`]): only that shard builds edits of it, and only
+//! when no other edit of the same entry is still to be acknowledged, since the second would undo the first.
+
+mod attempt;
+mod change;
+mod convert;
+mod count;
+mod cursor;
+mod edit;
+mod enqueue;
+mod filter;
+mod hold;
+mod list;
+mod retired;
+mod schedule;
+pub mod suppression;
+
+use crate::account::Content;
+use crate::ids::QueueId;
+use crate::keys::{self, SYSTEM, table};
+use crate::reader::Reader;
+use crate::rows::{BadRow, MARK, QueueRow, RecipientRow};
+use crate::store::StoreError;
+
+pub use attempt::{
+    Attempt, Claimed, Concluded, Consequence, Fate, Outcome, Released, claim, outcome, release_claims,
+    unclaim,
+};
+pub use change::{Change, Changed, Chosen, Done, End, change, end};
+pub(crate) use convert::convert;
+pub use count::{Counted, QueueCounts, count, count_some};
+pub use cursor::Cursor;
+pub(crate) use edit::place;
+pub use edit::{Delta, Edit};
+pub use enqueue::{ENQUEUE_OCTETS_MAX, Enqueued, NewQueued, NewRecipient, enqueue};
+pub use filter::{Filter, Span};
+pub(crate) use hold::next_rule;
+pub use hold::{
+    HOLD_RULES_MAX, HeldPage, HoldRules, add_hold_rule, hold_matching, hold_rules, remove_hold_rule,
+};
+pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
+pub use retired::{Retired, RetiredPage, purge_retired, retired};
+pub use schedule::{Scheduled, domain_hash, due, first, range_of, shard_of, waiting};
+
+/// The most recipients of one message.
+pub const RECIPIENTS_MAX: usize = 5000;
+
+/// The longest header fields put in front of a queued content.
+pub const PREFIX_OCTETS_MAX: usize = 32 * 1024;
+
+/// An entry.
+pub fn entry(reader: &Reader, id: QueueId) -> Result<Option<QueueRow>, StoreError> {
+    reader.get(&keys::queue(id))?.map(|row| Ok(QueueRow::decode(&row)?)).transpose()
+}
+
+/// All entries from `from` on, oldest first.
+pub fn entries(
+    reader: &Reader,
+    from: QueueId,
+) -> impl Iterator<Item = Result<(QueueId, QueueRow), StoreError>> + '_ {
+    reader.from(&keys::queue(from), &keys::of_table(SYSTEM, table::QUEUE)).map(|row| {
+        let (key, value) = row?;
+        let [id] = keys::numbers(&key, [8])?;
+        Ok((QueueId(id), QueueRow::decode(&value)?))
+    })
+}
+
+/// The recipients of an entry that are still to be reached, with their numbers.
+pub fn recipients(
+    reader: &Reader,
+    id: QueueId,
+) -> impl Iterator<Item = Result<(u32, RecipientRow), StoreError>> + '_ {
+    reader.prefix(&keys::queue_recipients(id)).map(|row| {
+        let (key, value) = row?;
+        let [_, number] = keys::numbers(&key, [8, 4])?;
+        Ok((number as u32, RecipientRow::decode(&value)?))
+    })
+}
+
+/// One recipient of an entry.
+pub fn recipient(reader: &Reader, id: QueueId, number: u32) -> Result<Option<RecipientRow>, StoreError> {
+    let row = reader.get(&keys::queue_recipient(id, number))?;
+    row.map(|row| Ok(RecipientRow::decode(&row)?)).transpose()
+}
+
+/// The header fields in front of an entry's content; empty when the entry is gone.
+pub fn prefix(reader: &Reader, id: QueueId) -> Result<Vec<u8>, StoreError> {
+    let row = reader.get(&keys::queue_prefix(id))?;
+    row.map_or(Ok(Vec::new()), |row| Ok(decode_prefix(&row)?.to_vec()))
+}
+
+/// The content of an entry, without its prefix.
+pub fn content(row: &QueueRow) -> Content {
+    Content { blob: row.blob, size: row.size - u64::from(row.prefix_octets) }
+}
+
+/// The value of a QUEUEPREFIX row: its version and the octets.
+pub(crate) fn encode_prefix(prefix: &[u8]) -> Vec<u8> {
+    [&MARK, prefix].concat()
+}
+
+/// Reads what [`encode_prefix`] wrote.
+pub(crate) fn decode_prefix(value: &[u8]) -> Result<&[u8], BadRow> {
+    const ROW: &str = "QUEUEPREFIX";
+    match value.split_first() {
+        Some((&version, prefix)) if version == MARK[0] => Ok(prefix),
+        Some((&found, _)) => Err(BadRow::Version { row: ROW, found, known: MARK[0] }),
+        None => Err(BadRow::Length { row: ROW, octets: 0 }),
+    }
+}
+
+/// The domain of an address: what stands behind its last `@`.
+pub(crate) fn domain_of(address: &[u8]) -> &[u8] {
+    address.iter().rposition(|octet| *octet == b'@').map_or(b"", |at| &address[at + 1..])
+}
+
+#[cfg(test)]
+mod tests;

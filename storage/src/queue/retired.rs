@@ -1,0 +1,115 @@
+//! What became of recipients, kept for as long as it is wanted.
+
+use super::cursor::Cursor;
+use super::edit::Edit;
+use super::list::{Bounds, Order, between};
+use crate::engine::{Batch, Space};
+use crate::ids::QueueId;
+use crate::keys::{self, SYSTEM, table};
+use crate::reader::Reader;
+use crate::rows::{QueueRow, RecipientRow, RetiredRow, Retirement};
+use crate::store::{Refusal, StoreError};
+
+/// A recipient that leaves the queue.
+pub(super) struct Leaving<'a> {
+    pub id: QueueId,
+    pub number: u32,
+    pub entry: &'a QueueRow,
+    pub recipient: &'a RecipientRow,
+}
+
+impl Leaving<'_> {
+    /// Notes what became of it, when that is wanted.
+    pub(super) fn retire(
+        &self,
+        edit: &mut Edit,
+        retirement: Retirement,
+        ended: i64,
+        until: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let Some(until) = until else { return Ok(()) };
+        let Self { id, number, entry, recipient } = self;
+        let row = RetiredRow {
+            retirement,
+            kind: entry.kind,
+            ended,
+            created: entry.created,
+            base: entry.base,
+            sender: entry.sender,
+            attempts: entry.attempts,
+            mail_from: entry.mail_from.clone(),
+            address: recipient.address.clone(),
+            envelope_id: entry.envelope_id.clone(),
+            result: recipient.result.clone(),
+        };
+        let value = row.encode().ok_or(Refusal::EnvelopeTooLong)?;
+        edit.insert(keys::retired(until, *id, *number), value);
+        Ok(())
+    }
+}
+
+/// What became of a recipient.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retired {
+    /// Until when it is known, in seconds since 1970.
+    pub until: i64,
+    /// The entry it was of.
+    pub id: QueueId,
+    /// Its number there.
+    pub number: u32,
+    /// What became of it.
+    pub row: RetiredRow,
+}
+
+/// Some of what became of recipients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RetiredPage {
+    /// The latest first, by the time until which they are known.
+    pub recipients: Vec<Retired>,
+    /// Where to go on; none at the end. There may be more even when nothing was found.
+    pub next: Option<Cursor>,
+}
+
+/// Lists what became of recipients of one account's messages ([`SYSTEM`]: of the system's), or of all.
+pub fn retired(
+    reader: &Reader,
+    sender: Option<u32>,
+    cursor: Option<&Cursor>,
+    bounds: Bounds,
+) -> Result<RetiredPage, StoreError> {
+    let prefix = keys::of_table(SYSTEM, table::RETIRED);
+    let cursor = cursor.map(|cursor| cursor.key(&prefix)).transpose()?;
+    let mut page = RetiredPage { recipients: Vec::new(), next: None };
+    let mut last = None;
+    // No prefix of a table is all ones.
+    let behind = keys::after(&prefix).unwrap_or_default();
+    for (looked, row) in between(reader, &prefix, &behind, Order::Descending, cursor).enumerate() {
+        let (key, value) = row?;
+        if page.recipients.len() >= bounds.entries_max || looked >= bounds.rows_max {
+            page.next = last.map(Cursor::at);
+            break;
+        }
+        let row = RetiredRow::decode(&value)?;
+        if sender.is_none_or(|sender| sender == row.sender) {
+            let (until, id, number) = keys::retired_parts(&key)?;
+            page.recipients.push(Retired { until, id, number, row });
+        }
+        last = Some(key);
+    }
+    Ok(page)
+}
+
+/// The batch that forgets what is to be known until `now` (seconds since 1970) or less, at most `rows_max` rows, and
+/// how many they are.
+pub fn purge_retired(reader: &Reader, now: i64, rows_max: usize) -> Result<(Batch, usize), StoreError> {
+    let mut batch = Batch::new();
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::RETIRED)).take(rows_max) {
+        let (key, _) = row?;
+        if keys::retired_parts(&key)?.0 > now {
+            break;
+        }
+        batch.remove(Space::Rows, key);
+    }
+    let count = batch.len();
+    Ok((batch, count))
+}

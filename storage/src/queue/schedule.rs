@@ -1,0 +1,101 @@
+//! When entries are due, by domain.
+
+use std::ops::RangeInclusive;
+
+use crate::account::hash;
+use crate::ids::QueueId;
+use crate::keys::{self, SYSTEM, table};
+use crate::reader::Reader;
+use crate::rows::{Held, QueueRow};
+use crate::store::StoreError;
+
+/// An entry's place in the schedule.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Scheduled {
+    /// The hash of its domain.
+    pub domain: u64,
+    /// When the next attempt is due, seconds since 1970; [`i64::MAX`] when it is held.
+    pub due: i64,
+    /// The entry.
+    pub id: QueueId,
+}
+
+impl Scheduled {
+    pub(super) fn of(id: QueueId, row: &QueueRow) -> Self {
+        Self { domain: domain_hash(&row.domain), due: row.scheduled(), id }
+    }
+
+    fn from_key(key: &[u8]) -> Result<Self, StoreError> {
+        let (domain, due, id) = keys::queue_due_parts(key)?;
+        Ok(Self { domain, due, id })
+    }
+}
+
+impl QueueRow {
+    /// The time at which the schedule has it: when it is due, or [`i64::MAX`] when it is held.
+    pub fn scheduled(&self) -> i64 {
+        if self.held == Held::No { self.due } else { i64::MAX }
+    }
+}
+
+/// The hash of a recipient domain (lower-case ASCII, or an address literal with its brackets): XXH3, never 0.
+/// It decides which shard owns the domain's entries.
+pub fn domain_hash(domain: &str) -> u64 {
+    hash(domain.as_bytes())
+}
+
+/// The shard that owns a domain, of `shards` (at least one): each owns a contiguous range of hashes.
+pub fn shard_of(domain: u64, shards: usize) -> usize {
+    // The product is below shards · 2^64, so the result is below `shards`.
+    ((u128::from(domain) * shards as u128) >> 64) as usize
+}
+
+/// The hashes that a shard of `shards` owns, as [`shard_of`] says.
+pub fn range_of(shard: usize, shards: usize) -> RangeInclusive<u64> {
+    let first = |shard: usize| ((shard as u128) << 64).div_ceil(shards as u128);
+    // At most 2^64 - 1, since the first of the shard behind the last would be 2^64.
+    first(shard) as u64..=(first(shard + 1) - 1) as u64
+}
+
+/// The domains in a range of hashes for which something waits, ascending, each with its first entry in the
+/// schedule. Costs one seek a domain, however much waits for it. To go on later, begin behind the last hash.
+///
+/// A domain of which everything is held comes with [`i64::MAX`].
+pub fn waiting(
+    reader: &Reader,
+    range: RangeInclusive<u64>,
+) -> impl Iterator<Item = Result<Scheduled, StoreError>> + '_ {
+    let mut next = Some(*range.start());
+    std::iter::from_fn(move || {
+        let from = next.filter(|from| from <= range.end())?;
+        let found = seek(reader, from).transpose()?;
+        next = found.as_ref().ok().and_then(|found| found.domain.checked_add(1));
+        found.map(|found| (found.domain <= *range.end()).then_some(found)).transpose()
+    })
+}
+
+/// The first entry in the schedule from a domain on.
+fn seek(reader: &Reader, from: u64) -> Result<Option<Scheduled>, StoreError> {
+    let mut rows = reader.from(&keys::queue_domain(from), &keys::of_table(SYSTEM, table::QUEUEDUE));
+    rows.next().map(|row| Scheduled::from_key(&row?.0)).transpose()
+}
+
+/// A domain's first entry in the schedule; none when nothing waits for it.
+pub fn first(reader: &Reader, domain: u64) -> Result<Option<Scheduled>, StoreError> {
+    let mut rows = reader.prefix(&keys::queue_domain(domain));
+    rows.next().map(|row| Scheduled::from_key(&row?.0)).transpose()
+}
+
+/// The entries of a domain that are due at `now` (seconds since 1970), at most `count_max`, those that have been
+/// due longest first. Held ones are never due.
+pub fn due(reader: &Reader, domain: u64, now: i64, count_max: usize) -> Result<Vec<Scheduled>, StoreError> {
+    let mut found = Vec::new();
+    for row in reader.prefix(&keys::queue_domain(domain)).take(count_max) {
+        let entry = Scheduled::from_key(&row?.0)?;
+        if entry.due > now || entry.due == i64::MAX {
+            break;
+        }
+        found.push(entry);
+    }
+    Ok(found)
+}

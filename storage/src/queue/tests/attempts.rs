@@ -1,0 +1,128 @@
+use super::*;
+use crate::rows::{Held, Retirement};
+
+#[test]
+fn a_claim_backs_off_and_nothing_is_claimed_twice() {
+    let world = World::new();
+    let id = world.send(&["r@one.example", "s@one.example"])[0];
+    let domain = domain_hash("one.example");
+    assert_eq!(due(&world.reader(), domain, 99, 10).unwrap(), []);
+    assert_eq!(due(&world.reader(), domain, 100, 10).unwrap(), [Scheduled { domain, due: 100, id }]);
+    let claimed = world.claim(id, 1000);
+    assert_eq!((claimed.entry.attempts, claimed.entry.last_attempt, claimed.entry.due), (1, 1000, 1450));
+    assert_eq!(claimed.entry, world.entry(id));
+    assert_eq!(claimed.recipients.len(), 2);
+    let again = Attempt { now: 2000, next: 3000 };
+    assert!(claim(&world.reader(), id, again).unwrap().is_none());
+    assert_eq!(first(&world.reader(), domain).unwrap().unwrap().due, 1450);
+
+    let (edit, place) = unclaim(&world.reader(), id, 1100).unwrap().unwrap();
+    assert_eq!((edit.delta, place.due), (Delta::default(), 1100));
+    world.commit(edit.batch);
+    assert_eq!((world.entry(id).attempts, world.entry(id).claimed), (0, false));
+    assert!(unclaim(&world.reader(), id, 1100).unwrap().is_none());
+
+    world.change(id, Chosen::All, &Change::Hold(Held::Operator));
+    assert!(claim(&world.reader(), id, again).unwrap().is_none(), "held");
+    assert_eq!(due(&world.reader(), domain, i64::MAX, 10).unwrap(), [], "what is held is never due");
+    assert!(claim(&world.reader(), QueueId(1), again).unwrap().is_none(), "gone");
+}
+
+#[test]
+fn each_recipient_has_its_own_outcome_and_the_last_takes_the_entry_with_it() {
+    let world = World::new();
+    let id = world.send(&["r@one.example", "s@one.example", "t@one.example"])[0];
+    world.claim(id, 1000);
+    let (fine, wait, bad) = (said(1001, 250, "ok"), said(1001, 451, "later"), said(1001, 550, "no"));
+    let mut outcome_of = Outcome {
+        now: 1001,
+        due: 1900,
+        recipients: vec![
+            (0, Fate::Delivered(fine.clone())),
+            (1, Fate::Failed(bad.clone(), Consequence::None)),
+            (1, Fate::Delivered(fine.clone())),
+            (2, Fate::Waits(wait.clone())),
+            (9, Fate::Delivered(fine)),
+        ],
+        dialed: vec!["192.0.2.1".parse().unwrap()],
+        error: Some(wait.clone()),
+        delay_reported: true,
+        retired_until: Some(5000),
+    };
+    let concluded = outcome(&world.reader(), id, &outcome_of).unwrap().unwrap();
+    assert_eq!(concluded.edit.delta, Delta { entries: 0, recipients: -2, held: 0 });
+    let concluded = world.outcome(id, &outcome_of);
+    assert_eq!(concluded.left.unwrap().due, 1900);
+    let row = world.entry(id);
+    assert_eq!((row.waiting, row.recipients, row.claimed, row.delay_reported), (1, 3, false, true));
+    assert_eq!((row.last_error.as_ref(), row.dialed.len()), (Some(&wait), 1));
+    assert_eq!(recipient(&world.reader(), id, 2).unwrap().unwrap().result, Some(wait.clone()));
+    let ended = retired(&world.reader(), Some(3), None, Bounds::default()).unwrap().recipients;
+    let facts: Vec<_> = ended.iter().map(|ended| (ended.number, ended.row.retirement)).collect();
+    assert_eq!(facts, [(1, Retirement::Failed), (0, Retirement::Delivered)], "the first word counts");
+    assert_eq!(ended[0].row.result, Some(bad.clone()));
+
+    world.claim(id, 2000);
+    outcome_of.recipients = vec![(2, Fate::Failed(bad, Consequence::None))];
+    outcome_of.retired_until = None;
+    let concluded = world.outcome(id, &outcome_of);
+    assert_eq!(concluded.left, None);
+    assert!(world.is_gone(id));
+    assert!(outcome(&world.reader(), id, &outcome_of).unwrap().is_none());
+    assert_eq!(retired(&world.reader(), None, None, Bounds::default()).unwrap().recipients.len(), 2);
+}
+
+#[test]
+fn an_outcome_without_word_of_a_recipient_lets_it_wait() {
+    let world = World::new();
+    let id = world.send(&["r@one.example"])[0];
+    world.claim(id, 1000);
+    world.outcome(id, &Outcome { now: 1001, due: 1500, ..Outcome::default() });
+    let row = world.entry(id);
+    assert_eq!((row.attempts, row.waiting, row.due, row.claimed), (1, 1, 1500, false));
+}
+
+#[test]
+fn attempts_that_were_cut_off_are_found_without_reading_the_queue() {
+    let world = World::new();
+    let ids: Vec<_> = (0..5).flat_map(|number| world.send(&[&format!("r@d{number}.example")])).collect();
+    for id in &ids[1..4] {
+        world.claim(*id, 1000);
+    }
+    world.change(ids[2], Chosen::All, &Change::Hold(Held::Operator));
+    let mut found = Vec::new();
+    loop {
+        let released = release_claims(&world.reader(), 2).unwrap();
+        world.commit(released.edit.batch);
+        found.extend(released.entries.iter().map(|entry| (entry.id, entry.due)));
+        if !released.more {
+            break;
+        }
+    }
+    assert_eq!(found, [(ids[1], 1450), (ids[2], i64::MAX), (ids[3], 1450)]);
+    let rows: Vec<_> = ids.iter().map(|id| world.entry(*id)).collect();
+    assert!(rows.iter().all(|row| !row.claimed));
+    assert_eq!(rows.iter().map(|row| row.attempts).collect::<Vec<_>>(), [0, 1, 1, 1, 0]);
+}
+
+#[test]
+fn waiting_domains_are_found_in_order_and_within_a_range() {
+    let world = World::new();
+    for number in [3, 1, 4, 1, 5, 9, 2, 6] {
+        world.send(&[&format!("r@d{number}.example")]);
+    }
+    let mut hashes: Vec<_> =
+        (1..=9).filter(|n| ![7, 8].contains(n)).map(|n| domain_hash(&format!("d{n}.example"))).collect();
+    hashes.sort_unstable();
+    let found =
+        |range| waiting(&world.reader(), range).map(|found| found.unwrap().domain).collect::<Vec<_>>();
+    assert_eq!(found(0..=u64::MAX), hashes);
+    assert_eq!(found(hashes[1]..=hashes[3]), hashes[1..4]);
+    assert_eq!(found(hashes[1] + 1..=hashes[3] - 1), hashes[2..3]);
+    assert_eq!(found(hashes[6] + 1..=u64::MAX), []);
+    let parts: Vec<_> = (0..3).flat_map(|shard| found(range_of(shard, 3))).collect();
+    assert_eq!(parts, hashes);
+    let two: Vec<_> = due(&world.reader(), domain_hash("d1.example"), 100, 10).unwrap();
+    assert_eq!(two.len(), 2);
+    assert_eq!(due(&world.reader(), domain_hash("d1.example"), 100, 1).unwrap(), two[..1]);
+}

@@ -1,0 +1,242 @@
+//! The bytes of what is to be sent, and of what is known for sending.
+
+use postrider_proto::smtp::envelope::Notify;
+
+use super::super::queue_v1::{QueueV1, RecipientV1, written};
+use super::*;
+use crate::ids::{QueueId, RuleId};
+
+fn result() -> AttemptResult {
+    AttemptResult::new(0x51, 550, Some([5, 1, 0x0102]), "mx", "no")
+}
+
+/// Its 20 octets in a record, and what follows.
+const RESULT: &str = "5100000000000000 2602 0500 0100 0201 0200 02 03";
+const NO_RESULT: &str = "0000000000000000 0000 0000 0000 0000 0000 00 00";
+
+fn queued() -> QueueRow {
+    QueueRow {
+        blob: BlobId(0x61),
+        size: 0x62,
+        prefix_octets: 0x63,
+        created: 0x64,
+        sender: 0x65,
+        base: QueueId(0x66),
+        domain: "d.e".into(),
+        recipients: 0x67,
+        waiting: 0x68,
+        kind: Kind::TlsReport,
+        require_tls: RequireTls::No,
+        smtputf8: true,
+        eight_bit: false,
+        binary: false,
+        ret: Ret::Headers,
+        envelope_id: (*b"id").into(),
+        mail_from: (*b"a@b").into(),
+        hold_until: -1,
+        attempts: 0x69,
+        max_attempts: 0x6a,
+        last_attempt: 0x6b,
+        due: 0x6c,
+        held: Held::Rule(RuleId(0x6d)),
+        claimed: true,
+        delay_reported: true,
+        transport: "t".into(),
+        dialed: ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()].into(),
+        last_error: Some(result()),
+    }
+}
+
+#[test]
+fn rows_of_the_queue_have_these_bytes() {
+    let row = queued();
+    let text = format!(
+        "02 32 02 02 03 02 02 03 65000000 67000000 68000000 63000000 69000000 6a000000 6d000000
+        0200 0300 0100 0000 6100000000000000 6200000000000000 6600000000000000 6400000000000000
+        ffffffffffffffff 6b00000000000000 6c00000000000000 {RESULT}
+        00000000000000000000ffffc0000201 20010db8000000000000000000000001
+        642e65 6964 614062 74 6d78 6e6f"
+    );
+    golden!(row, QueueRow, row.encode().unwrap(), &text, tail: 0);
+    for (at, octet) in [(2, 3), (3, 3), (4, 4), (5, 3), (5, 0), (6, 9), (119, 0)] {
+        let mut bad = row.encode().unwrap();
+        bad[at] = octet;
+        assert!(QueueRow::decode(&bad).is_err(), "octet {at} is {octet}");
+    }
+    let plain = QueueRow {
+        held: Held::Operator,
+        claimed: false,
+        last_error: None,
+        dialed: Box::default(),
+        eight_bit: true,
+        binary: true,
+        kind: Kind::Ordinary,
+        require_tls: RequireTls::Unset,
+        ..queued()
+    };
+    assert_eq!(QueueRow::decode(&plain.encode().unwrap()).unwrap(), plain);
+
+    let recipient = RecipientRow {
+        notify: Some(Notify { success: true, failure: false, delay: true }),
+        address: (*b"c@d").into(),
+        original: (*b"o").into(),
+        result: Some(result()),
+    };
+    let text = format!("02 0b 0300 0100 {RESULT} 634064 6f 6d78 6e6f");
+    golden!(recipient, RecipientRow, recipient.encode().unwrap(), &text, tail: 0);
+    let fresh = RecipientRow { notify: None, result: None, ..recipient.clone() };
+    golden!(fresh, RecipientRow, fresh.encode().unwrap(), &format!("02 00 0300 0100 {NO_RESULT} 634064 6f"), tail: 0);
+    let never = RecipientRow { notify: Some(Notify::default()), ..recipient };
+    assert_eq!(never.encode().unwrap()[1], 1);
+    assert_eq!(RecipientRow::decode(&never.encode().unwrap()).unwrap(), never);
+}
+
+#[test]
+fn texts_of_the_queue_are_stored_up_to_their_bounds() {
+    let address = |octets: usize| RecipientRow {
+        notify: None,
+        address: vec![b'a'; octets].into(),
+        original: Box::default(),
+        result: None,
+    };
+    let longest = RecipientRow::TEXT_OCTETS_MAX;
+    assert!(address(longest).encode().is_some() && address(longest + 1).encode().is_none());
+    let domain = |octets| QueueRow { domain: "x".repeat(octets).into(), ..queued() };
+    assert!(domain(255).encode().is_some() && domain(256).encode().is_none());
+    let dialed = |count| QueueRow { dialed: vec!["192.0.2.1".parse().unwrap(); count].into(), ..queued() };
+    assert!(dialed(DIALED_MAX).encode().is_some() && dialed(DIALED_MAX + 1).encode().is_none());
+
+    let long = AttemptResult::new(0, 0, None, &"é".repeat(200), &"é".repeat(1000));
+    assert_eq!((long.host().len(), long.text().len()), (254, 1024));
+    let row = RecipientRow { result: Some(long), ..address(1) };
+    assert_eq!(RecipientRow::decode(&row.encode().unwrap()).unwrap(), row);
+}
+
+#[test]
+fn the_last_addresses_dialed_are_remembered_once_each() {
+    let address = |last: u8| std::net::IpAddr::from([192, 0, 2, last]);
+    let mut row = QueueRow { dialed: Box::default(), ..queued() };
+    (0..10).for_each(|last| row.note_dialed(address(last)));
+    row.note_dialed(address(5));
+    assert_eq!(*row.dialed, [2, 3, 4, 6, 7, 8, 9, 5].map(address));
+}
+
+#[test]
+fn rows_of_suppression_holds_and_retirement_have_these_bytes() {
+    let row = SuppressionRow { created: 0x11, automatic: true, address: "a@b".into(), reason: "no".into() };
+    let text = "01 01 0300 0200 1100000000000000 614062 6e6f";
+    golden!(row, SuppressionRow, row.encode().unwrap(), text, tail: 0);
+    let reason = |octets: usize| SuppressionRow { reason: "x".repeat(octets).into(), ..row.clone() };
+    let longest = SuppressionRow::TEXT_OCTETS_MAX;
+    assert!(reason(longest).encode().is_some() && reason(longest + 1).encode().is_none());
+
+    let row = StrikesRow { count: 2, last: -1 };
+    golden!(row, StrikesRow, row.encode(), "01 000000 02000000 ffffffffffffffff", tail: 0);
+    assert!(StrikesRow::decode(&hex("01 000000 00000000 0000000000000000")).is_err());
+
+    let row = HoldRuleRow {
+        account: AccountId::new(7),
+        sender_domain: Some("".into()),
+        recipient_domain: None,
+        created: 0x11,
+        comment: "c".into(),
+    };
+    golden!(row, HoldRuleRow, row.encode().unwrap(), "01 01 00 00 0100 0000 07000000 1100000000000000 63", tail: 0);
+    let other =
+        HoldRuleRow { account: None, recipient_domain: Some("a.b".into()), sender_domain: None, ..row };
+    assert_eq!(HoldRuleRow::decode(&other.encode().unwrap()).unwrap(), other);
+    let long = HoldRuleRow { recipient_domain: Some("x".repeat(256).into()), ..other };
+    assert_eq!(long.encode(), None);
+
+    let row = RetiredRow {
+        retirement: Retirement::Failed,
+        kind: Kind::Report,
+        ended: 0x11,
+        created: 0x12,
+        base: QueueId(0x13),
+        sender: 0x14,
+        attempts: 0x15,
+        mail_from: (*b"a@b").into(),
+        address: (*b"c@d").into(),
+        envelope_id: (*b"id").into(),
+        result: Some(result()),
+    };
+    let text = format!(
+        "01 01 01 00 0300 0300 0200 0000 14000000 15000000 1300000000000000 1100000000000000
+        1200000000000000 {RESULT} 614062 634064 6964 6d78 6e6f"
+    );
+    golden!(row, RetiredRow, row.encode().unwrap(), &text, tail: 0);
+    for (at, octet) in [(1, 3), (2, 4)] {
+        let mut bad = row.encode().unwrap();
+        bad[at] = octet;
+        assert!(RetiredRow::decode(&bad).is_err());
+    }
+}
+
+#[test]
+fn rows_of_transport_security_have_these_bytes() {
+    let row = TlsKnownRow {
+        updated: 0x11,
+        starttls: true,
+        requiretls: false,
+        dnssec: false,
+        dane: true,
+        mta_sts: MtaStsSeen::Enforce,
+    };
+    golden!(row, TlsKnownRow, row.encode(), "01 09 03 0000000000 1100000000000000", tail: 0);
+    for seen in [MtaStsSeen::Absent, MtaStsSeen::None, MtaStsSeen::Testing] {
+        let other = TlsKnownRow { mta_sts: seen, requiretls: true, dnssec: true, ..row };
+        assert_eq!(TlsKnownRow::decode(&other.encode()), Ok(other));
+    }
+    assert!(TlsKnownRow::decode(&hex("01 09 04 0000000000 1100000000000000")).is_err());
+
+    let row = MtaStsRow {
+        inserted: 0x11,
+        valid_until: 0x12,
+        updated: 0x13,
+        used: 0x14,
+        backoff: true,
+        record_id: "id".into(),
+        policy: "p".into(),
+    };
+    let text =
+        "01 01 02 00 01000000 1100000000000000 1200000000000000 1300000000000000 1400000000000000 6964 70";
+    golden!(row, MtaStsRow, row.encode().unwrap(), text, tail: 0);
+    let policy = |octets| MtaStsRow { policy: "x".repeat(octets).into(), ..row.clone() };
+    let longest = MtaStsRow::POLICY_OCTETS_MAX;
+    assert!(policy(longest).encode().is_some() && policy(longest + 1).encode().is_none());
+}
+
+#[test]
+fn rows_of_the_queue_of_format_1_are_read() {
+    let queued = QueueV1 {
+        blob: BlobId(0x61),
+        size: 0x62,
+        created: 0x63,
+        sender: 0x64,
+        recipients: 0x65,
+        require_tls: true,
+        smtputf8: false,
+        eight_bit: true,
+        binary: false,
+        ret: Ret::Headers,
+        envelope_id: (*b"id").into(),
+        mail_from: (*b"a@b").into(),
+        prefix: (*b"p").into(),
+    };
+    let text = "01 05 02 00 64000000 65000000 0200 0300 6100000000000000 6200000000000000
+        6300000000000000 6964 614062 70";
+    golden!(queued, QueueV1, written::queue(&queued), text, tail: 1);
+    let recipient = RecipientV1 {
+        due: 0x71,
+        hold_until: -1,
+        domain: 0x72,
+        attempts: 0x73,
+        notify: Some(Notify { success: true, failure: true, delay: false }),
+        address: (*b"c@d").into(),
+        original: (*b"o").into(),
+    };
+    let text = "01 07 0300 73000000 7100000000000000 ffffffffffffffff 7200000000000000 634064 6f";
+    golden!(recipient, RecipientV1, written::recipient(&recipient), text, tail: 1);
+    assert_eq!(written::due(0x0102), hex("01 0201000000000000"));
+}
