@@ -1,9 +1,10 @@
-//! SMTP (RFC 5321) and its extensions, from the server's side: replies, commands, message content, the
-//! session, trace fields.
+//! SMTP (RFC 5321) and its extensions: replies, commands, message content, the sessions of server and client,
+//! trace fields.
 //!
 //! Bytes and time in, actions out; nothing here has a socket or a clock.
 
 pub mod body;
+pub mod client;
 pub mod command;
 pub mod envelope;
 pub mod limits;

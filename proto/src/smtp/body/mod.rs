@@ -26,7 +26,7 @@ pub enum ContentFault {
 
 /// Whether a line that starts with a dot is like any other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Dots {
+pub(in crate::smtp) enum Dots {
     Plain,
     Special,
 }
@@ -36,7 +36,7 @@ enum Dots {
 ///
 /// What it looks at and does not return is looked at again at most twice before a fault is found, and it is
 /// not called after a fault, so all of a reader's work is linear in its input.
-fn clean_lines(input: &[u8], dots: Dots) -> usize {
+pub(in crate::smtp) fn clean_lines(input: &[u8], dots: Dots) -> usize {
     let special = |at: usize| dots == Dots::Special && input.get(at) == Some(&b'.');
     if special(0) {
         return 0;

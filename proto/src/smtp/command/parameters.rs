@@ -165,35 +165,8 @@ fn original_recipient(value: &str) -> Result<OriginalRecipient, Reply> {
         return Err(Reply::BAD_PARAMETER);
     }
     let address_type = address_type.to_ascii_lowercase();
-    let address = if address_type == "utf-8" { decode_utf8_address(address) } else { xtext::decode(address) };
+    let address =
+        if address_type == "utf-8" { xtext::decode_utf8_address(address) } else { xtext::decode(address) };
     let address = address.filter(|address| !address.is_empty()).ok_or(Reply::BAD_PARAMETER)?;
     Ok(OriginalRecipient { address_type: address_type.into(), address: address.into() })
-}
-
-/// `utf-8-addr-xtext` or `utf-8-addr-unitext` (RFC 6533 §3): plain UTF-8, with `\x{HEX}` for others.
-fn decode_utf8_address(text: &str) -> Option<String> {
-    let mut decoded = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let character = if c == '\\' {
-            let (hex, after) = rest.strip_prefix("\\x{")?.split_once('}')?;
-            let upper = |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
-            if !(2..=6).contains(&hex.len()) || !hex.bytes().all(upper) {
-                return None;
-            }
-            rest = after;
-            char::from_u32(u32::from_str_radix(hex, 16).ok()?)?
-        } else {
-            rest = &rest[c.len_utf8()..];
-            if matches!(c, '+' | '=') {
-                return None;
-            }
-            c
-        };
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
-            return None;
-        }
-        decoded.push(character);
-    }
-    Some(decoded)
 }
