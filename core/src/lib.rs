@@ -8,6 +8,7 @@ pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod control;
+pub mod delivery;
 pub mod imap;
 pub mod intake;
 pub mod log;

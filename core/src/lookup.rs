@@ -65,16 +65,23 @@ impl Lookup for Timely {
     async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
         let answer = Rc::clone(&self.resolver).resolve(name.clone(), kind);
         let Some(until) = self.until.get() else { return answer.await };
-        timeout_at(until, answer).await.unwrap_or_else(|_| Answer {
-            name: name.clone(),
-            kind,
-            outcome: Outcome::Failed,
-            records: Vec::new(),
-            aliases: Vec::new(),
-            authenticity: Authenticity::Indeterminate,
-            reason: "no answer in the time for a check".to_owned(),
-            errors: Vec::new(),
-            ttl: 0,
-        })
+        timeout_at(until, answer)
+            .await
+            .unwrap_or_else(|_| failed(name, kind, "no answer in the time for a check"))
+    }
+}
+
+/// An answer that says nothing, for this reason.
+pub fn failed(name: &Name, kind: RecordType, reason: &str) -> Answer {
+    Answer {
+        name: name.clone(),
+        kind,
+        outcome: Outcome::Failed,
+        records: Vec::new(),
+        aliases: Vec::new(),
+        authenticity: Authenticity::Indeterminate,
+        reason: reason.to_owned(),
+        errors: Vec::new(),
+        ttl: 0,
     }
 }

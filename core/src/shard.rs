@@ -15,6 +15,7 @@ use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::clock::unix_now;
 use crate::config::Config;
+use crate::delivery::Deliveries;
 use crate::lookup::Resolver;
 
 use crate::log::LogHandle;
@@ -61,6 +62,8 @@ pub struct Shared {
     pub admission: Admission,
     /// Who may log in.
     pub authenticator: Authenticator,
+    /// How much waits in the queue.
+    pub queue_counts: crate::delivery::Counts,
     /// Whether new mail may be stored at the moment.
     pub gate: Arc<Gate>,
     /// The metrics by name.
@@ -93,6 +96,8 @@ pub struct Shard {
     pub(crate) rates: DeliveryRates,
     /// What headers take of memory here until their messages are checked.
     pub headers: crate::smtp::checks::Headers,
+    /// Messages on their way to other servers, for the domains of this shard.
+    pub deliveries: Deliveries,
     /// How many evaluations of DMARC were kept here.
     pub evaluations: Hourly,
 }

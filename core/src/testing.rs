@@ -20,6 +20,7 @@ use crate::accounts::Accounts;
 use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
 use crate::config::{Config, Protocol, TlsMode, TlsVersion};
+use crate::delivery::{Connector, Deliveries};
 use crate::control::protocol::{Answer, Progress, Request};
 use crate::control::{self, Client, ClientError, ControlOptions, Events};
 use crate::imap;
@@ -160,6 +161,7 @@ impl TestServer {
             reads,
             admission,
             authenticator,
+            queue_counts: crate::delivery::Counts::default(),
             gate: Arc::default(),
             metrics,
             registry: builder.build(shards + 1),
@@ -338,6 +340,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         rates: DeliveryRates::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(HEADERS_OCTETS_MAX),
+        deliveries: Deliveries::new(&shared.config, Connector::new(None)),
         evaluations: Hourly::default(),
         shared,
     })

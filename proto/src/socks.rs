@@ -103,7 +103,9 @@ impl Handshake {
             return Err(SocksError::Protocol);
         }
         // A proxy that fails may send no address and close.
-        if let (true, [_, failure @ 1.., ..]) = (self.asked, &*self.received) {
+        if let (true, [_, failure, ..]) = (self.asked, &*self.received)
+            && *failure != 0
+        {
             return Err(SocksError::Refused(Refusal(*failure)));
         }
         if self.received.len() < self.needed() {

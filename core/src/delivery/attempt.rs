@@ -1,5 +1,6 @@
 //! One attempt to deliver an entry.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use postrider_delivery::attempt::{Attempt, Plan, Step};
@@ -80,10 +81,8 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
         }
     }
     let signal = tried.signal;
-    session.shard.recorder.observe(
-        session.shard.shared.metrics.queue.attempt_duration,
-        u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-    );
+    let duration = session.shard.shared.metrics.queue.attempt_duration;
+    session.shard.recorder.observe_duration(duration, began.elapsed());
     session.written().await;
     let shard = Rc::clone(&session.shard);
     session.writing = Some(spawn_task("write an outcome", async move { write(&shard, tried, backoff).await }));
@@ -211,7 +210,7 @@ async fn over(
         attempts_before: made.saturating_sub(1),
         recipients: waiting.len(),
         sts: &policy,
-        dialed: Dialed::anywhere(&tried.entry.dialed),
+        dialed: dialed(&destination, &tried.entry.dialed),
         families: transport.families(),
         port,
         here: Here::Tls,
@@ -282,7 +281,7 @@ async fn over(
         count(&shard, *counter);
     }
     tried.signal = conclusion.signal;
-    tried.dialed = conclusion.dialed.latest();
+    tried.dialed = conclusion.tried.iter().flat_map(|host| host.addresses.iter().copied()).collect();
     for (place, verdict) in waiting.iter().zip(conclusion.verdicts) {
         tried.verdicts[*place] = Some(verdict);
     }
@@ -311,6 +310,17 @@ fn count(shard: &crate::shard::Shard, counter: postrider_delivery::security::Cou
         Counter::PlaintextFallback => known.plaintext_fallback,
     };
     shard.recorder.increment(counter);
+}
+
+/// The addresses that an entry was dialed to, whichever hosts had them: those of a host are found among them.
+fn dialed(destination: &Destination, addresses: &[IpAddr]) -> Dialed {
+    let mut dialed = Dialed::default();
+    let literal = destination.address.map(|address| format!("[{address}]"));
+    let hosts = destination.hosts.iter().map(|host| destination::text_of(&host.host)).chain(literal);
+    for host in hosts {
+        addresses.iter().for_each(|address| dialed.add(&host, *address));
+    }
+    dialed
 }
 
 fn sender_domain(entry: &QueueRow) -> Option<postrider_proto::address::Domain> {

@@ -21,7 +21,6 @@ use crate::tls::{TlsInfo, TlsStream, Transport};
 const READ_OCTETS: usize = 4096;
 
 /// A conversation.
-#[derive(Debug)]
 pub struct Connection {
     client: Client,
     /// None after a handshake that failed.

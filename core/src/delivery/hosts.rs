@@ -11,7 +11,9 @@ use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
 use postrider_delivery::transport::{Auth, LocalAddresses};
 use postrider_dns::dane::Verifier;
 use postrider_proto::address::HeloName;
+use postrider_proto::sasl::{Limits, Secret};
 use postrider_proto::sasl::client::ClientCredentials;
+use postrider_proto::sasl::text::prepare_password;
 use postrider_proto::smtp::client::{
     Authentication, End, Extension, Outcome, Settings, StartTls, TlsState, Unsendable,
 };
@@ -269,6 +271,7 @@ impl Session {
         let looked = |wants: bool| is_encrypted && wants;
         let channel = Channel {
             is_encrypted,
+            is_fallback: !is_encrypted && dial.rule.starttls == Starttls::Never,
             pkix: looked(dial.rule.verification.has_pkix() || dial.rule.observed.has_pkix())
                 && seen.pkix.is_none()
                 && connector.problem().is_none(),
@@ -286,6 +289,15 @@ impl Session {
             spawn_quit(connection);
             return Err((HostEnd::Tls(event), Some(offered)));
         }
+        tracing::info!(
+            host = %dial.host,
+            %address,
+            tls = connection.tls_info().map_or("none", |info| info.version),
+            cipher = connection.tls_info().map_or("none", |info| info.cipher),
+            pkix = channel.pkix,
+            dane = channel.dane,
+            "connected to another server"
+        );
         let observed = is_encrypted && (seen.pkix.is_some() || seen.dane.is_some());
         let open = Open {
             connection,
@@ -437,8 +449,10 @@ fn event_of(failed: &Failed) -> TlsEvent {
 fn authentication(auth: &Auth, is_verified: bool) -> Authentication {
     Authentication {
         credentials: ClientCredentials {
-            login: auth.username.nfc().collect(),
-            password: Secret::new(prepare_password(auth.password.expose())),
+            login: auth.username.to_string(),
+            // What can't be prepared is used as it is: the other side decides.
+            password: prepare_password(auth.password.expose().as_bytes(), &Limits::DEFAULT)
+                .unwrap_or_else(|_| Secret::new(auth.password.expose().to_string())),
         },
         mechanisms: auth.allowed(is_verified),
         nonce: super::start::nonce(),

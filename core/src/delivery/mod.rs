@@ -13,6 +13,7 @@
 mod attempt;
 mod connection;
 mod content;
+mod counts;
 mod dial;
 mod hosts;
 mod learned;
@@ -37,6 +38,7 @@ use postrider_delivery::schedule::{Command, Notice, Schedule, SessionId, Setting
 use postrider_dns::{Name, parse_name};
 use postrider_storage::queue::{self, Scheduled};
 
+pub use counts::Counts;
 pub use secure::Connector;
 pub use start::release_claims;
 
@@ -66,8 +68,8 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// What one of `shards` shards delivers.
-    pub fn new(config: &Config, connector: Connector, shards: usize) -> Self {
+    /// What a shard delivers; nothing yet.
+    pub fn new(config: &Config, connector: Connector) -> Self {
         let delivery = &config.delivery;
         let each = |all: u32| usize::try_from(all).unwrap_or(usize::MAX);
         let host = u8::try_from(delivery.host_sessions_max).unwrap_or(u8::MAX);
@@ -83,7 +85,6 @@ impl Deliveries {
             hostnames.filter_map(|name| parse_name(name.as_str()).ok()).collect();
         names.sort();
         names.dedup();
-        let _ = shards;
         Self {
             schedule: RefCell::new(Schedule::new(settings)),
             changed: LocalNotify::new(),
@@ -138,6 +139,11 @@ pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) 
 pub fn start(shard: &Rc<Shard>) {
     let running = Rc::clone(shard);
     spawn("schedule of deliveries", async move { run(&running).await });
+    if shard.id == ShardId(0) {
+        let before = shard.shared.store.reader();
+        let counting = Rc::clone(shard);
+        spawn("count the queue", async move { counts::count(&counting, before).await });
+    }
     let found = Rc::clone(shard);
     spawn("find waiting mail", async move { start::find_waiting(&found).await });
 }

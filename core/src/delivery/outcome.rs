@@ -157,6 +157,7 @@ async fn conclude(shard: &Rc<Shard>, id: QueueId, outcome: &Outcome) -> Result<(
     commit::commit(&shared.committer, edit.batch, Durability::Synced)
         .await
         .map_err(|error| error.to_string())?;
+    shared.queue_counts.add(edit.delta);
     for address in concluded.suppressed {
         info!(%address, "the address is suppressed from now on");
     }

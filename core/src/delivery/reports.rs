@@ -218,7 +218,7 @@ fn status(failure: Option<&Failure>, verdict: &Verdict) -> EnhancedCode {
                 _ => None,
             };
             let (class, subject, detail) = said.unwrap_or((2, 0, 0));
-            EnhancedCode { class, subject, detail }
+            EnhancedCode { class: if class == 2 { 2 } else { 4 }, subject, detail }
         }
     }
 }
@@ -305,7 +305,7 @@ async fn into_queue(shard: &Rc<Shard>, queued: NewQueued, message: intake::Messa
         queue::enqueue(|| store.new_queue_id(), queued, &HoldRules::load(reader)?)
     });
     let enqueued = built.await.map_err(|error| error.to_string())?;
-    let mut batch = enqueued.edit.batch;
+    let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
     batch.append(message.batch);
     let submitted = commit::submit(&shared.committer, batch, Durability::Synced, message.incarnation).await;
     let done = match submitted {
@@ -313,6 +313,7 @@ async fn into_queue(shard: &Rc<Shard>, queued: NewQueued, message: intake::Messa
         Err(error) => Err(error),
     };
     done.map_err(|error| error.to_string())?;
+    shared.queue_counts.add(delta);
     announce(shard, enqueued.entries, 0).await;
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! What is done at the start: what an earlier run was cut off from, and what waits.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_delivery::schedule::Notice;
 use postrider_storage::engine::{Durability, EngineError};
 use postrider_storage::queue;
 use postrider_storage::store::{Store, StoreError};
+use ring::rand::{SecureRandom, SystemRandom};
 use tracing::{error, info, warn};
 
 use crate::clock::unix_now;
@@ -27,7 +28,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Gives entries back whose attempts were cut off by the end of an earlier process, and says how many: their messages
 /// may have arrived nevertheless. Before anything is claimed.
-pub fn release_claims(store: &Arc<Store>) -> Result<u64, StoreError> {
+pub fn release_claims(store: &Store) -> Result<u64, StoreError> {
     let mut count = 0;
     loop {
         let released = queue::release_claims(&store.reader(), CLAIMS_MAX)?;
@@ -96,4 +97,15 @@ pub(super) async fn find_waiting(shard: &Rc<Shard>) {
     {
         warn!(%problem, "policies of MTA-STS and relays can't be used");
     }
+}
+
+/// Octets that nobody can know before, as text of letters and digits.
+pub(super) fn nonce() -> String {
+    let mut octets = [0; 18];
+    // Without randomness TLS fails before this is asked for.
+    let _ = SystemRandom::new().fill(&mut octets);
+    octets.iter().fold(String::new(), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
 }

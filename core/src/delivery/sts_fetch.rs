@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use postrider_dns::{Answer, Lookup, Outcome, RData, RecordType, addresses, parse_name};
+use postrider_dns::lookups::addresses;
+use postrider_dns::{Answer, Lookup, Outcome, RData, RecordType, parse_name};
 use postrider_proto::address::Domain;
 use postrider_proto::mta_sts::{
     Policy, PolicyError, Progress, Record, RecordError, ResponseError, ResponseReader, policy_host,

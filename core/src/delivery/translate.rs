@@ -7,7 +7,7 @@ use postrider_storage::rows::{self, AttemptResult, QueueRow, RequireTls};
 
 /// A reply as decisions know it.
 pub(super) fn answer(reply: &Reply) -> Answer {
-    let enhanced = reply.enhanced().map(|code| (code.class, code.subject, code.detail));
+    let enhanced = reply.enhanced().map(|code| (u16::from(code.class), code.subject, code.detail));
     Answer::new(reply.code(), enhanced, reply.text())
 }
 

@@ -4,6 +4,7 @@
 //! when they are asked for, and [`http`] answers `GET /metrics`.
 
 mod catalogue;
+mod delivery;
 pub mod http;
 mod measured;
 mod process;
@@ -15,6 +16,7 @@ pub use catalogue::{
     DnsSource, DnsWay, Finding, ImapCommand, Limit, Mechanism, Method, Metrics, Queue, Reason, Refusal,
     ReplyClass, SmtpCommand, Upkeep, Verdict, mechanism,
 };
+pub use delivery::{Leaving, QueueMetrics};
 pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;
 pub use registry::{

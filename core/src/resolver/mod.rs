@@ -119,3 +119,22 @@ fn read(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests;
+
+/// A resolver that knows nothing, for an instance that has none.
+#[must_use]
+pub fn unanswered() -> crate::lookup::Resolver {
+    std::rc::Rc::new(Unanswered)
+}
+
+/// Fails every lookup.
+struct Unanswered;
+
+impl postrider_dns::Lookup for Unanswered {
+    async fn lookup(
+        &self,
+        name: &postrider_dns::Name,
+        kind: postrider_dns::RecordType,
+    ) -> postrider_dns::Answer {
+        crate::lookup::failed(name, kind, "this server has no resolver")
+    }
+}

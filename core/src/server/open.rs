@@ -17,6 +17,7 @@ use tracing::{error, warn};
 
 use super::{ServeError, system};
 use crate::config::Config;
+use crate::delivery::release_claims;
 
 /// Contents whose protection is ended by one batch at start.
 const PENDING_BATCH: usize = 1000;
@@ -31,6 +32,8 @@ pub struct Opened {
     pub watchdog: Watchdog,
     /// Random octets of this store that never change.
     pub secret: [u8; 32],
+    /// Attempts to deliver that an earlier process was cut off from; their messages may have arrived.
+    pub cut_off: u64,
 }
 
 /// Opens the store of a configuration.
@@ -53,6 +56,7 @@ pub fn open_store(config: &Config) -> Result<Opened, ServeError> {
     for batch in blobs::recover_pending(&store.reader(), PENDING_BATCH).map_err(|e| failed(e.to_string()))? {
         engine.commit(batch, Durability::Synced).map_err(|error| failed(error.to_string()))?;
     }
+    let cut_off = release_claims(&store).map_err(|error| failed(error.to_string()))?;
     let on_stop = |reason: &committer::StopReason| {
         error!(%reason, "the store takes no more writes; nothing is acknowledged any more");
     };
@@ -67,7 +71,7 @@ pub fn open_store(config: &Config) -> Result<Opened, ServeError> {
     let watchdog = Watchdog::start(Arc::clone(&committer), &dir, limits)
         .map_err(system("can't start the watchdog's thread"))?;
     let secret = secret(&config.data_dir.join("secret")).map_err(system("can't read or make data/secret"))?;
-    Ok(Opened { store: Arc::new(store), committer, watchdog, secret })
+    Ok(Opened { store: Arc::new(store), committer, watchdog, secret, cut_off })
 }
 
 /// 32 random octets, made at the first start.

@@ -16,6 +16,7 @@ use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
 use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
+use crate::delivery::{self, Connector, Counts, Deliveries};
 use crate::imap;
 use crate::log::LogHandle;
 use crate::lookup::Resolver;
@@ -66,6 +67,9 @@ struct Part {
 pub(super) struct Parts {
     shared: Arc<Shared>,
     resolver: Arc<Option<Plan>>,
+    connector: Connector,
+    /// Attempts that an earlier process was cut off from.
+    cut_off: u64,
     watchdog: Arc<Watchdog>,
     gate: Gate,
     accepts: Arc<Vec<Arc<AcceptStats>>>,
@@ -105,7 +109,7 @@ pub(super) fn prepare(
     host: Preflight,
     shards: usize,
 ) -> Result<Parts, ServeError> {
-    let Opened { store, committer, watchdog, secret } = opened;
+    let Opened { store, committer, watchdog, secret, cut_off } = opened;
     let limits = PoolLimits { threads: config.worker_threads.get(), queue_max: JOBS_MAX };
     let start = |name, priority| {
         Pool::start(name, limits, priority).map_err(system("can't start the worker threads"))
@@ -139,6 +143,7 @@ pub(super) fn prepare(
     if let Err(error) = widen_file_table(files) {
         warn!(files, %error, "the table of open files will grow while connections arrive");
     }
+    let connector = Connector::new(config.delivery.tls_roots.as_deref());
     let accepts = config.listeners.iter().map(|_| Arc::default()).collect();
     let shared = Shared {
         store,
@@ -147,6 +152,7 @@ pub(super) fn prepare(
         reads,
         admission,
         authenticator,
+        queue_counts: Counts::default(),
         gate: Arc::clone(watchdog.gate()),
         metrics,
         registry,
@@ -158,6 +164,8 @@ pub(super) fn prepare(
     Ok(Parts {
         shared: Arc::new(shared),
         resolver,
+        connector,
+        cut_off,
         watchdog: Arc::new(watchdog),
         gate,
         accepts: Arc::new(accepts),
@@ -198,6 +206,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
         evaluations: Hourly::default(),
+        deliveries: Deliveries::new(&shared.config, parts.connector.clone()),
         shared,
     });
     spawn("work of other shards", Rc::clone(&shard).serve_others(part.work));
@@ -210,6 +219,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         first_shard(&parts, &shard, socket);
     }
     maintenance::start(&shard);
+    delivery::start(&shard);
     let deadline = shutdown.wait().await;
     while parts.gate.open() > 0 && Instant::now() < deadline {
         sleep(STOP_LOOK).await;
@@ -291,6 +301,7 @@ fn first_shard(parts: &Parts, shard: &Rc<Shard>, socket: BoundSocket) {
     if let Err(error) = control::serve(socket, operations, options, shared.shutdown.clone()) {
         error!(%error, "the control socket can't be served");
     }
+    shard.recorder.add(shared.metrics.queue.possible_duplicates, parts.cut_off);
     shard.recorder.set(shared.metrics.shards, i64::try_from(shared.shards.len()).unwrap_or(i64::MAX));
     // The watchdog lives as long as the shard does.
     let (watched, counted) = (Arc::clone(&parts.watchdog), Rc::clone(shard));
@@ -317,6 +328,10 @@ fn take_figures(shard: &Shard) {
     let waiting: usize = shared.shards.iter().map(channel::Sender::len).sum();
     set(Queue::Shard, waiting as u64);
     set(Queue::Worker, shared.pool.stats().queued as u64);
+    let queued = shared.queue_counts.get();
+    shard.recorder.set(known.queue.entries, queued.entries);
+    shard.recorder.set(known.queue.recipients, queued.recipients);
+    shard.recorder.set(known.queue.held, queued.held);
     set(Queue::Commit, shared.committer.metrics().queue_members.load(std::sync::atomic::Ordering::Relaxed));
 }
 

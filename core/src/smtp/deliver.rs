@@ -34,6 +34,7 @@ use super::rehearsal::Wish;
 use crate::accounts::{LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
+use crate::delivery;
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
@@ -347,10 +348,12 @@ impl Delivery {
         incarnation: Option<Incarnation>,
     ) -> Outcome {
         let shared = &self.shard.shared;
+        let account = queued.sender.map_or(0, AccountId::get);
         shared.reads.calm().await;
         let rules = HoldRules::load(&shared.store.reader());
         let enqueued = rules.and_then(|rules| queue::enqueue(|| shared.store.new_queue_id(), queued, &rules));
-        let mut batch = enqueued.map_err(|error| policy::store_reply(&error, self.id))?.edit.batch;
+        let enqueued = enqueued.map_err(|error| policy::store_reply(&error, self.id))?;
+        let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
         if let Some(content) = content_batch {
             batch.append(content);
         }
@@ -359,7 +362,10 @@ impl Delivery {
             Ok(submitted) => submitted.done().await,
             Err(error) => Err(error),
         };
-        done.map(|_| metrics::Delivery::Queued).map_err(|error| policy::commit_reply(&error, self.id))
+        done.map_err(|error| policy::commit_reply(&error, self.id))?;
+        shared.queue_counts.add(delta);
+        delivery::announce(&self.shard, enqueued.entries, account).await;
+        Ok(metrics::Delivery::Queued)
     }
 
     /// What the client is told (product 1.11): success when anybody got the message; those who did not
