@@ -1,0 +1,457 @@
+//! The world outside: domains by number, their DNS, and their servers, with everything that goes wrong.
+
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::LazyLock;
+
+use hickory_proto::rr::rdata::tlsa::{CertUsage, Matching, Selector};
+use hickory_proto::rr::rdata::{A, AAAA, MX, TLSA};
+use postrider_delivery::attempt::Dial;
+use postrider_delivery::outcome::{Answer as Reply, Broken, HostEnd, RecipientEnd, Stage, Unreachable};
+use postrider_delivery::security::{Channel, Kind, Requirement, Starttls, Sts, TlsEvent};
+use postrider_dns::{Answer, Authenticity, Lookup, Name, Outcome, RData, Record, RecordType};
+use postrider_proto::mta_sts::Policy;
+
+pub const DAY: i64 = 86_400;
+/// Domains that share the hosts of one provider, of the healthy ones.
+const PROVIDERS: u32 = 100;
+/// The address of the server that sends.
+pub const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
+
+/// How a domain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    // Nine of ten.
+    Provider,
+    Dane,
+    Enforced,
+    WithoutTls,
+    TwoHosts,
+    BothFamilies,
+    Implicit,
+    // One of ten.
+    NoSuchDomain,
+    TakesNoMail,
+    NoAddresses,
+    OurOwnHost,
+    DnsFails,
+    DnsFailsForADay,
+    PolicyUnknownForADay,
+    Refuses,
+    Stalls,
+    DownForTwoDays,
+    FirstHostDown,
+    Says421,
+    Says421ToTheSecond,
+    Greylists,
+    Says4,
+    KnowsHalf,
+    BlocksSix,
+    BreaksTls,
+    BreaksTlsEnforced,
+    NotInPolicy,
+    NotInTestedPolicy,
+    BogusTlsa,
+    WrongCertificateAtFirst,
+    NoRequireTls,
+    DropsTheFirst,
+}
+
+const ILL: [Sort; 24] = [
+    Sort::NoSuchDomain,
+    Sort::TakesNoMail,
+    Sort::NoAddresses,
+    Sort::OurOwnHost,
+    Sort::DnsFails,
+    Sort::DnsFailsForADay,
+    Sort::PolicyUnknownForADay,
+    Sort::Refuses,
+    Sort::Stalls,
+    Sort::DownForTwoDays,
+    Sort::FirstHostDown,
+    Sort::Says421,
+    Sort::Says421ToTheSecond,
+    Sort::Greylists,
+    Sort::Says4,
+    Sort::KnowsHalf,
+    Sort::BlocksSix,
+    Sort::BreaksTls,
+    Sort::BreaksTlsEnforced,
+    Sort::NotInPolicy,
+    Sort::NotInTestedPolicy,
+    Sort::BogusTlsa,
+    Sort::WrongCertificateAtFirst,
+    Sort::NoRequireTls,
+];
+
+impl Sort {
+    pub fn of(domain: u32) -> Self {
+        match domain % 10 {
+            0 if domain / 10 % 25 == 24 => Self::DropsTheFirst,
+            0 => ILL[domain as usize / 10 % 25],
+            1..=3 => Self::Provider,
+            4 => Self::Dane,
+            5 => Self::Enforced,
+            6 => Self::WithoutTls,
+            7 => Self::TwoHosts,
+            8 => Self::BothFamilies,
+            _ => Self::Implicit,
+        }
+    }
+
+    fn is_secure(self) -> bool {
+        matches!(self, Self::Dane | Self::BogusTlsa | Self::WrongCertificateAtFirst)
+    }
+
+    fn has_both_families(self) -> bool {
+        matches!(self, Self::BothFamilies | Self::Greylists | Self::BlocksSix)
+    }
+
+    fn hosts(self) -> u32 {
+        match self {
+            Self::TwoHosts | Self::FirstHostDown | Self::WrongCertificateAtFirst => 2,
+            _ => 1,
+        }
+    }
+
+    /// What must become of a recipient: none is delivered, otherwise the status.
+    pub fn expected(self, kind: Kind, requirement: Requirement, recipient: usize) -> Option<&'static str> {
+        let is_required = requirement == Requirement::Required && kind != Kind::Notification;
+        let is_relaxed =
+            requirement == Requirement::No || (kind == Kind::TlsReport && requirement == Requirement::Unset);
+        let is_short = kind.is_service_report();
+        let verifiable = matches!(
+            self,
+            Self::Dane
+                | Self::Enforced
+                | Self::BreaksTlsEnforced
+                | Self::WrongCertificateAtFirst
+                | Self::NotInPolicy
+        );
+        match self {
+            Self::NoSuchDomain => Some("5.1.2"),
+            Self::TakesNoMail => Some("5.1.10"),
+            Self::NoAddresses => Some("5.4.4"),
+            Self::OurOwnHost => Some("5.4.6"),
+            Self::DnsFails => Some("5.4.3"),
+            Self::DnsFailsForADay if is_short => Some("5.4.3"),
+            Self::PolicyUnknownForADay if is_short && !is_relaxed => Some("5.7.5"),
+            Self::BogusTlsa if !is_relaxed => Some("5.7.5"),
+            Self::NoRequireTls if is_required => Some("5.7.30"),
+            _ if is_required && !verifiable => Some("5.7.30"),
+            Self::Refuses | Self::Stalls => Some("5.4.1"),
+            Self::DownForTwoDays if is_short => Some("5.4.1"),
+            Self::Says421 => Some("5.3.2"),
+            Self::Says4 => Some("5.2.1"),
+            Self::KnowsHalf if recipient % 2 == 1 => Some("5.1.1"),
+            Self::BreaksTls if kind == Kind::DmarcReport && !is_relaxed => Some("5.7.5"),
+            Self::BreaksTlsEnforced if is_required => Some("5.7.10"),
+            Self::BreaksTlsEnforced | Self::NotInPolicy if !is_relaxed => Some("5.7.5"),
+            _ => None,
+        }
+    }
+}
+
+static NONE: Sts = Sts::None;
+static UNKNOWN: LazyLock<Sts> = LazyLock::new(|| Sts::Unknown("SERVFAIL".into()));
+static ENFORCED: LazyLock<Sts> = LazyLock::new(|| policy("enforce", "*.hosts.test"));
+static MISMATCH: LazyLock<Sts> = LazyLock::new(|| policy("enforce", "*.elsewhere.test"));
+static TESTING: LazyLock<Sts> = LazyLock::new(|| policy("testing", "*.elsewhere.test"));
+
+fn policy(mode: &str, host: &str) -> Sts {
+    let text = format!("version: STSv1\nmode: {mode}\nmx: {host}\nmax_age: 604800\n");
+    Sts::Policy(Policy::parse(text.as_bytes()).expect("a policy"))
+}
+
+/// The policy of a domain.
+pub fn sts(domain: u32, now: i64) -> &'static Sts {
+    match Sort::of(domain) {
+        Sort::Enforced | Sort::BreaksTlsEnforced | Sort::NoRequireTls => &ENFORCED,
+        Sort::NotInPolicy => &MISMATCH,
+        Sort::NotInTestedPolicy => &TESTING,
+        Sort::PolicyUnknownForADay if now < DAY => &UNKNOWN,
+        _ => &NONE,
+    }
+}
+
+/// DNS.
+pub struct Dns {
+    pub now: Cell<i64>,
+}
+
+/// What a name is about.
+enum Owner {
+    Domain(u32),
+    Host { number: u32, of: u32, is_provider: bool },
+    Tlsa { of: u32 },
+    Other,
+}
+
+fn owner(name: &Name) -> Owner {
+    let mut labels = name.iter().map(|label| std::str::from_utf8(label).unwrap_or(""));
+    let first = labels.next().unwrap_or("");
+    match first.as_bytes().first() {
+        Some(b'd') => first[1..].parse().map_or(Owner::Other, Owner::Domain),
+        Some(b'h') => host_of(first),
+        Some(b'_') => match labels.nth(1).map(host_of) {
+            Some(Owner::Host { of, is_provider: false, .. }) => Owner::Tlsa { of },
+            _ => Owner::Other,
+        },
+        _ => Owner::Other,
+    }
+}
+
+/// `h1-5` is the first host of domain 5, `h1-p5` that of provider 5.
+fn host_of(label: &str) -> Owner {
+    let Some((number, of)) = label.strip_prefix('h').and_then(|rest| rest.split_once('-')) else {
+        return Owner::Other;
+    };
+    let (is_provider, of) = match of.strip_prefix('p') {
+        Some(of) => (true, of),
+        None => (false, of),
+    };
+    match (number.parse(), of.parse()) {
+        (Ok(number), Ok(of)) => Owner::Host { number, of, is_provider },
+        _ => Owner::Other,
+    }
+}
+
+fn four(number: u32, of: u32, is_provider: bool) -> [u8; 4] {
+    let [_, b, c, d] = of.to_be_bytes();
+    let base = if is_provider { 20 } else { 10 };
+    [base + number as u8, b, c, d]
+}
+
+fn six(number: u32, of: u32) -> Ipv6Addr {
+    let [high, low] = [(of >> 16) as u16, of as u16];
+    Ipv6Addr::new(0x2001, 0xdb8, number as u16, 0, 0, 0, high, low)
+}
+
+/// Which domain and host an address is of; none for that of a provider.
+fn place(address: IpAddr) -> Option<(u32, u32)> {
+    match address {
+        IpAddr::V4(four) => {
+            let [a, b, c, d] = four.octets();
+            (a < 20).then(|| (u32::from_be_bytes([0, b, c, d]), u32::from(a) - 10))
+        }
+        IpAddr::V6(six) => {
+            let s = six.segments();
+            Some((u32::from(s[6]) << 16 | u32::from(s[7]), u32::from(s[2])))
+        }
+    }
+}
+
+fn absolute(labels: &[&str]) -> Name {
+    let mut name = Name::from_labels(labels.iter().map(|label| label.as_bytes())).expect("a name");
+    name.set_fqdn(true);
+    name
+}
+
+impl Dns {
+    fn data(&self, name: &Name, kind: RecordType) -> Result<Vec<RData>, Outcome> {
+        match owner(name) {
+            Owner::Domain(domain) => self.of_domain(domain, kind),
+            Owner::Host { number, of, is_provider } => Ok(host_data(number, of, is_provider, kind)),
+            Owner::Tlsa { of } => match Sort::of(of) {
+                Sort::BogusTlsa => Err(Outcome::Failed),
+                sort if sort.is_secure() && kind == RecordType::TLSA => {
+                    let (usage, selector, matching) = (CertUsage::DaneEe, Selector::Spki, Matching::Sha256);
+                    Ok(vec![RData::TLSA(TLSA::new(usage, selector, matching, vec![7; 32]))])
+                }
+                _ => Err(Outcome::NoName),
+            },
+            Owner::Other => Err(Outcome::NoName),
+        }
+    }
+
+    fn of_domain(&self, domain: u32, kind: RecordType) -> Result<Vec<RData>, Outcome> {
+        let sort = Sort::of(domain);
+        match sort {
+            Sort::NoSuchDomain => return Err(Outcome::NoName),
+            Sort::DnsFails => return Err(Outcome::Failed),
+            Sort::DnsFailsForADay if self.now.get() < DAY => return Err(Outcome::Failed),
+            Sort::Implicit => return Ok(host_data(1, domain, false, kind)),
+            _ => {}
+        }
+        if kind != RecordType::MX {
+            return Ok(Vec::new());
+        }
+        let hosts = match sort {
+            Sort::TakesNoMail => return Ok(vec![RData::MX(MX::new(0, Name::root()))]),
+            Sort::Provider => {
+                let host = format!("h1-p{}", domain % PROVIDERS);
+                return Ok(vec![RData::MX(MX::new(10, absolute(&[&host, "hosts", "test"])))]);
+            }
+            sort => sort.hosts(),
+        };
+        let host = |number: u32| {
+            let host = format!("h{number}-{domain}");
+            RData::MX(MX::new(number as u16 * 10, absolute(&[&host, "hosts", "test"])))
+        };
+        Ok((1..=hosts).map(host).collect())
+    }
+}
+
+fn host_data(number: u32, of: u32, is_provider: bool, kind: RecordType) -> Vec<RData> {
+    let sort = if is_provider { Sort::Provider } else { Sort::of(of) };
+    match (sort, kind) {
+        (Sort::NoAddresses, _) => Vec::new(),
+        (Sort::OurOwnHost, RecordType::A) => match OWN {
+            IpAddr::V4(own) => vec![RData::A(A(own))],
+            IpAddr::V6(_) => Vec::new(),
+        },
+        (_, RecordType::A) => vec![RData::A(A(four(number, of, is_provider).into()))],
+        (sort, RecordType::AAAA) if sort.has_both_families() => vec![RData::AAAA(AAAA(six(number, of)))],
+        _ => Vec::new(),
+    }
+}
+
+impl Lookup for Dns {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
+        let secure = match owner(name) {
+            Owner::Domain(of) | Owner::Host { of, is_provider: false, .. } | Owner::Tlsa { of } => {
+                Sort::of(of).is_secure()
+            }
+            _ => false,
+        };
+        let (outcome, data) = match self.data(name, kind) {
+            Err(outcome) => (outcome, Vec::new()),
+            Ok(data) if data.is_empty() => (Outcome::NoData, data),
+            Ok(data) => (Outcome::Found, data),
+        };
+        Answer {
+            name: name.clone(),
+            kind,
+            outcome,
+            records: data.into_iter().map(|data| Record::from_rdata(name.clone(), 300, data)).collect(),
+            aliases: Vec::new(),
+            authenticity: match (outcome, secure) {
+                (Outcome::Failed, true) => Authenticity::Bogus,
+                (_, true) => Authenticity::Secure,
+                (_, false) => Authenticity::Insecure,
+            },
+            reason: String::new(),
+            errors: Vec::new(),
+            ttl: 300,
+        }
+    }
+}
+
+/// One meeting of a client with a server.
+pub struct Visit<'a> {
+    pub dial: &'a Dial,
+    pub address: IpAddr,
+    pub now: i64,
+    /// Connections to the address, this one included.
+    pub connections: u32,
+    /// An open connection.
+    pub open: Option<Channel>,
+    /// Attempts for the entry, this one included.
+    pub made: u16,
+    /// When and from where the server saw the entry for the first time, where it keeps a list of such.
+    pub grey: &'a mut Option<(i64, IpAddr)>,
+}
+
+pub struct Meeting {
+    pub seconds: i64,
+    pub end: HostEnd,
+    /// The connection, when it can be used again.
+    pub channel: Option<Channel>,
+}
+
+fn broken(stage: Stage) -> RecipientEnd {
+    RecipientEnd::Broken { stage, how: Broken::Closed }
+}
+
+fn refused(stage: Stage, code: u16, enhanced: (u16, u16, u16)) -> RecipientEnd {
+    RecipientEnd::Refused { stage, answer: Reply::new(code, Some(enhanced), "no") }
+}
+
+fn ended(seconds: i64, end: HostEnd) -> Meeting {
+    Meeting { seconds, end, channel: None }
+}
+
+/// What a server does with a client.
+pub fn meet(visit: Visit<'_>) -> Meeting {
+    let (sort, number) = match place(visit.address) {
+        Some((domain, number)) => (Sort::of(domain), number),
+        None => (Sort::Provider, 1),
+    };
+    let unreachable = match sort {
+        Sort::Refuses => Some((1, Unreachable::Refused)),
+        Sort::Stalls => Some((30, Unreachable::TimedOut)),
+        Sort::DownForTwoDays if visit.now < 2 * DAY => Some((30, Unreachable::TimedOut)),
+        Sort::FirstHostDown if number == 1 => Some((1, Unreachable::Refused)),
+        _ => None,
+    };
+    if let Some((seconds, why)) = unreachable {
+        return ended(seconds, HostEnd::Unreachable(why));
+    }
+    let is_busy = sort == Sort::Says421 || sort == Sort::Says421ToTheSecond && visit.connections > 1;
+    if is_busy {
+        let answer = Reply::new(421, Some((4, 3, 2)), "too many");
+        return ended(1, HostEnd::Refused { stage: Stage::Greeting, answer });
+    }
+    let channel = match visit.open.map_or_else(|| greet(sort, number, visit.dial), Ok) {
+        Ok(channel) => channel,
+        Err(event) => return ended(1, HostEnd::Tls(event)),
+    };
+    visit.dial.rule.allows(&channel).expect("the rule is kept");
+    let ends = transaction(sort, visit);
+    let is_good = !ends.iter().any(|end| matches!(end, RecipientEnd::Broken { .. }));
+    Meeting { seconds: 1, end: HostEnd::Transaction(ends), channel: is_good.then_some(channel) }
+}
+
+/// EHLO, and TLS as the rule says.
+fn greet(sort: Sort, number: u32, dial: &Dial) -> Result<Channel, TlsEvent> {
+    let rule = dial.rule;
+    let offers_tls = sort != Sort::WithoutTls;
+    match (rule.starttls, offers_tls) {
+        (Starttls::Never, _) => return Ok(Channel { is_fallback: true, ..Channel::default() }),
+        (Starttls::Opportunistic, false) => return Ok(Channel::default()),
+        (_, false) => return Err(TlsEvent::Refused),
+        _ => {}
+    }
+    if matches!(sort, Sort::BreaksTls | Sort::BreaksTlsEnforced) {
+        return Err(TlsEvent::Handshake);
+    }
+    let channel = Channel {
+        is_encrypted: true,
+        is_fallback: false,
+        pkix: matches!(sort, Sort::Enforced | Sort::NoRequireTls | Sort::Provider),
+        dane: sort == Sort::Dane || sort == Sort::WrongCertificateAtFirst && number == 2,
+        offers_requiretls: sort != Sort::NoRequireTls,
+    };
+    let is_wrong =
+        rule.verification.has_dane() && !channel.dane || rule.verification.has_pkix() && !channel.pkix;
+    if is_wrong {
+        return Err(TlsEvent::Certificate);
+    }
+    match rule.allows(&channel) {
+        Ok(_) => Ok(channel),
+        Err(_) => Err(TlsEvent::NoRequireTls),
+    }
+}
+
+fn transaction(sort: Sort, visit: Visit<'_>) -> Vec<RecipientEnd> {
+    let taken = || RecipientEnd::Delivered {
+        answer: Reply::new(250, Some((2, 0, 0)), "taken"),
+        has_dsn: visit.address.is_ipv6(),
+    };
+    let is_known = match *visit.grey {
+        Some((since, from)) => from == visit.address && visit.now >= since + 300,
+        None => false,
+    };
+    if sort == Sort::Greylists && !is_known && visit.grey.is_none_or(|(_, from)| from != visit.address) {
+        *visit.grey = visit.grey.or(Some((visit.now, visit.address)));
+    }
+    let of = |recipient: usize| match sort {
+        Sort::Says4 => refused(Stage::Recipient, 450, (4, 2, 1)),
+        Sort::KnowsHalf if recipient % 2 == 1 => refused(Stage::Recipient, 550, (5, 1, 1)),
+        Sort::BlocksSix if visit.address.is_ipv6() => refused(Stage::Recipient, 550, (5, 7, 1)),
+        Sort::Greylists if !is_known => refused(Stage::Recipient, 450, (4, 7, 0)),
+        Sort::DropsTheFirst if visit.made == 1 => broken(Stage::Content),
+        _ => taken(),
+    };
+    visit.dial.recipients.iter().map(|recipient| of(*recipient)).collect()
+}

@@ -1,0 +1,519 @@
+//! What came of a host and of its replies, and what that means for each recipient (RFC 5321 §4.2, §4.5.4, §5.1;
+//! RFC 3463).
+//!
+//! - [`HostEnd`] is what a driver reports of one host.
+//! - [`judge`] decides on one reply, [`HostEnd::goes_on`] whether the next host is tried, [`HostEnd::signal`] what
+//!   the schedule learns.
+//! - [`Failure`] says why a recipient didn't get the message, [`Verdict`] what becomes of it.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use crate::destination::Unfound;
+use crate::limits::TEXT_OCTETS_MAX;
+use crate::security::{Requirement, Skip, TlsEvent};
+
+/// Whether it makes sense to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// It does.
+    Temporary,
+    /// It doesn't.
+    Permanent,
+}
+
+/// An enhanced status code of failures (RFC 3463).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Status {
+    /// 4 or 5.
+    pub class: Class,
+    /// The second number.
+    pub subject: u16,
+    /// The third.
+    pub detail: u16,
+}
+
+impl Status {
+    /// A status that can be tried again.
+    #[must_use]
+    pub const fn temporary(subject: u16, detail: u16) -> Self {
+        Self { class: Class::Temporary, subject, detail }
+    }
+
+    /// A status that can't.
+    #[must_use]
+    pub const fn permanent(subject: u16, detail: u16) -> Self {
+        Self { class: Class::Permanent, subject, detail }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = if self.class == Class::Temporary { 4 } else { 5 };
+        write!(f, "{class}.{}.{}", self.subject, self.detail)
+    }
+}
+
+/// A reply of the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its code.
+    pub code: u16,
+    /// Its enhanced code, where there is one.
+    pub enhanced: Option<(u16, u16, u16)>,
+    /// Its text: lines joined by line feeds, at most [`TEXT_OCTETS_MAX`] octets, no other control characters.
+    text: String,
+}
+
+impl Answer {
+    /// A reply. The text is cut, and control characters are replaced.
+    #[must_use]
+    pub fn new(code: u16, enhanced: Option<(u16, u16, u16)>, text: &str) -> Self {
+        let mut kept = String::new();
+        for c in text.chars() {
+            let c = if c.is_control() && c != '\n' { '?' } else { c };
+            if kept.len() + c.len_utf8() > TEXT_OCTETS_MAX {
+                break;
+            }
+            kept.push(c);
+        }
+        Self { code, enhanced, text: kept }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its class by the first digit. What is neither 4yz nor 5yz where something was refused breaks the protocol,
+    /// and counts as temporary.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        if self.code / 100 == 5 { Class::Permanent } else { Class::Temporary }
+    }
+
+    /// Its status: the enhanced code, when its class is that of the reply.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let class = self.class();
+        let digit = if class == Class::Permanent { 5 } else { 4 };
+        match self.enhanced {
+            Some((first, subject, detail)) if first == digit => Status { class, subject, detail },
+            _ => Status { class, subject: 0, detail: 0 },
+        }
+    }
+}
+
+/// As in `Diagnostic-Code`: the codes and the text in one line.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some((class, subject, detail)) = self.enhanced {
+            write!(f, " {class}.{subject}.{detail}")?;
+        }
+        let text = self.text.replace('\n', " ");
+        if text.is_empty() { Ok(()) } else { write!(f, " {text}") }
+    }
+}
+
+/// What a reply is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The connection: its greeting.
+    Greeting,
+    /// EHLO and HELO.
+    Hello,
+    /// AUTH.
+    Auth,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Recipient,
+    /// DATA or BDAT.
+    Data,
+    /// The end of the content.
+    Content,
+}
+
+impl Stage {
+    /// The words for it in explanations.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Greeting => "the connection",
+            Self::Hello => "the greeting",
+            Self::Auth => "the authentication",
+            Self::Mail => "the sender",
+            Self::Recipient => "the recipient",
+            Self::Data | Self::Content => "the message",
+        }
+    }
+}
+
+/// Decides on a reply that refuses something.
+///
+/// - Too many recipients (552 at RCPT) is temporary (RFC 5321 §4.5.3.1.10).
+/// - What goes wrong with our own name and password is ours to repair: temporary.
+/// - `softens`: a refusal for policy (x.7.y) at the first attempt, of a host that has addresses of both families, is
+///   temporary: it may be about the address that we came from, and the next attempt comes from the other family.
+#[must_use]
+pub fn judge(stage: Stage, answer: &Answer, softens: bool) -> Status {
+    let status = answer.status();
+    let is_temporary = match stage {
+        Stage::Recipient if answer.code == 552 => true,
+        Stage::Auth => true,
+        _ => softens && status.subject == 7,
+    };
+    if is_temporary { Status { class: Class::Temporary, ..status } } else { status }
+}
+
+/// Why no connection came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unreachable {
+    /// It was refused.
+    Refused,
+    /// Nobody answered in time.
+    TimedOut,
+    /// There is no way there.
+    NoRoute,
+    /// The proxy didn't connect.
+    Proxy,
+    /// It was found to be unreachable a short while ago, and isn't tried before this time.
+    Known {
+        /// When it is tried again.
+        until: i64,
+    },
+}
+
+/// How a conversation broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Broken {
+    /// The connection ended.
+    Closed,
+    /// Nothing came in time.
+    TimedOut,
+    /// What came was no reply.
+    Malformed,
+}
+
+/// What a message needs and a host can't do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unable {
+    /// It is larger than the host takes (SIZE).
+    TooLarge,
+    /// SMTPUTF8.
+    Utf8,
+    /// 8BITMIME or BINARYMIME, and it can't be converted.
+    EightBit,
+    /// REQUIRETLS.
+    RequireTls,
+    /// A mechanism to authenticate that both sides have.
+    Mechanism,
+}
+
+/// What came of one recipient in a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecipientEnd {
+    /// The host has taken the message.
+    Delivered {
+        /// Its reply to the end of the content.
+        answer: Answer,
+        /// Whether it was given the recipient's wishes for reports (RFC 3461).
+        has_dsn: bool,
+    },
+    /// It was refused.
+    Refused {
+        /// What was.
+        stage: Stage,
+        /// The reply.
+        answer: Answer,
+    },
+    /// The conversation broke off.
+    Broken {
+        /// During what.
+        stage: Stage,
+        /// How.
+        how: Broken,
+    },
+}
+
+/// What came of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostEnd {
+    /// There was a transaction: what came of each recipient that was still to be delivered to, in their order.
+    Transaction(Vec<RecipientEnd>),
+    /// No address could be connected to.
+    Unreachable(Unreachable),
+    /// TLS failed where it must not.
+    Tls(TlsEvent),
+    /// The host refused, before any recipient.
+    Refused {
+        /// What.
+        stage: Stage,
+        /// The reply.
+        answer: Answer,
+    },
+    /// The conversation broke off before any recipient.
+    Broken {
+        /// During what.
+        stage: Stage,
+        /// How.
+        how: Broken,
+    },
+    /// The host can't do what the message needs.
+    Unable(Unable),
+    /// It wasn't connected to, for its TLS.
+    Skipped(Skip),
+    /// It has no addresses.
+    NoAddresses,
+    /// Its addresses can't be looked up.
+    LookupFailed,
+    /// It is this server.
+    Ourselves,
+}
+
+/// What the schedule learns of a host or a domain, the least hopeful first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Signal {
+    /// It can't be reached.
+    Down,
+    /// It answers, and that says nothing of how busy it is.
+    Neutral,
+    /// It wants less: 421, 4yz before a recipient, or it broke off.
+    Slower,
+    /// It takes mail.
+    Good,
+}
+
+impl HostEnd {
+    /// Whether the next host is tried for the recipients that are still to be delivered to. `softens` as for
+    /// [`judge`].
+    #[must_use]
+    pub fn goes_on(&self, softens: bool) -> bool {
+        match self {
+            Self::Refused { stage, answer } => judge(*stage, answer, softens).class == Class::Temporary,
+            Self::Unable(Unable::TooLarge | Unable::Mechanism) | Self::Ourselves => false,
+            _ => true,
+        }
+    }
+
+    /// What the schedule learns. A failure at TLS is none of the connection: the host answers.
+    #[must_use]
+    pub fn signal(&self) -> Signal {
+        match self {
+            Self::Transaction(ends) => {
+                if ends.iter().any(|end| matches!(end, RecipientEnd::Delivered { .. })) {
+                    return Signal::Good;
+                }
+                let slows = |end: &RecipientEnd| match end {
+                    RecipientEnd::Refused { answer, .. } => answer.code == 421,
+                    RecipientEnd::Broken { .. } => true,
+                    RecipientEnd::Delivered { .. } => false,
+                };
+                if ends.iter().any(slows) { Signal::Slower } else { Signal::Neutral }
+            }
+            Self::Unreachable(Unreachable::Known { .. }) => Signal::Neutral,
+            Self::Unreachable(_) => Signal::Down,
+            Self::Refused { answer, .. } if answer.class() == Class::Temporary => Signal::Slower,
+            Self::Broken { .. } => Signal::Slower,
+            _ => Signal::Neutral,
+        }
+    }
+
+    /// Whether the host lacks what REQUIRETLS needs.
+    #[must_use]
+    pub fn lacks_requiretls(&self) -> bool {
+        match self {
+            Self::Skipped(skip) => skip.lacks_requiretls(),
+            Self::Tls(TlsEvent::NoRequireTls) | Self::Unable(Unable::RequireTls) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it says for good that there is nobody.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        *self == Self::NoAddresses
+    }
+}
+
+/// Why a recipient didn't get the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The status.
+    pub status: Status,
+    /// The host, where it is one's.
+    pub host: Option<String>,
+    /// What it was about.
+    pub stage: Option<Stage>,
+    /// What the host said, where it said something.
+    pub answer: Option<Answer>,
+    /// It in words.
+    pub reason: String,
+}
+
+impl Failure {
+    /// Of our own finding.
+    #[must_use]
+    pub fn ours(status: Status, reason: impl Into<String>) -> Self {
+        Self { status, host: None, stage: None, answer: None, reason: reason.into() }
+    }
+
+    /// By a reply.
+    #[must_use]
+    pub fn replied(host: &str, stage: Stage, answer: &Answer, softens: bool) -> Self {
+        Self {
+            status: judge(stage, answer, softens),
+            host: Some(host.to_owned()),
+            stage: Some(stage),
+            answer: Some(answer.clone()),
+            reason: format!("{host} refused {}: {answer}", stage.words()),
+        }
+    }
+
+    fn broken(host: &str, stage: Stage, how: Broken) -> Self {
+        let how = match how {
+            Broken::Closed => "closed the connection",
+            Broken::TimedOut => "did not answer in time",
+            Broken::Malformed => "answered with what is no reply",
+        };
+        let reason = format!("{host} {how} at {}", stage.words());
+        Self { host: Some(host.to_owned()), ..Self::ours(Status::temporary(4, 2), reason) }
+    }
+
+    /// Of what came of one recipient; none when it was delivered.
+    #[must_use]
+    pub fn of_recipient(host: &str, end: &RecipientEnd, softens: bool) -> Option<Self> {
+        match end {
+            RecipientEnd::Delivered { .. } => None,
+            RecipientEnd::Refused { stage, answer } => Some(Self::replied(host, *stage, answer, softens)),
+            RecipientEnd::Broken { stage, how } => Some(Self::broken(host, *stage, *how)),
+        }
+    }
+
+    /// Of what came of a host, for all recipients; none after a transaction.
+    #[must_use]
+    pub fn of_host(host: &str, end: &HostEnd, requirement: Requirement, softens: bool) -> Option<Self> {
+        let ours =
+            |status, reason: String| Self { host: Some(host.to_owned()), ..Self::ours(status, reason) };
+        Some(match end {
+            HostEnd::Transaction(_) => return None,
+            HostEnd::Refused { stage, answer } => Self::replied(host, *stage, answer, softens),
+            HostEnd::Broken { stage, how } => Self::broken(host, *stage, *how),
+            HostEnd::Unreachable(why) => {
+                let words = match why {
+                    Unreachable::Refused => "refused the connection",
+                    Unreachable::TimedOut => "could not be connected to in time",
+                    Unreachable::NoRoute => "cannot be reached from here",
+                    Unreachable::Proxy => "could not be connected to through the proxy",
+                    Unreachable::Known { .. } => "could not be reached a short while ago",
+                };
+                ours(Status::temporary(4, 1), format!("{host} {words}"))
+            }
+            HostEnd::Tls(TlsEvent::NoRequireTls) | HostEnd::Unable(Unable::RequireTls) => ours(
+                Status::permanent(7, 30),
+                format!("the message requires TLS all the way, and {host} does not offer REQUIRETLS"),
+            ),
+            HostEnd::Tls(event) => {
+                let detail = if requirement == Requirement::Required { 10 } else { 5 };
+                ours(Status::temporary(7, detail), format!("{host}: {}", tls_words(*event)))
+            }
+            HostEnd::Skipped(skip) => ours(skip.status(requirement), format!("{host}: {}", skip.sentence())),
+            HostEnd::NoAddresses => {
+                ours(Status::permanent(4, 4), format!("the mail host {host} has no addresses"))
+            }
+            HostEnd::LookupFailed => {
+                ours(Status::temporary(4, 3), format!("the addresses of {host} cannot be looked up"))
+            }
+            HostEnd::Ourselves => ours(
+                Status::permanent(4, 6),
+                format!("{host} is this server, which does not have the domain"),
+            ),
+            HostEnd::Unable(unable) => unable_at(host, *unable),
+        })
+    }
+}
+
+fn unable_at(host: &str, unable: Unable) -> Failure {
+    let (status, words) = match unable {
+        Unable::TooLarge => (Status::permanent(3, 4), "takes no messages of this size"),
+        // Another host, or the same host later, may have it.
+        Unable::Utf8 => (Status::temporary(6, 7), "does not take internationalised addresses"),
+        Unable::EightBit => (Status::permanent(6, 3), "takes no content with octets over 127"),
+        Unable::RequireTls => (Status::permanent(7, 30), "does not offer REQUIRETLS"),
+        Unable::Mechanism => (Status::permanent(7, 4), "has no mechanism of authentication that may be used"),
+    };
+    Failure { host: Some(host.to_owned()), ..Failure::ours(status, format!("{host} {words}")) }
+}
+
+fn tls_words(event: TlsEvent) -> &'static str {
+    match event {
+        TlsEvent::NotOffered => "TLS is not offered, and must be used",
+        TlsEvent::Refused => "TLS was refused, and must be used",
+        TlsEvent::Handshake => "the TLS handshake failed",
+        TlsEvent::Certificate | TlsEvent::Observed => "the certificate could not be verified",
+        TlsEvent::NoRequireTls => "REQUIRETLS is not offered",
+    }
+}
+
+impl From<&Unfound> for Signal {
+    fn from(unfound: &Unfound) -> Self {
+        match unfound {
+            Unfound::Failed { .. } => Self::Down,
+            _ => Self::Neutral,
+        }
+    }
+}
+
+impl From<&Unfound> for Failure {
+    fn from(unfound: &Unfound) -> Self {
+        Self::ours(unfound.status(), unfound.to_string())
+    }
+}
+
+/// What becomes of a recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It got the message.
+    Delivered {
+        /// The host that took it.
+        host: String,
+        /// What the host said.
+        answer: Answer,
+        /// Whether the host was given the recipient's wishes for reports.
+        has_dsn: bool,
+    },
+    /// It waits for the next attempt.
+    Retry(Failure),
+    /// It doesn't get the message.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// Whether attempts are used up; otherwise it was refused for good.
+        is_expired: bool,
+    },
+}
+
+impl Verdict {
+    /// What a failure means, after this many attempts of so many.
+    ///
+    /// When attempts are used up, the status keeps its numbers and becomes permanent; one that says nothing becomes
+    /// "delivery time expired" (5.4.7).
+    #[must_use]
+    pub fn of(failure: Failure, made: u16, attempts_max: u16) -> Self {
+        if failure.status.class == Class::Permanent {
+            return Self::Failed { failure, is_expired: false };
+        }
+        if made < attempts_max {
+            return Self::Retry(failure);
+        }
+        let status = match failure.status {
+            Status { subject: 0, .. } => Status::permanent(4, 7),
+            status => Status { class: Class::Permanent, ..status },
+        };
+        Self::Failed { failure: Failure { status, ..failure }, is_expired: true }
+    }
+}

@@ -1,0 +1,556 @@
+//! The schedule of a shard: which domain has its turn, over how many connections, and when to look again.
+//!
+//! The driver tells what happens ([`Schedule::notify`], [`Schedule::claimed`], [`Schedule::finished`], ...) with the
+//! time, and takes commands by [`Schedule::poll`] until there are none. Entries stay in the store: here is one small
+//! record for each domain that has some (see [`Schedule::octets`]).
+//!
+//! Always holds:
+//! - Domains that are due have their turns in a ring, so that none waits for another's backlog.
+//! - There are never more sessions, connections to a host, or connections from an address than the settings say.
+//! - A domain or host that can't be reached costs one connection at a time, and with pauses that grow.
+//! - A due time that was told is never lost, whatever is read from the store at the same time: a record's `epoch`
+//!   says whether what a session read may be older than what the schedule knows.
+
+mod host;
+mod lane;
+mod session;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+
+pub use host::Admission;
+pub use lane::pick;
+
+use crate::limits::ENTRIES_MAX;
+use crate::outcome::Signal;
+use host::Hosts;
+use lane::Lanes;
+use session::{Session, State};
+use window::Window;
+
+/// What the operator decides, for one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Sessions that do something at the same time.
+    pub sessions_max: usize,
+    /// Connections that wait for a next message besides.
+    pub idle_max: usize,
+    /// For how long they do, in seconds.
+    pub idle_wait: u32,
+    /// Sessions for one domain.
+    pub domain_sessions_max: u8,
+    /// Connections to one address.
+    pub host_connections_max: u8,
+    /// Connections from one local address.
+    pub source_connections_max: u16,
+    /// The first pause of what can't be reached, in seconds. It doubles each time.
+    pub pause_first: u32,
+    /// The longest pause, in seconds.
+    pub pause_max: u32,
+}
+
+impl Settings {
+    /// For a server with one shard; with several, the first and the last three numbers of connections are for each.
+    pub const DEFAULT: Self = Self {
+        sessions_max: 100,
+        idle_max: 32,
+        idle_wait: 10,
+        domain_sessions_max: 20,
+        host_connections_max: 20,
+        source_connections_max: 100,
+        pause_first: 60,
+        pause_max: 900,
+    };
+}
+
+/// A session: one connection, or the way to one. Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Claim entries, call [`Schedule::claimed`], and deliver them.
+    Start(Turn),
+    /// The same over the connection of this session, which was idle.
+    Reuse(Turn),
+    /// Close the idle connection of this session. It is forgotten: nothing is to be called for it.
+    Close(SessionId),
+}
+
+/// A domain's turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Who delivers.
+    pub session: SessionId,
+    /// The hash of the domain.
+    pub domain: u64,
+    /// Entries to claim, at most.
+    pub entries_max: usize,
+    /// Entries to claim before others, when they are due: new ones of accounts that others' backlogs must not hold up.
+    pub first: Vec<u64>,
+}
+
+/// What a session does after what it claimed is done and its connection is still good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Claim more, call [`Schedule::claimed`], and deliver them on the same connection.
+    Claim(Turn),
+    /// Keep the connection: [`Command::Reuse`] or [`Command::Close`] comes.
+    Idle,
+    /// Close it, and call [`Schedule::finished`].
+    Close,
+}
+
+/// A due time, of a new entry or as it was found in the store at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The hash of the domain.
+    pub domain: u64,
+    /// When it is due; [`i64::MAX`] for never.
+    pub due: i64,
+    /// A new entry, and the account that submitted it.
+    pub entry: Option<(u64, u32)>,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What was learnt of the domain ([`crate::attempt::Conclusion::signal`]).
+    pub signal: Signal,
+    /// When nothing was tried because the host was busy: until when to wait ([`Admission::Busy`]).
+    pub postponed: Option<i64>,
+    /// The due time of the domain's first row in the store, read after the outcome was written.
+    pub first_due: Option<i64>,
+}
+
+/// What a driver does after a session has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "entries that are due would wait for a domain that nobody can reach"]
+pub enum Afterwards {
+    /// Nothing.
+    Nothing,
+    /// Count an attempt for all entries of the domain that are due now, with the failure of the session, without
+    /// connecting for each: write them in steps, and then call [`Schedule::set`]. The domain has a pause meanwhile.
+    Share,
+}
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nowhere: nothing to do, or what there is to do is being done.
+    None,
+    /// Among those that wait, with the time in `waits_until`.
+    Waiting,
+    /// In the ring.
+    Ready,
+}
+
+/// After so many sessions in a row that were told to come later, all that is due comes later.
+const SLOWER_SHARED_AFTER: u8 = 3;
+
+/// What is known of a domain with entries.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    /// When its first entry is due.
+    due: i64,
+    /// Not before this, whatever is due.
+    not_before: i64,
+    /// The key of its place among those that wait.
+    waits_until: i64,
+    /// Changes with everything that is told of its due time.
+    epoch: u32,
+    /// Failures in a row.
+    failures: u8,
+    /// Sessions, idle ones not counted.
+    running: u8,
+    window: Window,
+    place: Place,
+    /// A session reads and claims its entries.
+    is_claiming: bool,
+}
+
+impl Record {
+    fn new() -> Self {
+        Self {
+            due: i64::MAX,
+            not_before: i64::MIN,
+            waits_until: 0,
+            epoch: 0,
+            failures: 0,
+            running: 0,
+            window: Window::NEW,
+            place: Place::None,
+            is_claiming: false,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let most = if self.failures > 0 { 1 } else { self.window.size() };
+        !self.is_claiming && self.running < most
+    }
+
+    fn is_startable(&self, now: i64) -> bool {
+        self.due <= now && self.not_before <= now && self.has_room()
+    }
+
+    fn told(&mut self, due: i64) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.due = self.due.min(due);
+    }
+}
+
+/// The schedule. See the module.
+#[derive(Debug)]
+pub struct Schedule {
+    settings: Settings,
+    records: HashMap<u64, Record>,
+    waiting: BTreeSet<(i64, u64)>,
+    ready: VecDeque<u64>,
+    sessions: HashMap<SessionId, Session>,
+    sessions_made: u64,
+    /// Sessions that aren't idle.
+    active: usize,
+    idle: BTreeSet<(i64, SessionId)>,
+    /// The idle ones of a domain.
+    idle_of: HashMap<u64, Vec<SessionId>>,
+    hosts: Hosts,
+    lanes: Lanes,
+    last_now: i64,
+}
+
+impl Schedule {
+    /// A schedule without entries.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            records: HashMap::new(),
+            waiting: BTreeSet::new(),
+            ready: VecDeque::new(),
+            sessions: HashMap::new(),
+            sessions_made: 0,
+            active: 0,
+            idle: BTreeSet::new(),
+            idle_of: HashMap::new(),
+            hosts: Hosts::new(settings),
+            lanes: Lanes::default(),
+            last_now: i64::MIN,
+            settings,
+        }
+    }
+
+    /// Takes a due time.
+    pub fn notify(&mut self, notice: Notice, now: i64) {
+        if notice.due == i64::MAX {
+            return;
+        }
+        let record = self.records.entry(notice.domain).or_insert_with(Record::new);
+        let is_behind = record.running > 0 || record.is_claiming || record.place == Place::Ready;
+        record.told(notice.due);
+        if let (true, Some((entry, account))) = (is_behind && notice.due <= now, notice.entry) {
+            self.lanes.add(notice.domain, entry, account);
+        }
+        self.place(notice.domain, now);
+    }
+
+    /// Sets the due time of a domain's first row, after an operator changed entries: held, released, moved, removed.
+    pub fn set(&mut self, domain: u64, first_due: Option<i64>, now: i64) {
+        let record = self.records.entry(domain).or_insert_with(Record::new);
+        record.told(i64::MAX);
+        record.due = first_due.unwrap_or(i64::MAX);
+        self.place(domain, now);
+    }
+
+    /// Lets a domain have its turn without waiting for the end of a pause: an operator wants to know.
+    pub fn kick(&mut self, domain: u64, now: i64) {
+        if let Some(record) = self.records.get_mut(&domain) {
+            record.not_before = i64::MIN;
+            self.place(domain, now);
+        }
+    }
+
+    /// What is to be done now; to be called until it is nothing.
+    pub fn poll(&mut self, now: i64) -> Option<Command> {
+        self.look_at_clock(now);
+        if let Some(session) =
+            self.idle.first().filter(|(until, _)| *until <= now).map(|(_, session)| *session)
+        {
+            self.forget_idle(session, now);
+            return Some(Command::Close(session));
+        }
+        while let Some((at, domain)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
+            self.waiting.remove(&(at, domain));
+            if let Some(record) = self.records.get_mut(&domain) {
+                record.place = Place::Ready;
+                self.ready.push_back(domain);
+            }
+        }
+        while self.active < self.settings.sessions_max {
+            let domain = self.ready.pop_front()?;
+            let Some(record) = self.records.get_mut(&domain) else { continue };
+            if record.place != Place::Ready {
+                continue;
+            }
+            record.place = Place::None;
+            if record.is_startable(now) {
+                return Some(self.start(domain));
+            }
+            self.place(domain, now);
+        }
+        None
+    }
+
+    /// When to call [`Schedule::poll`] again, if nothing else happens before.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<i64> {
+        let waiting = self.waiting.first().map(|(at, _)| *at);
+        let idle = self.idle.first().map(|(until, _)| *until);
+        waiting.into_iter().chain(idle).min()
+    }
+
+    fn start(&mut self, domain: u64) -> Command {
+        let idle = self.idle_of.get(&domain).and_then(|sessions| sessions.last().copied());
+        match idle {
+            Some(session) => {
+                self.leave_idle(session);
+                Command::Reuse(self.turn(session, domain))
+            }
+            None => {
+                self.sessions_made += 1;
+                let session = SessionId(self.sessions_made);
+                self.sessions.insert(session, Session::new(domain));
+                Command::Start(self.turn(session, domain))
+            }
+        }
+    }
+
+    /// Gives a session its turn; it counts as active from here.
+    fn turn(&mut self, session: SessionId, domain: u64) -> Turn {
+        self.active += 1;
+        let record = self.records.entry(domain).or_insert_with(Record::new);
+        record.running += 1;
+        record.is_claiming = true;
+        // What it reads counts, and what is told meanwhile.
+        record.due = i64::MAX;
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.state = State::Claiming;
+            state.epoch = record.epoch;
+        }
+        Turn { session, domain, entries_max: ENTRIES_MAX, first: self.lanes.take(domain) }
+    }
+
+    /// Takes that a session has claimed this many entries, and what the domain's first row says after that. With no
+    /// entries, [`Schedule::next`] or [`Schedule::finished`] follows at once.
+    pub fn claimed(&mut self, session: SessionId, entries: usize, first_due: Option<i64>, now: i64) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        if state.state != State::Claiming {
+            return;
+        }
+        state.state = State::Running;
+        state.transactions = state.transactions.saturating_add(u32::try_from(entries).unwrap_or(u32::MAX));
+        let domain = state.domain;
+        if let Some(record) = self.records.get_mut(&domain) {
+            record.is_claiming = false;
+        }
+        self.read(session, first_due);
+        self.place(domain, now);
+    }
+
+    /// Takes what a session read of its domain's first row.
+    fn read(&mut self, session: SessionId, first_due: Option<i64>) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Some(record) = self.records.get_mut(&state.domain) else { return };
+        let first_due = first_due.unwrap_or(i64::MAX);
+        if record.epoch == state.epoch {
+            record.due = first_due;
+        }
+        record.told(first_due);
+        state.epoch = record.epoch;
+    }
+
+    /// Asks whether a session may connect from `source` (none: the system's choice) to an address. A connection that
+    /// the session had counts as ended.
+    pub fn connect(
+        &mut self,
+        session: SessionId,
+        address: IpAddr,
+        source: Option<IpAddr>,
+        now: i64,
+    ) -> Admission {
+        self.disconnect(session, None, now);
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return Admission::Busy { until: now.saturating_add(1) };
+        };
+        let admission = self.hosts.admit(address, source, state.domain, now);
+        if admission == Admission::Go {
+            state.connection = Some((address, source));
+        }
+        admission
+    }
+
+    /// Takes that a session's connection, or its attempt at one, has ended, and what was learnt of the host.
+    pub fn disconnected(&mut self, session: SessionId, signal: Signal, now: i64) {
+        self.disconnect(session, Some(signal), now);
+    }
+
+    fn disconnect(&mut self, session: SessionId, signal: Option<Signal>, now: i64) {
+        let Some((address, source)) =
+            self.sessions.get_mut(&session).and_then(|state| state.connection.take())
+        else {
+            return;
+        };
+        for domain in self.hosts.release(address, source, signal, now) {
+            self.wake(domain, now);
+        }
+    }
+
+    /// A domain that waited for a host.
+    fn wake(&mut self, domain: u64, now: i64) {
+        if let Some(record) = self.records.get_mut(&domain).filter(|record| record.failures == 0) {
+            record.not_before = record.not_before.min(now);
+            self.place(domain, now);
+        }
+    }
+
+    /// Asks what a session does after its claimed entries are done, and written, over a connection that is good.
+    pub fn next(&mut self, session: SessionId, signal: Signal, first_due: Option<i64>, now: i64) -> Next {
+        let Some(state) = self.sessions.get(&session) else { return Next::Close };
+        let (domain, transactions, connection) = (state.domain, state.transactions, state.connection);
+        if state.state != State::Running || connection.is_none() {
+            return Next::Close;
+        }
+        self.read(session, first_due);
+        self.learn(domain, signal, now);
+        if let Some((address, _)) = connection {
+            self.hosts.learn(address, signal, now);
+        }
+        let is_used_up = transactions >= crate::limits::TRANSACTIONS_MAX;
+        let Some(record) = self.records.get_mut(&domain).filter(|_| !is_used_up) else { return Next::Close };
+        // As if it had ended: whether it goes on is decided like every other turn.
+        record.running -= 1;
+        self.active -= 1;
+        let others_wait = self.active + 1 >= self.settings.sessions_max && !self.ready.is_empty();
+        if record.is_startable(now) && !others_wait {
+            // Its place in the ring is found to be void when its turn comes.
+            return Next::Claim(self.turn(session, domain));
+        }
+        if self.idle.len() < self.settings.idle_max {
+            self.enter_idle(session, domain, now);
+            self.place(domain, now);
+            return Next::Idle;
+        }
+        record.running += 1;
+        self.active += 1;
+        Next::Close
+    }
+
+    /// Takes that a session has ended: once for each [`Command::Start`], unless [`Command::Close`] came.
+    pub fn finished(&mut self, session: SessionId, ended: Ended, now: i64) -> Afterwards {
+        self.disconnect(session, None, now);
+        self.read(session, ended.first_due);
+        let Some(state) = self.sessions.remove(&session) else { return Afterwards::Nothing };
+        self.learn(state.domain, ended.signal, now);
+        if state.state == State::Idle {
+            // Its connection ended by itself.
+            self.idle.retain(|(_, idle)| *idle != session);
+            self.drop_idle_of(state.domain, session);
+        } else {
+            self.active -= 1;
+            if let Some(record) = self.records.get_mut(&state.domain) {
+                record.running -= 1;
+                record.is_claiming &= state.state != State::Claiming;
+                if let Some(until) = ended.postponed {
+                    record.not_before = record.not_before.max(until);
+                }
+            }
+        }
+        let shares = self.records.get(&state.domain).is_some_and(|record| {
+            let is_settled = match ended.signal {
+                Signal::Down => true,
+                Signal::Slower => record.failures >= SLOWER_SHARED_AFTER,
+                Signal::Good | Signal::Neutral => false,
+            };
+            is_settled && record.due <= now && record.running == 0
+        });
+        self.place(state.domain, now);
+        if shares { Afterwards::Share } else { Afterwards::Nothing }
+    }
+
+    /// Takes what was learnt of a domain.
+    fn learn(&mut self, domain: u64, signal: Signal, now: i64) {
+        let settings = self.settings;
+        let Some(record) = self.records.get_mut(&domain) else { return };
+        match signal {
+            Signal::Good => {
+                record.failures = 0;
+                record.window.grow(settings.domain_sessions_max);
+            }
+            Signal::Neutral => record.failures = 0,
+            // There were too many at a time.
+            Signal::Slower if record.running > 1 => record.window.shrink(),
+            Signal::Slower | Signal::Down => {
+                // What runs at the same time fails at the same time, and counts once.
+                if record.not_before <= now {
+                    record.failures = record.failures.saturating_add(1);
+                    let pause = window::pause(settings, record.failures);
+                    record.not_before = now.saturating_add(pause);
+                }
+                if signal == Signal::Down { record.window.close() } else { record.window.shrink() }
+            }
+        }
+    }
+
+    /// Puts a record where it belongs, and forgets it when nothing is left of it.
+    fn place(&mut self, domain: u64, now: i64) {
+        let Entry::Occupied(mut entry) = self.records.entry(domain) else { return };
+        let record = entry.get_mut();
+        let at = record.due.max(record.not_before);
+        match record.place {
+            // Looked at again when its turn comes.
+            Place::Ready => return,
+            Place::Waiting if record.has_room() && record.waits_until == at => return,
+            Place::Waiting => {
+                self.waiting.remove(&(record.waits_until, domain));
+                record.place = Place::None;
+            }
+            Place::None => {}
+        }
+        if record.due == i64::MAX {
+            if record.running == 0 && !self.idle_of.contains_key(&domain) {
+                entry.remove();
+                self.lanes.take(domain);
+            }
+        } else if record.has_room() {
+            if at <= now {
+                record.place = Place::Ready;
+                self.ready.push_back(domain);
+            } else {
+                record.place = Place::Waiting;
+                record.waits_until = at;
+                self.waiting.insert((at, domain));
+            }
+        }
+    }
+
+    /// After the clock was set back, pauses would last by so much longer.
+    fn look_at_clock(&mut self, now: i64) {
+        let pause_max = i64::from(self.settings.pause_max);
+        if now.saturating_add(pause_max) < self.last_now {
+            let latest = now.saturating_add(pause_max);
+            let mut domains: Vec<u64> = self.records.keys().copied().collect();
+            domains.sort_unstable();
+            for domain in domains {
+                if let Some(record) = self.records.get_mut(&domain) {
+                    record.not_before = record.not_before.min(latest);
+                }
+                self.place(domain, now);
+            }
+            self.hosts.clock_went_back(latest);
+        }
+        self.last_now = now;
+    }
+}

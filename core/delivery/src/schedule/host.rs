@@ -1,0 +1,185 @@
+//! Hosts by their addresses, whatever domains they serve, and the local addresses that connections come from.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use super::Settings;
+use super::window::{Window, pause};
+use crate::limits::{HOST_WAITING_MAX, HOSTS_REMEMBERED_MAX};
+use crate::outcome::Signal;
+
+/// Seconds after which a domain that waits for a host looks again, should nobody wake it.
+const LOOK_AGAIN: i64 = 30;
+
+/// Whether to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Connect.
+    Go,
+    /// The address couldn't be reached a short while ago: count it as unreachable without trying.
+    Down {
+        /// When it is tried again.
+        until: i64,
+    },
+    /// There are enough connections: undo the claim, and finish the session as postponed. The domain is woken.
+    Busy {
+        /// Until when to wait at most.
+        until: i64,
+    },
+}
+
+#[derive(Debug)]
+struct Host {
+    connections: u8,
+    window: Window,
+    failures: u8,
+    down_until: i64,
+    /// Domains that wait for a connection to end.
+    waiting: VecDeque<u64>,
+}
+
+impl Host {
+    const fn new() -> Self {
+        Self {
+            connections: 0,
+            window: Window::NEW,
+            failures: 0,
+            down_until: i64::MIN,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    fn most(&self) -> u8 {
+        if self.failures > 0 { 1 } else { self.window.size() }
+    }
+}
+
+/// All hosts.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    settings: Settings,
+    hosts: HashMap<IpAddr, Host>,
+    sources: HashMap<IpAddr, u16>,
+}
+
+impl Hosts {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, hosts: HashMap::new(), sources: HashMap::new() }
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        address: IpAddr,
+        source: Option<IpAddr>,
+        domain: u64,
+        now: i64,
+    ) -> Admission {
+        let busy = Admission::Busy { until: now.saturating_add(LOOK_AGAIN) };
+        if let Some(source) = source
+            && self.sources.get(&source).is_some_and(|open| *open >= self.settings.source_connections_max)
+        {
+            return busy;
+        }
+        self.make_room();
+        let host = self.hosts.entry(address).or_insert_with(Host::new);
+        if host.down_until > now {
+            return Admission::Down { until: host.down_until };
+        }
+        if host.connections >= host.most() {
+            // While one looks whether it is back, the others need not.
+            if host.failures > 0 {
+                return Admission::Down { until: now.saturating_add(LOOK_AGAIN) };
+            }
+            if host.waiting.len() < HOST_WAITING_MAX && !host.waiting.contains(&domain) {
+                host.waiting.push_back(domain);
+            }
+            return busy;
+        }
+        host.connections += 1;
+        if let Some(source) = source {
+            *self.sources.entry(source).or_default() += 1;
+        }
+        Admission::Go
+    }
+
+    /// Forgets a connection; gives the domains that may have their turn now.
+    pub(super) fn release(
+        &mut self,
+        address: IpAddr,
+        source: Option<IpAddr>,
+        signal: Option<Signal>,
+        now: i64,
+    ) -> Vec<u64> {
+        if let Some(source) = source
+            && let Some(open) = self.sources.get_mut(&source)
+        {
+            *open -= 1;
+            if *open == 0 {
+                self.sources.remove(&source);
+            }
+        }
+        if let Some(signal) = signal {
+            self.learn(address, signal, now);
+        }
+        let Some(host) = self.hosts.get_mut(&address) else { return Vec::new() };
+        host.connections -= 1;
+        let free = usize::from(host.most().saturating_sub(host.connections)).min(host.waiting.len());
+        let woken = host.waiting.drain(..free).collect();
+        let is_new = host.failures == 0 && host.window == Window::NEW;
+        if host.connections == 0 && host.waiting.is_empty() && is_new {
+            self.hosts.remove(&address);
+        }
+        woken
+    }
+
+    pub(super) fn learn(&mut self, address: IpAddr, signal: Signal, now: i64) {
+        let settings = self.settings;
+        let Some(host) = self.hosts.get_mut(&address) else { return };
+        match signal {
+            Signal::Good => {
+                host.failures = 0;
+                host.window.grow(settings.host_connections_max);
+            }
+            Signal::Neutral => host.failures = 0,
+            Signal::Slower => {
+                host.failures = 0;
+                host.window.shrink();
+            }
+            Signal::Down => {
+                if host.down_until <= now {
+                    host.failures = host.failures.saturating_add(1);
+                    host.down_until = now.saturating_add(pause(settings, host.failures));
+                }
+                host.window.close();
+            }
+        }
+    }
+
+    /// When too many are remembered, those without connections are forgotten: they are found out anew.
+    fn make_room(&mut self) {
+        if self.hosts.len() >= HOSTS_REMEMBERED_MAX {
+            self.hosts.retain(|_, host| host.connections > 0);
+        }
+    }
+
+    pub(super) fn clock_went_back(&mut self, latest: i64) {
+        for host in self.hosts.values_mut() {
+            host.down_until = host.down_until.min(latest);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn connections(&self, address: IpAddr) -> u8 {
+        self.hosts.get(&address).map_or(0, |host| host.connections)
+    }
+
+    #[cfg(test)]
+    pub(super) fn sources_open(&self) -> usize {
+        self.sources.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.hosts.len()
+    }
+}

@@ -1,0 +1,92 @@
+//! Sessions: those that do something, and those whose connection waits for a next message.
+
+use std::net::IpAddr;
+
+use super::{Record, Schedule, SessionId};
+
+/// What a session does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It reads and claims entries.
+    Claiming,
+    /// It delivers them.
+    Running,
+    /// Its connection waits.
+    Idle,
+}
+
+/// One session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session {
+    pub(super) domain: u64,
+    /// Its domain's epoch when it began to read.
+    pub(super) epoch: u32,
+    pub(super) state: State,
+    pub(super) transactions: u32,
+    /// Where its connection goes to, and where it comes from.
+    pub(super) connection: Option<(IpAddr, Option<IpAddr>)>,
+}
+
+impl Session {
+    pub(super) fn new(domain: u64) -> Self {
+        Self { domain, epoch: 0, state: State::Claiming, transactions: 0, connection: None }
+    }
+}
+
+impl Schedule {
+    pub(super) fn enter_idle(&mut self, session: SessionId, domain: u64, now: i64) {
+        let until = now.saturating_add(i64::from(self.settings.idle_wait));
+        self.idle.insert((until, session));
+        self.idle_of.entry(domain).or_default().push(session);
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.state = State::Idle;
+        }
+    }
+
+    pub(super) fn leave_idle(&mut self, session: SessionId) {
+        // There are few.
+        self.idle.retain(|(_, idle)| *idle != session);
+        if let Some(state) = self.sessions.get(&session) {
+            self.drop_idle_of(state.domain, session);
+        }
+    }
+
+    pub(super) fn drop_idle_of(&mut self, domain: u64, session: SessionId) {
+        if let Some(sessions) = self.idle_of.get_mut(&domain) {
+            sessions.retain(|idle| *idle != session);
+            if sessions.is_empty() {
+                self.idle_of.remove(&domain);
+            }
+        }
+    }
+
+    pub(super) fn forget_idle(&mut self, session: SessionId, now: i64) {
+        self.leave_idle(session);
+        self.disconnect(session, None, now);
+        if let Some(state) = self.sessions.remove(&session) {
+            self.place(state.domain, now);
+        }
+    }
+
+    /// Sessions that do something, and those whose connections wait.
+    #[must_use]
+    pub fn sessions(&self) -> (usize, usize) {
+        (self.active, self.idle.len())
+    }
+
+    /// Domains with entries.
+    #[must_use]
+    pub fn domains(&self) -> usize {
+        self.records.len()
+    }
+
+    /// What the records of domains take in memory, in octets: about 100 for each, whatever the number of entries.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        // The table keeps an eighth free, and a byte of control for each place. Nodes of the tree have eleven
+        // places, of which two thirds are used when keys come at random.
+        let table = self.records.capacity() * 8 / 7 * (size_of::<(u64, Record)>() + 1);
+        let tree = self.waiting.len() * size_of::<(i64, u64)>() * 3 / 2;
+        table + tree + self.ready.capacity() * size_of::<u64>()
+    }
+}

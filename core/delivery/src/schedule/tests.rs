@@ -1,0 +1,479 @@
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SETTINGS: Settings = Settings { sessions_max: 4, idle_max: 2, ..Settings::DEFAULT };
+
+fn schedule() -> Schedule {
+    Schedule::new(SETTINGS)
+}
+
+fn due(domain: u64, due: i64) -> Notice {
+    Notice { domain, due, entry: None }
+}
+
+fn ended(signal: Signal, first_due: Option<i64>) -> Ended {
+    Ended { signal, postponed: None, first_due }
+}
+
+/// The next command, which must be a start.
+fn started(schedule: &mut Schedule, now: i64) -> Turn {
+    match schedule.poll(now) {
+        Some(Command::Start(turn)) => turn,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn starts(schedule: &mut Schedule, now: i64) -> Vec<u64> {
+    std::iter::from_fn(|| schedule.poll(now))
+        .map(|command| match command {
+            Command::Start(turn) => turn.domain,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+fn address(n: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, n])
+}
+
+#[test]
+fn domains_have_their_turn_when_they_are_due() {
+    let mut schedule = schedule();
+    for (domain, at) in [(1, 300), (2, 100), (3, 200)] {
+        schedule.notify(due(domain, at), 0);
+    }
+    assert_eq!((schedule.poll(99), schedule.next_wake()), (None, Some(100)));
+    assert_eq!(starts(&mut schedule, 250), [2, 3]);
+    assert_eq!(schedule.next_wake(), Some(300));
+    assert_eq!(starts(&mut schedule, 300), [1]);
+    assert_eq!((schedule.next_wake(), schedule.sessions()), (None, (3, 0)));
+}
+
+#[test]
+fn a_domain_is_forgotten_when_nothing_is_left() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    let turn = started(&mut schedule, 0);
+    schedule.claimed(turn.session, 1, Some(450), 0);
+    assert_eq!(schedule.finished(turn.session, ended(Signal::Good, None), 1), Afterwards::Nothing);
+    assert_eq!((schedule.domains(), schedule.sessions()), (0, (0, 0)));
+    // What is held has no due time.
+    schedule.notify(due(1, i64::MAX), 1);
+    assert_eq!(schedule.domains(), 0);
+}
+
+#[test]
+fn sessions_are_bounded_and_domains_take_turns() {
+    let mut schedule = schedule();
+    for domain in 1..=3 {
+        schedule.notify(due(domain, 0), 0);
+    }
+    // All have a backlog that doesn't end.
+    let mut turns: Vec<Turn> = Vec::new();
+    let mut count: BTreeMap<u64, u32> = BTreeMap::new();
+    for now in 0..300 {
+        while let Some(command) = schedule.poll(now) {
+            let Command::Start(turn) = command else { panic!("{command:?}") };
+            schedule.claimed(turn.session, 20, Some(now), now);
+            *count.entry(turn.domain).or_default() += 1;
+            turns.push(turn);
+            assert!(turns.len() <= SETTINGS.sessions_max);
+        }
+        assert_eq!(turns.len(), SETTINGS.sessions_max);
+        let turn = turns.remove(0);
+        let _ = schedule.finished(turn.session, ended(Signal::Good, Some(now)), now);
+    }
+    let (least, most) = (count.values().min().unwrap(), count.values().max().unwrap());
+    assert!(count.len() == 3 && most - least <= 2, "{count:?}");
+}
+
+#[test]
+fn a_due_time_is_not_lost_to_what_was_read_before() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    let turn = started(&mut schedule, 0);
+    // A new entry comes while the session reads: what it read doesn't have it.
+    schedule.notify(due(1, 5), 0);
+    schedule.claimed(turn.session, 1, Some(450), 0);
+    assert_eq!(schedule.next_wake(), Some(5));
+    let other = started(&mut schedule, 5);
+    schedule.claimed(other.session, 1, Some(450), 5);
+    // The other ends with an entry that is tried again at 300; the first had read before that.
+    let _ = schedule.finished(other.session, ended(Signal::Neutral, Some(300)), 6);
+    let _ = schedule.finished(turn.session, ended(Signal::Neutral, Some(450)), 6);
+    assert_eq!(schedule.next_wake(), Some(300));
+}
+
+#[test]
+fn an_operators_change_is_exact() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 100), 0);
+    schedule.set(1, Some(900), 0);
+    assert_eq!(schedule.next_wake(), Some(900));
+    schedule.set(1, Some(50), 0);
+    assert_eq!(schedule.next_wake(), Some(50));
+    schedule.set(1, None, 0);
+    assert_eq!((schedule.next_wake(), schedule.domains()), (None, 0));
+}
+
+/// One dead domain costs one connection, and pauses that grow; what is due shares its failure.
+#[test]
+fn a_domain_that_cannot_be_reached_costs_little() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    let (mut now, mut at) = (0, Vec::new());
+    for _ in 0..7 {
+        let turn = started(&mut schedule, now);
+        assert_eq!(schedule.poll(now), None);
+        schedule.claimed(turn.session, 20, Some(now), now);
+        if !at.is_empty() {
+            assert_eq!(schedule.poll(now), None, "only one looks whether it is back");
+        } else if let Some(Command::Start(second)) = schedule.poll(now) {
+            schedule.claimed(second.session, 0, Some(now), now);
+            assert_eq!(
+                schedule.finished(second.session, ended(Signal::Down, Some(now)), now),
+                Afterwards::Nothing
+            );
+        }
+        at.push(now);
+        assert_eq!(schedule.finished(turn.session, ended(Signal::Down, Some(now)), now), Afterwards::Share);
+        now = schedule.next_wake().unwrap();
+    }
+    let pauses: Vec<i64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(pauses, [60, 120, 240, 480, 900, 900]);
+    // It is back.
+    let turn = started(&mut schedule, now);
+    schedule.claimed(turn.session, 1, Some(now), now);
+    let _ = schedule.finished(turn.session, ended(Signal::Good, Some(now)), now);
+    assert_eq!(starts(&mut schedule, now).len(), 1);
+    // An operator doesn't wait.
+    let mut schedule = Schedule::new(SETTINGS);
+    schedule.notify(due(1, 0), 0);
+    let turn = started(&mut schedule, 0);
+    let _ = schedule.finished(turn.session, ended(Signal::Down, Some(0)), 0);
+    assert_eq!(schedule.poll(1), None);
+    schedule.kick(1, 1);
+    assert_eq!(starts(&mut schedule, 1), [1]);
+}
+
+#[test]
+fn who_says_421_gets_fewer_connections_and_then_a_pause() {
+    let mut schedule = Schedule::new(Settings { sessions_max: 50, ..Settings::DEFAULT });
+    schedule.notify(due(1, 0), 0);
+    // It grows.
+    for _ in 0..40 {
+        let turn = started(&mut schedule, 0);
+        schedule.claimed(turn.session, 1, Some(0), 0);
+        let _ = schedule.finished(turn.session, ended(Signal::Good, Some(0)), 0);
+    }
+    let mut open: Vec<SessionId> = Vec::new();
+    let mut fill = |schedule: &mut Schedule, now: i64| {
+        while let Some(Command::Start(turn)) = schedule.poll(now) {
+            schedule.claimed(turn.session, 1, Some(now), now);
+            open.push(turn.session);
+        }
+        open.clone()
+    };
+    let sessions = fill(&mut schedule, 0);
+    assert_eq!(sessions.len(), 20);
+    for session in &sessions[..19] {
+        assert_eq!(schedule.finished(*session, ended(Signal::Slower, Some(0)), 0), Afterwards::Nothing);
+    }
+    assert_eq!(schedule.poll(0), None, "one is as many as it wants");
+    assert_eq!(schedule.finished(sessions[19], ended(Signal::Slower, Some(0)), 0), Afterwards::Nothing);
+    assert_eq!(schedule.next_wake(), Some(60));
+    // After the third in a row what is due comes later.
+    for (now, expected) in [(60, Afterwards::Nothing), (180, Afterwards::Share)] {
+        let turn = started(&mut schedule, now);
+        schedule.claimed(turn.session, 1, Some(now), now);
+        assert_eq!(schedule.finished(turn.session, ended(Signal::Slower, Some(now)), now), expected);
+    }
+}
+
+#[test]
+fn connections_to_a_host_are_bounded_over_all_domains() {
+    let mut schedule =
+        Schedule::new(Settings { sessions_max: 50, host_connections_max: 3, ..Settings::DEFAULT });
+    for domain in 0..6 {
+        schedule.notify(due(domain, 0), 0);
+    }
+    let turns: Vec<Turn> = (0..6).map(|_| started(&mut schedule, 0)).collect();
+    let mut went = Vec::new();
+    for turn in &turns {
+        schedule.claimed(turn.session, 1, None, 0);
+        match schedule.connect(turn.session, address(1), None, 0) {
+            Admission::Go => went.push(turn.session),
+            Admission::Busy { until } => {
+                let postponed = Ended { postponed: Some(until), ..ended(Signal::Neutral, Some(0)) };
+                let _ = schedule.finished(turn.session, postponed, 0);
+            }
+            Admission::Down { .. } => panic!("it isn't"),
+        }
+    }
+    assert_eq!((went.len(), schedule.hosts.connections(address(1))), (2, 2));
+    assert_eq!(schedule.poll(1), None, "they wait for the host");
+    schedule.disconnected(went[0], Signal::Good, 1);
+    let woken = starts(&mut schedule, 1);
+    assert_eq!(woken.len(), 2, "one ended, and there may be one more");
+    assert_eq!(schedule.next_wake(), Some(30), "at the latest");
+}
+
+#[test]
+fn a_host_that_is_down_is_down_for_all_domains() {
+    let mut schedule = Schedule::new(Settings { sessions_max: 50, ..Settings::DEFAULT });
+    for domain in 0..4 {
+        schedule.notify(due(domain, 0), 0);
+    }
+    let turns: Vec<Turn> = (0..4).map(|_| started(&mut schedule, 0)).collect();
+    assert_eq!(schedule.connect(turns[0].session, address(1), None, 0), Admission::Go);
+    schedule.disconnected(turns[0].session, Signal::Down, 0);
+    assert_eq!(schedule.connect(turns[1].session, address(1), None, 1), Admission::Down { until: 60 });
+    assert_eq!(schedule.connect(turns[1].session, address(2), None, 1), Admission::Go);
+    // One looks whether it is back.
+    assert_eq!(schedule.connect(turns[2].session, address(1), None, 60), Admission::Go);
+    assert_eq!(schedule.connect(turns[3].session, address(1), None, 60), Admission::Down { until: 90 });
+    schedule.disconnected(turns[2].session, Signal::Neutral, 61);
+    assert_eq!(schedule.connect(turns[3].session, address(1), None, 61), Admission::Go);
+}
+
+#[test]
+fn hosts_are_remembered_within_bounds() {
+    let mut schedule = Schedule::new(Settings::DEFAULT);
+    schedule.notify(due(1, 0), 0);
+    let turn = started(&mut schedule, 0);
+    for n in 0..40_000_u32 {
+        schedule.connect(turn.session, IpAddr::from(n.to_be_bytes()), None, 0);
+        schedule.disconnected(turn.session, Signal::Down, 0);
+        assert!(schedule.hosts.remembered() <= crate::limits::HOSTS_REMEMBERED_MAX);
+    }
+    // Who is fine is not remembered.
+    let mut schedule = Schedule::new(Settings::DEFAULT);
+    schedule.notify(due(1, 0), 0);
+    let turn = started(&mut schedule, 0);
+    schedule.connect(turn.session, address(1), None, 0);
+    schedule.disconnected(turn.session, Signal::Neutral, 0);
+    assert_eq!(schedule.hosts.remembered(), 0);
+}
+
+#[test]
+fn connections_from_an_address_are_bounded() {
+    let mut schedule =
+        Schedule::new(Settings { sessions_max: 50, source_connections_max: 2, ..Settings::DEFAULT });
+    for domain in 0..4 {
+        schedule.notify(due(domain, 0), 0);
+    }
+    let turns: Vec<Turn> = (0..4).map(|_| started(&mut schedule, 0)).collect();
+    let source = Some(address(200));
+    let mut connect = |n: usize, source| {
+        schedule.connect(turns[n].session, address(u8::try_from(n).unwrap()), source, 0) == Admission::Go
+    };
+    assert!(connect(0, source) && connect(1, source) && !connect(2, source));
+    assert!(connect(2, None) && connect(3, Some(address(201))));
+    // A session that connects anew gives back what it had.
+    assert!(connect(1, source));
+}
+
+#[test]
+fn a_connection_takes_the_next_entries_of_its_domain() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    let turn = started(&mut schedule, 0);
+    schedule.claimed(turn.session, 20, Some(0), 0);
+    assert_eq!(schedule.connect(turn.session, address(1), None, 0), Admission::Go);
+    let Next::Claim(more) = schedule.next(turn.session, Signal::Good, Some(0), 0) else { panic!() };
+    assert_eq!((more.session, more.domain), (turn.session, 1));
+    schedule.claimed(turn.session, 3, None, 0);
+    // Nothing is due: the connection waits.
+    assert_eq!(schedule.next(turn.session, Signal::Good, None, 1), Next::Idle);
+    assert_eq!((schedule.sessions(), schedule.next_wake(), schedule.domains()), ((0, 1), Some(11), 1));
+    schedule.notify(Notice { domain: 1, due: 5, entry: Some((7, 7)) }, 5);
+    let Some(Command::Reuse(again)) = schedule.poll(5) else { panic!() };
+    assert_eq!(again.session, turn.session);
+    schedule.claimed(turn.session, 1, None, 5);
+    assert_eq!(schedule.next(turn.session, Signal::Good, None, 5), Next::Idle);
+    assert_eq!(schedule.poll(14), None);
+    assert_eq!(schedule.poll(15), Some(Command::Close(turn.session)));
+    assert_eq!(
+        (schedule.sessions(), schedule.domains(), schedule.hosts.connections(address(1))),
+        ((0, 0), 0, 0)
+    );
+}
+
+#[test]
+fn a_connection_makes_room_when_others_wait() {
+    let mut schedule = Schedule::new(Settings { sessions_max: 1, ..SETTINGS });
+    schedule.notify(due(1, 0), 0);
+    schedule.notify(due(2, 0), 0);
+    let first = started(&mut schedule, 0);
+    schedule.claimed(first.session, 20, Some(0), 0);
+    schedule.connect(first.session, address(1), None, 0);
+    assert_eq!(schedule.poll(0), None);
+    // Its entries are due, and so are the other's: it keeps its connection and waits for its turn.
+    assert_eq!(schedule.next(first.session, Signal::Good, Some(0), 0), Next::Idle);
+    let second = started(&mut schedule, 0);
+    assert_eq!((second.domain, schedule.sessions()), (2, (1, 1)));
+    schedule.claimed(second.session, 1, None, 0);
+    let _ = schedule.finished(second.session, ended(Signal::Good, None), 0);
+    let Some(Command::Reuse(again)) = schedule.poll(0) else { panic!() };
+    assert_eq!(again.session, first.session);
+}
+
+#[test]
+fn connections_end_after_so_many_messages_and_when_too_many_wait() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    let turn = started(&mut schedule, 0);
+    schedule.connect(turn.session, address(1), None, 0);
+    schedule.claimed(turn.session, 20, Some(0), 0);
+    let mut messages = 20;
+    while let Next::Claim(_) = schedule.next(turn.session, Signal::Good, Some(0), 0) {
+        schedule.claimed(turn.session, 20, Some(0), 0);
+        messages += 20;
+    }
+    assert_eq!(messages, crate::limits::TRANSACTIONS_MAX);
+    let _ = schedule.finished(turn.session, ended(Signal::Good, None), 0);
+    let mut next = Vec::new();
+    for domain in 10..13 {
+        schedule.notify(due(domain, 0), 0);
+        let turn = started(&mut schedule, 0);
+        schedule.claimed(turn.session, 1, None, 0);
+        schedule.connect(turn.session, address(1), None, 0);
+        next.push(schedule.next(turn.session, Signal::Good, None, 0));
+    }
+    assert_eq!(next, [Next::Idle, Next::Idle, Next::Close]);
+}
+
+#[test]
+fn new_mail_of_others_is_not_behind_a_backlog() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    let turn = started(&mut schedule, 0);
+    schedule.claimed(turn.session, 20, Some(0), 0);
+    for entry in 0..50 {
+        schedule.notify(Notice { domain: 1, due: 0, entry: Some((entry, 7)) }, 0);
+    }
+    schedule.notify(Notice { domain: 1, due: 0, entry: Some((99, 8)) }, 0);
+    // What is due later is not new mail.
+    schedule.notify(Notice { domain: 1, due: 60, entry: Some((98, 9)) }, 0);
+    let next = started(&mut schedule, 0);
+    assert_eq!(next.first, [0, 99, 1, 2, 3]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_prolong_pauses() {
+    const DAY: i64 = 86_400;
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 10 * DAY);
+    let turn = started(&mut schedule, 10 * DAY);
+    let _ = schedule.finished(turn.session, ended(Signal::Down, Some(0)), 10 * DAY);
+    assert_eq!(schedule.poll(9 * DAY), None);
+    assert_eq!(schedule.next_wake(), Some(9 * DAY + 900));
+    assert_eq!(starts(&mut schedule, 9 * DAY + 900), [1]);
+}
+
+/// 100,000 waiting domains, whatever the number of entries.
+#[test]
+fn records_are_small() {
+    let mut schedule = Schedule::new(Settings::DEFAULT);
+    for n in 0..100_000_u64 {
+        let domain = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for _ in 0..10 {
+            schedule.notify(due(domain, 1_000_000 + i64::try_from(n % 86_400).unwrap()), 0);
+        }
+    }
+    let octets = schedule.octets();
+    assert_eq!(schedule.domains(), 100_000);
+    assert!(octets < 12_000_000, "{octets}");
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Notify { domain: u64, after: i64 },
+    Claim { none: bool },
+    Connect { address: u8 },
+    End { signal: Signal, again: bool },
+    Next,
+    Wait(i64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let signal =
+        prop_oneof![Just(Signal::Good), Just(Signal::Neutral), Just(Signal::Slower), Just(Signal::Down)];
+    prop_oneof![
+        (0..8_u64, 0..100_i64).prop_map(|(domain, after)| Event::Notify { domain, after }),
+        any::<bool>().prop_map(|none| Event::Claim { none }),
+        (0..3_u8).prop_map(|address| Event::Connect { address }),
+        (signal, any::<bool>()).prop_map(|(signal, again)| Event::End { signal, again }),
+        Just(Event::Next),
+        (1..400_i64).prop_map(Event::Wait),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, limits hold, and when everything has ended nothing is left over.
+    #[test]
+    fn whatever_happens_limits_hold_and_nothing_is_stuck(events in prop::collection::vec(event(), 0..200)) {
+        let settings = Settings { sessions_max: 3, idle_max: 1, host_connections_max: 2, ..Settings::DEFAULT };
+        let mut schedule = Schedule::new(settings);
+        let mut open: Vec<SessionId> = Vec::new();
+        let mut now = 0;
+        let take = |schedule: &mut Schedule, open: &mut Vec<SessionId>, now| {
+            while let Some(command) = schedule.poll(now) {
+                match command {
+                    Command::Start(turn) => open.push(turn.session),
+                    Command::Reuse(turn) => assert!(open.contains(&turn.session)),
+                    Command::Close(session) => open.retain(|one| *one != session),
+                }
+            }
+            let (active, idle) = schedule.sessions();
+            assert!(active <= settings.sessions_max && idle <= settings.idle_max);
+            assert_eq!(active + idle, open.len());
+            for n in 0..3 {
+                assert!(schedule.hosts.connections(address(n)) <= settings.host_connections_max);
+            }
+        };
+        for event in events {
+            let first = open.first().copied();
+            match (event, first) {
+                (Event::Notify { domain, after }, _) => {
+                    schedule.notify(Notice { domain, due: now + after, entry: Some((1, 1)) }, now);
+                }
+                (Event::Wait(seconds), _) => now += seconds,
+                (_, None) => {}
+                (Event::Claim { none }, Some(session)) => {
+                    schedule.claimed(session, usize::from(!none), (!none).then_some(now), now);
+                }
+                (Event::Connect { address: n }, Some(session)) => {
+                    schedule.connect(session, address(n), None, now);
+                }
+                (Event::End { signal, again }, Some(session)) => {
+                    open.remove(0);
+                    let _ = schedule.finished(session, ended(signal, again.then_some(now)), now);
+                }
+                (Event::Next, Some(session)) => {
+                    if schedule.next(session, Signal::Good, Some(now), now) == Next::Close {
+                        open.remove(0);
+                        let _ = schedule.finished(session, ended(Signal::Good, None), now);
+                    } else {
+                        open.rotate_left(1);
+                    }
+                }
+            }
+            take(&mut schedule, &mut open, now);
+        }
+        for _ in 0..1000 {
+            for session in open.drain(..) {
+                let _ = schedule.finished(session, ended(Signal::Good, None), now);
+            }
+            now = now.max(schedule.next_wake().unwrap_or(now));
+            take(&mut schedule, &mut open, now);
+        }
+        prop_assert_eq!((schedule.domains(), schedule.sessions()), (0, (0, 0)));
+        prop_assert_eq!(schedule.next_wake(), None);
+        prop_assert_eq!(schedule.hosts.sources_open(), 0);
+    }
+}
