@@ -8,6 +8,7 @@
 pub mod address;
 pub mod collation;
 pub mod decode;
+pub mod downgrade;
 pub mod header;
 pub mod imap;
 mod limits;
