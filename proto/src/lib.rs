@@ -18,5 +18,4 @@ pub mod public_suffix;
 pub mod sasl;
 pub mod smtp;
 pub mod socks;
-pub mod socks;
 pub mod spf;
