@@ -6,6 +6,7 @@ mod checks;
 mod dkim;
 mod dns;
 mod mta_sts;
+mod settings;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
@@ -22,6 +23,10 @@ pub use dns::{
     Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand, DnssecExplain,
 };
 pub use mta_sts::{MtaSts, MtaStsCommand, MtaStsLookup};
+pub use settings::{
+    AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
+    RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
+};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -180,6 +185,7 @@ pub enum AccountCommand {
     Disable(AccountDisable),
     Enable(AccountEnable),
     TlsPubKey(AccountTlsPubKey),
+    Routes(AccountRoutes),
 }
 
 /// Make an account with its first address. The password is asked for, or read as a line of standard input.
@@ -341,7 +347,7 @@ pub struct AccountEnable {
     pub account: String,
 }
 
-/// Add, remove and list addresses of accounts.
+/// Add, remove and list addresses of accounts, and say what becomes of mail to them.
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "address", example = "{command_name} add anna.smith@example.com anna")]
 pub struct Address {
@@ -355,6 +361,8 @@ pub enum AddressCommand {
     Add(AddressAdd),
     Rm(AddressRm),
     List(AddressList),
+    Rules(AddressRules),
+    RequireAuthentication(AddressRequireAuthentication),
 }
 
 /// Give an account an address, or with @domain all addresses of a domain that nobody else has.
@@ -410,6 +418,7 @@ pub enum DomainCommand {
     List(DomainList),
     Enable(DomainEnable),
     Disable(DomainDisable),
+    Routes(DomainRoutes),
 }
 
 /// Take mail for a domain.

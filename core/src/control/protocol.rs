@@ -10,10 +10,14 @@
 //! before it sends more: acknowledging before reading deadlocks when both wait to write.
 //! `{"data":0}` ends a stream and isn't acknowledged.
 
+mod settings;
+
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use settings::{MailRule, Route, RouteOwner, RouteRow, RuleRow};
 
 /// The version of the protocol; client and server must have the same.
 pub const VERSION: u32 = 1;
@@ -180,6 +184,73 @@ pub enum Request {
         /// Only those of this account.
         account: Option<String>,
     },
+    /// Streams [`RuleRow`]s, in their order.
+    AddressRuleList {
+        /// The address.
+        address: String,
+    },
+    /// Gives an address one more rule.
+    AddressRuleAdd {
+        /// The address.
+        address: String,
+        /// Which one it will be, from 1; none is the last.
+        at: Option<u32>,
+        /// The rule.
+        rule: Box<MailRule>,
+    },
+    /// Takes a rule away.
+    AddressRuleRemove {
+        /// The address.
+        address: String,
+        /// Which one, from 1.
+        number: u32,
+    },
+    /// Moves a rule before or behind others.
+    AddressRuleMove {
+        /// The address.
+        address: String,
+        /// Which one, from 1.
+        number: u32,
+        /// Which one it will be.
+        to: u32,
+    },
+    /// Refuses mail to an address whose author nothing confirms, or no longer does.
+    AddressRequireAuthentication {
+        /// The address.
+        address: String,
+        /// What senders are told; none takes all mail again.
+        text: Option<String>,
+    },
+    /// Streams [`RouteRow`]s, in their order.
+    RouteList {
+        /// Whose routes.
+        of: RouteOwner,
+    },
+    /// Gives an account or a domain one more route.
+    RouteAdd {
+        /// Who gets it.
+        of: RouteOwner,
+        /// Which one it will be, from 1; none is the last.
+        at: Option<u32>,
+        /// The route.
+        route: Route,
+    },
+    /// Takes a route away.
+    RouteRemove {
+        /// Whose route.
+        of: RouteOwner,
+        /// Which one, from 1.
+        number: u32,
+    },
+    /// Moves a route before or behind others.
+    RouteMove {
+        /// Whose route.
+        of: RouteOwner,
+        /// Which one, from 1.
+        number: u32,
+        /// Which one it will be.
+        to: u32,
+    },
     /// Makes a domain ours.
     DomainAdd {
         /// The domain.
@@ -302,6 +373,15 @@ impl Request {
             Self::AddressAdd { .. } => "address-add",
             Self::AddressRemove { .. } => "address-remove",
             Self::AddressList { .. } => "address-list",
+            Self::AddressRuleList { .. } => "address-rule-list",
+            Self::AddressRuleAdd { .. } => "address-rule-add",
+            Self::AddressRuleRemove { .. } => "address-rule-remove",
+            Self::AddressRuleMove { .. } => "address-rule-move",
+            Self::AddressRequireAuthentication { .. } => "address-require-authentication",
+            Self::RouteList { .. } => "route-list",
+            Self::RouteAdd { .. } => "route-add",
+            Self::RouteRemove { .. } => "route-remove",
+            Self::RouteMove { .. } => "route-move",
             Self::DomainAdd { .. } => "domain-add",
             Self::DomainRemove { .. } => "domain-remove",
             Self::DomainList => "domain-list",
@@ -531,6 +611,12 @@ pub struct AddressRow {
     pub address: String,
     /// The account that gets its mail.
     pub account: String,
+    /// The mailbox that its mail goes to, unless a rule says otherwise.
+    pub mailbox: String,
+    /// How many rules it has.
+    pub rules: u32,
+    /// What senders are told whose mail nothing confirms; none when such mail is taken.
+    pub auth_required: Option<String>,
 }
 
 /// A domain in a list.

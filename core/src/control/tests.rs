@@ -14,7 +14,7 @@ use super::exchange::{Exchange, ExchangeLimits, Gone, Transport};
 use super::operations::{LocalFuture, OperationError, Operations};
 use super::protocol::{
     ANSWER_OCTETS_MAX, Answer, CHUNK_OCTETS_MAX, DomainRow, Failure, FailureKind, Format, Frame, Greeting,
-    LINE_OCTETS_MAX, Progress, Request, Secret, VERSION,
+    LINE_OCTETS_MAX, MailRule, Progress, Request, RouteOwner, Secret, VERSION,
 };
 use super::server::converse;
 use super::{Client, ClientError, Events};
@@ -158,6 +158,12 @@ fn every_request_is_read_as_it_was_written() {
         Request::AccountAdd { account: text(), address: text(), password: Secret(text()), quota: Some(1) },
         Request::AddressList { account: None },
         Request::AliasAdd { alias: text(), members: list() },
+        Request::AddressRuleAdd {
+            address: text(),
+            at: Some(1),
+            rule: Box::new(MailRule { headers: vec![(text(), text())], ..MailRule::default() }),
+        },
+        Request::RouteMove { of: RouteOwner::Domain(text()), number: 1, to: 2 },
         Request::DirectoryApply { dry_run: true },
         import(),
     ];

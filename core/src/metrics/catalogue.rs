@@ -276,10 +276,14 @@ label! {
     Reason {
         /// Nothing spoke against it.
         NoBadSignals = "no-bad-signals",
+        /// It comes from a mailing list whose mail the recipient takes.
+        ListAllow = "list-allow",
         /// The author's domain wants such mail refused.
         DmarcPolicy = "dmarc-policy",
         /// The author's domain wants such mail refused, unless what DNS doesn't tell now confirms it.
         DmarcUnknown = "dmarc-unknown",
+        /// Nothing confirms its author, which the recipient wants.
+        AuthRequired = "msg-auth-required",
         /// The sender's domain says that it isn't from there.
         SpfPolicy = "spf-policy",
         /// The client's address is on a blocklist.
@@ -661,7 +665,7 @@ impl CheckMetrics {
         Self {
             decisions: b.counters(
                 "postrider_smtpserver_decisions_total",
-                "Messages from outside, by what was decided and why.",
+                "Messages from outside, by what was decided and why: once for each way in which their recipients decide.",
                 [
                     Label::new("verdict", names(Verdict::ALL, Verdict::name)),
                     Label::new("reason", names(Reason::ALL, Reason::name)),

@@ -116,9 +116,10 @@ impl ServerOperations {
                     directory.addresses(find(&directory, &name)?.id).map_err(internal)
                 }
             });
-            for (address, _) in addresses.await? {
-                let row = AddressRow { address: address.to_string(), account: name.to_string() };
-                exchange.row(&row).await?;
+            for (address, target) in addresses.await? {
+                if let Some(row) = address_row(&address, &target, name.to_string()) {
+                    exchange.row(&row).await?;
+                }
             }
             return Ok(Answer::Done);
         }
@@ -136,7 +137,7 @@ impl ServerOperations {
                     name
                 }
             };
-            Ok(Some(AddressRow { address: address.to_string(), account: name }))
+            Ok(address_row(address, target, name))
         })
         .await
     }
@@ -244,6 +245,18 @@ impl ServerOperations {
             }
         }
     }
+}
+
+/// None for an address that is no account's.
+fn address_row(address: &AddressPattern, target: &Target, account: String) -> Option<AddressRow> {
+    let Target::Account { mailbox, destination, .. } = target else { return None };
+    Some(AddressRow {
+        address: address.to_string(),
+        account,
+        mailbox: mailbox.to_string(),
+        rules: u32::try_from(destination.rules.len()).unwrap_or(u32::MAX),
+        auth_required: destination.auth_required.clone(),
+    })
 }
 
 fn account_row(reader: &Reader, account: &Account) -> Result<AccountRow, OperationError> {

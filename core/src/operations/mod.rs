@@ -13,6 +13,9 @@ pub(crate) mod failure;
 mod index;
 mod listing;
 mod lock;
+mod settings;
+#[cfg(test)]
+mod settings_tests;
 mod settle;
 mod status;
 #[cfg(test)]
@@ -104,6 +107,15 @@ impl ServerOperations {
             Request::AccountShow { account } => self.show_account(&account, exchange).await,
             Request::AccountTlsKeyList { account } => self.list_tls_keys(&account, exchange).await,
             Request::AddressList { account } => self.list_addresses(account.as_deref(), exchange).await,
+            Request::AddressRuleList { address } => self.list_rules(&address, exchange).await,
+            Request::RouteList { of } => self.list_routes(&of, exchange).await,
+            change @ (Request::AddressRuleAdd { .. }
+            | Request::AddressRuleRemove { .. }
+            | Request::AddressRuleMove { .. }
+            | Request::AddressRequireAuthentication { .. }
+            | Request::RouteAdd { .. }
+            | Request::RouteRemove { .. }
+            | Request::RouteMove { .. }) => self.edit_settings(change).await,
             Request::DomainList => self.list_domains(exchange).await,
             Request::AliasList { domain } => self.list_aliases(domain.as_deref(), exchange).await,
             Request::DirectoryExport => self.export_directory(exchange).await,

@@ -17,11 +17,12 @@ use postrider_storage::directory::SenderVerdict;
 use postrider_storage::ids::AccountId;
 use tracing::{error, warn};
 
-use super::checks::{Conclusion, evaluation, results};
+use super::checks::{Conclusion, Fields, Received, Reports, evaluation, results};
 use super::connection::{Connection, pause};
-use super::deliver::{Counted, Delivery, Target};
+use super::deliver::{Counted, Delivery};
 use super::first_time::{FirstTime, sender_hash};
 use super::policy;
+use super::recipients::{Place, Target};
 use crate::clock::unix_now;
 use crate::intake::{self, Message};
 use crate::metrics;
@@ -38,12 +39,14 @@ const BAD_FROM: Reply =
 const FROM_NOT_YOURS: Reply =
     Reply::new(Class::Permanent, 50, (7, 1), "the From field must hold an address of the authenticated user");
 
-/// What is put in front of a message besides what each recipient has of its own.
+/// What is known of a message before it is delivered.
 struct Front {
-    /// `X-Postrider-Reason`, above all others.
-    reason: String,
-    /// From `Authentication-Results` down.
+    /// `Authentication-Results` and `Received-SPF`.
+    results: Fields,
+    /// What stands below them.
     trace: String,
+    places: Vec<Place>,
+    reports: Reports,
     first_time: Option<FirstTime>,
 }
 
@@ -87,30 +90,43 @@ impl Connection {
         self.shard.recorder.observe(self.shard.shared.metrics.message_octets, message.content.size);
         let from = from_address(&message.structure);
         let gone = LocalNotify::new();
-        let front = if self.user.is_some() {
-            self.front_of_submission(&envelope, &facts, &message)
-        } else {
+        let front = {
             // The room is given back when the checks are done.
             let (signed, _held) = examination.signed();
-            let concluded = self.conclude(&envelope, signed, &facts, &message.structure).await;
-            self.front_of_incoming(concluded, &envelope, &message, from.as_ref(), &gone)
+            let received = Received {
+                envelope: &envelope,
+                signed: &signed,
+                facts: &facts,
+                structure: &message.structure,
+                from: from.as_ref(),
+            };
+            match self.user.is_some() {
+                true => self.front_of_submission(received, targets, &message).await,
+                false => self.front_of_incoming(received, targets, &message, &gone).await,
+            }
         };
         let front = match front {
             Ok(front) => front,
             Err(reply) => {
+                let outcome = match reply.class() {
+                    Class::Permanent => metrics::Delivery::Refused,
+                    _ => metrics::Delivery::Deferred,
+                };
+                self.count_deliveries(envelope.recipients.len(), outcome);
                 intake::abandon(&self.shard.shared.committer, message.content);
                 self.slow_down();
                 return reply;
             }
         };
+        let is_refused = front.places.iter().all(|place| matches!(place, Place::Refused(_)));
         let limits = &self.service.listener.limits.smtp;
         let delivery = Delivery {
             shard: Rc::clone(&self.shard),
             id: self.id,
             sender: self.user.as_ref().map(|user| user.account),
-            from,
-            reason: front.reason,
+            results: front.results,
             trace: front.trace,
+            reports: front.reports,
             now: unix_now(),
             hostname: self.service.settings.hostname.to_string(),
             content: message.content,
@@ -123,13 +139,13 @@ impl Connection {
         // A task of its own: what was handed to the committer is settled also when nobody waits any more.
         let (tell, told) = oneshot();
         spawn("deliver", async move {
-            let _ = tell.send(delivery.run(targets, message.batch, sharing).await);
+            let _ = tell.send(delivery.run(front.places, message.batch, sharing).await);
         });
         let limit = limits.store + limits.first_time_sender_delay;
         match timeout(limit, self.or_gone(told, transport, &gone)).await {
             Ok(reply) => {
                 let reply = reply.unwrap_or(Reply::LOCAL_ERROR);
-                if reply == Reply::TOO_MUCH_MAIL {
+                if is_refused || reply == Reply::TOO_MUCH_MAIL {
                     self.slow_down();
                 }
                 reply
@@ -163,12 +179,12 @@ impl Connection {
     }
 
     /// Whether mail of this client is limited: others' servers, but for networks that never are.
-    fn is_counted(&self) -> bool {
+    pub(super) fn is_counted(&self) -> bool {
         self.user.is_none() && !self.shard.shared.admission.is_allowed(self.peer)
     }
 
     /// Lets a client whose message was refused for what it is wait for every octet from now on (product 1.2).
-    fn slow_down(&mut self) {
+    pub(super) fn slow_down(&mut self) {
         if self.is_counted() {
             self.pace = Pace::Slow;
         }
@@ -180,51 +196,42 @@ impl Connection {
     }
 
     /// What was concluded of a message from outside, or why it isn't accepted.
-    fn front_of_incoming(
+    async fn front_of_incoming(
         &self,
-        concluded: Option<Conclusion>,
-        envelope: &Envelope,
+        received: Received<'_>,
+        targets: Vec<Target>,
         message: &Message,
-        from: Option<&Address>,
         gone: &LocalNotify,
     ) -> Result<Front, Reply> {
-        let concluded = concluded.ok_or(Reply::SHUTTING_DOWN)?;
-        if let Some(row) = &concluded.evaluation {
-            evaluation::keep(&self.shard, unix_now(), message.content.blob, row);
+        let (envelope, from) = (received.envelope, received.from);
+        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations } =
+            self.conclude(received, targets).await?;
+        for (number, row) in (0..).zip(&evaluations) {
+            evaluation::keep(&self.shard, unix_now(), (message.content.blob, number), row);
         }
-        if let Some(refusal) = concluded.decision.refusal {
-            let outcome = match refusal.class() {
-                Class::Permanent => metrics::Delivery::Refused,
-                _ => metrics::Delivery::Deferred,
-            };
-            self.count_deliveries(envelope.recipients.len(), outcome);
-            return Err(refusal);
-        }
-        let reason = match concluded.decision.reason {
-            metrics::Reason::Unchecked => String::new(),
-            reason => format!("X-Postrider-Reason: {}\r\n", reason.name()),
-        };
-        let received = self.received(envelope, concluded.reverse_name.as_ref())?;
+        let trace = self.received(envelope, reverse_name.as_ref())?;
         let first_time = FirstTime {
-            sender: from.map(|from| sender_hash(from, concluded.confirmed)),
+            sender: from.map(|from| sender_hash(from, confirmed)),
             delay: self.service.listener.limits.smtp.first_time_sender_delay,
             gone: gone.clone(),
         };
-        Ok(Front { reason, trace: concluded.fields + &received, first_time: Some(first_time) })
+        Ok(Front { results: fields, trace, places, reports, first_time: Some(first_time) })
     }
 
-    /// The fields in front of a message of one of our own users, with what is missing of its header.
-    fn front_of_submission(
+    /// The fields in front of a message of one of our own users, with what is missing of its header. What the user's
+    /// domain would say of it is known: it may send so.
+    async fn front_of_submission(
         &self,
-        envelope: &Envelope,
-        facts: &ContentFacts,
+        received: Received<'_>,
+        targets: Vec<Target>,
         message: &Message,
     ) -> Result<Front, Reply> {
         let Some(user) = &self.user else { return Err(Reply::LOCAL_ERROR) };
+        let Received { envelope, facts, from, .. } = received;
         self.check_submission(user.account, facts, message)?;
         let hostname = &self.service.settings.hostname;
-        let mut trace = results::of_submission(hostname, envelope.reverse_path.address(), charset(envelope));
-        trace += &self.received(envelope, None)?;
+        let results = results::of_submission(hostname, envelope.reverse_path.address(), charset(envelope));
+        let mut trace = self.received(envelope, None)?;
         let (root, now) = (message.structure.root(), unix_now());
         if root.field(FieldName::MessageId).is_none() {
             trace += &format!("Message-ID: <{}.{now}@{hostname}>\r\n", self.id);
@@ -232,7 +239,10 @@ impl Connection {
         if root.field(FieldName::Date).is_none() {
             trace += &format!("Date: {}\r\n", trace::date(now));
         }
-        Ok(Front { reason: String::new(), trace, first_time: None })
+        let known = self.known_facts(&received, &targets).of_own_user(from);
+        let places = self.places(targets, envelope, from, known).await?;
+        let results = [(None, results)].into();
+        Ok(Front { results, trace, places, reports: Reports::ToSender, first_time: None })
     }
 
     fn received(&self, envelope: &Envelope, reverse_name: Option<&Domain>) -> Result<String, Reply> {

@@ -12,7 +12,7 @@ use postrider_proto::smtp::server::{Action, Answer, Certificate, Channel, Pace, 
 use tracing::{debug, trace};
 
 use super::checks::{Examination, Timed};
-use super::deliver::Target;
+use super::recipients::Target;
 use super::{Service, figures, policy};
 use crate::admission::Admitted;
 use crate::arrival::{Arrived, CLOSING, Open, arrive, start_tls};

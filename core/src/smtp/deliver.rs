@@ -3,6 +3,10 @@
 //!
 //! The reply is given after everything is on the disk. The content is stored once, whatever the
 //! number of recipients; each recipient gets its own trace fields in front of it.
+//!
+//! One reply stands for all recipients. While some of another server's message would have to wait, nothing is stored and
+//! all of it comes again; the accounts that had no room are noted, so that they are refused at RCPT then and hold up
+//! nobody ([`super::room`]). Who is refused for good among others is named in a report, if the sender is the real one.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -11,72 +15,37 @@ use std::sync::Arc;
 
 use postrider_proto::address::{Address, ForwardPath};
 use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::types::Flags;
 use postrider_proto::smtp::envelope::{BodyType, Envelope, Hold, Return};
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::trace;
 use postrider_proto::smtp::{Reply, envelope};
-use postrider_storage::account::{Content, NewMessage, ThreadInfo};
+use postrider_storage::account::{Content, NewMessage, ThreadInfo, Tx};
 use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::CommitError;
-use postrider_storage::directory::{AliasSettings, Directory};
-use postrider_storage::engine::{Batch, Durability, EngineError, Incarnation};
-use postrider_storage::ids::AccountId;
+use postrider_storage::engine::{Batch, Durability, Incarnation};
+use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
-use postrider_storage::rows::{Kind, RequireTls, Ret};
+use postrider_storage::rows::{Kind, RequireTls, Ret, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
 use super::bounce::{self, Failed};
+use super::checks::rules::{ByRule, Ruled};
+use super::checks::{Fields, Reports};
 use super::connection::Connection;
 use super::first_time::{FirstTime, Waited};
 use super::policy;
-use super::rehearsal::Wish;
-use crate::accounts::{LoadError, WriteError};
+use super::recipients::{Drop, Place};
+use crate::accounts::{AccountHandle, LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
 use crate::delivery;
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
-use crate::runtime::spawn_task;
+use crate::runtime::{spawn, spawn_task};
 use crate::shard::{OpenError, Shard};
-
-const NOT_A_MEMBER: Reply =
-    Reply::new(Class::Permanent, 50, (7, 2), "this list takes messages of its members only");
-
-/// Where an accepted recipient's mail goes.
-#[derive(Clone, Debug)]
-pub(super) enum Target {
-    /// Into a mailbox.
-    Account {
-        /// The account.
-        account: AccountId,
-        /// Its mailbox.
-        mailbox: MailboxName,
-        /// The recipient as it was given, for `Delivered-To`.
-        delivered_to: Option<Address>,
-    },
-    /// To the members of an alias.
-    Alias {
-        /// The alias.
-        address: Address,
-        /// Who may write to it.
-        settings: AliasSettings,
-    },
-    /// To another server, by the queue.
-    Remote,
-    /// To nobody: the sender learns it after the content.
-    Unknown,
-    /// An address of a local instance that asks for a reply.
-    Rehearsal(Wish),
-}
-
-/// One mailbox that gets the message.
-struct Drop {
-    account: AccountId,
-    mailbox: MailboxName,
-    delivered_to: Option<Address>,
-}
 
 /// What one recipient came to.
 type Outcome = Result<metrics::Delivery, Reply>;
@@ -86,11 +55,12 @@ pub(super) struct Delivery {
     pub(super) shard: Rc<Shard>,
     pub(super) id: ConnectionId,
     pub(super) sender: Option<AccountId>,
-    pub(super) from: Option<Address>,
-    /// `X-Postrider-Reason`; empty for mail that wasn't checked.
-    pub(super) reason: String,
-    /// From `Authentication-Results` down.
+    /// `Authentication-Results` and `Received-SPF`.
+    pub(super) results: Fields,
+    /// What stands below them.
     pub(super) trace: String,
+    /// Whether the sender may be told of recipients that didn't get the message.
+    pub(super) reports: Reports,
     pub(super) now: i64,
     pub(super) hostname: String,
     pub(super) content: Content,
@@ -112,28 +82,32 @@ pub(super) struct Counted {
 }
 
 impl Delivery {
-    pub(super) async fn run(self, targets: Vec<Target>, batch: Batch, sharing: Sharing) -> Reply {
+    pub(super) async fn run(self, places: Vec<Place>, batch: Batch, sharing: Sharing) -> Reply {
         let committer = Arc::clone(&self.shard.shared.committer);
-        let mut drops = Vec::new();
-        let mut remote = Vec::new();
-        let mut outcomes = Outcomes::default();
-        // Who is named twice, or reached by two aliases, gets one message.
-        let mut reached = HashSet::new();
-        for (number, target) in targets.into_iter().enumerate() {
-            match self.drops(target).await {
-                Ok(Place::Mailboxes(found)) => drops.extend(found.into_iter().filter_map(|drop| {
-                    let who = (drop.account, drop.delivered_to.as_ref().map(Address::to_string));
-                    reached.insert(who).then_some((number, drop))
-                })),
-                Ok(Place::Queue) => remote.push(number),
-                Err(reply) => outcomes.note(number, Err(reply)),
+        let Sorted { mut drops, remote, mut outcomes } = self.sort(places).await;
+        let mut reserved = Vec::new();
+        if self.comes_again() {
+            // Only what has company needs it: where there is nobody else, nothing is lost when storing fails.
+            if drops.len() + outcomes.0.len() > 1 {
+                (drops, reserved) = self.reserve(drops, &mut outcomes).await;
             }
+            if let Some(reply) = outcomes.deferral() {
+                self.give_back(reserved);
+                intake::abandon(&committer, self.content);
+                self.count(self.envelope.recipients.len(), metrics::Delivery::Deferred);
+                return reply;
+            }
+        }
+        if drops.is_empty() && remote.is_empty() {
+            intake::abandon(&committer, self.content);
+            return self.reply(outcomes).await;
         }
         // All wait for one another: a message that is cut off meanwhile has come to nobody, and comes again.
         if let Some(first_time) = &self.first_time
             && first_time.wait(&self.shard, self.id, drops.iter().map(|(_, drop)| drop.account)).await
                 == Waited::Cut
         {
+            self.give_back(reserved);
             intake::abandon(&committer, self.content);
             return Reply::SHUTTING_DOWN;
         }
@@ -144,13 +118,16 @@ impl Delivery {
             match self.write_content(batch).await {
                 Ok(life) => incarnation = Some(life),
                 Err(error) => {
+                    self.give_back(reserved);
                     intake::abandon(&committer, self.content);
                     return policy::commit_reply(&error, self.id);
                 }
             }
         }
+        // What was reserved is counted already.
+        let counted = self.counted.filter(|_| reserved.is_empty());
         let store = |(number, drop)| {
-            let work = self.store(drop, attached.take(), incarnation);
+            let work = self.store(drop, attached.take(), incarnation, counted);
             (number, spawn_task("store in a mailbox", work))
         };
         let tasks: Vec<_> = drops.into_iter().map(store).collect();
@@ -171,6 +148,122 @@ impl Delivery {
         self.reply(outcomes).await
     }
 
+    /// Whether the client keeps the message and sends it again, when it is told so: other servers do. Our own users have
+    /// a program that shows an error, so they get a report instead.
+    const fn comes_again(&self) -> bool {
+        self.sender.is_none()
+    }
+
+    /// Takes the places of all recipients apart.
+    async fn sort(&self, places: Vec<Place>) -> Sorted {
+        let mut sorted = Sorted::default();
+        // Who is named twice, or reached by two aliases, gets one message.
+        let mut reached = HashSet::new();
+        for (number, place) in places.into_iter().enumerate() {
+            match place {
+                Place::Mailboxes(found) => sorted.drops.extend(found.into_iter().filter_map(|drop| {
+                    let who = (drop.account, drop.delivered_to.as_ref().map(Address::to_string));
+                    reached.insert(who).then_some((number, drop))
+                })),
+                Place::Queue => sorted.remote.push(number),
+                Place::Refused(reply) => sorted.outcomes.note(number, Err(reply)),
+                Place::Rehearsal(wish) => {
+                    let reply = Connection::fulfil(&self.shard, wish).await;
+                    sorted.outcomes.note(number, Err(reply));
+                }
+            }
+        }
+        sorted
+    }
+
+    /// Asks the home of each account whether it takes its messages, and counts them there. Of an alias, members that
+    /// don't are left out when there are others that do. Gives what is left, and what was counted where.
+    async fn reserve(
+        &self,
+        drops: Vec<(usize, Drop)>,
+        outcomes: &mut Outcomes,
+    ) -> (Vec<(usize, Drop)>, Vec<(AccountId, u64)>) {
+        let mut messages: BTreeMap<AccountId, Vec<u64>> = BTreeMap::new();
+        for (_, drop) in &drops {
+            let octets = self.content.size + self.prefix(drop).len() as u64;
+            messages.entry(drop.account).or_default().push(octets);
+        }
+        let asked = messages.into_iter().map(|(account, messages)| {
+            let work = self.reserve_in(account, messages.clone());
+            (account, messages, spawn_task("ask whether a message fits", work))
+        });
+        let asked: Vec<_> = asked.collect();
+        let (mut reserved, mut refused) = (Vec::new(), BTreeMap::new());
+        for (account, messages, task) in asked {
+            match task.await.unwrap_or(Err(Reply::LOCAL_ERROR)) {
+                Ok(()) => reserved.extend(messages.into_iter().map(|octets| (account, octets))),
+                Err(reply) => drop(refused.insert(account, reply)),
+            }
+        }
+        let (fitting, others): (Vec<_>, Vec<_>) =
+            drops.into_iter().partition(|(_, drop)| !refused.contains_key(&drop.account));
+        for (number, drop) in others {
+            if !fitting.iter().any(|(other, _)| *other == number)
+                && let Some(reply) = refused.get(&drop.account)
+            {
+                outcomes.note(number, Err(reply.clone()));
+            }
+        }
+        (fitting, reserved)
+    }
+
+    fn reserve_in(
+        &self,
+        account: AccountId,
+        messages: Vec<u64>,
+    ) -> impl Future<Output = Result<(), Reply>> + use<> {
+        let (shard, id, counted, now) = (Rc::clone(&self.shard), self.id, self.counted, self.now);
+        async move {
+            let asked = shard.at_home(account, move |home| {
+                Box::pin(async move {
+                    let handle = open(&home, account, id).await?;
+                    let (count, octets) = (messages.len() as u64, messages.iter().sum());
+                    let state = handle.state();
+                    if state.head().is_some_and(|head| !state.quota().admits(head, octets, count)) {
+                        home.rates.no_room.note(account, octets, now);
+                        return Err(Reply::MAILBOX_FULL);
+                    }
+                    let Some(Counted { peer, limits }) = counted else { return Ok(()) };
+                    for (at, octets) in messages.iter().enumerate() {
+                        if !home.rates.take(account, peer, *octets, &limits, now) {
+                            let taken = messages.iter().take(at);
+                            taken.for_each(|octets| home.rates.give_back(account, peer, *octets, now));
+                            return Err(Reply::TOO_MUCH_MAIL);
+                        }
+                    }
+                    Ok(())
+                })
+            });
+            asked.await.unwrap_or(Err(Reply::SHUTTING_DOWN))
+        }
+    }
+
+    /// Takes back what was counted of a message that comes again. Nobody waits for it.
+    fn give_back(&self, reserved: Vec<(AccountId, u64)>) {
+        let Some(Counted { peer, .. }) = self.counted else { return };
+        let now = self.now;
+        for (account, octets) in reserved {
+            let shard = Rc::clone(&self.shard);
+            spawn("take back what was counted", async move {
+                let give_back = shard.at_home(account, move |home| {
+                    Box::pin(async move { home.rates.give_back(account, peer, octets, now) })
+                });
+                // A server that stops counts nothing any more.
+                let _ = give_back.await;
+            });
+        }
+    }
+
+    fn count(&self, recipients: usize, outcome: metrics::Delivery) {
+        let counter = self.shard.shared.metrics.deliveries.at([outcome as usize]);
+        self.shard.recorder.add(counter, u64::try_from(recipients).unwrap_or(u64::MAX));
+    }
+
     /// Writes the last batch of a content that several transactions refer to. Those are submitted, and so
     /// committed, later. Refused when the batches before it may be gone.
     async fn write_content(&self, batch: Batch) -> Result<Incarnation, CommitError> {
@@ -179,59 +272,14 @@ impl Delivery {
         Ok(submitted.done().await?.incarnation)
     }
 
-    /// The mailboxes that a recipient's mail goes to.
-    async fn drops(&self, target: Target) -> Result<Place, Reply> {
-        match target {
-            Target::Account { account, mailbox, delivered_to } => {
-                Ok(Place::Mailboxes(vec![Drop { account, mailbox, delivered_to }]))
-            }
-            Target::Remote => Ok(Place::Queue),
-            Target::Unknown => Err(Reply::NO_SUCH_USER),
-            Target::Rehearsal(wish) => Err(Connection::fulfil(&self.shard, wish).await),
-            Target::Alias { address, settings } => {
-                self.shard.shared.reads.calm().await;
-                match self.members(&address, settings) {
-                    Ok(drops) => drops.map(Place::Mailboxes),
-                    Err(error) => {
-                        error!(cid = %self.id, %error, "the directory could not be read");
-                        Err(Reply::LOCAL_ERROR)
-                    }
-                }
-            }
-        }
-    }
-
-    /// The members of an alias that get the message (product 1.14).
-    fn members(
-        &self,
-        alias: &Address,
-        settings: AliasSettings,
-    ) -> Result<Result<Vec<Drop>, Reply>, EngineError> {
-        let reader = self.shard.shared.store.reader();
-        let directory = Directory::new(reader.snapshot());
-        let members = directory.members(alias)?;
-        let from = self.from.as_ref();
-        let is_member = members.iter().any(|(_, address)| Some(address) == from);
-        let is_alias = settings.allow_msg_from && from == Some(alias);
-        if !(settings.post_public || is_member || is_alias) {
-            return Ok(Err(NOT_A_MEMBER));
-        }
-        let mut drops = Vec::new();
-        for (account, address) in members {
-            // The author has the message already; who is addressed directly gets it that way.
-            let direct = self.envelope.recipients.iter().any(|r| r.path.address() == Some(&address));
-            if Some(&address) == from || direct {
-                continue;
-            }
-            drops.push(Drop { account, mailbox: MailboxName::inbox(), delivered_to: Some(address) });
-        }
-        Ok(Ok(drops))
-    }
-
-    fn prefix(&self, delivered_to: Option<&Address>) -> Vec<u8> {
-        let mut prefix = self.reason.clone();
-        prefix += &delivered_to.map(trace::delivered_to).unwrap_or_default();
+    fn prefix(&self, drop: &Drop) -> Vec<u8> {
+        let mut prefix = match drop.reason {
+            metrics::Reason::Unchecked => String::new(),
+            reason => format!("X-Postrider-Reason: {}\r\n", reason.name()),
+        };
+        prefix += &drop.delivered_to.as_ref().map(trace::delivered_to).unwrap_or_default();
         prefix += &trace::return_path(&self.envelope.reverse_path);
+        prefix += self.results.get(&drop.dmarc_override).map_or("", String::as_str);
         prefix += &self.trace;
         prefix.into_bytes()
     }
@@ -242,19 +290,25 @@ impl Delivery {
         drop: Drop,
         content_batch: Option<Batch>,
         incarnation: Option<Incarnation>,
+        counted: Option<Counted>,
     ) -> impl Future<Output = Outcome> + use<> {
-        let Drop { account, mailbox, delivered_to } = drop;
+        let prefix = self.prefix(&drop);
+        let Drop { account, ruled: Ruled { mailbox, accept_rejects_to, by_rule, .. }, is_reject, .. } = drop;
+        let (mailbox, is_ensured, flags) = match accept_rejects_to.filter(|_| is_reject) {
+            Some(rejects) => (rejects, true, Flags::SEEN),
+            None => (mailbox, by_rule == ByRule::Yes, Flags::NONE),
+        };
         let message = NewMessage {
             content: self.content,
-            prefix: self.prefix(delivered_to.as_ref()),
-            flags: postrider_proto::imap::types::Flags::NONE,
+            prefix,
+            flags,
             keywords: Vec::new(),
             received: self.now,
             thread: self.thread.clone(),
         };
         let (shard, id) = (Rc::clone(&self.shard), self.id);
         let sender = self.first_time.as_ref().and_then(|first_time| first_time.sender);
-        let (counted, octets, now) = (self.counted, self.content.size, self.now);
+        let (octets, now) = (self.content.size, self.now);
         async move {
             let stored = shard
                 .at_home(account, move |home| {
@@ -264,19 +318,9 @@ impl Delivery {
                         {
                             return Err(Reply::TOO_MUCH_MAIL);
                         }
-                        let handle = match home.open_account(account).await {
-                            Ok(handle) => handle,
-                            Err(OpenError::Load(LoadError::Removed)) => return Err(Reply::NO_SUCH_USER),
-                            Err(OpenError::Write(error)) => return Err(write_reply(&error, id)),
-                            Err(error) => {
-                                error!(cid = %id, %account, %error, "the account could not be loaded");
-                                return Err(Reply::LOCAL_ERROR);
-                            }
-                        };
+                        let handle = open(&home, account, id).await?;
                         let appended = handle.transact(None, incarnation, move |tx| {
-                            let inbox = MailboxName::inbox();
-                            let mailbox = tx.mailbox_id(&mailbox).or_else(|| tx.mailbox_id(&inbox));
-                            let mailbox = mailbox.ok_or(Refusal::NoSuchMailbox)?;
+                            let mailbox = mailbox_of(tx, &mailbox, is_ensured)?;
                             if let Some(batch) = content_batch {
                                 tx.attach(batch);
                             }
@@ -316,7 +360,7 @@ impl Delivery {
             .collect();
         let queued = NewQueued {
             content: self.content,
-            prefix: self.trace.clone().into_bytes(),
+            prefix: (self.results.get(&None).cloned().unwrap_or_default() + &self.trace).into_bytes(),
             created: self.now,
             sender: self.sender,
             mail_from: envelope.reverse_path.address().map(Address::to_string).unwrap_or_default().into(),
@@ -368,10 +412,9 @@ impl Delivery {
         Ok(metrics::Delivery::Queued)
     }
 
-    /// What the client is told (product 1.11): success when anybody got the message; those who did not
-    /// are then named in a report to the sender.
+    /// What the client is told (product 1.11): success when anybody got the message; those who did not and never will are
+    /// then named in a report to the sender, if that is surely who sent it.
     async fn reply(&self, outcomes: Outcomes) -> Reply {
-        let metrics = &self.shard.shared.metrics;
         let mut failed: Vec<(usize, Reply)> = Vec::new();
         let mut stored = 0;
         for (number, outcome) in outcomes.0 {
@@ -380,11 +423,26 @@ impl Delivery {
                 Err(reply) if reply.class() == Class::Permanent => metrics::Delivery::Refused,
                 Err(_) => metrics::Delivery::Deferred,
             };
-            self.shard.recorder.increment(metrics.deliveries.at([label as usize]));
+            self.count(1, label);
             match outcome {
                 Ok(_) => stored += 1,
                 Err(reply) => failed.push((number, reply)),
             }
+        }
+        let later = failed.iter().find(|(_, reply)| reply.class() == Class::Transient);
+        if let Some((_, reply)) = later.filter(|_| self.comes_again()) {
+            // What could be known before was asked before. Some get the message twice now, but nobody loses it, and nobody
+            // hears of a failure that is none.
+            return reply.clone();
+        }
+        if stored > 0 && self.reports == Reports::ToNobody {
+            // Deviation: RFC 5321 §6.1 wants a report, which would go to whoever's address somebody wrote there. §6.2 permits
+            // that there is none, and calls it dangerous: so recipients that may refuse are kept apart at RCPT, and this
+            // is left for accounts that were removed meanwhile.
+            for (_, reply) in &failed {
+                info!(cid = %self.id, code = reply.code(), "refused for a recipient, without a report: nothing confirms the sender");
+            }
+            return Reply::DELIVERED;
         }
         if stored > 0 {
             if !failed.is_empty()
@@ -463,6 +521,12 @@ impl Delivery {
 struct Outcomes(BTreeMap<usize, Outcome>);
 
 impl Outcomes {
+    /// What is told when a message should come again as a whole.
+    fn deferral(&self) -> Option<Reply> {
+        let replies = self.0.values().filter_map(|outcome| outcome.as_ref().err());
+        replies.into_iter().find(|reply| reply.class() == Class::Transient).cloned()
+    }
+
     /// An alias got the message when any of its members did (product 1.14).
     fn note(&mut self, number: usize, outcome: Outcome) {
         let known = self.0.entry(number).or_insert_with(|| outcome.clone());
@@ -472,10 +536,43 @@ impl Outcomes {
     }
 }
 
-/// Where a recipient's mail goes.
-enum Place {
-    Mailboxes(Vec<Drop>),
-    Queue,
+/// Recipients, by where their mail goes.
+#[derive(Default)]
+struct Sorted {
+    /// Mailboxes, each with the recipient's place in the envelope.
+    drops: Vec<(usize, Drop)>,
+    /// Those whose mail the queue gets.
+    remote: Vec<usize>,
+    /// What is known already.
+    outcomes: Outcomes,
+}
+
+/// The mailbox that a message goes to: the inbox, when it is missing and isn't made.
+fn mailbox_of(tx: &mut Tx<'_, '_>, name: &MailboxName, is_ensured: bool) -> Result<MailboxId, StoreError> {
+    if let Some(mailbox) = tx.mailbox_id(name) {
+        return Ok(mailbox);
+    }
+    if is_ensured {
+        match tx.create_mailbox(name, SpecialUse::NONE) {
+            // Such as when there are as many as may be.
+            Err(StoreError::Refused(_)) => {}
+            made => return made,
+        }
+    }
+    tx.mailbox_id(&MailboxName::inbox()).ok_or_else(|| Refusal::NoSuchMailbox.into())
+}
+
+/// An account, on its home shard.
+async fn open(home: &Rc<Shard>, account: AccountId, id: ConnectionId) -> Result<Rc<AccountHandle>, Reply> {
+    match home.open_account(account).await {
+        Ok(handle) => Ok(handle),
+        Err(OpenError::Load(LoadError::Removed)) => Err(Reply::NO_SUCH_USER),
+        Err(OpenError::Write(error)) => Err(write_reply(&error, id)),
+        Err(error) => {
+            error!(cid = %id, %account, %error, "the account could not be loaded");
+            Err(Reply::LOCAL_ERROR)
+        }
+    }
 }
 
 fn new_recipient(recipient: &envelope::Recipient) -> Option<NewRecipient> {

@@ -1,7 +1,7 @@
 //! SMTP and submission: the pure session of `proto` driven by a connection of a shard.
 //!
-//! [`connection`] moves octets and time, [`policy`] answers what the session asks, [`deliver`] stores
-//! what it received. A message is acknowledged only after the commit of all of its local recipients.
+//! [`connection`] moves octets and time, [`policy`] answers what the session asks, [`recipients`] says where
+//! mail goes, [`deliver`] stores what was received. A message is acknowledged only after the commit of all of its local recipients.
 
 mod acceptance;
 mod bounce;
@@ -12,7 +12,9 @@ mod figures;
 mod first_time;
 mod policy;
 pub(crate) mod rates;
+mod recipients;
 mod rehearsal;
+mod room;
 #[cfg(test)]
 mod tests;
 

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use postrider_storage::ids::AccountId;
 
+use super::room::NoRoom;
 use crate::admission::Class;
 use crate::config::{Classes, DeliveryLimits};
 
@@ -67,6 +68,16 @@ impl Window {
         }
     }
 
+    fn uncount(&mut self, account: AccountId, classes: &[Class; 3], octets: u64) {
+        for class in classes {
+            // What was forgotten has nothing to take back from.
+            if let Some(taken) = self.taken.get_mut(&(account, *class)) {
+                taken.messages = taken.messages.saturating_sub(1);
+                taken.octets = taken.octets.saturating_sub(octets);
+            }
+        }
+    }
+
     /// Makes room: half of the table at least, so that it is gone through seldom.
     fn forget_the_least(&mut self) {
         let mut messages: Vec<u32> = self.taken.values().map(|taken| taken.messages).collect();
@@ -88,9 +99,13 @@ struct Windows {
     day: Window,
 }
 
-/// What the accounts of a shard took from whom.
+/// What the accounts of a shard took from whom, and what they had no room for.
 #[derive(Default)]
-pub(crate) struct DeliveryRates(RefCell<Windows>);
+pub(crate) struct DeliveryRates {
+    windows: RefCell<Windows>,
+    /// Of messages that will come again.
+    pub(crate) no_room: NoRoom,
+}
 
 impl DeliveryRates {
     /// Counts a message for an account, unless its part of the network has used up what the account takes from
@@ -103,18 +118,41 @@ impl DeliveryRates {
         limits: &DeliveryLimits,
         now: i64,
     ) -> bool {
-        let classes = Class::all(peer);
-        let Windows { minute, day } = &mut *self.0.borrow_mut();
-        minute.advance(now, MINUTE);
-        day.advance(now, DAY);
-        if minute.is_used_up(account, &classes, limits.messages_per_minute, limits.mebibytes_per_minute)
-            || day.is_used_up(account, &classes, limits.messages_per_day, limits.mebibytes_per_day)
-        {
+        if self.is_used_up(account, peer, limits, now) {
             return false;
         }
+        let classes = Class::all(peer);
+        let Windows { minute, day } = &mut *self.windows.borrow_mut();
         minute.count(account, &classes, octets);
         day.count(account, &classes, octets);
         true
+    }
+
+    /// Whether a part of the network has used up what the account takes from there.
+    pub(crate) fn is_used_up(
+        &self,
+        account: AccountId,
+        peer: IpAddr,
+        limits: &DeliveryLimits,
+        now: i64,
+    ) -> bool {
+        let classes = Class::all(peer);
+        let Windows { minute, day } = &mut *self.windows.borrow_mut();
+        minute.advance(now, MINUTE);
+        day.advance(now, DAY);
+        minute.is_used_up(account, &classes, limits.messages_per_minute, limits.mebibytes_per_minute)
+            || day.is_used_up(account, &classes, limits.messages_per_day, limits.mebibytes_per_day)
+    }
+
+    /// Takes back what [`Self::take`] counted at the time `taken`, of a message that was not stored after all.
+    pub(crate) fn give_back(&self, account: AccountId, peer: IpAddr, octets: u64, taken: i64) {
+        let classes = Class::all(peer);
+        let Windows { minute, day } = &mut *self.windows.borrow_mut();
+        for (window, seconds) in [(minute, MINUTE), (day, DAY)] {
+            if window.number == taken / seconds {
+                window.uncount(account, &classes, octets);
+            }
+        }
     }
 }
 
@@ -169,6 +207,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_back_may_be_taken_again_in_its_window() {
+        let rates = DeliveryRates::default();
+        let peer = ip("192.0.2.1");
+        let take = |now| rates.take(ANNA, peer, 1 << 20, &limits(), now);
+        let is_used_up = |now| rates.is_used_up(ANNA, peer, &limits(), now);
+        assert!(take(NOW) && !is_used_up(NOW) && take(NOW) && is_used_up(NOW));
+        rates.give_back(BEN, peer, 1 << 20, NOW);
+        assert!(is_used_up(NOW), "another account");
+        rates.give_back(ANNA, peer, 1 << 20, NOW);
+        assert!(!is_used_up(NOW) && take(NOW) && is_used_up(NOW));
+        assert!(!is_used_up(NOW + MINUTE));
+        // Of a minute that is over, only the day remembers it: of its three mebibytes, one is left again.
+        assert!(take(NOW + MINUTE) && is_used_up(NOW + MINUTE));
+        rates.give_back(ANNA, peer, 1 << 20, NOW);
+        assert!(!is_used_up(NOW + MINUTE) && take(NOW + MINUTE) && is_used_up(NOW + MINUTE));
+    }
+
+    #[test]
     fn octets_count_too() {
         let rates = DeliveryRates::default();
         let take = |octets, now| rates.take(ANNA, ip("192.0.2.1"), octets, &limits(), now);
@@ -190,7 +246,7 @@ mod tests {
         assert!((0..20).all(|_| flood(ANNA)));
         for number in 100..100 + u32::try_from(COUNTERS_MAX).unwrap() {
             assert!(rates.take(AccountId(number.try_into().unwrap()), ip("198.51.100.1"), 1, &limits, NOW));
-            assert!(rates.0.borrow().minute.taken.len() <= COUNTERS_MAX);
+            assert!(rates.windows.borrow().minute.taken.len() <= COUNTERS_MAX);
         }
         assert!(!flood(ANNA), "still known after {COUNTERS_MAX} others");
     }

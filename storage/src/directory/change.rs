@@ -6,6 +6,7 @@ use postrider_proto::address::{Address, Domain};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
+use super::destination::Destination;
 use super::types::{
     AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, Fingerprint,
 };
@@ -98,6 +99,13 @@ pub enum Change {
         /// Where its account wants the mail.
         mailbox: MailboxName,
     },
+    /// Replaces what else is set for an account's address: rules, and whether mail must be authenticated.
+    SetDestination {
+        /// The address.
+        address: AddressPattern,
+        /// What is set for it.
+        destination: Destination,
+    },
     /// Adds an address that answers with an SMTP code: 421 (sent as 451), 451 or 550.
     AddRefusal {
         /// The address.
@@ -165,6 +173,7 @@ impl fmt::Display for Change {
                 write!(f, "+ address {address} to account {account}, mailbox {mailbox}")
             }
             Self::SetAddress { address, mailbox } => write!(f, "~ address {address} to mailbox {mailbox}"),
+            Self::SetDestination { address, .. } => write!(f, "~ rules of address {address}"),
             Self::AddRefusal { address, code } => write!(f, "+ address {address}, answering {code}"),
             Self::RemoveAddress(address) => write!(f, "- address {address}"),
             Self::AddAlias { alias, members, .. } => {

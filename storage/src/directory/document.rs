@@ -5,12 +5,13 @@
 //! postmaster = { account = "fred", mailbox = "Inbox" }
 //!
 //! [domain."example.org"]
-//! separators = ["+"]            # also: disabled, case_sensitive, description
+//! separators = ["+"]            # also: disabled, case_sensitive, description, routes
 //!
 //! [account.fred]
-//! domain = "example.org"        # also: full_name, quota, quota_messages, login_disabled, disabled_mechanisms
+//! domain = "example.org"        # also: full_name, quota, quota_messages, login_disabled, disabled_mechanisms, routes
 //! credentials = ["SCRAM-SHA-256$..."]   # or password = "...", or neither: stays as it is
-//! addresses = ["fred@example.org", { address = "@example.org", mailbox = "Rest" }]
+//! addresses = ["fred@example.org", { address = "@example.org", mailbox = "Rest" }]   # also: rules, auth_required
+//! routes = [{ to_domains = [".example.net"], minimum_attempts = 3, transport = "smarthost" }]   # also: from_domains
 //! tls_public_keys = [{ fingerprint = "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ", name = "laptop" }]
 //!
 //! [refusal]
@@ -19,6 +20,9 @@
 //! [alias."team@example.org"]
 //! members = ["fred@example.org"]        # also: post_public, list_members, allow_msg_from
 //! ```
+//!
+//! A rule of an address: `{ verified_domain = "list.example", mailbox = "Lists" }`, and also mail_from, msg_from,
+//! `headers = [["list-id", "<news\\.list\\.example>"]]`, is_forward, list_allow_domain, accept_rejects_to, comment.
 
 mod parse;
 mod print;
@@ -29,6 +33,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Secret;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
+use super::destination::Destination;
 use super::types::{
     AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, Fingerprint,
 };
@@ -69,10 +74,19 @@ pub(super) enum Entry {
 pub(super) struct AccountEntry {
     pub(super) settings: AccountSettings,
     pub(super) credential: Credential,
-    /// Its addresses with their mailboxes, in whatever order.
-    pub(super) addresses: Vec<(AddressPattern, MailboxName, Line)>,
+    /// Its addresses, in whatever order.
+    pub(super) addresses: Vec<AddressEntry>,
     /// The public keys of TLS that log in to it, with their names.
     pub(super) tls_keys: Vec<(Fingerprint, String, Line)>,
+}
+
+/// An address of an account in a document.
+#[derive(Debug)]
+pub(super) struct AddressEntry {
+    pub(super) address: AddressPattern,
+    pub(super) mailbox: MailboxName,
+    pub(super) destination: Destination,
+    pub(super) line: Line,
 }
 
 /// How a document says that an account logs in.

@@ -9,6 +9,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Login;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
+use super::destination::Destination;
 use super::rows::{self, AddressRow, BadRow, Place, StateRow, TlsKeyRow};
 use super::types::{
     Account, AccountName, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint,
@@ -49,6 +50,8 @@ pub enum Resolution {
         mailbox: MailboxName,
         /// The address without what a separator cut off.
         address: Address,
+        /// What else is set for it.
+        destination: Destination,
     },
     /// An alias; [`Directory::members`] says for whom.
     Alias {
@@ -336,6 +339,21 @@ impl<'a> Directory<'a> {
         Ok(members)
     }
 
+    /// Where mail to an address goes that is set for an account, such as a member of an alias as [`Self::members`] gives it;
+    /// none when it is no account's.
+    pub fn destination(
+        &self,
+        address: &AddressPattern,
+    ) -> Result<Option<(AccountId, MailboxName, Destination)>, EngineError> {
+        let Some(settings) = self.domain(address.domain())? else { return Ok(None) };
+        let localpart = settings.fold(address.localpart());
+        let key = rows::address(&Place { domain: address.domain().clone(), localpart });
+        Ok(match self.row(&key, AddressRow::decode)?.map(|row| row.target) {
+            Some(Target::Account { account, mailbox, destination }) => Some((account, mailbox, destination)),
+            Some(Target::Refused(_) | Target::Alias(_)) | None => None,
+        })
+    }
+
     /// The accounts that were removed and whose own rows are still to be erased.
     pub fn removed_accounts(&self, count: usize) -> Result<Vec<AccountId>, EngineError> {
         let (start, end) = (rows::table(rows::REMOVED), rows::table(rows::REMOVED + 1));
@@ -375,7 +393,7 @@ impl<'a> Directory<'a> {
         let Some(Postmaster { account, mailbox }) = self.state()?.postmaster else { return Ok(None) };
         let localpart = Localpart::from_decoded("postmaster").map_err(|_| damaged(&rows::state()))?;
         let address = Address { localpart, domain: domain.clone() };
-        Ok(Some(Resolution::Account { account, mailbox, address }))
+        Ok(Some(Resolution::Account { account, mailbox, address, destination: Destination::default() }))
     }
 
     fn row<T>(
@@ -421,7 +439,9 @@ fn resolution(place: &Place, row: AddressRow) -> Resolution {
     // Of a localpart that folding made too long, there can be no address.
     let Some(address) = exact(place) else { return Resolution::Unknown };
     match row.target {
-        Target::Account { account, mailbox } => Resolution::Account { account, mailbox, address },
+        Target::Account { account, mailbox, destination } => {
+            Resolution::Account { account, mailbox, address, destination }
+        }
         Target::Alias(settings) => Resolution::Alias { address, settings },
         Target::Refused(code) => Resolution::Refused(code),
     }

@@ -6,15 +6,16 @@
 //!
 //! Rows belong to the system (account 0) in the space `rows`; a name is followed by an octet 0 where
 //! more follows, for no name can hold one. Values start with a version; numbers in them are
-//! little-endian, texts have their length in 16 bits before them.
+//! little-endian, texts have their length in 16 bits before them. What only some rows have is at the end of a version 2
+//! of their value, whose layout is in `rows/settings.rs`.
 //!
 //! | table | name | rest of the key | value |
 //! |---|---|---|---|
 //! | 0x40 | STATE | - | next account id, counts, postmaster |
-//! | 0x41 | DOMAIN | domain | settings |
-//! | 0x42 | ACCOUNT | account id u32 | name, created, settings |
+//! | 0x41 | DOMAIN | domain | settings; in version 2 with routes |
+//! | 0x42 | ACCOUNT | account id u32 | name, created, settings; in version 2 with routes |
 //! | 0x43 | ACCOUNTNAME | name | account id |
-//! | 0x44 | ADDRESS | domain, 0, canonical localpart (empty: catch-all) | target: account and mailbox, SMTP code, or alias |
+//! | 0x44 | ADDRESS | domain, 0, canonical localpart (empty: catch-all) | target: account and mailbox, SMTP code, or alias; in version 2, for an account, rules and the like |
 //! | 0x45 | ACCOUNTADDRESS | account id u32, domain, 0, localpart | version |
 //! | 0x46 | CREDENTIAL | account id u32 | `StoredSecrets` of `proto::sasl` |
 //! | 0x47 | MEMBER | alias' domain, 0, localpart, 0, member's account id u32, domain, 0, localpart | version |
@@ -29,10 +30,12 @@
 
 mod apply;
 mod change;
+mod destination;
 mod document;
 mod draft;
 mod lookup;
 mod plan;
+mod route;
 mod rows;
 pub(crate) mod stage;
 mod types;
@@ -41,9 +44,11 @@ mod write;
 
 pub use apply::{Apply, ApplyError, Derive, Finish, Mode, Options, PENDING_OCTETS_MAX, Progress, Step};
 pub use change::{Change, HeldMail};
+pub use destination::{BadPattern, BadRule, Destination, HeaderPattern, MailRule, Matcher, Pattern};
 pub use document::{Export, Fault};
 pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
 pub use plan::{DirectoryError, plan};
+pub use route::{BadTransportName, Route, RouteDomain, TransportName};
 pub use rows::{BadRow, added_accounts, removed_account};
 pub use stage::{Effect, PlanState, Settled, Settling, effects, effects_of, plan_state};
 pub use types::{

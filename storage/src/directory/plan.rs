@@ -6,6 +6,7 @@
 use postrider_proto::address::{Address, Domain};
 
 use super::change::Change;
+use super::destination::BadRule;
 use super::draft::Draft;
 use super::rows;
 use super::types::{AccountName, AddressPattern, Fingerprint, Limits};
@@ -149,6 +150,16 @@ pub enum DirectoryError {
         /// What is wrong, and what would do.
         problem: &'static str,
     },
+    /// A rule that can't be.
+    #[error("rule {number} of address {address}: {problem}")]
+    Rule {
+        /// The address.
+        address: AddressPattern,
+        /// Which one, from 1.
+        number: usize,
+        /// What is wrong with it.
+        problem: BadRule,
+    },
     /// More than fits one batch. A document that is applied has no such bound.
     #[error(
         "{changes} changes take {octets} octets, and one command changes {BATCH_OCTETS_MAX}; make them with \
@@ -213,6 +224,9 @@ pub(super) fn apply(
             write::address::add(draft, address, account, mailbox)
         }
         Change::SetAddress { address, mailbox } => write::address::set(draft, address, mailbox),
+        Change::SetDestination { address, destination } => {
+            write::address::set_destination(draft, address, destination, limits)
+        }
         Change::AddRefusal { address, code } => write::address::add_refusal(draft, address, *code),
         Change::RemoveAddress(address) => write::address::remove(draft, address),
         Change::AddAlias { alias, settings, members } => {

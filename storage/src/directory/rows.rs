@@ -1,15 +1,20 @@
 //! Keys and values of the directory's rows; the table is in the [module header](super).
 
+mod settings;
+
 use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Mechanism;
 
+use super::destination::Destination;
 use super::types::{
     Account, AccountName, AccountSettings, AliasSettings, DomainSettings, DomainState, Fingerprint,
     LocalpartCase, Postmaster, Target,
 };
 use crate::engine::Batch;
 use crate::ids::AccountId;
+
+pub(super) use settings::{destination_octets, routes_octets};
 
 /// A row that is not what was ever written.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -42,6 +47,9 @@ pub(super) const WANTED: u8 = 0x5f;
 pub(super) const PREFIX_OCTETS: usize = 5;
 /// Of the values that hold no other.
 pub(super) const VERSION: u8 = 1;
+/// Of values of DOMAIN, ACCOUNT and ADDRESS with what is set since: routes, or a destination, at the end. Without it they
+/// are written as before.
+pub(super) const VERSION_WITH_SETTINGS: u8 = 2;
 
 /// A domain and a canonical localpart, empty for the catch-all: what an address is looked up by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -283,18 +291,25 @@ pub(super) fn encode_domain(settings: &DomainSettings) -> Vec<u8> {
     if settings.case == LocalpartCase::Sensitive {
         bits |= CASE_SENSITIVE;
     }
-    let mut out = Writer(vec![VERSION, bits]);
+    let mut out = Writer(vec![version(!settings.routes.is_empty()), bits]);
     out.text(&settings.description);
     // Bounded by `Limits::separators_max`.
     out.0.push(settings.separators.len() as u8);
     for separator in &settings.separators {
         out.text(separator);
     }
+    if !settings.routes.is_empty() {
+        out.routes(&settings.routes);
+    }
     out.0
 }
 
+const fn version(has_settings: bool) -> u8 {
+    if has_settings { VERSION_WITH_SETTINGS } else { VERSION }
+}
+
 pub(super) fn decode_domain(key: &[u8], value: &[u8]) -> Result<DomainSettings, BadRow> {
-    Reader::read(key, value, |reader| {
+    Reader::read_newer(key, value, |reader, version| {
         let bits = reader.u8()?;
         let description = reader.text()?.to_owned();
         let count = reader.u8()?;
@@ -302,7 +317,8 @@ pub(super) fn decode_domain(key: &[u8], value: &[u8]) -> Result<DomainSettings, 
         let state = if bits & DOMAIN_DISABLED == 0 { DomainState::Enabled } else { DomainState::Disabled };
         let case =
             if bits & CASE_SENSITIVE == 0 { LocalpartCase::Insensitive } else { LocalpartCase::Sensitive };
-        Some(DomainSettings { state, case, separators: separators?, description })
+        let routes = if version == VERSION { Vec::new() } else { reader.routes()? };
+        Some(DomainSettings { state, case, separators: separators?, description, routes })
     })
 }
 
@@ -322,7 +338,7 @@ pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     if settings.quota_messages.is_some() {
         bits |= HAS_QUOTA_MESSAGES;
     }
-    let mut out = Writer(vec![VERSION, bits]);
+    let mut out = Writer(vec![version(!settings.routes.is_empty()), bits]);
     out.0.extend_from_slice(&account.created.to_le_bytes());
     out.0.extend_from_slice(&settings.quota.unwrap_or(0).to_le_bytes());
     out.0.extend_from_slice(&settings.quota_messages.unwrap_or(0).to_le_bytes());
@@ -332,12 +348,15 @@ pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     out.text(settings.login_disabled.as_deref().unwrap_or(""));
     let names: Vec<_> = settings.disabled_mechanisms.iter().map(|mechanism| mechanism.name()).collect();
     out.text(&names.join(" "));
+    if !settings.routes.is_empty() {
+        out.routes(&settings.routes);
+    }
     out.0
 }
 
 pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow> {
     let id = key.get(PREFIX_OCTETS..).and_then(account_id).ok_or_else(|| BadRow { key: key.to_vec() })?;
-    Reader::read(key, value, |reader| {
+    Reader::read_newer(key, value, |reader, version| {
         let bits = reader.u8()?;
         let created = i64::from_le_bytes(reader.array()?);
         let quota = u64::from_le_bytes(reader.array()?);
@@ -348,6 +367,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
         let message = reader.text()?.to_owned();
         let mechanisms: Option<Vec<_>> =
             reader.text()?.split_whitespace().map(|name| Mechanism::parse(name.as_bytes())).collect();
+        let routes = if version == VERSION { Vec::new() } else { reader.routes()? };
         let settings = AccountSettings {
             domain,
             full_name,
@@ -355,6 +375,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
             quota_messages: (bits & HAS_QUOTA_MESSAGES != 0).then_some(quota_messages),
             login_disabled: (bits & LOGIN_DISABLED != 0).then_some(message),
             disabled_mechanisms: mechanisms?,
+            routes,
         };
         Some(Account { id, name, created, settings })
     })
@@ -391,9 +412,13 @@ const TO_ALIAS: u8 = 3;
 
 impl AddressRow {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer(vec![VERSION]);
+        let settings = match &self.target {
+            Target::Account { destination, .. } if !destination.is_empty() => Some(destination),
+            _ => None,
+        };
+        let mut out = Writer(vec![version(settings.is_some())]);
         match &self.target {
-            Target::Account { account, mailbox } => {
+            Target::Account { account, mailbox, .. } => {
                 out.0.push(TO_ACCOUNT);
                 out.u32(account.get());
                 out.text(mailbox.as_str());
@@ -409,15 +434,19 @@ impl AddressRow {
             }
         }
         out.text(&self.spelling);
+        if let Some(destination) = settings {
+            out.destination(destination);
+        }
         out.0
     }
 
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, BadRow> {
-        Reader::read(key, value, |reader| {
-            let target = match reader.u8()? {
+        Reader::read_newer(key, value, |reader, version| {
+            let mut target = match reader.u8()? {
                 TO_ACCOUNT => Target::Account {
                     account: AccountId::new(reader.u32()?)?,
                     mailbox: MailboxName::new(reader.text()?).ok()?,
+                    destination: Destination::default(),
                 },
                 TO_REFUSED => Target::Refused(u16::from_le_bytes(reader.array()?)),
                 TO_ALIAS => {
@@ -430,7 +459,12 @@ impl AddressRow {
                 }
                 _ => return None,
             };
-            Some(Self { target, spelling: reader.text()?.to_owned() })
+            let spelling = reader.text()?.to_owned();
+            if version != VERSION {
+                let Target::Account { destination, .. } = &mut target else { return None };
+                *destination = reader.destination()?;
+            }
+            Some(Self { target, spelling })
         })
     }
 }
@@ -496,9 +530,20 @@ impl<'a> Reader<'a> {
         value: &'a [u8],
         work: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Result<T, BadRow> {
+        Self::read_newer(key, value, |reader, version| if version == VERSION { work(reader) } else { None })
+    }
+
+    /// The same of a value that has two versions; `work` is given which one it is.
+    pub(super) fn read_newer<T>(
+        key: &[u8],
+        value: &'a [u8],
+        work: impl FnOnce(&mut Self, u8) -> Option<T>,
+    ) -> Result<T, BadRow> {
         let mut reader = Self(value);
         let row = match reader.u8() {
-            Some(VERSION) => work(&mut reader).filter(|_| reader.0.is_empty()),
+            Some(version @ (VERSION | VERSION_WITH_SETTINGS)) => {
+                work(&mut reader, version).filter(|_| reader.0.is_empty())
+            }
             _ => None,
         };
         row.ok_or_else(|| BadRow { key: key.to_vec() })

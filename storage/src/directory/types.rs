@@ -7,6 +7,8 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Mechanism;
 use unicode_normalization::UnicodeNormalization;
 
+use super::destination::Destination;
+use super::route::Route;
 use crate::ids::AccountId;
 
 /// What bounds single values of the directory. The number of rows is not bounded.
@@ -28,6 +30,12 @@ pub struct Limits {
     pub tls_keys_max: usize,
     /// The longest name of such a key.
     pub tls_key_name_octets_max: usize,
+    /// The most rules of an address.
+    pub rules_max: usize,
+    /// The most routes of an account or a domain, and the most domains on one side of a route.
+    pub routes_max: usize,
+    /// Octets that all rules of an address, or all routes of an account or a domain, take in their row.
+    pub settings_octets_max: usize,
 }
 
 impl Limits {
@@ -41,11 +49,16 @@ impl Limits {
         alias_members_max: 10_000,
         tls_keys_max: 100,
         tls_key_name_octets_max: 256,
+        rules_max: 100,
+        routes_max: 100,
+        settings_octets_max: 64 << 10,
     };
 }
 
 // Texts are stored with 16 bits of length.
 const _: () = assert!(Limits::DEFAULT.text_octets_max <= 0xffff);
+// Their numbers are stored in 8 bits.
+const _: () = assert!(Limits::DEFAULT.rules_max <= 0xff && Limits::DEFAULT.routes_max <= 0xff);
 const _: () = assert!(Limits::DEFAULT.login_disabled_octets_max <= Limits::DEFAULT.text_octets_max);
 
 /// Why a text is no account name.
@@ -129,6 +142,8 @@ pub struct DomainSettings {
     pub separators: Vec<String>,
     /// For operators.
     pub description: String,
+    /// By which transports mail of its addresses leaves, where no route of the account matches.
+    pub routes: Vec<Route>,
 }
 
 impl DomainSettings {
@@ -184,6 +199,8 @@ pub struct AccountSettings {
     pub login_disabled: Option<String>,
     /// Mechanisms that this account does not use, in order.
     pub disabled_mechanisms: Vec<Mechanism>,
+    /// By which transports its mail leaves.
+    pub routes: Vec<Route>,
 }
 
 impl AccountSettings {
@@ -196,6 +213,7 @@ impl AccountSettings {
             quota_messages: None,
             login_disabled: None,
             disabled_mechanisms: Vec::new(),
+            routes: Vec::new(),
         }
     }
 }
@@ -274,6 +292,8 @@ pub enum Target {
         account: AccountId,
         /// The mailbox.
         mailbox: MailboxName,
+        /// What else is set.
+        destination: Destination,
     },
     /// Nowhere: the sender is answered with this SMTP code, 451 or 550 (product 8.2).
     Refused(u16),

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 78] = [
+const COMMANDS: [&str; 94] = [
     "",
     "serve",
     "localserve",
@@ -34,16 +34,32 @@ const COMMANDS: [&str; 78] = [
     "account tlspubkey add",
     "account tlspubkey rm",
     "account tlspubkey list",
+    "account routes",
+    "account routes list",
+    "account routes add",
+    "account routes rm",
+    "account routes move",
     "address",
     "address add",
     "address rm",
     "address list",
+    "address rules",
+    "address rules list",
+    "address rules add",
+    "address rules rm",
+    "address rules move",
+    "address require-authentication",
     "domain",
     "domain add",
     "domain rm",
     "domain list",
     "domain enable",
     "domain disable",
+    "domain routes",
+    "domain routes list",
+    "domain routes add",
+    "domain routes rm",
+    "domain routes move",
     "alias",
     "alias add",
     "alias rm",
@@ -154,6 +170,46 @@ fn arguments_are_parsed() {
 }
 
 #[test]
+fn rules_and_routes_are_parsed() {
+    let line = "address rules add --at 2 --header list-id=<x>=y --header a=b --verified-domain x.example \
+                --list-allow x.example a@example.org";
+    let Command::Address(Address { command: AddressCommand::Rules(AddressRules { command }) }) =
+        parse(line).unwrap().command
+    else {
+        panic!("{line}");
+    };
+    let expected = RuleAdd {
+        at: Some(2),
+        mail_from: None,
+        msg_from: None,
+        verified_domain: Some("x.example".to_owned()),
+        header: vec![("list-id".to_owned(), "<x>=y".to_owned()), ("a".to_owned(), "b".to_owned())],
+        mailbox: None,
+        forward: false,
+        list_allow: Some("x.example".to_owned()),
+        accept_rejects_to: None,
+        comment: String::new(),
+        address: "a@example.org".to_owned(),
+    };
+    assert_eq!(command, RuleCommand::Add(expected));
+    let top =
+        parse("domain routes add --to .example.com --to . --minimum-attempts 3 example.org relay").unwrap();
+    let Command::Domain(Domain { command: DomainCommand::Routes(DomainRoutes { command }) }) = top.command
+    else {
+        panic!("{top:?}");
+    };
+    let expected = RouteAdd {
+        at: None,
+        from: vec![],
+        to: vec![".example.com".to_owned(), ".".to_owned()],
+        minimum_attempts: 3,
+        owner: "example.org".to_owned(),
+        transport: "relay".to_owned(),
+    };
+    assert_eq!(command, RouteCommand::Add(expected));
+}
+
+#[test]
 fn what_makes_no_sense_is_said() {
     for (line, said) in [
         ("frobnicate", "frobnicate"),
@@ -161,6 +217,8 @@ fn what_makes_no_sense_is_said() {
         ("import tar a b c", "there is no format \"tar\"; write maildir or mbox"),
         ("serve --conf x", "--conf"),
         ("repair", "dir"),
+        ("address rules add --header list-id a@example.org", "NAME=VALUE"),
+        ("account routes rm anna first", "first"),
     ] {
         match parse(line) {
             Err(Early::Usage(text)) => {

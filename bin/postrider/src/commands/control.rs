@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use postrider_core::config::parse_octets;
-use postrider_core::control::protocol::{Answer, FailureKind, Request, Secret};
+use postrider_core::control::protocol::{Answer, FailureKind, Request, RouteOwner, Secret};
 use postrider_core::control::{Client, ClientError, Events};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::locate::Server;
+use super::settings::{require_authentication, routes, rules};
 use super::show::{Bar, Line, Raw, Rows, status as status_lines};
 use crate::arguments::{
     AccountCommand, AddressCommand, AliasCommand, DirectoryCommand, DomainCommand, Export, Import,
@@ -31,13 +32,13 @@ fn call(server: &Server, request: &Request) -> anyhow::Result<Answer> {
 }
 
 /// A request that has nothing to say but that it was done.
-fn simple(server: &Server, request: &Request, done: &str) -> anyhow::Result<()> {
+pub(super) fn simple(server: &Server, request: &Request, done: &str) -> anyhow::Result<()> {
     call(server, request)?;
     terminal::say(done);
     Ok(())
 }
 
-fn list<L: Line>(server: &Server, request: &Request, json: bool) -> anyhow::Result<()> {
+pub(super) fn list<L: Line>(server: &Server, request: &Request, json: bool) -> anyhow::Result<()> {
     server.connect()?.call(request, None, &mut Rows::<L>::new(json))?;
     Ok(())
 }
@@ -145,6 +146,7 @@ pub fn account(server: &Server, command: AccountCommand) -> anyhow::Result<()> {
             let request = Request::AccountDisable { account: arguments.account, message: arguments.message };
             simple(server, &request, &done)
         }
+        AccountCommand::Routes(arguments) => routes(server, RouteOwner::Account, arguments.command),
         AccountCommand::TlsPubKey(arguments) => tls_public_key(server, arguments.command),
         AccountCommand::Enable(arguments) => {
             let done = format!("Logins to account {} are allowed.", arguments.account);
@@ -234,6 +236,8 @@ pub fn address(server: &Server, command: AddressCommand) -> anyhow::Result<()> {
             let request = Request::AddressList { account: arguments.account };
             list::<postrider_core::control::protocol::AddressRow>(server, &request, arguments.json)
         }
+        AddressCommand::Rules(arguments) => rules(server, arguments.command),
+        AddressCommand::RequireAuthentication(arguments) => require_authentication(server, arguments),
     }
 }
 
@@ -248,6 +252,7 @@ pub fn domain(server: &Server, command: DomainCommand) -> anyhow::Result<()> {
                 &done,
             )
         }
+        DomainCommand::Routes(arguments) => routes(server, RouteOwner::Domain, arguments.command),
         DomainCommand::Rm(arguments) => {
             let done = format!("Domain {} is removed.", arguments.domain);
             simple(server, &Request::DomainRemove { domain: arguments.domain }, &done)

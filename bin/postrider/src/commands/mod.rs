@@ -10,6 +10,7 @@ mod locate;
 mod mta_sts;
 mod resolver;
 mod serve;
+mod settings;
 mod show;
 
 use crate::arguments::{Command, Top};

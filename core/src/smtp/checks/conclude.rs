@@ -1,11 +1,12 @@
 //! From the end of a message's content to the decision about it (product 1.11).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use postrider_authentication::content::Content;
 use postrider_authentication::dmarc::{self, Author};
 use postrider_authentication::{iprev, spf};
-use postrider_proto::address::Domain;
+use postrider_proto::address::{Address, Domain};
 use postrider_proto::dkim::header::HeaderError;
 use postrider_proto::mime::{FieldName, Structure};
 use postrider_proto::public_suffix::{Division, organizational_domain};
@@ -19,51 +20,92 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tracing::info;
 
 use super::blocklists::Said;
-use super::decision::{Decision, Findings, decide};
+use super::decision::{Decision, Findings, Treatment, decide, fails_dmarc};
 use super::examination::{Evidence, Timed, Transaction, dmarc, gather};
+use super::rules::Facts;
 use super::{evaluation, results};
 use crate::clock::unix_now;
 use crate::lookup::Questions;
 use crate::metrics::{self, Finding, Method, Reason, Verdict};
 use crate::smtp::connection::Connection;
 use crate::smtp::first_time::Confirmed;
+use crate::smtp::recipients::{Judgement, Place, Target};
 
 const HEADER_TOO_LARGE: Reply =
     Reply::new(Class::Permanent, 54, (6, 0), "the header is too large to find out whose message it is");
+
+/// A message at its end.
+pub(in crate::smtp) struct Received<'a> {
+    /// What was said of it.
+    pub(in crate::smtp) envelope: &'a Envelope,
+    /// Its header as it came, and what its signatures need.
+    pub(in crate::smtp) signed: &'a Result<Content, HeaderError>,
+    /// What was seen of its form.
+    pub(in crate::smtp) facts: &'a ContentFacts,
+    /// Its parts.
+    pub(in crate::smtp) structure: &'a Structure,
+    /// Its author, when it has exactly one.
+    pub(in crate::smtp) from: Option<&'a Address>,
+}
 
 /// What was found out and decided.
 #[derive(Debug)]
 pub(in crate::smtp) struct Conclusion {
     /// The client's name, when it is its own.
     pub(in crate::smtp) reverse_name: Option<Domain>,
-    /// `Authentication-Results` and `Received-SPF`.
-    pub(in crate::smtp) fields: String,
-    /// What becomes of the message.
-    pub(in crate::smtp) decision: Decision,
-    /// Whether it is from whom it says.
+    /// `Authentication-Results` and `Received-SPF`, by why what DMARC says doesn't count.
+    pub(in crate::smtp) fields: Fields,
+    /// What is behind each recipient, where it was decided that it takes the message.
+    pub(in crate::smtp) places: Vec<Place>,
+    /// Whether the message is from whom it says.
     pub(in crate::smtp) confirmed: Confirmed,
-    /// What is kept for reports.
-    pub(in crate::smtp) evaluation: Option<EvaluationRow>,
+    /// Whether a report to its sender reaches who sent it.
+    pub(in crate::smtp) reports: Reports,
+    /// What is kept for reports of DMARC.
+    pub(in crate::smtp) evaluations: Vec<EvaluationRow>,
+}
+
+/// Fields of results; those of most messages are the same for all recipients.
+pub(in crate::smtp) type Fields = BTreeMap<Option<&'static str>, String>;
+
+/// Whether the sender of a message may be told that some of its recipients didn't get it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::smtp) enum Reports {
+    /// It is the real one.
+    ToSender,
+    /// It may be anybody, who never sent the message.
+    ToNobody,
+}
+
+/// One way in which recipients decide.
+struct Way {
+    decision: Decision,
+    dmarc_override: Option<&'static str>,
+    /// Refused, and kept where such mail goes.
+    is_kept: bool,
 }
 
 impl Connection {
-    /// Finds out what can be found out about a message from outside, and decides what becomes of it. None when the
-    /// server stops meanwhile.
+    /// Finds out what can be found out about a message from outside, and lets its recipients decide. Refused when that
+    /// can't be done; also when the server stops meanwhile.
     pub(in crate::smtp) async fn conclude(
         &self,
-        envelope: &Envelope,
-        signed: Result<Content, HeaderError>,
-        facts: &ContentFacts,
-        structure: &Structure,
-    ) -> Option<Conclusion> {
-        let charset = if envelope.smtputf8 { Charset::Utf8 } else { Charset::Ascii };
+        received: Received<'_>,
+        targets: Vec<Target>,
+    ) -> Result<Conclusion, Reply> {
+        let Received { envelope, signed, facts, structure, from } = received;
         let hostname = &self.service.settings.hostname;
+        let known = self.known_facts(&received, &targets);
         let (Some(questions), Some(hello)) = (self.questions.clone(), self.session.hello()) else {
-            let decision = Decision { reason: Reason::Unchecked, refusal: None };
-            self.count_decision(&decision);
-            let fields = results::field(hostname, &[], charset);
-            let (reverse_name, evaluation) = (None, None);
-            return Some(Conclusion { reverse_name, fields, decision, confirmed: Confirmed::No, evaluation });
+            self.count_decision(&Decision { reason: Reason::Unchecked, refusal: None });
+            return Ok(Conclusion {
+                reverse_name: None,
+                fields: [(None, results::field(hostname, &[], charset(envelope)))].into(),
+                places: self.places(targets, envelope, from, known).await?,
+                confirmed: Confirmed::No,
+                reports: Reports::ToNobody,
+                evaluations: Vec::new(),
+            });
         };
         let transaction = Transaction {
             client: self.peer,
@@ -75,22 +117,22 @@ impl Connection {
         if signed.is_err() {
             self.count_limit(metrics::Limit::HeaderOctets);
         }
-        let Some(author) = author(&signed, facts, structure) else {
-            let decision = Decision { reason: Reason::HeaderTooLarge, refusal: Some(HEADER_TOO_LARGE) };
-            self.count_decision(&decision);
-            let (reverse_name, fields, evaluation) = (None, String::new(), None);
-            return Some(Conclusion { reverse_name, fields, decision, confirmed: Confirmed::No, evaluation });
+        let Some(author) = author(signed, facts, structure) else {
+            let refusal = Some(HEADER_TOO_LARGE);
+            self.count_decision(&Decision { reason: Reason::HeaderTooLarge, refusal });
+            return Err(HEADER_TOO_LARGE);
         };
-        let work = self.examine(&questions, transaction, &signed, &author);
-        let (evidence, dmarc, voucher, blocklist) = self.unless_stopping(work).await?;
-        let findings = Findings { blocklist, ..findings(&evidence, &dmarc.value, voucher.as_ref()) };
-        let decision = decide(&findings, &self.service.listener.checks);
-        let fields =
-            results::field(hostname, &results::all(&evidence, &dmarc.value, voucher.as_ref()), charset)
-                + &received_spf(transaction, &evidence.spf.value, charset).await;
-        self.count_questions();
+        let work = self.examine(&questions, transaction, signed, &author);
+        let (evidence, dmarc, voucher) = self.unless_stopping(work).await.ok_or(Reply::SHUTTING_DOWN)?;
         self.count_findings(&evidence, &dmarc);
-        self.count_decision(&decision);
+        let confirmed = confirmed(&author, &evidence);
+        let findings = findings(&evidence, &dmarc.value, voucher.as_ref(), confirmed);
+        let facts = known.with_evidence(&hello.name, &evidence);
+        let places = self.places(targets, envelope, from, facts).await?;
+        let asked = self.unless_stopping(self.ask_lists(&questions, findings, &places)).await;
+        let findings = asked.ok_or(Reply::SHUTTING_DOWN)?;
+        self.count_questions();
+        let (places, ways) = self.decide(&findings, places);
         info!(
             cid = %self.id,
             peer = %self.peer,
@@ -98,29 +140,50 @@ impl Connection {
             dkim = evidence.dkim.value.iter().filter(|one| one.result.word() == "pass").count(),
             dmarc = dmarc.value.result.word(),
             author = dmarc.value.domain.as_ref().map_or("", |domain| domain.as_str()),
-            reason = decision.reason.name(),
+            reason = ways.iter().map(|way| way.decision.reason.name()).collect::<Vec<_>>().join(" "),
             "checked"
         );
-        let is_vouched_for = voucher.is_some();
-        Some(Conclusion {
+        let spf_field = received_spf(transaction, &evidence.spf.value, charset(envelope)).await;
+        let fields_of = |dmarc_override| {
+            let results = results::all(&evidence, &dmarc.value, voucher.as_ref(), dmarc_override);
+            results::field(hostname, &results, charset(envelope)) + &spf_field
+        };
+        let evaluated = |way: &Way| {
+            let Way { decision, dmarc_override, is_kept } = way;
+            let treatment =
+                evaluation::Treated { decision, dmarc_override: *dmarc_override, is_kept: *is_kept };
+            evaluation::row(self.peer, envelope, &evidence, &dmarc.value, voucher.is_some(), &treatment)
+        };
+        let mut evaluations: Vec<EvaluationRow> = Vec::new();
+        for row in ways.iter().filter_map(evaluated) {
+            if !evaluations.contains(&row) {
+                evaluations.push(row);
+            }
+        }
+        Ok(Conclusion {
             reverse_name: evidence
                 .iprev
                 .value
                 .name
                 .clone()
                 .filter(|_| evidence.iprev.value.result == iprev::IprevResult::Pass),
-            fields,
-            confirmed: confirmed(&author, &evidence),
-            evaluation: evaluation::row(
-                self.peer,
-                envelope,
-                &evidence,
-                &dmarc.value,
-                is_vouched_for,
-                &decision,
-            ),
-            decision,
+            fields: ways.iter().map(|way| (way.dmarc_override, fields_of(way.dmarc_override))).collect(),
+            places,
+            confirmed,
+            reports: reports(envelope, &evidence, &dmarc.value),
+            evaluations,
         })
+    }
+
+    /// What rules look at, as far as it is known without checks.
+    pub(in crate::smtp) fn known_facts(&self, received: &Received<'_>, targets: &[Target]) -> Facts {
+        let known = Facts::new(received.envelope, received.from);
+        match received.signed {
+            Ok(content) if targets.iter().any(Target::needs_header) => {
+                known.with_header(&content.header, &self.service.hostnames)
+            }
+            _ => known,
+        }
     }
 
     async fn examine(
@@ -129,7 +192,7 @@ impl Connection {
         transaction: Transaction<'_>,
         signed: &Result<Content, HeaderError>,
         author: &Author,
-    ) -> (Evidence, Timed<dmarc::Verdict>, Option<Domain>, Option<Domain>) {
+    ) -> (Evidence, Timed<dmarc::Verdict>, Option<Domain>) {
         let checks = &self.service.listener.checks;
         questions.limit_time(Instant::now() + checks.time);
         let evidence = gather(questions, transaction, signed, self.spf.clone()).await;
@@ -137,23 +200,62 @@ impl Connection {
         let of_dmarc = questions.afresh(dmarc::QUERIES_MAX);
         of_dmarc.limit_time(Instant::now() + checks.time);
         let dmarc = dmarc(&of_dmarc, &evidence, author, sample()).await;
-        questions.limit_time(Instant::now() + checks.time);
         let voucher = results::voucher(&evidence.arc.value, &checks.trusted_sealers, author);
-        // Lists learn only of clients that would be accepted without them.
-        let so_far = decide(&findings(&evidence, &dmarc.value, voucher.as_ref()), checks);
-        let mut listed = None;
-        if so_far.refusal.is_none() {
-            for list in &checks.blocklists {
-                let began = Instant::now();
-                let said = self.service.lists.ask(questions, list, self.peer).await;
-                self.count_finding(Method::Blocklist, blocklist_finding(said), began.elapsed());
-                if said == Said::Listed {
-                    listed = Some(list.clone());
-                    break;
-                }
+        (evidence, dmarc, voucher)
+    }
+
+    /// Asks blocklists, when any recipient would accept the message without them and not with them. They learn only of
+    /// such clients.
+    async fn ask_lists(&self, questions: &Questions, findings: Findings, places: &[Place]) -> Findings {
+        let checks = &self.service.listener.checks;
+        questions.limit_time(Instant::now() + checks.time);
+        let depends = |treatment: &Treatment| {
+            !treatment.is_list && decide(&findings, checks, treatment).refusal.is_none()
+        };
+        let mut treatments = places.iter().flat_map(Place::treatments);
+        if !treatments.any(depends) {
+            return findings;
+        }
+        for list in &checks.blocklists {
+            let began = Instant::now();
+            let said = self.service.lists.ask(questions, list, self.peer).await;
+            self.count_finding(Method::Blocklist, blocklist_finding(said), began.elapsed());
+            if said == Said::Listed {
+                return Findings { blocklist: Some(list.clone()), ..findings };
             }
         }
-        (evidence, dmarc, voucher, listed)
+        findings
+    }
+
+    /// Lets all recipients decide, and gives in which ways they do.
+    fn decide(&self, findings: &Findings, places: Vec<Place>) -> (Vec<Place>, Vec<Way>) {
+        let checks = &self.service.listener.checks;
+        let fails_dmarc = fails_dmarc(findings);
+        let mut ways: Vec<Way> = Vec::new();
+        let judge = |place: Place| {
+            place.judge(|drop| {
+                let decision = decide(findings, checks, &drop.ruled.treatment);
+                let dmarc_override = drop.ruled.treatment.dmarc_override().filter(|_| fails_dmarc);
+                let is_kept = drop.keeps(&decision);
+                let known = |way: &Way| {
+                    way.decision.reason == decision.reason
+                        && (way.dmarc_override, way.is_kept) == (dmarc_override, is_kept)
+                };
+                if !ways.iter().any(known) {
+                    self.count_decision(&decision);
+                    ways.push(Way { decision: decision.clone(), dmarc_override, is_kept });
+                }
+                Judgement { decision, dmarc_override }
+            })
+        };
+        let places = places.into_iter().map(judge).collect();
+        if ways.is_empty() {
+            // Nobody is there who decides, such as when the queue gets it, or an alias whose only member wrote it.
+            let decision = decide(findings, checks, &Treatment::default());
+            self.count_decision(&decision);
+            ways.push(Way { decision, dmarc_override: None, is_kept: false });
+        }
+        (places, ways)
     }
 
     /// Whether a message may have several recipients: what fails is told to the sender, who must be the real one
@@ -184,10 +286,12 @@ impl Connection {
             let spf = self.unless_stopping(transaction.spf(&*questions)).await.ok_or(Reply::SHUTTING_DOWN)?;
             self.spf = Some(spf);
         }
-        let passed = self.spf.as_ref().is_some_and(|spf| {
-            spf.value.result == spf::SpfResult::Pass && spf.value.identity == spf::Identity::MailFrom
-        });
-        if passed { Ok(()) } else { Err(ONE_RECIPIENT) }
+        if self.is_sender_confirmed() { Ok(()) } else { Err(ONE_RECIPIENT) }
+    }
+
+    /// Whether SPF passed for MAIL FROM, as far as it was asked yet.
+    pub(in crate::smtp) fn is_sender_confirmed(&self) -> bool {
+        self.spf.as_ref().is_some_and(|spf| is_confirmed_by(&spf.value))
     }
 
     fn count_finding(&self, method: Method, finding: Finding, took: Duration) {
@@ -233,8 +337,14 @@ fn finding(word: &str) -> Finding {
     known.copied().unwrap_or(Finding::None)
 }
 
-fn findings(evidence: &Evidence, dmarc: &dmarc::Verdict, voucher: Option<&Domain>) -> Findings {
+fn findings(
+    evidence: &Evidence,
+    dmarc: &dmarc::Verdict,
+    voucher: Option<&Domain>,
+    confirmed: Confirmed,
+) -> Findings {
     Findings {
+        author_confirmed: confirmed == Confirmed::Yes,
         spf: evidence.spf.value.result,
         dkim_passed: evidence.dkim.value.iter().any(|one| one.result.word() == "pass"),
         dmarc: dmarc.result,
@@ -262,6 +372,31 @@ fn author(
 async fn received_spf(transaction: Transaction<'_>, spf: &spf::Verdict, charset: Charset) -> String {
     let sender = transaction.envelope.reverse_path.address().map(ToString::to_string);
     transaction.with_spf_query(async |query| spf.received_field(query, sender.as_deref(), charset)).await
+}
+
+fn charset(envelope: &Envelope) -> Charset {
+    if envelope.smtputf8 { Charset::Utf8 } else { Charset::Ascii }
+}
+
+/// Whether SPF says that the client may send for the domain in MAIL FROM.
+fn is_confirmed_by(spf: &spf::Verdict) -> bool {
+    spf.result == spf::SpfResult::Pass && spf.identity == spf::Identity::MailFrom
+}
+
+/// Whether a report would come to who sent the message. That DMARC passes for the author says nothing about MAIL FROM,
+/// unless that is of the same organization: whoever signs for a domain of its own could name any victim there.
+fn reports(envelope: &Envelope, evidence: &Evidence, dmarc: &dmarc::Verdict) -> Reports {
+    let organization = |domain: &Domain| organizational_domain(domain, Division::Icann);
+    let sender = envelope.reverse_path.address().map(|address| &address.domain);
+    let is_of_author = match (sender, &dmarc.domain) {
+        (Some(sender), Some(author)) => {
+            sender == author
+                || organization(sender).is_some_and(|domain| organization(author) == Some(domain))
+        }
+        _ => false,
+    };
+    let by_dmarc = dmarc.result == dmarc::DmarcResult::Pass && is_of_author;
+    if is_confirmed_by(&evidence.spf.value) || by_dmarc { Reports::ToSender } else { Reports::ToNobody }
 }
 
 /// Whether SPF or a signature stands for the author's domain, or one of the same organization, whatever that domain

@@ -41,6 +41,16 @@ impl Hourly {
     }
 }
 
+/// What was decided where a message goes.
+pub(in crate::smtp) struct Treated<'a> {
+    /// The decision.
+    pub(in crate::smtp) decision: &'a Decision,
+    /// Why what DMARC says doesn't count.
+    pub(in crate::smtp) dmarc_override: Option<&'static str>,
+    /// Refused, and kept where such mail goes.
+    pub(in crate::smtp) is_kept: bool,
+}
+
 /// What is kept of an evaluation; none for a domain that wants no reports, or when the message was refused for
 /// something else.
 pub(in crate::smtp) fn row(
@@ -49,20 +59,32 @@ pub(in crate::smtp) fn row(
     evidence: &Evidence,
     dmarc: &dmarc::Verdict,
     is_vouched_for: bool,
-    decision: &Decision,
+    treated: &Treated<'_>,
 ) -> Option<EvaluationRow> {
     let policies = dmarc.policies.as_ref()?;
-    let refused_by_dmarc = decision.reason == Reason::DmarcPolicy;
-    if policies.record.aggregate_reports.is_empty() || (decision.refusal.is_some() && !refused_by_dmarc) {
+    let Treated { decision, dmarc_override, is_kept } = treated;
+    let fails_here = decision.reason == Reason::DmarcPolicy;
+    let refused_by_dmarc = fails_here && !is_kept;
+    let is_refused = decision.refusal.is_some() && !is_kept;
+    if policies.record.aggregate_reports.is_empty() || (is_refused && !refused_by_dmarc) {
         return None;
     }
+    let disposition = match (fails_here, *is_kept) {
+        (false, _) => Disposition::None,
+        (true, true) => Disposition::Quarantine,
+        (true, false) => Disposition::Reject,
+    };
     let failed = dmarc.result == dmarc::DmarcResult::Fail;
     let mut overrides = Vec::new();
     if dmarc.sampled_out {
         overrides.push("sampled_out");
     }
-    if failed && (is_vouched_for || (dmarc.applied != dmarc::Policy::None && decision.refusal.is_none())) {
-        overrides.push("local_policy");
+    let is_spared = dmarc.applied != dmarc::Policy::None && decision.refusal.is_none();
+    let is_eased = disposition == Disposition::Quarantine && dmarc.applied == dmarc::Policy::Reject;
+    match dmarc_override {
+        Some(word) => overrides.push(word),
+        None if failed && (is_vouched_for || is_spared || is_eased) => overrides.push("local_policy"),
+        None => {}
     }
     let spf = &evidence.spf.value;
     let recipient = envelope.recipients.iter().find_map(|recipient| match &recipient.path {
@@ -85,7 +107,7 @@ pub(in crate::smtp) fn row(
     Some(EvaluationRow {
         // Whose mail is refused may be anybody; reports alone would tell them that their mail was looked at.
         optional: refused_by_dmarc,
-        disposition: if refused_by_dmarc { Disposition::Reject } else { Disposition::None },
+        disposition,
         dkim_aligned: dmarc.aligned_dkim,
         spf_aligned: dmarc.aligned_spf,
         overrides: overrides.join(" ").into(),
@@ -101,14 +123,20 @@ pub(in crate::smtp) fn row(
     })
 }
 
-/// Keeps an evaluation. Nobody waits for it: what is lost in a crash is missing in a report.
-pub(in crate::smtp) fn keep(shard: &Rc<Shard>, now: i64, blob: BlobId, row: &EvaluationRow) {
+/// Keeps an evaluation, one of several of a message when its recipients decide differently. Nobody waits for it: what is
+/// lost in a crash is missing in a report.
+pub(in crate::smtp) fn keep(
+    shard: &Rc<Shard>,
+    now: i64,
+    (blob, recipient): (BlobId, u32),
+    row: &EvaluationRow,
+) {
     if !shard.evaluations.take(now) {
         shard.recorder.increment(shard.shared.metrics.limit(Limit::Evaluations));
         return;
     }
     let mut batch = Batch::new();
-    evaluations::record(&mut batch, EvaluationId { time: now, blob, recipient: 0 }, row);
+    evaluations::record(&mut batch, EvaluationId { time: now, blob, recipient }, row);
     let committer = std::sync::Arc::clone(&shard.shared.committer);
     spawn("keep an evaluation", async move {
         if let Err(error) = commit::commit(&committer, batch, Durability::Buffered).await {

@@ -7,12 +7,13 @@
 
 mod blocklists;
 mod conclude;
-mod decision;
+pub(super) mod decision;
 mod domains;
 pub mod evaluation;
 mod examination;
 mod headers;
 pub(super) mod results;
+pub(super) mod rules;
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -25,7 +26,7 @@ use postrider_proto::smtp::server::{Answer, Dialect, Hello, Role};
 use tracing::info;
 
 pub(super) use self::blocklists::Healths;
-pub(super) use self::conclude::Conclusion;
+pub(super) use self::conclude::{Conclusion, Fields, Received, Reports};
 use self::domains::Standing;
 pub(super) use self::examination::{Examination, Signatures, Timed};
 pub use self::headers::Headers;

@@ -30,17 +30,21 @@ pub(in crate::smtp) fn voucher(arc: &ArcResult, trusted: &[Domain], author: &Aut
     passed.then(|| set.domain.clone())
 }
 
-/// The results of a message from outside, in the order of product 1.10.
+/// The results of a message from outside, in the order of product 1.10. `dmarc_override` says why what DMARC says
+/// doesn't count for a recipient.
 pub(in crate::smtp) fn all(
     evidence: &Evidence,
     dmarc: &dmarc::Verdict,
     voucher: Option<&Domain>,
+    dmarc_override: Option<&str>,
 ) -> Vec<MethodResult> {
     let mut results = vec![evidence.iprev.value.method_result()];
     results.extend(dkim::method_results(&evidence.dkim.value));
     results.push(evidence.spf.value.method_result());
     let mut of_author = dmarc.method_result();
-    if let Some(sealer) = voucher {
+    if let Some(word) = dmarc_override {
+        of_author = of_author.comment(format!("override {word}"));
+    } else if let Some(sealer) = voucher {
         of_author = of_author.comment(format!("override local_policy, passed at {sealer}"));
     }
     results.push(of_author);

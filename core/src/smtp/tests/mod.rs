@@ -7,6 +7,8 @@ mod arrival;
 mod authentication;
 mod checks;
 mod client;
+mod company;
+mod destinations;
 mod failures;
 mod first_time;
 mod floods;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use postrider_proto::address::{Address, Domain};
 use postrider_proto::imap::mailbox::MailboxName;
+use postrider_proto::imap::types::Flags;
 use postrider_proto::sasl::Mechanism;
 use postrider_proto::sasl::secrets::{Derivation, SALT_OCTETS, StoredSecrets};
 use postrider_storage::account::Content;
 use postrider_storage::blobs::BlobReader;
 use postrider_storage::directory::{
-    self, AccountName, AccountSettings, AddressPattern, AliasSettings, Change, DomainSettings,
+    self, AccountName, AccountSettings, AddressPattern, AliasSettings, Change, Destination, DomainSettings,
+    MailRule,
 };
 use postrider_storage::engine::Durability;
 use postrider_storage::engine::memory::MemoryEngine;
@@ -116,9 +118,21 @@ impl World {
             secrets: Some(StoredSecrets::derive("secret word", &derivation)),
         });
         changes.push(Change::SetPostmaster(Some((name("anna"), MailboxName::inbox()))));
+        self.change(&changes);
+    }
+
+    /// Changes the directory.
+    pub(super) fn change(&self, changes: &[Change]) {
         let reader = self.shared.store.reader();
-        let plan = directory::plan(reader.snapshot(), &changes, &directory::Limits::DEFAULT, 1_700_000_000);
+        let plan = directory::plan(reader.snapshot(), changes, &directory::Limits::DEFAULT, 1_700_000_000);
         self.shared.committer.commit_blocking(plan.unwrap(), Durability::Synced).unwrap();
+    }
+
+    /// Sets what else is set for an account's address of its name.
+    pub(super) fn set(&self, account: &str, rules: Vec<MailRule>, auth_required: Option<&str>) {
+        let address = pattern(&format!("{account}@example.org"));
+        let destination = Destination { rules, auth_required: auth_required.map(str::to_owned) };
+        self.change(&[Change::SetDestination { address, destination }]);
     }
 
     /// A client of port 25 that was greeted.
@@ -156,14 +170,20 @@ impl World {
 
     /// The messages in an account's inbox, as a reader gets them.
     pub(super) fn inbox(&self, account: &str) -> Vec<String> {
+        self.mailbox(account, "Inbox").into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// The same of a mailbox, with their flags.
+    pub(super) fn mailbox(&self, account: &str, name: &str) -> Vec<(Flags, String)> {
         let account = self.account(account).unwrap();
         let reader = self.shared.store.reader();
-        let inbox = reader.mailboxes(account).map(Result::unwrap).find(|(_, row)| row.name.is_inbox());
-        let Some((inbox, _)) = inbox else { return Vec::new() };
-        let uids = reader.uid_set(account, inbox).unwrap();
+        let name = MailboxName::new(name).unwrap();
+        let mailbox = reader.mailboxes(account).map(Result::unwrap).find(|(_, row)| row.name == name);
+        let Some((mailbox, _)) = mailbox else { return Vec::new() };
+        let uids = reader.uid_set(account, mailbox).unwrap();
         let mut texts = Vec::new();
         for uid in uids.iter() {
-            let row = reader.message(account, inbox, uid).unwrap().unwrap();
+            let row = reader.message(account, mailbox, uid).unwrap().unwrap();
             let email = reader.email(account, row.email).unwrap().unwrap();
             let mut text = email.prefix.to_vec();
             let blob = reader.blob(email.blob).unwrap().unwrap();
@@ -172,7 +192,7 @@ impl World {
                 text.extend_from_slice(&piece);
             }
             assert_eq!(row.size, text.len() as u64);
-            texts.push(String::from_utf8(text).unwrap());
+            texts.push((row.flags, String::from_utf8(text).unwrap()));
         }
         texts
     }

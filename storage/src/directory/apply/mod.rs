@@ -317,7 +317,7 @@ impl Apply {
             }
             Entry::Account(name, mut entry) => {
                 self.accounts += 1;
-                entry.addresses.sort();
+                entry.addresses.sort_by(|a, b| (&a.address, a.line).cmp(&(&b.address, b.line)));
                 entry.tls_keys.sort();
                 if let Credential::Password(password) = &entry.credential {
                     let directory = Directory::new(snapshot);

@@ -13,7 +13,7 @@ use std::ops::Bound;
 
 use postrider_proto::address::{Address, Domain};
 
-use super::super::document::Line;
+use super::super::document::{AddressEntry, Line};
 use super::super::draft::Draft;
 use super::super::lookup::{Directory, corrupt, damaged};
 use super::super::rows::{self, AddressRow, PREFIX_OCTETS, Place};
@@ -185,7 +185,7 @@ impl Apply {
     fn check_account(&mut self, draft: &mut Draft<'_>, key: &[u8], value: &[u8]) -> Result<(), ApplyError> {
         self.done += 1;
         let (_, name, entry) = wanted::decode_account(key, value).map_err(corrupt)?;
-        for (address, _, line) in &entry.addresses {
+        for AddressEntry { address, line, .. } in &entry.addresses {
             self.check_place(draft, *line, address, &Lead::Account(name.clone()))?;
         }
         for (fingerprint, key_name, line) in &entry.tls_keys {

@@ -6,7 +6,7 @@
 //! | kind | name | value |
 //! |---|---|---|
 //! | 1 domain | domain | line u32, value of DOMAIN |
-//! | 2 account | account name | line u32, value of ACCOUNT, how it logs in u8 (0 unsaid, 1 not at all, 2 with what follows), `StoredSecrets`, number of addresses u32, of each line u32, address, mailbox; number of public keys u32, of each line u32, fingerprint, name |
+//! | 2 account | account name | line u32, value of ACCOUNT, how it logs in u8 (0 unsaid, 1 not at all, 2 with what follows), `StoredSecrets`, number of addresses u32, of each line u32, address, mailbox, and in version 2 destination; number of public keys u32, of each line u32, fingerprint, name |
 //! | 3 refusal | address as written | line u32, code u16 |
 //! | 4 alias | address as written | line u32, bits u8 (1 post_public, 2 list_members, 4 allow_msg_from), number of members u32, members |
 //! | 5 place | domain, 0, canonical localpart | what is there u8 (1 an account's, 2 a refusal, 3 an alias), account name, code, or the alias as written |
@@ -17,8 +17,9 @@ use postrider_proto::address::{Address, Domain};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
-use super::super::document::{AccountEntry, AliasEntry, Credential, Line};
-use super::super::rows::{self, BadRow, Place, Reader, VERSION, Writer};
+use super::super::destination::Destination;
+use super::super::document::{AccountEntry, AddressEntry, AliasEntry, Credential, Line};
+use super::super::rows::{self, BadRow, Place, Reader, VERSION, VERSION_WITH_SETTINGS, Writer};
 use super::super::types::{Account, AccountName, AddressPattern, AliasSettings, DomainSettings, Fingerprint};
 use crate::ids::AccountId;
 
@@ -90,7 +91,9 @@ const VERIFIERS: u8 = 2;
 
 /// A password in clear is derived before: none gets here.
 pub(super) fn encode_account(line: Line, name: &AccountName, entry: &AccountEntry) -> Vec<u8> {
-    let mut out = value(line);
+    let has_settings = entry.addresses.iter().any(|address| !address.destination.is_empty());
+    let mut out = Writer(vec![if has_settings { VERSION_WITH_SETTINGS } else { VERSION }]);
+    out.u32(line);
     // The number and the time are not looked at.
     let account =
         Account { id: ANY_ACCOUNT, name: name.clone(), created: 0, settings: entry.settings.clone() };
@@ -104,10 +107,13 @@ pub(super) fn encode_account(line: Line, name: &AccountName, entry: &AccountEntr
         }
     }
     out.u32(entry.addresses.len() as u32);
-    for (address, mailbox, line) in &entry.addresses {
+    for AddressEntry { address, mailbox, destination, line } in &entry.addresses {
         out.u32(*line);
         out.text(&address.to_string());
         out.text(mailbox.as_str());
+        if has_settings {
+            out.destination(destination);
+        }
     }
     out.u32(entry.tls_keys.len() as u32);
     for (fingerprint, name, line) in &entry.tls_keys {
@@ -119,7 +125,7 @@ pub(super) fn encode_account(line: Line, name: &AccountName, entry: &AccountEntr
 }
 
 pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<(Line, AccountName, AccountEntry), BadRow> {
-    Reader::read(key, value, |reader| {
+    Reader::read_newer(key, value, |reader, version| {
         let line = reader.u32()?;
         let account = rows::decode_account(&rows::account(ANY_ACCOUNT), reader.value()?).ok()?;
         let credential = match reader.u8()? {
@@ -131,7 +137,10 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<(Line, AccountN
         let mut addresses = Vec::new();
         for _ in 0..reader.u32()? {
             let (line, address) = (reader.u32()?, AddressPattern::parse(reader.text()?).ok()?);
-            addresses.push((address, MailboxName::new(reader.text()?).ok()?, line));
+            let mailbox = MailboxName::new(reader.text()?).ok()?;
+            let destination =
+                if version == VERSION { Destination::default() } else { reader.destination()? };
+            addresses.push(AddressEntry { address, mailbox, destination, line });
         }
         let mut tls_keys = Vec::new();
         for _ in 0..reader.u32()? {

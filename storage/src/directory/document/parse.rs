@@ -1,5 +1,7 @@
 //! Reads the pieces of a document. Every fault of a piece is found in one go, each with its line.
 
+mod settings;
+
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -11,7 +13,8 @@ use postrider_proto::sasl::{Limits, Mechanism};
 use toml_edit::{Array, Item, TableLike, Value};
 
 use super::split::Piece;
-use super::{AccountEntry, AliasEntry, Credential, Entry, Fault, Line, Placed, VERSION};
+use super::{AccountEntry, AddressEntry, AliasEntry, Credential, Entry, Fault, Line, Placed, VERSION};
+use crate::directory::destination::Destination;
 use crate::directory::types::{
     AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint,
     LocalpartCase,
@@ -113,7 +116,7 @@ impl Reader<'_> {
     }
 
     fn domain(&mut self, table: &dyn TableLike) -> DomainSettings {
-        self.known(table, &["disabled", "case_sensitive", "separators", "description"]);
+        self.known(table, &["disabled", "case_sensitive", "separators", "description", "routes"]);
         let state = if self.flag(table, "disabled") { DomainState::Disabled } else { DomainState::Enabled };
         let case = if self.flag(table, "case_sensitive") {
             LocalpartCase::Sensitive
@@ -123,7 +126,8 @@ impl Reader<'_> {
         let separators = self.strings(table, "separators");
         let separators = separators.into_iter().map(|(text, _)| text).collect();
         let description = self.string(table, "description").unwrap_or_default();
-        DomainSettings { state, case, separators, description }
+        let routes = self.routes(table);
+        DomainSettings { state, case, separators, description, routes }
     }
 
     fn account(&mut self, item: &Item, table: &dyn TableLike) -> Option<AccountEntry> {
@@ -140,11 +144,13 @@ impl Reader<'_> {
                 "password",
                 "addresses",
                 "tls_public_keys",
+                "routes",
             ],
         );
         let credential = self.credential(table);
         let addresses = self.addresses(table);
         let tls_keys = self.tls_keys(table);
+        let routes = self.routes(table);
         let full_name = self.string(table, "full_name").unwrap_or_default();
         let login_disabled = self.string(table, "login_disabled");
         let quota = self.count(table, "quota", "octets");
@@ -162,8 +168,15 @@ impl Reader<'_> {
             self.fault(item.span(), "domain is missing".into());
         }
         let domain = self.value(table, "domain", Domain::parse)?;
-        let settings =
-            AccountSettings { domain, full_name, quota, quota_messages, login_disabled, disabled_mechanisms };
+        let settings = AccountSettings {
+            domain,
+            full_name,
+            quota,
+            quota_messages,
+            login_disabled,
+            disabled_mechanisms,
+            routes,
+        };
         Some(AccountEntry { settings, credential, addresses, tls_keys })
     }
 
@@ -199,21 +212,24 @@ impl Reader<'_> {
         self.value(table, "password", prepare).map_or(Credential::Unsaid, Credential::Password)
     }
 
-    fn addresses(&mut self, table: &dyn TableLike) -> Vec<(AddressPattern, MailboxName, Line)> {
+    fn addresses(&mut self, table: &dyn TableLike) -> Vec<AddressEntry> {
         let mut addresses = Vec::new();
         let Some(array) = self.array(table, "addresses") else { return addresses };
         for value in array {
-            let (address, mailbox) = match value {
+            let (address, mailbox, destination) = match value {
                 Value::InlineTable(entry) => {
-                    self.known(entry, &["address", "mailbox"]);
+                    self.known(entry, &["address", "mailbox", "rules", "auth_required"]);
                     if entry.get("address").is_none() {
                         self.fault(value.span(), "address is missing".into());
                     }
                     let address = self.value(entry, "address", AddressPattern::parse);
-                    (address, self.value(entry, "mailbox", MailboxName::new))
+                    (address, self.value(entry, "mailbox", MailboxName::new), self.destination(entry))
                 }
                 _ => match value.as_str() {
-                    Some(text) => (self.parsed(value.span(), text, AddressPattern::parse), None),
+                    Some(text) => {
+                        let address = self.parsed(value.span(), text, AddressPattern::parse);
+                        (address, None, Destination::default())
+                    }
                     None => {
                         self.fault(value.span(), "must be a text, or { address = , mailbox = }".into());
                         continue;
@@ -221,7 +237,8 @@ impl Reader<'_> {
                 },
             };
             let Some(address) = address else { continue };
-            addresses.push((address, mailbox.unwrap_or_else(MailboxName::inbox), self.line(value.span())));
+            let (mailbox, line) = (mailbox.unwrap_or_else(MailboxName::inbox), self.line(value.span()));
+            addresses.push(AddressEntry { address, mailbox, destination, line });
         }
         addresses
     }

@@ -1,5 +1,7 @@
 //! Writes a directory as text, some of it at a time; the same directory always gives the same text.
 
+mod settings;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::ops::Bound;
@@ -9,7 +11,9 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::VERSION;
+use crate::directory::destination::Destination;
 use crate::directory::lookup::{Directory, corrupt, damaged};
+use crate::directory::route::Route;
 use crate::directory::rows::{self, PREFIX_OCTETS};
 use crate::directory::types::{
     Account, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint, LocalpartCase, Target,
@@ -161,7 +165,7 @@ fn others(key: &[u8], value: &[u8]) -> Result<Option<(AddressPattern, Target)>, 
 struct Owned {
     account: Account,
     secrets: Option<StoredSecrets>,
-    addresses: BTreeMap<AddressPattern, MailboxName>,
+    addresses: BTreeMap<AddressPattern, (MailboxName, Destination)>,
     tls_keys: Vec<(Fingerprint, String)>,
 }
 
@@ -173,7 +177,7 @@ impl Owned {
             secrets: directory.secrets(account.id)?,
             addresses: addresses
                 .filter_map(|(address, target)| match target {
-                    Target::Account { mailbox, .. } => Some((address, mailbox)),
+                    Target::Account { mailbox, destination, .. } => Some((address, (mailbox, destination))),
                     Target::Refused(_) | Target::Alias(_) => None,
                 })
                 .collect(),
@@ -197,7 +201,12 @@ fn write_domain(f: &mut String, domain: &Domain, settings: &DomainSettings) -> f
     flag(f, "disabled", settings.state == DomainState::Disabled)?;
     flag(f, "case_sensitive", settings.case == LocalpartCase::Sensitive)?;
     list(f, "separators", &settings.separators)?;
-    text(f, "description", &settings.description)
+    text(f, "description", &settings.description)?;
+    routes(f, &settings.routes)
+}
+
+fn routes(f: &mut String, routes: &[Route]) -> fmt::Result {
+    items(f, "routes", &routes.iter().map(settings::route).collect::<Vec<_>>())
 }
 
 fn write_alias(
@@ -235,13 +244,14 @@ fn write_account(f: &mut String, entry: &Owned) -> fmt::Result {
     let addresses: Vec<_> = entry
         .addresses
         .iter()
-        .map(|(address, mailbox)| {
+        .map(|(address, (mailbox, destination))| {
             let address = quoted(&address.to_string());
-            if *mailbox == MailboxName::inbox() {
-                address
-            } else {
-                format!("{{ address = {address}, mailbox = {} }}", quoted(mailbox.as_str()))
+            let mut rest = String::new();
+            if !mailbox.is_inbox() {
+                rest += &format!(", mailbox = {}", quoted(mailbox.as_str()));
             }
+            rest += &settings::destination(destination);
+            if rest.is_empty() { address } else { format!("{{ address = {address}{rest} }}") }
         })
         .collect();
     items(f, "addresses", &addresses)?;
@@ -256,7 +266,8 @@ fn write_account(f: &mut String, entry: &Owned) -> fmt::Result {
             }
         })
         .collect();
-    items(f, "tls_public_keys", &keys)
+    items(f, "tls_public_keys", &keys)?;
+    routes(f, &settings.routes)
 }
 
 fn flag(f: &mut String, key: &str, value: bool) -> fmt::Result {

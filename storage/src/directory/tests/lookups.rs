@@ -53,7 +53,12 @@ fn the_postmaster_gets_what_nobody_else_does() {
     let mailbox = MailboxName::new("Post").unwrap();
     world.apply(&[Change::SetPostmaster(Some((name("fred"), mailbox.clone())))]).unwrap();
     let fred = world.account("fred");
-    let to = |text| Resolution::Account { account: fred, mailbox: mailbox.clone(), address: address(text) };
+    let to = |text| Resolution::Account {
+        account: fred,
+        mailbox: mailbox.clone(),
+        address: address(text),
+        destination: Destination::default(),
+    };
     let snapshot = world.0.snapshot();
     let hostnames = [domain("mx.example.org")];
     let bare = Directory::new(&*snapshot).resolve(Recipient::Postmaster, &hostnames).unwrap();

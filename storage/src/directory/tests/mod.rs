@@ -10,6 +10,7 @@ mod pieces;
 mod plans;
 mod reference;
 mod rules;
+mod settings;
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -254,7 +255,8 @@ fn add_alias(text: &str, members: &[&str]) -> Change {
 }
 
 fn delivered(account: AccountId, to: &str) -> Resolution {
-    Resolution::Account { account, mailbox: MailboxName::inbox(), address: address(to) }
+    let destination = Destination::default();
+    Resolution::Account { account, mailbox: MailboxName::inbox(), address: address(to), destination }
 }
 
 fn secrets(seed: &str) -> StoredSecrets {

@@ -23,7 +23,7 @@ struct AccountEntry {
     settings: AccountSettings,
     /// None is "as it is".
     secrets: Option<Option<StoredSecrets>>,
-    addresses: BTreeMap<AddressPattern, MailboxName>,
+    addresses: BTreeMap<AddressPattern, (MailboxName, Destination)>,
     tls_keys: BTreeMap<Fingerprint, String>,
 }
 
@@ -61,7 +61,8 @@ impl Document {
                     Credential::Verifiers(secrets) => Some(Some(*secrets)),
                     Credential::Password(_) => panic!("a password"),
                 };
-                let addresses = entry.addresses.into_iter().map(|(address, mailbox, _)| (address, mailbox));
+                let addresses = entry.addresses.into_iter();
+                let addresses = addresses.map(|one| (one.address, (one.mailbox, one.destination)));
                 let tls_keys = entry.tls_keys.into_iter().map(|(fingerprint, name, _)| (fingerprint, name));
                 let entry = AccountEntry {
                     settings: entry.settings,
@@ -212,14 +213,20 @@ fn add_keys(changes: &mut Vec<Change>, current: &Document, wanted: &Document) {
 
 fn add(changes: &mut Vec<Change>, (current, before): Side<'_>, (wanted, after): Side<'_>) {
     for (name, entry) in &wanted.accounts {
-        for (address, mailbox) in &entry.addresses {
-            let (account, address, mailbox) = (name.clone(), address.clone(), mailbox.clone());
-            if before.0.get(&address) != Some(&Lead::Account(name)) {
-                changes.push(Change::AddAddress { address, account, mailbox });
-            } else if current.accounts.get(name).and_then(|entry| entry.addresses.get(&address))
-                != Some(&mailbox)
-            {
-                changes.push(Change::SetAddress { address, mailbox });
+        for (address, (mailbox, destination)) in &entry.addresses {
+            let (account, mailbox) = (name.clone(), mailbox.clone());
+            let there = current.accounts.get(name).and_then(|entry| entry.addresses.get(address));
+            let there = there.filter(|_| before.0.get(address) == Some(&Lead::Account(name)));
+            match there {
+                None => changes.push(Change::AddAddress { address: address.clone(), account, mailbox }),
+                Some((known, _)) if *known != mailbox => {
+                    changes.push(Change::SetAddress { address: address.clone(), mailbox });
+                }
+                Some(_) => {}
+            }
+            if there.map_or(&Destination::default(), |(_, known)| known) != destination {
+                let (address, destination) = (address.clone(), destination.clone());
+                changes.push(Change::SetDestination { address, destination });
             }
         }
     }

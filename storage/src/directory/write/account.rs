@@ -9,7 +9,7 @@ use super::super::lookup::damaged;
 use super::super::plan::DirectoryError;
 use super::super::rows;
 use super::super::types::{Account, AccountName, AccountSettings, AddressPattern, Limits, Postmaster};
-use super::{address, check_text, settings_of, tls_key};
+use super::{address, check_printable, check_routes, check_text, settings_of, tls_key};
 use crate::engine::Space;
 use crate::ids::AccountId;
 use crate::keys;
@@ -132,12 +132,8 @@ fn check(
         let what = format!("disabled mechanisms of account {name}");
         return Err(DirectoryError::Value { what, problem: "must be in order, each once" });
     }
+    check_routes(|| format!("routes of account {name}"), &settings.routes, limits)?;
     let Some(message) = &settings.login_disabled else { return Ok(()) };
     // It is sent in replies of SMTP and IMAP.
-    let printable = message.bytes().all(|octet| matches!(octet, b' '..=b'~'));
-    if !printable || message.is_empty() || message.len() > limits.login_disabled_octets_max {
-        let what = format!("login disabled message of account {name}");
-        return Err(DirectoryError::Value { what, problem: "must be 1 to 256 printable ASCII characters" });
-    }
-    Ok(())
+    check_printable(|| format!("login disabled message of account {name}"), message, limits)
 }

@@ -2,12 +2,13 @@
 
 use postrider_proto::imap::mailbox::MailboxName;
 
+use super::super::destination::Destination;
 use super::super::draft::Draft;
 use super::super::lookup::damaged;
 use super::super::plan::DirectoryError;
 use super::super::rows::{self, AddressRow, Place};
-use super::super::types::{AccountName, AddressPattern, Target};
-use super::{account, place_of};
+use super::super::types::{AccountName, AddressPattern, Limits, Target};
+use super::{account, check_printable, place_of};
 
 pub(in super::super) fn add(
     draft: &mut Draft<'_>,
@@ -16,7 +17,8 @@ pub(in super::super) fn add(
     mailbox: &MailboxName,
 ) -> Result<(), DirectoryError> {
     let account = account::find(draft, name)?.id;
-    let place = insert(draft, address, Target::Account { account, mailbox: mailbox.clone() })?;
+    let target = Target::Account { account, mailbox: mailbox.clone(), destination: Destination::default() };
+    let place = insert(draft, address, target)?;
     draft.put(rows::account_address(account, &place), rows::present());
     Ok(())
 }
@@ -33,6 +35,39 @@ pub(in super::super) fn set(
     *current = mailbox.clone();
     draft.put(rows::address(&place), row.encode());
     Ok(())
+}
+
+pub(in super::super) fn set_destination(
+    draft: &mut Draft<'_>,
+    address: &AddressPattern,
+    wanted: &Destination,
+    limits: &Limits,
+) -> Result<(), DirectoryError> {
+    check(address, wanted, limits)?;
+    let (place, mut row) = existing(draft, address)?;
+    let Target::Account { destination, .. } = &mut row.target else {
+        return Err(DirectoryError::NotAnAccounts(address.clone()));
+    };
+    destination.clone_from(wanted);
+    draft.put(rows::address(&place), row.encode());
+    Ok(())
+}
+
+fn check(address: &AddressPattern, destination: &Destination, limits: &Limits) -> Result<(), DirectoryError> {
+    let bad = |problem| Err(DirectoryError::Value { what: format!("rules of address {address}"), problem });
+    if destination.rules.len() > limits.rules_max {
+        return bad("at most 100");
+    }
+    for (number, rule) in (1..).zip(&destination.rules) {
+        let checked = rule.check(limits.text_octets_max);
+        checked.map_err(|problem| DirectoryError::Rule { address: address.clone(), number, problem })?;
+    }
+    if rows::destination_octets(destination) > limits.settings_octets_max {
+        return bad("together they have more than 64 KiB");
+    }
+    let Some(text) = &destination.auth_required else { return Ok(()) };
+    // It is sent in replies of SMTP.
+    check_printable(|| format!("text for unauthenticated mail to {address}"), text, limits)
 }
 
 pub(in super::super) fn add_refusal(

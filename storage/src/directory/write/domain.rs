@@ -7,7 +7,7 @@ use super::super::lookup::{corrupt, damaged};
 use super::super::plan::DirectoryError;
 use super::super::rows::{self, AddressRow, Place};
 use super::super::types::{AddressPattern, DomainSettings, Limits, Target};
-use super::{canonical_place, check_text, settings_of};
+use super::{canonical_place, check_routes, check_text, settings_of};
 
 pub(in super::super) fn add(
     draft: &mut Draft<'_>,
@@ -138,6 +138,7 @@ fn check(domain: &Domain, settings: &DomainSettings, limits: &Limits) -> Result<
     let bad =
         |problem| Err(DirectoryError::Value { what: format!("separators of domain {domain}"), problem });
     check_text(|| format!("description of domain {domain}"), &settings.description, limits.text_octets_max)?;
+    check_routes(|| format!("routes of domain {domain}"), &settings.routes, limits)?;
     if settings.separators.len() > limits.separators_max {
         return bad("too many");
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use postrider_proto::address::Address;
 
 use super::super::super::change::Change;
-use super::super::super::document::Credential;
+use super::super::super::destination::Destination;
+use super::super::super::document::{AddressEntry, Credential};
 use super::super::super::draft::Draft;
 use super::super::super::lookup::{Directory, corrupt, damaged, exact};
 use super::super::super::rows::{self, TlsKeyRow};
@@ -116,19 +117,26 @@ impl Apply {
         let directory = Directory::new(snapshot);
         let (line, name, entry) = wanted::decode_account(key, value).map_err(corrupt)?;
         let before = directory.account_by_name(&name)?.map(|account| account.id);
-        for (address, mailbox, line) in entry.addresses {
+        for AddressEntry { address, mailbox, destination, line } in entry.addresses {
             let place = self.place(draft, &address)?;
             let target = target_before(snapshot, &place)?;
-            let there = match target {
-                Some(Target::Account { account, mailbox }) if Some(account) == before => Some(mailbox),
-                _ => None,
+            let (there, rules) = match target {
+                Some(Target::Account { account, mailbox, destination }) if Some(account) == before => {
+                    (Some(mailbox), destination)
+                }
+                _ => (None, Destination::default()),
             };
-            let change = match there {
-                Some(there) if there == mailbox => continue,
-                Some(_) => Change::SetAddress { address, mailbox },
-                None => Change::AddAddress { address, account: name.clone(), mailbox },
-            };
-            self.change(draft, line, &change)?;
+            if there.as_ref() != Some(&mailbox) {
+                let address = address.clone();
+                let change = match there {
+                    Some(_) => Change::SetAddress { address, mailbox },
+                    None => Change::AddAddress { address, account: name.clone(), mailbox },
+                };
+                self.change(draft, line, &change)?;
+            }
+            if rules != destination {
+                self.change(draft, line, &Change::SetDestination { address, destination })?;
+            }
         }
         for (fingerprint, key_name, line) in entry.tls_keys {
             let key = rows::tls_key(&fingerprint);
