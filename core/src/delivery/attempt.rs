@@ -7,12 +7,12 @@ use postrider_delivery::attempt::{Attempt, Plan, Step};
 use postrider_delivery::destination::{self, Destination, Target};
 use postrider_delivery::order::Dialed;
 use postrider_delivery::outcome::{Answer, Failure, Signal, Status, Verdict};
-use postrider_delivery::route::{Asked, choose};
+use postrider_delivery::route::{Asked, Pattern, Route, choose};
 use postrider_delivery::security::{Begins, Here, Sts, TlsEvent};
 use postrider_delivery::transport::{LocalAddresses, Transport};
 use postrider_proto::address::{ForwardPath, HeloName, ReversePath};
 use postrider_proto::smtp::envelope::{BodyType, Envelope, OriginalRecipient, Recipient, Return};
-use postrider_storage::directory::{Directory, DomainState};
+use postrider_storage::directory::{self, Directory, DomainSettings, DomainState};
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, Claimed, suppression};
 use postrider_storage::reader::Reader;
@@ -47,6 +47,8 @@ struct Known {
     suppressed: Vec<usize>,
     /// The sender's domain is disabled here.
     disabled: bool,
+    /// The routes of the account, and of the sender's domain.
+    routes: [Vec<Route>; 2],
 }
 
 /// Attempts to deliver an entry, and has the outcome written.
@@ -74,7 +76,7 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
                 let failure = Failure::ours(Status::temporary(7, 1), "the sender's domain is disabled");
                 tried.all(&Verdict::of(failure, made, attempts_max));
             } else if let Err(Busy(until)) =
-                by_transport(session, &mut tried, known.prefix, made, attempts_max).await
+                by_transport(session, &mut tried, known, made, attempts_max).await
             {
                 return Ended::Busy(until);
             }
@@ -102,21 +104,39 @@ async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> 
                 }
             }
         }
-        let state = match &domain {
-            Some(domain) if account.is_some() => Directory::new(reader.snapshot()).domain(domain)?,
-            _ => None,
-        };
-        let disabled = state.is_some_and(|settings| settings.state == DomainState::Disabled);
-        Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, disabled })
+        let directory = Directory::new(reader.snapshot());
+        let of_account = account.map(|account| directory.account(account)).transpose()?.flatten();
+        let of_domain = domain.as_ref().map(|domain| directory.domain(domain)).transpose()?.flatten();
+        let is_disabled = |settings: &DomainSettings| settings.state == DomainState::Disabled;
+        let disabled = account.is_some() && of_domain.as_ref().is_some_and(is_disabled);
+        let routes = [
+            routes(of_account.iter().flat_map(|account| &account.settings.routes)),
+            routes(of_domain.iter().flat_map(|settings| &settings.routes)),
+        ];
+        Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, disabled, routes })
     };
     session.shard.shared.reads.run(read).await
+}
+
+/// Routes of the directory as decisions know them.
+fn routes<'a>(kept: impl Iterator<Item = &'a directory::Route>) -> Vec<Route> {
+    let patterns = |domains: &[directory::RouteDomain]| {
+        domains.iter().filter_map(|domain| Pattern::parse(&domain.to_string()).ok()).collect()
+    };
+    kept.map(|route| Route {
+        from_domains: patterns(&route.from_domains),
+        to_domains: patterns(&route.to_domains),
+        minimum_attempts: u16::try_from(route.minimum_attempts).unwrap_or(u16::MAX),
+        transport: route.transport.to_string().into(),
+    })
+    .collect()
 }
 
 /// Chooses the transport, and goes its way.
 async fn by_transport(
     session: &mut Session,
     tried: &mut Tried,
-    prefix: Vec<u8>,
+    known: Known,
     made: u16,
     attempts_max: u16,
 ) -> Result<(), Busy> {
@@ -134,7 +154,7 @@ async fn by_transport(
     let sender = sender_domain(&tried.entry);
     let name = if tried.entry.transport.is_empty() {
         let asked = Asked { sender: sender.as_ref(), recipient: &target, attempts: made.saturating_sub(1) };
-        let chosen = choose([&[], &[], &delivery.routes], &asked);
+        let chosen = choose([&known.routes[0], &known.routes[1], &delivery.routes], &asked);
         chosen.map_or("", |(_, route)| &*route.transport).to_owned()
     } else {
         tried.entry.transport.to_string()
@@ -152,7 +172,7 @@ async fn by_transport(
         tried.all(&Verdict::of(failure, made, attempts_max));
         return Ok(());
     }
-    over(session, tried, prefix, &target, (&name, transport), made, attempts_max).await
+    over(session, tried, known.prefix, &target, (&name, transport), made, attempts_max).await
 }
 
 /// Delivers over a transport that connects to somebody.
