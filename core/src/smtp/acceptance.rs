@@ -135,6 +135,7 @@ impl Connection {
             first_time: front.first_time,
             counted: self.is_counted().then_some(Counted { peer: self.peer, limits: limits.deliveries }),
             envelope,
+            facts,
         };
         // A task of its own: what was handed to the committer is settled also when nobody waits any more.
         let (tell, told) = oneshot();

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use postrider_proto::address::{Address, ForwardPath};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::Flags;
+use postrider_proto::smtp::body::{ContentFacts, TlsRequired};
 use postrider_proto::smtp::envelope::{BodyType, Envelope, Hold, Return};
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::trace;
@@ -70,6 +71,8 @@ pub(super) struct Delivery {
     /// Who it comes from, where that is counted.
     pub(super) counted: Option<Counted>,
     pub(super) envelope: Envelope,
+    /// What is known of the content.
+    pub(super) facts: ContentFacts,
 }
 
 /// Mail of which an account takes a limited amount.
@@ -365,9 +368,9 @@ impl Delivery {
             sender: self.sender,
             mail_from: envelope.reverse_path.address().map(Address::to_string).unwrap_or_default().into(),
             kind: Kind::Ordinary,
-            require_tls: wish(envelope),
+            require_tls: wish(envelope, self.facts.tls_required),
             smtputf8: envelope.smtputf8,
-            eight_bit: envelope.body == BodyType::EightBitMime,
+            eight_bit: self.facts.has_eight_bit || envelope.smtputf8,
             binary: envelope.body == BodyType::BinaryMime,
             ret: match envelope.ret {
                 None => Ret::Unspecified,
@@ -494,7 +497,8 @@ impl Delivery {
             sender: None,
             mail_from: Vec::new(),
             kind: Kind::Report,
-            require_tls: wish(&self.envelope),
+            // A report may come back as the message went (RFC 8689 §5).
+            require_tls: wish(&self.envelope, self.facts.tls_required),
             smtputf8: self.envelope.smtputf8,
             eight_bit: true,
             binary: false,
@@ -586,8 +590,12 @@ fn new_recipient(recipient: &envelope::Recipient) -> Option<NewRecipient> {
 }
 
 /// What the client asked of transport security (RFC 8689 §4.2.1).
-const fn wish(envelope: &Envelope) -> RequireTls {
-    if envelope.requiretls { RequireTls::Required } else { RequireTls::Unset }
+const fn wish(envelope: &Envelope, tls_required: TlsRequired) -> RequireTls {
+    match (envelope.requiretls, tls_required) {
+        (true, _) => RequireTls::Required,
+        (false, TlsRequired::No) => RequireTls::No,
+        (false, TlsRequired::Absent | TlsRequired::Other) => RequireTls::Unset,
+    }
 }
 
 fn write_reply(error: &WriteError, id: ConnectionId) -> Reply {

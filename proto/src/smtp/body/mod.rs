@@ -13,7 +13,7 @@ use memchr::{memchr_iter, memrchr};
 pub use chunk::{ChunkReader, LineEnds};
 pub use data::{DataProgress, DataReader};
 pub use results::ResultsFilter;
-pub use watch::{ContentFacts, HeaderWatch};
+pub use watch::{ContentFacts, HeaderWatch, TlsRequired};
 
 /// What is wrong with content that is otherwise read to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

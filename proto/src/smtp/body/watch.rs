@@ -1,5 +1,5 @@
 //! What the session itself needs to know of content that passes: its size, its `Received` fields (RFC
-//! 5321 §6.3), its `From` fields and whether its header ends.
+//! 5321 §6.3), its `From` fields, what it says of TLS (RFC 8689 §3) and whether its header ends.
 
 /// What is known of content that was received in whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -10,10 +10,24 @@ pub struct ContentFacts {
     pub received_fields: u32,
     /// `From` fields in the header: one is right (RFC 5322 §3.6).
     pub from_fields: u32,
+    /// What its `TLS-Required` fields say.
+    pub tls_required: TlsRequired,
     /// Whether an empty line ended the header.
     pub has_separator: bool,
     /// Whether there is an octet over 127.
     pub has_eight_bit: bool,
+}
+
+/// What the `TLS-Required` fields of a message say (RFC 8689 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TlsRequired {
+    /// There are none.
+    #[default]
+    Absent,
+    /// All of them say `No`: delivery comes before policies.
+    No,
+    /// One says something else, which means nothing.
+    Other,
 }
 
 /// Watches content, cut anywhere.
@@ -33,6 +47,8 @@ enum State {
     Colon(Field),
     /// CR at the start of a line.
     EmptyLineCr,
+    /// The value of `TLS-Required`: blanks, `n`, `no`, then blanks again.
+    Value(u8),
     /// The rest of a line.
     Rest,
     Body,
@@ -43,6 +59,7 @@ enum State {
 enum Field {
     Received,
     From,
+    TlsRequired,
 }
 
 impl Field {
@@ -50,6 +67,7 @@ impl Field {
         match self {
             Self::Received => b"received",
             Self::From => b"from",
+            Self::TlsRequired => b"tls-required",
         }
     }
 
@@ -57,6 +75,7 @@ impl Field {
         match first {
             b'r' | b'R' => Some(Self::Received),
             b'f' | b'F' => Some(Self::From),
+            b't' | b'T' => Some(Self::TlsRequired),
             _ => None,
         }
     }
@@ -99,13 +118,22 @@ impl HeaderWatch {
                 State::Body
             }
             (State::LineStart, b'\r', _) => State::EmptyLineCr,
+            (State::Value(matched), b'\n', _) => {
+                let says_no = matched == 2 && self.facts.tls_required != TlsRequired::Other;
+                self.facts.tls_required = if says_no { TlsRequired::No } else { TlsRequired::Other };
+                State::LineStart
+            }
             (_, b'\n', _) => State::LineStart,
-            (_, b':', Some(field)) => {
-                let count = match field {
-                    Field::Received => &mut self.facts.received_fields,
-                    Field::From => &mut self.facts.from_fields,
-                };
-                *count = count.saturating_add(1);
+            (_, b':', Some(field)) => match field {
+                Field::Received => counted(&mut self.facts.received_fields),
+                Field::From => counted(&mut self.facts.from_fields),
+                Field::TlsRequired => State::Value(0),
+            },
+            (State::Value(matched @ (0 | 2)), b' ' | b'\t' | b'\r', _) => State::Value(matched),
+            (State::Value(0), b'n' | b'N', _) => State::Value(1),
+            (State::Value(1), b'o' | b'O', _) => State::Value(2),
+            (State::Value(_), _, _) => {
+                self.facts.tls_required = TlsRequired::Other;
                 State::Rest
             }
             // obs-optional: blanks before the colon (RFC 5322 §4.5).
@@ -121,9 +149,36 @@ impl HeaderWatch {
     }
 }
 
+fn counted(count: &mut u32) -> State {
+    *count = count.saturating_add(1);
+    State::Rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_is_not_required_when_all_fields_say_so() {
+        use TlsRequired::{Absent, No, Other};
+        for (content, expected) in [
+            (&b"Subject: x\r\n\r\nTLS-Required: No\r\n"[..], Absent),
+            (b"TLS-Required: No\r\n\r\n", No),
+            (b"tls-required:no\r\n\r\n", No),
+            (b"TLS-Required : \t NO  \r\nTLS-Required: no\n\r\n", No),
+            (b"TLS-Required: Yes\r\n\r\n", Other),
+            (b"TLS-Required: None\r\n\r\n", Other),
+            (b"TLS-Required: n\r\n\r\n", Other),
+            (b"TLS-Required:\r\n\r\n", Other),
+            (b"TLS-Required: No\r\nTLS-Required: Yes\r\n\r\n", Other),
+            (b"TLS-Required: Yes\r\nTLS-Required: No\r\n\r\n", Other),
+            (b"TLS-Required-X: No\r\nX-TLS-Required: No\r\nTLS-Report: No\r\n\r\n", Absent),
+        ] {
+            for cut in 0..content.len() {
+                assert_eq!(watch(content, cut).tls_required, expected, "{content:?} at {cut}");
+            }
+        }
+    }
 
     fn watch(content: &[u8], cut: usize) -> ContentFacts {
         let mut watch = HeaderWatch::default();
@@ -152,6 +207,7 @@ mod tests {
                 octets: content.len() as u64,
                 received_fields,
                 from_fields: 0,
+                tls_required: TlsRequired::Absent,
                 has_separator,
                 has_eight_bit: false,
             };
