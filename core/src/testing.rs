@@ -20,9 +20,9 @@ use crate::accounts::Accounts;
 use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
 use crate::config::{Config, Protocol, TlsMode, TlsVersion};
-use crate::delivery::{Connector, Deliveries};
 use crate::control::protocol::{Answer, Progress, Request};
 use crate::control::{self, Client, ClientError, ControlOptions, Events};
+use crate::delivery::{Connector, Deliveries};
 use crate::imap;
 use crate::log;
 use crate::lookup::Resolver;
@@ -57,6 +57,13 @@ pub struct TestServer {
     addresses: Vec<(Protocol, SocketAddr)>,
 }
 
+/// Whether the queue is delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivers {
+    Yes,
+    No,
+}
+
 /// What came for a request.
 #[derive(Default)]
 pub struct Came {
@@ -85,19 +92,25 @@ impl TestServer {
 
     /// Starts one with the store that `engine` holds.
     pub fn on(engine: Arc<dyn Engine>) -> Self {
-        Self::build(engine, |_| {}, |_| false, None)
+        Self::build(engine, |_| {}, |_| false, None, Delivers::No)
     }
 
     /// Starts one that also listens for SMTP, submission and IMAP, each on a free port. The configuration is that
     /// of a local instance, changed by `change`.
     pub fn with(engine: Arc<dyn Engine>, change: impl FnOnce(&mut Config)) -> Self {
-        Self::build(engine, change, |protocol| protocol != Protocol::Metrics, None)
+        Self::build(engine, change, |protocol| protocol != Protocol::Metrics, None, Delivers::No)
     }
 
     /// The same, where DNS is what a script says (see [`Script`]).
     pub fn with_script(engine: Arc<dyn Engine>, script: &str, change: impl FnOnce(&mut Config)) -> Self {
         let serves = |protocol| protocol != Protocol::Metrics;
-        Self::build(engine, change, serves, Some(script.to_owned()))
+        Self::build(engine, change, serves, Some(script.to_owned()), Delivers::No)
+    }
+
+    /// The same, and what waits in the queue is delivered.
+    pub fn delivering(engine: Arc<dyn Engine>, script: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let serves = |protocol| protocol != Protocol::Metrics;
+        Self::build(engine, change, serves, Some(script.to_owned()), Delivers::Yes)
     }
 
     fn build(
@@ -105,6 +118,7 @@ impl TestServer {
         change: impl FnOnce(&mut Config),
         serves: impl Fn(Protocol) -> bool,
         script: Option<String>,
+        delivers: Delivers,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::localserve(dir.path());
@@ -182,6 +196,9 @@ impl TestServer {
                 let shard = shard(id, shared, script);
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
                 maintenance::start(&shard);
+                if delivers == Delivers::Yes {
+                    crate::delivery::start(&shard);
+                }
                 for (number, socket, tls) in mail {
                     listen(&shard, number, socket, tls);
                 }

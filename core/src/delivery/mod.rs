@@ -81,8 +81,7 @@ impl Deliveries {
             ..Settings::DEFAULT
         };
         let hostnames = config.listeners.iter().map(|listener| &listener.hostname).chain([&config.hostname]);
-        let mut names: Vec<Name> =
-            hostnames.filter_map(|name| parse_name(name.as_str()).ok()).collect();
+        let mut names: Vec<Name> = hostnames.filter_map(|name| parse_name(name.as_str()).ok()).collect();
         names.sort();
         names.dedup();
         Self {

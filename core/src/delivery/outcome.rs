@@ -88,7 +88,8 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
     let now = unix_now();
     let made = u16::try_from(tried.entry.attempts).unwrap_or(u16::MAX);
     let unknown = Verdict::Retry(Failure::ours(Status::temporary(4, 0), "no host was tried"));
-    let verdicts: Vec<&Verdict> = tried.verdicts.iter().map(|known| known.as_ref().unwrap_or(&unknown)).collect();
+    let verdicts: Vec<&Verdict> =
+        tried.verdicts.iter().map(|known| known.as_ref().unwrap_or(&unknown)).collect();
     let tells = backoff.tells_of_delay(made) && !tried.entry.delay_reported;
     let events: Vec<Option<Event>> = verdicts.iter().map(|verdict| event(verdict, tells)).collect();
     let due = backoff.due_when_cut_off(made, now, chance(tried.id));
@@ -127,7 +128,9 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
         if !written {
             match reports::write(shard, &tried, &told, &wanted, &verdicts, &promise).await {
                 Ok(()) => written = true,
-                Err(error) => error!(entry = %tried.id.0, %error, "a report can't be written; it is tried again"),
+                Err(error) => {
+                    error!(entry = %tried.id.0, %error, "a report can't be written; it is tried again")
+                }
             }
         }
         if written {
@@ -229,7 +232,9 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64) {
                 let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
                 let backoff = backoff_of(configured, &entry);
                 let next = backoff.due_when_cut_off(made, now, chance(due.id));
-                let Some(claimed) = queue::claim(reader, due.id, queue::Attempt { now, next })? else { continue };
+                let Some(claimed) = queue::claim(reader, due.id, queue::Attempt { now, next })? else {
+                    continue;
+                };
                 rows.push((due.id, claimed, backoff));
             }
             Ok(rows)
@@ -254,7 +259,10 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64) {
             let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
             let mut tried = Tried::new(id, entry, claimed.recipients, now);
             tried.all(&Verdict::of(failure, made, backoff.attempts_max));
-            if commit::commit(&shard.shared.committer, claimed.edit.batch, Durability::Buffered).await.is_err() {
+            if commit::commit(&shard.shared.committer, claimed.edit.batch, Durability::Buffered)
+                .await
+                .is_err()
+            {
                 return;
             }
             write(shard, tried, backoff).await;

@@ -12,6 +12,8 @@ mod destinations;
 mod failures;
 mod first_time;
 mod floods;
+mod leaving;
+mod other_server;
 mod sequences;
 mod submission;
 mod verdicts;

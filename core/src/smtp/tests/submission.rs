@@ -26,7 +26,8 @@ fn remote_recipients_wait_in_the_queue_with_their_parameters() {
     assert_eq!((row.base, other.base, row.blob), (*first, *first, other.blob));
     assert_eq!(&*row.mail_from, b"anna@example.org");
     assert_eq!((&*row.envelope_id, row.ret), (&b"QQ314"[..], Ret::Headers));
-    assert!(row.eight_bit && !row.binary && !row.smtputf8);
+    // What is said to have eight bits, and has not.
+    assert!(!row.eight_bit && !row.binary && !row.smtputf8);
     assert_eq!(row.require_tls, RequireTls::Required);
     assert_eq!(row.sender, world.account("anna").unwrap().get());
     let prefix = String::from_utf8(queue::prefix(&reader, *second).unwrap()).unwrap();

@@ -76,6 +76,18 @@ impl World {
         world
     }
 
+    /// The same, and what waits in the queue is delivered, to servers at a port of this host.
+    pub(super) fn delivering(script: &str, port: u16, change: impl FnOnce(&mut Config)) -> Self {
+        let engine = Arc::new(MemoryEngine::new());
+        let server = TestServer::delivering(Arc::clone(&engine) as _, script, |config| {
+            config.delivery = crate::config::Delivery::to_port(config.hostname.clone(), port);
+            Self::configure(config, change);
+        });
+        let world = Self { engine, server };
+        world.fill();
+        world
+    }
+
     fn configure(config: &mut Config, change: impl FnOnce(&mut Config)) {
         config.mode = Mode::Serve;
         for listener in &mut config.listeners {

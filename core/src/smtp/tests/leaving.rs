@@ -1,0 +1,180 @@
+//! Messages of our users that leave for other servers, and what their senders hear.
+
+use postrider_storage::ids::QueueId;
+use postrider_storage::queue;
+use postrider_storage::rows::{Held, QueueRow};
+
+use super::other_server::{self, Record};
+use super::world::World;
+use crate::clock::unix_now;
+use crate::testing::wait_until;
+
+const SCRIPT: &str = "
+    $ORIGIN example.
+    remote  MX 10 mx.remote
+    mx.remote A 127.0.0.1
+    null    MX 0 .
+    broken  TXT x
+    $SERVFAIL broken MX
+    nowhere MX 10 mx.nowhere
+    plain   A 127.0.0.1
+";
+const MESSAGE: &str = "From: anna@example.org\r\nSubject: hello\r\n\r\nbody\r\n.dot\r\n..dots\r\nend";
+
+fn start(extensions: &'static [&'static str]) -> (World, Record) {
+    let (port, record) = other_server::start(extensions);
+    (World::delivering(SCRIPT, port, |_| {}), record)
+}
+
+fn entries(world: &World) -> Vec<(QueueId, QueueRow)> {
+    queue::entries(&world.shared.store.reader(), QueueId(0)).map(Result::unwrap).collect()
+}
+
+fn send(world: &World, to: &[&str]) {
+    let reply = world.anna().mail("anna@example.org", to, MESSAGE);
+    assert!(reply.starts_with("250"), "{reply}");
+}
+
+/// Waits until everything that waits had an attempt that is over.
+fn wait_for_attempts(world: &World) {
+    wait_until(|| entries(world).iter().all(|(_, row)| row.attempts > 0 && !row.claimed));
+}
+
+#[test]
+fn a_message_arrives_as_it_was_sent_and_leaves_nothing_behind() {
+    for extensions in [&[][..], &["PIPELINING", "8BITMIME", "SIZE 1000000", "DSN"]] {
+        let (world, record) = start(extensions);
+        let mut client = world.anna();
+        client.expect("MAIL FROM:<anna@example.org> RET=HDRS ENVID=QQ314", "250");
+        client.expect("RCPT TO:<b@remote.example> NOTIFY=SUCCESS", "250");
+        client.expect("RCPT TO:<c@remote.example>", "250");
+        assert!(client.data(MESSAGE).starts_with("250"));
+        wait_until(|| entries(&world).is_empty());
+        let messages = record.messages();
+        let [seen] = &messages[..] else { panic!("{messages:?}") };
+        assert!(seen.content.ends_with("\r\n\r\nbody\r\ndot\r\n.dots\r\nend\r\n"), "{}", seen.content);
+        assert!(seen.content.starts_with("Authentication-Results: localhost; auth=pass"), "{}", seen.content);
+        assert_eq!(seen.recipients.len(), 2, "one transaction");
+        let has_dsn = extensions.contains(&"DSN");
+        assert_eq!(seen.mail.contains("ENVID=QQ314"), has_dsn, "{}", seen.mail);
+        assert_eq!(seen.recipients[0].contains("NOTIFY=SUCCESS"), has_dsn);
+        // Without the extension, that it went on is reported here (RFC 3461 §5.2.2).
+        wait_until(|| world.inbox("anna").len() == usize::from(!has_dsn));
+        if let [report] = &world.inbox("anna")[..] {
+            assert!(report.contains("\r\nAction: relayed\r\n"), "{report}");
+            assert!(report.contains("\r\nFinal-Recipient: rfc822; b@remote.example\r\n"), "{report}");
+            assert!(!report.contains("c@remote.example"), "only who asked: {report}");
+            assert!(report.contains("\r\nOriginal-Envelope-Id: QQ314\r\n"), "{report}");
+        }
+        assert_eq!(world.shared.queue_counts.get().entries, 0);
+    }
+}
+
+#[test]
+fn recipients_of_one_message_fare_differently() {
+    let (world, record) = start(&["PIPELINING", "8BITMIME"]);
+    send(&world, &["nobody@remote.example", "later@remote.example", "b@remote.example"]);
+    wait_until(|| !record.messages().is_empty() && world.inbox("anna").len() == 1);
+    wait_for_attempts(&world);
+    let queued = entries(&world);
+    let [(id, row)] = &queued[..] else { panic!("{queued:?}") };
+    assert_eq!((row.attempts, row.waiting, row.held), (1, 1, Held::No));
+    assert!((440..=460).contains(&(row.due - row.last_attempt)), "{row:?}");
+    let left = queue::recipients(&world.shared.store.reader(), *id).map(Result::unwrap).collect::<Vec<_>>();
+    assert_eq!(&*left[0].1.address, b"later@remote.example");
+    let result = left[0].1.result.as_ref().unwrap();
+    assert_eq!((result.code, result.enhanced, result.text()), (451, Some([4, 2, 0]), "come back"));
+    assert_eq!(result.host(), "mx.remote.example");
+
+    let report = world.inbox("anna").pop().unwrap();
+    for field in [
+        "Return-Path: <>",
+        "Auto-Submitted: auto-replied",
+        "Reporting-MTA: dns; localhost",
+        "Final-Recipient: rfc822; nobody@remote.example",
+        "Action: failed",
+        "Status: 5.1.1",
+        "Remote-MTA: dns; mx.remote.example",
+        "Diagnostic-Code: smtp; 550 5.1.1 there is nobody",
+        "Subject: hello",
+    ] {
+        assert!(report.contains(&format!("{field}\r\n")) || field.starts_with("Return"), "{field}: {report}");
+    }
+    assert!(!report.contains("later@") && !report.contains("\r\nbody\r\n"), "{report}");
+
+    // Nothing goes to an address that isn't there any more, and nobody is connected to for it.
+    let before = record.connections();
+    send(&world, &["nobody@remote.example"]);
+    wait_until(|| world.inbox("anna").len() == 2);
+    let report = world.inbox("anna").pop().unwrap();
+    assert!(report.contains("suppression list"), "{report}");
+    assert_eq!(record.connections(), before);
+}
+
+#[test]
+fn a_refusal_of_what_was_sent_suppresses_nobody() {
+    let (world, record) = start(&["PIPELINING", "8BITMIME"]);
+    for count in 1..=2 {
+        send(&world, &["policy@remote.example"]);
+        wait_until(|| world.inbox("anna").len() == count);
+        let report = world.inbox("anna").pop().unwrap();
+        assert!(report.contains("Status: 5.7.1\r\n"), "{report}");
+        assert!(report.contains("550 5.7.1 not such a message"), "{report}");
+    }
+    assert_eq!(record.commands.lock().unwrap().iter().filter(|line| *line == "DATA").count(), 2);
+}
+
+#[test]
+fn what_dns_says_decides() {
+    let (world, record) = start(&["PIPELINING"]);
+    for (to, status, words) in [
+        ("a@null.example", "5.1.10", "takes no mail"),
+        ("a@missing.example", "5.1.2", "does not exist"),
+        ("a@nowhere.example", "5.4.4", "has no addresses"),
+    ] {
+        let before = world.inbox("anna").len();
+        send(&world, &[to]);
+        wait_until(|| world.inbox("anna").len() == before + 1);
+        let report = world.inbox("anna").pop().unwrap();
+        assert!(report.contains(&format!("Status: {status} (")) && report.contains(words), "{to}: {report}");
+    }
+    assert_eq!(record.connections(), 0);
+    send(&world, &["a@broken.example"]);
+    wait_until(|| entries(&world).len() == 1);
+    wait_for_attempts(&world);
+    let (_, row) = entries(&world).pop().unwrap();
+    assert!(row.due > unix_now() + 400 && row.last_error.is_some(), "{row:?}");
+    // Without MX records the domain itself is the host.
+    send(&world, &["a@plain.example"]);
+    wait_until(|| record.messages().len() == 1);
+}
+
+#[test]
+fn who_requires_tls_gets_it_or_hears_that_there_is_none() {
+    let (world, record) = start(&["PIPELINING", "STARTTLS", "REQUIRETLS"]);
+    let mut client = world.anna();
+    client.expect("MAIL FROM:<anna@example.org> REQUIRETLS", "250");
+    client.expect("RCPT TO:<b@remote.example>", "250");
+    assert!(client.data(MESSAGE).starts_with("250"));
+    wait_until(|| world.inbox("anna").len() == 1);
+    let report = world.inbox("anna").pop().unwrap();
+    assert!(report.contains("Status: 5.7.30 ("), "{report}");
+    assert_eq!(record.connections(), 0, "no policy says how to verify that server");
+    assert!(!record.said("MAIL"));
+    // STARTTLS that is refused: another connection, in clear, as nothing promises TLS.
+    send(&world, &["b@remote.example"]);
+    wait_until(|| record.messages().len() == 1);
+    assert!(record.said("STARTTLS"));
+    assert_eq!(record.connections(), 2);
+}
+
+#[test]
+fn one_connection_takes_many_messages() {
+    let (world, record) = start(&["PIPELINING", "8BITMIME"]);
+    for _ in 0..30 {
+        send(&world, &["b@remote.example"]);
+    }
+    wait_until(|| record.messages().len() == 30);
+    wait_until(|| entries(&world).is_empty());
+    assert!(record.connections() <= 5, "{} connections", record.connections());
+}
