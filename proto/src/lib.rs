@@ -10,6 +10,7 @@ pub mod authentication_results;
 pub mod deflate;
 pub mod dkim;
 pub mod dmarc;
+pub mod dsn;
 mod field;
 pub mod imap;
 pub mod mime;
