@@ -19,3 +19,4 @@ pub mod public_suffix;
 pub mod sasl;
 pub mod smtp;
 pub mod spf;
+pub mod tlsrpt;
