@@ -20,3 +20,4 @@ pub mod sasl;
 pub mod smtp;
 pub mod socks;
 pub mod spf;
+pub mod tlsrpt;

@@ -125,7 +125,8 @@ impl Capabilities {
         }
     }
 
-    /// `name=value`; a value has one to six digits and isn't zero.
+    /// `name=value`; a value has one to six digits and isn't zero. RCPTDOMAINMAX can't be passed: the recipients of
+    /// a message are of one domain.
     fn limit(&mut self, word: &str) {
         let Some((name, value)) = word.split_once('=') else { return };
         let value =

@@ -310,8 +310,8 @@ impl Client {
     /// Says that the connection can't be used any more.
     pub fn broken(&mut self, reason: Broken) {
         let stage = self.stage();
-        // Who closes after QUIT does what was asked for.
-        if matches!(self.phase, Phase::Quitting) && !matches!(reason, Broken::Fault(_)) {
+        // Who closes after QUIT does what was asked for, and nothing depends on what else is said.
+        if matches!(self.phase, Phase::Quitting) {
             return self.end(End::Quit);
         }
         self.end(End::Failed(Failure::Broken { stage, reason }));

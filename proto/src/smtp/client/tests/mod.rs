@@ -5,6 +5,7 @@ mod auth;
 mod content;
 mod dialogs;
 mod fuzz;
+mod ours;
 mod replies;
 mod trouble;
 
