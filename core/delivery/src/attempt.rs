@@ -6,8 +6,10 @@
 //! Always holds: a recipient that a host has taken is never offered to another; hosts, addresses and connections are
 //! bounded; what TLS has to give is decided before a host is connected to.
 
+mod sum;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -16,116 +18,13 @@ use postrider_dns::dane::{Applies, Found, Verification as DaneVerification};
 use postrider_dns::lookups::Exchanger;
 use postrider_dns::{ExtendedError, Lookup, Name};
 
-use crate::destination::{Destination, Own, Via, text_of};
+use crate::destination::{Destination, Via, text_of};
 use crate::limits::{DIALS_MAX, DNS_ERRORS_MAX};
-use crate::order::{self, Dialed};
+use crate::order;
 use crate::outcome::{Class, Failure, HostEnd, RecipientEnd, Signal, Unreachable, Verdict};
-use crate::security::{
-    self, AfterTls, Begins, Counter, DaneHost, Facts, Here, Kind, Requirement, Rule, Ruling, Sts, StsHost,
-};
-use crate::transport::{Families, RelayTls};
-
-/// What is to be delivered, and how.
-#[derive(Clone, Debug)]
-pub struct Plan<'a> {
-    /// The kind of message.
-    pub kind: Kind,
-    /// The sender's wish about TLS.
-    pub requirement: Requirement,
-    /// Attempts that were made before this one.
-    pub attempts_before: u16,
-    /// Recipients of the entry that are to be delivered to.
-    pub recipients: usize,
-    /// What is known of the domain's policy.
-    pub sts: &'a Sts,
-    /// To which addresses connections were made before.
-    pub dialed: Dialed,
-    /// Which families are connected to.
-    pub families: Families,
-    /// The port.
-    pub port: u16,
-    /// Whether we can do TLS.
-    pub here: Here,
-    /// Of a relay, its TLS.
-    pub relay: Option<(RelayTls, Begins)>,
-    /// What this server is, as for [`crate::destination::find`].
-    pub own: Own<'a>,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Connect to a host.
-    Dial(Box<Dial>),
-    /// Nothing more.
-    Done,
-}
-
-/// A host to connect to.
-#[derive(Clone, Debug)]
-pub struct Dial {
-    /// Its name; of an address, the address in brackets.
-    pub host: String,
-    /// Its name as one of DNS.
-    pub name: Option<Name>,
-    /// Its addresses: connect to one after the other until one takes the connection.
-    pub addresses: Vec<IpAddr>,
-    /// The port.
-    pub port: u16,
-    /// What TLS has to give.
-    pub rule: Rule,
-    /// Of DANE, what the server has to show, and the names for the handshake.
-    pub dane: Option<DaneVerification>,
-    /// The recipients, by their places in the entry.
-    pub recipients: Vec<usize>,
-}
-
-impl Dial {
-    /// The name to ask for in the handshake: the TLSA base domain, or the host (RFC 7672 §8.1).
-    #[must_use]
-    pub fn server_name(&self) -> String {
-        let base = self.dane.as_ref().and_then(|dane| dane.names.first());
-        base.map_or_else(|| self.host.clone(), text_of)
-    }
-}
-
-/// What is known of a host in the end, for explanations and reports.
-#[derive(Clone, Debug)]
-pub struct Tried {
-    /// Its name.
-    pub host: String,
-    /// What the decision on TLS rested on; none when it didn't come to that.
-    pub facts: Option<Facts>,
-    /// The decision.
-    pub rule: Option<Rule>,
-    /// Why DANE applies or doesn't, in words.
-    pub dane: String,
-    /// The addresses that were connected to, or tried.
-    pub addresses: Vec<IpAddr>,
-    /// What came of it.
-    pub end: HostEnd,
-}
-
-/// What came of an attempt.
-#[derive(Clone, Debug)]
-pub struct Conclusion {
-    /// What becomes of each recipient, in their order.
-    pub verdicts: Vec<Verdict>,
-    /// What to remember of connections.
-    pub dialed: Dialed,
-    /// What is counted.
-    pub counters: Vec<Counter>,
-    /// The hosts, in the order in which they were tried. One that TLS failed with comes twice when it was connected
-    /// to in clear.
-    pub tried: Vec<Tried>,
-    /// What the schedule learns of the domain.
-    pub signal: Signal,
-    /// The failure that other entries of the domain share, when they are told to
-    /// ([`crate::schedule::Afterwards::Share`]): of connections and greetings, not of this message.
-    pub shared: Option<Failure>,
-    /// Extended DNS errors of all lookups.
-    pub errors: Vec<ExtendedError>,
-}
+use crate::security::{self, AfterTls, Counter, DaneHost, Facts, Ruling, Sts, StsHost};
+use sum::{overall, signal};
+pub use values::{Conclusion, Dial, Plan, Step, Tried};
 
 /// An attempt under way.
 #[derive(Debug)]
@@ -458,29 +357,4 @@ fn in_clear(current: &Current, dialed: &[IpAddr]) -> Current {
         again.dial.addresses = vec![*address];
     }
     again
-}
-
-/// What is said of recipients of which no host said anything: as long as one host may still take the message, it is
-/// tried again; a reply says more than its absence. When all hosts are of no use for good, so is the message, and
-/// what REQUIRETLS lacks comes first (RFC 8689 §4.2.1).
-fn overall(failures: &[Failure]) -> Failure {
-    let temporary = |failure: &&Failure| failure.status.class == Class::Temporary;
-    let replied = failures.iter().filter(temporary).rfind(|failure| failure.answer.is_some());
-    let lacks = |failure: &&Failure| failure.status == crate::outcome::Status::permanent(7, 30);
-    let chosen = replied
-        .or_else(|| failures.iter().rfind(temporary))
-        .or_else(|| failures.iter().rfind(lacks))
-        .or_else(|| failures.last());
-    chosen.cloned().unwrap_or_else(|| {
-        Failure::ours(crate::outcome::Status::temporary(4, 0), "no host was left to try in this attempt")
-    })
-}
-
-/// The most hopeful that came of the hosts: one that takes mail is enough.
-fn signal(tried: &[Tried]) -> Signal {
-    let of = |tried: &Tried| match tried.end {
-        HostEnd::Unreachable(_) | HostEnd::LookupFailed => Signal::Down,
-        ref end => end.signal(),
-    };
-    tried.iter().map(of).max().unwrap_or(Signal::Neutral)
 }

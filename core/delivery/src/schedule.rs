@@ -11,8 +11,10 @@
 //! - A due time that was told is never lost, whatever is read from the store at the same time: a record's `epoch`
 //!   says whether what a session read may be older than what the schedule knows.
 
+mod command;
 mod host;
 mod lane;
+mod record;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
+pub use command::{Afterwards, Command, Ended, Next, Notice, SessionId, Settings, Turn};
 pub use host::Admission;
 pub use lane::pick;
 
@@ -29,180 +32,11 @@ use crate::limits::ENTRIES_MAX;
 use crate::outcome::Signal;
 use host::Hosts;
 use lane::Lanes;
+use record::{Place, Record};
 use session::{Session, State};
-use window::Window;
-
-/// What the operator decides, for one shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Sessions that do something at the same time.
-    pub sessions_max: usize,
-    /// Connections that wait for a next message besides.
-    pub idle_max: usize,
-    /// For how long they do, in seconds.
-    pub idle_wait: u32,
-    /// Sessions for one domain.
-    pub domain_sessions_max: u8,
-    /// Connections to one address.
-    pub host_connections_max: u8,
-    /// Connections from one local address.
-    pub source_connections_max: u16,
-    /// The first pause of what can't be reached, in seconds. It doubles each time.
-    pub pause_first: u32,
-    /// The longest pause, in seconds.
-    pub pause_max: u32,
-}
-
-impl Settings {
-    /// For a server with one shard; with several, the first and the last three numbers of connections are for each.
-    pub const DEFAULT: Self = Self {
-        sessions_max: 100,
-        idle_max: 32,
-        idle_wait: 10,
-        domain_sessions_max: 20,
-        host_connections_max: 20,
-        source_connections_max: 100,
-        pause_first: 60,
-        pause_max: 900,
-    };
-}
-
-/// A session: one connection, or the way to one. Never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(u64);
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Claim entries, call [`Schedule::claimed`], and deliver them.
-    Start(Turn),
-    /// The same over the connection of this session, which was idle.
-    Reuse(Turn),
-    /// Close the idle connection of this session. It is forgotten: nothing is to be called for it.
-    Close(SessionId),
-}
-
-/// A domain's turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// Who delivers.
-    pub session: SessionId,
-    /// The hash of the domain.
-    pub domain: u64,
-    /// Entries to claim, at most.
-    pub entries_max: usize,
-    /// Entries to claim before others, when they are due: new ones of accounts that others' backlogs must not hold up.
-    pub first: Vec<u64>,
-}
-
-/// What a session does after what it claimed is done and its connection is still good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Claim more, call [`Schedule::claimed`], and deliver them on the same connection.
-    Claim(Turn),
-    /// Keep the connection: [`Command::Reuse`] or [`Command::Close`] comes.
-    Idle,
-    /// Close it, and call [`Schedule::finished`].
-    Close,
-}
-
-/// A due time, of a new entry or as it was found in the store at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// The hash of the domain.
-    pub domain: u64,
-    /// When it is due; [`i64::MAX`] for never.
-    pub due: i64,
-    /// A new entry, and the account that submitted it.
-    pub entry: Option<(u64, u32)>,
-}
-
-/// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// What was learnt of the domain ([`crate::attempt::Conclusion::signal`]).
-    pub signal: Signal,
-    /// When nothing was tried because the host was busy: until when to wait ([`Admission::Busy`]).
-    pub postponed: Option<i64>,
-    /// The due time of the domain's first row in the store, read after the outcome was written.
-    pub first_due: Option<i64>,
-}
-
-/// What a driver does after a session has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "entries that are due would wait for a domain that nobody can reach"]
-pub enum Afterwards {
-    /// Nothing.
-    Nothing,
-    /// Count an attempt for all entries of the domain that are due now, with the failure of the session, without
-    /// connecting for each: write them in steps, and then call [`Schedule::set`]. The domain has a pause meanwhile.
-    Share,
-}
-
-/// Where a record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// Nowhere: nothing to do, or what there is to do is being done.
-    None,
-    /// Among those that wait, with the time in `waits_until`.
-    Waiting,
-    /// In the ring.
-    Ready,
-}
 
 /// After so many sessions in a row that were told to come later, all that is due comes later.
 const SLOWER_SHARED_AFTER: u8 = 3;
-
-/// What is known of a domain with entries.
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    /// When its first entry is due.
-    due: i64,
-    /// Not before this, whatever is due.
-    not_before: i64,
-    /// The key of its place among those that wait.
-    waits_until: i64,
-    /// Changes with everything that is told of its due time.
-    epoch: u32,
-    /// Failures in a row.
-    failures: u8,
-    /// Sessions, idle ones not counted.
-    running: u8,
-    window: Window,
-    place: Place,
-    /// A session reads and claims its entries.
-    is_claiming: bool,
-}
-
-impl Record {
-    fn new() -> Self {
-        Self {
-            due: i64::MAX,
-            not_before: i64::MIN,
-            waits_until: 0,
-            epoch: 0,
-            failures: 0,
-            running: 0,
-            window: Window::NEW,
-            place: Place::None,
-            is_claiming: false,
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        let most = if self.failures > 0 { 1 } else { self.window.size() };
-        !self.is_claiming && self.running < most
-    }
-
-    fn is_startable(&self, now: i64) -> bool {
-        self.due <= now && self.not_before <= now && self.has_room()
-    }
-
-    fn told(&mut self, due: i64) {
-        self.epoch = self.epoch.wrapping_add(1);
-        self.due = self.due.min(due);
-    }
-}
 
 /// The schedule. See the module.
 #[derive(Debug)]
@@ -386,8 +220,10 @@ impl Schedule {
             return Admission::Busy { until: now.saturating_add(1) };
         };
         let admission = self.hosts.admit(address, source, state.domain, now);
-        if admission == Admission::Go {
-            state.connection = Some((address, source));
+        match admission {
+            Admission::Go => state.connection = Some((address, source)),
+            Admission::Busy { .. } => self.close_idle_to(address, now),
+            Admission::Down { .. } => {}
         }
         admission
     }

@@ -1,7 +1,11 @@
 //! The simulation of `examples/simulation`, smaller.
 
+#[path = "../examples/simulation/attempts.rs"]
+mod attempts;
 #[path = "../examples/simulation/engine.rs"]
 mod engine;
+#[path = "../examples/simulation/servers.rs"]
+mod servers;
 #[path = "../examples/simulation/world.rs"]
 mod world;
 

@@ -5,21 +5,18 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::net::IpAddr;
 
-use futures_lite::future::block_on;
-use postrider_delivery::attempt::{Attempt, Conclusion, Dial, Plan, Step};
 use postrider_delivery::backoff::Backoff;
-use postrider_delivery::destination::{Destination, Own, Target, Unfound, find};
 use postrider_delivery::limits::{ENTRIES_MAX, ROWS_READ_MAX};
 use postrider_delivery::order::Dialed;
-use postrider_delivery::outcome::{Failure, HostEnd, Signal, Unreachable, Verdict};
+use postrider_delivery::outcome::{Failure, Signal, Verdict};
 use postrider_delivery::report::{self, About, Addressee, Event as Reported};
 use postrider_delivery::schedule::{
-    Admission, Afterwards, Command, Ended, Next, Notice, Schedule, SessionId, Settings, Turn, pick,
+    Afterwards, Command, Ended, Next, Notice, Schedule, SessionId, Settings, Turn, pick,
 };
-use postrider_delivery::security::{Channel, Counter, Here, Kind, Requirement};
-use postrider_delivery::transport::Families;
+use postrider_delivery::security::{Kind, Requirement};
 
-use crate::world::{self, DAY, Dns, Sort, Visit, meet};
+use crate::attempts::Work;
+use crate::world::{self, DAY, Dns, Sort};
 
 /// What is run.
 #[derive(Clone, Copy)]
@@ -55,80 +52,55 @@ pub struct Summary {
 const RATE: i64 = 500;
 /// No attempt is later than this: pauses, and the wait for one's turn when all is submitted at once.
 const LATE_MAX: i64 = 4 * 3600;
-const SETTINGS: Settings = Settings { sessions_max: 400, ..Settings::DEFAULT };
-static OWN: [IpAddr; 1] = [world::OWN];
+pub const SETTINGS: Settings = Settings { sessions_max: 400, ..Settings::DEFAULT };
+pub static OWN: [IpAddr; 1] = [world::OWN];
 
-struct Entry {
-    domain: u32,
-    due: i64,
-    account: u32,
-    attempts: u16,
-    recipients: u8,
-    delivered: u8,
-    failed: u8,
-    kind: Kind,
-    requirement: Requirement,
-    is_claimed: bool,
-    was_told_of_delay: bool,
-    is_postponed: bool,
-    grey: Option<(i64, IpAddr)>,
-    dialed: Option<Box<Dialed>>,
+pub struct Entry {
+    pub domain: u32,
+    pub due: i64,
+    pub account: u32,
+    pub attempts: u16,
+    pub recipients: u8,
+    pub delivered: u8,
+    pub failed: u8,
+    pub kind: Kind,
+    pub requirement: Requirement,
+    pub is_claimed: bool,
+    pub was_told_of_delay: bool,
+    pub is_postponed: bool,
+    pub grey: Option<(i64, IpAddr)>,
+    pub dialed: Option<Box<Dialed>>,
 }
 
 impl Entry {
-    fn backoff(&self) -> Backoff {
+    pub fn backoff(&self) -> Backoff {
         if self.kind.is_service_report() { Backoff::REPORTS } else { Backoff::MESSAGES }
     }
 
-    fn pending(&self) -> Vec<usize> {
+    pub fn pending(&self) -> Vec<usize> {
         (0..usize::from(self.recipients)).filter(|n| (self.delivered | self.failed) >> n & 1 == 0).collect()
     }
 }
 
-/// A session and the entries that it claimed.
-struct Work {
-    domain: u32,
-    entries: VecDeque<u32>,
-    destination: Option<Result<Destination, Unfound>>,
-    current: Option<Under>,
-    open: Option<(IpAddr, Channel)>,
-    signal: Signal,
-    failure: Option<Failure>,
-}
-
-/// An attempt under way.
-struct Under {
-    entry: u32,
-    attempt: Attempt<'static>,
-    /// The places of its recipients in the entry.
-    pending: Vec<usize>,
-    dial: Option<Box<Dial>>,
-    addresses: VecDeque<IpAddr>,
-    tried: Vec<IpAddr>,
-    /// What the connection that is under way comes to.
-    end: Option<(HostEnd, Option<Channel>)>,
-    has_dialed: bool,
-}
-
 pub struct Engine {
-    options: Options,
-    now: i64,
-    dns: Dns,
-    schedule: Schedule,
-    entries: Vec<Entry>,
+    pub options: Options,
+    pub now: i64,
+    pub dns: Dns,
+    pub schedule: Schedule,
+    pub entries: Vec<Entry>,
     /// The rows of each domain.
-    rows: Vec<BTreeSet<(i64, u32)>>,
-    held: Vec<u32>,
-    work: BTreeMap<SessionId, Work>,
-    events: BinaryHeap<Reverse<(i64, u64, SessionId)>>,
-    event_count: u64,
-    connections: HashMap<IpAddr, u32>,
-    of_domain: HashMap<u32, u32>,
-    chance: u64,
-    summary: Summary,
+    pub rows: Vec<BTreeSet<(i64, u32)>>,
+    pub held: Vec<u32>,
+    pub work: BTreeMap<SessionId, Work>,
+    pub events: BinaryHeap<Reverse<(i64, u64, SessionId)>>,
+    pub event_count: u64,
+    pub connections: HashMap<IpAddr, u32>,
+    pub of_domain: HashMap<u32, u32>,
+    pub chance: u64,
+    pub summary: Summary,
 }
 
-fn mix(value: u64) -> u64 {
+pub fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -168,7 +140,7 @@ impl Engine {
             }
             self.check();
             let submits = (self.entries.len() < self.options.messages as usize)
-                .then(|| self.entries.len() as i64 / RATE);
+                .then_some(self.entries.len() as i64 / RATE);
             let releases = (!self.held.is_empty()).then_some(DAY);
             let event = self.events.peek().map(|Reverse((at, _, _))| *at);
             let next = [submits, releases, event, self.schedule.next_wake()].into_iter().flatten().min();
@@ -316,7 +288,7 @@ impl Engine {
         *self.of_domain.entry(work.domain).or_default() -= 1;
     }
 
-    fn hang_up(&mut self, address: IpAddr) {
+    pub fn hang_up(&mut self, address: IpAddr) {
         *self.connections.entry(address).or_default() -= 1;
     }
 
@@ -373,209 +345,7 @@ impl Engine {
         self.move_row(id, Some(due));
     }
 
-    /// Begins with the next claimed entry, or ends the session's turn.
-    fn next_entry(&mut self, session: SessionId) {
-        loop {
-            let work = self.work.get_mut(&session).expect("a session");
-            let Some(id) = work.entries.pop_front() else { return self.turn_ended(session) };
-            let entry = &self.entries[id as usize];
-            if work.destination.is_none() {
-                let target = Target::parse(&format!("d{}.test", work.domain)).expect("a domain");
-                let own = Own { names: &[], addresses: &OWN };
-                work.destination = Some(block_on(find(&self.dns, &target, own)));
-            }
-            let pending = entry.pending();
-            let destination = match work.destination.as_ref().expect("just found") {
-                Ok(destination) => destination.clone(),
-                Err(unfound) => {
-                    work.signal = Signal::from(unfound);
-                    let failure = Failure::from(unfound);
-                    work.failure = Some(failure.clone());
-                    self.fail_all(id, &failure);
-                    continue;
-                }
-            };
-            let plan = Plan {
-                kind: entry.kind,
-                requirement: entry.requirement,
-                attempts_before: entry.attempts - 1,
-                recipients: pending.len(),
-                sts: world::sts(work.domain, self.now),
-                dialed: entry.dialed.as_deref().cloned().unwrap_or_default(),
-                families: Families::Both,
-                port: 25,
-                here: Here::Tls,
-                relay: None,
-                own: Own { names: &[], addresses: &OWN },
-            };
-            let mut state = self.chance;
-            let attempt = Attempt::new(plan, destination, &mut || {
-                state = mix(state);
-                state
-            });
-            self.chance = state;
-            work.current = Some(Under {
-                entry: id,
-                attempt,
-                pending,
-                dial: None,
-                addresses: VecDeque::new(),
-                tried: Vec::new(),
-                end: None,
-                has_dialed: false,
-            });
-            if self.step(session) {
-                return;
-            }
-        }
-    }
-
-    /// Goes on with the attempt of a session until it waits (true) or is concluded.
-    fn step(&mut self, session: SessionId) -> bool {
-        loop {
-            let work = self.work.get_mut(&session).expect("a session");
-            let under = work.current.as_mut().expect("an attempt");
-            if under.dial.is_none() {
-                match block_on(under.attempt.next(&self.dns)) {
-                    Step::Done => {
-                        self.conclude(session);
-                        return false;
-                    }
-                    Step::Dial(dial) => {
-                        under.addresses = dial.addresses.iter().copied().collect();
-                        under.tried.clear();
-                        under.dial = Some(dial);
-                    }
-                }
-            }
-            match self.connect(session) {
-                Connecting::Waits => return true,
-                Connecting::Ended(end) => self.host_ended(session, end),
-                Connecting::Postponed(until) => {
-                    self.postpone(session, until);
-                    return true;
-                }
-            }
-        }
-    }
-
-    fn connect(&mut self, session: SessionId) -> Connecting {
-        let work = self.work.get_mut(&session).expect("a session");
-        let under = work.current.as_mut().expect("an attempt");
-        let dial = under.dial.as_ref().expect("a host");
-        let is_usable = |(address, channel): &(IpAddr, Channel)| {
-            dial.addresses.contains(address) && dial.rule.allows(channel).is_ok()
-        };
-        if let Some((address, channel)) = work.open.filter(is_usable) {
-            self.summary.reused += 1;
-            return self.visit(session, address, Some(channel));
-        }
-        if let Some((address, _)) = work.open.take() {
-            self.schedule.disconnected(session, Signal::Neutral, self.now);
-            self.hang_up(address);
-        }
-        let work = self.work.get_mut(&session).expect("a session");
-        let under = work.current.as_mut().expect("an attempt");
-        let Some(address) = under.addresses.pop_front() else {
-            return Connecting::Ended(HostEnd::Unreachable(Unreachable::TimedOut));
-        };
-        match self.schedule.connect(session, address, None, self.now) {
-            Admission::Go => {}
-            Admission::Down { until } if under.addresses.is_empty() => {
-                return Connecting::Ended(HostEnd::Unreachable(Unreachable::Known { until }));
-            }
-            Admission::Down { .. } => return self.connect(session),
-            Admission::Busy { until } if under.has_dialed => {
-                return Connecting::Ended(HostEnd::Unreachable(Unreachable::Known { until }));
-            }
-            Admission::Busy { until } => return Connecting::Postponed(until),
-        }
-        let open = self.connections.entry(address).or_default();
-        *open += 1;
-        assert!(*open <= u32::from(SETTINGS.host_connections_max), "connections to a host are bounded");
-        self.summary.connections += 1;
-        self.visit(session, address, None)
-    }
-
-    fn visit(&mut self, session: SessionId, address: IpAddr, open: Option<Channel>) -> Connecting {
-        let work = self.work.get_mut(&session).expect("a session");
-        let under = work.current.as_mut().expect("an attempt");
-        let entry = &mut self.entries[under.entry as usize];
-        let mut dial = under.dial.clone().expect("a host");
-        // Servers know recipients by what they are in the entry.
-        dial.recipients = dial.recipients.iter().map(|place| under.pending[*place]).collect();
-        let meeting = meet(Visit {
-            dial: &dial,
-            address,
-            now: self.now,
-            connections: self.connections.get(&address).copied().unwrap_or(0),
-            open,
-            made: entry.attempts,
-            grey: &mut entry.grey,
-        });
-        under.has_dialed = true;
-        under.tried.push(address);
-        under.end = Some((meeting.end, meeting.channel));
-        if open.is_none() {
-            work.open = Some((address, Channel::default()));
-        }
-        self.event_count += 1;
-        self.events.push(Reverse((self.now + meeting.seconds, self.event_count, session)));
-        Connecting::Waits
-    }
-
-    /// A connection has come to its end, or to the end of a transaction.
-    fn go_on(&mut self, session: SessionId) {
-        let work = self.work.get_mut(&session).expect("a session");
-        let under = work.current.as_mut().expect("an attempt");
-        let (end, channel) = under.end.take().expect("an end");
-        let address = *under.tried.last().expect("an address");
-        work.open = channel.map(|channel| (address, channel));
-        if channel.is_none() {
-            self.schedule.disconnected(session, end.signal(), self.now);
-            self.hang_up(address);
-        }
-        let work = self.work.get_mut(&session).expect("a session");
-        let under = work.current.as_mut().expect("an attempt");
-        let is_unreachable = matches!(end, HostEnd::Unreachable(_));
-        if !is_unreachable || under.addresses.is_empty() {
-            self.host_ended(session, end);
-        }
-        if !self.step(session) {
-            self.next_entry(session);
-        }
-    }
-
-    fn host_ended(&mut self, session: SessionId, end: HostEnd) {
-        let work = self.work.get_mut(&session).expect("a session");
-        let under = work.current.as_mut().expect("an attempt");
-        under.attempt.ended(end, &under.tried);
-        under.dial = None;
-    }
-
-    fn conclude(&mut self, session: SessionId) {
-        let work = self.work.get_mut(&session).expect("a session");
-        let under = work.current.take().expect("an attempt");
-        let entry = &self.entries[under.entry as usize];
-        let Conclusion { verdicts, dialed, counters, signal, shared, .. } =
-            under.attempt.conclude(entry.attempts, entry.backoff().attempts_max);
-        work.signal = signal;
-        work.failure = shared;
-        for counter in counters {
-            let name = match counter {
-                Counter::Ignored(what) => format!("ignored {}", what.word()),
-                Counter::RequireTlsUnsupported(what) => format!("unsupported {}", what.word()),
-                other => format!("{other:?}"),
-            };
-            *self.summary.counters.entry(name).or_default() += 1;
-        }
-        if !dialed.hosts.is_empty() {
-            self.entries[under.entry as usize].dialed = Some(Box::new(dialed));
-        }
-        self.take_verdicts(under.entry, under.pending, verdicts);
-    }
-
-    fn fail_all(&mut self, id: u32, failure: &Failure) {
+    pub fn fail_all(&mut self, id: u32, failure: &Failure) {
         let entry = &self.entries[id as usize];
         let verdict = Verdict::of(failure.clone(), entry.attempts, entry.backoff().attempts_max);
         let pending = entry.pending();
@@ -584,7 +354,7 @@ impl Engine {
     }
 
     /// Writes an outcome.
-    fn take_verdicts(&mut self, id: u32, pending: Vec<usize>, verdicts: Vec<Verdict>) {
+    pub fn take_verdicts(&mut self, id: u32, pending: Vec<usize>, verdicts: Vec<Verdict>) {
         assert_eq!(pending.len(), verdicts.len());
         let sort = Sort::of(self.entries[id as usize].domain);
         let entry = &mut self.entries[id as usize];
@@ -634,7 +404,7 @@ impl Engine {
     }
 
     /// The host is busy: claims are undone, and due times are as they were or sooner.
-    fn postpone(&mut self, session: SessionId, until: i64) {
+    pub fn postpone(&mut self, session: SessionId, until: i64) {
         let work = self.work.remove(&session).expect("a session");
         let under = work.current.as_ref().expect("an attempt");
         for id in std::iter::once(under.entry).chain(work.entries.iter().copied()) {
@@ -649,7 +419,7 @@ impl Engine {
         self.end(session, work, Ended { signal: Signal::Neutral, postponed: Some(until), first_due: None });
     }
 
-    fn turn_ended(&mut self, session: SessionId) {
+    pub fn turn_ended(&mut self, session: SessionId) {
         let work = self.work.get_mut(&session).expect("a session");
         // What is known of the domain is looked up anew in its next turn.
         work.destination = None;
@@ -688,10 +458,4 @@ impl Engine {
         let first_due = self.first_due(domain);
         self.schedule.set(hash(domain), first_due, self.now);
     }
-}
-
-enum Connecting {
-    Waits,
-    Ended(HostEnd),
-    Postponed(i64),
 }

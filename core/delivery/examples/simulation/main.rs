@@ -3,7 +3,9 @@
 //!
 //! `cargo run --release -p postrider-delivery --example simulation -- --messages 1000000 --domains 100000 --seed 1`
 
+mod attempts;
 mod engine;
+mod servers;
 mod world;
 
 use std::process::ExitCode;

@@ -4,10 +4,11 @@ use postrider_dns::script::Script;
 use postrider_proto::mta_sts::Policy;
 
 use super::*;
-use crate::destination::{Target, find};
+use crate::destination::{Own, Target, find};
+use crate::order::Dialed;
 use crate::outcome::{Answer, Broken, Stage, Status, Unable};
-use crate::security::{Ignored, Starttls, TlsEvent, Unsupported};
-use crate::transport::RelayHost;
+use crate::security::{Begins, Here, Ignored, Kind, Requirement, Starttls, TlsEvent, Unsupported};
+use crate::transport::{Families, RelayHost, RelayTls};
 
 const ZONES: &str = r#"
 $ORIGIN example.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::security::Requirement;
 
 fn answer(text: &str) -> Answer {
     let mut parts = text.splitn(3, ' ');

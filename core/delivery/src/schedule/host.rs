@@ -10,6 +10,8 @@ use crate::outcome::Signal;
 
 /// Seconds after which a domain that waits for a host looks again, should nobody wake it.
 const LOOK_AGAIN: i64 = 30;
+/// The same for one that waits for a connection from a local address; nobody wakes it.
+const LOOK_AGAIN_SOURCE: i64 = 2;
 
 /// Whether to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +76,10 @@ impl Hosts {
         domain: u64,
         now: i64,
     ) -> Admission {
-        let busy = Admission::Busy { until: now.saturating_add(LOOK_AGAIN) };
         if let Some(source) = source
             && self.sources.get(&source).is_some_and(|open| *open >= self.settings.source_connections_max)
         {
-            return busy;
+            return Admission::Busy { until: now.saturating_add(LOOK_AGAIN_SOURCE) };
         }
         self.make_room();
         let host = self.hosts.entry(address).or_insert_with(Host::new);
@@ -93,7 +94,7 @@ impl Hosts {
             if host.waiting.len() < HOST_WAITING_MAX && !host.waiting.contains(&domain) {
                 host.waiting.push_back(domain);
             }
-            return busy;
+            return Admission::Busy { until: now.saturating_add(LOOK_AGAIN) };
         }
         host.connections += 1;
         if let Some(source) = source {

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Record, Schedule, SessionId};
+use super::record::Record;
+use super::{Schedule, SessionId};
 
 /// What a session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,19 @@ impl Schedule {
             if sessions.is_empty() {
                 self.idle_of.remove(&domain);
             }
+        }
+    }
+
+    /// A connection that waits for one domain makes room for another: the one that has waited longest is closed.
+    pub(super) fn close_idle_to(&mut self, address: IpAddr, now: i64) {
+        let goes_there = |session: &SessionId| {
+            let connection = self.sessions.get(session).and_then(|state| state.connection);
+            connection.is_some_and(|(to, _)| to == address)
+        };
+        let idle = self.idle.iter().find(|(until, session)| *until > now && goes_there(session)).copied();
+        if let Some((until, session)) = idle {
+            self.idle.remove(&(until, session));
+            self.idle.insert((now, session));
         }
     }
 

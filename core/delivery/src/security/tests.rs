@@ -1,4 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+use postrider_proto::mta_sts::Policy;
+
 use super::*;
 
 const STS: [StsHost; 6] = [

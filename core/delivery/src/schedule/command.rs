@@ -1,0 +1,111 @@
+//! What the schedule is told and what it wants.
+
+use crate::outcome::Signal;
+
+/// What the operator decides, for one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Sessions that do something at the same time.
+    pub sessions_max: usize,
+    /// Connections that wait for a next message besides.
+    pub idle_max: usize,
+    /// For how long they do, in seconds.
+    pub idle_wait: u32,
+    /// Sessions for one domain.
+    pub domain_sessions_max: u8,
+    /// Connections to one address.
+    pub host_connections_max: u8,
+    /// Connections from one local address.
+    pub source_connections_max: u16,
+    /// The first pause of what can't be reached, in seconds. It doubles each time.
+    pub pause_first: u32,
+    /// The longest pause, in seconds.
+    pub pause_max: u32,
+}
+
+impl Settings {
+    /// For a server with one shard; with several, the first and the last three numbers of connections are for each.
+    pub const DEFAULT: Self = Self {
+        sessions_max: 100,
+        idle_max: 32,
+        idle_wait: 10,
+        domain_sessions_max: 20,
+        host_connections_max: 20,
+        source_connections_max: 100,
+        pause_first: 60,
+        pause_max: 900,
+    };
+}
+
+/// A session: one connection, or the way to one. Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub(super) u64);
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Claim entries, call [`super::Schedule::claimed`], and deliver them.
+    Start(Turn),
+    /// The same over the connection of this session, which was idle.
+    Reuse(Turn),
+    /// Close the idle connection of this session. It is forgotten: nothing is to be called for it.
+    Close(SessionId),
+}
+
+/// A domain's turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Who delivers.
+    pub session: SessionId,
+    /// The hash of the domain.
+    pub domain: u64,
+    /// Entries to claim, at most.
+    pub entries_max: usize,
+    /// Entries to claim before others, when they are due: new ones of accounts that others' backlogs must not hold up.
+    pub first: Vec<u64>,
+}
+
+/// What a session does after what it claimed is done and its connection is still good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Claim more, call [`super::Schedule::claimed`], and deliver them on the same connection.
+    Claim(Turn),
+    /// Keep the connection: [`Command::Reuse`] or [`Command::Close`] comes.
+    Idle,
+    /// Close it, and call [`super::Schedule::finished`].
+    Close,
+}
+
+/// A due time, of a new entry or as it was found in the store at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The hash of the domain.
+    pub domain: u64,
+    /// When it is due; [`i64::MAX`] for never.
+    pub due: i64,
+    /// A new entry, and the account that submitted it.
+    pub entry: Option<(u64, u32)>,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What was learnt of the domain ([`crate::attempt::Conclusion::signal`]).
+    pub signal: Signal,
+    /// When nothing was tried because the host was busy: until when to wait ([`super::Admission::Busy`]).
+    pub postponed: Option<i64>,
+    /// The due time of the domain's first row in the store, read after the outcome was written.
+    pub first_due: Option<i64>,
+}
+
+/// What a driver does after a session has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "entries that are due would wait for a domain that nobody can reach"]
+pub enum Afterwards {
+    /// Nothing.
+    Nothing,
+    /// Count an attempt for all entries of the domain that are due now and have the same transport, with the failure
+    /// that the attempt says is shared ([`crate::attempt::Conclusion::shared`]; without one there is nothing to do):
+    /// write them in steps, and then call [`Schedule::set`](super::Schedule::set). The domain has a pause meanwhile.
+    Share,
+}
