@@ -14,7 +14,8 @@ use postrider_proto::smtp::server::Pace;
 use postrider_proto::smtp::trace;
 use postrider_storage::blobs::Sharing;
 use postrider_storage::directory::SenderVerdict;
-use postrider_storage::ids::AccountId;
+use postrider_storage::ids::{AccountId, BlobId};
+use postrider_storage::rows::EvaluationRow;
 use tracing::{error, warn};
 
 use super::checks::{Conclusion, Fields, Received, Reports, evaluation, results};
@@ -47,6 +48,8 @@ struct Front {
     trace: String,
     places: Vec<Place>,
     reports: Reports,
+    /// What is kept for reports of DMARC.
+    evaluations: Vec<EvaluationRow>,
     first_time: Option<FirstTime>,
 }
 
@@ -102,7 +105,7 @@ impl Connection {
             };
             match self.user.is_some() {
                 true => self.front_of_submission(received, targets, &message).await,
-                false => self.front_of_incoming(received, targets, &message, &gone).await,
+                false => self.front_of_incoming(received, targets, &gone).await,
             }
         };
         let front = match front {
@@ -118,7 +121,20 @@ impl Connection {
                 return reply;
             }
         };
-        let is_refused = front.places.iter().all(|place| matches!(place, Place::Refused(_)));
+        self.hand_over(front, (envelope, message, sharing), transport, gone).await
+    }
+
+    /// Gives a message to its recipients, and waits for what comes of it.
+    async fn hand_over(
+        &mut self,
+        front: Front,
+        (envelope, message, sharing): (Envelope, Message, Sharing),
+        transport: &mut Option<Transport>,
+        gone: LocalNotify,
+    ) -> Reply {
+        let blob = message.content.blob;
+        let (places, evaluations) = (front.places, front.evaluations);
+        let is_refused = places.iter().all(|place| matches!(place, Place::Refused(_) | Place::Waits(_)));
         let limits = &self.service.listener.limits.smtp;
         let delivery = Delivery {
             shard: Rc::clone(&self.shard),
@@ -140,7 +156,7 @@ impl Connection {
         // A task of its own: what was handed to the committer is settled also when nobody waits any more.
         let (tell, told) = oneshot();
         spawn("deliver", async move {
-            let _ = tell.send(delivery.run(front.places, message.batch, sharing).await);
+            let _ = tell.send(delivery.run(places, message.batch, sharing).await);
         });
         let limit = limits.store + limits.first_time_sender_delay;
         match timeout(limit, self.or_gone(told, transport, &gone)).await {
@@ -149,6 +165,10 @@ impl Connection {
                 if is_refused || reply == Reply::TOO_MUCH_MAIL {
                     self.slow_down();
                 }
+                // One that comes again is evaluated again.
+                if reply.class() != Class::Transient {
+                    self.keep_evaluations(blob, &evaluations);
+                }
                 reply
             }
             Err(_) => {
@@ -156,6 +176,12 @@ impl Connection {
                 self.count_limit(metrics::Limit::CommitQueue);
                 Reply::NOT_STORED_IN_TIME
             }
+        }
+    }
+
+    fn keep_evaluations(&self, blob: BlobId, rows: &[EvaluationRow]) {
+        for (number, row) in (0..).zip(rows) {
+            evaluation::keep(&self.shard, unix_now(), (blob, number), row);
         }
     }
 
@@ -201,22 +227,18 @@ impl Connection {
         &self,
         received: Received<'_>,
         targets: Vec<Target>,
-        message: &Message,
         gone: &LocalNotify,
     ) -> Result<Front, Reply> {
         let (envelope, from) = (received.envelope, received.from);
         let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations } =
             self.conclude(received, targets).await?;
-        for (number, row) in (0..).zip(&evaluations) {
-            evaluation::keep(&self.shard, unix_now(), (message.content.blob, number), row);
-        }
         let trace = self.received(envelope, reverse_name.as_ref())?;
         let first_time = FirstTime {
             sender: from.map(|from| sender_hash(from, confirmed)),
             delay: self.service.listener.limits.smtp.first_time_sender_delay,
             gone: gone.clone(),
         };
-        Ok(Front { results: fields, trace, places, reports, first_time: Some(first_time) })
+        Ok(Front { results: fields, trace, places, reports, evaluations, first_time: Some(first_time) })
     }
 
     /// The fields in front of a message of one of our own users, with what is missing of its header. What the user's
@@ -243,7 +265,8 @@ impl Connection {
         let known = self.known_facts(&received, &targets).of_own_user(from);
         let places = self.places(targets, envelope, from, known).await?;
         let results = [(None, results)].into();
-        Ok(Front { results, trace, places, reports: Reports::ToSender, first_time: None })
+        let (reports, evaluations) = (Reports::ToSender, Vec::new());
+        Ok(Front { results, trace, places, reports, evaluations, first_time: None })
     }
 
     fn received(&self, envelope: &Envelope, reverse_name: Option<&Domain>) -> Result<String, Reply> {

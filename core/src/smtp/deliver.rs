@@ -8,7 +8,7 @@
 //! all of it comes again; the accounts that had no room are noted, so that they are refused at RCPT then and hold up
 //! nobody ([`super::room`]). Who is refused for good among others is named in a report, if the sender is the real one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,20 +36,18 @@ use super::checks::rules::{ByRule, Ruled};
 use super::checks::{Fields, Reports};
 use super::connection::Connection;
 use super::first_time::{FirstTime, Waited};
+use super::outcomes::{Outcome, Outcomes};
 use super::policy;
 use super::recipients::{Drop, Place};
-use crate::accounts::{AccountHandle, LoadError, WriteError};
+use crate::accounts::{LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
 use crate::delivery;
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
-use crate::runtime::{spawn, spawn_task};
+use crate::runtime::spawn_task;
 use crate::shard::{OpenError, Shard};
-
-/// What one recipient came to.
-type Outcome = Result<metrics::Delivery, Reply>;
 
 /// A message on its way to its recipients.
 pub(super) struct Delivery {
@@ -91,10 +89,10 @@ impl Delivery {
         let mut reserved = Vec::new();
         if self.comes_again() {
             // Only what has company needs it: where there is nobody else, nothing is lost when storing fails.
-            if drops.len() + outcomes.0.len() > 1 {
+            if drops.len() + outcomes.by_number.len() > 1 {
                 (drops, reserved) = self.reserve(drops, &mut outcomes).await;
             }
-            if let Some(reply) = outcomes.deferral() {
+            if let Some(reply) = outcomes.deferral(drops.is_empty()) {
                 self.give_back(reserved);
                 intake::abandon(&committer, self.content);
                 self.count(self.envelope.recipients.len(), metrics::Delivery::Deferred);
@@ -141,7 +139,7 @@ impl Delivery {
         for (number, task) in tasks {
             outcomes.note(number, task.await.unwrap_or(Err(Reply::LOCAL_ERROR)));
         }
-        let stored = outcomes.0.values().any(Result::is_ok);
+        let stored = outcomes.by_number.values().any(Result::is_ok);
         match sharing {
             Sharing::Several if stored => intake::settle(&committer, self.content),
             Sharing::Several => intake::abandon(&committer, self.content),
@@ -169,7 +167,11 @@ impl Delivery {
                     reached.insert(who).then_some((number, drop))
                 })),
                 Place::Queue => sorted.remote.push(number),
-                Place::Refused(reply) => sorted.outcomes.note(number, Err(reply)),
+                Place::Refused(reply) => {
+                    sorted.outcomes.note(number, Err(reply));
+                    sorted.outcomes.settled.insert(number);
+                }
+                Place::Waits(reply) => sorted.outcomes.note(number, Err(reply)),
                 Place::Rehearsal(wish) => {
                     let reply = Connection::fulfil(&self.shard, wish).await;
                     sorted.outcomes.note(number, Err(reply));
@@ -177,89 +179,6 @@ impl Delivery {
             }
         }
         sorted
-    }
-
-    /// Asks the home of each account whether it takes its messages, and counts them there. Of an alias, members that
-    /// don't are left out when there are others that do. Gives what is left, and what was counted where.
-    async fn reserve(
-        &self,
-        drops: Vec<(usize, Drop)>,
-        outcomes: &mut Outcomes,
-    ) -> (Vec<(usize, Drop)>, Vec<(AccountId, u64)>) {
-        let mut messages: BTreeMap<AccountId, Vec<u64>> = BTreeMap::new();
-        for (_, drop) in &drops {
-            let octets = self.content.size + self.prefix(drop).len() as u64;
-            messages.entry(drop.account).or_default().push(octets);
-        }
-        let asked = messages.into_iter().map(|(account, messages)| {
-            let work = self.reserve_in(account, messages.clone());
-            (account, messages, spawn_task("ask whether a message fits", work))
-        });
-        let asked: Vec<_> = asked.collect();
-        let (mut reserved, mut refused) = (Vec::new(), BTreeMap::new());
-        for (account, messages, task) in asked {
-            match task.await.unwrap_or(Err(Reply::LOCAL_ERROR)) {
-                Ok(()) => reserved.extend(messages.into_iter().map(|octets| (account, octets))),
-                Err(reply) => drop(refused.insert(account, reply)),
-            }
-        }
-        let (fitting, others): (Vec<_>, Vec<_>) =
-            drops.into_iter().partition(|(_, drop)| !refused.contains_key(&drop.account));
-        for (number, drop) in others {
-            if !fitting.iter().any(|(other, _)| *other == number)
-                && let Some(reply) = refused.get(&drop.account)
-            {
-                outcomes.note(number, Err(reply.clone()));
-            }
-        }
-        (fitting, reserved)
-    }
-
-    fn reserve_in(
-        &self,
-        account: AccountId,
-        messages: Vec<u64>,
-    ) -> impl Future<Output = Result<(), Reply>> + use<> {
-        let (shard, id, counted, now) = (Rc::clone(&self.shard), self.id, self.counted, self.now);
-        async move {
-            let asked = shard.at_home(account, move |home| {
-                Box::pin(async move {
-                    let handle = open(&home, account, id).await?;
-                    let (count, octets) = (messages.len() as u64, messages.iter().sum());
-                    let state = handle.state();
-                    if state.head().is_some_and(|head| !state.quota().admits(head, octets, count)) {
-                        home.rates.no_room.note(account, octets, now);
-                        return Err(Reply::MAILBOX_FULL);
-                    }
-                    let Some(Counted { peer, limits }) = counted else { return Ok(()) };
-                    for (at, octets) in messages.iter().enumerate() {
-                        if !home.rates.take(account, peer, *octets, &limits, now) {
-                            let taken = messages.iter().take(at);
-                            taken.for_each(|octets| home.rates.give_back(account, peer, *octets, now));
-                            return Err(Reply::TOO_MUCH_MAIL);
-                        }
-                    }
-                    Ok(())
-                })
-            });
-            asked.await.unwrap_or(Err(Reply::SHUTTING_DOWN))
-        }
-    }
-
-    /// Takes back what was counted of a message that comes again. Nobody waits for it.
-    fn give_back(&self, reserved: Vec<(AccountId, u64)>) {
-        let Some(Counted { peer, .. }) = self.counted else { return };
-        let now = self.now;
-        for (account, octets) in reserved {
-            let shard = Rc::clone(&self.shard);
-            spawn("take back what was counted", async move {
-                let give_back = shard.at_home(account, move |home| {
-                    Box::pin(async move { home.rates.give_back(account, peer, octets, now) })
-                });
-                // A server that stops counts nothing any more.
-                let _ = give_back.await;
-            });
-        }
     }
 
     fn count(&self, recipients: usize, outcome: metrics::Delivery) {
@@ -275,7 +194,7 @@ impl Delivery {
         Ok(submitted.done().await?.incarnation)
     }
 
-    fn prefix(&self, drop: &Drop) -> Vec<u8> {
+    pub(super) fn prefix(&self, drop: &Drop) -> Vec<u8> {
         let mut prefix = match drop.reason {
             metrics::Reason::Unchecked => String::new(),
             reason => format!("X-Postrider-Reason: {}\r\n", reason.name()),
@@ -321,7 +240,8 @@ impl Delivery {
                         {
                             return Err(Reply::TOO_MUCH_MAIL);
                         }
-                        let handle = open(&home, account, id).await?;
+                        let opened = home.open_account(account).await;
+                        let handle = opened.map_err(|error| open_reply(&error, account, id))?;
                         let appended = handle.transact(None, incarnation, move |tx| {
                             let mailbox = mailbox_of(tx, &mailbox, is_ensured)?;
                             if let Some(batch) = content_batch {
@@ -420,7 +340,8 @@ impl Delivery {
     async fn reply(&self, outcomes: Outcomes) -> Reply {
         let mut failed: Vec<(usize, Reply)> = Vec::new();
         let mut stored = 0;
-        for (number, outcome) in outcomes.0 {
+        let deferral = outcomes.deferral(!outcomes.by_number.values().any(Result::is_ok));
+        for (number, outcome) in outcomes.by_number {
             let label = match &outcome {
                 Ok(how) => *how,
                 Err(reply) if reply.class() == Class::Permanent => metrics::Delivery::Refused,
@@ -432,11 +353,10 @@ impl Delivery {
                 Err(reply) => failed.push((number, reply)),
             }
         }
-        let later = failed.iter().find(|(_, reply)| reply.class() == Class::Transient);
-        if let Some((_, reply)) = later.filter(|_| self.comes_again()) {
+        if let Some(reply) = deferral.filter(|_| self.comes_again()) {
             // What could be known before was asked before. Some get the message twice now, but nobody loses it, and nobody
             // hears of a failure that is none.
-            return reply.clone();
+            return reply;
         }
         if stored > 0 && self.reports == Reports::ToNobody {
             // Deviation: RFC 5321 §6.1 wants a report, which would go to whoever's address somebody wrote there. §6.2 permits
@@ -520,26 +440,6 @@ impl Delivery {
     }
 }
 
-/// What the recipients came to, by their place in the envelope.
-#[derive(Default)]
-struct Outcomes(BTreeMap<usize, Outcome>);
-
-impl Outcomes {
-    /// What is told when a message should come again as a whole.
-    fn deferral(&self) -> Option<Reply> {
-        let replies = self.0.values().filter_map(|outcome| outcome.as_ref().err());
-        replies.into_iter().find(|reply| reply.class() == Class::Transient).cloned()
-    }
-
-    /// An alias got the message when any of its members did (product 1.14).
-    fn note(&mut self, number: usize, outcome: Outcome) {
-        let known = self.0.entry(number).or_insert_with(|| outcome.clone());
-        if known.is_err() && outcome.is_ok() {
-            *known = outcome;
-        }
-    }
-}
-
 /// Recipients, by where their mail goes.
 #[derive(Default)]
 struct Sorted {
@@ -566,15 +466,13 @@ fn mailbox_of(tx: &mut Tx<'_, '_>, name: &MailboxName, is_ensured: bool) -> Resu
     tx.mailbox_id(&MailboxName::inbox()).ok_or_else(|| Refusal::NoSuchMailbox.into())
 }
 
-/// An account, on its home shard.
-async fn open(home: &Rc<Shard>, account: AccountId, id: ConnectionId) -> Result<Rc<AccountHandle>, Reply> {
-    match home.open_account(account).await {
-        Ok(handle) => Ok(handle),
-        Err(OpenError::Load(LoadError::Removed)) => Err(Reply::NO_SUCH_USER),
-        Err(OpenError::Write(error)) => Err(write_reply(&error, id)),
-        Err(error) => {
+pub(super) fn open_reply(error: &OpenError, account: AccountId, id: ConnectionId) -> Reply {
+    match error {
+        OpenError::Load(LoadError::Removed) => Reply::NO_SUCH_USER,
+        OpenError::Write(error) => write_reply(error, id),
+        OpenError::Load(error) => {
             error!(cid = %id, %account, %error, "the account could not be loaded");
-            Err(Reply::LOCAL_ERROR)
+            Reply::LOCAL_ERROR
         }
     }
 }

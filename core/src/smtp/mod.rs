@@ -4,16 +4,19 @@
 //! mail goes, [`deliver`] stores what was received. A message is acknowledged only after the commit of all of its local recipients.
 
 mod acceptance;
+mod admit;
 mod bounce;
 pub mod checks;
 mod connection;
 mod deliver;
 mod figures;
 mod first_time;
+mod outcomes;
 mod policy;
 pub(crate) mod rates;
 mod recipients;
 mod rehearsal;
+mod reserve;
 mod room;
 #[cfg(test)]
 mod tests;

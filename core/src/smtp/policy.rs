@@ -22,7 +22,6 @@ use super::checks::{Examination, Signatures};
 use super::connection::{Connection, pause};
 use super::recipients::{Settings, Target};
 use super::rehearsal::{self, Stage, Wish};
-use crate::accounts::quota_of;
 use crate::auth::{self, AuthError, Next};
 use crate::clock::unix_now;
 use crate::config::{Mode, TlsMode};
@@ -44,8 +43,6 @@ const TLS_NEEDED: Reply = Reply::new(Class::Permanent, 30, (7, 0), "STARTTLS is 
 const LOGIN_DISABLED: Reply = Reply::new(Class::Permanent, 25, (7, 13), "login is disabled");
 const CHANNEL_BINDING: Reply =
     Reply::new(Class::Permanent, 35, (7, 7), "channel binding does not match: somebody may sit in between");
-const ALONE: Reply =
-    Reply::new(Class::Transient, 52, (5, 3), "one of these recipients has to be sent this message alone");
 const NOT_RELAYING: Reply = Reply::new(Class::Permanent, 50, (1, 1), "not a domain of this server");
 
 /// What a client is told when its message can't be stored.
@@ -194,63 +191,6 @@ impl Connection {
                 Answer::Recipient(token)
             }
             Err(reply) => Answer::Refuse(reply),
-        }
-    }
-
-    /// Refuses now what would make trouble for others after the content, which has one reply for all recipients.
-    async fn admit(&mut self, target: Target) -> Result<Target, Reply> {
-        if !self.is_incoming() {
-            return Ok(target);
-        }
-        // Nobody would be told who doesn't get the message after all: who may refuse it has to be alone, so that the reply
-        // is about nobody else.
-        if !self.targets.is_empty() && !self.is_sender_confirmed() {
-            if matches!(target, Target::Unknown) {
-                return Err(Reply::NO_SUCH_USER);
-            }
-            if target.may_refuse() || self.targets.iter().any(Target::may_refuse) {
-                return Err(ALONE);
-            }
-        }
-        let Target::Account { account, .. } = &target else { return Ok(target) };
-        let account = *account;
-        self.check_room(account).await?;
-        Ok(target)
-    }
-
-    /// Whether an account can take mail of this client now, as far as that is known without the message. Its quota is
-    /// not compared with the announced size, which would tell of any address whether there is one: only with what it
-    /// had no room for before.
-    async fn check_room(&mut self, account: AccountId) -> Result<(), Reply> {
-        let (peer, now) = (self.peer, unix_now());
-        let limits = self.is_counted().then_some(self.service.listener.limits.smtp.deliveries);
-        let announced = self.session.envelope().and_then(|envelope| envelope.declared_octets);
-        let asked = self.shard.at_home(account, move |home| {
-            Box::pin(async move {
-                let rates = &home.rates;
-                let is_used_up = limits.is_some_and(|limits| rates.is_used_up(account, peer, &limits, now));
-                (is_used_up, rates.no_room.of(account, announced, now))
-            })
-        });
-        let Ok((is_used_up, lacked)) = asked.await else { return Err(Reply::SHUTTING_DOWN) };
-        if is_used_up {
-            self.slow_down();
-            return Err(Reply::TOO_MUCH_MAIL);
-        }
-        let read = move |reader: &Reader| {
-            let (head, known) = (reader.head(account)?, Directory::new(reader.snapshot()).account(account)?);
-            Ok(head.zip(known))
-        };
-        match self.shard.shared.reads.run(read).await {
-            Ok(Some((head, known))) if !quota_of(&known.settings).admits(&head, lacked.unwrap_or(1), 1) => {
-                Err(Reply::MAILBOX_FULL)
-            }
-            // An account without rows is empty.
-            Ok(_) => Ok(()),
-            Err(error) => {
-                error!(cid = %self.id, %account, %error, "the quota of an account could not be read");
-                Err(Reply::LOCAL_ERROR)
-            }
         }
     }
 

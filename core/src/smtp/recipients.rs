@@ -104,6 +104,8 @@ pub(super) enum Place {
     Queue,
     /// Nothing, and this is told.
     Refused(Reply),
+    /// Nothing, until more is known.
+    Waits(Reply),
     /// What a local instance does on demand.
     Rehearsal(Wish),
 }
@@ -150,21 +152,26 @@ impl Place {
         let Self::Mailboxes(mut drops) = self else { return self };
         let mut accepted = drops.is_empty();
         let mut refused: Option<Reply> = None;
+        let mut waits = false;
         for drop in &mut drops {
             let Judgement { decision, dmarc_override } = decide(drop);
+            let decision_waits = decision.waits_for_dns();
             drop.is_reject = drop.keeps(&decision);
             (drop.reason, drop.dmarc_override) = (decision.reason, dmarc_override);
             match decision.refusal {
                 None => accepted = true,
                 Some(_) if drop.is_reject => accepted = true,
                 // What may yet be accepted comes again.
-                Some(reply) if refused.is_none() || reply.class() == Class::Transient => {
-                    refused = Some(reply);
+                Some(reply) => {
+                    if refused.is_none() || decision_waits || (reply.class() == Class::Transient && !waits) {
+                        refused = Some(reply);
+                    }
+                    waits |= decision_waits;
                 }
-                Some(_) => {}
             }
         }
         match refused {
+            Some(reply) if !accepted && waits => Self::Waits(reply),
             Some(reply) if !accepted => Self::Refused(reply),
             _ => Self::Mailboxes(drops),
         }
@@ -174,7 +181,7 @@ impl Place {
     pub(super) fn treatments(&self) -> impl Iterator<Item = &Treatment> {
         let drops = match self {
             Self::Mailboxes(drops) => drops.as_slice(),
-            Self::Queue | Self::Refused(_) | Self::Rehearsal(_) => &[],
+            Self::Queue | Self::Refused(_) | Self::Waits(_) | Self::Rehearsal(_) => &[],
         };
         drops.iter().map(|drop| &drop.ruled.treatment)
     }
@@ -363,10 +370,16 @@ mod tests {
             (&[(Defer, true)], None),
             (&[(Wait, true)], Some(Reply::LOCAL_ERROR)),
             (&[(Wait, false), (Refuse, true)], None),
+            (&[(Refuse, false), (Wait, false), (Defer, false)], Some(Reply::LOCAL_ERROR)),
         ] {
             match (judged(members), expected) {
                 (Place::Mailboxes(drops), None) => assert_eq!(drops.len(), members.len()),
-                (Place::Refused(reply), Some(expected)) => assert_eq!(reply, expected),
+                (Place::Waits(reply), Some(expected)) => {
+                    assert_eq!((&reply, expected), (&Reply::LOCAL_ERROR, Reply::LOCAL_ERROR));
+                }
+                (Place::Refused(reply), Some(expected)) => {
+                    assert!(reply == expected && reply != Reply::LOCAL_ERROR, "{reply:?}");
+                }
                 other => panic!("{other:?}"),
             }
         }

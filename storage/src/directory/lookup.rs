@@ -325,12 +325,21 @@ impl<'a> Directory<'a> {
 
     /// The members of an alias, as its canonical address names it: each address with its account.
     pub fn members(&self, alias: &Address) -> Result<Vec<(AccountId, Address)>, EngineError> {
+        self.some_members(alias, usize::MAX)
+    }
+
+    /// At most `count` of them.
+    pub fn some_members(
+        &self,
+        alias: &Address,
+        count: usize,
+    ) -> Result<Vec<(AccountId, Address)>, EngineError> {
         let Some(settings) = self.domain(&alias.domain)? else { return Ok(Vec::new()) };
         let place =
             Place { domain: alias.domain.clone(), localpart: settings.fold(alias.localpart.as_str()) };
         let prefix = rows::members(&place);
         let mut members = Vec::new();
-        for row in self.snapshot.prefix(Space::Rows, &prefix) {
+        for row in self.snapshot.prefix(Space::Rows, &prefix).take(count) {
             let (key, _) = row?;
             let (account, member) =
                 key.get(prefix.len()..).and_then(rows::account_and_place).ok_or_else(|| damaged(&key))?;

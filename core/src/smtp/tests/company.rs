@@ -1,10 +1,12 @@
 //! Recipients of one message of whom some can't have it: what is answered, and when.
 
 use postrider_proto::address::Domain;
-use postrider_storage::directory::{AccountName, AccountSettings, Change, HeldMail, MailRule};
+use postrider_storage::directory::{AccountName, AccountSettings, AliasSettings, Change, HeldMail, MailRule};
+use postrider_storage::engine::{Batch, Durability, Engine as _, Space};
+use postrider_storage::keys;
 
 use super::world::{World, address};
-use crate::config::{Classes, Switch};
+use crate::config::{Classes, Consequence, Switch};
 use crate::testing::wait_until;
 
 const SCRIPT: &str = "
@@ -65,6 +67,70 @@ fn a_message_that_some_cannot_have_now_comes_again_and_then_goes_to_the_others()
         client.expect(&format!("MAIL FROM:<{SENDER}> SIZE=1000"), "250");
         client.expect("RCPT TO:<small@example.org>", "250");
     }
+}
+
+#[test]
+fn an_alias_of_which_nobody_has_room_holds_up_nobody_either() {
+    let world = World::with_script(SCRIPT, |_| {});
+    world.change(&[Change::AddAlias {
+        alias: address("solo@example.org"),
+        settings: AliasSettings { post_public: true, ..AliasSettings::default() },
+        members: vec![address("small@example.org")],
+    }]);
+    let mut client = world.smtp();
+    let reply = client.mail(SENDER, &["solo@example.org", "ben@example.org"], &large());
+    assert!(reply.starts_with("452 4.2.2"), "{reply}");
+    assert_eq!(stored(&world, &["small", "ben"]), (vec![0, 0], 0));
+    client.expect(&format!("MAIL FROM:<{SENDER}>"), "250");
+    client.expect("RCPT TO:<solo@example.org>", "452 4.2.2");
+    client.expect("RCPT TO:<open@example.org>", "250");
+    assert!(client.data(&large()).starts_with("250"), "a member with room is enough");
+    assert_eq!(stored(&world, &["small", "ben"]), (vec![0, 1], 0));
+}
+
+#[test]
+fn an_account_that_cannot_be_opened_holds_up_nobody_for_longer_than_one_attempt() {
+    let world = World::new();
+    let mut client = world.smtp();
+    assert!(client.mail(SENDER, &["cleo@example.org"], HONEST).starts_with("250"));
+    let cleo = world.account("cleo").unwrap();
+    let rows = |value: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let mut batch = Batch::new();
+        let prefix = keys::of_table(cleo.get(), keys::table::MAILBOX);
+        for row in world.engine.snapshot().prefix(Space::Rows, &prefix) {
+            let (key, row) = row.unwrap();
+            batch.insert(Space::Rows, key.to_vec(), value(&row));
+        }
+        batch
+    };
+    let (right, damaged) = (rows(&<[u8]>::to_vec), rows(&|_| vec![9]));
+    world.engine.commit(damaged, Durability::Buffered).unwrap();
+    world.at_home(cleo, move |shard| Box::pin(async move { shard.accounts.forget(cleo).await }));
+    let reply = client.mail(SENDER, &["cleo@example.org", "ben@example.org"], HONEST);
+    assert!(reply.starts_with("451 4.3.0"), "{reply}");
+    client.expect(&format!("MAIL FROM:<{SENDER}>"), "250");
+    client.expect("RCPT TO:<cleo@example.org>", "451 4.3.0");
+    client.expect("RCPT TO:<ben@example.org>", "250");
+    assert!(client.data(HONEST).starts_with("250"));
+    world.engine.commit(right, Durability::Buffered).unwrap();
+    assert_eq!(stored(&world, &["ben"]), (vec![1], 0));
+}
+
+#[test]
+fn who_defers_by_policy_does_not_keep_a_message_from_others() {
+    let world = World::with_script(SCRIPT, |config| {
+        config.listeners.iter_mut().for_each(|listener| listener.checks.dmarc = Consequence::Defer);
+    });
+    let domain = || Domain::parse("client.example").ok();
+    let list = MailRule { verified_domain: domain(), list_allow_domain: domain(), ..MailRule::default() };
+    world.set("anna", vec![list], None);
+    let forged = "From: <a@bank.example>\r\nSubject: x\r\n\r\nbody";
+    let mut client = world.smtp();
+    let reply = client.mail(SENDER, &["ben@example.org"], forged);
+    assert!(reply.starts_with("451 4.7.26"), "{reply}");
+    let reply = client.mail(SENDER, &["ben@example.org", "anna@example.org"], forged);
+    assert!(reply.starts_with("250"), "{reply}");
+    assert_eq!(stored(&world, &["anna", "ben"]), (vec![1, 0], 1));
 }
 
 #[test]
