@@ -121,14 +121,14 @@ impl Connection {
                 return reply;
             }
         };
-        self.hand_over(front, (envelope, message, sharing), transport, gone).await
+        self.hand_over(front, (envelope, facts, message, sharing), transport, gone).await
     }
 
     /// Gives a message to its recipients, and waits for what comes of it.
     async fn hand_over(
         &mut self,
         front: Front,
-        (envelope, message, sharing): (Envelope, Message, Sharing),
+        (envelope, facts, message, sharing): (Envelope, ContentFacts, Message, Sharing),
         transport: &mut Option<Transport>,
         gone: LocalNotify,
     ) -> Reply {
