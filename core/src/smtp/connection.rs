@@ -237,11 +237,15 @@ impl Connection {
     async fn work(&mut self, transport: &mut Option<Transport>) -> Result<(), End> {
         loop {
             self.take_content().await;
-            let Some(action) = self.session.poll() else {
-                if self.session.content().is_empty() {
-                    return Ok(());
+            let action = self.session.poll();
+            // It may have gone on with a chunk that came together with its command, and that belongs before the action.
+            let gathered = !self.session.content().is_empty();
+            self.take_content().await;
+            let Some(action) = action else {
+                if gathered {
+                    continue;
                 }
-                continue;
+                return Ok(());
             };
             match action {
                 Action::Send(reply) => self.say(&reply, transport).await?,

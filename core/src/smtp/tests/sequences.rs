@@ -119,6 +119,19 @@ fn chunks_and_utf8_addresses_work() {
 }
 
 #[test]
+fn a_message_that_comes_in_one_piece_is_whole() {
+    let world = World::new();
+    let mut client = world.smtp();
+    client.send(
+        b"MAIL FROM:<a@client.example>\r\nRCPT TO:<anna@example.org>\r\nBDAT 18 LAST\r\nSubject: x\r\n\r\nab\r\n",
+    );
+    for _ in 0..3 {
+        assert!(client.reply().starts_with("250"));
+    }
+    assert!(world.inbox("anna")[0].ends_with("Subject: x\r\n\r\nab\r\n"));
+}
+
+#[test]
 fn a_local_instance_rehearses_failures() {
     let world = World::with(|config| config.mode = Mode::Local);
     let mut client = world.smtp();

@@ -390,7 +390,8 @@ impl Session {
         self.forget_if_closed();
     }
 
-    /// The next action; none when all is done that can be done now.
+    /// The next action; none when all is done that can be done now. Content that waits to be taken then belongs before
+    /// the action.
     pub fn poll(&mut self) -> Option<Action> {
         if self.actions.is_empty() && !self.input.is_empty() {
             self.resume();
