@@ -195,7 +195,16 @@ fn reports_come_back() {
                 }),
                 ..Recipient::new("b\u{fc}@them.example", Action::Relayed, code("2.0.0"))
             };
-            let mut recipients = vec![failed(), delayed(), international];
+            // Folded, and all of it is there again.
+            let folded = Recipient {
+                reason: Some("words ".repeat(50).trim_end().into()),
+                diagnostic: Some(Diagnostic {
+                    kind: "smtp".into(),
+                    text: "550 ".repeat(100).trim_end().into(),
+                }),
+                ..Recipient::new(&format!("{}@them.example", "c".repeat(90)), Action::Failed, code("5.1.1"))
+            };
+            let mut recipients = vec![failed(), delayed(), international, folded];
             let report = Report { utf8, ..report(recipients.clone()) };
             let content = match returned {
                 Returned::Nothing => "",

@@ -255,7 +255,12 @@ pub(crate) fn harmless(text: &str) -> String {
         !c.is_control()
             && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
-    text.trim_end().chars().map(|c| if fits(c) { c } else { '?' }).collect()
+    let shown = |c: char| match c {
+        '\t' => ' ',
+        c if fits(c) => c,
+        _ => '?',
+    };
+    text.trim_end().chars().map(shown).collect()
 }
 
 /// Takes the enhanced code off the lines, each of which repeats it (RFC 2034 §4). It is looked for whether it
