@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::edit::Edit;
 use super::schedule::Scheduled;
 use super::suppression::{self, Verdict};
-use super::{entry, recipient, recipients, retired};
+use super::{entry, recipient, recipients_of, retired};
 use crate::ids::{AccountId, QueueId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
@@ -47,7 +47,7 @@ pub fn claim(reader: &Reader, id: QueueId, attempt: Attempt) -> Result<Option<Cl
     new.due = attempt.next;
     let mut edit = Edit::default();
     edit.replace(id, &old, &new)?;
-    let recipients = recipients(reader, id).collect::<Result<_, _>>()?;
+    let recipients = recipients_of(reader, id, &old).collect::<Result<_, _>>()?;
     Ok(Some(Claimed { edit, entry: new, recipients }))
 }
 

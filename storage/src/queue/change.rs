@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::attempt::fewer;
 use super::edit::Edit;
 use super::schedule::Scheduled;
-use super::{entry, prefix, recipient, recipients, retired};
+use super::{entry, prefix, recipient, recipients_of, retired};
 use crate::ids::QueueId;
 use crate::keys;
 use crate::reader::Reader;
@@ -130,7 +130,7 @@ pub fn end(reader: &Reader, id: QueueId, chosen: Chosen<'_>, end: &End) -> Resul
     let all = part.is_none();
     let part = match part {
         Some(part) => part,
-        None => recipients(reader, id).collect::<Result<_, _>>()?,
+        None => recipients_of(reader, id, &old).collect::<Result<_, _>>()?,
     };
     let mut edit = Edit::default();
     let mut left = old.clone();

@@ -29,6 +29,7 @@ mod list;
 mod retired;
 mod schedule;
 pub mod suppression;
+mod walk;
 
 use crate::account::Content;
 use crate::ids::QueueId;
@@ -90,6 +91,24 @@ pub fn recipients(
         let [_, number] = keys::numbers(&key, [8, 4])?;
         Ok((number as u32, RecipientRow::decode(&value)?))
     })
+}
+
+/// The recipients of an entry whose row is `row`. Few are read each by itself, which is faster than to seek.
+fn recipients_of<'a>(
+    reader: &'a Reader,
+    id: QueueId,
+    row: &QueueRow,
+) -> Box<dyn Iterator<Item = Result<(u32, RecipientRow), StoreError>> + 'a> {
+    const FEW: u32 = 4;
+    if row.recipients > FEW {
+        return Box::new(recipients(reader, id));
+    }
+    let numbers = 0..row.recipients;
+    Box::new(
+        numbers.filter_map(move |number| {
+            recipient(reader, id, number).transpose().map(|row| Ok((number, row?)))
+        }),
+    )
 }
 
 /// One recipient of an entry.

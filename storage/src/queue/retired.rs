@@ -2,7 +2,8 @@
 
 use super::cursor::Cursor;
 use super::edit::Edit;
-use super::list::{Bounds, Order, between};
+use super::list::{Bounds, Order};
+use super::walk::between;
 use crate::engine::{Batch, Space};
 use crate::ids::QueueId;
 use crate::keys::{self, SYSTEM, table};

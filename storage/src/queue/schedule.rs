@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::account::hash;
 use crate::ids::QueueId;
 use crate::keys::{self, SYSTEM, table};
-use crate::reader::Reader;
+use crate::reader::{Raw, Reader};
 use crate::rows::{Held, QueueRow};
 use crate::store::StoreError;
 
@@ -57,27 +57,64 @@ pub fn range_of(shard: usize, shards: usize) -> RangeInclusive<u64> {
     first(shard) as u64..=(first(shard + 1) - 1) as u64
 }
 
+/// How many rows of one domain are passed over before the next domain is sought: a seek costs about as much.
+const PASSED_MAX: usize = 64;
+
 /// The domains in a range of hashes for which something waits, ascending, each with its first entry in the
-/// schedule. Costs one seek a domain, however much waits for it. To go on later, begin behind the last hash.
+/// schedule. What a domain costs is bounded, however much waits for it. To go on later, begin behind the last hash.
 ///
 /// A domain of which everything is held comes with [`i64::MAX`].
 pub fn waiting(
     reader: &Reader,
     range: RangeInclusive<u64>,
 ) -> impl Iterator<Item = Result<Scheduled, StoreError>> + '_ {
-    let mut next = Some(*range.start());
-    std::iter::from_fn(move || {
-        let from = next.filter(|from| from <= range.end())?;
-        let found = seek(reader, from).transpose()?;
-        next = found.as_ref().ok().and_then(|found| found.domain.checked_add(1));
-        found.map(|found| (found.domain <= *range.end()).then_some(found)).transpose()
-    })
+    Waiting { reader, end: *range.end(), next: Some(*range.start()), rows: None }
 }
 
-/// The first entry in the schedule from a domain on.
-fn seek(reader: &Reader, from: u64) -> Result<Option<Scheduled>, StoreError> {
-    let mut rows = reader.from(&keys::queue_domain(from), &keys::of_table(SYSTEM, table::QUEUEDUE));
-    rows.next().map(|row| Scheduled::from_key(&row?.0)).transpose()
+struct Waiting<'a> {
+    reader: &'a Reader,
+    end: u64,
+    /// The first hash that wasn't seen yet; none at the end.
+    next: Option<u64>,
+    /// The schedule from somewhere before it on.
+    rows: Option<Box<dyn Iterator<Item = Result<Raw, StoreError>> + 'a>>,
+}
+
+impl Waiting<'_> {
+    /// The first entry of the next domain.
+    fn find(&mut self) -> Result<Option<Scheduled>, StoreError> {
+        let Some(next) = self.next.filter(|next| *next <= self.end) else { return Ok(None) };
+        let reader = self.reader;
+        loop {
+            let rows = self.rows.get_or_insert_with(|| {
+                Box::new(reader.from(&keys::queue_domain(next), &keys::of_table(SYSTEM, table::QUEUEDUE)))
+            });
+            for row in rows.take(PASSED_MAX) {
+                let entry = Scheduled::from_key(&row?.0)?;
+                if entry.domain >= next {
+                    self.next = entry.domain.checked_add(1);
+                    return Ok((entry.domain <= self.end).then_some(entry));
+                }
+            }
+            // Either there are no more rows, which the next look says again, or too many of the last domain.
+            if rows.next().is_none() {
+                return Ok(None);
+            }
+            self.rows = None;
+        }
+    }
+}
+
+impl Iterator for Waiting<'_> {
+    type Item = Result<Scheduled, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let found = self.find();
+        if !matches!(found, Ok(Some(_))) {
+            self.next = None;
+        }
+        found.transpose()
+    }
 }
 
 /// A domain's first entry in the schedule; none when nothing waits for it.

@@ -48,7 +48,8 @@ pub struct Failure<'a> {
 }
 
 /// Adds to a batch what a verdict means for the account's later mail: failures are counted for each account and
-/// exact address, and a delivery begins anew. Gives the base address when it is suppressed now and wasn't.
+/// exact address, and a delivery begins anew. Gives the base address when it is suppressed now and wasn't. For an account
+/// that was removed meanwhile, the verdict is to be [`Verdict::Nothing`].
 pub fn note(
     reader: &Reader,
     batch: &mut Batch,

@@ -122,6 +122,12 @@ fn waiting_domains_are_found_in_order_and_within_a_range() {
     assert_eq!(found(hashes[6] + 1..=u64::MAX), []);
     let parts: Vec<_> = (0..3).flat_map(|shard| found(range_of(shard, 3))).collect();
     assert_eq!(parts, hashes);
+    // So many that the next domain is sought.
+    for _ in 0..130 {
+        world.enqueue_unchecked("r@d3.example");
+    }
+    assert_eq!(found(0..=u64::MAX), hashes);
+    world.verify();
     let two: Vec<_> = due(&world.reader(), domain_hash("d1.example"), 100, 10).unwrap();
     assert_eq!(two.len(), 2);
     assert_eq!(due(&world.reader(), domain_hash("d1.example"), 100, 1).unwrap(), two[..1]);

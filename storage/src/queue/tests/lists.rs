@@ -95,6 +95,9 @@ fn pages_follow_each_other_in_both_orders_whatever_they_look_at() {
         },
         Filter { domains: range_of(1, 2), ..Filter::default() },
         Filter { from: Some("from1".to_owned()), ..Filter::default() },
+        Filter { to: Some("@d1".to_owned()), ..Filter::default() },
+        Filter { to: Some("other".to_owned()), ..Filter::default() },
+        Filter { to: Some("some1".to_owned()), account: Some(4), ..Filter::default() },
     ];
     for filter in filters {
         let all = found(&world, &filter);

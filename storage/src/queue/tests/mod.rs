@@ -63,6 +63,13 @@ impl World {
         enqueued.entries
     }
 
+    /// Enqueues a message without checking the store.
+    fn enqueue_unchecked(&self, recipient: &str) {
+        let message = message(self.content(), &[recipient]);
+        let enqueued = enqueue(|| self.store.new_queue_id(), message, &HoldRules::default()).unwrap();
+        self.engine.commit(enqueued.edit.batch, Durability::Synced).unwrap();
+    }
+
     /// Enqueues a message to these addresses, from `a@sender.example` of account 3, accepted at 100.
     fn send(&self, recipients: &[&str]) -> Vec<QueueId> {
         let entries = self.enqueue(message(self.content(), recipients));
