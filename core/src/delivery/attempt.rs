@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use postrider_delivery::attempt::{Attempt, Plan, Step};
-use postrider_delivery::destination::{self, Destination, Target};
+use postrider_delivery::destination::{self, Destination, Target, Unfound};
 use postrider_delivery::order::Dialed;
 use postrider_delivery::outcome::{Answer, Failure, Signal, Status, Verdict};
 use postrider_delivery::route::{Asked, Pattern, Route, choose};
-use postrider_delivery::security::{Begins, Here, Sts, TlsEvent};
-use postrider_delivery::transport::{LocalAddresses, Transport};
+use postrider_delivery::security::{Begins, Counter, DaneHost, Here, Sts, TlsEvent};
+use postrider_delivery::transport::{LocalAddresses, RelayTls, Transport};
 use postrider_proto::address::{ForwardPath, HeloName, ReversePath};
 use postrider_proto::smtp::envelope::{BodyType, Envelope, OriginalRecipient, Recipient, Return};
 use postrider_storage::directory::{self, Directory, DomainSettings, DomainState};
@@ -28,6 +28,7 @@ use crate::clock::unix_now;
 use crate::lookup::{Questions, Resolver};
 use crate::resolver::unanswered;
 use crate::runtime::spawn_task;
+use crate::shard::Shard;
 
 /// Questions to DNS for one attempt.
 const QUESTIONS_MAX: u32 = 200;
@@ -176,6 +177,44 @@ async fn by_transport(
     over(session, tried, known.prefix, &target, (&name, transport), made, attempts_max).await
 }
 
+/// Where a message goes over a transport.
+struct Way {
+    destination: Destination,
+    /// What is known of the domain's policy.
+    policy: Sts,
+    port: u16,
+    /// Of a relay, its TLS.
+    relay: Option<(RelayTls, Begins)>,
+}
+
+/// Finds out where a message goes over a transport that connects to somebody.
+async fn find(
+    shard: &Rc<Shard>,
+    resolver: &Resolver,
+    questions: &Questions,
+    target: &Target,
+    transport: &Transport,
+) -> Result<Way, Unfound> {
+    let delivery = &shard.shared.config.delivery;
+    if let Some((relay, port)) = transport.relay() {
+        let begins =
+            if matches!(transport, Transport::Submissions(_)) { Begins::AtOnce } else { Begins::Starttls };
+        let destination = Destination::relay(target.clone(), &relay.host);
+        return Ok(Way { destination, policy: Sts::None, port, relay: Some((relay.tls, begins)) });
+    }
+    let policy = match target {
+        Target::Domain(domain) => sts::policy(shard, resolver, domain, delivery.policy_port).await,
+        Target::Literal(_) => Sts::None,
+    };
+    let known = &shard.shared.metrics.queue;
+    shard.recorder.increment(known.destinations);
+    let destination = destination::find(questions, target, shard.deliveries.own()).await?;
+    if destination.original.is_secure() {
+        shard.recorder.increment(known.destinations_authentic);
+    }
+    Ok(Way { destination, policy, port: delivery.port, relay: None })
+}
+
 /// Delivers over a transport that connects to somebody.
 async fn over(
     session: &mut Session,
@@ -187,44 +226,26 @@ async fn over(
     attempts_max: u16,
 ) -> Result<(), Busy> {
     let shard = Rc::clone(&session.shard);
-    let shared = &shard.shared;
-    let delivery = &shared.config.delivery;
     let resolver: Resolver = shard.resolver.clone().unwrap_or_else(unanswered);
     let questions = Questions::new(Rc::clone(&resolver), QUESTIONS_MAX);
-    let known = &shared.metrics.queue;
-    let recorder = &shard.recorder;
-    let mut policy = Sts::None;
-    let (found, port, relay) = match transport.relay() {
-        Some((relay, port)) => {
-            let begins = match transport {
-                Transport::Submissions(_) => Begins::AtOnce,
-                _ => Begins::Starttls,
-            };
-            (Ok(Destination::relay(target.clone(), &relay.host)), port, Some((relay.tls, begins)))
-        }
-        None => {
-            if let Target::Domain(domain) = target {
-                policy = sts::policy(&shard, &resolver, domain, delivery.policy_port).await;
+    let Way { destination, policy, port, relay } =
+        match find(&shard, &resolver, &questions, target, transport).await {
+            Ok(way) => way,
+            Err(unfound) => {
+                tried.all(&Verdict::of(Failure::from(&unfound), made, attempts_max));
+                return Ok(());
             }
-            let found = destination::find(&questions, target, shard.deliveries.own()).await;
-            recorder.increment(known.destinations);
-            (found, delivery.port, None)
-        }
-    };
-    let destination = match found {
-        Ok(destination) => destination,
-        Err(unfound) => {
-            tried.signal = Signal::Neutral;
-            tried.all(&Verdict::of(Failure::from(&unfound), made, attempts_max));
-            return Ok(());
-        }
-    };
+        };
     let is_secure = destination.original.is_secure();
-    if is_secure {
-        recorder.increment(known.destinations_authentic);
-    }
     let waiting: Vec<usize> =
         (0..tried.verdicts.len()).filter(|place| tried.verdicts[*place].is_none()).collect();
+    let recipients: Vec<Recipient> =
+        waiting.iter().filter_map(|place| recipient(&tried.recipients.get(*place)?.1)).collect();
+    if recipients.len() != waiting.len() {
+        let failure = Failure::ours(Status::permanent(1, 3), "the recipient's address can't be read");
+        tried.all(&Verdict::of(failure, made, attempts_max));
+        return Ok(());
+    }
     let plan = Plan {
         kind: translate::kind(&tried.entry),
         requirement: translate::requirement(&tried.entry),
@@ -240,28 +261,9 @@ async fn over(
     };
     let hello = match transport {
         Transport::Socks(socks) => HeloName::Domain(socks.hostname.clone()),
-        _ => HeloName::Domain(delivery.hostname.domain().clone()),
+        _ => HeloName::Domain(shard.shared.config.delivery.hostname.domain().clone()),
     };
-    let way = Transported {
-        name,
-        hello: &hello,
-        local: match transport {
-            Transport::Direct(direct) => direct.local,
-            _ => LocalAddresses::default(),
-        },
-        proxy: match transport {
-            Transport::Socks(socks) => Some(socks.address),
-            _ => None,
-        },
-        auth: transport.relay().and_then(|(relay, _)| relay.auth.as_ref()),
-    };
-    let recipients: Vec<Recipient> =
-        waiting.iter().filter_map(|place| recipient(&tried.recipients.get(*place)?.1)).collect();
-    if recipients.len() != waiting.len() {
-        let failure = Failure::ours(Status::permanent(1, 3), "the recipient's address can't be read");
-        tried.all(&Verdict::of(failure, made, attempts_max));
-        return Ok(());
-    }
+    let way = transported(name, transport, &hello);
     let stored = queue::content(&tried.entry);
     let make = || Source::stored(prefix.clone(), stored);
     let parcel = Parcel {
@@ -276,27 +278,7 @@ async fn over(
         drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         drawn >> 33
     });
-    let mut offered: Option<Offered> = None;
-    let mut began = false;
-    while let Step::Dial(dial) = attempt.next(&questions).await {
-        let result = match session.at_host(&dial, &way, &parcel).await {
-            Ok(result) => result,
-            // What was tried already counts.
-            Err(Busy(until)) if !began => return Err(Busy(until)),
-            Err(Busy(_)) => break,
-        };
-        began = true;
-        if result.observed {
-            for counter in dial.rule.after(TlsEvent::Observed).1 {
-                count(&shard, counter);
-            }
-        }
-        if result.uncertain {
-            recorder.increment(known.possible_duplicates);
-        }
-        offered = result.offered.or(offered);
-        attempt.ended(result.end, &result.dialed);
-    }
+    let offered = drive(session, &mut attempt, &questions, &way, &parcel).await?;
     let conclusion = attempt.conclude(made, attempts_max);
     for counter in &conclusion.counters {
         count(&shard, *counter);
@@ -309,18 +291,68 @@ async fn over(
     if let (Some(offered), Some(account), None, Target::Domain(domain)) =
         (offered, AccountId::new(tried.entry.sender), relay, target)
     {
-        let has_dane = conclusion.tried.iter().any(|host| {
-            host.facts.is_some_and(|facts| facts.dane == postrider_delivery::security::DaneHost::Usable)
-        });
+        let has_dane = conclusion
+            .tried
+            .iter()
+            .any(|host| host.facts.is_some_and(|facts| facts.dane == DaneHost::Usable));
         let row = learned::row(unix_now(), offered, is_secure, has_dane, &policy);
         learned::note(&shard, account, domain, row);
     }
     Ok(())
 }
 
+/// Goes to the hosts of an attempt, until it has come to its end. Gives what the last of them offers.
+async fn drive(
+    session: &mut Session,
+    attempt: &mut Attempt<'_>,
+    questions: &Questions,
+    way: &Transported<'_>,
+    parcel: &Parcel<'_>,
+) -> Result<Option<Offered>, Busy> {
+    let shard = Rc::clone(&session.shard);
+    let mut offered = None;
+    let mut began = false;
+    while let Step::Dial(dial) = attempt.next(questions).await {
+        let result = match session.at_host(&dial, way, parcel).await {
+            Ok(result) => result,
+            // What was tried already counts.
+            Err(Busy(until)) if !began => return Err(Busy(until)),
+            Err(Busy(_)) => break,
+        };
+        began = true;
+        if result.observed {
+            for counter in dial.rule.after(TlsEvent::Observed).1 {
+                count(&shard, counter);
+            }
+        }
+        if result.uncertain {
+            shard.recorder.increment(shard.shared.metrics.queue.possible_duplicates);
+        }
+        offered = result.offered.or(offered);
+        attempt.ended(result.end, &result.dialed);
+    }
+    Ok(offered)
+}
+
+/// How a transport connects.
+fn transported<'a>(name: &'a str, transport: &'a Transport, hello: &'a HeloName) -> Transported<'a> {
+    Transported {
+        name,
+        hello,
+        local: match transport {
+            Transport::Direct(direct) => direct.local,
+            _ => LocalAddresses::default(),
+        },
+        proxy: match transport {
+            Transport::Socks(socks) => Some(socks.address),
+            _ => None,
+        },
+        auth: transport.relay().and_then(|(relay, _)| relay.auth.as_ref()),
+    }
+}
+
 /// Counts what a decision on TLS wants counted.
-fn count(shard: &crate::shard::Shard, counter: postrider_delivery::security::Counter) {
-    use postrider_delivery::security::Counter;
+fn count(shard: &Shard, counter: Counter) {
     let known = &shard.shared.metrics.queue;
     let counter = match counter {
         Counter::DaneRequired => known.dane_required,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use postrider_delivery::attempt::Dial;
-use postrider_delivery::outcome::{HostEnd, RecipientEnd, Signal, Unable, Unreachable};
+use postrider_delivery::outcome::{self, HostEnd, RecipientEnd, Signal, Unable, Unreachable};
 use postrider_delivery::schedule::Admission;
 use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
 use postrider_delivery::transport::{Auth, LocalAddresses};
@@ -15,18 +15,19 @@ use postrider_proto::sasl::client::ClientCredentials;
 use postrider_proto::sasl::text::prepare_password;
 use postrider_proto::sasl::{Limits, Secret};
 use postrider_proto::smtp::client::{
-    Authentication, End, Extension, Outcome, Settings, StartTls, TlsState, Unsendable,
+    Authentication, End, Extension, Failure, Outcome, Settings, Stage, StartTls, TlsState, Unsendable,
 };
-use postrider_proto::smtp::envelope::Envelope;
+use postrider_proto::smtp::envelope::{BodyType, Envelope, Recipient};
 use rustls_pki_types::ServerName;
 
 use super::connection::{Connection, Reached, SendError};
 use super::content::Source;
 use super::dial::{DialError, Way, dial};
-use super::secure::{Failed, Pkix, Seen, Wanted};
+use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::translate;
 use crate::runtime::net::Stream;
+use crate::runtime::spawn;
 use crate::tls::TlsError;
 
 /// Time for connecting to all addresses of a host.
@@ -56,7 +57,7 @@ pub(super) struct Parcel<'a> {
     /// Without recipients.
     pub(super) envelope: Envelope,
     /// The recipients of the entry, by their places.
-    pub(super) recipients: &'a [postrider_proto::smtp::envelope::Recipient],
+    pub(super) recipients: &'a [Recipient],
     pub(super) make: &'a dyn Fn() -> Source,
     /// The message for a host that doesn't take eight-bit content; none when it can't be converted.
     pub(super) downgraded: Option<&'a [u8]>,
@@ -193,76 +194,8 @@ impl Session {
         address: IpAddr,
     ) -> Result<Ready, (HostEnd, Option<Offered>)> {
         let deadline = Instant::now() + SETUP_TIME;
-        let connector = self.shard.deliveries.connector().clone();
-        let wanted = || Wanted {
-            pkix: match (dial.rule.verification.has_pkix(), dial.rule.observed.has_pkix()) {
-                (true, _) => Pkix::Required,
-                (false, true) => Pkix::Noted,
-                (false, false) => Pkix::Ignored,
-            },
-            dane: dial.dane.clone().filter(|_| dial.rule.verification.has_dane()),
-        };
-        let settings = Settings {
-            name: way.hello.clone(),
-            starttls: match dial.rule.starttls {
-                Starttls::Never | Starttls::Implicit => StartTls::Never,
-                Starttls::Opportunistic => StartTls::IfOffered,
-                Starttls::Mandatory => StartTls::Required,
-            },
-            authentication: way.auth.map(|auth| authentication(auth, dial.rule.verification.has_pkix())),
-        };
-        let tls = |event| (HostEnd::Tls(event), None);
-        let mut seen = Seen::default();
-        let mut connection = if dial.rule.starttls == Starttls::Implicit {
-            let name = server_name(dial).ok_or_else(|| tls(TlsEvent::Certificate))?;
-            let until = deadline.min(Instant::now() + HANDSHAKE_TIME);
-            let secured = connector.secure(stream, name, wanted(), until).await;
-            let secured = secured.map_err(|failed| tls(event_of(&failed)))?;
-            seen = secured.seen;
-            Connection::secured(secured.stream, settings)
-        } else {
-            Connection::clear(stream, settings)
-        };
-        let mut offered = Offered::default();
-        loop {
-            match connection.proceed(deadline).await {
-                Reached::Ready => break,
-                Reached::StartTls => {
-                    offered.starttls = connection.capabilities().has(Extension::StartTls);
-                    let Some(name) = server_name(dial) else {
-                        return Err((HostEnd::Tls(TlsEvent::Certificate), Some(offered)));
-                    };
-                    let until = deadline.min(Instant::now() + HANDSHAKE_TIME);
-                    match connection.secure(&connector, name, wanted(), until).await {
-                        Ok(found) => seen = found,
-                        Err(failed) => {
-                            tracing::info!(host = %dial.host, error = %failed, "TLS failed");
-                            return Err((HostEnd::Tls(event_of(&failed)), Some(offered)));
-                        }
-                    }
-                }
-                Reached::Closed(End::Failed(failure)) => {
-                    let end = match (&failure, dial.rule.starttls) {
-                        (
-                            postrider_proto::smtp::client::Failure::Refused {
-                                stage: postrider_proto::smtp::client::Stage::StartTls,
-                                ..
-                            },
-                            Starttls::Mandatory,
-                        ) => HostEnd::Tls(TlsEvent::Refused),
-                        _ => translate::host_end(&failure),
-                    };
-                    return Err((end, None));
-                }
-                Reached::Closed(End::Quit) | Reached::Content | Reached::Finished(_) => {
-                    let how = postrider_delivery::outcome::Broken::Malformed;
-                    return Err((
-                        HostEnd::Broken { stage: postrider_delivery::outcome::Stage::Hello, how },
-                        None,
-                    ));
-                }
-            }
-        }
+        let connector = self.shard.deliveries.connector();
+        let (connection, seen, mut offered) = converse(connector, dial, way, stream, deadline).await?;
         let is_encrypted = *connection.tls() == TlsState::Active;
         if let TlsState::Refused(_) = connection.tls() {
             // What follows is decided by the rule: another connection, or another host.
@@ -286,7 +219,7 @@ impl Session {
             Err(Lacks::RequireTls) => Some(TlsEvent::NoRequireTls),
         };
         if let Some(event) = lacks {
-            spawn_quit(connection);
+            spawn("say good-bye", connection.quit());
             return Err((HostEnd::Tls(event), Some(offered)));
         }
         tracing::info!(
@@ -336,7 +269,7 @@ impl Session {
                 .collect();
             let mut source = (parcel.make)();
             if let (true, Some(octets)) = (narrow, parcel.downgraded) {
-                envelope.body = postrider_proto::smtp::envelope::BodyType::SevenBit;
+                envelope.body = BodyType::SevenBit;
                 envelope.declared_octets = Some(octets.len() as u64);
                 source = Source::Memory(Some(octets.to_vec()));
             }
@@ -355,7 +288,7 @@ impl Session {
                     for (place, outcome) in pending.iter().zip(&finished.outcomes) {
                         ends[*place] = translate::recipient_end(outcome, has_dsn);
                     }
-                    let goes_on = finished.outcomes.iter().any(|one| *one == Outcome::NextTransaction);
+                    let goes_on = finished.outcomes.contains(&Outcome::NextTransaction);
                     if goes_on && !open.connection.takes_more() {
                         break None;
                     }
@@ -368,8 +301,8 @@ impl Session {
                 Err(SendError::Unsendable(why)) => break Some(unable(&why)),
                 Err(error) => {
                     tracing::error!(%error, "a message could not be read for delivery");
-                    let how = postrider_delivery::outcome::Broken::Closed;
-                    break Some(HostEnd::Broken { stage: postrider_delivery::outcome::Stage::Content, how });
+                    let how = outcome::Broken::Closed;
+                    break Some(HostEnd::Broken { stage: outcome::Stage::Content, how });
                 }
             }
         };
@@ -382,8 +315,8 @@ impl Session {
                 ends.into_iter()
                     .map(|end| {
                         end.unwrap_or(RecipientEnd::Broken {
-                            stage: postrider_delivery::outcome::Stage::Recipient,
-                            how: postrider_delivery::outcome::Broken::Closed,
+                            stage: outcome::Stage::Recipient,
+                            how: outcome::Broken::Closed,
                         })
                     })
                     .collect(),
@@ -399,15 +332,81 @@ impl Session {
     }
 }
 
+/// Greets, secures and logs in, as the rule and the transport say.
+async fn converse(
+    connector: &Connector,
+    dial: &Dial,
+    way: &Transported<'_>,
+    stream: Stream,
+    deadline: Instant,
+) -> Result<(Connection, Seen, Offered), (HostEnd, Option<Offered>)> {
+    let rule = &dial.rule;
+    let wanted = || Wanted {
+        pkix: match (rule.verification.has_pkix(), rule.observed.has_pkix()) {
+            (true, _) => Pkix::Required,
+            (false, true) => Pkix::Noted,
+            (false, false) => Pkix::Ignored,
+        },
+        dane: dial.dane.clone().filter(|_| rule.verification.has_dane()),
+    };
+    let settings = Settings {
+        name: way.hello.clone(),
+        starttls: match rule.starttls {
+            Starttls::Never | Starttls::Implicit => StartTls::Never,
+            Starttls::Opportunistic => StartTls::IfOffered,
+            Starttls::Mandatory => StartTls::Required,
+        },
+        authentication: way.auth.map(|auth| authentication(auth, rule.verification.has_pkix())),
+    };
+    let until = || deadline.min(Instant::now() + HANDSHAKE_TIME);
+    let bad_name = || (HostEnd::Tls(TlsEvent::Certificate), None);
+    let mut seen = Seen::default();
+    let mut connection = if rule.starttls == Starttls::Implicit {
+        let name = server_name(dial).ok_or_else(bad_name)?;
+        let secured = connector.secure(stream, name, wanted(), until()).await;
+        let secured = secured.map_err(|failed| (tls_failed(dial, &failed), None))?;
+        seen = secured.seen;
+        Connection::secured(secured.stream, settings)
+    } else {
+        Connection::clear(stream, settings)
+    };
+    let mut offered = Offered::default();
+    loop {
+        match connection.proceed(deadline).await {
+            Reached::Ready => return Ok((connection, seen, offered)),
+            Reached::StartTls => {
+                offered.starttls = connection.capabilities().has(Extension::StartTls);
+                let name = server_name(dial).ok_or_else(bad_name)?;
+                match connection.secure(connector, name, wanted(), until()).await {
+                    Ok(found) => seen = found,
+                    Err(failed) => return Err((tls_failed(dial, &failed), Some(offered))),
+                }
+            }
+            Reached::Closed(End::Failed(Failure::Refused { stage: Stage::StartTls, .. }))
+                if rule.starttls == Starttls::Mandatory =>
+            {
+                return Err((HostEnd::Tls(TlsEvent::Refused), None));
+            }
+            Reached::Closed(End::Failed(failure)) => return Err((translate::host_end(&failure), None)),
+            Reached::Closed(End::Quit) | Reached::Content | Reached::Finished(_) => {
+                let (stage, how) = (outcome::Stage::Hello, outcome::Broken::Malformed);
+                return Err((HostEnd::Broken { stage, how }, None));
+            }
+        }
+    }
+}
+
+/// A handshake that failed.
+fn tls_failed(dial: &Dial, failed: &Failed) -> HostEnd {
+    tracing::info!(host = %dial.host, error = %failed, "TLS failed");
+    HostEnd::Tls(event_of(failed))
+}
+
 /// A connection that is ready for a message.
 struct Ready {
     open: Open,
     offered: Offered,
     observed: bool,
-}
-
-fn spawn_quit(connection: Connection) {
-    crate::runtime::spawn("say good-bye", connection.quit());
 }
 
 fn unable(why: &Unsendable) -> HostEnd {
@@ -416,10 +415,9 @@ fn unable(why: &Unsendable) -> HostEnd {
         Unsendable::EightBit | Unsendable::Binary => HostEnd::Unable(Unable::EightBit),
         Unsendable::Utf8 => HostEnd::Unable(Unable::Utf8),
         Unsendable::RequireTls => HostEnd::Unable(Unable::RequireTls),
-        Unsendable::UsedUp | Unsendable::NoRecipients | Unsendable::NotReady => HostEnd::Broken {
-            stage: postrider_delivery::outcome::Stage::Mail,
-            how: postrider_delivery::outcome::Broken::Closed,
-        },
+        Unsendable::UsedUp | Unsendable::NoRecipients | Unsendable::NotReady => {
+            HostEnd::Broken { stage: outcome::Stage::Mail, how: outcome::Broken::Closed }
+        }
     }
 }
 
