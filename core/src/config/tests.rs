@@ -70,6 +70,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         "# upstreams = ",
         "# trust_anchors = ",
         "# tls_roots = ",
+        "# local_addresses = ",
     ];
     let mut shown = String::new();
     let mut uncommented = 0;
@@ -102,6 +103,9 @@ fn the_example_has_every_key_that_can_be_written() {
         "[storage]",
         "[search]",
         "[dns]",
+        "[delivery]",
+        "[[transport]]",
+        "[[route]]",
         "[accounts]",
         "[accounts.mailboxes]",
         "[postmaster]",
@@ -116,7 +120,7 @@ fn the_example_has_every_key_that_can_be_written() {
         let advice = found.iter().find_map(|problem| problem.split_once("The keys here are ")).unwrap().1;
         for key in advice.split(", ") {
             let written = EXAMPLE.lines().any(|line| {
-                let line = line.trim_start_matches("# ");
+                let line = line.trim_start_matches(['#', ' ']);
                 line.starts_with(&format!("{key} = "))
                     || line.trim_matches(['[', ']']).rsplit('.').next() == Some(key)
             });
@@ -454,4 +458,91 @@ fn resolvers_are_read_and_checked() {
     assert!(wrong(&format!("upstreams = [{many}]")).contains("over 16 upstreams"));
     let most = vec!["\"192.0.2.1\""; 16].join(", ");
     assert!(parse(&with(&format!("[dns]\nupstreams = [{most}]"))).is_ok());
+}
+
+const TRANSPORTS: &str = "
+[[transport]]
+name = \"relay\"
+kind = \"submissions\"
+host = \"smtp.example.net\"
+username = \"me\"
+password = \"secret\"
+[[transport]]
+name = \"proxy\"
+kind = \"socks\"
+address = \"127.0.0.1:1080\"
+hostname = \"out.example.com\"
+[[transport]]
+name = \"closed\"
+kind = \"fail\"
+code = 451
+message = \"not today\"
+[[route]]
+from = [\".\"]
+to = [\".example.org\", \"example.net\"]
+minimum_attempts = 3
+transport = \"relay\"
+";
+
+#[test]
+fn transports_and_routes_are_read() {
+    use postrider_delivery::transport::{RelayTls, Transport};
+    let config = parse(&with(TRANSPORTS)).unwrap();
+    let delivery = &config.delivery;
+    assert_eq!(
+        delivery.transports.keys().map(|name| &**name).collect::<Vec<_>>(),
+        ["closed", "proxy", "relay"]
+    );
+    let Some(Transport::Submissions(relay)) = delivery.transports.get("relay") else {
+        panic!("{delivery:?}")
+    };
+    assert_eq!((relay.port, relay.tls), (None, RelayTls::Verified));
+    assert_eq!(&**relay.auth.as_ref().unwrap().password.expose(), "secret");
+    assert!(!format!("{delivery:?}").contains("\"secret"), "passwords are not shown");
+    let Some(Transport::Fail(refusal)) = delivery.transports.get("closed") else { panic!("{delivery:?}") };
+    assert_eq!((refusal.code(), refusal.message()), (451, "not today"));
+    let [route] = &delivery.routes[..] else { panic!("{delivery:?}") };
+    assert_eq!((route.from_domains.len(), route.to_domains.len(), route.minimum_attempts), (1, 2, 3));
+}
+
+#[test]
+fn wrong_transports_and_routes_are_told() {
+    for (text, expected) in [
+        ("[[transport]]\nkind = \"direct\"", "a transport has no name"),
+        ("[[transport]]\nname = \"x\"", "has no kind"),
+        ("[[transport]]\nname = \"x\"\nkind = \"smpt\"", "can't be"),
+        ("[[transport]]\nname = \"x\"\nkind = \"smtp\"", "has no host"),
+        (
+            "[[transport]]\nname = \"x\"\nkind = \"smtp\"\nhost = \"a.example\"\ncode = 550",
+            "code means nothing",
+        ),
+        (
+            "[[transport]]\nname = \"x\"\nkind = \"smtp\"\nhost = \"a.example\"\nusername = \"u\"",
+            "no password",
+        ),
+        (
+            "[[transport]]\nname = \"x\"\nkind = \"smtp\"\nhost = \"a.example\"\npassword = \"p\"",
+            "no username",
+        ),
+        (
+            "[[transport]]\nname = \"x\"\nkind = \"submissions\"\nhost = \"a.example\"\ntls = \"off\"",
+            "TLS from the start",
+        ),
+        (
+            "[[transport]]\nname = \"x\"\nkind = \"socks\"\naddress = \"localhost\"\nhostname = \"a.example\"",
+            "not an address",
+        ),
+        ("[[transport]]\nname = \"x\"\nkind = \"fail\"\nmessage = \"\"", "printable"),
+        (
+            "[[transport]]\nname = \"x\"\nkind = \"direct\"\nipv4 = false\nipv6 = false",
+            "nothing can be connected to",
+        ),
+        ("[[route]]\nto = [\"example.org\"]", "has no transport"),
+        ("[[route]]\ntransport = \"relay\"", "there is no transport"),
+        ("[delivery]\nfirst_retry = \"1h\"\nlongest_retry = \"1m\"", "the longest no shorter"),
+        ("[delivery]\nlocal_addresses = [\"192.0.2.1\", \"192.0.2.2\"]", "two local addresses"),
+    ] {
+        let found = problems(&with(text));
+        assert!(found.iter().any(|problem| problem.contains(expected)), "{text}: {found:?}");
+    }
 }

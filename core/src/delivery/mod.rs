@@ -64,7 +64,7 @@ pub struct Deliveries {
     addresses: Vec<IpAddr>,
     learned: learned::Learned,
     /// Sessions that run.
-    sessions: Cell<usize>,
+    sessions: Cell<i64>,
 }
 
 impl Deliveries {

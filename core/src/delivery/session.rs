@@ -59,18 +59,22 @@ enum Turned {
 pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
     let session =
         Session { shard: Rc::clone(shard), id: turn.session, domain: turn.domain, open, writing: None };
-    let sessions = &shard.deliveries.sessions;
-    sessions.set(sessions.get() + 1);
+    count_sessions(shard, 1);
     let shard = Rc::clone(shard);
     spawn("deliver to a domain", async move {
         session.run(turn).await;
-        let sessions = &shard.deliveries.sessions;
-        sessions.set(sessions.get() - 1);
+        count_sessions(&shard, -1);
         shard.deliveries.changed.notify();
     });
 }
 
-/// What an attempt at this number waits for its outcome at most: what the chance of an entry is, is known ahead.
+fn count_sessions(shard: &Shard, change: i64) {
+    let sessions = &shard.deliveries.sessions;
+    sessions.set(sessions.get() + change);
+    shard.recorder.set(shard.shared.metrics.queue.sessions, sessions.get());
+}
+
+/// The chance of an entry: drawn once, so that all its times are known ahead.
 pub(super) fn chance(id: QueueId) -> u64 {
     hash(&id.0.to_le_bytes())
 }

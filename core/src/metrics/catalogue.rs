@@ -522,8 +522,6 @@ label! {
         Worker = "worker",
         /// Messages between shards.
         Shard = "shard",
-        /// Messages to be delivered elsewhere.
-        Delivery = "delivery",
     }
 }
 
