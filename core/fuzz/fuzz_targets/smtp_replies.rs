@@ -18,7 +18,11 @@ fn settings(choice: u8) -> Settings {
     Settings {
         name: HeloName::parse("us.example").expect("a name"),
         starttls: [StartTls::Never, StartTls::IfOffered, StartTls::Required][usize::from(choice % 3)],
-        authentication: (choice & 4 > 0).then(|| Authentication { credentials, mechanisms, nonce: "nonce".into() }),
+        authentication: (choice & 4 > 0).then(|| Authentication {
+            credentials,
+            mechanisms,
+            nonce: "nonce".into(),
+        }),
     }
 }
 
@@ -32,7 +36,8 @@ fn envelope(choice: u8, recipients: usize) -> Envelope {
             token: 0,
         })
         .collect();
-    envelope.body = [BodyType::SevenBit, BodyType::EightBitMime, BodyType::BinaryMime][usize::from(choice % 3)];
+    envelope.body =
+        [BodyType::SevenBit, BodyType::EightBitMime, BodyType::BinaryMime][usize::from(choice % 3)];
     envelope.declared_octets = (choice & 8 > 0).then_some(100);
     envelope.requiretls = choice & 16 > 0;
     envelope
