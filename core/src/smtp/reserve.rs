@@ -1,6 +1,6 @@
 //! Whether accounts take a message, asked before any of it is stored (see [`super::deliver`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use postrider_proto::smtp::Reply;
@@ -41,8 +41,9 @@ impl Delivery {
         }
         let (fitting, others): (Vec<_>, Vec<_>) =
             drops.into_iter().partition(|(_, drop)| !refused.contains_key(&drop.account));
+        let reached: HashSet<usize> = fitting.iter().map(|(number, _)| *number).collect();
         for (number, drop) in others {
-            if !fitting.iter().any(|(other, _)| *other == number)
+            if !reached.contains(&number)
                 && let Some(reply) = refused.get(&drop.account)
             {
                 outcomes.note(number, Err(reply.clone()));

@@ -12,6 +12,8 @@ struct Model {
     accounts: BTreeSet<u8>,
     addresses: BTreeMap<u8, u8>,
     aliases: BTreeMap<u8, BTreeSet<u8>>,
+    /// How many rules addresses have.
+    rules: BTreeMap<u8, u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,7 @@ enum Op {
     RemoveAlias(u8),
     AddMember(u8, u8),
     RemoveMember(u8, u8),
+    SetRules(u8, u8),
 }
 
 fn user(n: u8) -> String {
@@ -55,6 +58,7 @@ impl Model {
                     return false;
                 }
                 self.addresses.retain(|_, owner| *owner != account);
+                self.rules.retain(|at, _| self.addresses.contains_key(at));
                 self.accounts.remove(&account)
             }
             Op::AddAddress(at, account) => {
@@ -64,7 +68,20 @@ impl Model {
                 }
                 works
             }
-            Op::RemoveAddress(at) => !self.is_member(at) && self.addresses.remove(&at).is_some(),
+            Op::RemoveAddress(at) => {
+                let works = !self.is_member(at) && self.addresses.remove(&at).is_some();
+                if works {
+                    self.rules.remove(&at);
+                }
+                works
+            }
+            Op::SetRules(at, count) => {
+                let works = self.addresses.contains_key(&at);
+                if works {
+                    self.rules.insert(at, count);
+                }
+                works
+            }
             Op::AddAlias(at, member) => {
                 let works = !taken(self, at) && self.addresses.contains_key(&member);
                 if works {
@@ -85,6 +102,17 @@ impl Model {
     }
 }
 
+/// So many rules, each of another name.
+fn rules(count: u8) -> Destination {
+    let rule = |number: u8| MailRule {
+        verified_domain: Some(domain(&format!("{number}.example"))),
+        mailbox: Some(MailboxName::new(&format!("Box {number}")).unwrap()),
+        ..MailRule::default()
+    };
+    let auth_required = (count % 2 == 1).then(|| format!("text {count}"));
+    Destination { rules: (0..count).map(rule).collect(), auth_required }
+}
+
 fn change(op: Op) -> Change {
     match op {
         Op::AddAccount(account) => add_account(&user(account), "example.org"),
@@ -101,6 +129,9 @@ fn change(op: Op) -> Change {
         Op::RemoveMember(at, member) => {
             Change::RemoveMember { alias: address(&spot(at)), member: address(&spot(member)) }
         }
+        Op::SetRules(at, count) => {
+            Change::SetDestination { address: pattern(&spot(at)), destination: rules(count) }
+        }
     }
 }
 
@@ -116,6 +147,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         n().prop_map(Op::RemoveAlias),
         (n(), n()).prop_map(|(at, member)| Op::AddMember(at, member)),
         (n(), n()).prop_map(|(at, member)| Op::RemoveMember(at, member)),
+        (n(), n()).prop_map(|(at, count)| Op::SetRules(at, count)),
     ];
     proptest::collection::vec(op, 1..40)
 }
@@ -123,7 +155,12 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 fn check(world: &World, model: &Model) {
     for at in 0..5 {
         let expected = match (model.addresses.get(&at), model.aliases.get(&at)) {
-            (Some(account), _) => delivered(world.account(&user(*account)), &spot(at)),
+            (Some(account), _) => Resolution::Account {
+                account: world.account(&user(*account)),
+                mailbox: MailboxName::inbox(),
+                address: address(&spot(at)),
+                destination: rules(model.rules.get(&at).copied().unwrap_or(0)),
+            },
             (None, Some(_)) => {
                 Resolution::Alias { address: address(&spot(at)), settings: AliasSettings::default() }
             }

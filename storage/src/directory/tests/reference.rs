@@ -297,7 +297,9 @@ fn respell(changes: &mut [Change], document: &Document) {
         patterns.filter_map(|pattern| Some((fold_pattern(document, &pattern)?, pattern))).collect();
     for change in changes {
         match change {
-            Change::AddAddress { address, .. } | Change::AddRefusal { address, .. } => {
+            Change::AddAddress { address, .. }
+            | Change::SetDestination { address, .. }
+            | Change::AddRefusal { address, .. } => {
                 if let Some(spelling) = spellings.get(address) {
                     address.clone_from(spelling);
                 }

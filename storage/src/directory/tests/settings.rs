@@ -167,6 +167,18 @@ fn documents_have_rules_and_routes() {
 }
 
 #[test]
+fn the_example_of_the_documentation_is_a_document() {
+    let documentation = include_str!("../../../../docs/configuration.md");
+    let (_, rest) = documentation.split_once("\n```toml\n[account.anna]").unwrap();
+    let (example, _) = rest.split_once("```\n").unwrap();
+    let text = format!("version = 1\n[domain.\"example.com\"]\n[account.anna]{example}");
+    let world = World::new(&[]);
+    world.apply_text(&text).unwrap();
+    let there = settled(&world, "anna@example.com");
+    assert_eq!((there.rules.len(), there.auth_required.as_deref()), (3, Some("sign your mail")));
+}
+
+#[test]
 fn golden_text_of_rules_and_routes() {
     let world = World::usual();
     world.apply(&[set("fred@example.org", vec![full_rule(), forward()], Some("sign it"))]).unwrap();
