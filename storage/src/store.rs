@@ -146,6 +146,9 @@ pub enum Refusal {
     /// More than [`HOLD_RULES_MAX`](crate::queue::HOLD_RULES_MAX).
     #[error("too many hold rules")]
     TooManyHoldRules,
+    /// More than [`IDS_MAX`](crate::queue::IDS_MAX).
+    #[error("too many ids")]
+    TooManyIds,
     /// A comment, reason, domain or name of a transport is too long.
     #[error("a text is too long")]
     TextTooLong,

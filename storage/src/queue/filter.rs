@@ -24,7 +24,7 @@ impl Span {
 /// Which entries are meant: those for which all that is given holds. Without anything, all of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filter {
-    /// One of these.
+    /// One of these, at most [`IDS_MAX`](super::IDS_MAX).
     pub ids: Option<Vec<QueueId>>,
     /// Submitted by this account; [`SYSTEM`](crate::keys::SYSTEM): by the system.
     pub account: Option<u32>,

@@ -39,8 +39,11 @@ impl HoldRules {
     }
 }
 
-/// All rules, by id.
+/// All rules, by id. Where there never was one it costs no seek.
 pub fn hold_rules(reader: &Reader) -> Result<Vec<(RuleId, HoldRuleRow)>, StoreError> {
+    if reader.get(&keys::hold_rule(RuleId(0)))?.is_none() {
+        return Ok(Vec::new());
+    }
     let rows = reader.from(&keys::hold_rule(RuleId(1)), &keys::of_table(SYSTEM, table::HOLDRULE));
     rows.map(|row| {
         let (key, value) = row?;

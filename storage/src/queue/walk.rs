@@ -11,7 +11,10 @@ use crate::ids::QueueId;
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::{Raw, Reader};
 use crate::rows::{QueueRow, RecipientRow};
-use crate::store::StoreError;
+use crate::store::{Refusal, StoreError};
+
+/// The most ids that a filter names.
+pub const IDS_MAX: usize = 10_000;
 
 /// The most rows of an index that are looked at to find out whether it is the shorter one.
 const PROBE_MAX: usize = 256;
@@ -74,8 +77,8 @@ enum Index {
 impl Index {
     /// The best one for a filter; the one of the cursor when there is one.
     fn of(reader: &Reader, filter: &Filter, cursor: Option<&Cursor>) -> Result<Self, StoreError> {
-        if filter.ids.is_some() {
-            return Ok(Self::Ids);
+        if let Some(ids) = &filter.ids {
+            return if ids.len() <= IDS_MAX { Ok(Self::Ids) } else { Err(Refusal::TooManyIds.into()) };
         }
         let (due, owner) = (filter.recipient_domain.is_some(), filter.account.is_some());
         let at = |number| cursor.is_some_and(|at| at.key(&keys::of_table(SYSTEM, number)).is_ok());

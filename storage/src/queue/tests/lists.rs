@@ -137,6 +137,15 @@ fn a_cursor_of_another_list_is_refused() {
 }
 
 #[test]
+fn a_filter_names_so_many_ids() {
+    let world = World::new();
+    let of = |count: usize| Filter { ids: Some(vec![QueueId(1); count]), ..Filter::default() };
+    assert!(list(&world.reader(), &of(IDS_MAX), Order::Ascending, None, ALL).is_ok());
+    let refused = list(&world.reader(), &of(IDS_MAX + 1), Order::Ascending, None, ALL);
+    assert!(matches!(refused, Err(StoreError::Refused(crate::store::Refusal::TooManyIds))));
+}
+
+#[test]
 fn the_walk_that_counts_goes_on_where_it_was() {
     let (world, ids) = world();
     let (mut from, mut sum) = (QueueId(0), QueueCounts::default());

@@ -24,6 +24,8 @@ fn a_message_becomes_one_entry_for_each_domain() {
     let addresses = world.addresses(entries[0].id);
     assert_eq!(addresses, [(0, "r@one.example".to_owned()), (1, "t@one.example".to_owned())]);
     assert_eq!(world.counts(), (3, 4, 0));
+    let value = world.reader().get(&keys::queue_prefix(entries[0].id)).unwrap().unwrap();
+    assert_eq!(value[..], *b"\x01Received: x\r\n");
 
     for entry in entries {
         let end_of =
@@ -111,6 +113,8 @@ fn all_fields_of_a_hold_rule_must_match() {
     assert!(remove_hold_rule(&world.reader(), crate::ids::RuleId(0)).unwrap().is_none());
     let (id, _) = add_hold_rule(&world.reader(), &rule(0, None, None)).unwrap();
     assert_eq!(id.0, 12, "ids are never given out again");
+    let next = world.reader().get(&keys::hold_rule(crate::ids::RuleId(0))).unwrap().unwrap();
+    assert_eq!(next[..], [1, 12, 0, 0, 0]);
     assert!(hold_rules(&world.reader()).unwrap().is_empty());
 }
 
