@@ -284,6 +284,7 @@ async fn over(
         count(&shard, *counter);
     }
     tried.signal = conclusion.signal;
+    session.shared = conclusion.shared;
     tried.dialed = conclusion.tried.iter().flat_map(|host| host.addresses.iter().copied()).collect();
     for (place, verdict) in waiting.iter().zip(conclusion.verdicts) {
         tried.verdicts[*place] = Some(verdict);

@@ -221,7 +221,9 @@ fn log(shard: &Shard, tried: &Tried, verdicts: &[&Verdict], now: i64) {
 }
 
 /// Counts an attempt for everything of a domain that is due and that nobody can reach, without connecting for each.
-pub(super) async fn share(shard: &Rc<Shard>, domain: u64) {
+pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failure>) {
+    let failure = failure
+        .unwrap_or_else(|| Failure::ours(Status::temporary(4, 1), "the domain's servers can't be reached"));
     let configured = shard.shared.config.delivery.backoff;
     loop {
         let now = unix_now();
@@ -251,14 +253,9 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64) {
         }
         for (id, claimed, backoff) in rows {
             let entry = claimed.entry;
-            let reason = match &entry.last_error {
-                Some(error) if !error.text().is_empty() => error.text().to_owned(),
-                _ => "the domain's servers can't be reached".to_owned(),
-            };
-            let failure = Failure::ours(Status::temporary(4, 1), reason);
             let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
             let mut tried = Tried::new(id, entry, claimed.recipients, now);
-            tried.all(&Verdict::of(failure, made, backoff.attempts_max));
+            tried.all(&Verdict::of(failure.clone(), made, backoff.attempts_max));
             if commit::commit(&shard.shared.committer, claimed.edit.batch, Durability::Buffered)
                 .await
                 .is_err()

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use postrider_delivery::outcome::Signal;
+use postrider_delivery::outcome::{Failure, Signal};
 use postrider_delivery::schedule::{Afterwards, Ended, Next, SessionId, Turn};
 use postrider_delivery::security::Channel;
 use postrider_storage::account::hash;
@@ -45,6 +45,8 @@ pub(super) struct Session {
     pub(super) open: Option<Open>,
     /// The outcome of the message before, on its way to the disk.
     pub(super) writing: Option<Task<()>>,
+    /// Why the last attempt failed, when that would be the same for every message to the domain.
+    pub(super) shared: Option<Failure>,
 }
 
 /// How a turn went.
@@ -57,8 +59,14 @@ enum Turned {
 
 /// Starts a session, or goes on with one.
 pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
-    let session =
-        Session { shard: Rc::clone(shard), id: turn.session, domain: turn.domain, open, writing: None };
+    let session = Session {
+        shard: Rc::clone(shard),
+        id: turn.session,
+        domain: turn.domain,
+        open,
+        writing: None,
+        shared: None,
+    };
     count_sessions(shard, 1);
     let shard = Rc::clone(shard);
     spawn("deliver to a domain", async move {
@@ -112,7 +120,7 @@ impl Session {
         let ended = Ended { signal, postponed, first_due };
         let afterwards = self.schedule(|schedule, id, now| schedule.finished(id, ended, now));
         if afterwards == Afterwards::Share {
-            outcome::share(&self.shard, self.domain).await;
+            outcome::share(&self.shard, self.domain, self.shared.take()).await;
         }
     }
 
