@@ -33,10 +33,12 @@ def loopback_up():
 
 
 class Servers:
-    """Starts programs and ends them again."""
+    """Starts programs and ends them again. `prefix` is a command that starts a command elsewhere, and `clients` is the
+    network that resolvers are for."""
 
-    def __init__(self, programs, directory):
+    def __init__(self, programs, directory, prefix=(), clients="127.0.0.0/8"):
         self.programs, self.directory = pathlib.Path(programs), pathlib.Path(directory)
+        self.prefix, self.clients = list(prefix), clients
         self.running = []
 
     def start(self, name, program, arguments, address):
@@ -45,7 +47,7 @@ class Servers:
         copy = self.directory / pathlib.Path(program).name
         if not copy.exists():
             shutil.copy(self.programs / program, copy)
-        process = subprocess.Popen([copy, *arguments], stdout=log, stderr=log, cwd=self.directory)
+        process = subprocess.Popen([*self.prefix, copy, *arguments], stdout=log, stderr=log, cwd=self.directory)
         self.running.append((name, process))
         deadline = time.time() + 20
         query = dns.message.make_query(".", "SOA")
@@ -126,7 +128,7 @@ zone:
         config.write_text(f"""
 server:
   interface: {address}
-  access-control: 127.0.0.0/8 allow
+  access-control: {self.clients} allow
   do-not-query-localhost: no
   do-ip6: no
   directory: "{own}"

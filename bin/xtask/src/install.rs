@@ -1,5 +1,6 @@
 //! The external programs that the tests use, from Debian's or Ubuntu's packages, and one from PyPI.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -78,6 +79,9 @@ const PROGRAMS: &[Program] = &[
         used_for: "a client that people read their mail with",
     },
     Program { package: "valgrind", file: "/usr/bin/valgrind", used_for: "counting instructions" },
+    Program { package: "iproute2", file: "/usr/sbin/ip", used_for: "network namespaces" },
+    Program { package: "postfix", file: "/usr/sbin/postfix", used_for: "a peer with DANE" },
+    Program { package: "dovecot-core", file: "/usr/sbin/dovecot", used_for: "passwords of Postfix" },
     Program { package: "ldnsutils", file: "/usr/bin/ldns-signzone", used_for: "signing zones" },
     Program { package: "bind9-utils", file: "/usr/bin/dnssec-signzone", used_for: "signing the root zone" },
     Program { package: "knot-dnssecutils", file: "/usr/bin/kzonesign", used_for: "signing zones" },
@@ -108,6 +112,7 @@ pub fn install_or_explain() -> Result<()> {
         );
     }
     eprintln!("== installing {}", packages.join(" "));
+    let _quiet = NoServices::declare()?;
     apt(&["update", "-qq"])?;
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
     arguments.extend(&packages);
@@ -121,14 +126,42 @@ pub fn install_or_explain() -> Result<()> {
     }
 }
 
+/// While it lives, services of packages that are installed are not started: Postfix would take the machine's port 25.
+struct NoServices(Option<&'static Path>);
+
+impl NoServices {
+    fn declare() -> Result<Self> {
+        // Who has a policy (as images of containers do) keeps it.
+        let policy = Path::new("/usr/sbin/policy-rc.d");
+        if policy.exists() {
+            return Ok(Self(None));
+        }
+        let declared = Self(Some(policy));
+        std::fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+        std::fs::set_permissions(policy, std::fs::Permissions::from_mode(0o755))?;
+        Ok(declared)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(policy) = self.0
+            && let Err(error) = std::fs::remove_file(policy)
+        {
+            eprintln!("{} is to be removed by hand: {error}", policy.display());
+        }
+    }
+}
+
 /// Servers, which would begin to serve if they were installed, and take port 53 of the machine. Their packages are
 /// only unpacked, into the target directory; what they depend on is installed.
-const UNPACKED: [(&str, &str); 5] = [
+const UNPACKED: [(&str, &str); 6] = [
     ("nsd", "usr/sbin/nsd"),
     ("knot", "usr/sbin/knotd"),
     ("unbound", "usr/sbin/unbound"),
     ("bind9", "usr/sbin/named"),
     ("unbound-host", "usr/bin/unbound-host"),
+    ("dante-server", "usr/sbin/danted"),
 ];
 
 /// Where packages are unpacked.

@@ -36,6 +36,7 @@ enum Task {
     Ci(Ci),
     External(External),
     Clients(external::imap::Clients),
+    Lab(external::lab::Lab),
     Crash(crash::Crash),
     Counts(counts::Counts),
     Install(Install),
@@ -89,6 +90,7 @@ fn run(task: &Task) -> Result<bool> {
         }
         Task::External(External { names }) => external::run(names).map(|summary| summary.print()),
         Task::Clients(arguments) => external::imap::run(arguments),
+        Task::Lab(arguments) => external::lab::run(arguments),
         Task::Crash(arguments) => crash::run(arguments),
         Task::Counts(arguments) => counts::run(arguments),
         Task::Standards(arguments) => standards::run(arguments),

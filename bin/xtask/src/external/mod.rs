@@ -4,6 +4,7 @@ mod authentication;
 mod curl;
 mod faults;
 pub mod imap;
+pub mod lab;
 mod load;
 mod privileges;
 mod python;
@@ -38,6 +39,7 @@ const TESTS: &[Test] = &[
     ("zlib_and_openssl_get_on_with_compression_and_certificates", python::compression_and_certificates),
     ("dkimpy_verifies_our_signatures_and_we_verify_those_of_dkimpy", python::dkimpy),
     ("dns_answers_are_judged_as_unbound_judges_them", python::dns_tree),
+    ("laboratory_shows_what_leaves_and_how", lab::laboratory),
     ("mbsync_syncs_both_ways_and_then_finds_nothing_to_do", sync::mbsync),
     ("offlineimap_syncs_both_ways_and_then_finds_nothing_to_do", sync::offlineimap),
     ("a_crash_loses_nothing_that_was_acknowledged", faults::crash_loses_nothing),

@@ -1,0 +1,115 @@
+"""Attempts over time, and `kill -9` in the midst of deliveries."""
+
+import collections
+import random
+import re
+import smtplib
+import sys
+import threading
+import time
+
+from network import wait
+from ours import PASSWORD, entries_cut_off, message
+from world import FOURTH, ONE, POSTFIX, RECORDER, TRANSPORTS
+
+# Users that submit at the same time, and messages of one connection.
+SUBMITTERS, MESSAGES = 4, 200
+# When the kill comes, in seconds after the users begin.
+KILLED_AFTER = (0.2, 2.0)
+# What was cut off is tried again after a minute, and once more after two.
+DRAINED_WITHIN = 400
+RETRIES = 'first_retry = "60s"'
+
+
+def fourth_attempt(world, complain):
+    """A route that matches from the fourth attempt on: three come directly, the next by Postfix."""
+    one = world.one
+    if not one.knows("queue"):
+        print("there is no `postrider queue` to hurry attempts with: skipped", file=sys.stderr)
+        return
+    one.configure(f"attempts = 6\n{RETRIES}", TRANSPORTS)
+    one.restart()
+    one.submit([f"someone@{FOURTH.domain}"], "fourth")
+    for number in range(1, 5):
+        def tried(number=number):
+            asked = [seen["peer"] for seen in world.seen(FOURTH.mx, "connected")]
+            return asked if len(asked) >= number else None
+        peers = wait(tried, 30, lambda: f"fourth: attempt {number} isn't made: {one.log()[-2000:]}")
+        due = [ONE] * min(number, 3) + [POSTFIX] * (number - 3)
+        if peers != due:
+            complain(f"fourth: it was connected to by {peers}, and {due} is due")
+        if number < 4:
+            # The attempt ends a little later than the connection begins.
+            time.sleep(0.5)
+            one.command("queue", "schedule", "--to", FOURTH.domain, "now")
+    wait(lambda: re.search(rf"to=<someone@{re.escape(FOURTH.domain)}>", world.postfix.text()), 30, "fourth: Postfix has nothing")
+
+
+class Submitter(threading.Thread):
+    """Submits messages until the server is gone, and remembers what was acknowledged."""
+
+    def __init__(self, server, label):
+        super().__init__(daemon=True)
+        self.server, self.label, self.acknowledged = server, label, []
+
+    def run(self):
+        try:
+            session = smtplib.SMTP_SSL(self.server.address, 465, timeout=30, context=self.server.context)
+            session.login(self.server.mailbox, PASSWORD)
+            for number in range(MESSAGES):
+                subject = f"{self.label}-{number}"
+                recipient = f"someone@{RECORDER.domain}"
+                session.sendmail(self.server.mailbox, [recipient], message(self.server.mailbox, [recipient], subject))
+                self.acknowledged.append(subject)
+        except (OSError, smtplib.SMTPException):
+            # It was killed.
+            pass
+
+
+def subjects(world):
+    """What the recording host took."""
+    return [re.search(r"Subject: (\S+)\r\n", seen["content"])[1] for seen in world.seen(RECORDER.mx, "message")]
+
+
+def kill(world, complain):
+    """Nothing that was acknowledged is lost, and what came twice is what the server says may have come twice."""
+    one, seed = world.one, random.randrange(1 << 32)
+    chance = random.Random(seed)
+    one.configure(RETRIES, TRANSPORTS)
+    one.restart()
+    # It takes a while to acknowledge: attempts are cut off.
+    world.restart_hosts({RECORDER.mx: {"pause": 0.03}})
+    acknowledged, named, counted = [], 0, 0
+    for number in range(world.rounds):
+        submitters = [Submitter(one, f"kill-{seed}-{number}-{user}") for user in range(SUBMITTERS)]
+        for submitter in submitters:
+            submitter.start()
+        time.sleep(chance.uniform(*KILLED_AFTER))
+        one.process.kill()
+        for submitter in submitters:
+            submitter.join(60)
+            acknowledged += submitter.acknowledged
+        length = len(one.log())
+        one.start()
+        here = len(entries_cut_off(one.log()[length:]))
+        says = one.metrics()["postrider_queue_possible_duplicates_total"]
+        if says != here:
+            complain(f"round {number}: {here} attempts are named as cut off, and the counter says {says}")
+        named, counted = named + here, counted + says
+    deadline = time.monotonic() + DRAINED_WITHIN
+    while set(acknowledged) - set(subjects(world)) and time.monotonic() < deadline:
+        time.sleep(1)
+    one.wait_until_empty(DRAINED_WITHIN)
+    counted += one.metrics()["postrider_queue_possible_duplicates_total"] - (says if world.rounds else 0)
+    copies = collections.Counter(subjects(world))
+    lost = [subject for subject in acknowledged if not copies[subject]]
+    if lost:
+        complain(f"{len(lost)} of {len(acknowledged)} acknowledged messages are lost: {lost[:5]} (seed {seed})")
+    again = sum(count - 1 for count in copies.values())
+    if again > counted:
+        complain(f"{again} messages came again, and {counted} are counted (seed {seed})")
+    failed = [to for to in one.reports() if to.endswith(RECORDER.domain)]
+    if failed:
+        complain(f"reports for what has to be delivered: {failed}")
+    print(f"{world.rounds} kills: {len(acknowledged)} acknowledged, none lost but {len(lost)}; {named} attempts cut off, "
+          f"{again} messages came again", file=sys.stderr)
