@@ -179,7 +179,8 @@ impl Session {
             match if stops { attempt::Ended::Busy(now) } else { attempt::run(self, id, entry).await } {
                 attempt::Ended::Tried(learnt) => signal = learnt,
                 attempt::Ended::Busy(until) => {
-                    self.give_back(std::iter::once(id).chain(left.map(|(id, _)| id)).collect(), until).await;
+                    // They stay due: whoever makes room wakes the domain, before that time.
+                    self.give_back(std::iter::once(id).chain(left.map(|(id, _)| id)).collect(), now).await;
                     return Turned::Postponed(until);
                 }
             }
@@ -219,12 +220,12 @@ impl Session {
     }
 
     /// Gives entries back that were not tried.
-    async fn give_back(&mut self, ids: Vec<QueueId>, until: i64) {
+    async fn give_back(&mut self, ids: Vec<QueueId>, due: i64) {
         let shared = &self.shard.shared;
         let undo = move |reader: &Reader| {
             let mut edit = Edit::default();
             for id in &ids {
-                if let Some((one, _)) = queue::unclaim(reader, *id, until)? {
+                if let Some((one, _)) = queue::unclaim(reader, *id, due)? {
                     edit.append(one);
                 }
             }
