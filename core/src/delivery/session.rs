@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use postrider_delivery::backoff::Backoff;
 use postrider_delivery::outcome::{Failure, Signal};
-use postrider_delivery::schedule::{Afterwards, Ended, Next, SessionId, Turn};
+use postrider_delivery::schedule::{Afterwards, Ended, Next, SessionId, Turn, pick};
 use postrider_delivery::security::Channel;
 use postrider_storage::account::hash;
 use postrider_storage::engine::Durability;
@@ -22,6 +23,8 @@ use crate::commit;
 use crate::runtime::{Task, spawn};
 use crate::shard::Shard;
 
+/// Due entries that are looked at for each that is claimed, so that accounts have their turns.
+const CANDIDATES: usize = 4;
 /// Seconds until a domain is tried again whose entries could not be claimed.
 const PAUSE_AFTER_FAILURE: i64 = 30;
 
@@ -191,21 +194,7 @@ impl Session {
     async fn claim(&self, turn: Turn, now: i64) -> Result<Vec<(QueueId, Claimed)>, String> {
         let shared = &self.shard.shared;
         let backoff = shared.config.delivery.backoff;
-        let claim = move |reader: &Reader| {
-            let mut ids: Vec<QueueId> = turn.first.iter().map(|id| QueueId(*id)).collect();
-            ids.extend(queue::due(reader, turn.domain, now, turn.entries_max)?.iter().map(|due| due.id));
-            let mut claimed: Vec<(QueueId, Claimed)> = Vec::new();
-            for id in ids {
-                if claimed.len() == turn.entries_max || claimed.iter().any(|(known, _)| *known == id) {
-                    continue;
-                }
-                let Some(row) = queue::entry(reader, id)?.filter(|row| is_due(row, now)) else { continue };
-                let made = u16::try_from(row.attempts.saturating_add(1)).unwrap_or(u16::MAX);
-                let next = outcome::backoff_of(backoff, &row).due_when_cut_off(made, now, chance(id));
-                claimed.extend(queue::claim(reader, id, Attempt { now, next })?.map(|claimed| (id, claimed)));
-            }
-            Ok::<_, StoreError>(claimed)
-        };
+        let claim = move |reader: &Reader| claim_due(reader, &turn, now, backoff);
         let mut claimed = shared.reads.run(claim).await.map_err(|error| error.to_string())?;
         let mut edit = Edit::default();
         for (_, one) in &mut claimed {
@@ -244,6 +233,39 @@ impl Session {
             error!(%error, "claimed entries of the queue can't be given back");
         }
     }
+}
+
+/// Claims what is due of a domain: what has to come first, then entries of all accounts in turn.
+fn claim_due(
+    reader: &Reader,
+    turn: &Turn,
+    now: i64,
+    backoff: Backoff,
+) -> Result<Vec<(QueueId, Claimed)>, StoreError> {
+    let mut candidates: Vec<(QueueId, QueueRow)> = Vec::new();
+    let due = queue::due(reader, turn.domain, now, CANDIDATES * turn.entries_max)?;
+    for id in due.iter().map(|due| due.id) {
+        candidates.extend(queue::entry(reader, id)?.map(|row| (id, row)));
+    }
+    if candidates.len() > turn.entries_max {
+        let accounts: Vec<u32> = candidates.iter().map(|(_, row)| row.sender).collect();
+        let chosen = pick(&accounts, turn.entries_max);
+        candidates = chosen.into_iter().map(|place| candidates[place].clone()).collect();
+    }
+    for id in turn.first.iter().rev().map(|id| QueueId(*id)) {
+        candidates.retain(|(known, _)| *known != id);
+        if let Some(row) = queue::entry(reader, id)? {
+            candidates.insert(0, (id, row));
+        }
+    }
+    candidates.truncate(turn.entries_max);
+    let mut claimed = Vec::new();
+    for (id, row) in candidates.into_iter().filter(|(_, row)| is_due(row, now)) {
+        let made = u16::try_from(row.attempts.saturating_add(1)).unwrap_or(u16::MAX);
+        let next = outcome::backoff_of(backoff, &row).due_when_cut_off(made, now, chance(id));
+        claimed.extend(queue::claim(reader, id, Attempt { now, next })?.map(|claimed| (id, claimed)));
+    }
+    Ok(claimed)
 }
 
 fn is_due(row: &QueueRow, now: i64) -> bool {
