@@ -214,6 +214,7 @@ impl<'a> Attempt<'a> {
                 return None;
             }
         };
+        let is_retry = !self.plan.dialed.of(&host).is_empty();
         let addresses = order::addresses(&found, families, self.plan.dialed.of(&host));
         if addresses.is_empty() {
             let end = HostEnd::Unreachable(Unreachable::NoRoute);
@@ -222,7 +223,16 @@ impl<'a> Attempt<'a> {
         }
         let has = |six: bool| addresses.iter().any(|address| address.is_ipv6() == six);
         let softens = self.plan.attempts_before == 0 && has(true) && has(false);
-        let dial = Dial { host, name, addresses, port: self.plan.port, rule, dane, recipients: Vec::new() };
+        let dial = Dial {
+            host,
+            name,
+            addresses,
+            port: self.plan.port,
+            rule,
+            dane,
+            recipients: Vec::new(),
+            is_retry,
+        };
         Some(Current { dial, facts: Some(facts), dane_words: dane_words.to_owned(), softens })
     }
 

@@ -22,8 +22,6 @@ pub const DIALED_HOSTS_MAX: usize = 16;
 pub const DNS_ERRORS_MAX: usize = 32;
 /// Octets of a remote text that are kept.
 pub const TEXT_OCTETS_MAX: usize = 1024;
-/// Routes of one list.
-pub const ROUTES_MAX: usize = 1000;
 /// Patterns of each side of a route.
 pub const PATTERNS_MAX: usize = 1000;
 /// Octets of the text of a transport that fails.
@@ -49,8 +47,8 @@ pub const LANE_ACCOUNT_MAX: usize = 4;
 pub const LANES_MAX: usize = 4096;
 /// Hosts whose state is remembered beyond those that are connected to: those that can't be reached, or are slow.
 pub const HOSTS_REMEMBERED_MAX: usize = 16_384;
-/// Domains that wait for a slot at one host.
-pub const HOST_WAITING_MAX: usize = 1024;
+/// Domains that wait for a connection to one host to end; others look again after a while.
+pub const HOST_WAITING_MAX: usize = 131_072;
 
 const _: () = assert!(ALIASES_MAX == postrider_dns::limits::ALIASES_MAX);
 const _: () = assert!(ADDRESSES_MAX >= 2 && HOSTS_MAX * ADDRESSES_MAX >= DIALS_MAX);

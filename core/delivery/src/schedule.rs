@@ -24,7 +24,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
-pub use command::{Afterwards, Command, Ended, Next, Notice, SessionId, Settings, Turn};
+pub use command::{Afterwards, Command, Ended, Mark, Next, Notice, SessionId, Settings, Turn};
 pub use host::Admission;
 pub use lane::pick;
 
@@ -91,11 +91,22 @@ impl Schedule {
         self.place(notice.domain, now);
     }
 
-    /// Sets the due time of a domain's first row, after an operator changed entries: held, released, moved, removed.
-    pub fn set(&mut self, domain: u64, first_due: Option<i64>, now: i64) {
+    /// What is known of a domain now, to be passed to [`Schedule::set`]: to be taken before its first row is read.
+    #[must_use]
+    pub fn mark(&self, domain: u64) -> Mark {
+        Mark(self.records.get(&domain).map(|record| record.epoch))
+    }
+
+    /// Takes the due time of a domain's first row, after entries were held, released, moved or removed. Where
+    /// something was told since `mark`, the earlier time stays, and is found to be void at its turn if it is.
+    pub fn set(&mut self, domain: u64, mark: Mark, first_due: Option<i64>, now: i64) {
+        let first_due = first_due.unwrap_or(i64::MAX);
+        let is_exact = self.mark(domain) == mark;
         let record = self.records.entry(domain).or_insert_with(Record::new);
-        record.told(i64::MAX);
-        record.due = first_due.unwrap_or(i64::MAX);
+        if is_exact {
+            record.due = first_due;
+        }
+        record.told(first_due);
         self.place(domain, now);
     }
 
@@ -168,6 +179,7 @@ impl Schedule {
         let record = self.records.entry(domain).or_insert_with(Record::new);
         record.running += 1;
         record.is_claiming = true;
+        record.waits_for_host = false;
         // What it reads counts, and what is told meanwhile.
         record.due = i64::MAX;
         if let Some(state) = self.sessions.get_mut(&session) {
@@ -219,7 +231,11 @@ impl Schedule {
         let Some(state) = self.sessions.get_mut(&session) else {
             return Admission::Busy { until: now.saturating_add(1) };
         };
-        let admission = self.hosts.admit(address, source, state.domain, now);
+        let Some(record) = self.records.get_mut(&state.domain) else {
+            return Admission::Busy { until: now.saturating_add(1) };
+        };
+        let waits = &mut record.waits_for_host;
+        let admission = self.hosts.admit(address, source, state.domain, waits, now);
         match admission {
             Admission::Go => state.connection = Some((address, source)),
             Admission::Busy { .. } => self.close_idle_to(address, now),
@@ -239,17 +255,26 @@ impl Schedule {
         else {
             return;
         };
-        for domain in self.hosts.release(address, source, signal, now) {
-            self.wake(domain, now);
+        let mut free = self.hosts.release(address, source, signal, now);
+        while free > 0
+            && let Some(domain) = self.hosts.next_waiting(address)
+        {
+            free -= usize::from(self.wake(domain, now));
         }
     }
 
-    /// A domain that waited for a host.
-    fn wake(&mut self, domain: u64, now: i64) {
-        if let Some(record) = self.records.get_mut(&domain).filter(|record| record.failures == 0) {
-            record.not_before = record.not_before.min(now);
-            self.place(domain, now);
+    /// Wakes a domain that waits for a host; whether it did.
+    fn wake(&mut self, domain: u64, now: i64) -> bool {
+        let Some(record) = self.records.get_mut(&domain).filter(|record| record.waits_for_host) else {
+            return false;
+        };
+        record.waits_for_host = false;
+        if record.failures > 0 {
+            return false;
         }
+        record.not_before = record.not_before.min(now);
+        self.place(domain, now);
+        true
     }
 
     /// Asks what a session does after its claimed entries are done, and written, over a connection that is good.

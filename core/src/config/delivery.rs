@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postrider_delivery::backoff::Backoff;
-use postrider_delivery::limits::ROUTES_MAX;
 use postrider_delivery::route::Route;
 use postrider_delivery::transport::{
     Auth, Direct, Families, LocalAddresses, Refusal, Relay, RelayHost, RelayTls, Socks, Transport,
@@ -23,6 +22,8 @@ use super::section::Section;
 const PASSWORD_OCTETS_MAX: usize = 1024;
 /// The longest name of a transport.
 const NAME_OCTETS_MAX: usize = 64;
+/// Routes of a server.
+const ROUTES_MAX: usize = 1000;
 /// Transports of a server.
 const TRANSPORTS_MAX: usize = 1000;
 

@@ -232,6 +232,7 @@ async fn over(
         match find(&shard, &resolver, &questions, target, transport).await {
             Ok(way) => way,
             Err(unfound) => {
+                tried.signal = Signal::from(&unfound);
                 tried.all(&Verdict::of(Failure::from(&unfound), made, attempts_max));
                 return Ok(());
             }

@@ -105,7 +105,7 @@ impl Session {
             let fits = open.host == dial.host
                 && *open.transport == *way.name
                 && open.connection.takes_more()
-                && dial.rule.allows(&open.channel).is_ok();
+                && dial.may_use(&open.address, &open.channel);
             // One that lay idle may be closed on the other side.
             let rested = std::mem::take(&mut open.rested);
             if fits && (!rested || open.connection.is_alive().await) {

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use futures_lite::future::or;
 use postrider_delivery::destination::Own;
-use postrider_delivery::schedule::{Command, Notice, Schedule, SessionId, Settings};
+use postrider_delivery::schedule::{Command, Mark, Notice, Schedule, SessionId, Settings};
 use postrider_dns::{Name, parse_name};
 use postrider_storage::queue::{self, Scheduled};
 
@@ -112,9 +112,14 @@ impl Deliveries {
         self.changed.notify();
     }
 
+    /// What is known of a domain now; to be taken before its first row is read for [`Self::set`].
+    pub fn mark(&self, domain: u64) -> Mark {
+        self.schedule.borrow().mark(domain)
+    }
+
     /// Takes when the first entry of a domain is due, after some were changed.
-    pub fn set(&self, domain: u64, first_due: Option<i64>) {
-        self.schedule.borrow_mut().set(domain, first_due, unix_now());
+    pub fn set(&self, domain: u64, mark: Mark, first_due: Option<i64>) {
+        self.schedule.borrow_mut().set(domain, mark, first_due, unix_now());
         self.changed.notify();
     }
 

@@ -265,9 +265,10 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
             write(shard, tried, backoff).await;
         }
     }
+    let mark = shard.deliveries.mark(domain);
     let first = shard.shared.reads.run(move |reader| queue::first(reader, domain)).await;
     if let Ok(first) = first {
-        shard.deliveries.set(domain, first.map(|first| first.due));
+        shard.deliveries.set(domain, mark, first.map(|first| first.due));
     }
 }
 

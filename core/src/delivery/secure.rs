@@ -210,3 +210,121 @@ impl ServerCertVerifier for Judge {
         self.possession.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::time::Duration;
+
+    use postrider_dns::RData;
+    use postrider_dns::dane::{Associations, Verification};
+    use postrider_dns::script::Script;
+    use postrider_dns::{Lookup as _, RecordType, parse_name};
+    use ::ring::digest::{SHA256, digest};
+    use rustls::{ServerConfig, ServerConnection};
+    use rustls_pki_types::pem::PemObject as _;
+    use rustls_pki_types::PrivateKeyDer;
+
+    use super::*;
+    use crate::runtime::tests::on_shard;
+    use crate::tls::{PemPair, self_signed};
+
+    /// A server that shakes hands with everybody.
+    fn serve(pair: &PemPair) -> SocketAddr {
+        let chain: Vec<_> = CertificateDer::pem_file_iter(&pair.chain).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(&pair.key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let (config, listener) = (Arc::new(config), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, mut session) =
+                    (stream.unwrap(), ServerConnection::new(Arc::clone(&config)).unwrap());
+                // A client that refuses the certificate ends it with an alert.
+                while session.is_handshaking() && session.complete_io(&mut stream).is_ok() {}
+            }
+        });
+        address
+    }
+
+    fn dane(record: &str) -> Verification {
+        let script = Script::parse(&format!("_25._tcp.mx.example. TLSA {record}\n")).unwrap();
+        let name = parse_name("_25._tcp.mx.example").unwrap();
+        let answer = futures_lite::future::block_on(script.lookup(&name, RecordType::TLSA));
+        let records: Vec<_> = answer
+            .data()
+            .filter_map(|data| if let RData::TLSA(record) = data { Some(record.clone()) } else { None })
+            .collect();
+        assert_eq!(records.len(), 1, "{record}");
+        Verification { associations: Associations::of(&records), names: vec![parse_name("mx.example").unwrap()] }
+    }
+
+    #[test]
+    fn what_is_wanted_decides_and_what_was_seen_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let pair = self_signed(directory.path(), &["mx.example"]).unwrap();
+        let stranger = self_signed(&directory.path().join("other"), &["mx.example"]).unwrap();
+        let address = serve(&pair);
+        let certificate = CertificateDer::from_pem_file(&pair.chain).unwrap();
+        let hash: String =
+            digest(&SHA256, &certificate).as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+        let right = format!("3 0 1 {hash}");
+        let wrong = format!("3 0 1 {}", "00".repeat(32));
+        // The authorities, the name asked for, what is wanted; whether it is secured, and what was seen to be wrong.
+        let rows = [
+            (&pair, "mx.example", Pkix::Required, None, true, [false, false]),
+            (&pair, "other.example", Pkix::Required, None, false, [true, false]),
+            (&pair, "other.example", Pkix::Noted, None, true, [true, false]),
+            (&pair, "other.example", Pkix::Ignored, None, true, [false, false]),
+            (&stranger, "mx.example", Pkix::Required, None, false, [true, false]),
+            (&stranger, "mx.example", Pkix::Noted, None, true, [true, false]),
+            // DANE-EE counts whatever the name is, and whoever the authority.
+            (&stranger, "other.example", Pkix::Noted, Some(&right), true, [true, false]),
+            (&pair, "mx.example", Pkix::Noted, Some(&wrong), false, [false, true]),
+            (&pair, "mx.example", Pkix::Required, Some(&right), true, [false, false]),
+            (&stranger, "mx.example", Pkix::Required, Some(&right), false, [true, false]),
+        ];
+        for (authorities, name, pkix, record, secured, seen_wrong) in rows {
+            let connector = Connector::new(Some(&authorities.chain));
+            let wanted = Wanted { pkix, dane: record.map(|record| dane(record)) };
+            let what = format!("{name} {pkix:?} {record:?}");
+            let (result, seen) = on_shard(move || async move {
+                let stream = Stream::connect(address).await.unwrap();
+                let deadline = Instant::now() + Duration::from_secs(10);
+                let name = ServerName::try_from(name).unwrap();
+                match connector.secure(stream, name, wanted, deadline).await {
+                    Ok(secured) => (true, secured.seen),
+                    Err(failed) => (false, failed.seen),
+                }
+            });
+            assert_eq!(result, secured, "{what}");
+            assert_eq!([seen.pkix.is_some(), seen.dane.is_some()], seen_wrong, "{what}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn without_authorities_only_what_needs_them_fails() {
+        let directory = tempfile::tempdir().unwrap();
+        let pair = self_signed(directory.path(), &["mx.example"]).unwrap();
+        let address = serve(&pair);
+        let connector = Connector::new(Some(&directory.path().join("nothing")));
+        assert!(connector.problem().is_some());
+        for (pkix, secured) in [(Pkix::Required, false), (Pkix::Noted, true), (Pkix::Ignored, true)] {
+            let connector = connector.clone();
+            let result = on_shard(move || async move {
+                let stream = Stream::connect(address).await.unwrap();
+                let wanted = Wanted { pkix, dane: None };
+                let name = ServerName::try_from("mx.example").unwrap();
+                connector.secure(stream, name, wanted, Instant::now() + Duration::from_secs(10)).await.is_ok()
+            });
+            assert_eq!(result, secured, "{pkix:?}");
+        }
+    }
+}

@@ -138,9 +138,7 @@ impl Engine {
         let work = self.work.get_mut(&session).expect("a session");
         let under = work.current.as_mut().expect("an attempt");
         let dial = under.dial.as_ref().expect("a host");
-        let is_usable = |(address, channel): &(IpAddr, Channel)| {
-            dial.addresses.contains(address) && dial.rule.allows(channel).is_ok()
-        };
+        let is_usable = |(address, channel): &(IpAddr, Channel)| dial.may_use(address, channel);
         if let Some((address, channel)) = work.open.filter(is_usable) {
             self.summary.reused += 1;
             return self.visit(session, address, Some(channel));

@@ -141,7 +141,7 @@ impl Engine {
             self.check();
             let submits = (self.entries.len() < self.options.messages as usize)
                 .then_some(self.entries.len() as i64 / RATE);
-            let releases = (!self.held.is_empty()).then_some(DAY);
+            let releases = (!self.held.is_empty()).then_some(DAY / 4);
             let event = self.events.peek().map(|Reverse((at, _, _))| *at);
             let next = [submits, releases, event, self.schedule.next_wake()].into_iter().flatten().min();
             let Some(next) = next else { break };
@@ -236,7 +236,8 @@ impl Engine {
             self.move_row(id, Some(self.now));
             let domain = self.entries[id as usize].domain;
             let first_due = self.first_due(domain);
-            self.schedule.set(hash(domain), first_due, self.now);
+            let mark = self.schedule.mark(hash(domain));
+            self.schedule.set(hash(domain), mark, first_due, self.now);
         }
     }
 
@@ -456,6 +457,7 @@ impl Engine {
             self.fail_all(id, failure);
         }
         let first_due = self.first_due(domain);
-        self.schedule.set(hash(domain), first_due, self.now);
+        let mark = self.schedule.mark(hash(domain));
+        self.schedule.set(hash(domain), mark, first_due, self.now);
     }
 }

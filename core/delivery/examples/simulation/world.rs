@@ -143,7 +143,7 @@ impl Sort {
             Self::Says4 => Some("5.2.1"),
             Self::KnowsHalf if recipient % 2 == 1 => Some("5.1.1"),
             Self::BreaksTls if kind == Kind::DmarcReport && !is_relaxed => Some("5.7.5"),
-            Self::BreaksTlsEnforced if is_required => Some("5.7.10"),
+            Self::BreaksTlsEnforced if requirement == Requirement::Required => Some("5.7.10"),
             Self::BreaksTlsEnforced | Self::NotInPolicy if !is_relaxed => Some("5.7.5"),
             _ => None,
         }

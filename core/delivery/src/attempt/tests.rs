@@ -1,4 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+mod random;
+
 use futures_lite::future::block_on;
 use postrider_dns::script::Script;
 use postrider_proto::mta_sts::Policy;
@@ -7,7 +9,7 @@ use super::*;
 use crate::destination::{Own, Target, find};
 use crate::order::Dialed;
 use crate::outcome::{Answer, Broken, Stage, Status, Unable};
-use crate::security::{Begins, Here, Ignored, Kind, Requirement, Starttls, TlsEvent, Unsupported};
+use crate::security::{Begins, Channel, Here, Ignored, Kind, Requirement, Starttls, TlsEvent, Unsupported};
 use crate::transport::{Families, RelayHost, RelayTls};
 
 const ZONES: &str = r#"
@@ -56,6 +58,20 @@ const CASE: Case = Case {
     own: &[],
 };
 
+const PLAN: Plan<'static> = Plan {
+    kind: Kind::Message,
+    requirement: Requirement::Unset,
+    attempts_before: 0,
+    recipients: 1,
+    sts: &Sts::None,
+    dialed: Dialed { hosts: Vec::new() },
+    families: Families::Both,
+    port: 25,
+    here: Here::Tls,
+    relay: None,
+    own: Own { names: &[], addresses: &[] },
+};
+
 fn enforced(host: &str) -> Sts {
     let text = format!("version: STSv1\nmode: enforce\nmx: {host}\nmax_age: 86400\n");
     Sts::Policy(Policy::parse(text.as_bytes()).unwrap())
@@ -69,17 +85,12 @@ fn run(case: &Case, mut host: impl FnMut(&Dial) -> HostEnd) -> (Vec<String>, Con
     let target = Target::parse(case.target).unwrap();
     let destination = block_on(find(&script, &target, own)).unwrap();
     let plan = Plan {
-        kind: Kind::Message,
         requirement: case.requirement,
         attempts_before: case.attempts_before,
         recipients: case.recipients,
         sts: &case.sts,
-        dialed: Dialed::default(),
-        families: Families::Both,
-        port: 25,
-        here: Here::Tls,
-        relay: None,
         own,
+        ..PLAN
     };
     let mut attempt = Attempt::new(plan, destination, &mut || 0);
     let mut dials = Vec::new();
@@ -183,6 +194,26 @@ fn a_refusal_for_policy_is_softened_once() {
     assert_eq!(words(&run(&second, policy).1), ["failed 5.7.1"]);
 }
 
+/// On a connection of another message the second attempt would come from the same family again.
+#[test]
+fn a_retry_uses_an_open_connection_only_to_its_first_address() {
+    let script = Script::parse(ZONES).unwrap();
+    let target = Target::parse("one.example").unwrap();
+    let (six, four): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap());
+    let usable = |dialed: Dialed| {
+        let destination = block_on(find(&script, &target, Own::default())).unwrap();
+        let mut attempt = Attempt::new(Plan { dialed, ..PLAN }, destination, &mut || 0);
+        let Step::Dial(dial) = block_on(attempt.next(&script)) else { panic!() };
+        [six, four].map(|address| dial.may_use(&address, &Channel::default()))
+    };
+    assert_eq!(usable(Dialed::default()), [true, true]);
+    let mut dialed = Dialed::default();
+    dialed.add("a.example", six);
+    assert_eq!(usable(dialed.clone()), [false, true]);
+    dialed.add("a.example", four);
+    assert_eq!(usable(dialed), [true, false]);
+}
+
 #[test]
 fn the_last_attempt_fails_for_good() {
     let last = Case { attempts_before: 7, ..CASE };
@@ -249,7 +280,7 @@ fn a_policy_leaves_out_hosts_that_it_does_not_have() {
     assert_eq!(words(&run(&case, |_| panic!("no host is allowed")).1), ["retry 4.7.5"]);
 }
 
-/// Stalwart's and Postfix' lesson: a policy that can't be looked up is none that isn't there.
+/// A policy that can't be looked up isn't one that isn't there.
 #[test]
 fn what_cannot_be_known_of_policies_delays_and_does_not_downgrade() {
     let unknown = Sts::Unknown("SERVFAIL".into());
@@ -326,20 +357,7 @@ fn connections_of_an_attempt_are_bounded() {
     let script = Script::parse(&text).unwrap();
     let target = Target::parse("many").unwrap();
     let destination = block_on(find(&script, &target, Own::default())).unwrap();
-    let plan = Plan {
-        kind: Kind::Message,
-        requirement: Requirement::Unset,
-        attempts_before: 0,
-        recipients: 1,
-        sts: &Sts::None,
-        dialed: Dialed::default(),
-        families: Families::Both,
-        port: 25,
-        here: Here::Tls,
-        relay: None,
-        own: Own::default(),
-    };
-    let mut attempt = Attempt::new(plan, destination, &mut || 0);
+    let mut attempt = Attempt::new(PLAN, destination, &mut || 0);
     let mut connections = 0;
     while let Step::Dial(dial) = block_on(attempt.next(&script)) {
         connections += dial.addresses.len();
@@ -354,18 +372,14 @@ fn relays_are_connected_to_as_configured() {
     let target = Target::parse("signed.test").unwrap();
     let run = |host: &str, requirement, tls, own: &[IpAddr]| {
         let host = RelayHost::Name(postrider_proto::address::Domain::parse(host).unwrap());
+        let sts = Sts::Unknown("a relay has no policy".into());
         let plan = Plan {
-            kind: Kind::Message,
             requirement,
-            attempts_before: 0,
-            recipients: 1,
-            sts: &Sts::Unknown("a relay has no policy".into()),
-            dialed: Dialed::default(),
-            families: Families::Both,
+            sts: &sts,
             port: 587,
-            here: Here::Tls,
             relay: Some((tls, Begins::Starttls)),
             own: Own { names: &[], addresses: own },
+            ..PLAN
         };
         let mut attempt = Attempt::new(plan, Destination::relay(target.clone(), &host), &mut || 0);
         let mut dials = Vec::new();

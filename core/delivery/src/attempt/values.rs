@@ -8,7 +8,7 @@ use postrider_dns::{ExtendedError, Name};
 use crate::destination::{Own, text_of};
 use crate::order::Dialed;
 use crate::outcome::{Failure, HostEnd, Signal, Verdict};
-use crate::security::{Begins, Counter, Facts, Here, Kind, Requirement, Rule, Sts};
+use crate::security::{Begins, Channel, Counter, Facts, Here, Kind, Requirement, Rule, Sts};
 use crate::transport::{Families, RelayTls};
 
 /// What is to be delivered, and how.
@@ -64,9 +64,23 @@ pub struct Dial {
     pub dane: Option<DaneVerification>,
     /// The recipients, by their places in the entry.
     pub recipients: Vec<usize>,
+    /// Connections to this host were made for the entry before: the order of the addresses has a reason.
+    pub is_retry: bool,
 }
 
 impl Dial {
+    /// Whether an open connection to an address may be used instead of a new one: it is what the rule asks for, and
+    /// the address is one of these; when the entry comes again, the first, since another family or the same address
+    /// may be what it takes.
+    #[must_use]
+    pub fn may_use(&self, address: &IpAddr, channel: &Channel) -> bool {
+        let is_right = match self.is_retry {
+            true => self.addresses.first() == Some(address),
+            false => self.addresses.contains(address),
+        };
+        is_right && self.rule.allows(channel).is_ok()
+    }
+
     /// The name to ask for in the handshake: the TLSA base domain, or the host (RFC 7672 §8.1).
     #[must_use]
     pub fn server_name(&self) -> String {

@@ -98,6 +98,10 @@ pub struct Ended {
     pub first_due: Option<i64>,
 }
 
+/// What was known of a domain at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(pub(super) Option<u32>);
+
 /// What a driver does after a session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "entries that are due would wait for a domain that nobody can reach"]

@@ -8,8 +8,10 @@ use super::window::{Window, pause};
 use crate::limits::{HOST_WAITING_MAX, HOSTS_REMEMBERED_MAX};
 use crate::outcome::Signal;
 
-/// Seconds after which a domain that waits for a host looks again, should nobody wake it.
+/// Seconds after which a domain looks again at a host that is being tried by another.
 const LOOK_AGAIN: i64 = 30;
+/// The same for one that waits for a connection to end, should nobody wake it.
+const LOOK_AGAIN_BUSY: i64 = 300;
 /// The same for one that waits for a connection from a local address; nobody wakes it.
 const LOOK_AGAIN_SOURCE: i64 = 2;
 
@@ -69,11 +71,13 @@ impl Hosts {
         Self { settings, hosts: HashMap::new(), sources: HashMap::new() }
     }
 
+    /// Whether a domain may connect. `waits` is whether it is among those that wait for a host.
     pub(super) fn admit(
         &mut self,
         address: IpAddr,
         source: Option<IpAddr>,
         domain: u64,
+        waits: &mut bool,
         now: i64,
     ) -> Admission {
         if let Some(source) = source
@@ -91,10 +95,11 @@ impl Hosts {
             if host.failures > 0 {
                 return Admission::Down { until: now.saturating_add(LOOK_AGAIN) };
             }
-            if host.waiting.len() < HOST_WAITING_MAX && !host.waiting.contains(&domain) {
+            if !*waits && host.waiting.len() < HOST_WAITING_MAX {
                 host.waiting.push_back(domain);
+                *waits = true;
             }
-            return Admission::Busy { until: now.saturating_add(LOOK_AGAIN) };
+            return Admission::Busy { until: now.saturating_add(LOOK_AGAIN_BUSY) };
         }
         host.connections += 1;
         if let Some(source) = source {
@@ -103,14 +108,14 @@ impl Hosts {
         Admission::Go
     }
 
-    /// Forgets a connection; gives the domains that may have their turn now.
+    /// Forgets a connection; gives how many domains may have their turn now.
     pub(super) fn release(
         &mut self,
         address: IpAddr,
         source: Option<IpAddr>,
         signal: Option<Signal>,
         now: i64,
-    ) -> Vec<u64> {
+    ) -> usize {
         if let Some(source) = source
             && let Some(open) = self.sources.get_mut(&source)
         {
@@ -122,15 +127,19 @@ impl Hosts {
         if let Some(signal) = signal {
             self.learn(address, signal, now);
         }
-        let Some(host) = self.hosts.get_mut(&address) else { return Vec::new() };
+        let Some(host) = self.hosts.get_mut(&address) else { return 0 };
         host.connections -= 1;
-        let free = usize::from(host.most().saturating_sub(host.connections)).min(host.waiting.len());
-        let woken = host.waiting.drain(..free).collect();
+        let free = usize::from(host.most().saturating_sub(host.connections));
         let is_new = host.failures == 0 && host.window == Window::NEW;
         if host.connections == 0 && host.waiting.is_empty() && is_new {
             self.hosts.remove(&address);
         }
-        woken
+        free
+    }
+
+    /// The domain that waits longest.
+    pub(super) fn next_waiting(&mut self, address: IpAddr) -> Option<u64> {
+        self.hosts.get_mut(&address)?.waiting.pop_front()
     }
 
     pub(super) fn learn(&mut self, address: IpAddr, signal: Signal, now: i64) {

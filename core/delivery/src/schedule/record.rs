@@ -30,6 +30,8 @@ pub(super) struct Record {
     pub(super) running: u8,
     pub(super) window: Window,
     pub(super) place: Place,
+    /// It is among those that wait for a connection to a host to end.
+    pub(super) waits_for_host: bool,
     /// A session reads and claims its entries.
     pub(super) is_claiming: bool,
 }
@@ -45,6 +47,7 @@ impl Record {
             running: 0,
             window: Window::NEW,
             place: Place::None,
+            waits_for_host: false,
             is_claiming: false,
         }
     }

@@ -51,7 +51,7 @@ impl Skip {
     }
 }
 
-/// What is counted (`product` names in `docs/metrics.md`).
+/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counter {
     /// A host has TLSA records that can be used.
