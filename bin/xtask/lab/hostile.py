@@ -1,12 +1,13 @@
 """An SMTP server that does what it is told to, and a host of MTA-STS policies: both write down what they see.
 
 Arguments: a file with JSON, and a file to which a line of JSON is added for each message that was taken, before it is
-acknowledged, and for each connection at its beginning and at its end. The JSON has `hosts`, each with `name`, `address`, and what it does:
+acknowledged, and for each connection at its beginning and at its end. The JSON has `hosts`, each with `name`, `address`, and
+what it does:
 
 - `certificate`, `key`: files; without them STARTTLS isn't offered
 - `offers_starttls`: false to take the command without offering it
 - `tls`: "refuse" answers 454 to STARTTLS, "garbage" answers the handshake with what is none, "injected" sends another reply
-  together with that to STARTTLS
+  together with that to STARTTLS, "hangs up" closes instead of a reply
 - `clear_extensions`, `tls_extensions`: what EHLO says besides, in clear and under TLS
 - `pause`: seconds before it acknowledges a message
 - `replies`: replies other than usual, by verb (`END` is the end of the content)
@@ -98,6 +99,8 @@ class Session:
         if how == "refuse" or "certificate" not in self.host:
             await self.say("454 4.7.0 no TLS today")
             return True
+        if how == "hangs up":
+            return False
         if how == "injected":
             self.writer.write(b"220 2.0.0 go ahead\r\n250 2.0.0 and more\r\n")
             await asyncio.wait_for(self.reader.read(LINE_MAX), 10)

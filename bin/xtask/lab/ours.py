@@ -142,7 +142,7 @@ ipv6 = false
         """The message with a subject in the inbox."""
         def check():
             return next((one for one in self.messages() if one["Subject"] == subject), None)
-        return wait(check, seconds, lambda: f"{subject!r} didn't come to {self.mailbox}; the end of the log: {self.log()[-3000:]}", pause=0.2)
+        return wait(check, seconds, lambda: f"{subject!r} didn't come to {self.mailbox}: {self.log()[-3000:]}", pause=0.2)
 
     def wait_until_empty(self, seconds):
         """Until nothing is queued."""

@@ -36,7 +36,7 @@ class Row:
     requiretls: bool = False
     # Whether STARTTLS has to have been tried although it isn't offered.
     tries: bool = False
-    # Counters of ours that this row moves, as they are in the text of metrics.
+    # Counters of ours that this row moves by one, as they are in the text of metrics.
     counts: tuple = ()
 
     @property
@@ -61,6 +61,7 @@ def ignored(what):
 
 
 GARBAGE, REFUSING, SILENT = {"tls": "garbage"}, {"tls": "refuse"}, {"offers_starttls": False}
+INJECTING, HANGING_UP = {"tls": "injected"}, {"tls": "hangs up"}
 OFFERS = {"tls_extensions": ["REQUIRETLS"]}
 ENFORCE, NOT_IN_IT = ("enforce", True), ("enforce", False)
 
@@ -71,6 +72,8 @@ ROWS = [
     Row("goodcert", "open", "tls", certificate="right"),
     Row("badtls", "open", "clear", host=GARBAGE, counts=(FALLBACK,)),
     Row("refused", "open", "clear", host=REFUSING, counts=(FALLBACK,)),
+    Row("injected", "open", "clear", host=INJECTING, counts=(FALLBACK,)),
+    Row("hanging-up", "open", "clear", host=HANGING_UP, counts=(FALLBACK,)),
     Row("hidden", "open", "clear", host=SILENT),
     # TLSA records that nothing signs don't count.
     Row("unsigned", "open", "tls", tlsa="wrong"),
@@ -85,6 +88,7 @@ ROWS = [
     Row("enforce", "open", "tls", certificate="right", policy=ENFORCE),
     Row("enforce-badcert", "open", "nothing", "5.7.5", policy=ENFORCE),
     Row("enforce-badtls", "open", "nothing", "5.7.5", certificate="right", policy=ENFORCE, host=GARBAGE),
+    Row("enforce-injected", "open", "nothing", "5.7.5", certificate="right", policy=ENFORCE, host=INJECTING),
     Row("enforce-hidden", "open", "nothing", "5.7.5", certificate=None, policy=ENFORCE, tries=True),
     Row("enforce-tried", "open", "tls", certificate="right", policy=ENFORCE, host=SILENT, tries=True),
     Row("enforce-other", "open", "untouched", "5.7.5", certificate="right", policy=NOT_IN_IT),
@@ -103,25 +107,27 @@ ROWS = [
     Row("both-authority", "dane", "nothing", "5.7.5", certificate="right", tlsa="wrong", policy=ENFORCE, counts=(DANE,)),
     Row("both-unusable", "dane", "tls", certificate="right", tlsa="unusable", policy=ENFORCE, counts=(UNVERIFIED,)),
     Row("both-unusable-bad", "dane", "nothing", "5.7.5", tlsa="unusable", policy=ENFORCE, counts=(UNVERIFIED,)),
-    Row("both-other", "dane", "untouched", "5.7.5", certificate="right", tlsa="right", policy=NOT_IN_IT),
+    Row("both-other", "dane", "untouched", "5.7.5", certificate="right", tlsa="right", policy=NOT_IN_IT, counts=(DANE,)),
     Row("both-testing", "dane", "tls", tlsa="right", policy=("testing", False), counts=(DANE,)),
     # REQUIRETLS.
     Row("require", "dane", "tls", tlsa="right", host=OFFERS, wish="required", requiretls=True, counts=(DANE,)),
     Row("require-sts", "open", "tls", certificate="right", policy=ENFORCE, host=OFFERS, wish="required", requiretls=True),
     Row("require-lacking", "dane", "nothing", "5.7.30", tlsa="right", wish="required", counts=(DANE, NO_REQUIRETLS)),
     # It is offered in clear alone, where it means nothing.
-    Row("require-clear", "dane", "nothing", "5.7.30", tlsa="right", host={"clear_extensions": ["REQUIRETLS"]}, wish="required"),
+    Row("require-clear", "dane", "nothing", "5.7.30", tlsa="right", host={"clear_extensions": ["REQUIRETLS"]}, wish="required",
+        counts=(DANE, NO_REQUIRETLS)),
     Row("require-nothing", "open", "untouched", "5.7.30", certificate="right", host=OFFERS, wish="required",
         counts=(NO_POLICY,)),
     Row("require-testing", "open", "untouched", "5.7.30", certificate="right", policy=("testing", True), host=OFFERS,
         wish="required", counts=(NO_POLICY,)),
-    Row("require-wrong", "dane", "nothing", "5.7.10", tlsa="wrong", host=OFFERS, wish="required"),
-    Row("require-unusable", "dane", "untouched", "5.7.30", tlsa="unusable", host=OFFERS, wish="required"),
+    Row("require-wrong", "dane", "nothing", "5.7.10", tlsa="wrong", host=OFFERS, wish="required", counts=(DANE,)),
+    Row("require-unusable", "dane", "untouched", "5.7.30", tlsa="unusable", host=OFFERS, wish="required",
+        counts=(UNVERIFIED, NO_POLICY)),
     # TLS-Required: No.
-    Row("no-other", "open", "tls", policy=NOT_IN_IT, wish="no", counts=(ignored("mtastsmx"),)),
-    Row("no-badcert", "open", "tls", policy=ENFORCE, wish="no"),
+    Row("no-other", "open", "tls", policy=NOT_IN_IT, wish="no", counts=(ignored("mtastsmx"), ignored("badtls"))),
+    Row("no-badcert", "open", "tls", policy=ENFORCE, wish="no", counts=(ignored("badtls"),)),
     Row("no-badtls", "open", "clear", policy=ENFORCE, host=GARBAGE, wish="no", counts=(FALLBACK, ignored("badtls"))),
-    Row("no-wrong", "dane", "tls", tlsa="wrong", wish="no", counts=(ignored("badtls"),)),
-    Row("no-tlsa", "bogus", "tls", tlsa="right", wish="no", counts=(TLSA_ERRORS, ignored("badtlsa"))),
-    Row("no-unknown", "bogus", "tls", policy=ENFORCE, wish="no", counts=(ignored("mtastspolicy"),)),
+    Row("no-wrong", "dane", "tls", tlsa="wrong", wish="no", counts=(ignored("badtls"), DANE)),
+    Row("no-tlsa", "bogus", "tls", tlsa="right", wish="no", counts=(TLSA_ERRORS, ignored("badtlsa"), ignored("badtls"))),
+    Row("no-unknown", "bogus", "tls", policy=ENFORCE, wish="no", counts=(ignored("mtastspolicy"), ignored("badtls"))),
 ]
