@@ -6,6 +6,7 @@ mod checks;
 mod dkim;
 mod dns;
 mod mta_sts;
+mod queue;
 mod settings;
 
 use argh::FromArgs;
@@ -23,6 +24,12 @@ pub use dns::{
     Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand, DnssecExplain,
 };
 pub use mta_sts::{MtaSts, MtaStsCommand, MtaStsLookup};
+pub use queue::{
+    Filter, HoldRules, HoldRulesAdd, HoldRulesCommand, HoldRulesList, HoldRulesRm, Queue, QueueCommand, QueueDrop,
+    QueueDump, QueueFail, QueueHold, QueueList, QueueRelease, QueueRequiretls, QueueRetired, QueueSchedule, QueueShow,
+    QueueTransport, Suppressions, SuppressionsAdd, SuppressionsCommand, SuppressionsList, SuppressionsLookup,
+    SuppressionsRm,
+};
 pub use settings::{
     AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
     RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
@@ -108,6 +115,7 @@ pub enum Command {
     Import(Import),
     Export(Export),
     Index(Index),
+    Queue(Queue),
     Dns(Dns),
     Dnssec(Dnssec),
     Dane(Dane),

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 94] = [
+const COMMANDS: [&str; 115] = [
     "",
     "serve",
     "localserve",
@@ -75,6 +75,27 @@ const COMMANDS: [&str; 94] = [
     "index",
     "index status",
     "index rebuild",
+    "queue",
+    "queue list",
+    "queue show",
+    "queue dump",
+    "queue hold",
+    "queue release",
+    "queue schedule",
+    "queue transport",
+    "queue requiretls",
+    "queue fail",
+    "queue drop",
+    "queue hold-rules",
+    "queue hold-rules list",
+    "queue hold-rules add",
+    "queue hold-rules rm",
+    "queue suppressions",
+    "queue suppressions list",
+    "queue suppressions lookup",
+    "queue suppressions add",
+    "queue suppressions rm",
+    "queue retired",
     "dns",
     "dns lookup",
     "dnssec",

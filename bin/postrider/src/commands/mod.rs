@@ -8,6 +8,7 @@ mod dkim;
 mod dns;
 mod locate;
 mod mta_sts;
+mod queue;
 mod resolver;
 mod serve;
 mod settings;
@@ -51,6 +52,7 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Dmarc(arguments) => authentication::dmarc(arguments.command),
         Command::Iprev(arguments) => authentication::iprev(arguments.command),
         Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),
+        Command::Queue(arguments) => queue::queue(&server, arguments.command),
         Command::MtaSts(arguments) => mta_sts::mta_sts(arguments.command),
     }
 }
