@@ -20,9 +20,9 @@ use crate::accounts::Accounts;
 use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
 use crate::config::{Config, Protocol, TlsMode, TlsVersion};
-use crate::delivery::{Connector, Deliveries};
 use crate::control::protocol::{Answer, Progress, Request};
 use crate::control::{self, Client, ClientError, ControlOptions, Events};
+use crate::delivery::{Connector, Deliveries};
 use crate::imap;
 use crate::log;
 use crate::lookup::Resolver;
@@ -340,7 +340,10 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         rates: DeliveryRates::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(HEADERS_OCTETS_MAX),
-        deliveries: Deliveries::new(&shared.config, Connector::new(None)),
+        deliveries: Deliveries::new(
+            &shared.config,
+            Connector::new(shared.config.delivery.tls_roots.as_deref()),
+        ),
         evaluations: Hourly::default(),
         shared,
     })

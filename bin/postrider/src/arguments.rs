@@ -8,6 +8,7 @@ mod dns;
 mod mta_sts;
 mod queue;
 mod settings;
+mod tls;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
@@ -25,15 +26,16 @@ pub use dns::{
 };
 pub use mta_sts::{MtaSts, MtaStsCommand, MtaStsLookup};
 pub use queue::{
-    Filter, HoldRules, HoldRulesAdd, HoldRulesCommand, HoldRulesList, HoldRulesRm, Queue, QueueCommand, QueueDrop,
-    QueueDump, QueueFail, QueueHold, QueueList, QueueRelease, QueueRequiretls, QueueRetired, QueueSchedule, QueueShow,
-    QueueTransport, Suppressions, SuppressionsAdd, SuppressionsCommand, SuppressionsList, SuppressionsLookup,
-    SuppressionsRm,
+    Filter, HoldRules, HoldRulesAdd, HoldRulesCommand, HoldRulesList, HoldRulesRm, Queue, QueueCommand,
+    QueueDrop, QueueDump, QueueFail, QueueHold, QueueList, QueueRelease, QueueRequiretls, QueueRetired,
+    QueueSchedule, QueueShow, QueueTransport, Suppressions, SuppressionsAdd, SuppressionsCommand,
+    SuppressionsList, SuppressionsLookup, SuppressionsRm, Wish as QueueWish,
 };
 pub use settings::{
     AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
     RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
+pub use tls::{Tls, TlsCommand, TlsExplain};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -126,6 +128,7 @@ pub enum Command {
     Iprev(Iprev),
     Dnsbl(Dnsbl),
     MtaSts(MtaSts),
+    Tls(Tls),
     Config(Config),
     Verifydata(Verifydata),
     Repair(Repair),

@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use queue::{
-    HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter, QueueRecipientRow,
-    QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
+    HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,
+    QueueRecipientRow, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
 };
 pub use settings::{MailRule, Route, RouteOwner, RouteRow, RuleRow};
 

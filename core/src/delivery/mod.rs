@@ -43,6 +43,7 @@ use postrider_storage::queue::{self, Scheduled};
 pub use counts::Counts;
 pub use secure::Connector;
 pub use start::release_claims;
+pub(crate) use sts::refresh as refresh_policy;
 
 use crate::clock::unix_now;
 use crate::config::Config;
@@ -84,8 +85,7 @@ impl Deliveries {
             ..Settings::DEFAULT
         };
         let hostnames = config.listeners.iter().map(|listener| &listener.hostname).chain([&config.hostname]);
-        let mut names: Vec<Name> =
-            hostnames.filter_map(|name| parse_name(name.as_str()).ok()).collect();
+        let mut names: Vec<Name> = hostnames.filter_map(|name| parse_name(name.as_str()).ok()).collect();
         names.sort();
         names.dedup();
         Self {

@@ -184,7 +184,10 @@ impl Built {
 /// Tells the schedule what the store says of domains.
 async fn tell(shard: &Rc<Shard>, domains: BTreeSet<u64>, kicks: bool) -> Result<(), Trouble> {
     let firsts = shard.shared.reads.run(move |reader| {
-        domains.into_iter().map(|domain| Ok((domain, queue::first(reader, domain)?))).collect::<Result<Vec<_>, _>>()
+        domains
+            .into_iter()
+            .map(|domain| Ok((domain, queue::first(reader, domain)?)))
+            .collect::<Result<Vec<_>, _>>()
     });
     for (domain, first) in firsts.await? {
         shard.deliveries.set(domain, first.map(|first| first.due));
@@ -231,9 +234,9 @@ async fn fail(
     tried.all(&Verdict::Failed { failure, is_expired: false });
     report(shard, &tried).await.map_err(Trouble::Report)?;
     let (part, domain) = (listed.part, domain_hash(&tried.entry.domain));
-    let changed = shared.reads.run(move |reader| {
-        queue::end(reader, id, part.as_deref().map_or(Chosen::All, Chosen::These), &end)
-    });
+    let changed = shared
+        .reads
+        .run(move |reader| queue::end(reader, id, part.as_deref().map_or(Chosen::All, Chosen::These), &end));
     match changed.await? {
         Changed::Done(done) => {
             commit::commit(&shared.committer, done.edit.batch, Durability::Synced).await?;

@@ -88,7 +88,8 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
     let now = unix_now();
     let made = u16::try_from(tried.entry.attempts).unwrap_or(u16::MAX);
     let unknown = Verdict::Retry(Failure::ours(Status::temporary(4, 0), "no host was tried"));
-    let verdicts: Vec<&Verdict> = tried.verdicts.iter().map(|known| known.as_ref().unwrap_or(&unknown)).collect();
+    let verdicts: Vec<&Verdict> =
+        tried.verdicts.iter().map(|known| known.as_ref().unwrap_or(&unknown)).collect();
     let tells = backoff.tells_of_delay(made) && !tried.entry.delay_reported;
     let events: Vec<Option<Event>> = verdicts.iter().map(|verdict| event(verdict, tells)).collect();
     let due = backoff.due_when_cut_off(made, now, chance(tried.id));
@@ -122,7 +123,9 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
         if !written {
             match reports::write(shard, &tried, &told, &wanted, &verdicts, &promise).await {
                 Ok(()) => written = true,
-                Err(error) => error!(entry = %tried.id.0, %error, "a report can't be written; it is tried again"),
+                Err(error) => {
+                    error!(entry = %tried.id.0, %error, "a report can't be written; it is tried again")
+                }
             }
         }
         if written {

@@ -80,11 +80,7 @@ pub(super) async fn write(
     Ok(())
 }
 
-async fn addressee(
-    shard: &Rc<Shard>,
-    tried: &Tried,
-    to: Addressee,
-) -> Result<Option<(To, Address)>, String> {
+async fn addressee(shard: &Rc<Shard>, tried: &Tried, to: Addressee) -> Result<Option<(To, Address)>, String> {
     let shared = &shard.shared;
     let account = AccountId::new(tried.entry.sender);
     let from = Address::parse(&attempt::text(&tried.entry.mail_from)).ok();
@@ -182,11 +178,12 @@ fn recipient(
     let is_delayed = action == dsn::Action::Delayed;
     let original = attempt::text(&row.original);
     Recipient {
-        original: original.split_once(';').map(|(kind, address)| TypedAddress {
-            address_type: kind.into(),
-            address: address.into(),
-        }),
-        reason: failure.filter(|failure| failure.answer.is_none()).map(|failure| failure.reason.as_str().into()),
+        original: original
+            .split_once(';')
+            .map(|(kind, address)| TypedAddress { address_type: kind.into(), address: address.into() }),
+        reason: failure
+            .filter(|failure| failure.answer.is_none())
+            .map(|failure| failure.reason.as_str().into()),
         remote_mta: (!result.host().is_empty()).then(|| result.host().into()),
         diagnostic: replied.then(|| Diagnostic { kind: "smtp".into(), text: diagnostic(&result).into() }),
         attempts: entry.attempts,
@@ -226,7 +223,8 @@ fn status(failure: Option<&Failure>, verdict: &Verdict) -> EnhancedCode {
 /// The message, at most so much of it; what is longer is cut.
 async fn read(shard: &Rc<Shard>, tried: &Tried, octets_max: usize) -> Result<Vec<u8>, String> {
     let (id, reads) = (tried.id, &shard.shared.reads);
-    let prefix = reads.run(move |reader| queue::prefix(reader, id)).await.map_err(|error| error.to_string())?;
+    let prefix =
+        reads.run(move |reader| queue::prefix(reader, id)).await.map_err(|error| error.to_string())?;
     let mut source = Source::stored(prefix, queue::content(&tried.entry));
     let mut octets = Vec::new();
     while octets.len() < octets_max
@@ -301,9 +299,9 @@ async fn store(
 async fn into_queue(shard: &Rc<Shard>, queued: NewQueued, message: intake::Message) -> Result<(), String> {
     let shared = &shard.shared;
     let store = std::sync::Arc::clone(&shared.store);
-    let built = shared.reads.run(move |reader| {
-        queue::enqueue(|| store.new_queue_id(), queued, &HoldRules::load(reader)?)
-    });
+    let built = shared
+        .reads
+        .run(move |reader| queue::enqueue(|| store.new_queue_id(), queued, &HoldRules::load(reader)?));
     let enqueued = built.await.map_err(|error| error.to_string())?;
     let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
     batch.append(message.batch);

@@ -406,6 +406,12 @@ label! {
         HeadersOctets = "headers_octets",
         /// Evaluations of DMARC that are kept for reports.
         Evaluations = "evaluations",
+        /// What became of recipients that left the queue.
+        Retired = "retired",
+        /// Failures of addresses that nothing was sent to for long.
+        Strikes = "strikes",
+        /// Policies of MTA-STS that weren't used for long.
+        Policies = "policies",
         /// Octets of an account.
         Quota = "quota",
         /// Keywords of an account.

@@ -58,7 +58,12 @@ impl ServerOperations {
     /// Serves the server that `shard`, its first one, belongs to. Begins with what an earlier process had
     /// begun to change in the directory.
     pub fn start(shard: Rc<Shard>) -> Rc<Self> {
-        let operations = Rc::new(Self { shard, started: Instant::now(), directory: Lock::default(), hold_rules: Lock::default() });
+        let operations = Rc::new(Self {
+            shard,
+            started: Instant::now(),
+            directory: Lock::default(),
+            hold_rules: Lock::default(),
+        });
         let settles = Rc::clone(&operations);
         spawn("settle the directory", async move { settles.settle_at_start().await });
         operations

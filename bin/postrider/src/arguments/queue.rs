@@ -275,7 +275,7 @@ filtered! {
 /// What is wanted of transport security.
 pub type Wish = postrider_core::control::protocol::QueueRequireTls;
 
-fn wish(text: &str) -> Result<Wish, String> {
+pub fn wish(text: &str) -> Result<Wish, String> {
     [Wish::Yes, Wish::No, Wish::Default]
         .into_iter()
         .find(|wish| wish.name() == text)
@@ -388,7 +388,11 @@ pub struct SuppressionsLookup {
 
 /// Have mail of an account not sent to an address, nor to its variants with dots, + or - in front of the @.
 #[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "add", example = "{command_name} --reason 'asked to be left alone' anna bo@example.org")]
+#[argh(
+    subcommand,
+    name = "add",
+    example = "{command_name} --reason 'asked to be left alone' anna bo@example.org"
+)]
 pub struct SuppressionsAdd {
     /// why
     #[argh(option, default = "String::from(\"added by an operator\")")]

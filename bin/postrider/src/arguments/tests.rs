@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 115] = [
+const COMMANDS: [&str; 117] = [
     "",
     "serve",
     "localserve",
@@ -124,6 +124,8 @@ const COMMANDS: [&str; 115] = [
     "dnsbl check",
     "mtasts",
     "mtasts lookup",
+    "tls",
+    "tls explain",
     "config",
     "config example",
     "config test",

@@ -13,6 +13,7 @@ mod resolver;
 mod serve;
 mod settings;
 mod show;
+mod tls;
 
 use crate::arguments::{Command, Top};
 use crate::terminal;
@@ -53,6 +54,7 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Iprev(arguments) => authentication::iprev(arguments.command),
         Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),
         Command::Queue(arguments) => queue::queue(&server, arguments.command),
+        Command::Tls(arguments) => tls::tls(arguments.command),
         Command::MtaSts(arguments) => mta_sts::mta_sts(arguments.command),
     }
 }

@@ -277,6 +277,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         strangers: crate::smtp::Waits::default(),
         headers: crate::smtp::checks::Headers::new(crate::smtp::checks::Headers::OCTETS_MAX),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
+        deliveries: crate::delivery::Deliveries::new(&shared.config, crate::delivery::Connector::new(None)),
         shared,
     })
 }

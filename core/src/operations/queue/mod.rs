@@ -21,7 +21,8 @@ use postrider_storage::store::{Refusal, StoreError};
 use super::edit::find;
 use super::{ServerOperations, failure, internal};
 use crate::control::protocol::{
-    Answer, FailureKind, Progress, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueRequireTls, Request,
+    Answer, FailureKind, Progress, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueRequireTls,
+    Request,
 };
 use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::content::Source;
@@ -231,7 +232,8 @@ impl ServerOperations {
                 if !known.contains_key(name.as_str()) {
                     let names: Vec<&str> = known.keys().map(AsRef::as_ref).collect();
                     let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                    let message = format!("there is no transport {name:?} in the configuration, which has {known}");
+                    let message =
+                        format!("there is no transport {name:?} in the configuration, which has {known}");
                     return Err(OperationError::new(FailureKind::NotFound, message));
                 }
                 Wish::Change(Change::Transport(name.into()))
@@ -304,7 +306,8 @@ impl ServerOperations {
                 let page = queue::list(&reader, &filter, Order::Ascending, from.as_ref(), bounds);
                 let page = page.map_err(refused)?;
                 let entries = page.entries.iter();
-                let entries = entries.map(|listed| (shard_of(domain_hash(&listed.row.domain), shards), listed.id));
+                let entries =
+                    entries.map(|listed| (shard_of(domain_hash(&listed.row.domain), shards), listed.id));
                 Ok((entries.collect::<Vec<_>>(), page.next, page.rows))
             });
             let (entries, next, rows) = page.await?;
@@ -349,9 +352,9 @@ fn troubled(trouble: Trouble) -> OperationError {
 /// What the store refuses is what was asked for.
 fn refused(error: StoreError) -> OperationError {
     match error {
-        StoreError::Refused(refusal @ (Refusal::BadCursor | Refusal::TextTooLong | Refusal::EnvelopeTooLong)) => {
-            failure::invalid(refusal.to_string())
-        }
+        StoreError::Refused(
+            refusal @ (Refusal::BadCursor | Refusal::TextTooLong | Refusal::EnvelopeTooLong),
+        ) => failure::invalid(refusal.to_string()),
         StoreError::Refused(refusal @ Refusal::TooManyHoldRules) => {
             OperationError::new(FailureKind::Unavailable, refusal.to_string())
         }
@@ -360,7 +363,10 @@ fn refused(error: StoreError) -> OperationError {
 }
 
 fn no_entry(id: QueueId) -> OperationError {
-    OperationError::new(FailureKind::NotFound, format!("there is no entry {} in the queue that is meant", id.0))
+    OperationError::new(
+        FailureKind::NotFound,
+        format!("there is no entry {} in the queue that is meant", id.0),
+    )
 }
 
 fn id_of(text: &str) -> Result<QueueId, OperationError> {

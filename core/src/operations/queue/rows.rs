@@ -7,7 +7,9 @@ use postrider_storage::directory::Directory;
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{Listed, Retired};
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::{AttemptResult, Held, Kind, QueueRow, RecipientRow, RequireTls, Ret, Retirement};
+use postrider_storage::rows::{
+    AttemptResult, Held, Kind, QueueRow, RecipientRow, RequireTls, Ret, Retirement,
+};
 use postrider_storage::store::StoreError;
 
 use crate::control::protocol::{self, QueueDetails, QueueRecipientRow, QueueRequireTls, QueueResult};
@@ -153,7 +155,7 @@ fn result(result: &AttemptResult) -> QueueResult {
 }
 
 /// As in RFC 3461 §4.1.
-fn notify(notify: Notify) -> String {
+pub(super) fn notify(notify: Notify) -> String {
     let words = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
     let words: Vec<&str> = words.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect();
     if words.is_empty() { "NEVER".to_owned() } else { words.join(",") }

@@ -130,7 +130,8 @@ impl ServerOperations {
                 let reader = shared.store.reader();
                 let page = queue::retired(&reader, sender, from.as_ref(), bounds).map_err(refused)?;
                 let mut names = Names::new(&reader);
-                let rows = page.recipients.iter().map(|row| names.retired(row)).collect::<Result<Vec<_>, _>>();
+                let rows =
+                    page.recipients.iter().map(|row| names.retired(row)).collect::<Result<Vec<_>, _>>();
                 Ok((rows.map_err(internal)?, page.next))
             });
             let (rows, next) = page.await?;

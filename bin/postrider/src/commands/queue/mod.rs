@@ -7,8 +7,8 @@ mod times;
 
 use anyhow::{Result, bail};
 use postrider_core::control::protocol::{
-    Answer, HoldRule, HoldRuleRow, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueRecipientRow, QueueRow, Request,
-    RetiredRow, SuppressionRow,
+    Answer, HoldRule, HoldRuleRow, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueRecipientRow, QueueRow,
+    Request, RetiredRow, SuppressionRow,
 };
 
 use super::control::{Collected, call, list, simple, unexpected};
@@ -156,9 +156,13 @@ fn show_entry(server: &Server, arguments: QueueShow) -> Result<()> {
 fn change(server: &Server, written: &Filter, all: bool, change: QueueChange, done: &str) -> Result<()> {
     match (*written == Filter::default(), all) {
         (true, false) => {
-            bail!("nothing says which entries are meant. Name their ids, or what they have in common; or write --all")
+            bail!(
+                "nothing says which entries are meant. Name their ids, or what they have in common; or write --all"
+            )
         }
-        (false, true) => bail!("--all is for all entries. Leave it out, or everything else that says which are meant"),
+        (false, true) => {
+            bail!("--all is for all entries. Leave it out, or everything else that says which are meant")
+        }
         _ => {}
     }
     let request = Request::QueueChange { filter: Box::new(filter(written, now())?), change };

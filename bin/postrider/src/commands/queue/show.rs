@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use postrider_core::control::protocol::{
-    HoldRuleRow, QueueDetails, QueueRecipientRow, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
+    HoldRuleRow, QueueDetails, QueueRecipientRow, QueueRequireTls, QueueResult, QueueRow, RetiredRow,
+    SuppressionRow,
 };
 
 use super::times::{local, now, short, when};
@@ -229,7 +230,8 @@ mod tests {
         let to = "a@example.org, b@example.org, c@example.org, and 1 more";
         assert_eq!(row_line(&row(), 4600), format!("{start}{to}"));
         let columns = ["AGE", "TRIES", "NEXT", "SIZE", "FROM"].map(|name| HEADER.find(name));
-        let values = ["1h ", "2 ", "in 1m", "2.0 KiB", "anna@"].map(|value| start[20..].find(value).map(|at| at + 20));
+        let values =
+            ["1h ", "2 ", "in 1m", "2.0 KiB", "anna@"].map(|value| start[20..].find(value).map(|at| at + 20));
         assert_eq!(columns, values);
         let held = QueueRow {
             held: true,

@@ -39,7 +39,9 @@ pub fn moment(text: &str, now: i64, direction: Direction) -> Result<i64> {
     }
     let local = text.parse::<DateTime>().ok().and_then(|time| time.to_zoned(TimeZone::system()).ok());
     let local = local.with_context(|| {
-        format!("{text:?} is no time. Write now, a length of time such as 2h, or a time such as 2026-11-26T18:00Z")
+        format!(
+            "{text:?} is no time. Write now, a length of time such as 2h, or a time such as 2026-11-26T18:00Z"
+        )
     })?;
     Ok(local.timestamp().as_second())
 }
