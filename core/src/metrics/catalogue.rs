@@ -406,12 +406,6 @@ label! {
         HeadersOctets = "headers_octets",
         /// Evaluations of DMARC that are kept for reports.
         Evaluations = "evaluations",
-        /// What became of recipients that left the queue.
-        Retired = "retired",
-        /// Failures of addresses that nothing was sent to for long.
-        Strikes = "strikes",
-        /// Policies of MTA-STS that weren't used for long.
-        Policies = "policies",
         /// Octets of an account.
         Quota = "quota",
         /// Keywords of an account.
@@ -548,6 +542,12 @@ label! {
         Tombstones = "tombstones",
         /// Evaluations of DMARC that are too old to be reported.
         Evaluations = "evaluations",
+        /// What became of recipients that left the queue.
+        Retired = "retired",
+        /// Failures of addresses that nothing was sent to for long.
+        Strikes = "strikes",
+        /// Policies of MTA-STS that weren't used for long.
+        Policies = "policies",
         /// Disk space.
         Space = "space",
     }
