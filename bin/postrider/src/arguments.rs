@@ -26,10 +26,8 @@ pub use dns::{
 };
 pub use mta_sts::{MtaSts, MtaStsCommand, MtaStsLookup};
 pub use queue::{
-    Filter, HoldRules, HoldRulesAdd, HoldRulesCommand, HoldRulesList, HoldRulesRm, Queue, QueueCommand,
-    QueueDrop, QueueDump, QueueFail, QueueHold, QueueList, QueueRelease, QueueRequiretls, QueueRetired,
-    QueueSchedule, QueueShow, QueueTransport, Suppressions, SuppressionsAdd, SuppressionsCommand,
-    SuppressionsList, SuppressionsLookup, SuppressionsRm, Wish as QueueWish,
+    Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
+    Wish as QueueWish,
 };
 pub use settings::{
     AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,

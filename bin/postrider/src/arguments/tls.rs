@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 use postrider_delivery::destination::Target;
-use postrider_proto::address::Domain;
+use postrider_proto::address::HeloName;
 
 use super::asking::{belief, upstream};
 
@@ -46,8 +46,8 @@ asking! {
         #[argh(option)]
         pub ca_file: Option<PathBuf>,
         /// the name to say in EHLO (default: localhost)
-        #[argh(option, default = "localhost()", from_str_fn(domain))]
-        pub hello: Domain,
+        #[argh(option, from_str_fn(hello))]
+        pub hello: Option<HeloName>,
         /// the port of the hosts (default: 25)
         #[argh(option, default = "25")]
         pub port: u16,
@@ -68,11 +68,6 @@ fn target(text: &str) -> Result<Target, String> {
     Target::parse(text).map_err(|error| error.to_string())
 }
 
-fn domain(text: &str) -> Result<Domain, String> {
-    Domain::parse(text).map_err(|error| error.to_string())
-}
-
-#[expect(clippy::expect_used, reason = "a constant that a test parses")]
-fn localhost() -> Domain {
-    Domain::parse("localhost").expect("a domain")
+fn hello(text: &str) -> Result<HeloName, String> {
+    HeloName::parse(text).map_err(|error| error.to_string())
 }

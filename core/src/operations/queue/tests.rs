@@ -20,7 +20,7 @@ use crate::control::protocol::{
     QueueRequireTls, Request, Secret,
 };
 use crate::intake::Intake;
-use crate::testing::TestServer;
+use crate::testing::{TestServer, wait_until};
 
 const DUE: i64 = 2_000_000_000;
 const MESSAGE: &str = "Subject: greetings\r\nMessage-ID: <1@example.org>\r\n\r\nHello.\r\n";
@@ -31,8 +31,14 @@ fn text(text: &str) -> String {
 
 /// With accounts anna and bo.
 fn start() -> TestServer {
-    let server = TestServer::with(Arc::new(MemoryEngine::new()), |config| {
+    start_with("$ORIGIN example.")
+}
+
+/// The same, where DNS is what a script says.
+fn start_with(script: &str) -> TestServer {
+    let server = TestServer::with_script(Arc::new(MemoryEngine::new()), script, |config| {
         config.delivery.keep_retired = Some(Duration::from_secs(1000));
+        config.delivery.routes.clear();
     });
     server.ok(&Request::DomainAdd { domain: text("example.org"), disabled: false });
     for name in ["anna", "bo"] {
@@ -329,6 +335,28 @@ fn what_is_being_delivered_is_not_given_up() {
     // What is for the next attempt can be said meanwhile.
     assert_eq!(change(&server, of(claimed), QueueChange::Hold), (1, 1, 0));
     assert_eq!(row(&server, claimed).unwrap(), QueueRow { held: Held::Operator, ..kept });
+}
+
+#[test]
+fn what_is_scheduled_and_released_has_its_turn() {
+    let server = start_with("$ORIGIN example.\none MX 0 .\ntwo MX 0 .\nthree MX 0 .");
+    let entries = enqueue(&server, "anna", &["a@one.example", "b@two.example", "c@three.example"]);
+    for sender in &server.shared.shards {
+        let start: crate::shard::Work = Box::new(|shard| crate::delivery::start(&shard));
+        assert!(sender.send_blocking(start).is_ok());
+    }
+    change(&server, of(entries[1]), QueueChange::Hold);
+    let two = QueueFilter { ids: ids(&entries[..2]), ..QueueFilter::default() };
+    assert_eq!(change(&server, two, QueueChange::Schedule { at: 5 }), (2, 2, 0));
+    wait_until(|| row(&server, entries[0]).is_none());
+    wait_until(|| inbox(&server, "anna").len() == 1);
+    let held = row(&server, entries[1]).unwrap();
+    assert_eq!((held.attempts, held.due), (0, 5), "held");
+    assert_eq!(row(&server, entries[2]).unwrap().attempts, 0, "not due");
+    change(&server, of(entries[1]), QueueChange::Release);
+    wait_until(|| row(&server, entries[1]).is_none());
+    wait_until(|| inbox(&server, "anna").len() == 2);
+    assert_eq!(list(&server, &QueueFilter::default(), None, 9).0, ids(&entries[2..]));
 }
 
 #[test]

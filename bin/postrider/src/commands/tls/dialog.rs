@@ -9,7 +9,7 @@ use postrider_delivery::attempt::Dial;
 use postrider_delivery::outcome::{Answer, Broken as How, HostEnd, Stage, Unreachable};
 use postrider_delivery::security::{Channel, Starttls, TlsEvent};
 use postrider_dns::dane::{Associations, Verification, Verifier};
-use postrider_proto::address::{Domain, HeloName};
+use postrider_proto::address::HeloName;
 use postrider_proto::sasl::ChannelBinding;
 use postrider_proto::smtp::client::{
     self, Action, Broken, Client, End, Extension, Failure, Settings, StartTls, TlsState,
@@ -35,7 +35,7 @@ const READ_OCTETS: usize = 4096;
 pub struct Dialer {
     /// Why nothing can be verified by public authorities, otherwise.
     roots: Result<Arc<RootCertStore>, String>,
-    hello: Domain,
+    hello: HeloName,
 }
 
 /// What was found out about a host.
@@ -86,7 +86,7 @@ impl Wire {
 }
 
 impl Dialer {
-    pub fn new(roots: Result<RootCertStore, String>, hello: Domain) -> Self {
+    pub fn new(roots: Result<RootCertStore, String>, hello: HeloName) -> Self {
         Self { roots: roots.map(Arc::new), hello }
     }
 
@@ -121,7 +121,7 @@ impl Dialer {
     /// Everything before a message, and QUIT.
     fn converse(&self, dial: &Dial, stream: Timely, dialed: &mut Dialed) -> Result<(), HostEnd> {
         let settings = Settings {
-            name: HeloName::Domain(self.hello.clone()),
+            name: self.hello.clone(),
             starttls: match dial.rule.starttls {
                 Starttls::Never | Starttls::Implicit => StartTls::Never,
                 Starttls::Opportunistic => StartTls::IfOffered,
@@ -243,7 +243,7 @@ fn shake_hands(
 ) -> Result<StreamOwned<ClientConnection, Timely>, String> {
     let provider = Arc::new(ring::default_provider());
     let nothing = Verification { associations: Associations::default(), names: Vec::new() };
-    let verifier = Verifier::new(nothing, Arc::clone(&provider));
+    let verifier = Verifier::new(nothing, Arc::clone(&provider)).showing_mismatches();
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?

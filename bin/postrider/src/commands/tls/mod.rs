@@ -19,7 +19,7 @@ use postrider_delivery::outcome::{Failure, HostEnd, Stage, Unreachable};
 use postrider_delivery::security::{Here, Kind, Requirement, Sts};
 use postrider_delivery::transport::Families;
 use postrider_dns::{ExtendedError, Lookup, Outcome, RecordType, parse_name};
-use postrider_proto::address::Domain;
+use postrider_proto::address::{Domain, HeloName};
 use postrider_proto::mta_sts::{Policy, policy_host, record_name};
 use rustls::RootCertStore;
 use serde_json::{Value, json};
@@ -139,7 +139,8 @@ fn explain(
         relay: None,
         own: Own::default(),
     };
-    let dialer = roots.map(|roots| Dialer::new(roots, arguments.hello.clone()));
+    let hello = arguments.hello.clone().unwrap_or_else(|| HeloName::Other("localhost".into()));
+    let dialer = roots.map(|roots| Dialer::new(roots, hello.clone()));
     // The order of equal hosts is that of the answer.
     let mut attempt = Attempt::new(plan, destination.clone(), &mut || 0);
     let mut reached = Vec::new();
