@@ -175,11 +175,7 @@ impl Kind {
     }
 }
 
-pub(super) fn read(
-    section: Section<'_>,
-    transports: Vec<Section<'_>>,
-    routes: Vec<Section<'_>>,
-) -> RawDelivery {
+pub(super) fn read(section: Section<'_>, transports: Vec<Section<'_>>, routes: Vec<Section<'_>>) -> RawDelivery {
     let raw = RawDelivery {
         hostname: section.text("hostname"),
         tls_roots: section.text("tls_roots"),
@@ -238,8 +234,7 @@ fn read_route(section: Section<'_>) -> RawRoute {
         place: section.place().clone(),
         from: section.texts("from").unwrap_or_default(),
         to: section.texts("to").unwrap_or_default(),
-        minimum_attempts: section
-            .number("minimum_attempts", 0..=postrider_delivery::limits::MINIMUM_ATTEMPTS_MAX),
+        minimum_attempts: section.number("minimum_attempts", 0..=postrider_delivery::limits::MINIMUM_ATTEMPTS_MAX),
         transport: section.text("transport"),
     };
     section.finish();
@@ -303,11 +298,7 @@ impl Resolver<'_> {
                 Ok(IpAddr::V6(address)) => local.six.replace(address).is_some(),
                 Err(_) => {
                     let what = format!("{:?} is not an address", text.value);
-                    self.problems.add(
-                        &text.place,
-                        what,
-                        "Write an address of this host, such as \"192.0.2.1\"",
-                    );
+                    self.problems.add(&text.place, what, "Write an address of this host, such as \"192.0.2.1\"");
                     false
                 }
             };
@@ -347,8 +338,7 @@ impl Resolver<'_> {
 
     fn transport(&self, raw: &RawTransport, name: &str) -> Option<Transport> {
         let Some(kind) = raw.kind.as_ref().map(|kind| kind.value) else {
-            let advice =
-                "Write kind = \"direct\", \"smtp\", \"submission\", \"submissions\", \"socks\" or \"fail\"";
+            let advice = "Write kind = \"direct\", \"smtp\", \"submission\", \"submissions\", \"socks\" or \"fail\"";
             self.problems.add(&raw.place, format!("transport {name:?} has no kind"), advice);
             return None;
         };
@@ -450,10 +440,9 @@ impl Resolver<'_> {
                 String::new()
             }
         };
-        let mechanisms = raw
-            .mechanisms
-            .as_ref()
-            .map(|list| list.iter().filter_map(|text| self.mechanism(text)).collect::<Vec<_>>());
+        let mechanisms = raw.mechanisms.as_ref().map(|list| {
+            list.iter().filter_map(|text| self.mechanism(text)).collect::<Vec<_>>()
+        });
         Some(Auth {
             username: username.value.as_str().into(),
             password: Secret::new(password.into()),
@@ -550,8 +539,7 @@ impl Resolver<'_> {
                 Ok(route) => routes.push(route),
                 Err(error) => {
                     let place = raw.from.first().or(raw.to.first()).map_or(raw.place, |at| at.place.clone());
-                    let advice =
-                        "Write \"example.com\", \".example.com\" for it and all below, or \".\" for reports";
+                    let advice = "Write \"example.com\", \".example.com\" for it and all below, or \".\" for reports";
                     self.problems.add(&place, format!("a route can't be used: {error}"), advice);
                 }
             }

@@ -65,10 +65,7 @@ impl Config {
             storage: Storage { min_free_octets: 64 << 20, ..Storage::default() },
             search: Search::default(),
             dns: None,
-            delivery: Delivery::to_itself(
-                hostname.clone(),
-                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), SMTP_PORT),
-            ),
+            delivery: Delivery::to_itself(hostname.clone(), SocketAddr::new(Ipv4Addr::LOCALHOST.into(), SMTP_PORT)),
             accounts: AccountDefaults::default(),
             share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),

@@ -87,8 +87,7 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
     session.shard.recorder.observe_duration(duration, began.elapsed());
     session.written().await;
     let shard = Rc::clone(&session.shard);
-    session.writing =
-        Some(spawn_task("write an outcome", async move { write(&shard, tried, backoff).await }));
+    session.writing = Some(spawn_task("write an outcome", async move { write(&shard, tried, backoff).await }));
     Ended::Tried(signal)
 }
 

@@ -61,11 +61,7 @@ pub enum SendError {
 impl Connection {
     /// Begins on a connection in clear.
     pub fn clear(stream: Stream, settings: Settings) -> Self {
-        Self {
-            client: Client::new(settings, None),
-            transport: Some(Transport::Plain(stream)),
-            is_ready: false,
-        }
+        Self { client: Client::new(settings, None), transport: Some(Transport::Plain(stream)), is_ready: false }
     }
 
     /// Begins on a connection with TLS.

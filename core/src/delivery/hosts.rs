@@ -11,9 +11,9 @@ use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
 use postrider_delivery::transport::{Auth, LocalAddresses};
 use postrider_dns::dane::Verifier;
 use postrider_proto::address::HeloName;
+use postrider_proto::sasl::{Limits, Secret};
 use postrider_proto::sasl::client::ClientCredentials;
 use postrider_proto::sasl::text::prepare_password;
-use postrider_proto::sasl::{Limits, Secret};
 use postrider_proto::smtp::client::{
     Authentication, End, Extension, Outcome, Settings, StartTls, TlsState, Unsendable,
 };
@@ -369,7 +369,10 @@ impl Session {
                 Err(error) => {
                     tracing::error!(%error, "a message could not be read for delivery");
                     let how = postrider_delivery::outcome::Broken::Closed;
-                    break Some(HostEnd::Broken { stage: postrider_delivery::outcome::Stage::Content, how });
+                    break Some(HostEnd::Broken {
+                        stage: postrider_delivery::outcome::Stage::Content,
+                        how,
+                    });
                 }
             }
         };

@@ -77,8 +77,7 @@ pub(super) fn note(shard: &Rc<Shard>, account: AccountId, domain: &Domain, row: 
             .at_home(account, move |home| {
                 Box::pin(async move {
                     let handle = home.accounts.get(account).await.map_err(|error| error.to_string())?;
-                    let written =
-                        handle.transact(None, None, move |tx| tx.note_tls_known(&domain, row)).await;
+                    let written = handle.transact(None, None, move |tx| tx.note_tls_known(&domain, row)).await;
                     written.map_err(|error| error.to_string())
                 })
             })

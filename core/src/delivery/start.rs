@@ -66,9 +66,7 @@ pub(super) async fn find_waiting(shard: &Rc<Shard>) {
     while !shared.shutdown.is_stopping() {
         let step = shared
             .reads
-            .run(move |reader| {
-                queue::waiting(reader, from..=end).take(DOMAINS_MAX).collect::<Result<Vec<_>, _>>()
-            })
+            .run(move |reader| queue::waiting(reader, from..=end).take(DOMAINS_MAX).collect::<Result<Vec<_>, _>>())
             .await;
         let domains = match step {
             Ok(domains) => domains,

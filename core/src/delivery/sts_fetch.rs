@@ -165,13 +165,14 @@ async fn run(
     let server = ServerName::try_from(host.to_string()).map_err(|_| FetchError::NoHost)?;
     for address in found.values.into_iter().take(ADDRESSES_MAX) {
         let address = SocketAddr::new(address, port);
-        let stream = match dial(address, Way::default(), deadline.min(Instant::now() + CONNECT_TIME)).await {
-            Ok(stream) => stream,
-            Err(error) => {
-                failure = error.into();
-                continue;
-            }
-        };
+        let stream =
+            match dial(address, Way::default(), deadline.min(Instant::now() + CONNECT_TIME)).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    failure = error.into();
+                    continue;
+                }
+            };
         let wanted = Wanted { pkix: Pkix::Required, dane: None };
         let secured = connector.secure(stream, server.clone(), wanted, deadline).await?;
         return ask(Transport::Tls(Box::new(secured.stream)), &host).await;
