@@ -6,6 +6,7 @@
 //! to-do row in the store, and is found again.
 
 mod evaluations;
+mod queue;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -104,6 +105,10 @@ pub fn start(shard: &Rc<Shard>) {
         spawn("collect contents", async move { collect_contents(&collected, &freed).await });
         let reported = Rc::clone(shard);
         spawn("purge evaluations", async move { evaluations::purge(&reported).await });
+        let forgets = Rc::clone(shard);
+        spawn("purge what the queue kept", async move { queue::purge(&forgets).await });
+        let refreshes = Rc::clone(shard);
+        spawn("refresh policies", async move { queue::refresh(&refreshes).await });
         let spaced = Rc::clone(shard);
         spawn("collect space", async move { collect_space(&spaced, collector).await });
     }
@@ -540,5 +545,7 @@ async fn collect_space(shard: &Rc<Shard>, collector: Arc<Collector>) {
     }
 }
 
+#[cfg(test)]
+mod queue_tests;
 #[cfg(test)]
 mod tests;

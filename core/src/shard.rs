@@ -136,15 +136,23 @@ impl Shard {
         }
     }
 
-    /// Runs a future on the home shard of an account and waits for what it gives.
-    ///
-    /// The future runs to its end there, also when nobody waits for it any more.
+    /// Runs a future on the home shard of an account and waits for what it gives; see [`Self::at_shard`].
     pub async fn at_home<T: Send + 'static>(
         self: &Rc<Self>,
         account: AccountId,
         work: impl FnOnce(Rc<Self>) -> Local<T> + Send + 'static,
     ) -> Result<T, Closed> {
-        let home = self.home_of(account);
+        self.at_shard(self.home_of(account), work).await
+    }
+
+    /// Runs a future on a shard and waits for what it gives.
+    ///
+    /// The future runs to its end there, also when nobody waits for it any more.
+    pub async fn at_shard<T: Send + 'static>(
+        self: &Rc<Self>,
+        shard: ShardId,
+        work: impl FnOnce(Rc<Self>) -> Local<T> + Send + 'static,
+    ) -> Result<T, Closed> {
         let (tell, outcome) = oneshot::oneshot();
         let run: Work = Box::new(move |shard| {
             let work = work(shard);
@@ -153,7 +161,7 @@ impl Shard {
                 let _ = tell.send(work.await);
             });
         });
-        self.send(home, run).await?;
+        self.send(shard, run).await?;
         outcome.await
     }
 

@@ -357,7 +357,10 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         rates: DeliveryRates::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(HEADERS_OCTETS_MAX),
-        deliveries: Deliveries::new(&shared.config, Connector::new(None)),
+        deliveries: Deliveries::new(
+            &shared.config,
+            Connector::new(shared.config.delivery.tls_roots.as_deref()),
+        ),
         evaluations: Hourly::default(),
         shared,
     })

@@ -6,7 +6,9 @@ mod checks;
 mod dkim;
 mod dns;
 mod mta_sts;
+mod queue;
 mod settings;
+mod tls;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
@@ -23,10 +25,15 @@ pub use dns::{
     Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand, DnssecExplain,
 };
 pub use mta_sts::{MtaSts, MtaStsCommand, MtaStsLookup};
+pub use queue::{
+    Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
+    Wish as QueueWish,
+};
 pub use settings::{
     AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
     RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
+pub use tls::{Tls, TlsCommand, TlsExplain};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -108,6 +115,7 @@ pub enum Command {
     Import(Import),
     Export(Export),
     Index(Index),
+    Queue(Queue),
     Dns(Dns),
     Dnssec(Dnssec),
     Dane(Dane),
@@ -118,6 +126,7 @@ pub enum Command {
     Iprev(Iprev),
     Dnsbl(Dnsbl),
     MtaSts(MtaSts),
+    Tls(Tls),
     Config(Config),
     Verifydata(Verifydata),
     Repair(Repair),

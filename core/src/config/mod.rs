@@ -32,7 +32,7 @@ pub use model::{
 };
 pub use problem::{ConfigError, Problem};
 pub use resolve::Files;
-pub use section::parse_octets;
+pub use section::{parse_duration, parse_octets};
 
 use problem::Problems;
 use section::Section;

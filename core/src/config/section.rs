@@ -310,7 +310,7 @@ pub fn parse_octets(text: &str) -> Option<u64> {
 }
 
 /// Parses `"30s"`, `"250ms"`, `"1h 30m"`, `"60d"`; `"0s"` is no time.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     if rest.is_empty() {

@@ -400,7 +400,7 @@ fn checks_are_those_of_all_listeners_with_the_changes_of_one() {
 #[test]
 fn the_documented_delay_of_first_time_senders_is_the_one_that_is_used() {
     let line = EXAMPLE.lines().find_map(|line| line.strip_prefix("# first_time_sender_delay = ")).unwrap();
-    let documented = section::parse_duration(line.trim_matches('"')).unwrap();
+    let documented = parse_duration(line.trim_matches('"')).unwrap();
     assert_eq!(documented, Duration::from_secs(15));
     assert_eq!(parse(&with("")).unwrap().listeners[0].limits.smtp.first_time_sender_delay, documented);
 }

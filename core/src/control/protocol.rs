@@ -10,6 +10,7 @@
 //! before it sends more: acknowledging before reading deadlocks when both wait to write.
 //! `{"data":0}` ends a stream and isn't acknowledged.
 
+mod queue;
 mod settings;
 
 use std::fmt;
@@ -17,6 +18,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use queue::{
+    HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,
+    QueueRecipientRow, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
+};
 pub use settings::{MailRule, Route, RouteOwner, RouteRow, RuleRow};
 
 /// The version of the protocol; client and server must have the same.
@@ -348,6 +353,85 @@ pub enum Request {
         /// Its name.
         account: String,
     },
+    /// Streams [`QueueRow`]s, by the order of submission, and of one recipient domain by the next attempt. Answers
+    /// [`Answer::Page`].
+    QueueList {
+        /// Which entries.
+        filter: Box<QueueFilter>,
+        /// The last ones first.
+        descending: bool,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Streams [`QueueRecipientRow`]s and answers [`Answer::QueueEntry`].
+    QueueShow {
+        /// The entry.
+        id: String,
+    },
+    /// Streams the message of an entry, as it is in the queue.
+    QueueDump {
+        /// The entry.
+        id: String,
+    },
+    /// Does something to all entries that a filter means, and to the recipients that it means. Answers
+    /// [`Answer::QueueChanged`].
+    QueueChange {
+        /// Which entries.
+        filter: Box<QueueFilter>,
+        /// What.
+        change: QueueChange,
+    },
+    /// Holds the messages that a rule is about, those that wait, too. Answers [`Answer::HoldRule`].
+    HoldRuleAdd {
+        /// The rule.
+        rule: HoldRule,
+    },
+    /// Streams [`HoldRuleRow`]s.
+    HoldRuleList,
+    /// Takes a rule away. What it holds stays held.
+    HoldRuleRemove {
+        /// Its number.
+        id: u32,
+    },
+    /// Has mail of an account not sent to an address any more.
+    SuppressionAdd {
+        /// The account.
+        account: String,
+        /// The address.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// Has mail of an account sent to an address again.
+    SuppressionRemove {
+        /// The account.
+        account: String,
+        /// The address.
+        address: String,
+    },
+    /// Streams the [`SuppressionRow`] of an address, if there is one.
+    SuppressionLookup {
+        /// The account.
+        account: String,
+        /// The address.
+        address: String,
+    },
+    /// Streams [`SuppressionRow`]s, by account and address.
+    SuppressionList {
+        /// Only those of this account.
+        account: Option<String>,
+    },
+    /// Streams [`RetiredRow`]s, the last ones first, and answers [`Answer::Page`].
+    RetiredList {
+        /// Only those that this account submitted; empty: that the server did.
+        account: Option<String>,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
 }
 
 impl Request {
@@ -398,6 +482,18 @@ impl Request {
             Self::Export { .. } => "export",
             Self::IndexStatus { .. } => "index-status",
             Self::IndexRebuild { .. } => "index-rebuild",
+            Self::QueueList { .. } => "queue-list",
+            Self::QueueShow { .. } => "queue-show",
+            Self::QueueDump { .. } => "queue-dump",
+            Self::QueueChange { .. } => "queue-change",
+            Self::HoldRuleAdd { .. } => "hold-rule-add",
+            Self::HoldRuleList => "hold-rule-list",
+            Self::HoldRuleRemove { .. } => "hold-rule-remove",
+            Self::SuppressionAdd { .. } => "suppression-add",
+            Self::SuppressionRemove { .. } => "suppression-remove",
+            Self::SuppressionLookup { .. } => "suppression-lookup",
+            Self::SuppressionList { .. } => "suppression-list",
+            Self::RetiredList { .. } => "retired-list",
         }
     }
 
@@ -475,6 +571,29 @@ pub enum Answer {
     },
     /// The text index of an account.
     TextIndex(TextIndexStatus),
+    /// A part of a list was streamed.
+    Page {
+        /// Where to go on; none at the end.
+        next: Option<String>,
+    },
+    /// An entry of the queue.
+    QueueEntry(Box<QueueDetails>),
+    /// Entries of the queue were changed.
+    QueueChanged {
+        /// How many.
+        entries: u64,
+        /// How many of their recipients.
+        recipients: u64,
+        /// Entries that were not, since an attempt is under way.
+        busy: u64,
+    },
+    /// A rule was made.
+    HoldRule {
+        /// Its number.
+        id: u32,
+        /// Entries that waited, and that it holds.
+        held: u64,
+    },
 }
 
 /// How a text index is.

@@ -12,11 +12,13 @@
 
 mod attempt;
 mod connection;
-mod content;
+pub(crate) mod content;
 mod counts;
 mod dial;
+mod edits;
 mod hosts;
 mod learned;
+pub(crate) mod operate;
 mod outcome;
 mod reports;
 mod secure;
@@ -41,6 +43,7 @@ use postrider_storage::queue::{self, Scheduled};
 pub use counts::Counts;
 pub use secure::Connector;
 pub use start::release_claims;
+pub(crate) use sts::refresh as refresh_policy;
 
 use crate::clock::unix_now;
 use crate::config::Config;
@@ -59,6 +62,7 @@ pub struct Deliveries {
     /// Connections that wait for a next message.
     idle: RefCell<HashMap<SessionId, Open>>,
     connector: Connector,
+    edits: edits::Edits,
     /// The names and addresses at which this server takes mail.
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
@@ -89,6 +93,7 @@ impl Deliveries {
             changed: LocalNotify::new(),
             idle: RefCell::default(),
             connector,
+            edits: edits::Edits::default(),
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),

@@ -10,11 +10,11 @@ use postrider_delivery::report::{Event, decide};
 use postrider_delivery::suppression::{Suppress, decide as suppresses};
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
-use postrider_storage::queue::{self, Consequence, Fate, Outcome};
+use postrider_storage::queue::{self, Claimed, Consequence, Edit, Fate, Outcome};
 use postrider_storage::rows::{AttemptResult, QueueRow, RecipientRow};
 use tracing::{error, info};
 
-use super::session::{chance, is_service_report};
+use super::session::{chance, is_due, is_service_report};
 use super::{attempt, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
@@ -109,12 +109,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
             _ => None,
         }),
         delay_reported: tells,
-        retired_until: shard
-            .shared
-            .config
-            .delivery
-            .keep_retired
-            .map(|time| now.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))),
+        retired_until: retired_until(shard, now),
     };
     let told: Vec<(usize, Event)> =
         events.iter().enumerate().filter_map(|(place, event)| Some((place, (*event)?))).collect();
@@ -149,8 +144,15 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
     log(shard, &tried, &verdicts, now);
 }
 
+/// Until when it is known what became of a recipient that leaves the queue now.
+pub(super) fn retired_until(shard: &Shard, now: i64) -> Option<i64> {
+    let keep = shard.shared.config.delivery.keep_retired;
+    keep.map(|time| now.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)))
+}
+
 async fn conclude(shard: &Rc<Shard>, id: QueueId, outcome: &Outcome) -> Result<(), String> {
     let shared = &shard.shared;
+    let editing = shard.deliveries.edits.take(vec![id]).await;
     let built = {
         let outcome = outcome.clone();
         shared.reads.run(move |reader| queue::outcome(reader, id, &outcome)).await
@@ -160,6 +162,7 @@ async fn conclude(shard: &Rc<Shard>, id: QueueId, outcome: &Outcome) -> Result<(
     commit::commit(&shared.committer, edit.batch, Durability::Synced)
         .await
         .map_err(|error| error.to_string())?;
+    drop(editing);
     shared.queue_counts.add(edit.delta);
     for address in concluded.suppressed {
         info!(%address, "the address is suppressed from now on");
@@ -225,43 +228,20 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
     let failure = failure
         .unwrap_or_else(|| Failure::ours(Status::temporary(4, 1), "the domain's servers can't be reached"));
     let configured = shard.shared.config.delivery.backoff;
-    loop {
-        let now = unix_now();
-        let due = shard.shared.reads.run(move |reader| {
-            let mut rows = Vec::new();
-            for due in queue::due(reader, domain, now, SHARED_MAX)? {
-                let Some(entry) = queue::entry(reader, due.id)? else { continue };
-                let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
-                let backoff = backoff_of(configured, &entry);
-                let next = backoff.due_when_cut_off(made, now, chance(due.id));
-                let Some(claimed) = queue::claim(reader, due.id, queue::Attempt { now, next })? else {
-                    continue;
-                };
-                rows.push((due.id, claimed, backoff));
-            }
-            Ok(rows)
-        });
-        let rows = match due.await {
-            Ok(rows) => rows,
+    while !shard.shared.shutdown.is_stopping() {
+        let claimed = match claim_due(shard, domain, configured).await {
+            Ok(claimed) if claimed.is_empty() => break,
+            Ok(claimed) => claimed,
             Err(error) => {
-                error!(%error, "the queue can't be read");
+                error!(%error, "what is due of a domain that can't be reached waits for its own turn");
                 break;
             }
         };
-        if rows.is_empty() || shard.shared.shutdown.is_stopping() {
-            break;
-        }
-        for (id, claimed, backoff) in rows {
+        for (id, claimed, backoff) in claimed {
             let entry = claimed.entry;
             let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
-            let mut tried = Tried::new(id, entry, claimed.recipients, now);
+            let mut tried = Tried::new(id, entry, claimed.recipients, unix_now());
             tried.all(&Verdict::of(failure.clone(), made, backoff.attempts_max));
-            if commit::commit(&shard.shared.committer, claimed.edit.batch, Durability::Buffered)
-                .await
-                .is_err()
-            {
-                return;
-            }
             write(shard, tried, backoff).await;
         }
     }
@@ -270,6 +250,42 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
     if let Ok(first) = first {
         shard.deliveries.set(domain, mark, first.map(|first| first.due));
     }
+}
+
+/// Claims some of what is due of a domain.
+async fn claim_due(
+    shard: &Rc<Shard>,
+    domain: u64,
+    configured: Backoff,
+) -> Result<Vec<(QueueId, Claimed, Backoff)>, String> {
+    let (shared, now) = (&shard.shared, unix_now());
+    let due = shared.reads.run(move |reader| queue::due(reader, domain, now, SHARED_MAX)).await;
+    let ids = due.map_err(|error| error.to_string())?.iter().map(|due| due.id).collect();
+    let editing = shard.deliveries.edits.take(ids).await;
+    let ids = editing.ids().to_vec();
+    let claimed = shared.reads.run(move |reader| {
+        let mut rows = Vec::new();
+        for id in ids {
+            let Some(entry) = queue::entry(reader, id)?.filter(|row| is_due(row, now)) else { continue };
+            let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
+            let backoff = backoff_of(configured, &entry);
+            let next = backoff.due_when_cut_off(made, now, chance(id));
+            let claimed = queue::claim(reader, id, queue::Attempt { now, next })?;
+            rows.extend(claimed.map(|claimed| (id, claimed, backoff)));
+        }
+        Ok(rows)
+    });
+    let mut claimed = claimed.await.map_err(|error| error.to_string())?;
+    let mut edit = Edit::default();
+    for (_, one, _) in &mut claimed {
+        edit.append(std::mem::take(&mut one.edit));
+    }
+    if !edit.batch.is_empty() {
+        commit::commit(&shared.committer, edit.batch, Durability::Buffered)
+            .await
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(claimed)
 }
 
 /// A result as a report has it.

@@ -187,7 +187,7 @@ fn recipient(
         remote_mta: (!result.host().is_empty()).then(|| result.host().into()),
         diagnostic: replied.then(|| Diagnostic { kind: "smtp".into(), text: diagnostic(&result).into() }),
         attempts: entry.attempts,
-        last_attempt: Some(now),
+        last_attempt: (entry.last_attempt > 0).then_some(entry.last_attempt),
         next_attempt: promise.attempts.first().copied().filter(|_| is_delayed),
         will_retry_until: promise.until().filter(|_| is_delayed),
         ..Recipient::new(&attempt::text(&row.address), action, status(failure, verdict))

@@ -218,14 +218,14 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
     use std::time::Duration;
 
+    use ::ring::digest::{SHA256, digest};
     use postrider_dns::RData;
     use postrider_dns::dane::{Associations, Verification};
     use postrider_dns::script::Script;
     use postrider_dns::{Lookup as _, RecordType, parse_name};
-    use ::ring::digest::{SHA256, digest};
     use rustls::{ServerConfig, ServerConnection};
-    use rustls_pki_types::pem::PemObject as _;
     use rustls_pki_types::PrivateKeyDer;
+    use rustls_pki_types::pem::PemObject as _;
 
     use super::*;
     use crate::runtime::tests::on_shard;
@@ -263,7 +263,10 @@ mod tests {
             .filter_map(|data| if let RData::TLSA(record) = data { Some(record.clone()) } else { None })
             .collect();
         assert_eq!(records.len(), 1, "{record}");
-        Verification { associations: Associations::of(&records), names: vec![parse_name("mx.example").unwrap()] }
+        Verification {
+            associations: Associations::of(&records),
+            names: vec![parse_name("mx.example").unwrap()],
+        }
     }
 
     #[test]

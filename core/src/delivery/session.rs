@@ -194,7 +194,11 @@ impl Session {
     async fn claim(&self, turn: Turn, now: i64) -> Result<Vec<(QueueId, Claimed)>, String> {
         let shared = &self.shard.shared;
         let backoff = shared.config.delivery.backoff;
-        let claim = move |reader: &Reader| claim_due(reader, &turn, now, backoff);
+        let choose = move |reader: &Reader| choose(reader, &turn, now);
+        let ids = shared.reads.run(choose).await.map_err(|error| error.to_string())?;
+        // An operator who has one of them is done soon.
+        let _editing = self.shard.deliveries.edits.take(ids.clone()).await;
+        let claim = move |reader: &Reader| claim_these(reader, ids, now, backoff);
         let mut claimed = shared.reads.run(claim).await.map_err(|error| error.to_string())?;
         let mut edit = Edit::default();
         for (_, one) in &mut claimed {
@@ -211,6 +215,7 @@ impl Session {
     /// Gives entries back that were not tried.
     async fn give_back(&mut self, ids: Vec<QueueId>, due: i64) {
         let shared = &self.shard.shared;
+        let _editing = self.shard.deliveries.edits.take(ids.clone()).await;
         let undo = move |reader: &Reader| {
             let mut edit = Edit::default();
             for id in &ids {
@@ -235,32 +240,33 @@ impl Session {
     }
 }
 
-/// Claims what is due of a domain: what has to come first, then entries of all accounts in turn.
-fn claim_due(
+/// Chooses what to claim of what is due of a domain: what has to come first, then entries of all accounts in turn.
+fn choose(reader: &Reader, turn: &Turn, now: i64) -> Result<Vec<QueueId>, StoreError> {
+    let mut chosen: Vec<QueueId> = turn.first.iter().map(|id| QueueId(*id)).collect();
+    let due = queue::due(reader, turn.domain, now, CANDIDATES * turn.entries_max)?;
+    let mut due: Vec<QueueId> = due.into_iter().map(|due| due.id).filter(|id| !chosen.contains(id)).collect();
+    if due.len() > turn.entries_max {
+        let mut accounts = Vec::with_capacity(due.len());
+        for id in &due {
+            accounts.push(queue::entry(reader, *id)?.map_or(0, |row| row.sender));
+        }
+        due = pick(&accounts, turn.entries_max).into_iter().map(|place| due[place]).collect();
+    }
+    chosen.extend(due);
+    chosen.truncate(turn.entries_max);
+    Ok(chosen)
+}
+
+/// Claims those of entries that are still due.
+fn claim_these(
     reader: &Reader,
-    turn: &Turn,
+    ids: Vec<QueueId>,
     now: i64,
     backoff: Backoff,
 ) -> Result<Vec<(QueueId, Claimed)>, StoreError> {
-    let mut candidates: Vec<(QueueId, QueueRow)> = Vec::new();
-    let due = queue::due(reader, turn.domain, now, CANDIDATES * turn.entries_max)?;
-    for id in due.iter().map(|due| due.id) {
-        candidates.extend(queue::entry(reader, id)?.map(|row| (id, row)));
-    }
-    if candidates.len() > turn.entries_max {
-        let accounts: Vec<u32> = candidates.iter().map(|(_, row)| row.sender).collect();
-        let chosen = pick(&accounts, turn.entries_max);
-        candidates = chosen.into_iter().map(|place| candidates[place].clone()).collect();
-    }
-    for id in turn.first.iter().rev().map(|id| QueueId(*id)) {
-        candidates.retain(|(known, _)| *known != id);
-        if let Some(row) = queue::entry(reader, id)? {
-            candidates.insert(0, (id, row));
-        }
-    }
-    candidates.truncate(turn.entries_max);
     let mut claimed = Vec::new();
-    for (id, row) in candidates.into_iter().filter(|(_, row)| is_due(row, now)) {
+    for id in ids {
+        let Some(row) = queue::entry(reader, id)?.filter(|row| is_due(row, now)) else { continue };
         let made = u16::try_from(row.attempts.saturating_add(1)).unwrap_or(u16::MAX);
         let next = outcome::backoff_of(backoff, &row).due_when_cut_off(made, now, chance(id));
         claimed.extend(queue::claim(reader, id, Attempt { now, next })?.map(|claimed| (id, claimed)));
@@ -268,7 +274,8 @@ fn claim_due(
     Ok(claimed)
 }
 
-fn is_due(row: &QueueRow, now: i64) -> bool {
+/// Whether an attempt may begin.
+pub(super) fn is_due(row: &QueueRow, now: i64) -> bool {
     row.held == Held::No && !row.claimed && row.due <= now
 }
 

@@ -10,7 +10,7 @@ use postrider_storage::mta_sts;
 use postrider_storage::rows::MtaStsRow;
 use tracing::{info, warn};
 
-use super::sts_fetch::{Announced, announced, fetch};
+use super::sts_fetch::{Announced, Fetched, announced, fetch};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::lookup::{Questions, Resolver};
@@ -84,16 +84,8 @@ async fn renew(
         Ok(fetched) => {
             let mode = fetched.policy.mode.word();
             info!(%domain, mode, %id, "the policy of MTA-STS was fetched");
-            let row = MtaStsRow {
-                inserted,
-                valid_until: now.saturating_add(i64::from(fetched.policy.max_age)),
-                updated: now,
-                used: now,
-                backoff: false,
-                record_id: id.into(),
-                policy: String::from_utf8_lossy(&fetched.text).into(),
-            };
-            write(shard, domain, &row).await;
+            let row = row_of(&fetched, id, now);
+            write(shard, domain, &MtaStsRow { inserted, ..row }).await;
             Sts::Policy(fetched.policy)
         }
         Err(error) => {
@@ -114,6 +106,43 @@ async fn renew(
             Sts::None
         }
     }
+}
+
+/// A policy as it is kept.
+fn row_of(fetched: &Fetched, id: String, now: i64) -> MtaStsRow {
+    MtaStsRow {
+        inserted: now,
+        valid_until: now.saturating_add(i64::from(fetched.policy.max_age)),
+        updated: now,
+        used: now,
+        backoff: false,
+        record_id: id.into(),
+        policy: String::from_utf8_lossy(&fetched.text).into(),
+    }
+}
+
+/// Fetches a policy anew that is kept, though nobody needs it now, and says whether it came. When it doesn't, the
+/// kept one stays until it ends (RFC 8461 §3.3).
+pub(crate) async fn refresh(shard: &Rc<Shard>, domain: &str) -> bool {
+    let (Some(resolver), Ok(domain)) = (&shard.resolver, Domain::parse(domain)) else { return false };
+    let questions = Questions::new(Rc::clone(resolver), QUESTIONS_MAX);
+    let record = match announced(&questions, &domain).await {
+        Announced::Yes(record) => record,
+        Announced::No(_) | Announced::Unknown(_) => return false,
+    };
+    let port = shard.shared.config.delivery.policy_port;
+    let fetched = match fetch(resolver, shard.deliveries.connector(), &domain, port).await {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            info!(%domain, %error, "the policy of MTA-STS can't be fetched anew");
+            return false;
+        }
+    };
+    // It may have been used, or removed, meanwhile.
+    let Ok(Some(kept)) = read(shard, &domain).await else { return false };
+    let row = row_of(&fetched, record.id.to_string(), unix_now());
+    write(shard, &domain, &MtaStsRow { inserted: kept.inserted, used: kept.used, ..row }).await;
+    true
 }
 
 async fn read(shard: &Shard, domain: &Domain) -> Result<Option<MtaStsRow>, String> {

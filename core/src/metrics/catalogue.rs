@@ -540,6 +540,12 @@ label! {
         Tombstones = "tombstones",
         /// Evaluations of DMARC that are too old to be reported.
         Evaluations = "evaluations",
+        /// What became of recipients that left the queue.
+        Retired = "retired",
+        /// Failures of addresses that nothing was sent to for long.
+        Strikes = "strikes",
+        /// Policies of MTA-STS that weren't used for long.
+        Policies = "policies",
         /// Disk space.
         Space = "space",
     }

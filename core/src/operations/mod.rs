@@ -13,6 +13,7 @@ pub(crate) mod failure;
 mod index;
 mod listing;
 mod lock;
+mod queue;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -49,13 +50,20 @@ pub struct ServerOperations {
     started: Instant,
     /// Held from reading the directory to the commit of what was planned on it.
     directory: Lock,
+    /// Held while rules that hold messages change.
+    hold_rules: Lock,
 }
 
 impl ServerOperations {
     /// Serves the server that `shard`, its first one, belongs to. Begins with what an earlier process had
     /// begun to change in the directory.
     pub fn start(shard: Rc<Shard>) -> Rc<Self> {
-        let operations = Rc::new(Self { shard, started: Instant::now(), directory: Lock::default() });
+        let operations = Rc::new(Self {
+            shard,
+            started: Instant::now(),
+            directory: Lock::default(),
+            hold_rules: Lock::default(),
+        });
         let settles = Rc::clone(&operations);
         spawn("settle the directory", async move { settles.settle_at_start().await });
         operations
@@ -134,6 +142,18 @@ impl ServerOperations {
             }
             Request::IndexStatus { account } => self.index_status(&account).await,
             Request::IndexRebuild { account } => self.rebuild_index(&account, exchange).await,
+            queue @ (Request::QueueList { .. }
+            | Request::QueueShow { .. }
+            | Request::QueueDump { .. }
+            | Request::QueueChange { .. }
+            | Request::HoldRuleAdd { .. }
+            | Request::HoldRuleList
+            | Request::HoldRuleRemove { .. }
+            | Request::SuppressionAdd { .. }
+            | Request::SuppressionRemove { .. }
+            | Request::SuppressionLookup { .. }
+            | Request::SuppressionList { .. }
+            | Request::RetiredList { .. }) => self.queue(queue, exchange).await,
             change => self.edit(change).await,
         }
     }

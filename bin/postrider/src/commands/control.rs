@@ -27,7 +27,7 @@ const STOP_TIME: Duration = Duration::from_secs(30);
 /// A certificate has a few thousand; a request has to fit in a line.
 const PEM_OCTETS_MAX: u64 = 32 << 10;
 
-fn call(server: &Server, request: &Request) -> anyhow::Result<Answer> {
+pub(super) fn call(server: &Server, request: &Request) -> anyhow::Result<Answer> {
     Ok(server.connect()?.call(request, None, &mut Raw)?)
 }
 
@@ -43,7 +43,7 @@ pub(super) fn list<L: Line>(server: &Server, request: &Request, json: bool) -> a
     Ok(())
 }
 
-fn unexpected() -> anyhow::Error {
+pub(super) fn unexpected() -> anyhow::Error {
     anyhow::anyhow!(
         "the server answered something else than was asked. Are the command and the server of one version?"
     )
@@ -202,13 +202,20 @@ fn account_show(server: &Server, account: String) -> anyhow::Result<()> {
         terminal::print(&format!("  {address}"));
     }
     terminal::print("Mailboxes:");
-    Rows::<postrider_core::control::protocol::MailboxRow>::new(false).data(&mailboxes.0)?;
+    mailboxes.show::<postrider_core::control::protocol::MailboxRow>(false)?;
     Ok(())
 }
 
 /// Keeps streamed data until the answer came.
 #[derive(Default)]
-struct Collected(Vec<u8>);
+pub(super) struct Collected(Vec<u8>);
+
+impl Collected {
+    /// Shows it as rows.
+    pub(super) fn show<L: Line>(&self, json: bool) -> std::io::Result<()> {
+        Rows::<L>::new(json).data(&self.0)
+    }
+}
 
 impl Events for Collected {
     fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {

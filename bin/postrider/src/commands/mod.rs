@@ -8,10 +8,12 @@ mod dkim;
 mod dns;
 mod locate;
 mod mta_sts;
+mod queue;
 mod resolver;
 mod serve;
 mod settings;
 mod show;
+mod tls;
 
 use crate::arguments::{Command, Top};
 use crate::terminal;
@@ -51,6 +53,8 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Dmarc(arguments) => authentication::dmarc(arguments.command),
         Command::Iprev(arguments) => authentication::iprev(arguments.command),
         Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),
+        Command::Queue(arguments) => queue::queue(&server, arguments.command),
+        Command::Tls(arguments) => tls::tls(arguments.command),
         Command::MtaSts(arguments) => mta_sts::mta_sts(arguments.command),
     }
 }

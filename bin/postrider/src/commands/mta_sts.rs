@@ -4,6 +4,7 @@
 
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,12 +74,12 @@ fn lookup(arguments: &MtaStsLookup) -> Result<()> {
 }
 
 /// The record of a domain, or why it has none that can be used, and its text.
-struct Found {
+pub(super) struct Found {
     text: Option<String>,
-    record: Result<Record, String>,
+    pub(super) record: Result<Record, String>,
 }
 
-fn find(answer: &Answer) -> Found {
+pub(super) fn find(answer: &Answer) -> Found {
     let texts = answer.data().filter_map(|data| match data {
         RData::TXT(text) => Some(text.txt_data.concat()),
         _ => None,
@@ -113,6 +114,19 @@ fn policy(dns: &impl Lookup, arguments: &MtaStsLookup, host: &Domain, shown: &mu
     } else {
         format!("https://{host}:{port}{PATH}")
     });
+    let addresses = addresses_of(dns, host)?;
+    shown["addresses"] = json!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let text = fetch_text(host, &addresses, port, arguments.ca_file.as_deref())?;
+    shown["policy"] = json!(String::from_utf8_lossy(&text));
+    let policy = Policy::parse(&text)?;
+    shown["mode"] = json!(policy.mode.word());
+    shown["max_age"] = json!(policy.max_age);
+    shown["mx"] = json!(policy.patterns.iter().map(ToString::to_string).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// The addresses of the policy's host.
+pub(super) fn addresses_of(dns: &impl Lookup, host: &Domain) -> Result<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     let mut failure = None;
     for kind in [RecordType::AAAA, RecordType::A] {
@@ -125,19 +139,21 @@ fn policy(dns: &impl Lookup, arguments: &MtaStsLookup, host: &Domain, shown: &mu
             Err(error) => failure = Some(error),
         }
     }
-    shown["addresses"] = json!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>());
     if addresses.is_empty() {
         return Err(failure.unwrap_or_else(|| anyhow::anyhow!("{host} has no address")));
     }
-    let roots = authorities(arguments.ca_file.as_deref()).map_err(anyhow::Error::msg)?;
-    let until = Instant::now() + FETCH_TIME;
-    let text = fetch(host, &addresses, port, roots, until)?;
-    shown["policy"] = json!(String::from_utf8_lossy(&text));
-    let policy = Policy::parse(&text)?;
-    shown["mode"] = json!(policy.mode.word());
-    shown["max_age"] = json!(policy.max_age);
-    shown["mx"] = json!(policy.patterns.iter().map(ToString::to_string).collect::<Vec<_>>());
-    Ok(())
+    Ok(addresses)
+}
+
+/// Gets the text of the policy from its host, for which an authority of a file, or of the system, vouches.
+pub(super) fn fetch_text(
+    host: &Domain,
+    addresses: &[IpAddr],
+    port: u16,
+    ca_file: Option<&Path>,
+) -> Result<Vec<u8>> {
+    let roots = authorities(ca_file).map_err(anyhow::Error::msg)?;
+    fetch(host, addresses, port, roots, Instant::now() + FETCH_TIME)
 }
 
 /// Gets the text of the policy (RFC 8461 §3.3).
@@ -199,9 +215,9 @@ fn connect(addresses: &[IpAddr], port: u16, until: Instant) -> Result<TcpStream>
 }
 
 /// A connection that fails at some time, however slowly something comes.
-struct Timely {
-    stream: TcpStream,
-    until: Instant,
+pub(super) struct Timely {
+    pub(super) stream: TcpStream,
+    pub(super) until: Instant,
 }
 
 impl Timely {

@@ -63,6 +63,7 @@ impl Line for MailboxRow {
 pub struct Rows<L> {
     json: bool,
     partial: Vec<u8>,
+    count: u32,
     out: Box<dyn FnMut(&str)>,
     row: PhantomData<L>,
 }
@@ -70,7 +71,12 @@ pub struct Rows<L> {
 impl<L: Line> Rows<L> {
     /// Shows rows as text, or as the JSON that they come in.
     pub fn new(json: bool) -> Self {
-        Self { json, partial: Vec::new(), out: Box::new(terminal::print), row: PhantomData }
+        Self { json, partial: Vec::new(), count: 0, out: Box::new(terminal::print), row: PhantomData }
+    }
+
+    /// How many rows came.
+    pub fn count(&self) -> u32 {
+        self.count
     }
 }
 
@@ -82,6 +88,7 @@ impl<L: Line> Events for Rows<L> {
             let rest = self.partial.split_off(end + 1);
             let mut line = std::mem::replace(&mut self.partial, rest);
             line.truncate(end);
+            self.count = self.count.saturating_add(1);
             if self.json {
                 (self.out)(&String::from_utf8_lossy(&line));
             } else {

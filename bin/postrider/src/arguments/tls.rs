@@ -1,0 +1,73 @@
+//! The arguments of the command about TLS with other servers.
+
+use std::path::PathBuf;
+
+use argh::FromArgs;
+use postrider_delivery::destination::Target;
+use postrider_proto::address::HeloName;
+
+use super::asking::{belief, upstream};
+
+/// Look at TLS with other servers.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand, name = "tls", example = "{command_name} explain example.org")]
+pub struct Tls {
+    #[argh(subcommand)]
+    pub command: TlsCommand,
+}
+
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(subcommand)]
+pub enum TlsCommand {
+    Explain(TlsExplain),
+}
+
+/// What a message wants of transport security.
+pub type Wish = super::queue::Wish;
+
+asking! {
+    /// Say what delivery to a domain would do, and why: its hosts, DNSSEC, MTA-STS, DANE, and what TLS has to give with each
+    /// host. With --dial each host is connected to, up to the point at which a message would be handed over.
+    #[argh(
+        subcommand,
+        name = "explain",
+        example = "{command_name} example.org\nWith connections, for a message with REQUIRETLS:\n  {command_name} --dial \
+                   --requiretls yes example.org",
+        note = "Without the server: routes and transports don't count, and a policy that the server keeps isn't known here."
+    )]
+    pub struct TlsExplain {
+        /// connect to each host, and say QUIT before a message is begun
+        #[argh(switch)]
+        pub dial: bool,
+        /// what the message wants: yes (REQUIRETLS), no (TLS-Required: No) or default
+        #[argh(option, default = "Wish::Default", from_str_fn(wish))]
+        pub requiretls: Wish,
+        /// a file of certificates in PEM whose holders may vouch for hosts (default: those of the system)
+        #[argh(option)]
+        pub ca_file: Option<PathBuf>,
+        /// the name to say in EHLO (default: localhost)
+        #[argh(option, from_str_fn(hello))]
+        pub hello: Option<HeloName>,
+        /// the port of the hosts (default: 25)
+        #[argh(option, default = "25")]
+        pub port: u16,
+        /// the port of the policy's host (default: 443)
+        #[argh(option, default = "443")]
+        pub policy_port: u16,
+        /// the domain, or an address in brackets
+        #[argh(positional, from_str_fn(target))]
+        pub domain: Target,
+    }
+}
+
+fn wish(text: &str) -> Result<Wish, String> {
+    super::queue::wish(text)
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    Target::parse(text).map_err(|error| error.to_string())
+}
+
+fn hello(text: &str) -> Result<HeloName, String> {
+    HeloName::parse(text).map_err(|error| error.to_string())
+}

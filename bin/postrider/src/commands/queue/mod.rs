@@ -1,0 +1,244 @@
+//! `postrider queue`: the messages that wait, and what operators decide on them.
+//!
+//! The JSON is documented in `docs/cli-json.md`.
+
+mod show;
+mod times;
+
+use anyhow::{Result, bail};
+use postrider_core::control::protocol::{
+    Answer, HoldRule, HoldRuleRow, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueRecipientRow, QueueRow,
+    Request, RetiredRow, SuppressionRow,
+};
+
+use super::control::{Collected, call, list, simple, unexpected};
+use super::locate::Server;
+use super::show::{Bar, Line, Rows};
+use crate::arguments::{
+    Filter, HoldRulesCommand, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
+};
+use crate::terminal;
+use times::{Direction, moment, now};
+
+/// `postrider queue`
+pub fn queue(server: &Server, command: QueueCommand) -> Result<()> {
+    match command {
+        QueueCommand::List(arguments) => list_entries(server, &arguments),
+        QueueCommand::Show(arguments) => show_entry(server, arguments),
+        QueueCommand::Dump(arguments) => {
+            call(server, &Request::QueueDump { id: arguments.id })?;
+            Ok(())
+        }
+        QueueCommand::Hold(arguments) => {
+            change(server, &arguments.filter(), arguments.all, QueueChange::Hold, "held")
+        }
+        QueueCommand::Release(arguments) => {
+            change(server, &arguments.filter(), arguments.all, QueueChange::Release, "no longer held")
+        }
+        QueueCommand::Schedule(arguments) => {
+            let at = moment(&arguments.at, now(), Direction::Ahead)?;
+            let done = format!("due {}", times::when(at, now()));
+            change(server, &arguments.filter(), arguments.all, QueueChange::Schedule { at }, &done)
+        }
+        QueueCommand::Transport(arguments) => {
+            let name = (!arguments.set.is_empty()).then(|| arguments.set.clone());
+            let done = match &name {
+                Some(name) => format!("to be delivered by {name}"),
+                None => "to be delivered by routes".to_owned(),
+            };
+            change(server, &arguments.filter(), arguments.all, QueueChange::Transport { name }, &done)
+        }
+        QueueCommand::Requiretls(arguments) => {
+            let done = format!("set to REQUIRETLS {}", arguments.set.name());
+            let wish = QueueChange::RequireTls { wish: arguments.set };
+            change(server, &arguments.filter(), arguments.all, wish, &done)
+        }
+        QueueCommand::Fail(arguments) => {
+            let fail = QueueChange::Fail { reason: arguments.reason.clone() };
+            change(server, &arguments.filter(), arguments.all, fail, "given up, and the senders told")
+        }
+        QueueCommand::Drop(arguments) => {
+            change(server, &arguments.filter(), arguments.all, QueueChange::Drop, "dropped")
+        }
+        QueueCommand::HoldRules(arguments) => hold_rules(server, arguments.command),
+        QueueCommand::Suppressions(arguments) => suppressions(server, arguments.command),
+        QueueCommand::Retired(arguments) => list_retired(server, &arguments),
+    }
+}
+
+/// What is meant, with times as they are now.
+fn filter(written: &Filter, now: i64) -> Result<QueueFilter> {
+    let at = |text: &Option<String>, direction| {
+        text.as_deref().map(|text| moment(text, now, direction)).transpose()
+    };
+    Ok(QueueFilter {
+        ids: written.ids.clone(),
+        account: written.account.clone(),
+        from: written.from.clone(),
+        to: written.to.clone(),
+        sender_domain: written.sender_domain.clone(),
+        recipient_domain: written.recipient_domain.clone(),
+        submitted_from: at(&written.submitted_after, Direction::Ago)?,
+        submitted_before: at(&written.submitted_before, Direction::Ago)?,
+        next_from: at(&written.next_after, Direction::Ahead)?,
+        next_before: at(&written.next_before, Direction::Ahead)?,
+        held: match (written.held, written.not_held) {
+            (true, true) => bail!("nothing is held and not held. Write --held or --not-held"),
+            (true, false) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        },
+        transport: written.transport.clone(),
+    })
+}
+
+/// Asks for pages until there are enough rows.
+fn pages<L: Line>(
+    server: &Server,
+    json: bool,
+    limit: u32,
+    cursor: Option<String>,
+    request: impl Fn(Option<String>, u32) -> Request,
+) -> Result<()> {
+    let mut rows = Rows::<L>::new(json);
+    let mut cursor = cursor;
+    loop {
+        let left = limit.saturating_sub(rows.count());
+        if left == 0 {
+            break;
+        }
+        let request = request(cursor.take(), left.min(QUEUE_PAGE_MAX));
+        let Answer::Page { next } = server.connect()?.call(&request, None, &mut rows)? else {
+            return Err(unexpected());
+        };
+        cursor = next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if let Some(cursor) = cursor {
+        terminal::say(&format!("There may be more: take a greater --limit, or go on with --cursor {cursor}"));
+    }
+    Ok(())
+}
+
+fn list_entries(server: &Server, arguments: &QueueList) -> Result<()> {
+    let filter = filter(&arguments.filter(), now())?;
+    let descending = arguments.reverse;
+    if !arguments.json {
+        terminal::print(show::HEADER);
+    }
+    pages::<QueueRow>(server, arguments.json, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
+        Request::QueueList { filter: Box::new(filter.clone()), descending, cursor, limit: Some(limit) }
+    })
+}
+
+fn list_retired(server: &Server, arguments: &QueueRetired) -> Result<()> {
+    let account = &arguments.account;
+    pages::<RetiredRow>(server, arguments.json, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
+        Request::RetiredList { account: account.clone(), cursor, limit: Some(limit) }
+    })
+}
+
+fn show_entry(server: &Server, arguments: QueueShow) -> Result<()> {
+    let mut recipients = Collected::default();
+    let answer = server.connect()?.call(&Request::QueueShow { id: arguments.id }, None, &mut recipients)?;
+    let Answer::QueueEntry(details) = answer else { return Err(unexpected()) };
+    if arguments.json {
+        terminal::print(&serde_json::to_string(&details)?);
+    } else {
+        show::details(&details, now()).iter().for_each(|line| terminal::print(line));
+    }
+    recipients.show::<QueueRecipientRow>(arguments.json)?;
+    Ok(())
+}
+
+fn change(server: &Server, written: &Filter, all: bool, change: QueueChange, done: &str) -> Result<()> {
+    match (*written == Filter::default(), all) {
+        (true, false) => {
+            bail!(
+                "nothing says which entries are meant. Name their ids, or what they have in common; or write --all"
+            )
+        }
+        (false, true) => {
+            bail!("--all is for all entries. Leave it out, or everything else that says which are meant")
+        }
+        _ => {}
+    }
+    let request = Request::QueueChange { filter: Box::new(filter(written, now())?), change };
+    let mut bar = Bar::of("entries");
+    let answer = server.connect()?.call(&request, None, &mut bar);
+    bar.finish();
+    let Answer::QueueChanged { entries, recipients, busy } = answer? else { return Err(unexpected()) };
+    let verb = if entries == 1 { "entry is" } else { "entries are" };
+    let many = if recipients == 1 { "recipient" } else { "recipients" };
+    terminal::say(&format!("{entries} {verb} {done} ({recipients} {many})."));
+    if busy > 0 {
+        bail!("{busy} entries are just being delivered, and nothing was done to them. Try again later");
+    }
+    Ok(())
+}
+
+fn hold_rules(server: &Server, command: HoldRulesCommand) -> Result<()> {
+    match command {
+        HoldRulesCommand::List(arguments) => {
+            list::<HoldRuleRow>(server, &Request::HoldRuleList, arguments.json)
+        }
+        HoldRulesCommand::Add(arguments) => {
+            let rule = HoldRule {
+                account: arguments.account,
+                sender_domain: arguments.sender_domain,
+                recipient_domain: arguments.recipient_domain,
+                comment: arguments.comment,
+            };
+            let says_nothing = HoldRule { comment: rule.comment.clone(), ..HoldRule::default() } == rule;
+            if says_nothing != arguments.all {
+                bail!("say what the rule is about, or write --all alone: then everything is held");
+            }
+            let mut bar = Bar::of("entries");
+            let answer = server.connect()?.call(&Request::HoldRuleAdd { rule }, None, &mut bar);
+            bar.finish();
+            let Answer::HoldRule { id, held } = answer? else { return Err(unexpected()) };
+            terminal::say(&format!("Hold rule {id} is there, and holds {held} entries that waited."));
+            Ok(())
+        }
+        HoldRulesCommand::Rm(arguments) => {
+            let done = format!("Hold rule {} is removed. What it holds stays held.", arguments.id);
+            simple(server, &Request::HoldRuleRemove { id: arguments.id }, &done)
+        }
+    }
+}
+
+fn suppressions(server: &Server, command: SuppressionsCommand) -> Result<()> {
+    match command {
+        SuppressionsCommand::List(arguments) => {
+            let request = Request::SuppressionList { account: arguments.account };
+            list::<SuppressionRow>(server, &request, arguments.json)
+        }
+        SuppressionsCommand::Lookup(arguments) => {
+            let (account, address) = (arguments.account, arguments.address);
+            let told = format!("Account {account} sends to {address}.");
+            let mut rows = Rows::<SuppressionRow>::new(arguments.json);
+            server.connect()?.call(&Request::SuppressionLookup { account, address }, None, &mut rows)?;
+            if rows.count() == 0 {
+                terminal::say(&told);
+            }
+            Ok(())
+        }
+        SuppressionsCommand::Add(arguments) => {
+            let done = format!("Account {} no longer sends to {}.", arguments.account, arguments.address);
+            let request = Request::SuppressionAdd {
+                account: arguments.account,
+                address: arguments.address,
+                reason: arguments.reason,
+            };
+            simple(server, &request, &done)
+        }
+        SuppressionsCommand::Rm(arguments) => {
+            let done = format!("Account {} sends to {} again.", arguments.account, arguments.address);
+            let request =
+                Request::SuppressionRemove { account: arguments.account, address: arguments.address };
+            simple(server, &request, &done)
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What operators do to entries of the queue. On the shard that owns them: only there an edit is built, and only while
+//! nobody else builds one of the same entry.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use postrider_delivery::outcome::{Failure, Status, Verdict};
+use postrider_delivery::report::{Event, decide};
+use postrider_storage::committer::CommitError;
+use postrider_storage::engine::Durability;
+use postrider_storage::ids::QueueId;
+use postrider_storage::queue::{
+    self, Bounds, Change, Changed, Chosen, Edit, End, Filter, Listed, Order, domain_hash,
+};
+use postrider_storage::reader::Reader;
+use postrider_storage::rows::{AttemptResult, RecipientRow, Retirement};
+use postrider_storage::store::{Store, StoreError};
+use tracing::info;
+
+use super::outcome::{Tried, backoff_of, retired_until};
+use super::session::chance;
+use super::{reports, translate};
+use crate::clock::unix_now;
+use crate::commit;
+use crate::runtime::PoolError;
+use crate::shard::Shard;
+
+/// About the most octets that one edit writes: moving many recipients to entries of their own takes some.
+const EDIT_OCTETS_MAX: usize = 4 << 20;
+/// The status of what an operator gave up: other mail system status (RFC 3463 §3.4).
+const GIVEN_UP: Status = Status::permanent(3, 0);
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Wish {
+    /// This change.
+    Change(Change),
+    /// Giving up, and telling the sender why.
+    Fail(String),
+    /// Giving up without a word.
+    Drop,
+}
+
+/// Why nothing could be done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("the report to the sender can't be written: {0}")]
+    Report(String),
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(crate) struct Operated {
+    /// To how many entries.
+    pub(crate) entries: u64,
+    /// To how many of their recipients.
+    pub(crate) recipients: u64,
+    /// Entries to which it couldn't be done: an attempt is under way.
+    pub(crate) busy: Vec<QueueId>,
+    /// Entries that weren't looked at: once more.
+    pub(crate) left: Vec<QueueId>,
+}
+
+/// An edit of several entries.
+#[derive(Default)]
+struct Built {
+    edit: Edit,
+    operated: Operated,
+    /// The hashes of their domains.
+    domains: BTreeSet<u64>,
+}
+
+/// Does something to those of some entries that a filter means; all of them are of this shard.
+pub(crate) async fn operate(
+    shard: &Rc<Shard>,
+    filter: &Filter,
+    ids: Vec<QueueId>,
+    wish: &Wish,
+) -> Result<Operated, Trouble> {
+    match wish {
+        Wish::Fail(reason) => {
+            let mut operated = Operated::default();
+            for id in ids {
+                fail(shard, filter, id, reason, &mut operated).await?;
+            }
+            Ok(operated)
+        }
+        Wish::Change(_) | Wish::Drop => change(shard, filter, ids, wish).await,
+    }
+}
+
+async fn change(
+    shard: &Rc<Shard>,
+    filter: &Filter,
+    ids: Vec<QueueId>,
+    wish: &Wish,
+) -> Result<Operated, Trouble> {
+    let shared = &shard.shared;
+    let editing = shard.deliveries.edits.take_free(&ids);
+    let busy: Vec<QueueId> = ids.iter().copied().filter(|id| !editing.ids().contains(id)).collect();
+    if editing.ids().is_empty() {
+        return Ok(Operated { busy, ..Operated::default() });
+    }
+    let filter = Filter { ids: Some(editing.ids().to_vec()), ..filter.clone() };
+    let now = unix_now();
+    let (store, wanted, until) = (Arc::clone(&shared.store), wish.clone(), retired_until(shard, now));
+    let built = shared.pool.run(move || build(&store, &filter, &wanted, now, until)).await??;
+    let Built { edit, mut operated, domains } = built;
+    if !edit.batch.is_empty() {
+        commit::commit(&shared.committer, edit.batch, Durability::Synced).await?;
+        shared.queue_counts.add(edit.delta);
+    }
+    drop(editing);
+    let kicks = matches!(wish, Wish::Change(Change::Due(at)) if *at <= now);
+    tell(shard, domains, kicks).await?;
+    operated.busy.extend(busy);
+    Ok(operated)
+}
+
+fn build(
+    store: &Store,
+    filter: &Filter,
+    wish: &Wish,
+    now: i64,
+    retired_until: Option<i64>,
+) -> Result<Built, StoreError> {
+    let reader = store.reader();
+    let mut built = Built::default();
+    let mut cursor = None;
+    loop {
+        let page = queue::list(&reader, filter, Order::Ascending, cursor.as_ref(), Bounds::default())?;
+        for listed in &page.entries {
+            let chosen = listed.part.as_deref().map_or(Chosen::All, Chosen::These);
+            let changed = match wish {
+                Wish::Change(change) => {
+                    queue::change(&reader, listed.id, chosen, change, || store.new_queue_id())?
+                }
+                Wish::Fail(_) | Wish::Drop => {
+                    let text = "dropped by an operator";
+                    let end = End {
+                        retirement: Retirement::Dropped,
+                        result: AttemptResult::new(now, 0, Some([5, 3, 0]), "", text),
+                        retired_until,
+                    };
+                    queue::end(&reader, listed.id, chosen, &end)?
+                }
+            };
+            built.take(listed, changed);
+            if built.edit.batch.octets() >= EDIT_OCTETS_MAX {
+                let ids = filter.ids.iter().flatten().copied();
+                built.operated.left = ids.filter(|id| *id > listed.id).collect();
+                return Ok(built);
+            }
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(built);
+        }
+    }
+}
+
+impl Built {
+    fn take(&mut self, listed: &Listed, changed: Changed) {
+        match changed {
+            Changed::Done(done) => {
+                self.edit.append(done.edit);
+                self.operated.entries += 1;
+                self.operated.recipients += u64::from(done.recipients);
+                self.domains.insert(domain_hash(&listed.row.domain));
+            }
+            Changed::Busy => self.operated.busy.push(listed.id),
+            Changed::Gone => {}
+        }
+    }
+}
+
+/// Tells the schedule what the store says of domains.
+async fn tell(shard: &Rc<Shard>, domains: BTreeSet<u64>, kicks: bool) -> Result<(), Trouble> {
+    let marked: Vec<_> = domains.into_iter().map(|domain| (domain, shard.deliveries.mark(domain))).collect();
+    let firsts = shard.shared.reads.run(move |reader| {
+        marked
+            .into_iter()
+            .map(|(domain, mark)| Ok((domain, mark, queue::first(reader, domain)?)))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    for (domain, mark, first) in firsts.await? {
+        shard.deliveries.set(domain, mark, first.map(|first| first.due));
+        if kicks {
+            shard.deliveries.kick(domain);
+        }
+    }
+    Ok(())
+}
+
+/// Tells the sender that an entry failed, and removes it.
+async fn fail(
+    shard: &Rc<Shard>,
+    filter: &Filter,
+    id: QueueId,
+    reason: &str,
+    operated: &mut Operated,
+) -> Result<(), Trouble> {
+    let shared = &shard.shared;
+    let _editing = {
+        let editing = shard.deliveries.edits.take_free(&[id]);
+        if editing.ids().is_empty() {
+            operated.busy.push(id);
+            return Ok(());
+        }
+        editing
+    };
+    let filter = Filter { ids: Some(vec![id]), ..filter.clone() };
+    let store = Arc::clone(&shared.store);
+    let Some(found) = shared.pool.run(move || find(&store.reader(), &filter)).await?? else { return Ok(()) };
+    let Found { listed, recipients } = found;
+    if listed.row.claimed {
+        operated.busy.push(id);
+        return Ok(());
+    }
+    let now = unix_now();
+    let failure = Failure::ours(GIVEN_UP, reason);
+    let end = End {
+        retirement: Retirement::Failed,
+        result: translate::failed(&failure, now),
+        retired_until: retired_until(shard, now),
+    };
+    let mut tried = Tried::new(id, listed.row, recipients, now);
+    tried.all(&Verdict::Failed { failure, is_expired: false });
+    report(shard, &tried).await.map_err(Trouble::Report)?;
+    let (part, domain) = (listed.part, domain_hash(&tried.entry.domain));
+    let changed = shared
+        .reads
+        .run(move |reader| queue::end(reader, id, part.as_deref().map_or(Chosen::All, Chosen::These), &end));
+    match changed.await? {
+        Changed::Done(done) => {
+            commit::commit(&shared.committer, done.edit.batch, Durability::Synced).await?;
+            shared.queue_counts.add(done.edit.delta);
+            info!(entry = %id.0, recipients = done.recipients, reason, "given up by an operator");
+            operated.entries += 1;
+            operated.recipients += u64::from(done.recipients);
+        }
+        Changed::Busy => operated.busy.push(id),
+        Changed::Gone => {}
+    }
+    tell(shard, [domain].into(), false).await
+}
+
+/// An entry with all recipients that are meant.
+struct Found {
+    listed: Listed,
+    recipients: Vec<(u32, RecipientRow)>,
+}
+
+fn find(reader: &Reader, filter: &Filter) -> Result<Option<Found>, StoreError> {
+    let page = queue::list(reader, filter, Order::Ascending, None, Bounds::default())?;
+    let Some(listed) = page.entries.into_iter().next() else { return Ok(None) };
+    let is_meant = |number: &u32| listed.part.as_ref().is_none_or(|part| part.binary_search(number).is_ok());
+    let all = queue::recipients(reader, listed.id);
+    let recipients = all.filter(|row| row.as_ref().map_or(true, |(number, _)| is_meant(number)));
+    let recipients = recipients.collect::<Result<_, _>>()?;
+    Ok(Some(Found { listed, recipients }))
+}
+
+/// Writes the reports on recipients that failed.
+async fn report(shard: &Rc<Shard>, tried: &Tried) -> Result<(), String> {
+    let verdicts: Vec<&Verdict> = tried.verdicts.iter().flatten().collect();
+    let told: Vec<(usize, Event)> = (0..tried.recipients.len()).map(|place| (place, Event::Failed)).collect();
+    let asked: Vec<_> =
+        told.iter().map(|(place, event)| (*event, tried.recipients[*place].1.notify)).collect();
+    let wanted = decide(&reports::about(&tried.entry), &asked);
+    let made = u16::try_from(tried.entry.attempts).unwrap_or(u16::MAX);
+    let backoff = backoff_of(shard.shared.config.delivery.backoff, &tried.entry);
+    let promise = backoff.promise(made, unix_now(), chance(tried.id));
+    reports::write(shard, tried, &told, &wanted, &verdicts, &promise).await
+}

@@ -1,0 +1,434 @@
+//! The requests about the queue: lists are read page by page on the worker pool; what changes an entry is done on the
+//! shard that owns it, some entries at a time.
+
+mod rows;
+mod rules;
+mod suppressions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use postrider_proto::address::Domain;
+use postrider_storage::directory::Directory;
+use postrider_storage::ids::QueueId;
+use postrider_storage::keys::SYSTEM;
+use postrider_storage::queue::{self, Bounds, Change, Cursor, Filter, Order, Span, domain_hash, shard_of};
+use postrider_storage::rows::{Held, RequireTls};
+use postrider_storage::store::{Refusal, StoreError};
+
+use super::edit::find;
+use super::{ServerOperations, failure, internal};
+use crate::control::protocol::{
+    Answer, FailureKind, Progress, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueRequireTls,
+    Request,
+};
+use crate::control::{Exchange, OperationError, Transport};
+use crate::delivery::content::Source;
+use crate::delivery::operate::{Operated, Trouble, Wish, operate};
+use crate::runtime::{ShardId, sleep};
+use crate::shard::Shared;
+use rows::Names;
+
+/// Entries that are found in one step.
+const FOUND_MAX: usize = 1000;
+/// Entries that are changed in one step, and that are failed, which takes a report each.
+const CHANGED_MAX: usize = 64;
+const FAILED_MAX: usize = 8;
+/// How long an entry is waited for whose attempt is under way, and between looks.
+const BUSY_TIME: Duration = Duration::from_secs(3);
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// How often the client is told how far the work is; twice as often as it has to be.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Octets of what a sender is told, and of other texts that operators write.
+const TEXT_OCTETS_MAX: usize = 500;
+
+/// Tells the client how far the work is, now and then: that is how it is noticed that nobody waits any more.
+struct Teller {
+    told: Instant,
+    what: &'static str,
+}
+
+impl Teller {
+    fn new(what: &'static str) -> Self {
+        Self { told: Instant::now(), what }
+    }
+
+    async fn tell<T: Transport>(
+        &mut self,
+        exchange: &mut Exchange<T>,
+        done: u64,
+        total: Option<u64>,
+    ) -> Result<(), OperationError> {
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            exchange.progress(Progress { done, total, what: Some(self.what.to_owned()) }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What was done to entries.
+#[derive(Debug, Default)]
+struct Changed {
+    entries: u64,
+    recipients: u64,
+    busy: u64,
+}
+
+impl ServerOperations {
+    /// Carries out a request about the queue.
+    pub(super) async fn queue<T: Transport>(
+        &self,
+        request: Request,
+        exchange: &mut Exchange<T>,
+    ) -> Result<Answer, OperationError> {
+        match request {
+            Request::QueueList { filter, descending, cursor, limit } => {
+                let order = if descending { Order::Descending } else { Order::Ascending };
+                self.list_queue(*filter, order, cursor.as_deref(), limit, exchange).await
+            }
+            Request::QueueShow { id } => self.show_entry(&id, exchange).await,
+            Request::QueueDump { id } => self.dump_entry(&id, exchange).await,
+            Request::QueueChange { filter, change } => self.change_queue(*filter, change, exchange).await,
+            Request::HoldRuleAdd { rule } => self.add_hold_rule(rule, exchange).await,
+            Request::HoldRuleList => self.list_hold_rules(exchange).await,
+            Request::HoldRuleRemove { id } => self.remove_hold_rule(id).await,
+            Request::SuppressionAdd { account, address, reason } => {
+                self.add_suppression(&account, address, reason).await
+            }
+            Request::SuppressionRemove { account, address } => {
+                self.remove_suppression(&account, address).await
+            }
+            Request::SuppressionLookup { account, address } => {
+                self.look_up_suppression(&account, address, exchange).await
+            }
+            Request::SuppressionList { account } => {
+                self.list_suppressions(account.as_deref(), exchange).await
+            }
+            Request::RetiredList { account, cursor, limit } => {
+                self.list_retired(account, cursor.as_deref(), limit, exchange).await
+            }
+            // Every other request is carried out elsewhere.
+            other => Err(internal(format!("request {} is not known here", other.name()))),
+        }
+    }
+
+    async fn filter(&self, asked: QueueFilter) -> Result<Filter, OperationError> {
+        self.on_pool(move |shared| filter_of(shared, asked)).await
+    }
+
+    async fn list_queue<T: Transport>(
+        &self,
+        filter: QueueFilter,
+        order: Order,
+        cursor: Option<&str>,
+        limit: Option<u32>,
+        exchange: &mut Exchange<T>,
+    ) -> Result<Answer, OperationError> {
+        let filter = self.filter(filter).await?;
+        let mut cursor = cursor.map(cursor_of).transpose()?;
+        let mut left = page_max(limit);
+        let mut teller = Teller::new("looked at");
+        let mut looked = 0;
+        while left > 0 {
+            let (filter, from) = (filter.clone(), cursor.take());
+            let bounds = Bounds { entries_max: left, ..Bounds::default() };
+            let page = self.on_pool(move |shared| {
+                let reader = shared.store.reader();
+                let page = queue::list(&reader, &filter, order, from.as_ref(), bounds).map_err(refused)?;
+                let mut names = Names::new(&reader);
+                let rows = page.entries.iter().map(|listed| names.row(listed)).collect::<Result<Vec<_>, _>>();
+                Ok((rows.map_err(internal)?, page.next, page.rows))
+            });
+            let (rows, next, count) = page.await?;
+            left = left.saturating_sub(rows.len());
+            looked += count as u64;
+            for row in &rows {
+                exchange.row(row).await?;
+            }
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+            teller.tell(exchange, looked, None).await?;
+        }
+        Ok(Answer::Page { next: cursor.map(|cursor| cursor.to_string()) })
+    }
+
+    async fn show_entry<T: Transport>(
+        &self,
+        id: &str,
+        exchange: &mut Exchange<T>,
+    ) -> Result<Answer, OperationError> {
+        let id = id_of(id)?;
+        let shown = self.on_pool(move |shared| {
+            let reader = shared.store.reader();
+            let row = queue::entry(&reader, id).map_err(internal)?.ok_or_else(|| no_entry(id))?;
+            let mut recipients = Vec::new();
+            for recipient in queue::recipients(&reader, id) {
+                recipients.push(rows::recipient(&recipient.map_err(internal)?.1));
+            }
+            let prefix = queue::prefix(&reader, id).map_err(internal)?;
+            Ok((recipients, Names::new(&reader).details(id, &row, &prefix).map_err(internal)?))
+        });
+        let (recipients, details) = shown.await?;
+        for recipient in &recipients {
+            exchange.row(recipient).await?;
+        }
+        Ok(Answer::QueueEntry(Box::new(details)))
+    }
+
+    async fn dump_entry<T: Transport>(
+        &self,
+        id: &str,
+        exchange: &mut Exchange<T>,
+    ) -> Result<Answer, OperationError> {
+        let id = id_of(id)?;
+        let mut source = self
+            .on_pool(move |shared| {
+                let reader = shared.store.reader();
+                let row = queue::entry(&reader, id).map_err(internal)?.ok_or_else(|| no_entry(id))?;
+                let prefix = queue::prefix(&reader, id).map_err(internal)?;
+                Ok(Source::stored(prefix, queue::content(&row)))
+            })
+            .await?;
+        let reads = &self.shard.shared.reads;
+        while let Some(part) = source.next(reads).await.map_err(internal)? {
+            exchange.write(part.as_ref()).await?;
+        }
+        Ok(Answer::Done)
+    }
+
+    async fn change_queue<T: Transport>(
+        &self,
+        filter: QueueFilter,
+        change: QueueChange,
+        exchange: &mut Exchange<T>,
+    ) -> Result<Answer, OperationError> {
+        let wish = self.wish(change)?;
+        let one = match filter.ids.as_slice() {
+            [id] => Some(id_of(id)?),
+            _ => None,
+        };
+        let filter = self.filter(filter).await?;
+        let Changed { entries, recipients, busy } = self.change_all(&filter, &wish, exchange).await?;
+        if let (Some(id), 0, 0) = (one, entries, busy) {
+            return Err(no_entry(id));
+        }
+        tracing::info!(?wish, entries, recipients, busy, "entries of the queue were changed");
+        Ok(Answer::QueueChanged { entries, recipients, busy })
+    }
+
+    fn wish(&self, change: QueueChange) -> Result<Wish, OperationError> {
+        Ok(match change {
+            QueueChange::Hold => Wish::Change(Change::Hold(Held::Operator)),
+            QueueChange::Release => Wish::Change(Change::Release),
+            QueueChange::Schedule { at } => Wish::Change(Change::Due(at)),
+            QueueChange::Transport { name: None } => Wish::Change(Change::Transport(Box::default())),
+            QueueChange::Transport { name: Some(name) } => {
+                let known = &self.shard.shared.config.delivery.transports;
+                if !known.contains_key(name.as_str()) {
+                    let names: Vec<&str> = known.keys().map(AsRef::as_ref).collect();
+                    let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                    let message =
+                        format!("there is no transport {name:?} in the configuration, which has {known}");
+                    return Err(OperationError::new(FailureKind::NotFound, message));
+                }
+                Wish::Change(Change::Transport(name.into()))
+            }
+            QueueChange::RequireTls { wish } => Wish::Change(Change::RequireTls(match wish {
+                QueueRequireTls::Default => RequireTls::Unset,
+                QueueRequireTls::Yes => RequireTls::Required,
+                QueueRequireTls::No => RequireTls::No,
+            })),
+            QueueChange::Fail { reason } => Wish::Fail(text(reason, "the reason")?),
+            QueueChange::Drop => Wish::Drop,
+        })
+    }
+
+    /// Does something to all entries that a filter means at the start, and still means when it is their turn. Those
+    /// that an attempt is under way for are waited for, a short time.
+    async fn change_all<T: Transport>(
+        &self,
+        filter: &Filter,
+        wish: &Wish,
+        exchange: &mut Exchange<T>,
+    ) -> Result<Changed, OperationError> {
+        let mut waiting = self.find_entries(filter, exchange).await?;
+        let total = waiting.values().map(Vec::len).sum::<usize>() as u64;
+        let mut changed = Changed::default();
+        let mut teller = Teller::new("changed");
+        let began = Instant::now();
+        loop {
+            let mut busy: BTreeMap<usize, Vec<QueueId>> = BTreeMap::new();
+            for (shard, mut ids) in waiting {
+                while !ids.is_empty() {
+                    let most = if matches!(wish, Wish::Fail(_)) { FAILED_MAX } else { CHANGED_MAX };
+                    let rest = ids.split_off(ids.len().min(most));
+                    let done = self.operate(ShardId(shard), filter.clone(), ids, wish.clone()).await?;
+                    changed.entries += done.entries;
+                    changed.recipients += done.recipients;
+                    if !done.busy.is_empty() {
+                        busy.entry(shard).or_default().extend(done.busy);
+                    }
+                    ids = done.left;
+                    ids.extend(rest);
+                    teller.tell(exchange, changed.entries, Some(total)).await?;
+                }
+            }
+            if busy.is_empty() || began.elapsed() >= BUSY_TIME {
+                changed.busy = busy.values().map(Vec::len).sum::<usize>() as u64;
+                return Ok(changed);
+            }
+            waiting = busy;
+            sleep(BUSY_PAUSE).await;
+            teller.tell(exchange, changed.entries, Some(total)).await?;
+        }
+    }
+
+    /// The entries that a filter means, by the shard that owns them.
+    async fn find_entries<T: Transport>(
+        &self,
+        filter: &Filter,
+        exchange: &mut Exchange<T>,
+    ) -> Result<BTreeMap<usize, Vec<QueueId>>, OperationError> {
+        let shards = self.shard.shared.shards.len();
+        let mut found: BTreeMap<usize, Vec<QueueId>> = BTreeMap::new();
+        let mut teller = Teller::new("looked at");
+        let (mut cursor, mut looked): (Option<Cursor>, u64) = (None, 0);
+        loop {
+            let (filter, from) = (filter.clone(), cursor.take());
+            let page = self.on_idle_pool(move |shared| {
+                let reader = shared.store.reader();
+                let bounds = Bounds { entries_max: FOUND_MAX, ..Bounds::default() };
+                let page = queue::list(&reader, &filter, Order::Ascending, from.as_ref(), bounds);
+                let page = page.map_err(refused)?;
+                let entries = page.entries.iter();
+                let entries =
+                    entries.map(|listed| (shard_of(domain_hash(&listed.row.domain), shards), listed.id));
+                Ok((entries.collect::<Vec<_>>(), page.next, page.rows))
+            });
+            let (entries, next, rows) = page.await?;
+            for (shard, id) in entries {
+                found.entry(shard).or_default().push(id);
+            }
+            looked += rows as u64;
+            cursor = next;
+            if cursor.is_none() {
+                return Ok(found);
+            }
+            teller.tell(exchange, looked, None).await?;
+        }
+    }
+
+    async fn operate(
+        &self,
+        shard: ShardId,
+        filter: Filter,
+        ids: Vec<QueueId>,
+        wish: Wish,
+    ) -> Result<Operated, OperationError> {
+        let done = self.shard.at_shard(shard, move |owner| {
+            Box::pin(async move { operate(&owner, &filter, ids, &wish).await })
+        });
+        match done.await {
+            Ok(done) => done.map_err(troubled),
+            Err(_) => Err(OperationError::new(FailureKind::Unavailable, "the server stops")),
+        }
+    }
+}
+
+fn troubled(trouble: Trouble) -> OperationError {
+    match trouble {
+        Trouble::Pool(error) => failure::busy(error),
+        Trouble::Commit(error) => failure::commit(&error),
+        Trouble::Store(error) => refused(error),
+        trouble @ Trouble::Report(_) => internal(trouble),
+    }
+}
+
+/// What the store refuses is what was asked for.
+fn refused(error: StoreError) -> OperationError {
+    match error {
+        StoreError::Refused(
+            refusal @ (Refusal::BadCursor | Refusal::TextTooLong | Refusal::EnvelopeTooLong),
+        ) => failure::invalid(refusal.to_string()),
+        StoreError::Refused(refusal @ Refusal::TooManyHoldRules) => {
+            OperationError::new(FailureKind::Unavailable, refusal.to_string())
+        }
+        error => internal(error),
+    }
+}
+
+fn no_entry(id: QueueId) -> OperationError {
+    OperationError::new(
+        FailureKind::NotFound,
+        format!("there is no entry {} in the queue that is meant", id.0),
+    )
+}
+
+fn id_of(text: &str) -> Result<QueueId, OperationError> {
+    let id = text.parse().map(QueueId);
+    id.map_err(|_| failure::invalid(format!("{text:?} is no id of an entry, which is a number")))
+}
+
+fn cursor_of(text: &str) -> Result<Cursor, OperationError> {
+    text.parse().map_err(|error: Refusal| failure::invalid(error.to_string()))
+}
+
+fn page_max(limit: Option<u32>) -> usize {
+    limit.unwrap_or(QUEUE_PAGE_MAX).min(QUEUE_PAGE_MAX) as usize
+}
+
+/// A text that an operator writes, as one line.
+fn text(text: String, what: &str) -> Result<String, OperationError> {
+    if text.len() > TEXT_OCTETS_MAX || text.chars().any(char::is_control) {
+        let message = format!("{what} is not one line of at most {TEXT_OCTETS_MAX} octets");
+        return Err(failure::invalid(message));
+    }
+    Ok(text)
+}
+
+/// A domain of recipients as the queue has it: an address literal counts as one.
+fn recipient_domain(text: &str) -> Result<String, OperationError> {
+    if text.starts_with('[') && text.ends_with(']') {
+        return Ok(text.to_ascii_lowercase());
+    }
+    failure::domain(text).map(|domain: Domain| domain.to_string())
+}
+
+/// A domain of senders; an empty one is that of reports, which have no sender.
+fn sender_domain(text: &str) -> Result<String, OperationError> {
+    if text.is_empty() { Ok(String::new()) } else { failure::domain(text).map(|domain| domain.to_string()) }
+}
+
+/// The number of an account that submits; that of an empty name is the server's.
+fn submitter(shared: &Shared, name: &str) -> Result<u32, OperationError> {
+    if name.is_empty() {
+        return Ok(SYSTEM);
+    }
+    let reader = shared.store.reader();
+    find(&Directory::new(reader.snapshot()), &failure::account(name)?).map(|account| account.id.get())
+}
+
+fn filter_of(shared: &Shared, asked: QueueFilter) -> Result<Filter, OperationError> {
+    if asked.ids.len() > QUEUE_IDS_MAX {
+        return Err(failure::invalid(format!("there are more than {QUEUE_IDS_MAX} ids")));
+    }
+    let ids = asked.ids.iter().map(|id| id_of(id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Filter {
+        ids: (!ids.is_empty()).then_some(ids),
+        account: asked.account.as_deref().map(|name| submitter(shared, name)).transpose()?,
+        from: asked.from,
+        to: asked.to,
+        sender_domain: asked.sender_domain.as_deref().map(sender_domain).transpose()?,
+        recipient_domain: asked.recipient_domain.as_deref().map(recipient_domain).transpose()?,
+        submitted: Span { from: asked.submitted_from, before: asked.submitted_before },
+        next_attempt: Span { from: asked.next_from, before: asked.next_before },
+        held: asked.held,
+        transport: asked.transport,
+        ..Filter::default()
+    })
+}
