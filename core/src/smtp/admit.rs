@@ -36,16 +36,19 @@ impl Connection {
                 return Err(ALONE);
             }
         }
-        match &target {
-            Target::Account { account, .. } => self.check_room(*account).await?,
-            Target::Alias { address, .. } => self.check_members(address.clone()).await?,
-            Target::Remote | Target::Unknown | Target::Rehearsal(_) => {}
+        let checked = match &target {
+            Target::Account { account, .. } => self.check_room(*account).await,
+            Target::Alias { address, .. } => self.check_members(address.clone()).await,
+            Target::Remote | Target::Unknown | Target::Rehearsal(_) => Ok(()),
+        };
+        if checked == Err(Reply::TOO_MUCH_MAIL) {
+            self.slow_down();
         }
-        Ok(target)
+        checked.map(|()| target)
     }
 
     /// Whether any member of an alias can take mail now. Of a large one, that is supposed.
-    async fn check_members(&mut self, alias: Address) -> Result<(), Reply> {
+    async fn check_members(&self, alias: Address) -> Result<(), Reply> {
         let read = move |reader: &Reader| {
             Ok(Directory::new(reader.snapshot()).some_members(&alias, MEMBERS_ASKED_MAX + 1)?)
         };
@@ -70,7 +73,7 @@ impl Connection {
     /// Whether an account can take mail of this client now, as far as that is known without the message. Its quota is
     /// not compared with the announced size, which would tell of any address whether there is one: only with what it
     /// had no room for before.
-    async fn check_room(&mut self, account: AccountId) -> Result<(), Reply> {
+    async fn check_room(&self, account: AccountId) -> Result<(), Reply> {
         let (peer, now) = (self.peer, unix_now());
         let limits = self.is_counted().then_some(self.service.listener.limits.smtp.deliveries);
         let announced = self.session.envelope().and_then(|envelope| envelope.declared_octets);
@@ -83,7 +86,6 @@ impl Connection {
         });
         let Ok((is_used_up, lack)) = asked.await else { return Err(Reply::SHUTTING_DOWN) };
         if is_used_up {
-            self.slow_down();
             return Err(Reply::TOO_MUCH_MAIL);
         }
         let octets = match lack {

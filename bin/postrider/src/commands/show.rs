@@ -36,7 +36,13 @@ impl Line for TlsKeyRow {
 
 impl Line for AddressRow {
     fn line(&self) -> String {
-        format!("{}\t{}", self.address, self.account)
+        let rules = match self.rules {
+            0 => String::new(),
+            1 => "\t1 rule".to_owned(),
+            rules => format!("\t{rules} rules"),
+        };
+        let required = if self.auth_required.is_some() { "\tauthenticated mail only" } else { "" };
+        format!("{}\t{}{rules}{required}", self.address, self.account)
     }
 }
 
@@ -218,6 +224,20 @@ mod tests {
             rows.data(chunk.as_bytes()).unwrap();
         }
         lines.take()
+    }
+
+    #[test]
+    fn addresses_are_shown_with_what_is_set() {
+        let row = |rules, auth_required: Option<&str>| AddressRow {
+            address: "a@x.example".to_owned(),
+            account: "anna".to_owned(),
+            mailbox: "Inbox".to_owned(),
+            rules,
+            auth_required: auth_required.map(str::to_owned),
+        };
+        let lines = [row(0, None), row(1, None), row(2, Some("sign"))].map(|row| row.line());
+        let expected = ["", "\t1 rule", "\t2 rules\tauthenticated mail only"];
+        assert_eq!(lines, expected.map(|rest| format!("a@x.example\tanna{rest}")));
     }
 
     #[test]
