@@ -12,6 +12,7 @@ pub mod dkim;
 pub mod dmarc;
 pub mod dsn;
 mod field;
+pub mod gzip;
 pub mod imap;
 pub mod mime;
 pub mod mta_sts;

@@ -222,3 +222,40 @@ fn the_words_are_those_of_the_standard() {
         assert!(!matches!(PolicyType::parse(word.as_str().unwrap()), PolicyType::Other(_)));
     }
 }
+
+/// Reports as they come by mail (RFC 8460 §5.3).
+#[test]
+fn reports_in_messages_of_others_are_read() {
+    use crate::mime::decode::{TransferEncoding, decode};
+    use crate::mime::parameter::MediaType;
+    use crate::mime::scan::Scanner;
+    use crate::mime::{FieldName, Limits};
+
+    for (name, expected) in [
+        ("reports-mail-auth/rpt01.eml", Some("reports-mail-auth/rpt01.json")),
+        ("reports-mail-auth/rpt02.eml", Some("reports-mail-auth/rpt02.json")),
+        ("reports-parsedmarc/google.com_smtp_tls_report.eml", None),
+    ] {
+        let Some(message) = suite(name) else { continue };
+        let mut scanner = Scanner::new(Limits::DEFAULT);
+        scanner.push(&message);
+        let structure = scanner.finish();
+        let part = structure.parts.iter().find(|part| {
+            let media = part.field(FieldName::ContentType).and_then(MediaType::parse);
+            media.is_some_and(|media| media.subtype.to_ascii_lowercase().starts_with(b"tlsrpt"))
+        });
+        let part = part.unwrap();
+        let encoding = part.field(FieldName::ContentTransferEncoding).unwrap_or_default();
+        let body = &message[part.body_start as usize..part.end as usize];
+        let mut json = decode(TransferEncoding::parse(encoding), body).unwrap();
+        // What it is called doesn't tell whether it is compressed.
+        if crate::gzip::is_gzip(&json) {
+            json = crate::gzip::decompress(&json, REPORT_OCTETS_MAX).unwrap();
+        }
+        let report = Report::parse(&json).unwrap();
+        assert!(!report.policies.is_empty(), "{name}");
+        if let Some(json) = expected.and_then(suite) {
+            assert_eq!(report, Report::parse(&json).unwrap(), "{name}");
+        }
+    }
+}

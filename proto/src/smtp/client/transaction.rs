@@ -217,8 +217,10 @@ impl Client {
     /// Says that the content is complete.
     pub fn content_end(&mut self) {
         let Phase::Sending(transaction) = &mut self.phase else { return };
+        if !matches!(transaction.content, Content::Open(_)) {
+            return;
+        }
         let Content::Open(writer) = std::mem::replace(&mut transaction.content, Content::Ended) else {
-            transaction.content = Content::Dropped;
             return;
         };
         if transaction.transfer == Transfer::Data {

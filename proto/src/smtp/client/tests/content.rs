@@ -197,3 +197,29 @@ fn data_leaves_in_bounded_pieces() {
     }
     assert!(pieces > 10 && largest < 66_000, "{pieces} of {largest}");
 }
+
+/// Writing stays linear in the content, whatever stands in it.
+#[test]
+fn no_content_is_slow_to_send() {
+    let size = 1 << 20;
+    for unit in [
+        &b"\r\n"[..],
+        b"\n",
+        b"\r",
+        b"\r\r\n",
+        b".\r\n.",
+        b"\r\n..",
+        b"x\r\n",
+        b"x\n",
+        b"x\r",
+        b"x",
+        b".\r\n",
+    ] {
+        let content = [&unit.repeat(size / unit.len()), &b"\r\r\n"[..]].concat();
+        let started = std::time::Instant::now();
+        let sent = write(Transfer::Data, &content, usize::MAX);
+        assert_eq!(write(Transfer::Data, &content, 1000), sent);
+        // Some milliseconds; quadratic it would be minutes.
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{}", unit.escape_ascii());
+    }
+}

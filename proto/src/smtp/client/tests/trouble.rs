@@ -181,6 +181,34 @@ fn content_that_breaks_off_here_is_never_completed() {
     assert!(matches!(client.next_action(), Action::Close(_)));
 }
 
+#[test]
+fn what_is_called_out_of_turn_changes_nothing() {
+    let mut client = Client::new(settings(), None);
+    client.started_tls(binding());
+    client.content(b"x");
+    client.content_end();
+    for said in ["220 x", "250 x", "250 ok", "250 ok", "354 go"] {
+        client.receive(format!("{said}\r\n").as_bytes());
+        if client.next_action() == Action::Ready {
+            client.begin(envelope(&["b"])).unwrap();
+            assert_eq!(client.begin(envelope(&["c"])), Err(Unsendable::NotReady));
+            client.content_end();
+            client.next_action();
+        }
+    }
+    client.content_end();
+    client.content(b"x");
+    client.content_end();
+    client.reset();
+    assert_eq!(client.next_action(), Action::Send { octets: b".\r\n".to_vec(), wait: Wait::Content });
+    client.broken(Broken::Closed);
+    client.broken(Broken::TimedOut);
+    let Action::Done(finished) = client.next_action() else { panic!() };
+    assert!(finished.uncertain);
+    assert_eq!(outcomes(&finished), ["broken at Content: Closed"]);
+    assert!(matches!(client.next_action(), Action::Close(_)));
+}
+
 /// CVE-2011-0411 seen from the other side: what comes before the handshake came in clear, so anybody may have
 /// put it there.
 #[test]
