@@ -3,7 +3,7 @@
 //! What always holds: every batch leaves each recipient in the queue exactly once, either of a message of format 1 or
 //! of an entry. So the work may be cut off behind any batch, and goes on when the store is opened again.
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::edit::Edit;
 use super::enqueue::by_domain;
@@ -61,8 +61,13 @@ impl Work<'_> {
             let (key, value) = row?;
             let id = QueueId(keys::last_number(&key)?);
             if QueueRow::is_v1(&value) {
-                let row = QueueV1::decode(&value)?;
-                self.message(reader, &Message { id, row: &row })?;
+                match self.message(reader, id, &value) {
+                    // Nothing of it was written. The server goes on, and verifydata tells of it.
+                    Err(error @ (StoreError::BadRow(_) | StoreError::BadKey(_))) => {
+                        error!(id = id.0, %error, "a message of the queue can't be converted, and is left as it is");
+                    }
+                    done => done?,
+                }
             }
             if self.edit.batch.octets() >= BATCH_OCTETS {
                 return Ok(id.0.checked_add(1).map(QueueId));
@@ -71,7 +76,9 @@ impl Work<'_> {
         Ok(None)
     }
 
-    fn message(&mut self, reader: &Reader, message: &Message<'_>) -> Result<(), StoreError> {
+    fn message(&mut self, reader: &Reader, id: QueueId, value: &[u8]) -> Result<(), StoreError> {
+        let row = QueueV1::decode(value)?;
+        let message = &Message { id, row: &row };
         let mut recipients = Recipients::new();
         for row in reader.prefix(&keys::queue_recipients(message.id)) {
             let (key, value) = row?;

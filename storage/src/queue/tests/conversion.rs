@@ -202,3 +202,23 @@ fn a_damaged_message_of_format_1_does_not_keep_the_store_closed() {
     let collected = world.reader().prefix(&keys::blob_gcs(BlobId(content.blob.0))).count();
     assert_eq!(collected, 1);
 }
+
+#[test]
+fn a_message_of_format_1_that_cannot_be_read_is_left_and_told_of() {
+    let mut world = World::new();
+    let content = world.content();
+    let mut batch = Batch::new();
+    let ids = [world.store.new_queue_id(), world.store.new_queue_id()];
+    for id in ids {
+        let rows = [recipient_v1("r@one.example", 5), recipient_v1("s@two.example", 5)];
+        enqueue_v1(&mut batch, id, &message_v1(content, b"", 2), &rows);
+    }
+    batch.insert(Space::Rows, keys::queue_recipient(ids[0], 1), [1, 2, 3]);
+    world.write_v1(batch);
+    world.reopen().unwrap();
+    let row = |key: keys::Key| world.reader().get(&key).unwrap().unwrap();
+    assert!(QueueRow::is_v1(&row(keys::queue(ids[0]))));
+    assert_eq!(row(keys::queue_recipient(ids[0], 0))[0], 1);
+    assert_eq!(world.entry(ids[1]).base, ids[1]);
+    assert!(!verify(world.reader(), None, &mut |_| {}).unwrap().is_clean());
+}
