@@ -358,6 +358,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(HEADERS_OCTETS_MAX),
         deliveries: Deliveries::new(&shared.config, Connector::new(None)),
+        signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
         shared,
     })

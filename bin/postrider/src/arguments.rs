@@ -5,6 +5,7 @@ mod asking;
 mod checks;
 mod dkim;
 mod dns;
+mod domain_dkim;
 mod mta_sts;
 mod settings;
 
@@ -22,6 +23,7 @@ pub use dkim::{
 pub use dns::{
     Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand, DnssecExplain,
 };
+pub use domain_dkim::{DomainDkim, DomainDkimAdd, DomainDkimCommand};
 pub use mta_sts::{MtaSts, MtaStsCommand, MtaStsLookup};
 pub use settings::{
     AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
@@ -419,6 +421,7 @@ pub enum DomainCommand {
     Enable(DomainEnable),
     Disable(DomainDisable),
     Routes(DomainRoutes),
+    Dkim(DomainDkim),
 }
 
 /// Take mail for a domain.

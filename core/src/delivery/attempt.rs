@@ -19,7 +19,7 @@ use postrider_storage::reader::Reader;
 use postrider_storage::rows::{QueueRow, RecipientRow, Ret};
 use postrider_storage::store::StoreError;
 
-use super::content::Source;
+use super::downgrade::Original;
 use super::hosts::{Busy, Offered, Parcel, Transported};
 use super::outcome::{Tried, write};
 use super::session::{Session, chance};
@@ -262,13 +262,12 @@ async fn over(
         tried.all(&Verdict::of(failure, made, attempts_max));
         return Ok(());
     }
-    let stored = queue::content(&tried.entry);
-    let make = || Source::stored(prefix.clone(), stored);
-    let parcel = Parcel {
+    let original = Original::new(prefix, &tried.entry);
+    let mut parcel = Parcel {
         envelope: envelope(&tried.entry),
         recipients: &recipients,
-        make: &make,
-        downgraded: None,
+        original: &original,
+        fit: None,
         octets: tried.entry.size,
     };
     let mut drawn = chance(tried.id) ^ u64::from(made);
@@ -279,7 +278,7 @@ async fn over(
     let mut offered: Option<Offered> = None;
     let mut began = false;
     while let Step::Dial(dial) = attempt.next(&questions).await {
-        let result = match session.at_host(&dial, &way, &parcel).await {
+        let result = match session.at_host(&dial, &way, &mut parcel).await {
             Ok(result) => result,
             // What was tried already counts.
             Err(Busy(until)) if !began => return Err(Busy(until)),

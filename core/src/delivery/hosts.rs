@@ -11,18 +11,19 @@ use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
 use postrider_delivery::transport::{Auth, LocalAddresses};
 use postrider_dns::dane::Verifier;
 use postrider_proto::address::HeloName;
+use postrider_proto::mime::downgrade::Target;
 use postrider_proto::sasl::client::ClientCredentials;
 use postrider_proto::sasl::text::prepare_password;
 use postrider_proto::sasl::{Limits, Secret};
 use postrider_proto::smtp::client::{
     Authentication, End, Extension, Outcome, Settings, StartTls, TlsState, Unsendable,
 };
-use postrider_proto::smtp::envelope::Envelope;
+use postrider_proto::smtp::envelope::{BodyType, Envelope};
 use rustls_pki_types::ServerName;
 
 use super::connection::{Connection, Reached, SendError};
-use super::content::Source;
 use super::dial::{DialError, Way, dial};
+use super::downgrade::{Fit, NotFit, Original};
 use super::secure::{Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::translate;
@@ -57,9 +58,10 @@ pub(super) struct Parcel<'a> {
     pub(super) envelope: Envelope,
     /// The recipients of the entry, by their places.
     pub(super) recipients: &'a [postrider_proto::smtp::envelope::Recipient],
-    pub(super) make: &'a dyn Fn() -> Source,
-    /// The message for a host that doesn't take eight-bit content; none when it can't be converted.
-    pub(super) downgraded: Option<&'a [u8]>,
+    /// The message.
+    pub(super) original: &'a Original,
+    /// The message as the last host took it that took less; kept for the next.
+    pub(super) fit: Option<Fit>,
     pub(super) octets: u64,
 }
 
@@ -98,7 +100,7 @@ impl Session {
         &mut self,
         dial: &Dial,
         way: &Transported<'_>,
-        parcel: &Parcel<'_>,
+        parcel: &mut Parcel<'_>,
     ) -> Result<HostResult, Busy> {
         if let Some(open) = &mut self.open {
             let fits = open.host == dial.host
@@ -311,7 +313,7 @@ impl Session {
     }
 
     /// Hands the message to the host of the open connection.
-    async fn hand_over(&mut self, dial: &Dial, parcel: &Parcel<'_>, dialed: Vec<IpAddr>) -> HostResult {
+    async fn hand_over(&mut self, dial: &Dial, parcel: &mut Parcel<'_>, dialed: Vec<IpAddr>) -> HostResult {
         let writing = RefCell::new(self.writing.take());
         let Some(open) = &mut self.open else {
             return HostResult::of(HostEnd::Unreachable(Unreachable::NoRoute), dialed);
@@ -322,7 +324,7 @@ impl Session {
         let has_dsn = open.connection.capabilities().has(Extension::Dsn);
         let mut ends: Vec<Option<RecipientEnd>> = vec![None; dial.recipients.len()];
         let mut uncertain = false;
-        let mut narrow = false;
+        let mut narrow = None;
         let end = loop {
             let pending: Vec<usize> = (0..ends.len()).filter(|place| ends[*place].is_none()).collect();
             if pending.is_empty() {
@@ -334,12 +336,17 @@ impl Session {
                 .iter()
                 .filter_map(|place| parcel.recipients.get(*dial.recipients.get(*place)?).cloned())
                 .collect();
-            let mut source = (parcel.make)();
-            if let (true, Some(octets)) = (narrow, parcel.downgraded) {
-                envelope.body = postrider_proto::smtp::envelope::BodyType::SevenBit;
-                envelope.declared_octets = Some(octets.len() as u64);
-                source = Source::Memory(Some(octets.to_vec()));
-            }
+            let mut source = match (narrow, &parcel.fit) {
+                (Some(target), Some(fit)) => {
+                    envelope.body = match target {
+                        Target::SevenBit => BodyType::SevenBit,
+                        Target::EightBit => BodyType::EightBitMime,
+                    };
+                    envelope.declared_octets = Some(fit.octets);
+                    parcel.original.converted(fit)
+                }
+                _ => parcel.original.source(),
+            };
             let noted = async {
                 // At most one message is on its way whose outcome isn't on the disk.
                 let earlier = writing.borrow_mut().take();
@@ -360,16 +367,26 @@ impl Session {
                         break None;
                     }
                 }
-                Err(SendError::Unsendable(Unsendable::EightBit | Unsendable::Binary))
-                    if !narrow && parcel.downgraded.is_some() =>
+                Err(SendError::Unsendable(why @ (Unsendable::EightBit | Unsendable::Binary)))
+                    if narrow.is_none() =>
                 {
-                    narrow = true;
+                    let has_eight_bit = open.connection.capabilities().has(Extension::EightBitMime);
+                    let target = if has_eight_bit { Target::EightBit } else { Target::SevenBit };
+                    if !parcel.fit.as_ref().is_some_and(|fit| fit.is_for(target)) {
+                        parcel.fit = match parcel.original.fit(&self.shard, target).await {
+                            Ok(fit) => Some(fit),
+                            Err(NotFit::Obstacle(obstacle)) => {
+                                tracing::info!(host = %dial.host, %obstacle, "a message can't be made fit");
+                                break Some(unable(&why));
+                            }
+                            Err(NotFit::Store(error)) => break Some(unreadable(&error)),
+                        };
+                    }
+                    narrow = Some(target);
                 }
                 Err(SendError::Unsendable(why)) => break Some(unable(&why)),
                 Err(error) => {
-                    tracing::error!(%error, "a message could not be read for delivery");
-                    let how = postrider_delivery::outcome::Broken::Closed;
-                    break Some(HostEnd::Broken { stage: postrider_delivery::outcome::Stage::Content, how });
+                    break Some(unreadable(&error));
                 }
             }
         };
@@ -408,6 +425,12 @@ struct Ready {
 
 fn spawn_quit(connection: Connection) {
     crate::runtime::spawn("say good-bye", connection.quit());
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> HostEnd {
+    tracing::error!(%error, "a message could not be read for delivery");
+    let how = postrider_delivery::outcome::Broken::Closed;
+    HostEnd::Broken { stage: postrider_delivery::outcome::Stage::Content, how }
 }
 
 fn unable(why: &Unsendable) -> HostEnd {

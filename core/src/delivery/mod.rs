@@ -15,6 +15,7 @@ mod connection;
 mod content;
 mod counts;
 mod dial;
+mod downgrade;
 mod hosts;
 mod learned;
 mod outcome;

@@ -200,4 +200,12 @@ fn golden_octets_of_the_keys() {
             format!(r"\x00\x00\x00\x00Mother.example\x00x.y = \x01\x01\x00{created}\x03\x00\x00\x00rsa"),
         ]
     );
+    // As a document's keys are noted.
+    let applying = Applying::new(Mode::Make, 1);
+    applying.steps(&world, &world.text(), &mut applying.begin()).unwrap();
+    let noted = world.rows().into_iter().find(|(key, _)| key.starts_with(b"\0\0\0\0\x5f\x01example.org"));
+    assert_eq!(
+        noted.unwrap().1.escape_ascii().to_string(),
+        r"\x02\x03\x00\x00\x00\x08\x00\x00\x00\x01\x00\x00\x00\x01\x01\x00+\x01\x05\x00\x00\x00\x05\x002026a\x02\x01\x04\x00\x00\x00aaaa"
+    );
 }
