@@ -24,6 +24,9 @@ use crate::shard::Shard;
 /// Keys that a shard keeps ready, of some 3 KiB each.
 const KEYS_MAX: usize = 1024;
 
+/// Fields that are signed besides in what the server writes: they say whom a report on TLS is about (RFC 8460 §5.3).
+const OUR_FIELDS: [&str; 2] = ["TLS-Report-Domain", "TLS-Report-Submitter"];
+
 /// Whose keys sign.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum By {
@@ -90,6 +93,7 @@ struct Found {
 
 /// Gives the fields that go in front of a message; nothing where no key signs for it, or when that fails.
 pub async fn sign(shard: &Shard, by: By, message: ToSign) -> String {
+    let is_ours = matches!(by, By::Server(_));
     let found = match shard.shared.reads.run(move |reader| find(&Directory::new(reader.snapshot()), by)).await
     {
         Ok(Some(found)) => found,
@@ -102,7 +106,10 @@ pub async fn sign(shard: &Shard, by: By, message: ToSign) -> String {
     }
     let kinds: Vec<Kind> = keys.iter().map(|key| key.key.kind()).collect();
     let Found { domain, identity, .. } = found;
-    let signer = Signer::new(domain.clone(), keys);
+    let mut signer = Signer::new(domain.clone(), keys);
+    if is_ours {
+        signer.fields.extend(OUR_FIELDS.map(str::to_owned));
+    }
     let now = u64::try_from(unix_now()).unwrap_or(0);
     let make = move || signer.sign(message.header, &message.hashes, identity.as_ref(), now);
     let made = if kinds.contains(&Kind::Rsa) { shard.shared.pool.run_anyway(make).await } else { Ok(make()) };

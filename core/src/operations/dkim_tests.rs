@@ -50,7 +50,7 @@ fn keys_are_made_switched_listed_and_removed() {
     let year = first.selector.strip_suffix('a').unwrap();
     assert!(year.len() == 4 && year.parse::<u32>().unwrap() > 2020, "{year}");
     assert_eq!(first.name, format!("{year}a._domainkey.example.org"));
-    assert!(first.record.as_ref().unwrap().contains("k=ed25519; p="), "{first:?}");
+    assert!(first.record.as_ref().unwrap().contains("k=ed25519;"), "{first:?}");
     assert!(first.zone.as_ref().unwrap().starts_with(&format!("{}. ", first.name)), "{first:?}");
     let second = added(&server, &add(None, Some(RSA), true));
     assert_eq!((second.selector, second.algorithm), (format!("{year}b"), text("rsa")));
