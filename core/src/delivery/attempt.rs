@@ -263,11 +263,10 @@ async fn over(
         return Ok(());
     }
     let original = Original::new(prefix, &tried.entry);
-    let mut parcel = Parcel {
+    let parcel = Parcel {
         envelope: envelope(&tried.entry),
         recipients: &recipients,
         original: &original,
-        fit: None,
         octets: tried.entry.size,
     };
     let mut drawn = chance(tried.id) ^ u64::from(made);
@@ -278,7 +277,7 @@ async fn over(
     let mut offered: Option<Offered> = None;
     let mut began = false;
     while let Step::Dial(dial) = attempt.next(&questions).await {
-        let result = match session.at_host(&dial, &way, &mut parcel).await {
+        let result = match session.at_host(&dial, &way, &parcel).await {
             Ok(result) => result,
             // What was tried already counts.
             Err(Busy(until)) if !began => return Err(Busy(until)),

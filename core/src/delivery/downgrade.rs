@@ -3,11 +3,15 @@
 //! The stored message goes by three times: to find out what is to be done, to hash what will be sent, and to send it. So
 //! memory doesn't depend on its size. Signatures that were made of it before are left away.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use postrider_authentication::content::Reader;
 use postrider_authentication::dkim::BODY_HASH;
 use postrider_proto::mime;
 use postrider_proto::mime::downgrade::{Converter, Obstacle, Plan, Survey, Target};
 use postrider_proto::mime::scan::Scanner;
+use postrider_proto::smtp::envelope::BodyType;
 use postrider_storage::account::Content;
 use postrider_storage::rows::{Kind, QueueRow};
 use postrider_storage::store::StoreError;
@@ -24,6 +28,8 @@ pub(super) struct Original {
     signatures: usize,
     content: Content,
     signer: Signer,
+    /// As the last host took it that took less, for the next.
+    kept: RefCell<Option<Rc<Fit>>>,
 }
 
 /// Who signs.
@@ -63,7 +69,7 @@ impl Original {
             _ => Signer::Server,
         };
         let content = postrider_storage::queue::content(entry);
-        Self { signatures: signatures(&prefix), prefix, content, signer }
+        Self { signatures: signatures(&prefix), prefix, content, signer, kept: RefCell::default() }
     }
 
     /// As it is.
@@ -86,7 +92,11 @@ impl Original {
     }
 
     /// Finds out how to make it fit, and signs what comes of it.
-    pub(super) async fn fit(&self, shard: &Shard, target: Target) -> Result<Fit, NotFit> {
+    pub(super) async fn fit(&self, shard: &Shard, target: Target) -> Result<Rc<Fit>, NotFit> {
+        let kept = self.kept.borrow().clone().filter(|fit| fit.target == target);
+        if let Some(fit) = kept {
+            return Ok(fit);
+        }
         let plan = self.plan(shard, target).await?;
         let mut fit = Fit { target, plan, signatures: Vec::new(), octets: 0 };
         let mut source = self.converted(&fit);
@@ -100,6 +110,8 @@ impl Original {
         }
         fit.signatures = self.sign(shard, reader).await.into_bytes();
         fit.octets += fit.signatures.len() as u64;
+        let fit = Rc::new(fit);
+        *self.kept.borrow_mut() = Some(Rc::clone(&fit));
         Ok(fit)
     }
 
@@ -142,9 +154,12 @@ impl Original {
 }
 
 impl Fit {
-    /// Whether it is for servers that take this.
-    pub(super) fn is_for(&self, target: Target) -> bool {
-        self.target == target
+    /// What MAIL says of it.
+    pub(super) const fn body(&self) -> BodyType {
+        match self.target {
+            Target::SevenBit => BodyType::SevenBit,
+            Target::EightBit => BodyType::EightBitMime,
+        }
     }
 }
 

@@ -18,12 +18,12 @@ use postrider_proto::sasl::{Limits, Secret};
 use postrider_proto::smtp::client::{
     Authentication, End, Extension, Outcome, Settings, StartTls, TlsState, Unsendable,
 };
-use postrider_proto::smtp::envelope::{BodyType, Envelope};
+use postrider_proto::smtp::envelope::Envelope;
 use rustls_pki_types::ServerName;
 
 use super::connection::{Connection, Reached, SendError};
 use super::dial::{DialError, Way, dial};
-use super::downgrade::{Fit, NotFit, Original};
+use super::downgrade::{NotFit, Original};
 use super::secure::{Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::translate;
@@ -60,8 +60,6 @@ pub(super) struct Parcel<'a> {
     pub(super) recipients: &'a [postrider_proto::smtp::envelope::Recipient],
     /// The message.
     pub(super) original: &'a Original,
-    /// The message as the last host took it that took less; kept for the next.
-    pub(super) fit: Option<Fit>,
     pub(super) octets: u64,
 }
 
@@ -100,7 +98,7 @@ impl Session {
         &mut self,
         dial: &Dial,
         way: &Transported<'_>,
-        parcel: &mut Parcel<'_>,
+        parcel: &Parcel<'_>,
     ) -> Result<HostResult, Busy> {
         if let Some(open) = &mut self.open {
             let fits = open.host == dial.host
@@ -313,7 +311,7 @@ impl Session {
     }
 
     /// Hands the message to the host of the open connection.
-    async fn hand_over(&mut self, dial: &Dial, parcel: &mut Parcel<'_>, dialed: Vec<IpAddr>) -> HostResult {
+    async fn hand_over(&mut self, dial: &Dial, parcel: &Parcel<'_>, dialed: Vec<IpAddr>) -> HostResult {
         let writing = RefCell::new(self.writing.take());
         let Some(open) = &mut self.open else {
             return HostResult::of(HostEnd::Unreachable(Unreachable::NoRoute), dialed);
@@ -336,16 +334,13 @@ impl Session {
                 .iter()
                 .filter_map(|place| parcel.recipients.get(*dial.recipients.get(*place)?).cloned())
                 .collect();
-            let mut source = match (narrow, &parcel.fit) {
-                (Some(target), Some(fit)) => {
-                    envelope.body = match target {
-                        Target::SevenBit => BodyType::SevenBit,
-                        Target::EightBit => BodyType::EightBitMime,
-                    };
+            let mut source = match &narrow {
+                Some(fit) => {
+                    envelope.body = fit.body();
                     envelope.declared_octets = Some(fit.octets);
                     parcel.original.converted(fit)
                 }
-                _ => parcel.original.source(),
+                None => parcel.original.source(),
             };
             let noted = async {
                 // At most one message is on its way whose outcome isn't on the disk.
@@ -372,17 +367,14 @@ impl Session {
                 {
                     let has_eight_bit = open.connection.capabilities().has(Extension::EightBitMime);
                     let target = if has_eight_bit { Target::EightBit } else { Target::SevenBit };
-                    if !parcel.fit.as_ref().is_some_and(|fit| fit.is_for(target)) {
-                        parcel.fit = match parcel.original.fit(&self.shard, target).await {
-                            Ok(fit) => Some(fit),
-                            Err(NotFit::Obstacle(obstacle)) => {
-                                tracing::info!(host = %dial.host, %obstacle, "a message can't be made fit");
-                                break Some(unable(&why));
-                            }
-                            Err(NotFit::Store(error)) => break Some(unreadable(&error)),
-                        };
+                    match parcel.original.fit(&self.shard, target).await {
+                        Ok(fit) => narrow = Some(fit),
+                        Err(NotFit::Obstacle(obstacle)) => {
+                            tracing::info!(host = %dial.host, %obstacle, "a message can't be made fit");
+                            break Some(unable(&why));
+                        }
+                        Err(NotFit::Store(error)) => break Some(unreadable(&error)),
                     }
-                    narrow = Some(target);
                 }
                 Err(SendError::Unsendable(why)) => break Some(unable(&why)),
                 Err(error) => {
