@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use postrider_delivery::attempt::Dial;
@@ -23,7 +24,7 @@ use rustls_pki_types::ServerName;
 
 use super::connection::{Connection, Reached, SendError};
 use super::dial::{DialError, Way, dial};
-use super::downgrade::{NotFit, Original};
+use super::downgrade::{Fit, NotFit, Original};
 use super::secure::{Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::translate;
@@ -322,7 +323,7 @@ impl Session {
         let has_dsn = open.connection.capabilities().has(Extension::Dsn);
         let mut ends: Vec<Option<RecipientEnd>> = vec![None; dial.recipients.len()];
         let mut uncertain = false;
-        let mut narrow = None;
+        let mut narrow: Option<Rc<Fit>> = None;
         let end = loop {
             let pending: Vec<usize> = (0..ends.len()).filter(|place| ends[*place].is_none()).collect();
             if pending.is_empty() {
@@ -377,9 +378,7 @@ impl Session {
                     }
                 }
                 Err(SendError::Unsendable(why)) => break Some(unable(&why)),
-                Err(error) => {
-                    break Some(unreadable(&error));
-                }
+                Err(error) => break Some(unreadable(&error)),
             }
         };
         self.writing = writing.into_inner();
