@@ -21,6 +21,7 @@ pub mod resolver;
 pub mod runtime;
 pub mod server;
 pub mod shard;
+pub mod signing;
 pub mod smtp;
 pub mod textindex;
 pub mod tls;

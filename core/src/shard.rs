@@ -98,6 +98,8 @@ pub struct Shard {
     pub headers: crate::smtp::checks::Headers,
     /// Messages on their way to other servers, for the domains of this shard.
     pub deliveries: Deliveries,
+    /// Keys that sign what leaves.
+    pub signing_keys: crate::signing::Keys,
     /// How many evaluations of DMARC were kept here.
     pub evaluations: Hourly,
 }

@@ -361,6 +361,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
             &shared.config,
             Connector::new(shared.config.delivery.tls_roots.as_deref()),
         ),
+        signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
         shared,
     })

@@ -5,6 +5,7 @@ mod asking;
 mod checks;
 mod dkim;
 mod dns;
+mod domain_dkim;
 mod mta_sts;
 mod queue;
 mod settings;
@@ -24,6 +25,7 @@ pub use dkim::{
 pub use dns::{
     Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand, DnssecExplain,
 };
+pub use domain_dkim::{DomainDkim, DomainDkimAdd, DomainDkimCommand};
 pub use mta_sts::{MtaSts, MtaStsCommand, MtaStsLookup};
 pub use queue::{
     Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
@@ -428,6 +430,7 @@ pub enum DomainCommand {
     Enable(DomainEnable),
     Disable(DomainDisable),
     Routes(DomainRoutes),
+    Dkim(DomainDkim),
 }
 
 /// Take mail for a domain.

@@ -21,7 +21,11 @@ pub const SIGNATURES_REPORTED_MAX: usize = 100;
 const _: () = assert!(SIGNATURES_MAX < SIGNATURES_REPORTED_MAX);
 
 /// Takes a message piece by piece, in lines that end with CRLF.
-pub struct Reader(State);
+pub struct Reader {
+    state: State,
+    /// A hash that is made whatever the header asks for.
+    signed: Option<Wanted>,
+}
 
 enum State {
     /// The header up to here.
@@ -74,15 +78,21 @@ impl Reader {
     /// One for a message that is about to begin.
     #[must_use]
     pub fn new() -> Self {
-        Self(State::Header(Vec::with_capacity(4096)))
+        Self { state: State::Header(Vec::with_capacity(4096)), signed: None }
+    }
+
+    /// One for a message that is to be signed, too: its body is also hashed as [`Signer`](crate::dkim::Signer) needs it.
+    #[must_use]
+    pub fn signing(hash: Wanted) -> Self {
+        Self { signed: Some(hash), ..Self::new() }
     }
 
     /// Takes a piece of the message.
     pub fn push(&mut self, piece: &[u8]) {
-        match &mut self.0 {
+        match &mut self.state {
             State::Header(header) => {
-                if let Some(state) = gather(header, piece) {
-                    self.0 = state;
+                if let Some(state) = gather(header, piece, self.signed) {
+                    self.state = state;
                 }
             }
             State::Body(body) => body.1.push(piece),
@@ -93,7 +103,7 @@ impl Reader {
     /// Octets of the header that are kept.
     #[must_use]
     pub fn header_octets(&self) -> usize {
-        match &self.0 {
+        match &self.state {
             State::Header(header) => header.len(),
             State::Body(body) => body.0.header.octets().len(),
             State::Refused(_) => 0,
@@ -102,10 +112,10 @@ impl Reader {
 
     /// The message is complete. Fails where its header was over a limit.
     pub fn finish(self) -> Result<Content, HeaderError> {
-        let (found, hasher) = match self.0 {
+        let (found, hasher) = match self.state {
             State::Header(header) => {
                 let found = Found::read(header)?;
-                let hasher = found.hasher();
+                let hasher = found.hasher(self.signed);
                 (found, hasher)
             }
             State::Body(body) => *body,
@@ -117,7 +127,7 @@ impl Reader {
 }
 
 /// Adds a piece to the header. Gives what comes next when the header ends or is too large.
-fn gather(header: &mut Vec<u8>, piece: &[u8]) -> Option<State> {
+fn gather(header: &mut Vec<u8>, piece: &[u8], signed: Option<Wanted>) -> Option<State> {
     let before = header.len();
     // What is beyond the limit need not be copied.
     header.extend_from_slice(&piece[..piece.len().min(HEADER_OCTETS_MAX + EMPTY_LINE.len() - before)]);
@@ -128,7 +138,7 @@ fn gather(header: &mut Vec<u8>, piece: &[u8]) -> Option<State> {
     header.truncate(end);
     Some(match Found::read(header) {
         Ok(found) => {
-            let mut hasher = found.hasher();
+            let mut hasher = found.hasher(signed);
             hasher.push(&piece[end - before..]);
             State::Body(Box::new((found, hasher)))
         }
@@ -175,15 +185,15 @@ impl Found {
         Ok(Self { header, signatures, chain })
     }
 
-    /// What hashes the body for all signatures.
-    fn hasher(&self) -> BodyHasher {
+    /// What hashes the body for all signatures, and for one that is to be made.
+    fn hasher(&self, signed: Option<Wanted>) -> BodyHasher {
         let signatures = self.signatures.iter().filter(|candidate| candidate.within_limit);
         let dkim = signatures.filter_map(|candidate| candidate.signature.as_ref().ok());
         let sets = self.chain.iter().flatten().flat_map(|chain| &chain.sets);
         let arc = sets.filter_map(|set| set.signature.as_ref().ok());
         let contents =
             dkim.map(|signature| &signature.content).chain(arc.map(|signature| &signature.content));
-        BodyHasher::new(contents.map(wanted))
+        BodyHasher::new(contents.map(wanted).chain(signed))
     }
 }
 

@@ -9,10 +9,10 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use private_key::{PrivateKey, PrivateKeyError, RSA_BITS_GENERATED};
+pub use private_key::{PrivateKey, PrivateKeyError, RSA_BITS_GENERATED, pkcs8_of_pem};
 pub use report::method_results;
 pub use result::{DkimResult, Reason, SignatureResult};
-pub use sign::{FIELDS, SignError, Signer, SignerKey, SigningKey};
+pub use sign::{BODY_HASH, FIELDS, SignError, Signer, SignerKey, SigningKey};
 pub use verify::{PartialBody, Policy, verify};
 
 pub(crate) use verify::{Part, check_part};

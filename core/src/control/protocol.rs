@@ -66,6 +66,17 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Which kind of DKIM key is made.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DkimAlgorithm {
+    /// Every verifier knows it.
+    #[default]
+    Rsa2048,
+    /// Short, and not known to all (RFC 8463).
+    Ed25519,
+}
+
 /// The format of messages in files.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -280,6 +291,40 @@ pub enum Request {
         /// The domain.
         domain: String,
     },
+    /// Gives a domain a key that signs its mail. Answers [`Answer::DkimKey`].
+    DomainDkimAdd {
+        /// The domain.
+        domain: String,
+        /// The key's name there; none is the next of this year.
+        selector: Option<String>,
+        /// Which kind of key is made.
+        algorithm: DkimAlgorithm,
+        /// A key in PEM form; none is made then.
+        key: Option<Secret>,
+        /// Whether it doesn't sign yet.
+        publish_only: bool,
+    },
+    /// Streams [`DkimKeyRow`]s.
+    DomainDkimList {
+        /// The domain.
+        domain: String,
+    },
+    /// Says whether a key signs.
+    DomainDkimSign {
+        /// The domain.
+        domain: String,
+        /// The key's name there.
+        selector: String,
+        /// Whether it signs from now on.
+        signs: bool,
+    },
+    /// Removes a key of a domain.
+    DomainDkimRemove {
+        /// The domain.
+        domain: String,
+        /// The key's name there.
+        selector: String,
+    },
     /// Makes an alias.
     AliasAdd {
         /// The address of the alias.
@@ -319,6 +364,8 @@ pub enum Request {
     DirectoryApply {
         /// Only shows the difference.
         dry_run: bool,
+        /// The absolute path of the directory that the text is in: where the files begin that it names.
+        files: Option<PathBuf>,
     },
     /// Reads messages from files that the server can read into a mailbox, and its sub-mailboxes.
     /// Answers [`Answer::Transferred`].
@@ -471,6 +518,10 @@ impl Request {
             Self::DomainList => "domain-list",
             Self::DomainEnable { .. } => "domain-enable",
             Self::DomainDisable { .. } => "domain-disable",
+            Self::DomainDkimAdd { .. } => "domain-dkim-add",
+            Self::DomainDkimList { .. } => "domain-dkim-list",
+            Self::DomainDkimSign { .. } => "domain-dkim-sign",
+            Self::DomainDkimRemove { .. } => "domain-dkim-remove",
             Self::AliasAdd { .. } => "alias-add",
             Self::AliasRemove { .. } => "alias-remove",
             Self::AliasList { .. } => "alias-list",
@@ -553,6 +604,8 @@ pub enum Answer {
         /// Its fingerprint.
         fingerprint: String,
     },
+    /// A key that signs mail of a domain.
+    DkimKey(DkimKeyRow),
     /// The directory was compared, and changed unless only asked to compare.
     Applied {
         /// Records that were added, changed or removed, or would be.
@@ -674,6 +727,26 @@ pub struct TlsKeyRow {
     pub name: String,
     /// When it was added, in seconds since 1970.
     pub created: i64,
+}
+
+/// A key that signs mail of a domain.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DkimKeyRow {
+    /// The key's name in its domain.
+    pub selector: String,
+    /// `rsa` or `ed25519`.
+    pub algorithm: String,
+    /// Whether it signs.
+    pub signs: bool,
+    /// When it was added, in seconds since 1970.
+    pub created: i64,
+    /// The name of its record in the DNS, without a dot at its end.
+    pub name: String,
+    /// The text of the record; none when the stored key can't be read.
+    pub record: Option<String>,
+    /// The record as a line of a zone.
+    pub zone: Option<String>,
 }
 
 /// An account in a list.

@@ -57,7 +57,7 @@ impl Pretend {
                 }
                 Ok(Answer::Done)
             }
-            Request::DirectoryApply { dry_run } => {
+            Request::DirectoryApply { dry_run, .. } => {
                 while let Some(chunk) = exchange.read().await? {
                     self.applied.borrow_mut().extend_from_slice(&chunk);
                     if dry_run {
@@ -164,7 +164,7 @@ fn every_request_is_read_as_it_was_written() {
             rule: Box::new(MailRule { headers: vec![(text(), text())], ..MailRule::default() }),
         },
         Request::RouteMove { of: RouteOwner::Domain(text()), number: 1, to: 2 },
-        Request::DirectoryApply { dry_run: true },
+        Request::DirectoryApply { dry_run: true, files: None },
         import(),
     ];
     for request in requests {
@@ -215,7 +215,8 @@ fn rows_are_streamed_in_order_and_completely() {
 fn input_is_streamed_at_every_size_around_a_chunk() {
     for octets in [0, 1, CHUNK_OCTETS_MAX - 1, CHUNK_OCTETS_MAX, CHUNK_OCTETS_MAX + 1, 1 << 20] {
         let input: Vec<u8> = (0..octets).map(|n| u8::try_from(n % 251).unwrap()).collect();
-        let (answer, seen, operations) = ask(&Request::DirectoryApply { dry_run: false }, Some(&mut &*input));
+        let (answer, seen, operations) =
+            ask(&Request::DirectoryApply { dry_run: false, files: None }, Some(&mut &*input));
         assert_eq!(answer.unwrap(), Answer::Applied { changes: 1 }, "{octets} octets");
         assert!(operations.applied.into_inner() == input, "{octets} octets");
         assert_eq!(seen.data, b"+ domain example.com\n");
@@ -225,7 +226,7 @@ fn input_is_streamed_at_every_size_around_a_chunk() {
 #[test]
 fn a_failure_in_the_middle_of_the_input_is_told() {
     let input = vec![b'x'; 1 << 20];
-    let (answer, ..) = ask(&Request::DirectoryApply { dry_run: true }, Some(&mut &*input));
+    let (answer, ..) = ask(&Request::DirectoryApply { dry_run: true, files: None }, Some(&mut &*input));
     let Err(ClientError::Failed(failure)) = answer else { panic!("{answer:?}") };
     assert_eq!(failure.message, "line 1 is not understood");
 }
@@ -316,7 +317,7 @@ fn a_line_at_the_limit_is_read_and_one_past_it_is_not() {
 #[test]
 fn a_chunk_past_the_limit_is_refused() {
     let (mut stream, server) = serve(QUICK);
-    send(&mut stream, &Request::DirectoryApply { dry_run: false });
+    send(&mut stream, &Request::DirectoryApply { dry_run: false, files: None });
     send(&mut stream, &Frame::Data(u32::try_from(CHUNK_OCTETS_MAX).unwrap() + 1));
     assert!(rest(&stream).contains("a chunk is too long"));
     server.join().unwrap().0.unwrap();
@@ -327,7 +328,7 @@ fn input_at_the_limit_is_taken_and_one_chunk_past_it_is_not() {
     let chunk = vec![b'x'; CHUNK_OCTETS_MAX];
     for (more, expected) in [(0_u32, "\"applied\""), (1, "the data is too long")] {
         let (mut stream, server) = serve(QUICK);
-        send(&mut stream, &Request::DirectoryApply { dry_run: false });
+        send(&mut stream, &Request::DirectoryApply { dry_run: false, files: None });
         for _ in 0..4 {
             send(&mut stream, &Frame::Data(u32::try_from(chunk.len()).unwrap()));
             stream.write_all(&chunk).unwrap();
@@ -453,7 +454,7 @@ mod on_the_runtime {
         let answer = Client::connect(&path).unwrap().call(&Request::DomainList, None, &mut seen).unwrap();
         assert_eq!((answer, seen.data.split(|b| *b == b'\n').count()), (Answer::Done, 10_001));
         let input = vec![b'x'; 3 * CHUNK_OCTETS_MAX + 1];
-        let request = Request::DirectoryApply { dry_run: false };
+        let request = Request::DirectoryApply { dry_run: false, files: None };
         let answer = Client::connect(&path).unwrap().call(&request, Some(&mut &*input), &mut Seen::default());
         assert_eq!(answer.unwrap(), Answer::Applied { changes: 1 });
         assert_eq!(registry.counter(requests), 2);

@@ -19,7 +19,7 @@ use postrider_storage::reader::Reader;
 use postrider_storage::rows::{QueueRow, RecipientRow, Ret};
 use postrider_storage::store::StoreError;
 
-use super::content::Source;
+use super::downgrade::Original;
 use super::hosts::{Busy, Offered, Parcel, Transported};
 use super::outcome::{Tried, write};
 use super::session::{Session, chance};
@@ -265,13 +265,11 @@ async fn over(
         _ => HeloName::Domain(shard.shared.config.delivery.hostname.domain().clone()),
     };
     let way = transported(name, transport, &hello);
-    let stored = queue::content(&tried.entry);
-    let make = || Source::stored(prefix.clone(), stored);
+    let original = Original::new(prefix, &tried.entry);
     let parcel = Parcel {
         envelope: envelope(&tried.entry),
         recipients: &recipients,
-        make: &make,
-        downgraded: None,
+        original: &original,
         octets: tried.entry.size,
     };
     let mut drawn = chance(tried.id) ^ u64::from(made);

@@ -1,5 +1,6 @@
-//! The content of a message on its way out: from the store, piece by piece, or from memory when it had to be changed.
+//! The content of a message on its way out, piece by piece: as the store has it, or made fit for a server that takes less.
 
+use postrider_proto::mime::downgrade::Converter;
 use postrider_storage::account::Content;
 use postrider_storage::blobs::{BlobReader, Piece};
 use postrider_storage::store::StoreError;
@@ -9,14 +10,24 @@ use crate::reads::Reads;
 /// Where a content comes from.
 pub enum Source {
     /// Header fields in front, and what is stored.
-    Stored {
-        /// The fields; empty once they were given.
-        prefix: Vec<u8>,
-        /// The rest.
-        content: BlobReader,
+    Stored(Stored),
+    /// The same, made fit.
+    Converted {
+        /// Signatures of what is sent; empty once they were given.
+        signatures: Vec<u8>,
+        /// What is made fit.
+        stored: Stored,
+        /// What makes it so; none at the end.
+        converter: Option<Box<Converter>>,
     },
-    /// All of it, until it was given.
-    Memory(Option<Vec<u8>>),
+}
+
+/// Header fields in front, and what is stored.
+pub struct Stored {
+    /// The fields; empty once they were given.
+    prefix: Vec<u8>,
+    /// The rest.
+    content: BlobReader,
 }
 
 /// Some of a content.
@@ -39,27 +50,56 @@ impl AsRef<[u8]> for Part {
 impl Source {
     /// A stored content with fields in front.
     pub fn stored(prefix: Vec<u8>, content: Content) -> Self {
-        Self::Stored { prefix, content: BlobReader::new(content, 0..u64::MAX) }
+        Self::Stored(Stored::new(prefix, content))
     }
 
     /// The next part; none at the end.
     pub async fn next(&mut self, reads: &Reads) -> Result<Option<Part>, StoreError> {
         match self {
-            Self::Memory(octets) => Ok(octets.take().map(Part::Memory)),
-            Self::Stored { prefix, .. } if !prefix.is_empty() => {
-                Ok(Some(Part::Memory(std::mem::take(prefix))))
+            Self::Stored(stored) => stored.next(reads).await,
+            Self::Converted { signatures, .. } if !signatures.is_empty() => {
+                Ok(Some(Part::Memory(std::mem::take(signatures))))
             }
-            Self::Stored { content, .. } => {
-                let mut place = content.clone();
-                let (place, piece) = reads
-                    .run(move |reader| {
-                        let piece = place.read(reader)?;
-                        Ok((place, piece))
-                    })
-                    .await?;
-                *content = place;
-                Ok(piece.map(Part::Stored))
+            Self::Converted { stored, converter, .. } => {
+                let mut out = Vec::new();
+                while let Some(under_way) = converter.as_mut() {
+                    match stored.next(reads).await? {
+                        Some(part) => under_way.push(part.as_ref(), &mut out),
+                        None => {
+                            if let Some(ended) = converter.take() {
+                                ended.finish(&mut out);
+                            }
+                        }
+                    }
+                    if !out.is_empty() {
+                        return Ok(Some(Part::Memory(out)));
+                    }
+                }
+                Ok(None)
             }
         }
+    }
+}
+
+impl Stored {
+    /// A stored content with fields in front.
+    pub fn new(prefix: Vec<u8>, content: Content) -> Self {
+        Self { prefix, content: BlobReader::new(content, 0..u64::MAX) }
+    }
+
+    /// The next part; none at the end.
+    pub async fn next(&mut self, reads: &Reads) -> Result<Option<Part>, StoreError> {
+        if !self.prefix.is_empty() {
+            return Ok(Some(Part::Memory(std::mem::take(&mut self.prefix))));
+        }
+        let mut place = self.content.clone();
+        let (place, piece) = reads
+            .run(move |reader| {
+                let piece = place.read(reader)?;
+                Ok((place, piece))
+            })
+            .await?;
+        self.content = place;
+        Ok(piece.map(Part::Stored))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use postrider_delivery::attempt::Dial;
@@ -11,18 +12,19 @@ use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
 use postrider_delivery::transport::{Auth, LocalAddresses};
 use postrider_dns::dane::Verifier;
 use postrider_proto::address::HeloName;
+use postrider_proto::mime::downgrade::Target;
 use postrider_proto::sasl::client::ClientCredentials;
 use postrider_proto::sasl::text::prepare_password;
 use postrider_proto::sasl::{Limits, Secret};
 use postrider_proto::smtp::client::{
     Authentication, End, Extension, Failure, Outcome, Settings, Stage, StartTls, TlsState, Unsendable,
 };
-use postrider_proto::smtp::envelope::{BodyType, Envelope, Recipient};
+use postrider_proto::smtp::envelope::{Envelope, Recipient};
 use rustls_pki_types::ServerName;
 
 use super::connection::{Connection, Reached, SendError};
-use super::content::Source;
 use super::dial::{DialError, Way, dial};
+use super::downgrade::{Fit, NotFit, Original};
 use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::translate;
@@ -58,9 +60,8 @@ pub(super) struct Parcel<'a> {
     pub(super) envelope: Envelope,
     /// The recipients of the entry, by their places.
     pub(super) recipients: &'a [Recipient],
-    pub(super) make: &'a dyn Fn() -> Source,
-    /// The message for a host that doesn't take eight-bit content; none when it can't be converted.
-    pub(super) downgraded: Option<&'a [u8]>,
+    /// The message.
+    pub(super) original: &'a Original,
     pub(super) octets: u64,
 }
 
@@ -255,7 +256,7 @@ impl Session {
         let has_dsn = open.connection.capabilities().has(Extension::Dsn);
         let mut ends: Vec<Option<RecipientEnd>> = vec![None; dial.recipients.len()];
         let mut uncertain = false;
-        let mut narrow = false;
+        let mut narrow: Option<Rc<Fit>> = None;
         let end = loop {
             let pending: Vec<usize> = (0..ends.len()).filter(|place| ends[*place].is_none()).collect();
             if pending.is_empty() {
@@ -267,12 +268,14 @@ impl Session {
                 .iter()
                 .filter_map(|place| parcel.recipients.get(*dial.recipients.get(*place)?).cloned())
                 .collect();
-            let mut source = (parcel.make)();
-            if let (true, Some(octets)) = (narrow, parcel.downgraded) {
-                envelope.body = BodyType::SevenBit;
-                envelope.declared_octets = Some(octets.len() as u64);
-                source = Source::Memory(Some(octets.to_vec()));
-            }
+            let mut source = match &narrow {
+                Some(fit) => {
+                    envelope.body = fit.body();
+                    envelope.declared_octets = Some(fit.octets);
+                    parcel.original.converted(fit)
+                }
+                None => parcel.original.source(),
+            };
             let noted = async {
                 // At most one message is on its way whose outcome isn't on the disk.
                 let earlier = writing.borrow_mut().take();
@@ -293,17 +296,22 @@ impl Session {
                         break None;
                     }
                 }
-                Err(SendError::Unsendable(Unsendable::EightBit | Unsendable::Binary))
-                    if !narrow && parcel.downgraded.is_some() =>
+                Err(SendError::Unsendable(why @ (Unsendable::EightBit | Unsendable::Binary)))
+                    if narrow.is_none() =>
                 {
-                    narrow = true;
+                    let has_eight_bit = open.connection.capabilities().has(Extension::EightBitMime);
+                    let target = if has_eight_bit { Target::EightBit } else { Target::SevenBit };
+                    match parcel.original.fit(&self.shard, target).await {
+                        Ok(fit) => narrow = Some(fit),
+                        Err(NotFit::Obstacle(obstacle)) => {
+                            tracing::info!(host = %dial.host, %obstacle, "a message can't be made fit");
+                            break Some(unable(&why));
+                        }
+                        Err(NotFit::Store(error)) => break Some(unreadable(&error)),
+                    }
                 }
                 Err(SendError::Unsendable(why)) => break Some(unable(&why)),
-                Err(error) => {
-                    tracing::error!(%error, "a message could not be read for delivery");
-                    let how = outcome::Broken::Closed;
-                    break Some(HostEnd::Broken { stage: outcome::Stage::Content, how });
-                }
+                Err(error) => break Some(unreadable(&error)),
             }
         };
         self.writing = writing.into_inner();
@@ -407,6 +415,11 @@ struct Ready {
     open: Open,
     offered: Offered,
     observed: bool,
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> HostEnd {
+    tracing::error!(%error, "a message could not be read for delivery");
+    HostEnd::Broken { stage: outcome::Stage::Content, how: outcome::Broken::Closed }
 }
 
 fn unable(why: &Unsendable) -> HostEnd {

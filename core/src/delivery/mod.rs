@@ -15,6 +15,7 @@ mod connection;
 pub(crate) mod content;
 mod counts;
 mod dial;
+mod downgrade;
 mod edits;
 mod hosts;
 mod learned;

@@ -30,6 +30,7 @@ use crate::clock::unix_now;
 use crate::commit;
 use crate::intake::{self, Intake};
 use crate::shard::Shard;
+use crate::signing;
 
 /// The largest message that comes back whole.
 const FULL_OCTETS_MAX: u64 = 1 << 20;
@@ -262,9 +263,10 @@ async fn store(
     let stored = match to {
         To::Mailbox(account, mailbox) => into_mailbox(shard, account, mailbox, message).await,
         To::Queue => {
+            let prefix = signing::sign_ours(shard, shared.config.hostname.domain(), text).await;
             let queued = NewQueued {
                 content,
-                prefix: Vec::new(),
+                prefix,
                 created: unix_now(),
                 sender: None,
                 mail_from: Vec::new(),

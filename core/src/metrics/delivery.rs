@@ -52,6 +52,10 @@ pub struct QueueMetrics {
     pub ignored: Counters<1>,
     /// Hosts that lack what REQUIRETLS needs, by [`Unsupported`].
     pub requiretls: Counters<1>,
+    /// DKIM signatures that were made, by kind of key, as `Kind` has them.
+    pub signatures: Counters<1>,
+    /// Messages that left without a DKIM signature that they should have.
+    pub signing_failures: Counter,
     /// Connections in clear after TLS failed.
     pub plaintext_fallback: Counter,
 }
@@ -107,6 +111,15 @@ impl QueueMetrics {
                 "postrider_queue_requiretls_unsupported_total",
                 "Hosts that lack what messages with REQUIRETLS need.",
                 [Label::new("reason", Unsupported::ALL.map(Unsupported::word))],
+            ),
+            signatures: b.counters(
+                "postrider_dkim_signatures_total",
+                "DKIM signatures made of what leaves, by kind of key.",
+                [Label::new("kind", ["rsa", "ed25519"])],
+            ),
+            signing_failures: b.counter(
+                "postrider_dkim_signing_failures_total",
+                "DKIM signatures that could not be made; the message left without.",
             ),
             plaintext_fallback: b.counter(
                 "postrider_queue_plaintext_fallback_total",

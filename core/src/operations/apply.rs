@@ -5,6 +5,7 @@
 //! MiB, whatever its size.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use postrider_storage::directory::{
@@ -15,6 +16,7 @@ use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
 
 use super::changes::{Planned, first_rows};
+use super::dkim::read_key;
 use super::edit::derive;
 use super::lock::Held;
 use super::settle::{APPLYING, Pace, Settler, Went};
@@ -84,6 +86,7 @@ impl ServerOperations {
     pub(super) async fn apply_directory<T: Transport>(
         &self,
         dry_run: bool,
+        files: Option<PathBuf>,
         exchange: &mut Exchange<T>,
     ) -> Result<Answer, OperationError> {
         let mut text = Text::default();
@@ -98,7 +101,7 @@ impl ServerOperations {
         }
         let mode = if dry_run { Mode::Try } else { Mode::Make };
         let mut work = Work { incarnation: None, staged: 0 };
-        let outcome = match self.find(mode, text, &mut work, &held, exchange).await {
+        let outcome = match self.find((mode, files), text, &mut work, &held, exchange).await {
             Ok((end, changes)) => self.conclude(end, &work, exchange).await.map(|()| changes),
             Err(error) => Err(error),
         };
@@ -118,14 +121,15 @@ impl ServerOperations {
     /// Reads the text and finds all changes; gives what is to be committed, and how many changes there are.
     async fn find<T: Transport>(
         &self,
-        mode: Mode,
+        (mode, files): (Mode, Option<PathBuf>),
         mut text: Text,
         work: &mut Work,
         held: &Held<'_>,
         exchange: &mut Exchange<T>,
     ) -> Result<(End, u64), OperationError> {
         let shared = Arc::clone(&self.shard.shared);
-        let mut apply = Box::new(self.on_pool(move |_| Ok(Apply::new(options(mode, &shared)?))).await?);
+        let mut apply =
+            Box::new(self.on_pool(move |_| Ok(Apply::new(options(mode, files, &shared)?))).await?);
         let (mut lines, mut pace) = (String::new(), Pace::new());
         while !apply.is_done() {
             if apply.wants_text() {
@@ -285,7 +289,7 @@ impl Work {
     }
 }
 
-fn options(mode: Mode, shared: &Arc<Shared>) -> Result<Options, OperationError> {
+fn options(mode: Mode, files: Option<PathBuf>, shared: &Arc<Shared>) -> Result<Options, OperationError> {
     let now = unix_now();
     let reader = shared.store.reader();
     // Any number that no account has; the last one is given out last.
@@ -301,6 +305,7 @@ fn options(mode: Mode, shared: &Arc<Shared>) -> Result<Options, OperationError> 
         now,
         first_rows: first_rows.map_err(internal)?,
         derive,
+        read_key: Box::new(move |text| read_key(text, files.as_deref())),
         pending_octets_max: PENDING_OCTETS_MAX,
     })
 }

@@ -34,7 +34,7 @@ fn document(accounts: usize, mark: &str) -> String {
 }
 
 fn apply(server: &TestServer, text: &str, dry_run: bool) -> (Came, Result<Answer, ClientError>) {
-    server.call_with(&Request::DirectoryApply { dry_run }, Some(text))
+    server.call_with(&Request::DirectoryApply { dry_run, files: None }, Some(text))
 }
 
 fn resolves(server: &TestServer, address: &str) -> bool {
@@ -123,7 +123,7 @@ fn meanwhile_other_changes_are_refused_and_a_client_that_goes_away_leaves_nothin
     let socket = server.socket().to_owned();
     let applying = std::thread::spawn(move || {
         let mut fed = Fed { chunks, asked, rest: Vec::new() };
-        let request = Request::DirectoryApply { dry_run: false };
+        let request = Request::DirectoryApply { dry_run: false, files: None };
         Client::connect(&socket).unwrap().call(&request, Some(&mut fed), &mut Came::default())
     });
     // All but the end.
@@ -169,6 +169,7 @@ fn left_behind(engine: &MemoryEngine, text: &str, sealed: bool) {
         now: 1,
         first_rows: Batch::new(),
         derive: Box::new(|_| Err("none".to_owned())),
+        read_key: Box::new(|_| Err("none".to_owned())),
         pending_octets_max: PENDING_OCTETS_MAX,
     });
     apply.text(Some(text.as_bytes()));

@@ -71,12 +71,14 @@ fn kind(error: &DirectoryError) -> Option<FailureKind> {
         | E::NoAddress(_)
         | E::NoAlias(_)
         | E::NoMember { .. }
-        | E::NoTlsKey { .. } => FailureKind::NotFound,
+        | E::NoTlsKey { .. }
+        | E::NoDkimKey { .. } => FailureKind::NotFound,
         E::DomainExists(_)
         | E::AccountExists(_)
         | E::AddressExists { .. }
         | E::MemberExists { .. }
-        | E::TlsKeyExists { .. } => FailureKind::Exists,
+        | E::TlsKeyExists { .. }
+        | E::DkimKeyExists { .. } => FailureKind::Exists,
         E::DomainInUse { .. }
         | E::AccountHoldsMail(_)
         | E::AccountIsPostmaster(_)

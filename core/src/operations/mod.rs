@@ -8,6 +8,9 @@ mod apply;
 #[cfg(test)]
 mod apply_tests;
 mod changes;
+mod dkim;
+#[cfg(test)]
+mod dkim_tests;
 mod edit;
 pub(crate) mod failure;
 mod index;
@@ -125,9 +128,15 @@ impl ServerOperations {
             | Request::RouteRemove { .. }
             | Request::RouteMove { .. }) => self.edit_settings(change).await,
             Request::DomainList => self.list_domains(exchange).await,
+            Request::DomainDkimList { domain } => self.list_dkim_keys(&domain, exchange).await,
+            change @ (Request::DomainDkimAdd { .. }
+            | Request::DomainDkimSign { .. }
+            | Request::DomainDkimRemove { .. }) => self.edit_dkim(change).await,
             Request::AliasList { domain } => self.list_aliases(domain.as_deref(), exchange).await,
             Request::DirectoryExport => self.export_directory(exchange).await,
-            Request::DirectoryApply { dry_run } => self.apply_directory(dry_run, exchange).await,
+            Request::DirectoryApply { dry_run, files } => {
+                self.apply_directory(dry_run, files, exchange).await
+            }
             Request::Import { format, account, mailbox, path } => {
                 let account = self.account_id(&account).await?;
                 let mailbox = failure::mailbox(&mailbox)?;

@@ -270,7 +270,8 @@ fn aliases_have_members() {
 fn the_directory_is_exported_and_applied_as_one_transaction() {
     let server = with_account();
     let (exported, _) = server.ok(&Request::DirectoryExport);
-    let apply = |text: &str, dry_run| server.call_with(&Request::DirectoryApply { dry_run }, Some(text));
+    let apply =
+        |text: &str, dry_run| server.call_with(&Request::DirectoryApply { dry_run, files: None }, Some(text));
     let (came, answer) = apply(&exported, false);
     assert_eq!((came.data.as_slice(), answer.unwrap()), (&b""[..], Answer::Applied { changes: 0 }));
     let wanted = format!(
@@ -311,7 +312,7 @@ fn an_account_is_let_in_by_the_mechanisms_that_it_uses_alone() {
     let disabled = |mechanisms: &str| {
         let wanted = exported
             .replace("domain = \"example.org\"\n", &format!("domain = \"example.org\"\n{mechanisms}"));
-        server.call_with(&Request::DirectoryApply { dry_run: false }, Some(&wanted)).1.unwrap();
+        server.call_with(&Request::DirectoryApply { dry_run: false, files: None }, Some(&wanted)).1.unwrap();
         log_in(&server, "anna@example.org", "first password").map(|user| user.name)
     };
     assert_eq!(disabled("disabled_mechanisms = [\"LOGIN\", \"CRAM-MD5\"]\n").unwrap(), "anna");

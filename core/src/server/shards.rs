@@ -205,6 +205,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         rates: DeliveryRates::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
+        signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
         deliveries: Deliveries::new(&shared.config, parts.connector.clone()),
         shared,

@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use futures_lite::future::{or, pending};
+use postrider_authentication::content::Content;
 use postrider_proto::address::{Address, Domain};
+use postrider_proto::dkim::header::HeaderError;
 use postrider_proto::mime::{self, FieldName};
 use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::body::ContentFacts;
@@ -29,6 +31,7 @@ use crate::intake::{self, Message};
 use crate::metrics;
 use crate::runtime::oneshot::oneshot;
 use crate::runtime::{LocalNotify, spawn, timeout};
+use crate::signing::{self, By, ToSign};
 use crate::tls::Transport;
 
 /// The text that goes with an unknown address after the content.
@@ -46,6 +49,8 @@ struct Front {
     results: Fields,
     /// What stands below them.
     trace: String,
+    /// Signatures, in front of all when it leaves for other servers.
+    signatures: String,
     places: Vec<Place>,
     reports: Reports,
     /// What is kept for reports of DMARC.
@@ -142,6 +147,7 @@ impl Connection {
             sender: self.user.as_ref().map(|user| user.account),
             results: front.results,
             trace: front.trace,
+            signatures: front.signatures,
             reports: front.reports,
             now: unix_now(),
             hostname: self.service.settings.hostname.to_string(),
@@ -238,7 +244,16 @@ impl Connection {
             delay: self.service.listener.limits.smtp.first_time_sender_delay,
             gone: gone.clone(),
         };
-        Ok(Front { results: fields, trace, places, reports, evaluations, first_time: Some(first_time) })
+        let signatures = String::new();
+        Ok(Front {
+            results: fields,
+            trace,
+            signatures,
+            places,
+            reports,
+            evaluations,
+            first_time: Some(first_time),
+        })
     }
 
     /// The fields in front of a message of one of our own users, with what is missing of its header. What the user's
@@ -250,23 +265,42 @@ impl Connection {
         message: &Message,
     ) -> Result<Front, Reply> {
         let Some(user) = &self.user else { return Err(Reply::LOCAL_ERROR) };
-        let Received { envelope, facts, from, .. } = received;
+        let Received { envelope, facts, from, signed, .. } = received;
         self.check_submission(user.account, facts, message)?;
         let hostname = &self.service.settings.hostname;
         let results = results::of_submission(hostname, envelope.reverse_path.address(), charset(envelope));
-        let mut trace = self.received(envelope, None)?;
+        let received_field = self.received(envelope, None)?;
+        let mut added = String::new();
         let (root, now) = (message.structure.root(), unix_now());
         if root.field(FieldName::MessageId).is_none() {
-            trace += &format!("Message-ID: <{}.{now}@{hostname}>\r\n", self.id);
+            added += &format!("Message-ID: <{}.{now}@{hostname}>\r\n", self.id);
         }
         if root.field(FieldName::Date).is_none() {
-            trace += &format!("Date: {}\r\n", trace::date(now));
+            added += &format!("Date: {}\r\n", trace::date(now));
         }
         let known = self.known_facts(&received, &targets).of_own_user(from);
         let places = self.places(targets, envelope, from, known).await?;
+        let leaves = places.iter().any(|place| matches!(place, Place::Queue));
+        let signatures = match from.filter(|_| leaves) {
+            Some(from) => self.sign(from, &added, signed).await,
+            None => String::new(),
+        };
         let results = [(None, results)].into();
+        let trace = received_field + &added;
         let (reports, evaluations) = (Reports::ToSender, Vec::new());
-        Ok(Front { results, trace, places, reports, evaluations, first_time: None })
+        Ok(Front { results, trace, signatures, places, reports, evaluations, first_time: None })
+    }
+
+    /// Signatures of a message with the fields that were added to it, below which other servers add theirs.
+    async fn sign(&self, from: &Address, added: &str, signed: &Result<Content, HeaderError>) -> String {
+        match signed {
+            Ok(content) => {
+                let header = [added.as_bytes(), content.header.octets()].concat();
+                let message = ToSign { header, hashes: content.hashes.clone() };
+                signing::sign(&self.shard, By::Author(from.clone()), message).await
+            }
+            Err(error) => signing::failed(&self.shard, Some(&from.domain), error),
+        }
     }
 
     fn received(&self, envelope: &Envelope, reverse_name: Option<&Domain>) -> Result<String, Reply> {
@@ -327,9 +361,5 @@ fn charset(envelope: &Envelope) -> trace::Charset {
 
 /// The address of the From field, when it holds exactly one.
 fn from_address(structure: &mime::Structure) -> Option<Address> {
-    let value = structure.root().field(FieldName::From)?;
-    let addresses = mime::address::parse(value, 2);
-    let [only] = &*addresses else { return None };
-    let text = |octets: &Option<Vec<u8>>| String::from_utf8(octets.clone()?).ok();
-    Address::parse(&format!("{}@{}", text(&only.mailbox)?, text(&only.host)?)).ok()
+    signing::only_address(structure.root().field(FieldName::From)?)
 }

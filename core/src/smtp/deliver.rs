@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use postrider_proto::address::{Address, ForwardPath};
+use postrider_proto::address::{Address, Domain, ForwardPath};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::Flags;
 use postrider_proto::smtp::body::{ContentFacts, TlsRequired};
@@ -48,6 +48,7 @@ use crate::log::ConnectionId;
 use crate::metrics;
 use crate::runtime::spawn_task;
 use crate::shard::{OpenError, Shard};
+use crate::signing;
 
 /// A message on its way to its recipients.
 pub(super) struct Delivery {
@@ -58,6 +59,8 @@ pub(super) struct Delivery {
     pub(super) results: Fields,
     /// What stands below them.
     pub(super) trace: String,
+    /// Signatures, in front of all when it leaves for other servers.
+    pub(super) signatures: String,
     /// Whether the sender may be told of recipients that didn't get the message.
     pub(super) reports: Reports,
     pub(super) now: i64,
@@ -206,6 +209,12 @@ impl Delivery {
         prefix.into_bytes()
     }
 
+    /// The fields in front of the message when it leaves for other servers.
+    fn leaving_prefix(&self) -> Vec<u8> {
+        let results = self.results.get(&None).map_or("", String::as_str);
+        [&self.signatures, results, &self.trace].concat().into_bytes()
+    }
+
     /// Stores the message in one mailbox, on the account's home shard.
     fn store(
         &self,
@@ -283,7 +292,7 @@ impl Delivery {
             .collect();
         let queued = NewQueued {
             content: self.content,
-            prefix: (self.results.get(&None).cloned().unwrap_or_default() + &self.trace).into_bytes(),
+            prefix: self.leaving_prefix(),
             created: self.now,
             sender: self.sender,
             mail_from: envelope.reverse_path.address().map(Address::to_string).unwrap_or_default().into(),
@@ -410,9 +419,14 @@ impl Delivery {
         let failed = |error| policy::intake_reply(&error, self.id);
         taken.push(report.as_bytes()).await.map_err(failed)?;
         let message = taken.finish(Sharing::One).map_err(failed)?;
+        let prefix = match Domain::parse(&self.hostname) {
+            Ok(hostname) => signing::sign_ours(&self.shard, &hostname, report.as_bytes()).await,
+            // A server that is named by an address signs nothing.
+            Err(_) => Vec::new(),
+        };
         let queued = NewQueued {
             content: message.content,
-            prefix: Vec::new(),
+            prefix,
             created: self.now,
             sender: None,
             mail_from: Vec::new(),

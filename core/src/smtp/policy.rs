@@ -259,7 +259,13 @@ impl Connection {
         self.intake = Some(Intake::new(&shared.store, &shared.committer, octets_max));
         // Rules may look at the header, too.
         let is_read = self.questions.is_some() || self.targets.iter().any(Target::needs_header);
-        let signatures = if is_read { Signatures::Read } else { Signatures::Ignored };
+        let leaves =
+            self.user.is_some() && self.targets.iter().any(|target| matches!(target, Target::Remote));
+        let signatures = match (leaves, is_read) {
+            (true, _) => Signatures::Made,
+            (false, true) => Signatures::Read,
+            (false, false) => Signatures::Ignored,
+        };
         self.examination =
             Some(Examination::new(self.service.hostnames.to_vec(), signatures, &self.shard.headers));
         self.intake_failed = None;

@@ -147,7 +147,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Decodes base64 that may have white space anywhere (RFC 6376 §2.10).
-pub(crate) fn base64(value: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn base64(value: &str) -> Option<Vec<u8>> {
     if value.contains(WHITE_SPACE) {
         let dense: String = value.split(WHITE_SPACE).collect();
         return BASE64.decode(dense).ok();

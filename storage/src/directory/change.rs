@@ -3,12 +3,14 @@
 use std::fmt;
 
 use postrider_proto::address::{Address, Domain};
+use postrider_proto::dkim::Selector;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::destination::Destination;
 use super::types::{
-    AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, Fingerprint,
+    AccountName, AccountSettings, AddressPattern, AliasSettings, DkimSecret, DkimState, DomainSettings,
+    Fingerprint,
 };
 
 /// What happens when an account is to be removed that holds mail.
@@ -39,6 +41,33 @@ pub enum Change {
     },
     /// Removes a domain that has no addresses and no accounts.
     RemoveDomain(Domain),
+    /// Gives a domain a key that signs its mail.
+    AddDkimKey {
+        /// The domain.
+        domain: Domain,
+        /// The key's name there.
+        selector: Selector,
+        /// The key.
+        secret: DkimSecret,
+        /// Whether it signs from now on.
+        state: DkimState,
+    },
+    /// Says whether a key signs.
+    SetDkimKey {
+        /// The domain.
+        domain: Domain,
+        /// The key's name there.
+        selector: Selector,
+        /// Whether it signs from now on.
+        state: DkimState,
+    },
+    /// Removes a key of a domain.
+    RemoveDkimKey {
+        /// The domain.
+        domain: Domain,
+        /// The key's name there.
+        selector: Selector,
+    },
     /// Adds an account, which gets a number that was never used.
     AddAccount {
         /// Its name.
@@ -158,6 +187,16 @@ impl fmt::Display for Change {
             Self::AddDomain { domain, .. } => write!(f, "+ domain {domain}"),
             Self::SetDomain { domain, .. } => write!(f, "~ domain {domain}"),
             Self::RemoveDomain(domain) => write!(f, "- domain {domain}"),
+            Self::AddDkimKey { domain, selector, secret, state } => {
+                let kind = secret.kind().word();
+                write!(f, "+ DKIM key {selector} ({kind}) of domain {domain}, which {}", does(*state))
+            }
+            Self::SetDkimKey { domain, selector, state } => {
+                write!(f, "~ DKIM key {selector} of domain {domain} {}", does(*state))
+            }
+            Self::RemoveDkimKey { domain, selector } => {
+                write!(f, "- DKIM key {selector} of domain {domain}")
+            }
             Self::AddAccount { name, .. } => write!(f, "+ account {name}"),
             Self::SetAccount { name, .. } => write!(f, "~ account {name}"),
             Self::RemoveAccount { name, .. } => write!(f, "- account {name}, with its addresses"),
@@ -188,5 +227,12 @@ impl fmt::Display for Change {
             }
             Self::SetPostmaster(None) => f.write_str("- postmaster"),
         }
+    }
+}
+
+const fn does(state: DkimState) -> &'static str {
+    match state {
+        DkimState::Signs => "signs",
+        DkimState::Published => "is published only",
     }
 }

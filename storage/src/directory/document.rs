@@ -5,7 +5,7 @@
 //! postmaster = { account = "fred", mailbox = "Inbox" }
 //!
 //! [domain."example.org"]
-//! separators = ["+"]            # also: disabled, case_sensitive, description, routes
+//! separators = ["+"]            # also: dkim, disabled, case_sensitive, description, routes
 //!
 //! [account.fred]
 //! domain = "example.org"        # also: full_name, quota, quota_messages, login_disabled, disabled_mechanisms, routes
@@ -21,6 +21,10 @@
 //! members = ["fred@example.org"]        # also: post_public, list_members, allow_msg_from
 //! ```
 //!
+//! DKIM keys of a domain: `dkim = [{ selector = "2026a", key = "MC4CAQAwBQYDK2Vw..." }]`, the key as PKCS#8 in base64 or
+//! PEM; or `key_file = "dkim/2026a.pem"`, a file with PEM, whose place is told from the document's; or neither, where the
+//! key stays as it is. `publish_only = true` for one that doesn't sign. Where nothing is said of `dkim` all keys stay.
+//!
 //! A rule of an address: `{ verified_domain = "list.example", mailbox = "Lists" }`, and also mail_from, msg_from,
 //! `headers = [["list-id", "<news\\.list\\.example>"]]`, is_forward, list_allow_domain, accept_rejects_to, comment.
 
@@ -29,13 +33,15 @@ mod print;
 mod split;
 
 use postrider_proto::address::{Address, Domain};
+use postrider_proto::dkim::Selector;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Secret;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::destination::Destination;
 use super::types::{
-    AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, Fingerprint,
+    AccountName, AccountSettings, AddressPattern, AliasSettings, DkimSecret, DkimState, DomainSettings,
+    Fingerprint,
 };
 
 pub(super) use parse::read;
@@ -62,11 +68,50 @@ pub(super) struct Placed {
 pub(super) enum Entry {
     /// Who gets the mail for `postmaster`.
     Postmaster(AccountName, MailboxName),
-    Domain(Domain, DomainSettings),
+    Domain(Domain, DomainEntry),
     Account(AccountName, Box<AccountEntry>),
     /// An address that answers with a code, 451 or 550.
     Refusal(AddressPattern, u16),
     Alias(Address, AliasEntry),
+}
+
+/// A domain in a document.
+#[derive(Debug)]
+pub(super) struct DomainEntry {
+    pub(super) settings: DomainSettings,
+    /// Its DKIM keys; none where nothing is said of them, so that they stay.
+    pub(super) dkim_keys: Option<Vec<DkimEntry>>,
+}
+
+/// A DKIM key in a document.
+#[derive(Debug)]
+pub(super) struct DkimEntry {
+    pub(super) selector: Selector,
+    pub(super) state: DkimState,
+    pub(super) source: DkimSource,
+    pub(super) line: Line,
+}
+
+/// How a document gives a key.
+#[derive(Debug)]
+pub(super) enum DkimSource {
+    /// It doesn't: the key stays.
+    Unsaid,
+    /// PEM, or base64 of PKCS#8.
+    Inline(Secret<String>),
+    /// A file with PEM.
+    File(String),
+    /// As it is stored: what all the others are made before anything is noted.
+    Known(DkimSecret),
+}
+
+/// Where a key is read from; see [`ReadKey`](super::ReadKey).
+#[derive(Clone, Copy)]
+pub enum KeyText<'a> {
+    /// From this text: PEM, or base64 of PKCS#8.
+    Inline(&'a str),
+    /// From the file of this name, as the document has it.
+    File(&'a str),
 }
 
 /// An account in a document.

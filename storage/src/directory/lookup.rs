@@ -5,14 +5,15 @@
 use std::ops::Bound;
 
 use postrider_proto::address::{Address, Domain, Localpart};
+use postrider_proto::dkim::Selector;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Login;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::destination::Destination;
-use super::rows::{self, AddressRow, BadRow, Place, StateRow, TlsKeyRow};
+use super::rows::{self, AddressRow, BadRow, DkimKeyRow, Place, StateRow, TlsKeyRow};
 use super::types::{
-    Account, AccountName, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint,
+    Account, AccountName, AddressPattern, AliasSettings, DkimKey, DomainSettings, DomainState, Fingerprint,
     Postmaster, Target, TlsKey, is_postmaster,
 };
 use crate::engine::{EngineError, Snapshot, Space};
@@ -240,6 +241,24 @@ impl<'a> Directory<'a> {
     pub fn has_tls_keys(&self) -> Result<bool, EngineError> {
         let first = self.snapshot.prefix(Space::Rows, &rows::table(rows::TLS_KEY)).next();
         Ok(first.transpose()?.is_some())
+    }
+
+    /// All DKIM keys of a domain, in the order of their selectors.
+    pub fn dkim_keys(&self, domain: &Domain) -> Result<Vec<DkimKey>, EngineError> {
+        let mut keys = Vec::new();
+        for row in self.snapshot.prefix(Space::Rows, &rows::dkim_keys(domain)) {
+            let (key, value) = row?;
+            let name = key.get(rows::PREFIX_OCTETS..).and_then(rows::domain_and_selector);
+            let (_, selector) = name.ok_or_else(|| damaged(&key))?;
+            keys.push(DkimKeyRow::decode(&key, &value).map_err(corrupt)?.into_key(selector));
+        }
+        Ok(keys)
+    }
+
+    /// A DKIM key of a domain.
+    pub fn dkim_key(&self, domain: &Domain, selector: &Selector) -> Result<Option<DkimKey>, EngineError> {
+        let row = self.row(&rows::dkim_key(domain, selector), DkimKeyRow::decode)?;
+        Ok(row.map(|row| row.into_key(selector.clone())))
     }
 
     /// At most `count` accounts in the order of their ids, beginning after `after`.

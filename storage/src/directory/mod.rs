@@ -24,6 +24,7 @@
 //! | 0x4a | REMOVED | account id u32 | version; a to-do: the account's own rows are to be erased |
 //! | 0x4b | TLSKEY | fingerprint, 32 octets | account id u32, created, name |
 //! | 0x4c | ACCOUNTTLSKEY | account id u32, fingerprint | version |
+//! | 0x4d | DKIMKEY | domain, 0, selector | kind u8 (1 RSA, 2 Ed25519), state u8 (0 published, 1 signs), created, PKCS#8 with its length in 32 bits before it |
 //! | 0x5d | PLAN | - | see [`stage`] |
 //! | 0x5e | STAGED | a key of the tables above | see [`stage`] |
 //! | 0x5f | WANTED | kind u8, name | see [`apply`] |
@@ -42,18 +43,20 @@ mod types;
 mod verify;
 mod write;
 
-pub use apply::{Apply, ApplyError, Derive, Finish, Mode, Options, PENDING_OCTETS_MAX, Progress, Step};
+pub use apply::{
+    Apply, ApplyError, Derive, Finish, Mode, Options, PENDING_OCTETS_MAX, Progress, ReadKey, Step,
+};
 pub use change::{Change, HeldMail};
 pub use destination::{BadPattern, BadRule, Destination, HeaderPattern, MailRule, Matcher, Pattern};
-pub use document::{Export, Fault};
+pub use document::{Export, Fault, KeyText};
 pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
 pub use plan::{DirectoryError, plan};
 pub use route::{BadTransportName, Route, RouteDomain, TransportName};
 pub use rows::{BadRow, added_accounts, removed_account};
 pub use stage::{Effect, PlanState, Settled, Settling, effects, effects_of, plan_state};
 pub use types::{
-    Account, AccountName, AccountSettings, AddressPattern, AliasSettings, BadName, DomainSettings,
-    DomainState, Fingerprint, Limits, LocalpartCase, Postmaster, Target, TlsKey,
+    Account, AccountName, AccountSettings, AddressPattern, AliasSettings, BadName, DkimKey, DkimSecret,
+    DkimState, DomainSettings, DomainState, Fingerprint, Limits, LocalpartCase, Postmaster, Target, TlsKey,
 };
 pub use verify::{Rule, Violation, verify};
 

@@ -4,6 +4,7 @@
 //! trace, and one that succeeds is committed as one batch, if the directory did not change meanwhile.
 
 use postrider_proto::address::{Address, Domain};
+use postrider_proto::dkim::Selector;
 
 use super::change::Change;
 use super::destination::BadRule;
@@ -66,6 +67,32 @@ pub enum DirectoryError {
     TooManyTlsKeys {
         /// The account.
         account: AccountName,
+        /// How many are possible.
+        keys_max: usize,
+    },
+    /// The domain has a key of that name.
+    #[error(
+        "domain {domain} has a DKIM key {selector} already; take another selector, so that the old record stays valid"
+    )]
+    DkimKeyExists {
+        /// The domain.
+        domain: Domain,
+        /// The name.
+        selector: Selector,
+    },
+    /// The domain has no such key.
+    #[error("domain {domain} has no DKIM key {selector}")]
+    NoDkimKey {
+        /// The domain.
+        domain: Domain,
+        /// The name.
+        selector: Selector,
+    },
+    /// The domain has as many keys as it may have.
+    #[error("domain {domain} has {keys_max} DKIM keys, which is the most; remove one first")]
+    TooManyDkimKeys {
+        /// The domain.
+        domain: Domain,
         /// How many are possible.
         keys_max: usize,
     },
@@ -210,6 +237,13 @@ pub(super) fn apply(
         Change::AddDomain { domain, settings } => write::domain::add(draft, domain, settings, limits),
         Change::SetDomain { domain, settings } => write::domain::set(draft, domain, settings, limits),
         Change::RemoveDomain(domain) => write::domain::remove(draft, domain),
+        Change::AddDkimKey { domain, selector, secret, state } => {
+            write::dkim_key::add(draft, (domain, selector), secret, *state, limits, now)
+        }
+        Change::SetDkimKey { domain, selector, state } => {
+            write::dkim_key::set(draft, domain, selector, *state)
+        }
+        Change::RemoveDkimKey { domain, selector } => write::dkim_key::remove(draft, domain, selector),
         Change::AddAccount { name, settings } => write::account::add(draft, name, settings, limits, now),
         Change::SetAccount { name, settings } => write::account::set(draft, name, settings, limits),
         Change::RemoveAccount { name, mail } => write::account::remove(draft, name, *mail),

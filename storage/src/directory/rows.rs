@@ -1,5 +1,6 @@
 //! Keys and values of the directory's rows; the table is in the [module header](super).
 
+mod dkim;
 mod settings;
 
 use postrider_proto::address::Domain;
@@ -14,6 +15,7 @@ use super::types::{
 use crate::engine::Batch;
 use crate::ids::AccountId;
 
+pub(super) use dkim::{DkimKeyRow, dkim_key, dkim_keys, domain_and_selector};
 pub(super) use settings::{destination_octets, routes_octets};
 
 /// A row that is not what was ever written.
@@ -37,8 +39,9 @@ pub(super) const ACCOUNT_DOMAIN: u8 = 0x49;
 pub(super) const REMOVED: u8 = 0x4a;
 pub(super) const TLS_KEY: u8 = 0x4b;
 pub(super) const ACCOUNT_TLS_KEY: u8 = 0x4c;
+pub(super) const DKIM_KEY: u8 = 0x4d;
 /// The tables above are what the directory says; those below belong to a large change that is under way.
-pub(super) const LAST: u8 = ACCOUNT_TLS_KEY;
+pub(super) const LAST: u8 = DKIM_KEY;
 pub(super) const PLAN: u8 = 0x5d;
 pub(super) const STAGED: u8 = 0x5e;
 pub(super) const WANTED: u8 = 0x5f;

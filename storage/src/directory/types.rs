@@ -3,8 +3,10 @@
 use std::fmt;
 
 use postrider_proto::address::{Address, AddressError, Domain, Localpart};
+use postrider_proto::dkim::Selector;
+use postrider_proto::dkim::key::Kind;
 use postrider_proto::imap::mailbox::MailboxName;
-use postrider_proto::sasl::Mechanism;
+use postrider_proto::sasl::{Mechanism, Secret};
 use unicode_normalization::UnicodeNormalization;
 
 use super::destination::Destination;
@@ -36,6 +38,10 @@ pub struct Limits {
     pub routes_max: usize,
     /// Octets that all rules of an address, or all routes of an account or a domain, take in their row.
     pub settings_octets_max: usize,
+    /// The most DKIM keys of a domain: each that signs makes a signature of each message.
+    pub dkim_keys_max: usize,
+    /// The longest secret of such a key, octets of PKCS#8; one of RSA with 8192 bits has 4.7 KiB.
+    pub dkim_secret_octets_max: usize,
 }
 
 impl Limits {
@@ -52,6 +58,8 @@ impl Limits {
         rules_max: 100,
         routes_max: 100,
         settings_octets_max: 64 << 10,
+        dkim_keys_max: 16,
+        dkim_secret_octets_max: 8 << 10,
     };
 }
 
@@ -59,6 +67,7 @@ impl Limits {
 const _: () = assert!(Limits::DEFAULT.text_octets_max <= 0xffff);
 // Their numbers are stored in 8 bits.
 const _: () = assert!(Limits::DEFAULT.rules_max <= 0xff && Limits::DEFAULT.routes_max <= 0xff);
+const _: () = assert!(Limits::DEFAULT.dkim_keys_max <= 0xff);
 const _: () = assert!(Limits::DEFAULT.login_disabled_octets_max <= Limits::DEFAULT.text_octets_max);
 
 /// Why a text is no account name.
@@ -367,4 +376,51 @@ pub struct TlsKey {
     pub name: String,
     /// When it was added, in seconds since 1970.
     pub created: i64,
+}
+
+/// Whether a DKIM key signs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DkimState {
+    /// It does.
+    #[default]
+    Signs,
+    /// Its record may be in the DNS, nothing is signed with it: it is to sign later, or did before.
+    Published,
+}
+
+/// The private part of a DKIM key, in the form of PKCS#8 (RFC 5208, RFC 8410). It isn't shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DkimSecret {
+    kind: Kind,
+    pkcs8: Secret<Box<[u8]>>,
+}
+
+impl DkimSecret {
+    /// A secret of that kind, as DER. It isn't looked into.
+    pub const fn new(kind: Kind, pkcs8: Box<[u8]>) -> Self {
+        Self { kind, pkcs8: Secret::new(pkcs8) }
+    }
+
+    /// Which algorithm it is for.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its octets, at places that can be searched for.
+    pub const fn expose(&self) -> &[u8] {
+        self.pkcs8.expose()
+    }
+}
+
+/// A key with which mail of a domain is signed (RFC 6376).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DkimKey {
+    /// Under which its record is in the DNS.
+    pub selector: Selector,
+    /// Whether it signs.
+    pub state: DkimState,
+    /// When it was added, in seconds since 1970.
+    pub created: i64,
+    /// What signs.
+    pub secret: DkimSecret,
 }

@@ -7,7 +7,7 @@ pub(super) mod quick;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::lookup::{Directory, exact};
-use super::rows::{self, AddressRow, PREFIX_OCTETS, Place, StateRow, TlsKeyRow};
+use super::rows::{self, AddressRow, DkimKeyRow, PREFIX_OCTETS, Place, StateRow, TlsKeyRow};
 use super::stage;
 use super::types::{AddressPattern, DomainSettings, Target};
 use crate::engine::{EngineError, Snapshot, Space};
@@ -23,7 +23,7 @@ pub enum Rule {
     AccountNamed,
     /// Account ids are below the next one, and those removed are gone.
     AccountIds,
-    /// The domain of every account and address exists; accounts are listed with their domains.
+    /// The domain of every account, address and DKIM key exists; accounts are listed with their domains.
     DomainExists,
     /// Addresses are stored under their canonical form, without separators.
     AddressCanonical,
@@ -100,6 +100,7 @@ impl Checker<'_> {
             rows::REMOVED => self.removed(rest)?,
             rows::TLS_KEY => self.tls_key(key, rest, value)?,
             rows::ACCOUNT_TLS_KEY => self.account_tls_key(rest)?,
+            rows::DKIM_KEY => self.dkim_key(key, rest, value)?,
             rows::PLAN => stage::decode_plan(key, value).ok().filter(|_| rest.is_empty()).map(|_| ()),
             rows::STAGED => self.staged(key, value)?,
             rows::WANTED => self.wanted(key, value)?,
@@ -194,6 +195,17 @@ impl Checker<'_> {
         let row = row.and_then(|value| TlsKeyRow::decode(&key, &value).ok());
         let leads_back = row.is_some_and(|row| row.account == account);
         self.expect(leads_back, Rule::OwnerExists, || format!("TLS public key {fingerprint}"));
+        Ok(Some(()))
+    }
+
+    fn dkim_key(&mut self, key: &[u8], rest: &[u8], value: &[u8]) -> Result<Option<()>, EngineError> {
+        let (Ok(_), Some((domain, selector))) =
+            (DkimKeyRow::decode(key, value), rows::domain_and_selector(rest))
+        else {
+            return Ok(None);
+        };
+        let settings = self.readable(|directory| directory.domain(&domain))?;
+        self.expect(settings.is_some(), Rule::DomainExists, || selector.key_name(&domain));
         Ok(Some(()))
     }
 

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 117] = [
+const COMMANDS: [&str; 123] = [
     "",
     "serve",
     "localserve",
@@ -55,6 +55,12 @@ const COMMANDS: [&str; 117] = [
     "domain list",
     "domain enable",
     "domain disable",
+    "domain dkim",
+    "domain dkim add",
+    "domain dkim rm",
+    "domain dkim list",
+    "domain dkim sign",
+    "domain dkim records",
     "domain routes",
     "domain routes list",
     "domain routes add",

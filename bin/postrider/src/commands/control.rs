@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -25,7 +25,7 @@ use crate::{prompt, terminal};
 /// How long `stop` waits for the server's end: it gives its connections 3 s.
 const STOP_TIME: Duration = Duration::from_secs(30);
 /// A certificate has a few thousand; a request has to fit in a line.
-const PEM_OCTETS_MAX: u64 = 32 << 10;
+pub(super) const PEM_OCTETS_MAX: u64 = 32 << 10;
 
 pub(super) fn call(server: &Server, request: &Request) -> anyhow::Result<Answer> {
     Ok(server.connect()?.call(request, None, &mut Raw)?)
@@ -208,7 +208,7 @@ fn account_show(server: &Server, account: String) -> anyhow::Result<()> {
 
 /// Keeps streamed data until the answer came.
 #[derive(Default)]
-pub(super) struct Collected(Vec<u8>);
+pub(super) struct Collected(pub(super) Vec<u8>);
 
 impl Collected {
     /// Shows it as rows.
@@ -259,6 +259,7 @@ pub fn domain(server: &Server, command: DomainCommand) -> anyhow::Result<()> {
                 &done,
             )
         }
+        DomainCommand::Dkim(arguments) => super::domain_dkim::run(server, arguments.command),
         DomainCommand::Routes(arguments) => routes(server, RouteOwner::Domain, arguments.command),
         DomainCommand::Rm(arguments) => {
             let done = format!("Domain {} is removed.", arguments.domain);
@@ -329,7 +330,10 @@ pub fn directory(server: &Server, command: DirectoryCommand) -> anyhow::Result<(
         Some(file) => Box::new(File::open(file).with_context(|| format!("can't read {file}"))?),
         None => Box::new(std::io::stdin()),
     };
-    let request = Request::DirectoryApply { dry_run: arguments.dry_run };
+    // The files that a document names are told from its own place.
+    let place = arguments.file.as_deref().map(absolute).transpose()?;
+    let files = place.and_then(|path| path.parent().map(Path::to_path_buf));
+    let request = Request::DirectoryApply { dry_run: arguments.dry_run, files };
     let answer = server.connect()?.call(&request, Some(&mut *input), &mut bar);
     bar.finish();
     let answer = answer.map_err(|error| match error {

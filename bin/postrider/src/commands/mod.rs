@@ -6,6 +6,7 @@ mod control;
 mod dial;
 mod dkim;
 mod dns;
+mod domain_dkim;
 mod locate;
 mod mta_sts;
 mod queue;

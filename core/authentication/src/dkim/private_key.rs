@@ -121,6 +121,15 @@ impl PrivateKey {
         Some(pem)
     }
 
+    /// Which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self.pair {
+            Pair::Rsa(_) => Kind::Rsa,
+            Pair::Ed25519(_) => Kind::Ed25519,
+        }
+    }
+
     /// The text of the TXT record with its public key. An RSA key is there in the form of RFC 6376 §3.6.1
     /// wrapped as its Appendix C has it, which every verifier reads.
     #[must_use]
@@ -137,13 +146,28 @@ impl PrivateKey {
 const ED25519_START: &[u8] =
     &[0x30, 0x2e, 0x02, 1, 0, 0x30, 5, 0x06, 3, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
+/// A key in PEM, in either form that [`PrivateKey::from_pem`] reads, as DER of PKCS#8 (RFC 5208 §5): how it is stored.
+pub fn pkcs8_of_pem(pem: &[u8]) -> Result<Vec<u8>, PrivateKeyError> {
+    let der = match PrivateKeyDer::from_pem_slice(pem).map_err(|_| PrivateKeyError::Pem)? {
+        PrivateKeyDer::Pkcs8(der) => der.secret_pkcs8_der().to_vec(),
+        PrivateKeyDer::Pkcs1(der) => {
+            let key = value(0x04, der.secret_pkcs1_der());
+            value(0x30, &[&[0x02, 1, 0], RSA_ALGORITHM, &key].concat())
+        }
+        _ => return Err(PrivateKeyError::Unusable),
+    };
+    PrivateKey::from_pkcs8(&der).map(|_| der)
+}
+
+/// AlgorithmIdentifier of rsaEncryption (RFC 3279 §2.3.1).
+const RSA_ALGORITHM: &[u8] =
+    &[0x30, 13, 0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+
 /// Wraps an RSAPublicKey as SubjectPublicKeyInfo (RFC 3279 §2.3.1).
 fn public_key_info(key: &[u8]) -> Vec<u8> {
-    const ALGORITHM: &[u8] =
-        &[0x30, 13, 0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
     // A bit string with no unused bits.
     let key = value(0x03, &[&[0], key].concat());
-    value(0x30, &[ALGORITHM, &key].concat())
+    value(0x30, &[RSA_ALGORITHM, &key].concat())
 }
 
 /// A DER value of up to 65,535 octets; keys have a few hundred.

@@ -1,5 +1,7 @@
 //! Signing (RFC 6376 §5).
 
+use std::sync::Arc;
+
 use postrider_proto::address::Domain;
 use postrider_proto::dkim::canonical::{FieldEnd, write_field};
 use postrider_proto::dkim::header::{Header, HeaderError};
@@ -36,6 +38,19 @@ pub trait SigningKey {
     /// Signs what is signed by a field: the canonical fields. None where it can't.
     fn sign(&self, octets: &[u8]) -> Option<Vec<u8>>;
 }
+
+impl<K: SigningKey> SigningKey for Arc<K> {
+    fn algorithm(&self) -> Algorithm {
+        K::algorithm(self)
+    }
+
+    fn sign(&self, octets: &[u8]) -> Option<Vec<u8>> {
+        K::sign(self, octets)
+    }
+}
+
+/// The hash of the body that a [`Signer`] with the defaults needs.
+pub const BODY_HASH: Wanted = Wanted { algorithm: Canonicalization::RELAXED.body, length: None };
 
 /// Why a message isn't signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

@@ -276,6 +276,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         rates: crate::smtp::rates::DeliveryRates::default(),
         strangers: crate::smtp::Waits::default(),
         headers: crate::smtp::checks::Headers::new(crate::smtp::checks::Headers::OCTETS_MAX),
+        signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
         deliveries: crate::delivery::Deliveries::new(&shared.config, crate::delivery::Connector::new(None)),
         shared,

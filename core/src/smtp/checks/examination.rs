@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_lite::future::zip;
 use postrider_authentication::arc::{self, ArcResult};
 use postrider_authentication::content::{Content, Reader};
-use postrider_authentication::dkim::{self, SignatureResult};
+use postrider_authentication::dkim::{self, BODY_HASH, SignatureResult};
 use postrider_authentication::dmarc::{self, Author, Identifier};
 use postrider_authentication::{iprev, spf};
 use postrider_dns::Lookup;
@@ -21,7 +21,7 @@ use super::headers::{Headers, Held};
 /// A message while it passes by.
 pub(in crate::smtp) struct Examination {
     filter: ResultsFilter,
-    /// Sees the message as it came; none for mail that isn't checked.
+    /// Sees the message as it came; none for mail that isn't checked. What the filter takes out isn't signed.
     reader: Option<Reader>,
     kept: Vec<u8>,
     held: Held,
@@ -33,6 +33,8 @@ pub(in crate::smtp) struct Examination {
 pub(in crate::smtp) enum Signatures {
     /// They will.
     Read,
+    /// It will get some, for which its body is hashed.
+    Made,
     /// They won't.
     Ignored,
 }
@@ -40,7 +42,11 @@ pub(in crate::smtp) enum Signatures {
 impl Examination {
     /// Begins a message. Fields that claim to be results of one of `ours` are taken out.
     pub(in crate::smtp) fn new(ours: Vec<Domain>, signatures: Signatures, headers: &Headers) -> Self {
-        let reader = (signatures == Signatures::Read).then(Reader::new);
+        let reader = match signatures {
+            Signatures::Read => Some(Reader::new()),
+            Signatures::Made => Some(Reader::signing(BODY_HASH)),
+            Signatures::Ignored => None,
+        };
         let held = headers.hold();
         Self { filter: ResultsFilter::new(ours), reader, kept: Vec::new(), held, has_room: true }
     }

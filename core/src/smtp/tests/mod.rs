@@ -15,6 +15,7 @@ mod floods;
 mod leaving;
 mod other_server;
 mod sequences;
+mod signing;
 mod submission;
 mod verdicts;
 mod world;

@@ -23,12 +23,14 @@ use postrider_proto::sasl::text::prepare_password;
 use postrider_proto::sasl::{self, Verdict};
 
 use super::change::Change;
-use super::document::{Credential, Entry, Fault, Line, Piece, Placed, Splitter, read};
+use super::document::{
+    Credential, DkimEntry, DkimSource, Entry, Fault, KeyText, Line, Piece, Placed, Splitter, read,
+};
 use super::draft::{Draft, Pending};
 use super::lookup::Directory;
 use super::plan::{DirectoryError, apply};
 use super::stage::{Overlay, PlanState, encode_plan, plan_key};
-use super::types::{DomainSettings, Limits};
+use super::types::{DkimSecret, DomainSettings, Limits};
 use crate::engine::{Batch, EngineError, Snapshot, Space};
 use passes::Pass;
 use walking::{Unwalkable, Walking};
@@ -44,6 +46,9 @@ const FAULTS_TOLD_MAX: usize = 50;
 
 /// Derives what is stored of a new password, or says why it won't do.
 pub type Derive = Box<dyn Fn(&str) -> Result<StoredSecrets, String> + Send>;
+
+/// Reads a DKIM key that a document gives, or says why it won't do.
+pub type ReadKey = Box<dyn Fn(KeyText<'_>) -> Result<DkimSecret, String> + Send>;
 
 /// Whether changes are to be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +72,8 @@ pub struct Options {
     pub first_rows: Batch,
     /// For passwords that are given in clear.
     pub derive: Derive,
+    /// For DKIM keys.
+    pub read_key: ReadKey,
     /// Usually [`PENDING_OCTETS_MAX`].
     pub pending_octets_max: usize,
 }
@@ -312,8 +319,11 @@ impl Apply {
             Entry::Postmaster(account, mailbox) => {
                 (wanted::all(wanted::POSTMASTER), wanted::encode_postmaster(line, &account, &mailbox))
             }
-            Entry::Domain(domain, settings) => {
-                (wanted::key(wanted::DOMAIN, domain.as_str()), wanted::encode_domain(line, &settings))
+            Entry::Domain(domain, mut entry) => {
+                for key in entry.dkim_keys.iter_mut().flatten() {
+                    self.read_key(&domain, key, snapshot)?;
+                }
+                (wanted::key(wanted::DOMAIN, domain.as_str()), wanted::encode_domain(line, &entry))
             }
             Entry::Account(name, mut entry) => {
                 self.accounts += 1;
@@ -346,6 +356,31 @@ impl Apply {
             self.fault(line as usize, "given twice".to_owned());
         } else {
             draft.put(key, value);
+        }
+        Ok(())
+    }
+
+    /// Reads the key of an entry, or complains of it.
+    fn read_key(
+        &mut self,
+        domain: &Domain,
+        key: &mut DkimEntry,
+        snapshot: &dyn Snapshot,
+    ) -> Result<(), EngineError> {
+        let read = match &key.source {
+            DkimSource::Known(_) => return Ok(()),
+            DkimSource::Inline(text) => (self.options.read_key)(KeyText::Inline(text.expose())),
+            DkimSource::File(name) => (self.options.read_key)(KeyText::File(name)),
+            DkimSource::Unsaid => Directory::new(snapshot)
+                .dkim_key(domain, &key.selector)?
+                .map(|known| known.secret)
+                .ok_or_else(|| "there is no such key to keep; say key or key_file".to_owned()),
+        };
+        match read {
+            Ok(secret) => key.source = DkimSource::Known(secret),
+            Err(problem) => {
+                self.fault(key.line as usize, format!("DKIM key {} of {domain}: {problem}", key.selector));
+            }
         }
         Ok(())
     }

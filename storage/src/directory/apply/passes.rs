@@ -6,6 +6,7 @@
 //! What is wanted is read from the draft, which has the rows of WANTED, and changes are made on it.
 
 mod add;
+mod dkim;
 mod remove;
 
 use std::collections::BTreeSet;
@@ -47,6 +48,8 @@ pub(super) enum Pass {
     SetDomains,
     /// Moves the addresses of a domain whose settings have changed.
     MoveAddresses(Domain, DomainSettings, Option<Vec<u8>>),
+    /// DKIM keys of domains: those that go, those that come, and whether they sign.
+    DkimKeys,
     AddToAccounts,
     AddRefusals,
     AddAliases,
@@ -68,7 +71,8 @@ impl Pass {
             Self::RemoveAliases => Self::RemoveAccounts,
             Self::RemoveAccounts => Self::RemoveAddresses,
             Self::RemoveAddresses => Self::SetDomains,
-            Self::SetDomains | Self::MoveAddresses(..) => Self::AddToAccounts,
+            Self::SetDomains | Self::MoveAddresses(..) => Self::DkimKeys,
+            Self::DkimKeys => Self::AddToAccounts,
             Self::AddToAccounts => Self::AddRefusals,
             Self::AddRefusals => Self::AddAliases,
             Self::AddAliases => Self::RemoveDomains,
@@ -82,7 +86,7 @@ impl Pass {
             Self::CheckAccounts | Self::Accounts | Self::AddToAccounts => Over::Wanted(wanted::ACCOUNT),
             Self::CheckRefusals | Self::AddRefusals => Over::Wanted(wanted::REFUSAL),
             Self::CheckAliases | Self::AddAliases => Over::Wanted(wanted::ALIAS),
-            Self::NewDomains | Self::SetDomains => Over::Wanted(wanted::DOMAIN),
+            Self::NewDomains | Self::SetDomains | Self::DkimKeys => Over::Wanted(wanted::DOMAIN),
             Self::RemoveKeys => Over::Before(rows::TLS_KEY),
             Self::RemoveAliases | Self::RemoveAddresses => Over::Before(rows::ADDRESS),
             Self::RemoveAccounts => Over::Before(rows::ACCOUNT_NAME),
@@ -173,6 +177,7 @@ impl Apply {
             Pass::RemoveAccounts => self.remove_account(draft, key),
             Pass::RemoveAddresses => self.remove_address(draft, snapshot, key, value),
             Pass::SetDomains => self.set_domain(draft, snapshot, key, value),
+            Pass::DkimKeys => self.set_dkim_keys(draft, snapshot, key, value),
             Pass::AddToAccounts => self.add_to_account(draft, snapshot, key, value),
             Pass::AddRefusals => self.add_refusal(draft, snapshot, key, value),
             Pass::AddAliases => self.add_alias(draft, snapshot, key, value),
@@ -223,7 +228,7 @@ impl Apply {
         let domain = address.domain();
         if self.domain.as_ref().is_none_or(|(known, _)| known != domain) {
             let row = draft.row(&wanted::key(wanted::DOMAIN, domain.as_str()), wanted::decode_domain)?;
-            self.domain = Some((domain.clone(), row.map(|(_, settings)| settings)));
+            self.domain = Some((domain.clone(), row.map(|(_, entry)| entry.settings)));
         }
         let settings = self.domain.as_ref().and_then(|(_, settings)| settings.as_ref());
         let localpart = address.localpart();
@@ -252,9 +257,9 @@ fn page(rows: impl Iterator<Item = Result<Row, EngineError>>) -> Result<Vec<Row>
 }
 
 fn domain_row(key: &[u8], value: &[u8]) -> Result<(Domain, Line, DomainSettings), EngineError> {
-    let (line, settings) = wanted::decode_domain(key, value).map_err(corrupt)?;
+    let (line, entry) = wanted::decode_domain(key, value).map_err(corrupt)?;
     let domain = wanted::name(key).and_then(|name| Domain::parse(name).ok());
-    Ok((domain.ok_or_else(|| damaged(key))?, line, settings))
+    Ok((domain.ok_or_else(|| damaged(key))?, line, entry.settings))
 }
 
 fn address_row(key: &[u8], value: &[u8]) -> Result<(Place, AddressRow), EngineError> {

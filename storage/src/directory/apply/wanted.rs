@@ -5,7 +5,7 @@
 //!
 //! | kind | name | value |
 //! |---|---|---|
-//! | 1 domain | domain | line u32, value of DOMAIN |
+//! | 1 domain | domain | line u32, value of DOMAIN; in version 2 number of DKIM keys u8, of each line u32, selector, kind u8, state u8, PKCS#8 with its length |
 //! | 2 account | account name | line u32, value of ACCOUNT, how it logs in u8 (0 unsaid, 1 not at all, 2 with what follows), `StoredSecrets`, number of addresses u32, of each line u32, address, mailbox, and in version 2 destination; number of public keys u32, of each line u32, fingerprint, name |
 //! | 3 refusal | address as written | line u32, code u16 |
 //! | 4 alias | address as written | line u32, bits u8 (1 post_public, 2 list_members, 4 allow_msg_from), number of members u32, members |
@@ -14,13 +14,16 @@
 //! | 7 postmaster | - | line u32, account name, mailbox |
 
 use postrider_proto::address::{Address, Domain};
+use postrider_proto::dkim::Selector;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::super::destination::Destination;
-use super::super::document::{AccountEntry, AddressEntry, AliasEntry, Credential, Line};
+use super::super::document::{
+    AccountEntry, AddressEntry, AliasEntry, Credential, DkimEntry, DkimSource, DomainEntry, Line,
+};
 use super::super::rows::{self, BadRow, Place, Reader, VERSION, VERSION_WITH_SETTINGS, Writer};
-use super::super::types::{Account, AccountName, AddressPattern, AliasSettings, DomainSettings, Fingerprint};
+use super::super::types::{Account, AccountName, AddressPattern, AliasSettings, DkimSecret, Fingerprint};
 use crate::ids::AccountId;
 
 pub(super) const DOMAIN: u8 = 1;
@@ -75,14 +78,49 @@ fn value(line: Line) -> Writer {
     out
 }
 
-pub(super) fn encode_domain(line: Line, settings: &DomainSettings) -> Vec<u8> {
-    let mut out = value(line);
-    out.value(&rows::encode_domain(settings));
+/// All keys are known before: none is only named here.
+pub(super) fn encode_domain(line: Line, entry: &DomainEntry) -> Vec<u8> {
+    let version = if entry.dkim_keys.is_some() { VERSION_WITH_SETTINGS } else { VERSION };
+    let mut out = Writer(vec![version]);
+    out.u32(line);
+    out.value(&rows::encode_domain(&entry.settings));
+    if let Some(keys) = &entry.dkim_keys {
+        let known = |key: &DkimEntry| match &key.source {
+            DkimSource::Known(secret) => Some((key.line, key.selector.clone(), key.state, secret.clone())),
+            DkimSource::Unsaid | DkimSource::Inline(_) | DkimSource::File(_) => None,
+        };
+        let keys: Vec<_> = keys.iter().filter_map(known).collect();
+        // Bounded by `Limits::dkim_keys_max`.
+        out.0.push(keys.len() as u8);
+        for (line, selector, state, secret) in keys {
+            out.u32(line);
+            out.text(selector.as_str());
+            out.dkim_secret(state, &secret, None);
+        }
+    }
     out.0
 }
 
-pub(super) fn decode_domain(key: &[u8], value: &[u8]) -> Result<(Line, DomainSettings), BadRow> {
-    Reader::read(key, value, |reader| Some((reader.u32()?, rows::decode_domain(key, reader.value()?).ok()?)))
+pub(super) fn decode_domain(key: &[u8], value: &[u8]) -> Result<(Line, DomainEntry), BadRow> {
+    Reader::read_newer(key, value, |reader, version| {
+        let line = reader.u32()?;
+        let settings = rows::decode_domain(key, reader.value()?).ok()?;
+        let dkim_keys = if version == VERSION {
+            None
+        } else {
+            let count = reader.u8()?;
+            let keys: Option<Vec<DkimEntry>> = (0..count).map(|_| dkim_entry(reader)).collect();
+            Some(keys?)
+        };
+        Some((line, DomainEntry { settings, dkim_keys }))
+    })
+}
+
+fn dkim_entry(reader: &mut Reader<'_>) -> Option<DkimEntry> {
+    let (line, selector) = (reader.u32()?, Selector::parse(reader.text()?)?);
+    let (kind, state) = reader.dkim_kind()?;
+    let source = DkimSource::Known(DkimSecret::new(kind, reader.value()?.into()));
+    Some(DkimEntry { selector, state, source, line })
 }
 
 const UNSAID: u8 = 0;

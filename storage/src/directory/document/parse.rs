@@ -1,5 +1,6 @@
 //! Reads the pieces of a document. Every fault of a piece is found in one go, each with its line.
 
+mod dkim;
 mod settings;
 
 use std::cell::Cell;
@@ -13,7 +14,9 @@ use postrider_proto::sasl::{Limits, Mechanism};
 use toml_edit::{Array, Item, TableLike, Value};
 
 use super::split::Piece;
-use super::{AccountEntry, AddressEntry, AliasEntry, Credential, Entry, Fault, Line, Placed, VERSION};
+use super::{
+    AccountEntry, AddressEntry, AliasEntry, Credential, DomainEntry, Entry, Fault, Line, Placed, VERSION,
+};
 use crate::directory::destination::Destination;
 use crate::directory::types::{
     AccountName, AccountSettings, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint,
@@ -69,8 +72,8 @@ impl Reader<'_> {
         for (name, item, span) in self.entries(root, "domain") {
             let Some(domain) = self.parsed(span.clone(), name, Domain::parse) else { continue };
             if let Some(table) = self.table(item) {
-                let settings = self.domain(table);
-                self.entry(span, Entry::Domain(domain, settings));
+                let entry = self.domain(table);
+                self.entry(span, Entry::Domain(domain, entry));
             }
         }
         for (name, item, span) in self.entries(root, "account") {
@@ -115,8 +118,9 @@ impl Reader<'_> {
         Some((account?, mailbox))
     }
 
-    fn domain(&mut self, table: &dyn TableLike) -> DomainSettings {
-        self.known(table, &["disabled", "case_sensitive", "separators", "description", "routes"]);
+    fn domain(&mut self, table: &dyn TableLike) -> DomainEntry {
+        let keys = ["disabled", "case_sensitive", "separators", "description", "routes", "dkim"];
+        self.known(table, &keys);
         let state = if self.flag(table, "disabled") { DomainState::Disabled } else { DomainState::Enabled };
         let case = if self.flag(table, "case_sensitive") {
             LocalpartCase::Sensitive
@@ -127,7 +131,8 @@ impl Reader<'_> {
         let separators = separators.into_iter().map(|(text, _)| text).collect();
         let description = self.string(table, "description").unwrap_or_default();
         let routes = self.routes(table);
-        DomainSettings { state, case, separators, description, routes }
+        let settings = DomainSettings { state, case, separators, description, routes };
+        DomainEntry { settings, dkim_keys: self.dkim_keys(table) }
     }
 
     fn account(&mut self, item: &Item, table: &dyn TableLike) -> Option<AccountEntry> {
@@ -391,8 +396,12 @@ impl Reader<'_> {
     }
 
     fn fault(&mut self, span: Option<Range<usize>>, problem: String) {
-        let line = self.line(span) as usize;
-        self.faults.push(Fault { line, problem });
+        let line = self.line(span);
+        self.fault_at(line, problem);
+    }
+
+    fn fault_at(&mut self, line: Line, problem: String) {
+        self.faults.push(Fault { line: line as usize, problem });
     }
 
     /// The line where something stands, in the whole text; 0 where none can be told.

@@ -16,7 +16,8 @@ use crate::directory::lookup::{Directory, corrupt, damaged};
 use crate::directory::route::Route;
 use crate::directory::rows::{self, PREFIX_OCTETS};
 use crate::directory::types::{
-    Account, AddressPattern, AliasSettings, DomainSettings, DomainState, Fingerprint, LocalpartCase, Target,
+    Account, AddressPattern, AliasSettings, DkimKey, DomainSettings, DomainState, Fingerprint, LocalpartCase,
+    Target,
 };
 use crate::engine::{EngineError, Snapshot, Space};
 
@@ -82,7 +83,8 @@ impl Export {
                 self.done += 1;
                 let name = key.get(PREFIX_OCTETS..).and_then(|name| str::from_utf8(name).ok());
                 let domain = name.and_then(|name| Domain::parse(name).ok()).ok_or_else(|| damaged(key))?;
-                let _ = write_domain(text, &domain, &rows::decode_domain(key, value).map_err(corrupt)?);
+                let settings = rows::decode_domain(key, value).map_err(corrupt)?;
+                let _ = write_domain(text, &domain, &settings, &directory.dkim_keys(&domain)?);
                 Ok(text.len() < PART_OCTETS)
             })?
             .map_or_else(|| At::Accounts(rows::table(rows::ACCOUNT_NAME)), At::Domains),
@@ -196,12 +198,16 @@ fn head(f: &mut String, directory: &Directory<'_>) -> Result<fmt::Result, Engine
     Ok(writeln!(f, "postmaster = {{ account = {account}, mailbox = {mailbox} }}"))
 }
 
-fn write_domain(f: &mut String, domain: &Domain, settings: &DomainSettings) -> fmt::Result {
+fn write_domain(f: &mut String, domain: &Domain, settings: &DomainSettings, keys: &[DkimKey]) -> fmt::Result {
     writeln!(f, "\n[domain.{}]", quoted(domain.as_str()))?;
     flag(f, "disabled", settings.state == DomainState::Disabled)?;
     flag(f, "case_sensitive", settings.case == LocalpartCase::Sensitive)?;
     list(f, "separators", &settings.separators)?;
     text(f, "description", &settings.description)?;
+    match keys {
+        [] => writeln!(f, "dkim = []")?,
+        keys => items(f, "dkim", &keys.iter().map(settings::dkim_key).collect::<Vec<_>>())?,
+    }
     routes(f, &settings.routes)
 }
 

@@ -38,8 +38,10 @@ fn golden_text() {
 
 [domain."example.org"]
 separators = ["+"]
+dkim = []
 
 [domain."other.example"]
+dkim = []
 
 [account."fred"]
 domain = "example.org"

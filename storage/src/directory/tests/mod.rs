@@ -2,6 +2,7 @@
 
 mod applied;
 mod crashes;
+mod dkim;
 mod documents;
 mod keys;
 mod lookups;
@@ -171,6 +172,7 @@ impl Applying {
             derive: Box::new(|password| {
                 if password.len() < 9 { Err("too short".to_owned()) } else { Ok(secrets(password)) }
             }),
+            read_key: Box::new(dkim::read_key),
             pending_octets_max: self.pending_octets_max,
         })
     }

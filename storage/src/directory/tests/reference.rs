@@ -53,7 +53,7 @@ impl Document {
     fn add(&mut self, entry: Entry) {
         match entry {
             Entry::Postmaster(account, mailbox) => self.postmaster = Some((account, mailbox)),
-            Entry::Domain(domain, settings) => drop(self.domains.insert(domain, settings)),
+            Entry::Domain(domain, entry) => drop(self.domains.insert(domain, entry.settings)),
             Entry::Account(name, entry) => {
                 let secrets = match entry.credential {
                     Credential::Unsaid => None,

@@ -13,7 +13,7 @@ use postrider_proto::address::Domain;
 use postrider_proto::sasl::secrets::StoredSecrets;
 
 use super::super::lookup::{Directory, exact};
-use super::super::rows::{self, AddressRow, PREFIX_OCTETS, Place, StateRow, TlsKeyRow};
+use super::super::rows::{self, AddressRow, DkimKeyRow, PREFIX_OCTETS, Place, StateRow, TlsKeyRow};
 use super::super::types::{DomainSettings, Target};
 use super::super::{apply, stage};
 use super::is_canonical;
@@ -141,6 +141,7 @@ impl Walker<'_> {
             }),
             rows::TLS_KEY => self.tls_key(key, rest, value),
             rows::ACCOUNT_TLS_KEY => self.account_tls_key(rest),
+            rows::DKIM_KEY => self.dkim_key(key, rest, value)?,
             rows::PLAN => {
                 let plan = stage::decode_plan(key, value).ok().filter(|_| rest.is_empty());
                 plan.map(|_| Owner::Nobody)
@@ -223,6 +224,14 @@ impl Walker<'_> {
         let (row, fingerprint) = (TlsKeyRow::decode(key, value).ok()?, rows::fingerprint(rest)?);
         self.add(Pair::Key, (row.account.get(), fingerprint.as_octets()));
         Some(Owner::Nobody)
+    }
+
+    fn dkim_key(&mut self, key: &[u8], rest: &[u8], value: &[u8]) -> Result<Option<Owner>, EngineError> {
+        let (Ok(_), Some((domain, _))) = (DkimKeyRow::decode(key, value), rows::domain_and_selector(rest))
+        else {
+            return Ok(None);
+        };
+        Ok(self.domain(&domain)?.map(|_| Owner::Nobody))
     }
 
     fn account_tls_key(&mut self, rest: &[u8]) -> Option<Owner> {

@@ -7,7 +7,7 @@ use super::super::lookup::{corrupt, damaged};
 use super::super::plan::DirectoryError;
 use super::super::rows::{self, AddressRow, Place};
 use super::super::types::{AddressPattern, DomainSettings, Limits, Target};
-use super::{canonical_place, check_routes, check_text, settings_of};
+use super::{canonical_place, check_routes, check_text, dkim_key, settings_of};
 
 pub(in super::super) fn add(
     draft: &mut Draft<'_>,
@@ -79,6 +79,7 @@ pub(in super::super) fn remove(draft: &mut Draft<'_>, domain: &Domain) -> Result
         let account = draft.row(&rows::account(id), rows::decode_account)?;
         return in_use(account.map_or_else(|| id.to_string(), |account| format!("account {}", account.name)));
     }
+    dkim_key::remove_all(draft, domain)?;
     draft.remove(rows::domain(domain));
     draft.state.domains -= 1;
     Ok(())

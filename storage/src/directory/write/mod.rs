@@ -3,6 +3,7 @@
 pub(super) mod account;
 pub(super) mod address;
 pub(super) mod alias;
+pub(super) mod dkim_key;
 pub(super) mod domain;
 pub(super) mod tls_key;
 

@@ -121,7 +121,7 @@ impl Reader<'_> {
     }
 
     /// A list of inline tables, with at most `most` of them.
-    fn tables<T>(
+    pub(super) fn tables<T>(
         &mut self,
         table: &dyn TableLike,
         key: &str,

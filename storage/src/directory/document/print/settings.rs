@@ -1,8 +1,11 @@
-//! Writes rules of addresses, and routes.
+//! Writes rules of addresses, routes, and DKIM keys.
+
+use postrider_proto::dkim::tags::to_base64;
 
 use super::quoted;
 use crate::directory::destination::{Destination, MailRule, Pattern};
 use crate::directory::route::Route;
+use crate::directory::types::{DkimKey, DkimState};
 
 /// What else is set for an address, as entries of its inline table, each with `, ` before it.
 pub(super) fn destination(destination: &Destination) -> String {
@@ -64,4 +67,13 @@ pub(super) fn route(route: &Route) -> String {
     }
     entries.push(format!("transport = {}", quoted(route.transport.as_str())));
     format!("{{ {} }}", entries.join(", "))
+}
+
+pub(super) fn dkim_key(key: &DkimKey) -> String {
+    let publish_only = match key.state {
+        DkimState::Signs => "",
+        DkimState::Published => ", publish_only = true",
+    };
+    let (selector, secret) = (quoted(key.selector.as_str()), quoted(&to_base64(key.secret.expose())));
+    format!("{{ selector = {selector}, key = {secret}{publish_only} }}")
 }
