@@ -15,7 +15,7 @@ mod connection;
 pub(crate) mod content;
 mod counts;
 mod dial;
-mod edits;
+pub(crate) mod edits;
 mod hosts;
 mod learned;
 pub(crate) mod operate;

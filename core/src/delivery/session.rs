@@ -176,24 +176,16 @@ impl Session {
     }
 
     async fn claim(&self, turn: Turn, now: i64) -> Result<Vec<(QueueId, Claimed)>, String> {
+        let _editing = self.shard.deliveries.edits.claim(turn.domain).await;
         let shared = &self.shard.shared;
         let backoff = shared.config.delivery.backoff;
-        let (domain, entries_max) = (turn.domain, turn.entries_max);
-        let due = shared.reads.run(move |reader| queue::due(reader, domain, now, entries_max)).await;
-        let mut ids: Vec<QueueId> = Vec::new();
-        let due = due.map_err(|error| error.to_string())?;
-        for id in turn.first.iter().map(|id| QueueId(*id)).chain(due.iter().map(|due| due.id)) {
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
-        }
-        // An operator who has one of them is done soon.
-        let _editing = self.shard.deliveries.edits.take(ids.clone()).await;
         let claim = move |reader: &Reader| {
+            let mut ids: Vec<QueueId> = turn.first.iter().map(|id| QueueId(*id)).collect();
+            ids.extend(queue::due(reader, turn.domain, now, turn.entries_max)?.iter().map(|due| due.id));
             let mut claimed: Vec<(QueueId, Claimed)> = Vec::new();
             for id in ids {
-                if claimed.len() == entries_max {
-                    break;
+                if claimed.len() == turn.entries_max || claimed.iter().any(|(known, _)| *known == id) {
+                    continue;
                 }
                 let Some(row) = queue::entry(reader, id)?.filter(|row| is_due(row, now)) else { continue };
                 let made = u16::try_from(row.attempts.saturating_add(1)).unwrap_or(u16::MAX);
@@ -217,8 +209,8 @@ impl Session {
 
     /// Gives entries back that were not tried.
     async fn give_back(&mut self, ids: Vec<QueueId>, until: i64) {
+        let _editing = self.shard.deliveries.edits.conclude(&ids).await;
         let shared = &self.shard.shared;
-        let _editing = self.shard.deliveries.edits.take(ids.clone()).await;
         let undo = move |reader: &Reader| {
             let mut edit = Edit::default();
             for id in &ids {
@@ -243,8 +235,7 @@ impl Session {
     }
 }
 
-/// Whether an attempt may begin.
-pub(super) fn is_due(row: &QueueRow, now: i64) -> bool {
+fn is_due(row: &QueueRow, now: i64) -> bool {
     row.held == Held::No && !row.claimed && row.due <= now
 }
 

@@ -26,6 +26,7 @@ use crate::control::protocol::{
 };
 use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::content::Source;
+use crate::delivery::edits::Place;
 use crate::delivery::operate::{Operated, Trouble, Wish, operate};
 use crate::runtime::{ShardId, sleep};
 use crate::shard::Shared;
@@ -262,19 +263,20 @@ impl ServerOperations {
         let mut teller = Teller::new("changed");
         let began = Instant::now();
         loop {
-            let mut busy: BTreeMap<usize, Vec<QueueId>> = BTreeMap::new();
-            for (shard, mut ids) in waiting {
-                while !ids.is_empty() {
+            let mut busy: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+            for (shard, mut entries) in waiting {
+                // What is taken from the end costs nothing.
+                entries.reverse();
+                while !entries.is_empty() {
                     let most = if matches!(wish, Wish::Fail(_)) { FAILED_MAX } else { CHANGED_MAX };
-                    let rest = ids.split_off(ids.len().min(most));
-                    let done = self.operate(ShardId(shard), filter.clone(), ids, wish.clone()).await?;
+                    let some = entries.split_off(entries.len().saturating_sub(most));
+                    let done = self.operate(ShardId(shard), filter.clone(), some, wish.clone()).await?;
                     changed.entries += done.entries;
                     changed.recipients += done.recipients;
                     if !done.busy.is_empty() {
                         busy.entry(shard).or_default().extend(done.busy);
                     }
-                    ids = done.left;
-                    ids.extend(rest);
+                    entries.extend(done.left);
                     teller.tell(exchange, changed.entries, Some(total)).await?;
                 }
             }
@@ -293,9 +295,9 @@ impl ServerOperations {
         &self,
         filter: &Filter,
         exchange: &mut Exchange<T>,
-    ) -> Result<BTreeMap<usize, Vec<QueueId>>, OperationError> {
+    ) -> Result<BTreeMap<usize, Vec<Place>>, OperationError> {
         let shards = self.shard.shared.shards.len();
-        let mut found: BTreeMap<usize, Vec<QueueId>> = BTreeMap::new();
+        let mut found: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
         let mut teller = Teller::new("looked at");
         let (mut cursor, mut looked): (Option<Cursor>, u64) = (None, 0);
         loop {
@@ -305,14 +307,12 @@ impl ServerOperations {
                 let bounds = Bounds { entries_max: FOUND_MAX, ..Bounds::default() };
                 let page = queue::list(&reader, &filter, Order::Ascending, from.as_ref(), bounds);
                 let page = page.map_err(refused)?;
-                let entries = page.entries.iter();
-                let entries =
-                    entries.map(|listed| (shard_of(domain_hash(&listed.row.domain), shards), listed.id));
+                let entries = page.entries.iter().map(|listed| (domain_hash(&listed.row.domain), listed.id));
                 Ok((entries.collect::<Vec<_>>(), page.next, page.rows))
             });
             let (entries, next, rows) = page.await?;
-            for (shard, id) in entries {
-                found.entry(shard).or_default().push(id);
+            for (domain, id) in entries {
+                found.entry(shard_of(domain, shards)).or_default().push((domain, id));
             }
             looked += rows as u64;
             cursor = next;
@@ -327,11 +327,11 @@ impl ServerOperations {
         &self,
         shard: ShardId,
         filter: Filter,
-        ids: Vec<QueueId>,
+        entries: Vec<Place>,
         wish: Wish,
     ) -> Result<Operated, OperationError> {
         let done = self.shard.at_shard(shard, move |owner| {
-            Box::pin(async move { operate(&owner, &filter, ids, &wish).await })
+            Box::pin(async move { operate(&owner, &filter, entries, &wish).await })
         });
         match done.await {
             Ok(done) => done.map_err(troubled),
