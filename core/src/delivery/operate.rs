@@ -182,13 +182,8 @@ impl Built {
 
 /// Tells the schedule what the store says of domains.
 async fn tell(shard: &Rc<Shard>, domains: BTreeSet<u64>, kicks: bool) -> Result<(), Trouble> {
-    let firsts = shard.shared.reads.run(move |reader| {
-        domains
-            .into_iter()
-            .map(|domain| Ok((domain, queue::first(reader, domain)?)))
-            .collect::<Result<Vec<_>, _>>()
-    });
-    for (domain, first) in firsts.await? {
+    for domain in domains {
+        let first = shard.shared.reads.run(move |reader| queue::first(reader, domain)).await?;
         shard.deliveries.set(domain, first.map(|first| first.due));
         if kicks {
             shard.deliveries.kick(domain);

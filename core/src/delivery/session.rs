@@ -209,8 +209,8 @@ impl Session {
 
     /// Gives entries back that were not tried.
     async fn give_back(&mut self, ids: Vec<QueueId>, until: i64) {
-        let _editing = self.shard.deliveries.edits.conclude(&ids).await;
         let shared = &self.shard.shared;
+        let _editing = self.shard.deliveries.edits.conclude(&ids).await;
         let undo = move |reader: &Reader| {
             let mut edit = Edit::default();
             for id in &ids {
