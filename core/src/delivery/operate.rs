@@ -9,7 +9,6 @@ use postrider_delivery::outcome::{Failure, Status, Verdict};
 use postrider_delivery::report::{Event, decide};
 use postrider_storage::committer::CommitError;
 use postrider_storage::engine::Durability;
-use postrider_storage::ids::QueueId;
 use postrider_storage::queue::{
     self, Bounds, Change, Changed, Chosen, Edit, End, Filter, Listed, Order, domain_hash,
 };
