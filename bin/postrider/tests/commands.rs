@@ -57,7 +57,9 @@ fn the_example_of_the_configuration_passes_once_its_files_are_there() {
 
 #[test]
 fn a_server_that_does_not_run_is_a_failure_in_plain_words() {
-    for command in [&["stop"][..], &["account", "list"], &["directory", "export"], &["loglevels"]] {
+    for command in
+        [&["stop"][..], &["account", "list"], &["directory", "export"], &["loglevels"], &["queue", "list"]]
+    {
         let failed = run(&[&["--socket", "/nonexistent/ctl"], command].concat(), "");
         assert_eq!(failed.status.code(), Some(1), "{command:?}");
         let said = text(&failed.stderr);
@@ -65,6 +67,22 @@ fn a_server_that_does_not_run_is_a_failure_in_plain_words() {
             "postrider: no server listens on the control socket /nonexistent/ctl: No such file or directory";
         assert!(said.starts_with(expected), "{command:?}: {said}");
         assert!(!said.contains('\x1b'), "colours where no terminal is: {said}");
+    }
+}
+
+#[test]
+fn nothing_is_done_to_the_whole_queue_by_mistake() {
+    for (command, said) in [
+        (&["queue", "drop"][..], "write --all"),
+        (&["queue", "fail", "--reason", "x"], "write --all"),
+        (&["queue", "hold", "--all", "--from", "a@"], "--all is for all entries"),
+        (&["queue", "hold-rules", "add", "--comment", "x"], "--all"),
+        (&["queue", "hold", "--held", "--not-held"], "nothing is held and not held"),
+        (&["queue", "schedule", "--at", "soon", "--all"], "is no time"),
+    ] {
+        let failed = run(&[&["--socket", "/nonexistent/ctl"], command].concat(), "");
+        assert_eq!(failed.status.code(), Some(1), "{command:?}");
+        assert!(text(&failed.stderr).contains(said), "{command:?}: {}", text(&failed.stderr));
     }
 }
 

@@ -1,4 +1,6 @@
 //! Who is writing which entry: an edit is built from rows that nobody else is about to write.
+//!
+//! Claims have their domain, outcomes their entry, which is claimed; what operators do has both.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -7,56 +9,70 @@ use postrider_storage::ids::QueueId;
 
 use crate::runtime::LocalNotify;
 
-/// Entries of which an edit is built, or isn't acknowledged yet. Of one shard.
+/// An entry with the hash of its domain.
+pub(crate) type Place = (u64, QueueId);
+
+/// What one task has at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// Claims of a domain's entries.
+    Domain(u64),
+    /// An entry.
+    Entry(QueueId),
+}
+
+/// What is being edited on a shard.
 #[derive(Default)]
 pub(super) struct Edits {
-    ids: RefCell<BTreeSet<QueueId>>,
+    keys: RefCell<BTreeSet<Key>>,
     freed: LocalNotify,
 }
 
-/// Some entries that nobody else edits until this is dropped.
+/// Nobody else edits the same until this is dropped, which is when the edit is acknowledged.
 #[must_use = "others may edit the entries when this is dropped"]
 pub(super) struct Editing<'a> {
     edits: &'a Edits,
-    ids: Vec<QueueId>,
+    keys: Vec<Key>,
 }
 
 impl Edits {
-    /// Takes entries, and waits for each that somebody has. All who wait do so in the same order, so nobody waits
-    /// for ever.
-    pub(super) async fn take(&self, mut ids: Vec<QueueId>) -> Editing<'_> {
-        ids.sort_unstable();
-        ids.dedup();
-        let mut taken = Editing { edits: self, ids: Vec::with_capacity(ids.len()) };
-        for id in ids {
-            while !self.ids.borrow_mut().insert(id) {
+    /// For claiming entries of a domain.
+    pub(super) async fn claim(&self, domain: u64) -> Editing<'_> {
+        self.take(vec![Key::Domain(domain)]).await
+    }
+
+    /// For entries whose attempt is over.
+    pub(super) async fn conclude(&self, ids: &[QueueId]) -> Editing<'_> {
+        self.take(ids.iter().map(|id| Key::Entry(*id)).collect()).await
+    }
+
+    /// For what operators do.
+    pub(super) async fn operate(&self, entries: &[Place]) -> Editing<'_> {
+        let keys = entries.iter().flat_map(|(domain, id)| [Key::Domain(*domain), Key::Entry(*id)]);
+        self.take(keys.collect()).await
+    }
+
+    /// Waits for each key that somebody has. All do so in the same order, so nobody waits for ever.
+    async fn take(&self, mut keys: Vec<Key>) -> Editing<'_> {
+        keys.sort_unstable();
+        keys.dedup();
+        let mut taken = Editing { edits: self, keys: Vec::with_capacity(keys.len()) };
+        for key in keys {
+            while !self.keys.borrow_mut().insert(key) {
                 self.freed.changed(self.freed.version()).await;
             }
-            taken.ids.push(id);
+            taken.keys.push(key);
         }
         taken
-    }
-
-    /// Takes those entries that nobody has.
-    pub(super) fn take_free(&self, ids: &[QueueId]) -> Editing<'_> {
-        let mut all = self.ids.borrow_mut();
-        Editing { edits: self, ids: ids.iter().copied().filter(|id| all.insert(*id)).collect() }
-    }
-}
-
-impl Editing<'_> {
-    /// They.
-    pub(super) fn ids(&self) -> &[QueueId] {
-        &self.ids
     }
 }
 
 impl Drop for Editing<'_> {
     fn drop(&mut self) {
         {
-            let mut all = self.edits.ids.borrow_mut();
-            for id in &self.ids {
-                all.remove(id);
+            let mut all = self.edits.keys.borrow_mut();
+            for key in &self.keys {
+                all.remove(key);
             }
         }
         self.edits.freed.notify();
@@ -65,31 +81,38 @@ impl Drop for Editing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::rc::Rc;
+    use std::time::Duration;
 
     use super::*;
-    use crate::runtime::spawn_task;
     use crate::runtime::tests::on_shard;
+    use crate::runtime::{sleep, spawn_task};
 
     #[test]
     fn an_entry_is_edited_by_one_at_a_time() {
         on_shard(|| async {
             let edits = Rc::new(Edits::default());
-            let [one, two, three] = [1, 2, 3].map(QueueId);
-            let first = edits.take(vec![two, one, two]).await;
-            assert_eq!(first.ids(), [one, two]);
-            let free = edits.take_free(&[one, two, three]);
-            assert_eq!(free.ids(), [three]);
-            let waits = {
-                let edits = Rc::clone(&edits);
-                spawn_task("waits", async move { edits.take(vec![three, two]).await.ids().len() })
+            let (here, there) = ((7, QueueId(1)), (8, QueueId(2)));
+            let claiming = edits.claim(7).await;
+            let concluding = edits.conclude(&[here.1]).await;
+            // Neither is in the way of the other, nor of another domain.
+            drop(edits.operate(&[there]).await);
+            let done = Rc::new(Cell::new(false));
+            let operates = {
+                let (edits, done) = (Rc::clone(&edits), Rc::clone(&done));
+                spawn_task("operates", async move {
+                    let _editing = edits.operate(&[there, here, here]).await;
+                    done.set(true);
+                })
             };
-            crate::runtime::sleep(std::time::Duration::from_millis(5)).await;
-            assert!(edits.take_free(&[one, two, three]).ids().is_empty(), "nothing is free yet");
-            drop(free);
-            drop(first);
-            assert_eq!(waits.await.ok(), Some(2));
-            assert_eq!(edits.take_free(&[one, two, three]).ids().len(), 3);
+            for held in [claiming, concluding] {
+                sleep(Duration::from_millis(5)).await;
+                assert!(!done.get(), "it waits for both");
+                drop(held);
+            }
+            assert!(operates.await.is_ok() && done.get());
+            assert!(edits.keys.borrow().is_empty());
         });
     }
 }

@@ -16,7 +16,7 @@ pub(crate) mod content;
 mod counts;
 mod dial;
 mod downgrade;
-mod edits;
+pub(crate) mod edits;
 mod hosts;
 mod learned;
 pub(crate) mod operate;

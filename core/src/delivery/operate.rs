@@ -9,7 +9,6 @@ use postrider_delivery::outcome::{Failure, Status, Verdict};
 use postrider_delivery::report::{Event, decide};
 use postrider_storage::committer::CommitError;
 use postrider_storage::engine::Durability;
-use postrider_storage::ids::QueueId;
 use postrider_storage::queue::{
     self, Bounds, Change, Changed, Chosen, Edit, End, Filter, Listed, Order, domain_hash,
 };
@@ -18,6 +17,7 @@ use postrider_storage::rows::{AttemptResult, RecipientRow, Retirement};
 use postrider_storage::store::{Store, StoreError};
 use tracing::info;
 
+use super::edits::Place;
 use super::outcome::{Tried, backoff_of, retired_until};
 use super::session::chance;
 use super::{reports, translate};
@@ -63,9 +63,9 @@ pub(crate) struct Operated {
     /// To how many of their recipients.
     pub(crate) recipients: u64,
     /// Entries to which it couldn't be done: an attempt is under way.
-    pub(crate) busy: Vec<QueueId>,
+    pub(crate) busy: Vec<Place>,
     /// Entries that weren't looked at: once more.
-    pub(crate) left: Vec<QueueId>,
+    pub(crate) left: Vec<Place>,
 }
 
 /// An edit of several entries.
@@ -81,38 +81,34 @@ struct Built {
 pub(crate) async fn operate(
     shard: &Rc<Shard>,
     filter: &Filter,
-    ids: Vec<QueueId>,
+    entries: Vec<Place>,
     wish: &Wish,
 ) -> Result<Operated, Trouble> {
     match wish {
         Wish::Fail(reason) => {
             let mut operated = Operated::default();
-            for id in ids {
-                fail(shard, filter, id, reason, &mut operated).await?;
+            for place in entries {
+                fail(shard, filter, place, reason, &mut operated).await?;
             }
             Ok(operated)
         }
-        Wish::Change(_) | Wish::Drop => change(shard, filter, ids, wish).await,
+        Wish::Change(_) | Wish::Drop => change(shard, filter, entries, wish).await,
     }
 }
 
 async fn change(
     shard: &Rc<Shard>,
     filter: &Filter,
-    ids: Vec<QueueId>,
+    entries: Vec<Place>,
     wish: &Wish,
 ) -> Result<Operated, Trouble> {
     let shared = &shard.shared;
-    let editing = shard.deliveries.edits.take_free(&ids);
-    let busy: Vec<QueueId> = ids.iter().copied().filter(|id| !editing.ids().contains(id)).collect();
-    if editing.ids().is_empty() {
-        return Ok(Operated { busy, ..Operated::default() });
-    }
-    let filter = Filter { ids: Some(editing.ids().to_vec()), ..filter.clone() };
+    let editing = shard.deliveries.edits.operate(&entries).await;
+    let filter = filter.clone();
     let now = unix_now();
     let (store, wanted, until) = (Arc::clone(&shared.store), wish.clone(), retired_until(shard, now));
-    let built = shared.pool.run(move || build(&store, &filter, &wanted, now, until)).await??;
-    let Built { edit, mut operated, domains } = built;
+    let built = shared.pool.run(move || build(&store, filter, &entries, &wanted, now, until)).await??;
+    let Built { edit, operated, domains } = built;
     if !edit.batch.is_empty() {
         commit::commit(&shared.committer, edit.batch, Durability::Synced).await?;
         shared.queue_counts.add(edit.delta);
@@ -120,22 +116,23 @@ async fn change(
     drop(editing);
     let kicks = matches!(wish, Wish::Change(Change::Due(at)) if *at <= now);
     tell(shard, domains, kicks).await?;
-    operated.busy.extend(busy);
     Ok(operated)
 }
 
 fn build(
     store: &Store,
-    filter: &Filter,
+    filter: Filter,
+    entries: &[Place],
     wish: &Wish,
     now: i64,
     retired_until: Option<i64>,
 ) -> Result<Built, StoreError> {
     let reader = store.reader();
+    let filter = Filter { ids: Some(entries.iter().map(|(_, id)| *id).collect()), ..filter };
     let mut built = Built::default();
     let mut cursor = None;
     loop {
-        let page = queue::list(&reader, filter, Order::Ascending, cursor.as_ref(), Bounds::default())?;
+        let page = queue::list(&reader, &filter, Order::Ascending, cursor.as_ref(), Bounds::default())?;
         for listed in &page.entries {
             let chosen = listed.part.as_deref().map_or(Chosen::All, Chosen::These);
             let changed = match wish {
@@ -154,8 +151,8 @@ fn build(
             };
             built.take(listed, changed);
             if built.edit.batch.octets() >= EDIT_OCTETS_MAX {
-                let ids = filter.ids.iter().flatten().copied();
-                built.operated.left = ids.filter(|id| *id > listed.id).collect();
+                let left = entries.iter().copied().filter(|(_, id)| *id > listed.id);
+                built.operated.left = left.collect();
                 return Ok(built);
             }
         }
@@ -168,14 +165,15 @@ fn build(
 
 impl Built {
     fn take(&mut self, listed: &Listed, changed: Changed) {
+        let domain = domain_hash(&listed.row.domain);
         match changed {
             Changed::Done(done) => {
                 self.edit.append(done.edit);
                 self.operated.entries += 1;
                 self.operated.recipients += u64::from(done.recipients);
-                self.domains.insert(domain_hash(&listed.row.domain));
+                self.domains.insert(domain);
             }
-            Changed::Busy => self.operated.busy.push(listed.id),
+            Changed::Busy => self.operated.busy.push((domain, listed.id)),
             Changed::Gone => {}
         }
     }
@@ -183,14 +181,9 @@ impl Built {
 
 /// Tells the schedule what the store says of domains.
 async fn tell(shard: &Rc<Shard>, domains: BTreeSet<u64>, kicks: bool) -> Result<(), Trouble> {
-    let marked: Vec<_> = domains.into_iter().map(|domain| (domain, shard.deliveries.mark(domain))).collect();
-    let firsts = shard.shared.reads.run(move |reader| {
-        marked
-            .into_iter()
-            .map(|(domain, mark)| Ok((domain, mark, queue::first(reader, domain)?)))
-            .collect::<Result<Vec<_>, _>>()
-    });
-    for (domain, mark, first) in firsts.await? {
+    for domain in domains {
+        let mark = shard.deliveries.mark(domain);
+        let first = shard.shared.reads.run(move |reader| queue::first(reader, domain)).await?;
         shard.deliveries.set(domain, mark, first.map(|first| first.due));
         if kicks {
             shard.deliveries.kick(domain);
@@ -203,25 +196,18 @@ async fn tell(shard: &Rc<Shard>, domains: BTreeSet<u64>, kicks: bool) -> Result<
 async fn fail(
     shard: &Rc<Shard>,
     filter: &Filter,
-    id: QueueId,
+    place: Place,
     reason: &str,
     operated: &mut Operated,
 ) -> Result<(), Trouble> {
-    let shared = &shard.shared;
-    let _editing = {
-        let editing = shard.deliveries.edits.take_free(&[id]);
-        if editing.ids().is_empty() {
-            operated.busy.push(id);
-            return Ok(());
-        }
-        editing
-    };
+    let (shared, (domain, id)) = (&shard.shared, place);
+    let _editing = shard.deliveries.edits.operate(&[place]).await;
     let filter = Filter { ids: Some(vec![id]), ..filter.clone() };
     let store = Arc::clone(&shared.store);
     let Some(found) = shared.pool.run(move || find(&store.reader(), &filter)).await?? else { return Ok(()) };
     let Found { listed, recipients } = found;
     if listed.row.claimed {
-        operated.busy.push(id);
+        operated.busy.push(place);
         return Ok(());
     }
     let now = unix_now();
@@ -234,7 +220,7 @@ async fn fail(
     let mut tried = Tried::new(id, listed.row, recipients, now);
     tried.all(&Verdict::Failed { failure, is_expired: false });
     report(shard, &tried).await.map_err(Trouble::Report)?;
-    let (part, domain) = (listed.part, domain_hash(&tried.entry.domain));
+    let part = listed.part;
     let changed = shared
         .reads
         .run(move |reader| queue::end(reader, id, part.as_deref().map_or(Chosen::All, Chosen::These), &end));
@@ -246,7 +232,7 @@ async fn fail(
             operated.entries += 1;
             operated.recipients += u64::from(done.recipients);
         }
-        Changed::Busy => operated.busy.push(id),
+        Changed::Busy => operated.busy.push(place),
         Changed::Gone => {}
     }
     tell(shard, [domain].into(), false).await

@@ -10,11 +10,11 @@ use postrider_delivery::report::{Event, decide};
 use postrider_delivery::suppression::{Suppress, decide as suppresses};
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
-use postrider_storage::queue::{self, Claimed, Consequence, Edit, Fate, Outcome};
+use postrider_storage::queue::{self, Consequence, Edit, Fate, Outcome};
 use postrider_storage::rows::{AttemptResult, QueueRow, RecipientRow};
 use tracing::{error, info};
 
-use super::session::{chance, is_due, is_service_report};
+use super::session::{chance, is_service_report};
 use super::{attempt, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
@@ -152,7 +152,7 @@ pub(super) fn retired_until(shard: &Shard, now: i64) -> Option<i64> {
 
 async fn conclude(shard: &Rc<Shard>, id: QueueId, outcome: &Outcome) -> Result<(), String> {
     let shared = &shard.shared;
-    let editing = shard.deliveries.edits.take(vec![id]).await;
+    let editing = shard.deliveries.edits.conclude(&[id]).await;
     let built = {
         let outcome = outcome.clone();
         shared.reads.run(move |reader| queue::outcome(reader, id, &outcome)).await
@@ -228,19 +228,45 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
     let failure = failure
         .unwrap_or_else(|| Failure::ours(Status::temporary(4, 1), "the domain's servers can't be reached"));
     let configured = shard.shared.config.delivery.backoff;
-    while !shard.shared.shutdown.is_stopping() {
-        let claimed = match claim_due(shard, domain, configured).await {
-            Ok(claimed) if claimed.is_empty() => break,
-            Ok(claimed) => claimed,
+    loop {
+        let now = unix_now();
+        let editing = shard.deliveries.edits.claim(domain).await;
+        let due = shard.shared.reads.run(move |reader| {
+            let mut rows = Vec::new();
+            for due in queue::due(reader, domain, now, SHARED_MAX)? {
+                let Some(entry) = queue::entry(reader, due.id)? else { continue };
+                let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
+                let backoff = backoff_of(configured, &entry);
+                let next = backoff.due_when_cut_off(made, now, chance(due.id));
+                let Some(claimed) = queue::claim(reader, due.id, queue::Attempt { now, next })? else {
+                    continue;
+                };
+                rows.push((due.id, claimed, backoff));
+            }
+            Ok(rows)
+        });
+        let mut rows = match due.await {
+            Ok(rows) => rows,
             Err(error) => {
-                error!(%error, "what is due of a domain that can't be reached waits for its own turn");
+                error!(%error, "the queue can't be read");
                 break;
             }
         };
-        for (id, claimed, backoff) in claimed {
+        if rows.is_empty() || shard.shared.shutdown.is_stopping() {
+            break;
+        }
+        let mut edit = Edit::default();
+        for (_, claimed, _) in &mut rows {
+            edit.append(std::mem::take(&mut claimed.edit));
+        }
+        if commit::commit(&shard.shared.committer, edit.batch, Durability::Buffered).await.is_err() {
+            return;
+        }
+        drop(editing);
+        for (id, claimed, backoff) in rows {
             let entry = claimed.entry;
             let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
-            let mut tried = Tried::new(id, entry, claimed.recipients, unix_now());
+            let mut tried = Tried::new(id, entry, claimed.recipients, now);
             tried.all(&Verdict::of(failure.clone(), made, backoff.attempts_max));
             write(shard, tried, backoff).await;
         }
@@ -250,42 +276,6 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
     if let Ok(first) = first {
         shard.deliveries.set(domain, mark, first.map(|first| first.due));
     }
-}
-
-/// Claims some of what is due of a domain.
-async fn claim_due(
-    shard: &Rc<Shard>,
-    domain: u64,
-    configured: Backoff,
-) -> Result<Vec<(QueueId, Claimed, Backoff)>, String> {
-    let (shared, now) = (&shard.shared, unix_now());
-    let due = shared.reads.run(move |reader| queue::due(reader, domain, now, SHARED_MAX)).await;
-    let ids = due.map_err(|error| error.to_string())?.iter().map(|due| due.id).collect();
-    let editing = shard.deliveries.edits.take(ids).await;
-    let ids = editing.ids().to_vec();
-    let claimed = shared.reads.run(move |reader| {
-        let mut rows = Vec::new();
-        for id in ids {
-            let Some(entry) = queue::entry(reader, id)?.filter(|row| is_due(row, now)) else { continue };
-            let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
-            let backoff = backoff_of(configured, &entry);
-            let next = backoff.due_when_cut_off(made, now, chance(id));
-            let claimed = queue::claim(reader, id, queue::Attempt { now, next })?;
-            rows.extend(claimed.map(|claimed| (id, claimed, backoff)));
-        }
-        Ok(rows)
-    });
-    let mut claimed = claimed.await.map_err(|error| error.to_string())?;
-    let mut edit = Edit::default();
-    for (_, one, _) in &mut claimed {
-        edit.append(std::mem::take(&mut one.edit));
-    }
-    if !edit.batch.is_empty() {
-        commit::commit(&shared.committer, edit.batch, Durability::Buffered)
-            .await
-            .map_err(|error| error.to_string())?;
-    }
-    Ok(claimed)
 }
 
 /// A result as a report has it.

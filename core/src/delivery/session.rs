@@ -192,13 +192,13 @@ impl Session {
     }
 
     async fn claim(&self, turn: Turn, now: i64) -> Result<Vec<(QueueId, Claimed)>, String> {
+        let _editing = self.shard.deliveries.edits.claim(turn.domain).await;
         let shared = &self.shard.shared;
         let backoff = shared.config.delivery.backoff;
-        let choose = move |reader: &Reader| choose(reader, &turn, now);
-        let ids = shared.reads.run(choose).await.map_err(|error| error.to_string())?;
-        // An operator who has one of them is done soon.
-        let _editing = self.shard.deliveries.edits.take(ids.clone()).await;
-        let claim = move |reader: &Reader| claim_these(reader, ids, now, backoff);
+        let claim = move |reader: &Reader| {
+            let ids = choose(reader, &turn, now)?;
+            claim_these(reader, ids, now, backoff)
+        };
         let mut claimed = shared.reads.run(claim).await.map_err(|error| error.to_string())?;
         let mut edit = Edit::default();
         for (_, one) in &mut claimed {
@@ -215,7 +215,7 @@ impl Session {
     /// Gives entries back that were not tried.
     async fn give_back(&mut self, ids: Vec<QueueId>, due: i64) {
         let shared = &self.shard.shared;
-        let _editing = self.shard.deliveries.edits.take(ids.clone()).await;
+        let _editing = self.shard.deliveries.edits.conclude(&ids).await;
         let undo = move |reader: &Reader| {
             let mut edit = Edit::default();
             for id in &ids {
@@ -274,8 +274,7 @@ fn claim_these(
     Ok(claimed)
 }
 
-/// Whether an attempt may begin.
-pub(super) fn is_due(row: &QueueRow, now: i64) -> bool {
+fn is_due(row: &QueueRow, now: i64) -> bool {
     row.held == Held::No && !row.claimed && row.due <= now
 }
 

@@ -248,6 +248,9 @@ fn what_makes_no_sense_is_said() {
         ("repair", "dir"),
         ("address rules add --header list-id a@example.org", "NAME=VALUE"),
         ("account routes rm anna first", "first"),
+        ("queue requiretls --set maybe --all", "write yes, no or default"),
+        ("queue schedule --all", "--at"),
+        ("tls explain ex..ample", "domain"),
     ] {
         match parse(line) {
             Err(Early::Usage(text)) => {

@@ -1,44 +1,32 @@
 //! The requests about the queue: lists are read page by page on the worker pool; what changes an entry is done on the
 //! shard that owns it, some entries at a time.
 
+mod changes;
 mod rows;
 mod rules;
 mod suppressions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use postrider_proto::address::Domain;
 use postrider_storage::directory::Directory;
 use postrider_storage::ids::QueueId;
 use postrider_storage::keys::SYSTEM;
-use postrider_storage::queue::{self, Bounds, Change, Cursor, Filter, Order, Span, domain_hash, shard_of};
-use postrider_storage::rows::{Held, RequireTls};
+use postrider_storage::queue::{self, Bounds, Cursor, Filter, Order, Span};
 use postrider_storage::store::{Refusal, StoreError};
 
 use super::edit::find;
 use super::{ServerOperations, failure, internal};
 use crate::control::protocol::{
-    Answer, FailureKind, Progress, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueRequireTls,
-    Request,
+    Answer, FailureKind, Progress, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueFilter, Request,
 };
 use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::content::Source;
-use crate::delivery::operate::{Operated, Trouble, Wish, operate};
-use crate::runtime::{ShardId, sleep};
 use crate::shard::Shared;
 use rows::Names;
 
-/// Entries that are found in one step.
-const FOUND_MAX: usize = 1000;
-/// Entries that are changed in one step, and that are failed, which takes a report each.
-const CHANGED_MAX: usize = 64;
-const FAILED_MAX: usize = 8;
-/// How long an entry is waited for whose attempt is under way, and between looks.
-const BUSY_TIME: Duration = Duration::from_secs(3);
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// How often the client is told how far the work is; twice as often as it has to be.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 /// Octets of what a sender is told, and of other texts that operators write.
@@ -67,14 +55,6 @@ impl Teller {
         }
         Ok(())
     }
-}
-
-/// What was done to entries.
-#[derive(Debug, Default)]
-struct Changed {
-    entries: u64,
-    recipients: u64,
-    busy: u64,
 }
 
 impl ServerOperations {
@@ -199,153 +179,6 @@ impl ServerOperations {
             exchange.write(part.as_ref()).await?;
         }
         Ok(Answer::Done)
-    }
-
-    async fn change_queue<T: Transport>(
-        &self,
-        filter: QueueFilter,
-        change: QueueChange,
-        exchange: &mut Exchange<T>,
-    ) -> Result<Answer, OperationError> {
-        let wish = self.wish(change)?;
-        let one = match filter.ids.as_slice() {
-            [id] => Some(id_of(id)?),
-            _ => None,
-        };
-        let filter = self.filter(filter).await?;
-        let Changed { entries, recipients, busy } = self.change_all(&filter, &wish, exchange).await?;
-        if let (Some(id), 0, 0) = (one, entries, busy) {
-            return Err(no_entry(id));
-        }
-        tracing::info!(?wish, entries, recipients, busy, "entries of the queue were changed");
-        Ok(Answer::QueueChanged { entries, recipients, busy })
-    }
-
-    fn wish(&self, change: QueueChange) -> Result<Wish, OperationError> {
-        Ok(match change {
-            QueueChange::Hold => Wish::Change(Change::Hold(Held::Operator)),
-            QueueChange::Release => Wish::Change(Change::Release),
-            QueueChange::Schedule { at } => Wish::Change(Change::Due(at)),
-            QueueChange::Transport { name: None } => Wish::Change(Change::Transport(Box::default())),
-            QueueChange::Transport { name: Some(name) } => {
-                let known = &self.shard.shared.config.delivery.transports;
-                if !known.contains_key(name.as_str()) {
-                    let names: Vec<&str> = known.keys().map(AsRef::as_ref).collect();
-                    let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                    let message =
-                        format!("there is no transport {name:?} in the configuration, which has {known}");
-                    return Err(OperationError::new(FailureKind::NotFound, message));
-                }
-                Wish::Change(Change::Transport(name.into()))
-            }
-            QueueChange::RequireTls { wish } => Wish::Change(Change::RequireTls(match wish {
-                QueueRequireTls::Default => RequireTls::Unset,
-                QueueRequireTls::Yes => RequireTls::Required,
-                QueueRequireTls::No => RequireTls::No,
-            })),
-            QueueChange::Fail { reason } => Wish::Fail(text(reason, "the reason")?),
-            QueueChange::Drop => Wish::Drop,
-        })
-    }
-
-    /// Does something to all entries that a filter means at the start, and still means when it is their turn. Those
-    /// that an attempt is under way for are waited for, a short time.
-    async fn change_all<T: Transport>(
-        &self,
-        filter: &Filter,
-        wish: &Wish,
-        exchange: &mut Exchange<T>,
-    ) -> Result<Changed, OperationError> {
-        let mut waiting = self.find_entries(filter, exchange).await?;
-        let total = waiting.values().map(Vec::len).sum::<usize>() as u64;
-        let mut changed = Changed::default();
-        let mut teller = Teller::new("changed");
-        let began = Instant::now();
-        loop {
-            let mut busy: BTreeMap<usize, Vec<QueueId>> = BTreeMap::new();
-            for (shard, mut ids) in waiting {
-                while !ids.is_empty() {
-                    let most = if matches!(wish, Wish::Fail(_)) { FAILED_MAX } else { CHANGED_MAX };
-                    let rest = ids.split_off(ids.len().min(most));
-                    let done = self.operate(ShardId(shard), filter.clone(), ids, wish.clone()).await?;
-                    changed.entries += done.entries;
-                    changed.recipients += done.recipients;
-                    if !done.busy.is_empty() {
-                        busy.entry(shard).or_default().extend(done.busy);
-                    }
-                    ids = done.left;
-                    ids.extend(rest);
-                    teller.tell(exchange, changed.entries, Some(total)).await?;
-                }
-            }
-            if busy.is_empty() || began.elapsed() >= BUSY_TIME {
-                changed.busy = busy.values().map(Vec::len).sum::<usize>() as u64;
-                return Ok(changed);
-            }
-            waiting = busy;
-            sleep(BUSY_PAUSE).await;
-            teller.tell(exchange, changed.entries, Some(total)).await?;
-        }
-    }
-
-    /// The entries that a filter means, by the shard that owns them.
-    async fn find_entries<T: Transport>(
-        &self,
-        filter: &Filter,
-        exchange: &mut Exchange<T>,
-    ) -> Result<BTreeMap<usize, Vec<QueueId>>, OperationError> {
-        let shards = self.shard.shared.shards.len();
-        let mut found: BTreeMap<usize, Vec<QueueId>> = BTreeMap::new();
-        let mut teller = Teller::new("looked at");
-        let (mut cursor, mut looked): (Option<Cursor>, u64) = (None, 0);
-        loop {
-            let (filter, from) = (filter.clone(), cursor.take());
-            let page = self.on_idle_pool(move |shared| {
-                let reader = shared.store.reader();
-                let bounds = Bounds { entries_max: FOUND_MAX, ..Bounds::default() };
-                let page = queue::list(&reader, &filter, Order::Ascending, from.as_ref(), bounds);
-                let page = page.map_err(refused)?;
-                let entries = page.entries.iter();
-                let entries =
-                    entries.map(|listed| (shard_of(domain_hash(&listed.row.domain), shards), listed.id));
-                Ok((entries.collect::<Vec<_>>(), page.next, page.rows))
-            });
-            let (entries, next, rows) = page.await?;
-            for (shard, id) in entries {
-                found.entry(shard).or_default().push(id);
-            }
-            looked += rows as u64;
-            cursor = next;
-            if cursor.is_none() {
-                return Ok(found);
-            }
-            teller.tell(exchange, looked, None).await?;
-        }
-    }
-
-    async fn operate(
-        &self,
-        shard: ShardId,
-        filter: Filter,
-        ids: Vec<QueueId>,
-        wish: Wish,
-    ) -> Result<Operated, OperationError> {
-        let done = self.shard.at_shard(shard, move |owner| {
-            Box::pin(async move { operate(&owner, &filter, ids, &wish).await })
-        });
-        match done.await {
-            Ok(done) => done.map_err(troubled),
-            Err(_) => Err(OperationError::new(FailureKind::Unavailable, "the server stops")),
-        }
-    }
-}
-
-fn troubled(trouble: Trouble) -> OperationError {
-    match trouble {
-        Trouble::Pool(error) => failure::busy(error),
-        Trouble::Commit(error) => failure::commit(&error),
-        Trouble::Store(error) => refused(error),
-        trouble @ Trouble::Report(_) => internal(trouble),
     }
 }
 

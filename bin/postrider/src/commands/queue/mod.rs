@@ -92,25 +92,27 @@ fn filter(written: &Filter, now: i64) -> Result<QueueFilter> {
     })
 }
 
-/// Asks for pages until there are enough rows.
+/// Asks for pages until there are enough rows. The header is for people.
 fn pages<L: Line>(
     server: &Server,
-    json: bool,
+    (json, header): (bool, &str),
     limit: u32,
     cursor: Option<String>,
     request: impl Fn(Option<String>, u32) -> Request,
 ) -> Result<()> {
     let mut rows = Rows::<L>::new(json);
-    let mut cursor = cursor;
+    let (mut cursor, mut header) = (cursor, (!json).then_some(header));
     loop {
         let left = limit.saturating_sub(rows.count());
         if left == 0 {
             break;
         }
         let request = request(cursor.take(), left.min(QUEUE_PAGE_MAX));
-        let Answer::Page { next } = server.connect()?.call(&request, None, &mut rows)? else {
-            return Err(unexpected());
-        };
+        let client = server.connect()?;
+        if let Some(header) = header.take() {
+            terminal::print(header);
+        }
+        let Answer::Page { next } = client.call(&request, None, &mut rows)? else { return Err(unexpected()) };
         cursor = next;
         if cursor.is_none() {
             break;
@@ -125,17 +127,15 @@ fn pages<L: Line>(
 fn list_entries(server: &Server, arguments: &QueueList) -> Result<()> {
     let filter = filter(&arguments.filter(), now())?;
     let descending = arguments.reverse;
-    if !arguments.json {
-        terminal::print(show::HEADER);
-    }
-    pages::<QueueRow>(server, arguments.json, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
+    let shown = (arguments.json, show::HEADER);
+    pages::<QueueRow>(server, shown, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
         Request::QueueList { filter: Box::new(filter.clone()), descending, cursor, limit: Some(limit) }
     })
 }
 
 fn list_retired(server: &Server, arguments: &QueueRetired) -> Result<()> {
-    let account = &arguments.account;
-    pages::<RetiredRow>(server, arguments.json, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
+    let (account, shown) = (&arguments.account, (arguments.json, show::RETIRED_HEADER));
+    pages::<RetiredRow>(server, shown, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
         Request::RetiredList { account: account.clone(), cursor, limit: Some(limit) }
     })
 }

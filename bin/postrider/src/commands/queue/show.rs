@@ -14,6 +14,9 @@ use crate::terminal;
 /// What the columns of a list are.
 pub const HEADER: &str = "ID                   AGE     TRIES  NEXT         SIZE       FROM -> TO";
 
+/// The same of recipients that have left.
+pub const RETIRED_HEADER: &str = "LEFT                 OUTCOME    TRIES  FROM -> TO";
+
 /// Recipients that a list shows of each entry.
 const SHOWN_MAX: usize = 3;
 
@@ -166,7 +169,7 @@ impl Line for SuppressionRow {
 impl Line for RetiredRow {
     fn line(&self) -> String {
         let mut line = format!(
-            "{}  {:<9}  {:>2}x  {} -> {}",
+            "{}  {:<9}  {:<5}  {} -> {}",
             local(self.ended),
             self.outcome,
             self.attempts,
