@@ -66,7 +66,7 @@ fn a_message_arrives_as_it_was_sent_and_leaves_nothing_behind() {
             assert!(!report.contains("c@remote.example"), "only who asked: {report}");
             assert!(report.contains("\r\nOriginal-Envelope-Id: QQ314\r\n"), "{report}");
         }
-        assert_eq!(world.shared.queue_counts.get().entries, 0);
+        wait_until(|| world.shared.queue_counts.get().entries == 0);
     }
 }
 
