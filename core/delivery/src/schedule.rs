@@ -259,7 +259,10 @@ impl Schedule {
         while free > 0
             && let Some(domain) = self.hosts.next_waiting(address)
         {
-            free -= usize::from(self.wake(domain, now));
+            if self.wake(domain, now) {
+                self.hosts.keep(address, domain, now);
+                free -= 1;
+            }
         }
     }
 

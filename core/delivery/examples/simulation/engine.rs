@@ -188,7 +188,7 @@ impl Engine {
 
     fn submit(&mut self) {
         let id = self.entries.len() as u32;
-        let draw = mix(self.options.seed ^ u64::from(id));
+        let draw = mix(mix(self.options.seed) ^ u64::from(id));
         let domain = (draw % u64::from(self.options.domains)) as u32;
         let kind = match draw >> 20 & 63 {
             0 => Kind::Notification,
@@ -325,7 +325,7 @@ impl Engine {
 
     /// Attempts are in the order and at the times that are documented.
     fn count_attempt(&mut self, id: u32) {
-        let (now, chance) = (self.now, self.options.seed ^ u64::from(id));
+        let (now, chance) = (self.now, mix(mix(self.options.seed) ^ u64::from(id)));
         let entry = &mut self.entries[id as usize];
         assert!(
             entry.due <= now && !entry.is_claimed,

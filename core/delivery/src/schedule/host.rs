@@ -15,6 +15,9 @@ const LOOK_AGAIN_BUSY: i64 = 300;
 /// The same for one that waits for a connection from a local address; nobody wakes it.
 const LOOK_AGAIN_SOURCE: i64 = 2;
 
+/// Seconds for which a place is kept for a domain that was woken.
+const KEPT: i64 = 10;
+
 /// Whether to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -40,6 +43,8 @@ struct Host {
     down_until: i64,
     /// Domains that wait for a connection to end.
     waiting: VecDeque<u64>,
+    /// Domains that were woken, for which places are kept until a time: those that come meanwhile don't pass them.
+    kept: Vec<(u64, i64)>,
 }
 
 impl Host {
@@ -50,11 +55,18 @@ impl Host {
             failures: 0,
             down_until: i64::MIN,
             waiting: VecDeque::new(),
+            kept: Vec::new(),
         }
     }
 
     fn most(&self) -> u8 {
         if self.failures > 0 { 1 } else { self.window.size() }
+    }
+
+    /// Connections that may be opened, those for domains that were woken not counted.
+    fn room(&self) -> usize {
+        let taken = usize::from(self.connections) + self.kept.len();
+        usize::from(self.most()).saturating_sub(taken)
     }
 }
 
@@ -90,7 +102,8 @@ impl Hosts {
         if host.down_until > now {
             return Admission::Down { until: host.down_until };
         }
-        if host.connections >= host.most() {
+        host.kept.retain(|(kept, until)| *kept != domain && *until > now);
+        if host.room() == 0 {
             // While one looks whether it is back, the others need not.
             if host.failures > 0 {
                 return Admission::Down { until: now.saturating_add(LOOK_AGAIN) };
@@ -129,12 +142,20 @@ impl Hosts {
         }
         let Some(host) = self.hosts.get_mut(&address) else { return 0 };
         host.connections -= 1;
-        let free = usize::from(host.most().saturating_sub(host.connections));
+        host.kept.retain(|(_, until)| *until > now);
+        let free = host.room();
         let is_new = host.failures == 0 && host.window == Window::NEW;
-        if host.connections == 0 && host.waiting.is_empty() && is_new {
+        if host.connections == 0 && host.waiting.is_empty() && host.kept.is_empty() && is_new {
             self.hosts.remove(&address);
         }
         free
+    }
+
+    /// Keeps a place for a domain that was woken.
+    pub(super) fn keep(&mut self, address: IpAddr, domain: u64, now: i64) {
+        if let Some(host) = self.hosts.get_mut(&address) {
+            host.kept.push((domain, now.saturating_add(KEPT)));
+        }
     }
 
     /// The domain that waits longest.

@@ -225,9 +225,17 @@ fn connections_to_a_host_are_bounded_over_all_domains() {
     assert_eq!((went.len(), schedule.hosts.connections(address(1))), (2, 2));
     assert_eq!(schedule.poll(1), None, "they wait for the host");
     schedule.disconnected(went[0], Signal::Good, 1);
-    let woken = starts(&mut schedule, 1);
-    assert_eq!(woken.len(), 2, "one ended, and there may be one more");
+    let woken: Vec<SessionId> = (0..2).map(|_| started(&mut schedule, 1).session).collect();
+    assert_eq!(schedule.poll(1), None, "one ended, and there may be one more");
     assert_eq!(schedule.next_wake(), Some(300), "at the latest");
+    // Who comes now doesn't pass those that were woken.
+    schedule.notify(due(9, 1), 1);
+    let late = started(&mut schedule, 1);
+    let mut connect = |session, now| schedule.connect(session, address(1), None, now);
+    assert!(matches!(connect(late.session, 1), Admission::Busy { .. }));
+    assert_eq!(connect(woken[0], 1), Admission::Go);
+    // One that doesn't come loses its place.
+    assert_eq!(connect(late.session, 11), Admission::Go);
 }
 
 #[test]
