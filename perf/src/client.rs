@@ -126,6 +126,22 @@ impl Client {
         self.expect_reply("250")
     }
 
+    /// Logs in to a submission server without sending the password.
+    pub fn log_in_to_submit(&mut self, login: &Login) -> Result<()> {
+        let credentials =
+            ClientCredentials { login: login.user.clone(), password: Secret::new(login.password.clone()) };
+        let mut exchange = sasl::Client::new(Mechanism::CramMd5, credentials, ClientBinding::Incapable, "");
+        self.send(b"AUTH CRAM-MD5\r\n")?;
+        let answer = self.line()?;
+        let challenge =
+            answer.strip_prefix("334 ").with_context(|| format!("no challenge: {answer}"))?.to_owned();
+        let challenge = wire::decode_response(challenge.as_bytes(), &Limits::DEFAULT)
+            .map_err(|_| anyhow!("bad challenge"))?;
+        let response = exchange.respond(&challenge)?;
+        self.send(format!("{}\r\n", wire::encode(&response)).as_bytes())?;
+        self.expect_reply("235")
+    }
+
     /// Logs in over IMAP without sending the password, as has to be where there is no TLS.
     fn log_in_by_cram_md5(&mut self, user: &str, password: &str) -> Result<()> {
         let credentials =

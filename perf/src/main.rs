@@ -12,6 +12,7 @@ mod imap;
 mod large;
 mod metrics;
 mod neighbours;
+mod outbound;
 mod peer;
 mod process;
 mod smtp;
@@ -46,6 +47,7 @@ enum Scenario {
     Large(large::Large),
     Space(space::Space),
     Peer(peer::Peer),
+    Outbound(outbound::Outbound),
     Suite(suite::Suite),
 }
 
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Scenario::Large(scenario) => large::run(&scenario),
         Scenario::Space(scenario) => space::run(&scenario),
         Scenario::Peer(scenario) => peer::run(&scenario),
+        Scenario::Outbound(scenario) => outbound::run(&scenario),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

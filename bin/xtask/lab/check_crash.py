@@ -16,9 +16,11 @@ from world import FOURTH, ONE, POSTFIX, RECORDER, TRANSPORTS
 SUBMITTERS, MESSAGES = 4, 200
 # When the kill comes, in seconds after the users begin.
 KILLED_AFTER = (0.2, 2.0)
-# What was cut off is tried again after a minute, and once more after two.
+# What was cut off is tried again after a minute.
 DRAINED_WITHIN = 400
-RETRIES = 'first_retry = "60s"'
+# So many that wait are worth more than one session.
+BACKLOG = 200
+RETRIES = 'first_retry = "60s"\nlongest_retry = "60s"'
 
 
 def fourth_attempt(world, complain):
@@ -102,9 +104,12 @@ def kill(world, complain):
         if says != here:
             complain(f"round {number}: {here} attempts are named as cut off, and the counter says {says}")
         named, counted = named + here, counted + says
-    deadline = time.monotonic() + DRAINED_WITHIN
+    deadline, sessions, backlog = time.monotonic() + DRAINED_WITHIN, 0, one.metrics()["postrider_queue_entries"]
     while set(acknowledged) - set(subjects(world)) and time.monotonic() < deadline:
-        time.sleep(1)
+        sessions = max(sessions, one.metrics()["postrider_queue_sessions"])
+        time.sleep(0.2)
+    if backlog > BACKLOG and sessions < 2:
+        complain(f"{backlog} messages that waited went over {sessions} session")
     one.wait_until_empty(DRAINED_WITHIN)
     counted += one.metrics()["postrider_queue_possible_duplicates_total"] - (says if world.rounds else 0)
     copies = collections.Counter(subjects(world))
@@ -117,5 +122,5 @@ def kill(world, complain):
     failed = [to for to in one.reports() if to.endswith(RECORDER.domain)]
     if failed:
         complain(f"reports for what has to be delivered: {failed}")
-    print(f"{world.rounds} kills: {len(acknowledged)} acknowledged, none lost but {len(lost)}; {named} attempts cut off, "
-          f"{again} messages came again", file=sys.stderr)
+    print(f"{world.rounds} kills: {len(acknowledged)} acknowledged, {len(lost)} lost; {named} attempts cut off, "
+          f"{again} messages came again; {backlog:.0f} waited at the end, over {sessions:.0f} sessions", file=sys.stderr)

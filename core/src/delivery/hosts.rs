@@ -395,6 +395,10 @@ async fn converse(
             {
                 return Err((HostEnd::Tls(TlsEvent::Refused), None));
             }
+            // It hangs up, or says more than that it is ready: that is TLS that fails, too.
+            Reached::Closed(End::Failed(Failure::Broken { stage: Stage::StartTls, .. })) => {
+                return Err((HostEnd::Tls(TlsEvent::Handshake), Some(offered)));
+            }
             Reached::Closed(End::Failed(failure)) => return Err((translate::host_end(&failure), None)),
             Reached::Closed(End::Quit) | Reached::Content | Reached::Finished(_) => {
                 let (stage, how) = (outcome::Stage::Hello, outcome::Broken::Malformed);

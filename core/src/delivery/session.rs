@@ -131,7 +131,11 @@ impl Session {
         &self,
         ask: impl FnOnce(&mut postrider_delivery::schedule::Schedule, SessionId, i64) -> T,
     ) -> T {
-        ask(&mut self.shard.deliveries.schedule.borrow_mut(), self.id, unix_now())
+        let deliveries = &self.shard.deliveries;
+        let answer = ask(&mut deliveries.schedule.borrow_mut(), self.id, unix_now());
+        // A domain with more to claim, or one that waited for the host, may have its turn now.
+        deliveries.changed.notify();
+        answer
     }
 
     /// Ends the connection, and tells what was learnt of its host.

@@ -4,7 +4,7 @@
 //! and no running Postfix or Dovecot is touched.
 
 mod dovecot;
-mod postfix;
+pub mod postfix;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use crate::client::{Client, Security};
 use crate::figures::Latencies;
 use crate::process;
 use crate::smtp::{self, Load};
+use postfix::Next;
 
 /// The domain that the peers take mail for.
 const DOMAIN: &str = "perf.example";
@@ -126,7 +127,8 @@ pub fn measure(load: &Load, port: u16, dir: Option<&Path>) -> Result<Measured> {
     let maildirs = dir.path().join("mail");
     let lmtp = dir.path().join("lmtp");
     let mut dovecot = Daemon::new("dovecot", dovecot::start(dir.path(), &maildirs, &lmtp)?);
-    let mut postfix = Daemon::new("postfix", postfix::start(dir.path(), port, DOMAIN, &lmtp)?);
+    let mut postfix =
+        Daemon::new("postfix", postfix::start(dir.path(), port, DOMAIN, &Next::Mailboxes(&lmtp))?);
     let measured = wait_for_start(load, &lmtp, [&mut dovecot, &mut postfix])
         .and_then(|()| deliver(load, &maildirs, &[dovecot.pid(), postfix.pid()]));
     let measured = measured.with_context(|| log(dir.path()));
@@ -136,21 +138,24 @@ pub fn measure(load: &Load, port: u16, dir: Option<&Path>) -> Result<Measured> {
 }
 
 /// A daemon in the foreground; killed when it was not ended properly.
-struct Daemon {
+pub struct Daemon {
     name: &'static str,
     child: Child,
 }
 
 impl Daemon {
-    fn new(name: &'static str, child: Child) -> Self {
+    /// A process that was started in the foreground.
+    pub fn new(name: &'static str, child: Child) -> Self {
         Self { name, child }
     }
 
-    fn pid(&self) -> u32 {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    fn end(mut self, stop: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// Has it stopped, and waits for it.
+    pub fn end(mut self, stop: impl FnOnce() -> Result<()>) -> Result<()> {
         stop()?;
         let begun = Instant::now();
         while self.child.try_wait()?.is_none() {

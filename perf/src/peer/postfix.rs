@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-pub(super) const PROGRAM: &str = "/usr/sbin/postfix";
+pub const PROGRAM: &str = "/usr/sbin/postfix";
 /// Where it logs, below the directory.
 pub(super) const LOG: &str = "postfix.log";
 
@@ -38,8 +38,23 @@ scache    unix  -  -  n  -     1  scache
 postlog   unix-dgram n -  n  -  1  postlogd
 ";
 
+/// Where it hands mail over to.
+pub enum Next<'a> {
+    /// The mailboxes of its domain, by LMTP.
+    Mailboxes(&'a Path),
+    /// A server on this port of loopback, for all mail.
+    Relay(u16),
+}
+
 /// Starts it in the foreground, on this port of loopback.
-pub(super) fn start(dir: &Path, port: u16, domain: &str, lmtp: &Path) -> Result<Child> {
+pub fn start(dir: &Path, port: u16, domain: &str, next: &Next<'_>) -> Result<Child> {
+    let next = match next {
+        Next::Mailboxes(lmtp) => format!(
+            "virtual_mailbox_domains = {domain}\nvirtual_mailbox_maps = static:ok\nvirtual_transport = lmtp:unix:{}\n",
+            lmtp.display()
+        ),
+        Next::Relay(port) => format!("relayhost = [127.0.0.1]:{port}\nsmtp_tls_security_level = none\n"),
+    };
     let config = dir.join("postfix");
     for folder in ["postfix", "spool", "postfix-data"] {
         fs::create_dir(dir.join(folder))?;
@@ -63,14 +78,11 @@ pub(super) fn start(dir: &Path, port: u16, domain: &str, lmtp: &Path) -> Result<
              myhostname = mail.{domain}\n\
              mydestination =\n\
              alias_maps =\n\
-             virtual_mailbox_domains = {domain}\n\
-             virtual_mailbox_maps = static:ok\n\
-             virtual_transport = lmtp:unix:{}\n\
+             {next}\
              smtpd_client_connection_count_limit = 0\n\
              smtpd_client_connection_rate_limit = 0\n\
              message_size_limit = 104857600\n\
-             mailbox_size_limit = 0\n",
-            lmtp.display()
+             mailbox_size_limit = 0\n"
         ),
     )?;
     let listener = format!("127.0.0.1:{port} inet  n  -  n  -  -  smtpd\n");
@@ -86,13 +98,13 @@ pub(super) fn start(dir: &Path, port: u16, domain: &str, lmtp: &Path) -> Result<
         .context("postfix could not be started")
 }
 
-pub(super) fn stop(dir: &Path) -> Result<()> {
+pub fn stop(dir: &Path) -> Result<()> {
     let output = Command::new(PROGRAM).arg("-c").arg(dir.join("postfix")).arg("stop").output()?;
     ensure!(output.status.success(), "postfix stop: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
-pub(super) fn version() -> String {
+pub fn version() -> String {
     let output = Command::new("/usr/sbin/postconf").args(["-d", "-h", "mail_version"]).output();
     output.map_or_else(|_| "?".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

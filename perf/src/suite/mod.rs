@@ -7,7 +7,7 @@ mod directory;
 mod many;
 mod memory;
 mod plan;
-mod server;
+pub mod server;
 mod speed;
 
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ use crate::{metrics, process};
 /// The domain of the accounts.
 pub const DOMAIN: &str = "perf.example";
 /// The password of all accounts.
-const PASSWORD: &str = "only-for-loopback";
+pub const PASSWORD: &str = "only-for-loopback";
 /// Accounts with the names `user0` and so on.
 pub const ACCOUNTS: usize = 16;
 /// How long a start may take.
@@ -65,6 +65,16 @@ impl Ports {
         self.first + 4
     }
 
+    /// Submission, where a scenario configures it.
+    pub fn submission(self) -> String {
+        self.address(5)
+    }
+
+    /// The port of a server that takes messages and throws them away.
+    pub fn sink(self) -> u16 {
+        self.first + 6
+    }
+
     fn all(self) -> [String; 4] {
         [self.smtp(), self.imap(), self.imaps(), self.metrics()]
     }
@@ -107,10 +117,15 @@ pub struct Stalls {
 impl Server {
     /// Starts the server on a directory, which gets a configuration and accounts when it is new.
     pub fn start(setup: &Setup, dir: &Path) -> Result<Self> {
+        Self::start_with(setup, dir, "")
+    }
+
+    /// The same with more at the end of the configuration.
+    pub fn start_with(setup: &Setup, dir: &Path, more: &str) -> Result<Self> {
         let is_new = !dir.exists();
         if is_new {
             fs::create_dir(dir)?;
-            fs::write(dir.join("postrider.toml"), config(setup))?;
+            fs::write(dir.join("postrider.toml"), config(setup) + more)?;
         }
         wait_for_ports(setup.ports)?;
         let log = File::options().create(true).append(true).open(dir.join("log"))?;
