@@ -7,6 +7,7 @@ mod dkim;
 mod dns;
 mod mta_sts;
 mod queue;
+mod sendmail;
 mod settings;
 mod tls;
 
@@ -29,6 +30,7 @@ pub use queue::{
     Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
     Wish as QueueWish,
 };
+pub use sendmail::Sendmail;
 pub use settings::{
     AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
     RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
@@ -116,6 +118,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Sendmail(Sendmail),
     Dns(Dns),
     Dnssec(Dnssec),
     Dane(Dane),
