@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 117] = [
+const COMMANDS: [&str; 118] = [
     "",
     "serve",
     "localserve",
@@ -75,6 +75,7 @@ const COMMANDS: [&str; 117] = [
     "index",
     "index status",
     "index rebuild",
+    "sendmail",
     "queue",
     "queue list",
     "queue show",

@@ -293,14 +293,15 @@ fn recipients(
             return Err(Failed::new(Code::Data, problem));
         }
     }
-    match (found.is_empty(), order.from_header) {
-        (false, _) => Ok(found),
-        (true, true) => Err(Failed::new(Code::Data, "the message has no recipients in To, Cc and Bcc")),
-        (true, false) => Err(Failed::new(
-            Code::Usage,
-            "there is no recipient: name some, or take those of the header with -t",
-        )),
+    if found.is_empty() {
+        let (code, problem) = if order.from_header {
+            (Code::Data, "the message has no recipients in To, Cc and Bcc")
+        } else {
+            (Code::Usage, "the addresses name no recipient")
+        };
+        return Err(Failed::new(code, problem));
     }
+    Ok(found)
 }
 
 /// An entry of a list as a recipient.

@@ -77,6 +77,7 @@ struct Surroundings {
 }
 
 fn order_of(order: &Order) -> Result<(), Failed> {
+    order.check()?;
     let config = configuration(order)?;
     let surroundings = Surroundings::find(config)?;
     let input = &mut BufReader::new(std::io::stdin().lock());

@@ -5,6 +5,8 @@
 
 use postrider_proto::smtp::envelope::{Notify, Return};
 
+use super::exit::{Code, Failed};
+
 /// Octets of an envelope id (RFC 3461 §4.4).
 const ENVELOPE_ID_OCTETS_MAX: usize = 100;
 
@@ -44,6 +46,17 @@ pub struct Order {
     pub config: Option<String>,
     /// Each a list of addresses as in a header field.
     pub addresses: Vec<String>,
+}
+
+impl Order {
+    /// Whether there can be recipients, before a message is waited for.
+    pub fn check(&self) -> Result<(), Failed> {
+        if self.from_header || !self.addresses.is_empty() {
+            return Ok(());
+        }
+        let problem = "there is no recipient: name some, or take those of the header with -t";
+        Err(Failed::new(Code::Usage, problem))
+    }
 }
 
 /// Reads the words. An error says what is wrong with them.
@@ -278,6 +291,13 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(order(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn without_addresses_and_header_there_are_no_recipients() {
+        assert_eq!(order(&["-i"]).check().unwrap_err().code, Code::Usage);
+        assert_eq!(order(&["-t"]).check(), Ok(()));
+        assert_eq!(order(&["a@x.example"]).check(), Ok(()));
     }
 
     #[test]
