@@ -8,6 +8,7 @@ mod dns;
 mod domain_dkim;
 mod mta_sts;
 mod queue;
+mod sendmail;
 mod settings;
 mod tls;
 
@@ -31,6 +32,7 @@ pub use queue::{
     Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
     Wish as QueueWish,
 };
+pub use sendmail::Sendmail;
 pub use settings::{
     AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
     RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
@@ -118,6 +120,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Sendmail(Sendmail),
     Dns(Dns),
     Dnssec(Dnssec),
     Dane(Dane),

@@ -2,13 +2,14 @@
 //! running server over its control socket, and prints.
 //!
 //! Exit codes: 0 when it was done, 1 when it failed, 2 when the arguments make no sense. Results
-//! go to standard output, everything else to standard error.
+//! go to standard output, everything else to standard error. `sendmail` has the codes of sysexits.h instead.
 
 mod arguments;
 mod commands;
 mod prompt;
 mod terminal;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use arguments::{Early, Top};
@@ -16,14 +17,24 @@ use arguments::{Early, Top};
 fn main() -> ExitCode {
     // Read as bytes first: an argument that isn't UTF-8 is a mistake of usage, and no panic.
     let mut words = Vec::new();
-    for word in std::env::args_os().skip(1) {
+    let mut arguments = std::env::args_os();
+    let mut is_sendmail = arguments.next().is_some_and(|name| Path::new(&name).ends_with("sendmail"));
+    for word in arguments {
         match word.into_string() {
+            Ok(word) if word == "sendmail" && !is_sendmail && words.is_empty() => is_sendmail = true,
             Ok(word) => words.push(word),
             Err(word) => {
-                terminal::complain(&format!("the argument {} is not UTF-8", word.display()));
+                let problem = format!("the argument {} is not UTF-8", word.display());
+                if is_sendmail {
+                    return commands::sendmail::refuse_argument(&problem);
+                }
+                terminal::complain(&problem);
                 return ExitCode::from(2);
             }
         }
+    }
+    if is_sendmail {
+        return commands::sendmail::run(&words);
     }
     match Top::parse(&words) {
         Ok(top) => match commands::run(top) {

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 123] = [
+const COMMANDS: [&str; 124] = [
     "",
     "serve",
     "localserve",
@@ -81,6 +81,7 @@ const COMMANDS: [&str; 123] = [
     "index",
     "index status",
     "index rebuild",
+    "sendmail",
     "queue",
     "queue list",
     "queue show",

@@ -11,10 +11,12 @@ mod locate;
 mod mta_sts;
 mod queue;
 mod resolver;
+pub mod sendmail;
 mod serve;
 mod settings;
 mod show;
 mod tls;
+mod wire;
 
 use crate::arguments::{Command, Top};
 use crate::terminal;
@@ -55,6 +57,8 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Iprev(arguments) => authentication::iprev(arguments.command),
         Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),
         Command::Queue(arguments) => queue::queue(&server, arguments.command),
+        // `main` takes the words before argh does; here they stand after an option for all commands.
+        Command::Sendmail(_) => anyhow::bail!("write `postrider sendmail --config FILE ...`"),
         Command::Tls(arguments) => tls::tls(arguments.command),
         Command::MtaSts(arguments) => mta_sts::mta_sts(arguments.command),
     }

@@ -2,7 +2,7 @@
 //!
 //! The JSON is documented in `docs/cli-json.md`.
 
-use std::io::{ErrorKind, Read, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use super::authentication::Format;
 use super::resolver::open;
+use super::wire::Timely;
 use crate::arguments::{MtaStsCommand, MtaStsLookup};
 
 /// Time for all of a fetch (RFC 8461 §3.3 suggests it).
@@ -211,37 +212,6 @@ fn connect(addresses: &[IpAddr], port: u16, until: Instant) -> Result<TcpStream>
     match last {
         Some((address, error)) => Err(error).context(format!("can't connect to {address}")),
         None => bail!("there was no time to connect"),
-    }
-}
-
-/// A connection that fails at some time, however slowly something comes.
-pub(super) struct Timely {
-    pub(super) stream: TcpStream,
-    pub(super) until: Instant,
-}
-
-impl Timely {
-    fn left(&self) -> std::io::Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
-    }
-}
-
-impl Read for Timely {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.left()?))?;
-        self.stream.read(buffer)
-    }
-}
-
-impl std::io::Write for Timely {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.left()?))?;
-        self.stream.write(octets)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.stream.flush()
     }
 }
 

@@ -8,6 +8,7 @@ pub mod lab;
 mod load;
 mod privileges;
 mod python;
+mod sendmail;
 mod swaks;
 mod sync;
 
@@ -31,6 +32,7 @@ const TESTS: &[Test] = &[
     ("swaks_is_refused_where_it_must_be", swaks::is_refused),
     ("swaks_brings_good_and_forged_mail_which_dns_tells_apart", authentication::mail_of_others),
     ("swaks_comes_from_an_address_on_a_blocklist", authentication::listed_clients),
+    ("sendmail_submits_with_each_mechanism_and_keeps_what_is_refused", sendmail::submits),
     ("curl_fetches_over_imaps", curl::fetches),
     ("imaplib_runs_a_session", python::imaplib),
     ("imapclient_runs_a_session", python::imapclient),
@@ -92,11 +94,16 @@ fn listens_within_a_second(binary: &Path) -> Result<()> {
 
 /// Runs a program with a limit of time; its output on success, an error with all of it otherwise.
 fn run_program(command: &mut Command, limit: Duration) -> Result<Output> {
+    run_fed(command, Stdio::null(), limit)
+}
+
+/// The same with something to read.
+fn run_fed(command: &mut Command, input: Stdio, limit: Duration) -> Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
     let out = tempfile::NamedTempFile::new()?;
     let err = tempfile::NamedTempFile::new()?;
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(out.reopen()?)
         .stderr(err.reopen()?)
         .spawn()

@@ -1,6 +1,6 @@
 //! A conversation with a host up to the point at which a message would be begun, over a blocking socket.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
 use super::words;
-use crate::commands::mta_sts::Timely;
+use crate::commands::wire::{Timely, Wire};
 
 /// Time for a connection to one address.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -57,32 +57,6 @@ pub struct Dialed {
     allowed: Option<Result<bool, &'static str>>,
     /// Why none could be begun; none when one could.
     pub end: Option<HostEnd>,
-}
-
-/// The connection.
-enum Wire {
-    Clear(Timely),
-    Tls(Box<StreamOwned<ClientConnection, Timely>>),
-    /// After a handshake that failed.
-    Gone,
-}
-
-impl Wire {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<()> {
-        match self {
-            Self::Clear(stream) => stream.write_all(octets),
-            Self::Tls(stream) => stream.write_all(octets).and_then(|()| stream.flush()),
-            Self::Gone => Err(ErrorKind::NotConnected.into()),
-        }
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match self {
-            Self::Clear(stream) => stream.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
-            Self::Gone => Err(ErrorKind::NotConnected.into()),
-        }
-    }
 }
 
 impl Dialer {
