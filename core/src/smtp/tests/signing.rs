@@ -152,22 +152,6 @@ fn what_is_sent_is_signed_after_it_was_made_fit() {
 }
 
 #[test]
-fn binary_content_is_signed_as_lines() {
-    let (world, record) = start(ALL);
-    let content = "From: anna@example.org\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n\
-                   Content-Transfer-Encoding: binary\r\n\r\na\nb\r\u{0}\u{1}\r\n";
-    let mut client = world.anna();
-    client.expect("MAIL FROM:<anna@example.org> BODY=BINARYMIME", "250");
-    client.expect("RCPT TO:<b@remote.example>", "250");
-    client.send(format!("BDAT {} LAST\r\n{content}", content.len()).as_bytes());
-    assert!(client.reply().starts_with("250"));
-    let message = only(&record);
-    assert!(message.contains("\r\nContent-Transfer-Encoding: base64\r\n"), "{message}");
-    assert!(record.messages()[0].mail.contains("BODY=8BITMIME"));
-    assert_eq!(results(&message), both_pass("anna@example.org"));
-}
-
-#[test]
 fn what_cannot_be_made_fit_comes_back() {
     let (world, record) = start(&["PIPELINING"]);
     let content = "From: anna@example.org\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=b; \
