@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+/// How commands begin, and the reply to each.
+type Replies = &'static [(&'static str, &'static str)];
+
 /// What the server is like.
 #[derive(Clone, Copy, Default)]
 struct Like {
@@ -21,7 +24,7 @@ struct Like {
     has_tls: bool,
     extensions: &'static str,
     /// What a command that begins so gets instead of `250`.
-    replies: &'static [(&'static str, &'static str)],
+    replies: Replies,
 }
 
 struct Server {
@@ -198,8 +201,8 @@ fn a_password_is_not_shown_to_a_server_that_proved_nothing() {
 
 #[test]
 fn what_is_refused_is_kept_and_its_code_is_that_of_the_reason() {
-    let some: &[_] = &[("RCPT TO:<c@", "550 5.1.1 no c"), ("RCPT TO:<d@", "451 4.2.0 later")];
-    let table: [(&[(&str, &str)], Code, &str); 8] = [
+    let some: Replies = &[("RCPT TO:<c@", "550 5.1.1 no c"), ("RCPT TO:<d@", "451 4.2.0 later")];
+    let table: [(Replies, Code, &str); 8] = [
         (&[("RCPT TO:<c@", "550 5.1.1 no c")], Code::NoUser, "c@x.example: 550"),
         (&[("RCPT TO:<c@", "451 4.2.0 later")], Code::Unavailable, "c@x.example: 451"),
         (some, Code::Unavailable, "2 of 3 recipients, c@x.example: 550"),
@@ -210,7 +213,6 @@ fn what_is_refused_is_kept_and_its_code_is_that_of_the_reason() {
         (&[("EHLO", "nonsense")], Code::Protocol, "does not keep to SMTP"),
     ];
     for (replies, code, text) in table {
-        let replies: &'static [(&str, &str)] = Vec::leak(replies.to_vec());
         let (result, _, kept) = send(Like { replies, ..Like::default() }, OFF, &["-t"], MESSAGE);
         let failed = result.unwrap_err();
         assert_eq!(failed.code, code, "{failed}");
