@@ -264,5 +264,5 @@ async fn report(shard: &Rc<Shard>, tried: &Tried) -> Result<(), String> {
     let made = u16::try_from(tried.entry.attempts).unwrap_or(u16::MAX);
     let backoff = backoff_of(shard.shared.config.delivery.backoff, &tried.entry);
     let promise = backoff.promise(made, unix_now(), chance(tried.id));
-    reports::write(shard, tried, &told, &wanted, &verdicts, &promise).await
+    reports::write(shard, tried, &told, &wanted, &verdicts, &promise, &mut 0).await
 }

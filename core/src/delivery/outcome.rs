@@ -118,22 +118,18 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
             told.iter().map(|(place, event)| (*event, tried.recipients[*place].1.notify)).collect();
         decide(&reports::about(&tried.entry), &asked)
     };
-    let mut written = wanted.is_empty();
+    let mut written = 0;
     loop {
-        if !written {
-            match reports::write(shard, &tried, &told, &wanted, &verdicts, &promise).await {
-                Ok(()) => written = true,
-                Err(error) => {
-                    error!(entry = %tried.id.0, %error, "a report can't be written; it is tried again")
-                }
-            }
-        }
-        if written {
-            match conclude(shard, tried.id, &outcome).await {
+        let reported = reports::write(shard, &tried, &told, &wanted, &verdicts, &promise, &mut written).await;
+        match reported {
+            Ok(()) => match conclude(shard, tried.id, &outcome).await {
                 Ok(()) => break,
                 Err(error) => {
                     error!(entry = %tried.id.0, %error, "an outcome can't be written; it is tried again");
                 }
+            },
+            Err(error) => {
+                error!(entry = %tried.id.0, %error, "a report can't be written; it is tried again");
             }
         }
         if shard.shared.shutdown.is_stopping() {

@@ -21,15 +21,16 @@ use postrider_storage::ids::AccountId;
 use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
 use postrider_storage::rows::{Kind, QueueRow, RequireTls, Ret};
 use postrider_storage::store::Refusal;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::content::Source;
 use super::outcome::{Tried, result_of};
 use super::{announce, attempt, start, translate};
+use crate::accounts::{LoadError, WriteError};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::intake::{self, Intake};
-use crate::shard::Shard;
+use crate::shard::{OpenError, Shard};
 use crate::signing;
 
 /// The largest message that comes back whole.
@@ -58,7 +59,25 @@ enum To {
     Queue,
 }
 
-/// Writes the reports that were decided on, each to the disk. `told` has the places of recipients that they are about.
+/// Why a report isn't stored.
+#[derive(Debug, thiserror::Error)]
+enum Unstored {
+    /// The mailbox doesn't take it, now and later: it is full, or gone.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// It may work another time.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Writes the reports that were decided on, each to the disk, from the one on that `written` says, which then counts them.
+/// `told` has the places of recipients that they are about.
+///
+/// A sender whose mailbox is full is not told; the postmaster is, so that a message that failed never waits for ever.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is known of an attempt, for its one caller and an operator's"
+)]
 pub(super) async fn write(
     shard: &Rc<Shard>,
     tried: &Tried,
@@ -66,17 +85,29 @@ pub(super) async fn write(
     wanted: &[report::Report],
     verdicts: &[&Verdict],
     promise: &Promise,
+    written: &mut usize,
 ) -> Result<(), String> {
-    for report in wanted {
+    for report in wanted.iter().skip(*written) {
         let places: Vec<usize> =
             report.recipients.iter().filter_map(|index| told.get(*index)).map(|(place, _)| *place).collect();
-        let Some((to, address)) = addressee(shard, tried, report.to).await? else {
-            warn!(entry = %tried.id.0, "there is nobody to tell of a message that failed; set [postmaster]");
-            continue;
-        };
-        let text = message(shard, tried, report, &places, verdicts, promise, &address).await?;
-        info!(entry = %tried.id.0, action = report.action.word(), to = %address, "a report is written");
-        store(shard, tried, report, to, &address, &text).await?;
+        for whom in [report.to, Addressee::Postmaster] {
+            let Some((to, address)) = addressee(shard, tried, whom).await? else {
+                warn!(entry = %tried.id.0, "there is nobody to tell of a message that failed; set [postmaster]");
+                break;
+            };
+            let text = message(shard, tried, report, &places, verdicts, promise, &address).await?;
+            match store(shard, tried, report, to, &address, &text).await {
+                Ok(()) => {
+                    info!(entry = %tried.id.0, action = report.action.word(), to = %address, "a report is written");
+                    break;
+                }
+                Err(Unstored::Refused(why)) => {
+                    error!(entry = %tried.id.0, to = %address, %why, "a report is not taken");
+                }
+                Err(Unstored::Failed(error)) => return Err(error),
+            }
+        }
+        *written += 1;
     }
     Ok(())
 }
@@ -254,11 +285,12 @@ async fn store(
     to: To,
     address: &Address,
     text: &[u8],
-) -> Result<(), String> {
+) -> Result<(), Unstored> {
     let shared = &shard.shared;
+    let failed = |error: intake::IntakeError| Unstored::Failed(error.to_string());
     let mut taken = Intake::new(&shared.store, &shared.committer, u64::MAX);
-    taken.push(text).await.map_err(|error| error.to_string())?;
-    let message = taken.finish(Sharing::One).map_err(|error| error.to_string())?;
+    taken.push(text).await.map_err(failed)?;
+    let message = taken.finish(Sharing::One).map_err(failed)?;
     let content = message.content;
     let stored = match to {
         To::Mailbox(account, mailbox) => into_mailbox(shard, account, mailbox, message).await,
@@ -289,7 +321,7 @@ async fn store(
                     original: Vec::new(),
                 }],
             };
-            into_queue(shard, queued, message).await
+            into_queue(shard, queued, message).await.map_err(Unstored::Failed)
         }
     };
     if stored.is_err() {
@@ -323,7 +355,7 @@ async fn into_mailbox(
     account: AccountId,
     mailbox: MailboxName,
     message: intake::Message,
-) -> Result<(), String> {
+) -> Result<(), Unstored> {
     let intake::Message { content, batch, thread, incarnation, .. } = message;
     let new = NewMessage {
         content,
@@ -335,15 +367,25 @@ async fn into_mailbox(
     };
     let appended = shard.at_home(account, move |home| {
         Box::pin(async move {
-            let handle = home.open_account(account).await.map_err(|error| error.to_string())?;
+            let handle = match home.open_account(account).await {
+                Ok(handle) => handle,
+                Err(OpenError::Load(LoadError::Removed)) => {
+                    return Err(Unstored::Refused(Refusal::NoSuchAccount));
+                }
+                Err(error) => return Err(Unstored::Failed(error.to_string())),
+            };
             let appended = handle.transact(None, incarnation, move |tx| {
                 let inbox = MailboxName::inbox();
                 let mailbox = tx.mailbox_id(&mailbox).or_else(|| tx.mailbox_id(&inbox));
                 tx.attach(batch);
                 tx.append(mailbox.ok_or(Refusal::NoSuchMailbox)?, new)
             });
-            appended.await.map(drop).map_err(|error| error.to_string())
+            match appended.await {
+                Ok(_) => Ok(()),
+                Err(WriteError::Refused(refusal)) => Err(Unstored::Refused(refusal)),
+                Err(error) => Err(Unstored::Failed(error.to_string())),
+            }
         })
     });
-    appended.await.unwrap_or_else(|_| Err("the server stops".to_owned()))
+    appended.await.unwrap_or_else(|_| Err(Unstored::Failed("the server stops".to_owned())))
 }

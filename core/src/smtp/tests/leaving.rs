@@ -1,5 +1,8 @@
 //! Messages of our users that leave for other servers, and what their senders hear.
 
+use postrider_proto::imap::mailbox::MailboxName;
+use postrider_storage::account::Quota;
+use postrider_storage::directory::{AccountName, Change};
 use postrider_storage::ids::QueueId;
 use postrider_storage::queue;
 use postrider_storage::rows::{Held, QueueRow};
@@ -177,4 +180,24 @@ fn one_connection_takes_many_messages() {
     wait_until(|| record.messages().len() == 30);
     wait_until(|| entries(&world).is_empty());
     assert!(record.connections() <= 5, "{} connections", record.connections());
+}
+
+#[test]
+fn a_sender_without_room_holds_nothing_up_and_the_postmaster_is_told() {
+    let (world, _) = start(&["PIPELINING"]);
+    send(&world, &["nobody@remote.example"]);
+    wait_until(|| world.inbox("anna").len() == 1);
+    let anna = world.account("anna").unwrap();
+    world.change(&[Change::SetPostmaster(Some((AccountName::new("ben").unwrap(), MailboxName::inbox())))]);
+    world.at_home(anna, move |home| {
+        Box::pin(async move {
+            let handle = home.open_account(anna).await.unwrap();
+            handle.set_quota(Quota { octets: Some(1), ..Quota::default() });
+        })
+    });
+    send(&world, &["policy@remote.example"]);
+    wait_until(|| world.inbox("ben").len() == 1);
+    assert!(world.inbox("ben")[0].contains("Status: 5.7.1\r\n"));
+    wait_until(|| entries(&world).is_empty());
+    assert_eq!(world.inbox("anna").len(), 1);
 }
