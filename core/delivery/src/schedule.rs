@@ -238,7 +238,10 @@ impl Schedule {
         let admission = self.hosts.admit(address, source, state.domain, waits, now);
         match admission {
             Admission::Go => state.connection = Some((address, source)),
-            Admission::Busy { .. } => self.close_idle_to(address, now),
+            Admission::Busy { .. } => {
+                state.waits_for_host = record.waits_for_host;
+                self.close_idle_to(address, now);
+            }
             Admission::Down { .. } => {}
         }
         admission
@@ -327,7 +330,9 @@ impl Schedule {
             if let Some(record) = self.records.get_mut(&state.domain) {
                 record.running -= 1;
                 record.is_claiming &= state.state != State::Claiming;
-                if let Some(until) = ended.postponed {
+                // Room that was made between its answer and its end counts: nobody would wake the domain again.
+                let is_woken = state.waits_for_host && !record.waits_for_host;
+                if let Some(until) = ended.postponed.filter(|_| !is_woken) {
                     record.not_before = record.not_before.max(until);
                 }
             }

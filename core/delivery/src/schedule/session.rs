@@ -26,11 +26,20 @@ pub(super) struct Session {
     pub(super) transactions: u32,
     /// Where its connection goes to, and where it comes from.
     pub(super) connection: Option<(IpAddr, Option<IpAddr>)>,
+    /// It was told that its host is busy, and its domain is woken when there is room.
+    pub(super) waits_for_host: bool,
 }
 
 impl Session {
     pub(super) fn new(domain: u64) -> Self {
-        Self { domain, epoch: 0, state: State::Claiming, transactions: 0, connection: None }
+        Self {
+            domain,
+            epoch: 0,
+            state: State::Claiming,
+            transactions: 0,
+            connection: None,
+            waits_for_host: false,
+        }
     }
 }
 

@@ -239,6 +239,25 @@ fn connections_to_a_host_are_bounded_over_all_domains() {
 }
 
 #[test]
+fn room_that_is_made_before_a_postponed_session_ends_is_used() {
+    let mut schedule = schedule();
+    for domain in 0..3 {
+        schedule.notify(due(domain, 0), 0);
+    }
+    let turns: Vec<Turn> = (0..3).map(|_| started(&mut schedule, 0)).collect();
+    turns.iter().for_each(|turn| schedule.claimed(turn.session, 1, None, 0));
+    for turn in &turns[..2] {
+        assert_eq!(schedule.connect(turn.session, address(1), None, 0), Admission::Go);
+    }
+    let third = turns[2].session;
+    let Admission::Busy { until } = schedule.connect(third, address(1), None, 0) else { panic!() };
+    schedule.disconnected(turns[0].session, Signal::Good, 0);
+    let postponed = Ended { postponed: Some(until), ..ended(Signal::Neutral, Some(0)) };
+    let _ = schedule.finished(third, postponed, 0);
+    assert_eq!(starts(&mut schedule, 0), [2]);
+}
+
+#[test]
 fn a_connection_that_waits_makes_room_for_another_domain() {
     let mut schedule = schedule();
     for domain in 0..2 {
