@@ -74,10 +74,6 @@ enum Unstored {
 /// `told` has the places of recipients that they are about.
 ///
 /// A sender whose mailbox is full is not told; the postmaster is, so that a message that failed never waits for ever.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what is known of an attempt, for its one caller and an operator's"
-)]
 pub(super) async fn write(
     shard: &Rc<Shard>,
     tried: &Tried,
