@@ -20,7 +20,7 @@ use super::connection::Connection;
 use super::{attempt, outcome};
 use crate::clock::unix_now;
 use crate::commit;
-use crate::runtime::{Task, spawn};
+use crate::runtime::{Task, spawn, spawn_task};
 use crate::shard::Shard;
 
 /// Due entries that are looked at for each that is claimed, so that accounts have their turns.
@@ -72,8 +72,15 @@ pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
     };
     count_sessions(shard, 1);
     let shard = Rc::clone(shard);
-    spawn("deliver to a domain", async move {
-        session.run(turn).await;
+    let id = turn.session;
+    spawn("look after a session", async move {
+        if spawn_task("deliver to a domain", session.run(turn)).await.is_err() {
+            // What it had claimed is found at the next start. The domain goes on with the rest, after a pause.
+            let now = unix_now();
+            let postponed = Some(now + PAUSE_AFTER_FAILURE);
+            let ended = Ended { signal: Signal::Neutral, postponed, first_due: Some(now) };
+            let _ = shard.deliveries.schedule.borrow_mut().finished(id, ended, now);
+        }
         count_sessions(&shard, -1);
         shard.deliveries.changed.notify();
     });
