@@ -68,7 +68,7 @@ impl Delivery {
             port: 25,
             policy_port: 443,
             backoff: Backoff::MESSAGES,
-            sessions_max: 200,
+            sessions_max: 100,
             host_sessions_max: 20,
             keep_retired: None,
             direct: Direct::DEFAULT,
