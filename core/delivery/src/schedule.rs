@@ -305,7 +305,9 @@ impl Schedule {
             // Its place in the ring is found to be void when its turn comes.
             return Next::Claim(self.turn(session, domain));
         }
-        if self.idle.len() < self.settings.idle_max {
+        // A connection that lies idle would keep a place from who waits for one.
+        let is_wanted = connection.is_some_and(|(address, _)| self.hosts.is_waited_for(address));
+        if !is_wanted && self.idle.len() < self.settings.idle_max {
             self.enter_idle(session, domain, now);
             self.place(domain, now);
             return Next::Idle;

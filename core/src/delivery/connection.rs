@@ -147,6 +147,7 @@ impl Connection {
     async fn read(&mut self, wait: Wait, deadline: Instant) {
         let Some(transport) = &mut self.transport else { return self.client.broken(Broken::Io) };
         let until = deadline.min(Instant::now() + wait.timeout());
+        transport.acknowledge_at_once();
         let mut buffer = [0; READ_OCTETS];
         match timeout_at(until, transport.read(&mut buffer)).await {
             Ok(Ok(0)) => self.client.broken(Broken::Closed),

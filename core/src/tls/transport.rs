@@ -108,6 +108,14 @@ impl Transport {
         }
     }
 
+    /// Has the kernel acknowledge what arrives at once, for a while.
+    pub fn acknowledge_at_once(&self) {
+        match self {
+            Self::Plain(stream) => stream.acknowledge_at_once(),
+            Self::Tls(tls) => tls.stream().acknowledge_at_once(),
+        }
+    }
+
     /// What was agreed on; none without TLS.
     pub fn tls_info(&self) -> Option<TlsInfo> {
         match self {

@@ -158,6 +158,11 @@ impl Hosts {
         }
     }
 
+    /// Whether a domain waits for a connection to end.
+    pub(super) fn is_waited_for(&self, address: IpAddr) -> bool {
+        self.hosts.get(&address).is_some_and(|host| !host.waiting.is_empty())
+    }
+
     /// The domain that waits longest.
     pub(super) fn next_waiting(&mut self, address: IpAddr) -> Option<u64> {
         self.hosts.get_mut(&address)?.waiting.pop_front()

@@ -278,6 +278,35 @@ fn a_connection_that_waits_makes_room_for_another_domain() {
 }
 
 #[test]
+fn a_connection_does_not_lie_idle_while_another_domain_waits_for_its_place() {
+    let mut schedule = schedule();
+    for domain in 1..=3 {
+        schedule.notify(due(domain, 0), 0);
+    }
+    let turns = [1, 2, 3].map(|_| started(&mut schedule, 0));
+    let mut waits = Vec::new();
+    let mut open = Vec::new();
+    for turn in &turns {
+        schedule.claimed(turn.session, 1, None, 0);
+        match schedule.connect(turn.session, address(1), None, 0) {
+            Admission::Go => open.push(turn),
+            Admission::Busy { until } => waits.push((turn, until)),
+            other @ Admission::Down { .. } => panic!("{other:?}"),
+        }
+    }
+    assert!(!open.is_empty() && !waits.is_empty(), "{open:?} {waits:?}");
+    for (turn, until) in &waits {
+        let ended = Ended { signal: Signal::Neutral, postponed: Some(*until), first_due: Some(0) };
+        assert_eq!(schedule.finished(turn.session, ended, 0), Afterwards::Nothing);
+    }
+    assert_eq!(schedule.poll(0), None, "they wait for the host");
+    // What has no more to send makes room at once.
+    assert_eq!(schedule.next(open[0].session, Signal::Neutral, None, 1), Next::Close);
+    assert_eq!(schedule.finished(open[0].session, ended(Signal::Neutral, None), 1), Afterwards::Nothing);
+    assert!(!starts(&mut schedule, 1).is_empty());
+}
+
+#[test]
 fn a_host_that_is_down_is_down_for_all_domains() {
     let mut schedule = Schedule::new(Settings { sessions_max: 50, ..Settings::DEFAULT });
     for domain in 0..4 {

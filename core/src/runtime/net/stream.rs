@@ -159,6 +159,13 @@ impl Stream {
         SockRef::from(self).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
     }
 
+    /// Has the kernel acknowledge what arrives at once, for a while. A peer that writes several small pieces, each of
+    /// which waits for the acknowledgement of the one before (RFC 1122 §4.2.3.4), is otherwise held up by 40 ms a piece.
+    pub fn acknowledge_at_once(&self) {
+        // Without it, it is only slower.
+        let _ = SockRef::from(self).set_tcp_quickack(true);
+    }
+
     /// Tells the peer that no more is sent. Reading goes on.
     pub fn shutdown_write(&self) -> io::Result<()> {
         SockRef::from(self).shutdown(Direction::Write)
