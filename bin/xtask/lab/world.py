@@ -142,7 +142,9 @@ class World:
         """What the hosts wrote down, all or of one host, of one kind."""
         if not self.record.exists():
             return []
-        lines = [json.loads(line) for line in self.record.read_text().splitlines()]
+        # The last line may still be written.
+        text = self.record.read_text()
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         return [one for one in lines if name in (None, one["host"]) and kind in (None, one["kind"])]
 
     def wait_for_message(self, row, subject, seconds=30):
