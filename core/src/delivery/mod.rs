@@ -68,6 +68,7 @@ pub struct Deliveries {
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
     learned: learned::Learned,
+    sts_failed: sts::Failed,
     /// Sessions that run.
     sessions: Cell<i64>,
 }
@@ -98,6 +99,7 @@ impl Deliveries {
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
+            sts_failed: sts::Failed::default(),
             sessions: Cell::new(0),
         }
     }

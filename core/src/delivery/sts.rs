@@ -1,5 +1,7 @@
 //! Policies of MTA-STS (RFC 8461): from the store, and fetched when the domain's record says that there is another.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use postrider_delivery::security::Sts;
@@ -22,6 +24,27 @@ const BACKOFF: i64 = 5 * 60;
 const USE_NOTED_EVERY: i64 = 24 * 60 * 60;
 /// Questions to DNS for the record.
 const QUESTIONS_MAX: u32 = 20;
+
+/// Domains of which a shard remembers that their policy couldn't be fetched.
+const FAILED_MAX: usize = 4096;
+
+/// Until when policies are not fetched, while kept ones stand in: a host that hangs must not hold up each message.
+#[derive(Default)]
+pub(super) struct Failed(RefCell<HashMap<Domain, i64>>);
+
+impl Failed {
+    fn is_recent(&self, domain: &Domain, now: i64) -> bool {
+        self.0.borrow().get(domain).is_some_and(|until| now < *until)
+    }
+
+    fn note(&self, domain: &Domain, now: i64) {
+        let mut failed = self.0.borrow_mut();
+        failed.retain(|_, until| now < *until);
+        if failed.len() < FAILED_MAX {
+            failed.insert(domain.clone(), now.saturating_add(BACKOFF));
+        }
+    }
+}
 
 /// What is kept of a domain, if it can still be used.
 struct Kept {
@@ -65,6 +88,9 @@ pub(super) async fn policy(shard: &Rc<Shard>, resolver: &Resolver, domain: &Doma
         }
         // It failed a short while ago.
         Some(kept) if kept.row.backoff && now < kept.row.valid_until => Sts::None,
+        Some(Kept { policy: Some(policy), .. }) if shard.deliveries.sts_failed.is_recent(domain, now) => {
+            Sts::Policy(policy)
+        }
         kept => renew(shard, resolver, domain, port, id, kept).await,
     }
 }
@@ -91,6 +117,7 @@ async fn renew(
         Err(error) => {
             warn!(%domain, %error, kind = error.result_type(), "the policy of MTA-STS can't be fetched");
             if let Some(policy) = kept.and_then(|kept| kept.policy) {
+                shard.deliveries.sts_failed.note(domain, now);
                 return Sts::Policy(policy);
             }
             let row = MtaStsRow {
