@@ -1,11 +1,17 @@
 //! Messages of our users that leave for other servers, and what their senders hear.
 
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_storage::account::Quota;
 use postrider_storage::directory::{AccountName, Change};
+use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::QueueId;
+use postrider_storage::mta_sts;
 use postrider_storage::queue;
-use postrider_storage::rows::{Held, QueueRow};
+use postrider_storage::rows::{Held, MtaStsRow, QueueRow};
 
 use super::other_server::{self, Record};
 use super::world::World;
@@ -200,4 +206,40 @@ fn a_sender_without_room_holds_nothing_up_and_the_postmaster_is_told() {
     assert!(world.inbox("ben")[0].contains("Status: 5.7.1\r\n"));
     wait_until(|| entries(&world).is_empty());
     assert_eq!(world.inbox("anna").len(), 1);
+}
+
+#[test]
+fn a_policy_host_that_fails_is_not_asked_again_for_each_message() {
+    let (port, record) = other_server::start(&["PIPELINING"]);
+    // It takes connections and hangs up.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let policy_port = listener.local_addr().unwrap().port();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        listener.incoming().for_each(|stream| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(stream);
+        });
+    });
+    let script =
+        format!("{SCRIPT}    _mta-sts.remote TXT \"v=STSv1; id=2\"\n    mta-sts.remote A 127.0.0.1\n");
+    let world = World::delivering(&script, port, |config| config.delivery.policy_port = policy_port);
+    let (mut batch, now) = (Batch::new(), unix_now());
+    let row = MtaStsRow {
+        inserted: now,
+        valid_until: now + 1000,
+        updated: now,
+        used: now,
+        backoff: false,
+        record_id: "1".into(),
+        policy: "version: STSv1\nmode: testing\nmx: mx.remote.example\nmax_age: 1000\n".into(),
+    };
+    mta_sts::put(&mut batch, "remote.example", &row).unwrap();
+    world.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    for count in 1..=3 {
+        send(&world, &["b@remote.example"]);
+        wait_until(|| record.messages().len() == count);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "the kept policy stood in");
 }
