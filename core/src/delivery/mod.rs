@@ -14,7 +14,7 @@ mod attempt;
 mod connection;
 pub(crate) mod content;
 mod counts;
-mod dial;
+pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
 mod hosts;
@@ -42,7 +42,7 @@ use postrider_dns::{Name, parse_name};
 use postrider_storage::queue::{self, Scheduled};
 
 pub use counts::Counts;
-pub use secure::Connector;
+pub use secure::{Connector, Failed, Pkix, Wanted};
 pub use start::release_claims;
 pub(crate) use sts::refresh as refresh_policy;
 
