@@ -1,6 +1,7 @@
 //! Keys and values of the directory's rows; the table is in the [module header](super).
 
 mod dkim;
+mod mail;
 mod settings;
 
 use postrider_proto::address::Domain;
@@ -8,6 +9,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Mechanism;
 
 use super::destination::Destination;
+use super::mail::MailSettings;
 use super::types::{
     Account, AccountName, AccountSettings, AliasSettings, DomainSettings, DomainState, Fingerprint,
     LocalpartCase, Postmaster, Target,
@@ -53,6 +55,8 @@ pub(super) const VERSION: u8 = 1;
 /// Of values of DOMAIN, ACCOUNT and ADDRESS with what is set since: routes, or a destination, at the end. Without it they
 /// are written as before.
 pub(super) const VERSION_WITH_SETTINGS: u8 = 2;
+/// Of values of ACCOUNT with what is set for its mail behind the routes.
+const VERSION_WITH_MAIL: u8 = 3;
 
 /// A domain and a canonical localpart, empty for the catch-all: what an address is looked up by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -341,7 +345,11 @@ pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     if settings.quota_messages.is_some() {
         bits |= HAS_QUOTA_MESSAGES;
     }
-    let mut out = Writer(vec![version(!settings.routes.is_empty()), bits]);
+    let version = match settings.mail.is_empty() {
+        true => version(!settings.routes.is_empty()),
+        false => VERSION_WITH_MAIL,
+    };
+    let mut out = Writer(vec![version, bits]);
     out.0.extend_from_slice(&account.created.to_le_bytes());
     out.0.extend_from_slice(&settings.quota.unwrap_or(0).to_le_bytes());
     out.0.extend_from_slice(&settings.quota_messages.unwrap_or(0).to_le_bytes());
@@ -351,15 +359,18 @@ pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     out.text(settings.login_disabled.as_deref().unwrap_or(""));
     let names: Vec<_> = settings.disabled_mechanisms.iter().map(|mechanism| mechanism.name()).collect();
     out.text(&names.join(" "));
-    if !settings.routes.is_empty() {
+    if version != VERSION {
         out.routes(&settings.routes);
+    }
+    if version == VERSION_WITH_MAIL {
+        out.mail(&settings.mail);
     }
     out.0
 }
 
 pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow> {
     let id = key.get(PREFIX_OCTETS..).and_then(account_id).ok_or_else(|| BadRow { key: key.to_vec() })?;
-    Reader::read_newer(key, value, |reader, version| {
+    Reader::read_until(VERSION_WITH_MAIL, key, value, |reader, version| {
         let bits = reader.u8()?;
         let created = i64::from_le_bytes(reader.array()?);
         let quota = u64::from_le_bytes(reader.array()?);
@@ -371,6 +382,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
         let mechanisms: Option<Vec<_>> =
             reader.text()?.split_whitespace().map(|name| Mechanism::parse(name.as_bytes())).collect();
         let routes = if version == VERSION { Vec::new() } else { reader.routes()? };
+        let mail = if version == VERSION_WITH_MAIL { reader.mail()? } else { MailSettings::NONE };
         let settings = AccountSettings {
             domain,
             full_name,
@@ -379,6 +391,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
             login_disabled: (bits & LOGIN_DISABLED != 0).then_some(message),
             disabled_mechanisms: mechanisms?,
             routes,
+            mail,
         };
         Some(Account { id, name, created, settings })
     })
@@ -542,9 +555,19 @@ impl<'a> Reader<'a> {
         value: &'a [u8],
         work: impl FnOnce(&mut Self, u8) -> Option<T>,
     ) -> Result<T, BadRow> {
+        Self::read_until(VERSION_WITH_SETTINGS, key, value, work)
+    }
+
+    /// The same of a value whose newest version is given.
+    fn read_until<T>(
+        newest: u8,
+        key: &[u8],
+        value: &'a [u8],
+        work: impl FnOnce(&mut Self, u8) -> Option<T>,
+    ) -> Result<T, BadRow> {
         let mut reader = Self(value);
         let row = match reader.u8() {
-            Some(version @ (VERSION | VERSION_WITH_SETTINGS)) => {
+            Some(version) if (VERSION..=newest).contains(&version) => {
                 work(&mut reader, version).filter(|_| reader.0.is_empty())
             }
             _ => None,
