@@ -22,4 +22,3 @@ pub mod store;
 pub mod text;
 pub mod toml;
 pub mod verify;
-pub mod webhooks;

@@ -8,8 +8,31 @@ mod request;
 mod response;
 #[cfg(test)]
 mod tests;
-mod url;
 
-pub use request::{Method, request};
+pub use request::{Method, Resource, request};
 pub use response::{Accept, Longer, Progress, ResponseError, ResponseReader, Statuses};
-pub use url::{Host, URL_OCTETS_MAX, Url, UrlError};
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::address::Domain;
+
+/// The host of a URL.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Host {
+    /// A name.
+    Domain(Domain),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl fmt::Display for Host {
+    /// As a URL and the field `Host` have it (RFC 3986 §3.2.2).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Domain(domain) => domain.fmt(f),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+        }
+    }
+}
