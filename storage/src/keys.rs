@@ -46,13 +46,19 @@
 //! | 0 | 0x2b | SUPPRESSION | account u32 ‖ base address | [`SuppressionRow`](crate::rows::SuppressionRow) ‖ texts |
 //! | 0 | 0x2c | STRIKES | account u32 ‖ hash of the address u64 | [`StrikesRow`](crate::rows::StrikesRow) |
 //! | 0 | 0x2d | MTASTS | policy domain | [`MtaStsRow`](crate::rows::MtaStsRow) ‖ texts |
+//! | 0 | 0x30 | HOOK | hook id u64 | [`HookRow`](crate::rows::HookRow) ‖ texts ‖ results |
+//! | 0 | 0x31 | HOOKDUE | hash of the URL u64 ‖ due i64 ‖ hook id u64 | version |
+//! | 0 | 0x32 | HOOKABOUT | queue id u64 ‖ hash of the recipient u64 ‖ hook id u64 | version |
+//! | 0 | 0x33 | HOOKRETIRED | kept until i64 ‖ hook id u64 | [`RetiredHookRow`](crate::rows::RetiredHookRow) |
 //! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
 
 mod outgoing;
+mod webhooks;
 
 pub use outgoing::*;
+pub use webhooks::*;
 
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{ModSeq, Uid};
@@ -149,6 +155,14 @@ pub mod table {
     pub const STRIKES: u8 = 0x2c;
     /// System: policies of MTA-STS.
     pub const MTASTS: u8 = 0x2d;
+    /// System: calls of webhooks that wait.
+    pub const HOOK: u8 = 0x30;
+    /// System: calls of webhooks by URL and by the time of their next attempt.
+    pub const HOOKDUE: u8 = 0x31;
+    /// System: calls of webhooks by what they tell of.
+    pub const HOOKABOUT: u8 = 0x32;
+    /// System: what became of calls of webhooks.
+    pub const HOOKRETIRED: u8 = 0x33;
     /// System: the first table of the directory.
     pub const DIRECTORY_FIRST: u8 = 0x40;
     /// System: the last table of the directory.

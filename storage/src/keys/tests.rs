@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::ids::{QueueId, RuleId};
+use crate::ids::{HookId, QueueId, RuleId};
 
 fn hex(key: &[u8]) -> String {
     key.iter().map(|octet| format!("{octet:02x}")).collect()
@@ -101,6 +101,12 @@ fn keys_of_the_system_have_these_bytes() {
         (strikes(a, 0x33), "000000002c010203040000000000000033"),
         (strikes_of(a), "000000002c01020304"),
         (mta_sts("a.b"), "000000002d612e62"),
+        (hook(HookId(0x67)), "00000000300000000000000067"),
+        (hook_due(0x0102, -1, HookId(0x67)), "000000003100000000000001027fffffffffffffff0000000000000067"),
+        (hook_url(0x0102), "00000000310000000000000102"),
+        (hook_about(q, 0x33, HookId(0x67)), "0000000032000000000000006600000000000000330000000000000067"),
+        (hooks_about(q, 0x33), "000000003200000000000000660000000000000033"),
+        (hook_retired(-1, HookId(0x67)), "00000000337fffffffffffffff0000000000000067"),
         (
             evaluation(EvaluationId { time: -1, blob: b, recipient: 7 }),
             "00000000287fffffffffffffff000000000000005500000007",
@@ -145,6 +151,8 @@ fn keys_are_read_as_they_were_written_and_others_are_refused() {
     assert!(queue_due_parts(&key).is_err());
     assert_eq!(retired_parts(&retired(-7, QueueId(5), 6)), Ok((-7, QueueId(5), 6)));
     assert!(retired_parts(&queue(QueueId(5))).is_err());
+    assert_eq!(hook_retired_parts(&hook_retired(-7, HookId(5))), Ok((-7, HookId(5))));
+    assert!(hook_retired_parts(&hook(HookId(5))).is_err());
     assert_eq!(suppression_parts(&suppression(account(), "x@y")), Ok((account(), "x@y")));
     for bad in [
         &[0, 0, 0, 0, 0x2b, 0, 0][..],

@@ -56,8 +56,10 @@ pub use hold::{
 };
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredPage, purge_retired, retired};
+pub(crate) use schedule::waiting_in;
 pub use schedule::{Scheduled, domain_hash, due, first, range_of, shard_of, waiting};
 pub use walk::IDS_MAX;
+pub(crate) use walk::between;
 
 /// The most recipients of one message.
 pub const RECIPIENTS_MAX: usize = 5000;

@@ -1,7 +1,7 @@
 //! Invariants of what belongs to no account: format, contents, to-do lists.
 
 use super::account::unknown_tables;
-use super::{Counts, Report, queue};
+use super::{Counts, Report, queue, webhooks};
 use crate::blobs::CHUNK_OCTETS;
 use crate::directory::removed_account;
 use crate::engine::Space;
@@ -32,9 +32,10 @@ pub(super) fn check(
     references(reader, report)?;
     to_dos(reader, report)?;
     queue::check(reader, report)?;
+    webhooks::check(reader, report)?;
     shared(reader, report)?;
     evaluations(reader, report)?;
-    const TABLES: [u8; 20] = [
+    const TABLES: [u8; 24] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -55,6 +56,10 @@ pub(super) fn check(
         table::SUPPRESSION,
         table::STRIKES,
         table::MTASTS,
+        table::HOOK,
+        table::HOOKDUE,
+        table::HOOKABOUT,
+        table::HOOKRETIRED,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {
         TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)
