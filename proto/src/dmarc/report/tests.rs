@@ -275,6 +275,73 @@ fn a_report_has_so_much_and_no_more() {
     assert_eq!(Report::parse(long.as_bytes()).unwrap().generator.unwrap().len(), TEXT_OCTETS_MAX);
 }
 
+#[test]
+fn intervals_divide_the_days() {
+    const DAY: i64 = 86_400;
+    let of = |time: i64, ri: &str| {
+        let record = PolicyRecord::parse(format!("v=DMARC1; p=none; {ri}").as_bytes()).unwrap();
+        let Interval { begin, end } = Interval::of(time, &record);
+        (begin, end)
+    };
+    let noon = 20_000 * DAY + 12 * 3600 + 1;
+    for (ri, hours) in [
+        ("", 24),
+        ("ri=86400", 24),
+        ("ri=4294967295", 24),
+        ("ri=82801", 24),
+        ("ri=82800", 12),
+        ("ri=43200", 12),
+        ("ri=39601", 12),
+        ("ri=39600", 8),
+        ("ri=25200", 6),
+        ("ri=18000", 4),
+        ("ri=10800", 3),
+        ("ri=7201", 3),
+        ("ri=7200", 2),
+        ("ri=3600", 1),
+        ("ri=1", 1),
+        ("ri=0", 1),
+    ] {
+        let (begin, end) = of(noon, ri);
+        assert_eq!(end - begin, hours * 3600, "{ri}");
+        assert_eq!(begin % DAY % (hours * 3600), 0, "{ri}");
+        assert!(begin <= noon && noon < end, "{ri}");
+        assert_eq!(of(begin, ri), (begin, end), "{ri}");
+        assert_eq!(of(end, ri).0, end, "{ri}");
+    }
+    assert_eq!(of(-1, ""), (-DAY, 0));
+    assert!(of(i64::MAX, "").1 == i64::MAX && of(i64::MIN, "").0 == i64::MIN);
+}
+
+#[test]
+fn a_record_is_published_with_what_it_leaves_to_be_understood() {
+    let of = |text: &str| PublishedPolicy::new("a.example", &PolicyRecord::parse(text.as_bytes()).unwrap());
+    let plain = PublishedPolicy {
+        domain: "a.example".into(),
+        policy: Some(Disposition::Reject),
+        subdomain_policy: Some(Disposition::Reject),
+        nonexistent_policy: None,
+        dkim_alignment: Some(Alignment::Relaxed),
+        spf_alignment: Some(Alignment::Relaxed),
+        percent: Some(100),
+        failure_options: Some("0".into()),
+        testing: None,
+        discovery_method: None,
+    };
+    assert_eq!(of("v=DMARC1; p=reject"), plain);
+    let full = PublishedPolicy {
+        subdomain_policy: Some(Disposition::None),
+        nonexistent_policy: Some(Disposition::Quarantine),
+        dkim_alignment: Some(Alignment::Strict),
+        percent: Some(20),
+        failure_options: Some("1:d:s".into()),
+        testing: Some(true),
+        ..plain
+    };
+    assert_eq!(of("v=DMARC1; p=reject; sp=none; np=quarantine; adkim=s; pct=20; fo=1:d:s; t=y"), full);
+    assert_eq!(of("v=DMARC1; rua=mailto:a@b.example").policy, Some(Disposition::None));
+}
+
 fn text() -> impl Strategy<Value = Box<str>> {
     prop_oneof!["[a-z0-9.-]{1,20}", "\\PC{1,20}", ".{1,10}", "[<>&;\"' \t\r\n#x]{1,9}"]
         .prop_map(|text| clean(&format!("{text}.")))
