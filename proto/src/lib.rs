@@ -22,3 +22,4 @@ pub mod smtp;
 pub mod socks;
 pub mod spf;
 pub mod tlsrpt;
+mod words;
