@@ -46,6 +46,7 @@
 //! | 0 | 0x2b | SUPPRESSION | account u32 ‖ base address | [`SuppressionRow`](crate::rows::SuppressionRow) ‖ texts |
 //! | 0 | 0x2c | STRIKES | account u32 ‖ hash of the address u64 | [`StrikesRow`](crate::rows::StrikesRow) |
 //! | 0 | 0x2d | MTASTS | policy domain | [`MtaStsRow`](crate::rows::MtaStsRow) ‖ texts |
+//! | 0 | 0x2f | REPORTSUPPRESS | address | [`ReportSuppressionRow`](crate::rows::ReportSuppressionRow) ‖ text |
 //! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
@@ -149,6 +150,8 @@ pub mod table {
     pub const STRIKES: u8 = 0x2c;
     /// System: policies of MTA-STS.
     pub const MTASTS: u8 = 0x2d;
+    /// System: addresses to which no reports are sent.
+    pub const REPORTSUPPRESS: u8 = 0x2f;
     /// System: the first table of the directory.
     pub const DIRECTORY_FIRST: u8 = 0x40;
     /// System: the last table of the directory.

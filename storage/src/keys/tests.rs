@@ -101,6 +101,7 @@ fn keys_of_the_system_have_these_bytes() {
         (strikes(a, 0x33), "000000002c010203040000000000000033"),
         (strikes_of(a), "000000002c01020304"),
         (mta_sts("a.b"), "000000002d612e62"),
+        (report_suppression("a@b"), "000000002f614062"),
         (
             evaluation(EvaluationId { time: -1, blob: b, recipient: 7 }),
             "00000000287fffffffffffffff000000000000005500000007",
