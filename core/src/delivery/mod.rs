@@ -14,7 +14,7 @@ mod attempt;
 mod connection;
 pub(crate) mod content;
 mod counts;
-mod dial;
+pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
 mod hosts;
@@ -43,7 +43,7 @@ use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::queue::{self, HoldRules, NewQueued, Scheduled};
 
 pub use counts::Counts;
-pub use secure::Connector;
+pub use secure::{Connector, Failed, Pkix, Wanted};
 pub(crate) use start::nonce;
 pub use start::release_claims;
 pub(crate) use sts::refresh as refresh_policy;
