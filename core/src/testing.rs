@@ -198,6 +198,7 @@ impl TestServer {
                 maintenance::start(&shard);
                 if delivers == Delivers::Yes {
                     crate::delivery::start(&shard);
+                    crate::reporting::start(&shard);
                 }
                 for (number, socket, tls) in mail {
                     listen(&shard, number, socket, tls);

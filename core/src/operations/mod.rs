@@ -124,6 +124,7 @@ impl ServerOperations {
             | Request::AddressRuleRemove { .. }
             | Request::AddressRuleMove { .. }
             | Request::AddressRequireAuthentication { .. }
+            | Request::AddressReports { .. }
             | Request::RouteAdd { .. }
             | Request::RouteRemove { .. }
             | Request::RouteMove { .. }) => self.edit_settings(change).await,

@@ -26,6 +26,7 @@ use crate::metrics::{
 };
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
+use crate::reporting;
 use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{
@@ -221,6 +222,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     }
     maintenance::start(&shard);
     delivery::start(&shard);
+    reporting::start(&shard);
     let deadline = shutdown.wait().await;
     while parts.gate.open() > 0 && Instant::now() < deadline {
         sleep(STOP_LOOK).await;
