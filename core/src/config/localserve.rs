@@ -15,6 +15,7 @@ use super::model::{
     Protocol, Search, Storage, Switch, Tls, TlsMode, TlsVersion,
 };
 use super::reports::Reports;
+use super::webhooks::Webhooks;
 use super::resolve::WORKER_THREADS;
 
 /// The account of a local instance.
@@ -71,6 +72,7 @@ impl Config {
                 SocketAddr::new(Ipv4Addr::LOCALHOST.into(), SMTP_PORT),
             ),
             reports: Reports::default(),
+            webhooks: Webhooks::anywhere(),
             accounts: AccountDefaults::default(),
             share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),

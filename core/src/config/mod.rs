@@ -15,6 +15,7 @@ mod raw;
 mod reports;
 mod resolve;
 mod section;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,7 @@ pub use model::{
 pub use problem::{ConfigError, Problem};
 pub use reports::Reports;
 pub use resolve::Files;
+pub use webhooks::Webhooks;
 pub use section::{parse_duration, parse_octets};
 
 use problem::Problems;

@@ -17,6 +17,7 @@ use super::limits::{AuthenticationLimits, ConnectionLimits, ImapLimits, Limits, 
 use super::model::{Network, Protocol, RunAs, Switch, TextIndex, TlsMode, TlsVersion};
 use super::problem::{At, Place};
 use super::reports::{self, Reports};
+use super::webhooks::{self, RawWebhooks};
 use super::section::Section;
 use crate::log::{Format, Level};
 
@@ -34,6 +35,7 @@ pub(super) struct Raw {
     pub dns: RawDns,
     pub delivery: RawDelivery,
     pub reports: Reports,
+    pub webhooks: RawWebhooks,
     pub accounts: RawAccounts,
     pub postmaster: Option<RawPostmaster>,
     pub iterations: Option<At<u32>>,
@@ -144,6 +146,7 @@ pub(super) fn read(root: Section<'_>) -> Raw {
             root.sections("route"),
         ),
         reports: reports::read(root.section("reports")),
+        webhooks: webhooks::read(root.section("webhooks")),
         accounts: read_accounts(root.section("accounts")),
         postmaster: read_postmaster(root.section("postmaster")),
         iterations,
@@ -306,7 +309,7 @@ fn read_admission(section: Section<'_>) -> Vec<Network> {
     networks
 }
 
-fn read_networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
+pub(super) fn read_networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
     let mut networks = Vec::new();
     for text in section.texts(key).unwrap_or_default() {
         match Network::parse(&text.value) {

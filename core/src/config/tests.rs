@@ -107,6 +107,7 @@ fn the_example_has_every_key_that_can_be_written() {
         "[[transport]]",
         "[[route]]",
         "[reports]",
+        "[webhooks]",
         "[accounts]",
         "[accounts.mailboxes]",
         "[postmaster]",

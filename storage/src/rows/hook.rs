@@ -24,11 +24,6 @@ pub enum HookSubject {
         /// The message.
         email: EmailId,
     },
-    /// Nothing: somebody wants to see whether it works.
-    Test {
-        /// Whether the webhook for messages that come is called.
-        is_incoming: bool,
-    },
 }
 
 /// How an attempt went.
@@ -167,10 +162,8 @@ impl Fixed for RetiredHookLayout {
     const NAME: &'static str = "HOOKRETIRED";
 }
 
-/// Kinds from here on are no events.
+/// This kind is no event.
 const INCOMING: u8 = 128;
-const TEST_OUTGOING: u8 = 129;
-const TEST_INCOMING: u8 = 130;
 
 impl HookRow {
     /// The most results that are kept; of more, the first ones go.
@@ -196,8 +189,6 @@ impl HookRow {
         let (kind, subject, recipient) = match self.subject {
             HookSubject::Outgoing { event, base, recipient } => (event as u8, base.0, recipient),
             HookSubject::Incoming { email } => (INCOMING, email.0, 0),
-            HookSubject::Test { is_incoming: false } => (TEST_OUTGOING, 0, 0),
-            HookSubject::Test { is_incoming: true } => (TEST_INCOMING, 0, 0),
         };
         let fixed = HookLayout {
             version: HookLayout::VERSION,
@@ -237,8 +228,6 @@ impl HookRow {
         let mut tail = Tail::of::<HookLayout>(tail, bytes.len());
         let subject = match row.kind {
             INCOMING => HookSubject::Incoming { email: EmailId(row.subject.get()) },
-            TEST_OUTGOING => HookSubject::Test { is_incoming: false },
-            TEST_INCOMING => HookSubject::Test { is_incoming: true },
             event => HookSubject::Outgoing {
                 event: *WebhookEvent::ALL.get(usize::from(event)).ok_or(field::<HookLayout>("kind"))?,
                 base: QueueId(row.subject.get()),

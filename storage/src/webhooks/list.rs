@@ -28,12 +28,11 @@ pub struct HookFilter {
 }
 
 impl HookFilter {
-    /// The name of what a call tells of: that of an event, `incoming`, or `test`.
+    /// The name of what a call tells of: that of an event, or `incoming`.
     pub fn kind(subject: HookSubject) -> &'static str {
         match subject {
             HookSubject::Outgoing { event, .. } => event.name(),
             HookSubject::Incoming { .. } => "incoming",
-            HookSubject::Test { .. } => "test",
         }
     }
 

@@ -212,7 +212,7 @@ pub(crate) fn place(id: HookId, row: &HookRow) -> Key {
 pub(crate) fn about(id: HookId, row: &HookRow) -> Option<Key> {
     match row.subject {
         HookSubject::Outgoing { base, recipient, .. } => Some(keys::hook_about(base, recipient, id)),
-        HookSubject::Incoming { .. } | HookSubject::Test { .. } => None,
+        HookSubject::Incoming { .. } => None,
     }
 }
 

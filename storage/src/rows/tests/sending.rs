@@ -259,15 +259,9 @@ fn rows_of_webhooks_have_these_bytes() {
         6600000000000000 67000000 f401 0100 0100 65 72 6800000000000000 69000000 0000 0000 0000";
     let text = format!("01 02 02 00 {rest} 6200000000000000 6300000000000000 {tail}");
     golden!(hook, HookRow, hook.encode().unwrap(), &text, tail: 0);
-    for (subject, kind, first) in [
-        (HookSubject::Incoming { email: EmailId(0x6a) }, "80", "6a"),
-        (HookSubject::Test { is_incoming: false }, "81", "00"),
-        (HookSubject::Test { is_incoming: true }, "82", "00"),
-    ] {
-        let row = HookRow { subject, ..hook.clone() };
-        let text = format!("01 {kind} 02 00 {rest} {first}00000000000000 0000000000000000 {tail}");
-        golden!(row, HookRow, row.encode().unwrap(), &text, tail: 0);
-    }
+    let came = HookRow { subject: HookSubject::Incoming { email: EmailId(0x6a) }, ..hook.clone() };
+    let came_text = format!("01 80 02 00 {rest} 6a00000000000000 0000000000000000 {tail}");
+    golden!(came, HookRow, came.encode().unwrap(), &came_text, tail: 0);
     for (end, octets) in [
         (HookEnd::Delivered, "00 000000000000 0000000000000000"),
         (HookEnd::Failed, "01 000000000000 0000000000000000"),
@@ -279,7 +273,7 @@ fn rows_of_webhooks_have_these_bytes() {
         let retired = format!("01 {octets} 6c00000000000000 {text}");
         golden!(row, RetiredHookRow, row.encode().unwrap(), &retired, tail: 0);
     }
-    for (at, octet) in [(1, 8), (1, 131), (2, 17), (8, 0)] {
+    for (at, octet) in [(1, 8), (1, 129), (2, 17), (8, 0)] {
         let mut bad = hook.encode().unwrap();
         bad[at] = octet;
         assert!(HookRow::decode(&bad).is_err(), "octet {at} is {octet}");
