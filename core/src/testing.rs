@@ -175,6 +175,7 @@ impl TestServer {
             reads,
             admission,
             authenticator,
+            directory_version: crate::webhooks::Version::default(),
             queue_counts: crate::delivery::Counts::default(),
             gate: Arc::default(),
             metrics,
@@ -198,6 +199,7 @@ impl TestServer {
                 maintenance::start(&shard);
                 if delivers == Delivers::Yes {
                     crate::delivery::start(&shard);
+                    crate::webhooks::start(&shard);
                     crate::reporting::start(&shard);
                 }
                 for (number, socket, tls) in mail {
@@ -361,6 +363,12 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         deliveries: Deliveries::new(
             &shared.config,
             Connector::new(shared.config.delivery.tls_roots.as_deref()),
+        ),
+        webhooks: crate::webhooks::Webhooks::new(
+            &shared.config.webhooks,
+            Connector::new(shared.config.webhooks.tls_roots.as_deref()),
+            id,
+            shared.shards.len(),
         ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),

@@ -11,6 +11,7 @@ mod queue;
 mod sendmail;
 mod settings;
 mod tls;
+mod webhook;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
@@ -38,6 +39,10 @@ pub use settings::{
     RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
+pub use webhook::{
+    Calls, Webhook, WebhookCancel, WebhookCommand, WebhookList, WebhookRetired, WebhookRetry, WebhookShow,
+    WebhookTest,
+};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -120,6 +125,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Webhook(Webhook),
     Sendmail(Sendmail),
     Dns(Dns),
     Dnssec(Dnssec),

@@ -15,8 +15,8 @@ use super::model::{
     Protocol, Search, Storage, Switch, Tls, TlsMode, TlsVersion,
 };
 use super::reports::Reports;
-use super::webhooks::Webhooks;
 use super::resolve::WORKER_THREADS;
+use super::webhooks::Webhooks;
 
 /// The account of a local instance.
 pub const ACCOUNT: &str = "user";

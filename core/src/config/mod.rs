@@ -35,8 +35,8 @@ pub use model::{
 pub use problem::{ConfigError, Problem};
 pub use reports::Reports;
 pub use resolve::Files;
-pub use webhooks::Webhooks;
 pub use section::{parse_duration, parse_octets};
+pub use webhooks::Webhooks;
 
 use problem::Problems;
 use section::Section;

@@ -17,8 +17,8 @@ use super::limits::{AuthenticationLimits, ConnectionLimits, ImapLimits, Limits, 
 use super::model::{Network, Protocol, RunAs, Switch, TextIndex, TlsMode, TlsVersion};
 use super::problem::{At, Place};
 use super::reports::{self, Reports};
-use super::webhooks::{self, RawWebhooks};
 use super::section::Section;
+use super::webhooks::{self, RawWebhooks};
 use crate::log::{Format, Level};
 
 pub(super) struct Raw {

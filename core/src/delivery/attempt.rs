@@ -71,7 +71,7 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
                 let reason = "the address failed before, and is on the account's suppression list";
                 let failure = Failure::ours(Status::permanent(1, 1), reason);
                 tried.verdicts[*place] = Some(Verdict::Failed { failure, is_expired: false });
-                tried.suppressed += 1;
+                tried.suppressed.push(*place);
             }
             if known.disabled {
                 let failure = Failure::ours(Status::temporary(7, 1), "the sender's domain is disabled");

@@ -17,6 +17,7 @@ mod counts;
 pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
+mod events;
 mod hosts;
 mod learned;
 pub(crate) mod operate;

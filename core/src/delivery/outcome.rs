@@ -8,19 +8,23 @@ use postrider_delivery::backoff::Backoff;
 use postrider_delivery::outcome::{Failure, Signal, Status, Verdict};
 use postrider_delivery::report::{Event, decide};
 use postrider_delivery::suppression::{Suppress, decide as suppresses};
+use postrider_storage::directory::WebhookEvent;
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
+use postrider_storage::queue::suppression::base_address;
 use postrider_storage::queue::{self, Consequence, Edit, Fate, Outcome};
 use postrider_storage::rows::{AttemptResult, QueueRow, RecipientRow};
 use tracing::{error, info};
 
+use super::events::Happened;
 use super::session::{chance, is_service_report};
-use super::{attempt, reports, translate};
+use super::{attempt, events, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::metrics;
 use crate::runtime::sleep;
 use crate::shard::Shard;
+use crate::webhooks;
 
 /// The pause before an outcome that couldn't be written is written again.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -34,8 +38,8 @@ pub(super) struct Tried {
     pub(super) recipients: Vec<(u32, RecipientRow)>,
     /// What becomes of each recipient; none as long as it isn't known.
     pub(super) verdicts: Vec<Option<Verdict>>,
-    /// Recipients that are on the suppression list.
-    pub(super) suppressed: usize,
+    /// Places of recipients that are on the suppression list, ascending.
+    pub(super) suppressed: Vec<usize>,
     /// Addresses that were dialed.
     pub(super) dialed: Vec<IpAddr>,
     /// What was learnt of the domain.
@@ -56,7 +60,7 @@ impl Tried {
             entry,
             recipients,
             verdicts,
-            suppressed: 0,
+            suppressed: Vec::new(),
             dialed: Vec::new(),
             signal: Signal::Neutral,
             began,
@@ -122,7 +126,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
     loop {
         let reported = reports::write(shard, &tried, &told, &wanted, &verdicts, &promise, &mut written).await;
         match reported {
-            Ok(()) => match conclude(shard, tried.id, &outcome).await {
+            Ok(()) => match conclude(shard, &tried, &outcome).await {
                 Ok(()) => break,
                 Err(error) => {
                     error!(entry = %tried.id.0, %error, "an outcome can't be written; it is tried again");
@@ -146,20 +150,31 @@ pub(super) fn retired_until(shard: &Shard, now: i64) -> Option<i64> {
     keep.map(|time| now.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)))
 }
 
-async fn conclude(shard: &Rc<Shard>, id: QueueId, outcome: &Outcome) -> Result<(), String> {
-    let shared = &shard.shared;
+async fn conclude(shard: &Rc<Shard>, tried: &Tried, outcome: &Outcome) -> Result<(), String> {
+    let (shared, id) = (&shard.shared, tried.id);
+    let listener = events::listener(shard, &tried.entry).await.map_err(|error| error.to_string())?;
     let editing = shard.deliveries.edits.conclude(&[id]).await;
     let built = {
-        let outcome = outcome.clone();
-        shared.reads.run(move |reader| queue::outcome(reader, id, &outcome)).await
+        let (outcome, entry) = (outcome.clone(), listener.is_some().then(|| tried.entry.clone()));
+        let read = shared.reads.run(move |reader| {
+            let Some(concluded) = queue::outcome(reader, id, &outcome)? else { return Ok(None) };
+            let meta = entry.map(|entry| events::meta(reader, &entry)).transpose()?;
+            Ok(Some((concluded, meta.unwrap_or_default())))
+        });
+        read.await
     };
-    let Some(concluded) = built.map_err(|error| error.to_string())? else { return Ok(()) };
-    let (edit, left) = (concluded.edit, concluded.left);
+    let Some((concluded, meta)) = built.map_err(|error| error.to_string())? else { return Ok(()) };
+    let (mut edit, left) = (concluded.edit, concluded.left);
+    let calls = listener.map(|listener| {
+        let happened = happened(tried, outcome, &concluded.suppressed);
+        listener.add(&shared.store, (id, &tried.entry, &meta), &happened, &mut edit.batch)
+    });
     commit::commit(&shared.committer, edit.batch, Durability::Synced)
         .await
         .map_err(|error| error.to_string())?;
     drop(editing);
     shared.queue_counts.add(edit.delta);
+    webhooks::announce(shard, calls.into_iter().flatten()).await;
     for address in concluded.suppressed {
         info!(%address, "the address is suppressed from now on");
     }
@@ -168,6 +183,26 @@ async fn conclude(shard: &Rc<Shard>, id: QueueId, outcome: &Outcome) -> Result<(
         shard.deliveries.notify(left, 0);
     }
     Ok(())
+}
+
+/// What happened to each recipient; `suppressed` has the base addresses that are suppressed from now on.
+fn happened<'a>(tried: &'a Tried, outcome: &'a Outcome, suppressed: &[String]) -> Vec<Happened<'a>> {
+    let one = |(place, (row, (_, fate))): (usize, (&'a (u32, RecipientRow), &'a (u32, Fate)))| {
+        let recipient = &row.1.address;
+        let (event, result) = match fate {
+            Fate::Delivered(result) => (WebhookEvent::Delivered, result),
+            Fate::Failed(result, _) if tried.suppressed.binary_search(&place).is_ok() => {
+                (WebhookEvent::Suppressed, result)
+            }
+            Fate::Failed(result, _) => (WebhookEvent::Failed, result),
+            Fate::Waits(result) => (WebhookEvent::Delayed, result),
+        };
+        let suppressing = event == WebhookEvent::Failed
+            && !suppressed.is_empty()
+            && suppressed.contains(&base_address(&attempt::text(recipient)));
+        Happened { event, recipient, result, suppressing }
+    };
+    tried.recipients.iter().zip(&outcome.recipients).enumerate().map(one).collect()
 }
 
 fn event(verdict: &Verdict, tells_of_delay: bool) -> Option<Event> {
@@ -216,7 +251,7 @@ fn log(shard: &Shard, tried: &Tried, verdicts: &[&Verdict], now: i64) {
         };
         shard.recorder.increment(known.results.at([result as usize]));
     }
-    shard.recorder.add(known.suppressed, tried.suppressed as u64);
+    shard.recorder.add(known.suppressed, tried.suppressed.len() as u64);
 }
 
 /// Counts an attempt for everything of a domain that is due and that nobody can reach, without connecting for each.

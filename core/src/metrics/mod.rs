@@ -11,6 +11,7 @@ mod process;
 mod registry;
 mod reporting;
 mod text;
+mod webhooks;
 
 pub use catalogue::{
     Authentication, CheckMetrics, Completion, Delivery, DnsAuthenticity, DnsFault, DnsMetrics, DnsOutcome,
@@ -26,6 +27,7 @@ pub use registry::{
 };
 pub use reporting::ReportMetrics;
 pub use text::{MEDIA_TYPE, Text};
+pub use webhooks::{Called, WebhookMetrics};
 
 #[cfg(test)]
 mod tests;

@@ -3,15 +3,13 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use postrider_proto::http::{
-    Accept, Longer, Method, Resource, ResponseReader, Statuses, request,
-};
+use postrider_proto::http::{Accept, Longer, Method, Resource, ResponseReader, Statuses, request};
 use postrider_storage::directory::Webhook;
 use postrider_storage::ids::HookId;
 use postrider_storage::rows::{HookResult, HookRow, HookSubject};
 
-use super::signature::signature;
 use super::incoming;
+use super::signature::signature;
 use super::turn::Trouble;
 use crate::clock::unix_now;
 use crate::http::{Client, HttpError, Server};
@@ -45,7 +43,9 @@ pub(super) async fn run(
     webhook: &Webhook,
 ) -> Result<Attempted, Trouble> {
     let body = match row.subject {
-        HookSubject::Incoming { email } => incoming::body(shard, row.account, email, row.payload.clone()).await?,
+        HookSubject::Incoming { email } => {
+            incoming::body(shard, row.account, email, row.payload.clone()).await?
+        }
         HookSubject::Outgoing { .. } => row.payload.to_vec(),
     };
     Ok(send(shard, id, row.attempts.saturating_add(1), webhook, &body).await)
@@ -145,7 +145,8 @@ mod tests {
     fn a_request_has_these_fields() {
         let url = WebhookUrl::parse("https://a.example:8443/hook?x=y").unwrap();
         let webhook = Webhook::new(url.clone(), Some("Bearer token"), Some("0123456789abcdef")).unwrap();
-        let made = String::from_utf8(message(&webhook, HookId(42), 3, 1_700_000_000, b"{}").unwrap()).unwrap();
+        let made =
+            String::from_utf8(message(&webhook, HookId(42), 3, 1_700_000_000, b"{}").unwrap()).unwrap();
         let signed = signature("0123456789abcdef", 1_700_000_000, "42", b"{}");
         let expected = format!(
             "POST /hook?x=y HTTP/1.1\r\nHost: a.example:8443\r\nUser-Agent: postrider/{} (webhook)\r\n\

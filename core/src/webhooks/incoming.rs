@@ -140,16 +140,14 @@ pub(super) fn test_body(now: i64) -> Vec<u8> {
     scanner.push(header);
     let mut record = Vec::new();
     postrider_proto::mime::record::encode(&scanner.finish(), &mut record);
-    let arrival = Arrival {
-        mail_from: "somebody@example.org".to_owned(),
-        received: now,
-        ..Arrival::default()
-    };
-    let meta = serde_json::from_slice(&arrival.meta("you@example.org", "Inbox", EmailId(0))).unwrap_or_default();
+    let arrival =
+        Arrival { mail_from: "somebody@example.org".to_owned(), received: now, ..Arrival::default() };
+    let meta =
+        serde_json::from_slice(&arrival.meta("you@example.org", "Inbox", EmailId(0))).unwrap_or_default();
     match StructureRef::decode(&record) {
-        Ok(structure) => {
-            told(meta, &structure, header, "This is a test.".to_owned(), String::new()).to_string().into_bytes()
-        }
+        Ok(structure) => told(meta, &structure, header, "This is a test.".to_owned(), String::new())
+            .to_string()
+            .into_bytes(),
         Err(_) => removed(meta),
     }
 }
@@ -162,7 +160,9 @@ fn told(mut meta: Value, structure: &StructureRef<'_>, header: &[u8], text: Stri
     let addresses = |name| addresses(value(name));
     let id = |octets: Vec<u8>| cut(&String::from_utf8_lossy(&octets)).to_owned();
     let references: Vec<String> = header::first(header, "References")
-        .map(|value| header::message_ids(&header::unfold(value), REFERENCES_MAX).into_iter().map(id).collect())
+        .map(|value| {
+            header::message_ids(&header::unfold(value), REFERENCES_MAX).into_iter().map(id).collect()
+        })
         .unwrap_or_default();
     let date = header::date(value(FieldName::Date)).map(|SentDate { unix_seconds, .. }| time(unix_seconds));
     json!({
@@ -199,7 +199,9 @@ fn is_automated(meta: &Value, root: &PartRef<'_>, header: &[u8]) -> bool {
 }
 
 fn addresses(value: &[u8]) -> Vec<Value> {
-    let text = |octets: &Option<Vec<u8>>| octets.as_deref().map(|octets| String::from_utf8_lossy(octets).into_owned());
+    let text = |octets: &Option<Vec<u8>>| {
+        octets.as_deref().map(|octets| String::from_utf8_lossy(octets).into_owned())
+    };
     let one = |address: &Address| {
         let host = text(&address.host)?;
         let mailbox = text(&address.mailbox).unwrap_or_default();
@@ -227,7 +229,8 @@ fn texts(
 
 /// 0 for plain text, 1 for HTML; none for other texts and for attachments.
 fn shown_as(part: &PartRef<'_>) -> Option<usize> {
-    let disposition = part.field(FieldName::ContentDisposition).map(|value| parameter::leading_token(value).0);
+    let disposition =
+        part.field(FieldName::ContentDisposition).map(|value| parameter::leading_token(value).0);
     if disposition.is_some_and(|word| word.eq_ignore_ascii_case(b"attachment")) {
         return None;
     }
@@ -268,11 +271,14 @@ impl Parts<'_, '_> {
         let (kind, parameters) = media.map_or_else(Default::default, typed);
         let (disposition, of_disposition) =
             part.field(FieldName::ContentDisposition).map_or_else(Default::default, typed);
-        let name = |parameters: &serde_json::Map<String, Value>, key| {
-            parameters.get(key).and_then(Value::as_str).map(words_of)
+        let name = |parameters: &serde_json::Map<String, Value>, key: &str| {
+            let extended = parameters.get(&format!("{key}*")).and_then(Value::as_str).and_then(extended);
+            extended.or_else(|| parameters.get(key).and_then(Value::as_str).map(words_of))
         };
         let file_name = name(&of_disposition, "filename").or_else(|| name(&parameters, "name"));
-        let id = part.field(FieldName::ContentId).map(|value| String::from_utf8_lossy(value.trim_ascii()).into_owned());
+        let id = part
+            .field(FieldName::ContentId)
+            .map(|value| String::from_utf8_lossy(value.trim_ascii()).into_owned());
         let children: Vec<usize> = self.structure.children(index).collect();
         let mut parts = Vec::new();
         for child in children {
@@ -295,6 +301,17 @@ impl Parts<'_, '_> {
 
 fn words_of(text: &str) -> String {
     cut(&words::decode(text.as_bytes())).to_owned()
+}
+
+/// An extended value: a charset, a language, and octets that are percent-encoded (RFC 2231 §4).
+fn extended(text: &str) -> Option<String> {
+    let (charset, rest) = text.split_once('\'')?;
+    let (_, value) = rest.split_once('\'')?;
+    let octets = parameter::percent_decode(value.as_bytes());
+    Some(
+        cut(&words::Charset::new(charset.as_bytes()).unwrap_or(words::Charset::UTF_8).decode(&octets))
+            .to_owned(),
+    )
 }
 
 /// The first word of a value in lower case (of a media type both), and its parameters.

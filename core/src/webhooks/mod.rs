@@ -15,8 +15,6 @@ mod payload;
 mod schedule;
 mod settings;
 mod signature;
-#[cfg(test)]
-mod tests;
 mod turn;
 
 use std::cell::RefCell;
@@ -33,11 +31,11 @@ use postrider_storage::store::Store;
 use postrider_storage::webhooks::{self, ScheduledHook};
 use tracing::{error, info};
 
-pub use incoming::Arrival;
+pub use incoming::{Arrival, Stored};
 pub use payload::{Meta, Told};
 pub use settings::{Hooks, Version, of};
 
-pub(crate) use operate::{Operated, Wish, operate, test};
+pub(crate) use operate::{Operated, Wish, operate, owner_of, test};
 
 use crate::clock::unix_now;
 use crate::config;
@@ -149,7 +147,9 @@ fn insert(store: &Store, batch: &mut Batch, row: HookRow) -> Option<ScheduledHoo
         return None;
     }
     let added = webhooks::add(batch, store.new_hook_id(), &row);
-    added.inspect_err(|error| error!(account = %row.account, %error, "a call of a webhook can't be kept")).ok()
+    added
+        .inspect_err(|error| error!(account = %row.account, %error, "a call of a webhook can't be kept"))
+        .ok()
 }
 
 /// Tells the shards that make them of calls that are committed. What a crash keeps from them is found at the next start.

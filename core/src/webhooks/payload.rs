@@ -200,7 +200,10 @@ mod tests {
         });
         assert_eq!(payload, expected);
         let scarce: Value = serde_json::from_slice(&outgoing(&told(&meta), 0, Room::Scarce)).unwrap();
-        assert_eq!((&scarce["Extra"], &scarce["Error"], &scarce["Subject"]), (&json!({}), &json!(""), &json!("")));
+        assert_eq!(
+            (&scarce["Extra"], &scarce["Error"], &scarce["Subject"]),
+            (&json!({}), &json!(""), &json!(""))
+        );
         assert_eq!((&scarce["Recipient"], &scarce["SMTPCode"]), (&json!("x@y.example"), &json!(550)));
         let test: Value = serde_json::from_slice(&test_outgoing(0)).unwrap();
         assert_eq!(test["Event"], "delivered");

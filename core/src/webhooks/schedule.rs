@@ -99,6 +99,7 @@ impl Schedule {
     }
 
     /// Calls that are under way.
+    #[cfg(test)]
     pub(super) const fn running(&self) -> usize {
         self.running
     }

@@ -4,7 +4,8 @@
 //! SIGNATURE the HMAC-SHA256, in hexadecimal, of `TIME.ID.BODY`, where ID is that of `X-Postrider-Webhook-ID`. With TIME in it, what was
 //! recorded can't be played again later; with ID in it, nobody can make a second event of it meanwhile.
 
-use data_encoding::HEXLOWER;
+use std::fmt::Write as _;
+
 use ring::hmac;
 
 /// The value of the field.
@@ -12,7 +13,10 @@ pub(super) fn signature(secret: &str, time: i64, id: &str, body: &[u8]) -> Strin
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
     context.update(format!("{time}.{id}.").as_bytes());
     context.update(body);
-    format!("t={time},v1={}", HEXLOWER.encode(context.sign().as_ref()))
+    context.sign().as_ref().iter().fold(format!("t={time},v1="), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

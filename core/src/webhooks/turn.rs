@@ -54,7 +54,7 @@ impl Drop for Running {
 
 /// Why a turn came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     #[error(transparent)]
     Store(#[from] postrider_storage::store::StoreError),
     #[error(transparent)]
@@ -88,9 +88,7 @@ fn plan(hooks: &Hooks, due: &DueHook) -> Plan {
 /// The webhook that a call is for.
 fn webhook(hooks: &Hooks, subject: HookSubject) -> Option<&Webhook> {
     match subject {
-        HookSubject::Outgoing { .. } => {
-            hooks.outgoing.as_ref().map(|webhook| &webhook.hook)
-        }
+        HookSubject::Outgoing { .. } => hooks.outgoing.as_ref().map(|webhook| &webhook.hook),
         HookSubject::Incoming { .. } => hooks.incoming.as_ref(),
     }
 }
@@ -123,8 +121,7 @@ async fn turn(shard: &Rc<Shard>, url: u64) -> Result<After, Trouble> {
             }
             Plan::Call(webhook) => {
                 for (id, row) in &due.older {
-                    let ending =
-                        Ending { end: HookEnd::Superseded(due.id), now, until: hooks.until(now) };
+                    let ending = Ending { end: HookEnd::Superseded(due.id), now, until: hooks.until(now) };
                     webhooks::end(&mut batch, *id, row, row.clone(), ending)?;
                 }
                 if !batch.is_empty() {

@@ -160,7 +160,10 @@ fn lists_have_filters_and_pages() {
     assert_eq!(ids(HookFilter { kind: Some("incoming".to_owned()), ..all() }), [b, c, d]);
     assert_eq!(ids(HookFilter { kind: Some("failed".to_owned()), ..all() }), [a]);
     assert_eq!(ids(HookFilter { from: Some(500), ..all() }), [c]);
-    assert_eq!(ids(HookFilter { url: Some(B.to_owned()), kind: Some("incoming".to_owned()), ..all() }), [b, d]);
+    assert_eq!(
+        ids(HookFilter { url: Some(B.to_owned()), kind: Some("incoming".to_owned()), ..all() }),
+        [b, d]
+    );
     let chosen = HookFilter { ids: Some(vec![c, HookId(1), a]), ..all() };
     let page = list(&world.reader(), &chosen, None, Bounds::default()).unwrap();
     assert_eq!(page.hooks.iter().map(|hook| hook.id).collect::<Vec<_>>(), [c, a]);

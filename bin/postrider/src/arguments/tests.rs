@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 125] = [
+const COMMANDS: [&str; 132] = [
     "",
     "serve",
     "localserve",
@@ -104,6 +104,13 @@ const COMMANDS: [&str; 125] = [
     "queue suppressions add",
     "queue suppressions rm",
     "queue retired",
+    "webhook",
+    "webhook list",
+    "webhook show",
+    "webhook retry",
+    "webhook cancel",
+    "webhook retired",
+    "webhook test",
     "dns",
     "dns lookup",
     "dnssec",

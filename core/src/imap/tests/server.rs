@@ -161,6 +161,7 @@ impl Server {
             reads,
             admission,
             authenticator,
+            directory_version: crate::webhooks::Version::default(),
             queue_counts: crate::delivery::Counts::default(),
             gate: Arc::new(DiskGate::default()),
             metrics,

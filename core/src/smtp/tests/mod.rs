@@ -18,4 +18,6 @@ mod sequences;
 mod signing;
 mod submission;
 mod verdicts;
+mod web_server;
+mod webhooks;
 mod world;

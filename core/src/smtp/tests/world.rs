@@ -88,6 +88,13 @@ impl World {
         world
     }
 
+    /// The same on what another left.
+    pub(super) fn again(engine: Arc<MemoryEngine>, change: impl FnOnce(&mut Config)) -> Self {
+        let server =
+            TestServer::delivering(Arc::clone(&engine) as _, "", |config| Self::configure(config, change));
+        Self { engine, server }
+    }
+
     fn configure(config: &mut Config, change: impl FnOnce(&mut Config)) {
         config.mode = Mode::Serve;
         for listener in &mut config.listeners {
@@ -138,6 +145,7 @@ impl World {
         let reader = self.shared.store.reader();
         let plan = directory::plan(reader.snapshot(), changes, &directory::Limits::DEFAULT, 1_700_000_000);
         self.shared.committer.commit_blocking(plan.unwrap(), Durability::Synced).unwrap();
+        self.shared.directory_version.count();
     }
 
     /// Sets what else is set for an account's address of its name.
