@@ -229,10 +229,10 @@ mod tests {
         };
         let superseded = Plan::End(HookEnd::Superseded(HookId(6)));
         for (subject, url, newer, hooks, expected) in [
-            (sent, a, None, &hooks, Plan::Call(webhook(url))),
+            (sent, a, None, &hooks, Plan::Call(webhook(a))),
             (sent, b, None, &hooks, Plan::Move(a.into())),
             (sent, a, Some(HookId(6)), &hooks, superseded),
-            (came, b, None, &hooks, Plan::Call(webhook(url))),
+            (came, b, None, &hooks, Plan::Call(webhook(b))),
             (came, a, None, &hooks, Plan::Move(b.into())),
             (sent, a, None, &Hooks::default(), Plan::End(HookEnd::Unwanted)),
             (came, a, None, &Hooks::default(), Plan::End(HookEnd::Unwanted)),

@@ -280,6 +280,12 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
         deliveries: crate::delivery::Deliveries::new(&shared.config, crate::delivery::Connector::new(None)),
+        webhooks: crate::webhooks::Webhooks::new(
+            &shared.config.webhooks,
+            crate::delivery::Connector::new(None),
+            id,
+            shared.shards.len(),
+        ),
         shared,
     })
 }
