@@ -12,6 +12,7 @@ import time
 
 import check_crash
 import check_peers
+import check_reports
 import check_table
 from network import is_init
 from world import World
@@ -26,6 +27,8 @@ CHECKS = [
     ("submission with SASL", check_peers.submission),
     ("the fourth attempt", check_crash.fourth_attempt),
     ("kill -9", check_crash.kill),
+    # The last one, since its clocks are ahead.
+    ("reports", check_reports.reports),
 ]
 
 
