@@ -6,7 +6,8 @@
 //!
 //! What always holds:
 //! - An entry is claimed on the disk's side of a crash of the process before anything of it is sent, and its outcome is
-//!   synced before anything else is made of it. What is cut off between is tried again, and counted.
+//!   synced before anything else is made of it. What is cut off between is tried again, and counted; what a fault of the
+//!   server cut off, too (`strays`).
 //! - Whoever gets no message is told before the row that knows of it goes.
 //! - Nothing here stops mail from coming in: sessions, memory and work at a time are bounded.
 
@@ -22,9 +23,11 @@ mod learned;
 pub(crate) mod operate;
 mod outcome;
 mod reports;
+mod routing;
 mod secure;
 mod session;
 mod start;
+mod strays;
 mod sts;
 mod sts_fetch;
 mod translate;
@@ -42,6 +45,7 @@ use postrider_dns::{Name, parse_name};
 use postrider_storage::queue::{self, Scheduled};
 
 pub use counts::Counts;
+pub(crate) use reports::{Unstored, into_mailbox};
 pub use secure::Connector;
 pub use start::release_claims;
 pub(crate) use sts::refresh as refresh_policy;
@@ -64,6 +68,7 @@ pub struct Deliveries {
     idle: RefCell<HashMap<SessionId, Open>>,
     connector: Connector,
     edits: edits::Edits,
+    strays: strays::Strays,
     /// The names and addresses at which this server takes mail.
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
@@ -96,6 +101,7 @@ impl Deliveries {
             idle: RefCell::default(),
             connector,
             edits: edits::Edits::default(),
+            strays: strays::Strays::default(),
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
@@ -151,6 +157,8 @@ pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) 
 pub fn start(shard: &Rc<Shard>) {
     let running = Rc::clone(shard);
     spawn("schedule of deliveries", async move { run(&running).await });
+    let strays = Rc::clone(shard);
+    spawn("set strays right", async move { strays::run(&strays).await });
     if shard.id == ShardId(0) {
         let before = shard.shared.store.reader();
         let counting = Rc::clone(shard);
