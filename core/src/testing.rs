@@ -183,6 +183,7 @@ impl TestServer {
             admission,
             authenticator,
             queue_counts: crate::delivery::Counts::default(),
+            hold_rules: crate::delivery::Rules::default(),
             gate: Arc::default(),
             metrics,
             registry: builder.build(shards + 1),

@@ -24,6 +24,7 @@ pub(crate) mod operate;
 mod outcome;
 mod reports;
 mod routing;
+mod rules;
 mod secure;
 mod session;
 mod start;
@@ -46,6 +47,7 @@ use postrider_storage::queue::{self, Scheduled};
 
 pub use counts::Counts;
 pub(crate) use reports::{Unstored, into_mailbox};
+pub use rules::Rules;
 pub use secure::Connector;
 pub use start::release_claims;
 pub(crate) use sts::refresh as refresh_policy;

@@ -18,7 +18,7 @@ use postrider_storage::blobs::Sharing;
 use postrider_storage::directory::{Directory, Recipient as Asked, Resolution};
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::AccountId;
-use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
+use postrider_storage::queue::{self, NewQueued, NewRecipient};
 use postrider_storage::rows::{Kind, QueueRow, RequireTls, Ret};
 use postrider_storage::store::Refusal;
 use tracing::{error, info, warn};
@@ -353,10 +353,11 @@ async fn store(
 
 async fn into_queue(shard: &Rc<Shard>, queued: NewQueued, message: intake::Message) -> Result<(), String> {
     let shared = &shard.shared;
-    let store = std::sync::Arc::clone(&shared.store);
-    let built = shared
-        .reads
-        .run(move |reader| queue::enqueue(|| store.new_queue_id(), queued, &HoldRules::load(reader)?));
+    let these = std::sync::Arc::clone(shared);
+    let built = shared.reads.run(move |_| {
+        let rules = these.hold_rules.get(&these.store)?;
+        queue::enqueue(|| these.store.new_queue_id(), queued, &rules)
+    });
     let enqueued = built.await.map_err(|error| error.to_string())?;
     let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
     batch.append(message.batch);
