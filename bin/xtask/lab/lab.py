@@ -25,6 +25,7 @@ CHECKS = [
     ("Postfix to ours with DANE", check_peers.from_postfix),
     ("a SOCKS proxy", check_peers.socks),
     ("submission with SASL", check_peers.submission),
+    ("held for a mailbox of its own", check_peers.held),
     ("sendmail with setgid", check_sendmail.setgid),
     ("the fourth attempt", check_crash.fourth_attempt),
     ("kill -9", check_crash.kill),
