@@ -17,6 +17,7 @@ use postrider_storage::blobs::BlobReader;
 use postrider_storage::directory::{
     AddressPattern, Change, Destination, DkimSecret, DkimState, DomainSettings, ReportKinds,
 };
+use postrider_storage::engine::memory::{Crash, Fault};
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::evaluations::{self, Group};
 use postrider_storage::ids::QueueId;
@@ -24,6 +25,7 @@ use postrider_storage::queue;
 use postrider_storage::report_suppressions;
 use postrider_storage::rows::{Kind, QueueRow, ReportSuppressionRow, RequireTls};
 
+use super::other_server;
 use super::world::{World, address};
 use crate::reporting::dmarc::round;
 use crate::reporting::pace::{Led, Pace};
@@ -297,6 +299,51 @@ fn what_cannot_be_sent_now_waits() {
     run(&world, due + 7260);
     assert_eq!((entries(&world).len(), kept(&world)), (1, 0));
     assert!(report(&only(&world).1).end < due);
+}
+
+#[test]
+fn a_crash_while_a_report_is_queued_neither_loses_nor_repeats_it() {
+    for fault in [Fault::Full, Fault::Write, Fault::Sync] {
+        for crash in [Crash::LoseUnsynced, Crash::KeepUnsynced(1)] {
+            let world = World::with_script(SCRIPT, |_| {});
+            assert!(send(&world, "a@strict.example", "anna@example.org").starts_with("250"));
+            wait_until(|| kept(&world) == 1);
+            // Syncs the evaluation, too.
+            add_key(&world);
+            let due = due(&world)[0].due;
+            world.engine.fail_commit(1, fault);
+            run(&world, due + 60);
+            assert_eq!(metrics(&world), (0, 1), "{fault:?}");
+            let world = world.restarted(SCRIPT, |engine| engine.crash(crash));
+            assert_eq!(entries(&world).len() + kept(&world), 1, "{fault:?} {crash:?}");
+            run(&world, due + 3660);
+            assert_eq!((entries(&world).len(), kept(&world)), (1, 0), "{fault:?} {crash:?}");
+        }
+    }
+}
+
+#[test]
+fn a_report_leaves_and_one_that_cannot_tells_nobody() {
+    for (address, arrives) in [("reports", true), ("nobody", false)] {
+        let (port, record) = other_server::start(&["PIPELINING"]);
+        let script = SCRIPT.replace("reports@strict", &format!("{address}@strict"));
+        let world = World::delivering(&script, port, |_| {});
+        add_key(&world);
+        assert!(send(&world, "a@strict.example", "anna@example.org").starts_with("250"));
+        wait_until(|| kept(&world) == 1);
+        run(&world, due(&world)[0].due + 60);
+        wait_until(|| entries(&world).is_empty());
+        let messages = record.messages();
+        assert_eq!(messages.len(), usize::from(arrives));
+        if let [seen] = &messages[..] {
+            assert!(seen.mail.starts_with("MAIL FROM:<postmaster@localhost>"), "{}", seen.mail);
+            assert_eq!(report(&seen.content).records[0].count, 1);
+        }
+        let failures = world.shared.metrics.queue.dmarc_report_failures;
+        wait_until(|| world.shared.registry.counter(failures) == u64::from(!arrives));
+        // Anna is the postmaster, too.
+        assert_eq!(world.inbox("anna").len(), 1);
+    }
 }
 
 #[test]

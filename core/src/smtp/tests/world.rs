@@ -89,11 +89,12 @@ impl World {
     }
 
     /// The same store in a server that starts anew, where DNS is what another script says.
-    pub(super) fn restarted(self, script: &str, change: impl FnOnce(&mut Config)) -> Self {
+    pub(super) fn restarted(self, script: &str, meanwhile: impl FnOnce(&MemoryEngine)) -> Self {
         let engine = Arc::clone(&self.engine);
         drop(self);
+        meanwhile(&engine);
         let server = TestServer::with_script(Arc::clone(&engine) as _, script, |config| {
-            Self::configure(config, change)
+            Self::configure(config, |_| {})
         });
         Self { engine, server }
     }
