@@ -150,13 +150,14 @@ impl Connection {
             let results = results::all(&evidence, &dmarc.value, voucher.as_ref(), dmarc_override);
             results::field(hostname, &results, charset(envelope)) + &spf_field
         };
+        let is_report = dmarc.value.result == dmarc::DmarcResult::Pass && is_report(structure);
         let evaluated = |way: &Way| {
             let Way { decision, dmarc_override, is_kept, is_reported_to } = way;
             let treatment = evaluation::Treated {
                 decision,
                 dmarc_override: *dmarc_override,
                 is_kept: *is_kept,
-                is_reported_to: *is_reported_to,
+                is_about_reports: *is_reported_to || is_report,
             };
             evaluation::row(self.peer, envelope, &evidence, &dmarc.value, voucher.is_some(), &treatment)
         };
@@ -330,6 +331,16 @@ impl Connection {
             self.shard.shared.metrics.checks.decisions.at([verdict as usize, decision.reason as usize]);
         self.shard.recorder.increment(counter);
     }
+}
+
+/// Whether a message says that it is a report of another server: what the subjects of both kinds have in common (RFC 7489
+/// §7.2.1.1, RFC 8460 §5.3).
+fn is_report(structure: &Structure) -> bool {
+    const SUBJECT: &[u8] = b"Report Domain:";
+    let subject = structure.root().field(FieldName::Subject).map(<[u8]>::trim_ascii);
+    subject
+        .and_then(|subject| subject.get(..SUBJECT.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(SUBJECT))
 }
 
 fn blocklist_finding(said: Said) -> Finding {

@@ -49,8 +49,8 @@ pub(in crate::smtp) struct Treated<'a> {
     pub(in crate::smtp) dmarc_override: Option<&'static str>,
     /// Refused, and kept where such mail goes.
     pub(in crate::smtp) is_kept: bool,
-    /// It comes to where reports of others are read.
-    pub(in crate::smtp) is_reported_to: bool,
+    /// It is a report of another server, or comes to where these are read.
+    pub(in crate::smtp) is_about_reports: bool,
 }
 
 /// What is kept of an evaluation; none for a domain that wants no reports, or when the message was refused for
@@ -64,7 +64,7 @@ pub(in crate::smtp) fn row(
     treated: &Treated<'_>,
 ) -> Option<EvaluationRow> {
     let policies = dmarc.policies.as_ref()?;
-    let Treated { decision, dmarc_override, is_kept, is_reported_to } = treated;
+    let Treated { decision, dmarc_override, is_kept, is_about_reports } = treated;
     let fails_here = decision.reason == Reason::DmarcPolicy;
     let refused_by_dmarc = fails_here && !is_kept;
     let is_refused = decision.refusal.is_some() && !is_kept;
@@ -112,7 +112,7 @@ pub(in crate::smtp) fn row(
     Some(EvaluationRow {
         // Whose mail is refused may be anybody; reports alone would tell them that their mail was looked at. And a
         // report about nothing but reports would be answered by another one.
-        optional: refused_by_dmarc || *is_reported_to,
+        optional: refused_by_dmarc || *is_about_reports,
         disposition,
         dkim_aligned: dmarc.aligned_dkim,
         spf_aligned: dmarc.aligned_spf,
