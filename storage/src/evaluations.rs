@@ -102,6 +102,17 @@ pub fn remove(batch: &mut Batch, group: &Group, id: EvaluationId) {
     batch.remove(Space::Rows, keys::evaluation(group, id));
 }
 
+/// The batch that removes evaluations of a report, at most `rows_max`, and how many.
+pub fn remove_of(reader: &Reader, group: &Group, rows_max: usize) -> Result<(Batch, usize), StoreError> {
+    let mut batch = Batch::new();
+    let mut count = 0;
+    for row in reader.prefix(&keys::evaluations(group)).take(rows_max) {
+        batch.remove(Space::Rows, row?.0);
+        count += 1;
+    }
+    Ok((batch, count))
+}
+
 /// The batch that removes evaluations whose reports were due before `time`, at most `rows_max` of them, and how many it
 /// removes.
 pub fn remove_before(reader: &Reader, time: i64, rows_max: usize) -> Result<(Batch, usize), StoreError> {
@@ -231,12 +242,18 @@ mod tests {
         let mut batch = Batch::new();
         remove(&mut batch, &group, id(1));
         world.commit(batch);
+        let (batch, count) =
+            remove_of(&reader, &Group { due: 86_400, domain: "a.example".into() }, 9).unwrap();
+        assert_eq!((batch.is_empty(), count), (true, 0));
         for (rows_max, left) in [(1, 4), (10, 3), (10, 3)] {
             let (batch, _) = remove_before(&world.store.reader(), 3601, rows_max).unwrap();
             world.commit(batch);
             assert_eq!(world.counted(), left);
         }
         assert_eq!(world.due(i64::MAX), [b(7200), b(86_400), b(172_800)]);
+        let (batch, count) = remove_of(&world.store.reader(), &group, 9).unwrap();
+        world.commit(batch);
+        assert_eq!((count, world.due(i64::MAX)), (1, vec![b(7200), b(172_800)]));
     }
 
     #[test]

@@ -163,6 +163,7 @@ impl Server {
             authenticator,
             directory_version: crate::webhooks::Version::default(),
             queue_counts: crate::delivery::Counts::default(),
+            hold_rules: crate::delivery::Rules::default(),
             gate: Arc::new(DiskGate::default()),
             metrics,
             registry,

@@ -246,9 +246,11 @@ impl Report {
         )
     }
 
-    /// The name of the file with the compressed report (RFC 7489 §7.2.1.1).
+    /// The name of the file with the compressed report (RFC 7489 §7.2.1.1). When there are several of one interval, each
+    /// has something of letters and digits that the others haven't.
     #[must_use]
-    pub fn file_name(&self, submitter: &Domain) -> String {
-        format!("{submitter}!{}!{}!{}.xml.gz", self.policy.domain, self.begin, self.end)
+    pub fn file_name(&self, submitter: &Domain, unique: Option<&str>) -> String {
+        let name = format!("{submitter}!{}!{}!{}", self.policy.domain, self.begin, self.end);
+        unique.map_or_else(|| format!("{name}.xml.gz"), |unique| format!("{name}!{unique}.xml.gz"))
     }
 }

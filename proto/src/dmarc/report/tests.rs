@@ -126,7 +126,9 @@ fn a_report_is_written_as_the_schema_has_it() {
         report.subject(&us),
         "Report Domain: example.com Submitter: mx.receiver.example Report-ID: <20261126.abc@mx.receiver.example>"
     );
-    assert_eq!(report.file_name(&us), "mx.receiver.example!example.com!1795600800!1795687199.xml.gz");
+    assert_eq!(report.file_name(&us, None), "mx.receiver.example!example.com!1795600800!1795687199.xml.gz");
+    let numbered = "mx.receiver.example!example.com!1795600800!1795687199!a1.xml.gz";
+    assert_eq!(report.file_name(&us, Some("a1")), numbered);
 }
 
 #[test]
@@ -201,6 +203,9 @@ fn times_are_read_as_they_are_written() {
         (" 0 ", 0),
         ("1795600800.999", 1_795_600_800),
         ("1795600800000", 1_795_600_800),
+        ("1795600800000000", 1_795_600_800),
+        ("99999999999", 99_999_999_999),
+        ("100000000000", 100_000_000),
         ("2026-11-25T10:00:00Z", 1_795_600_800),
         ("2026-11-25 12:00:00+02:00", 1_795_600_800),
         ("2026-11-25 10:00:00", 1_795_600_800),
@@ -208,7 +213,7 @@ fn times_are_read_as_they_are_written() {
     ] {
         assert_eq!(with(written), Ok(time), "{written}");
     }
-    for wrong in ["", "yesterday", "99999999999999999999"] {
+    for wrong in ["", "yesterday", "9999-01-01T00:00:00Z", "99999999999999999999"] {
         assert_eq!(with(wrong), Err("the report has no begin of its date range".into()), "{wrong}");
     }
 }
