@@ -39,10 +39,7 @@ pub use settings::{
     RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
-pub use webhook::{
-    Calls, Webhook, WebhookCancel, WebhookCommand, WebhookList, WebhookRetired, WebhookRetry, WebhookShow,
-    WebhookTest,
-};
+pub use webhook::{Calls, Webhook, WebhookCommand, WebhookList, WebhookRetired};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]

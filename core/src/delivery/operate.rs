@@ -156,8 +156,9 @@ fn build(
                         retired_until,
                     };
                     let changed = queue::end(&reader, listed.id, chosen, &end)?;
-                    if !listener.as_ref().is_some_and(|(sender, _)| *sender == listed.row.sender) {
-                        listener = Some((listed.row.sender, events::listener_now(&reader, &listed.row)?));
+                    if listener.as_ref().is_none_or(|(sender, _)| *sender != listed.row.sender) {
+                        listener =
+                            Some((listed.row.sender, events::listener_now(&reader, listed.row.sender)?));
                     }
                     if let (Changed::Done(_), Some((_, Some(listener)))) = (&changed, &listener) {
                         built.tell(store, &reader, listener, listed, &end.result)?;

@@ -251,8 +251,9 @@ async fn conclude(shard: &Rc<Shard>, tried: &Tried, outcome: &Outcome) -> Result
 
 /// What happened to each recipient; `suppressed` has the base addresses that are suppressed from now on.
 fn happened<'a>(tried: &'a Tried, outcome: &'a Outcome, suppressed: &[String]) -> Vec<Happened<'a>> {
-    let one = |(place, (row, (_, fate))): (usize, (&'a (u32, RecipientRow), &'a (u32, Fate)))| {
-        let recipient = &row.1.address;
+    let rows = tried.recipients.iter().zip(&outcome.recipients).enumerate();
+    rows.map(|(place, ((_, row), (_, fate)))| {
+        let recipient = &row.address;
         let (event, result) = match fate {
             Fate::Delivered(result) => (WebhookEvent::Delivered, result),
             Fate::Failed(result, _) if tried.suppressed.binary_search(&place).is_ok() => {
@@ -265,8 +266,8 @@ fn happened<'a>(tried: &'a Tried, outcome: &'a Outcome, suppressed: &[String]) -
             && !suppressed.is_empty()
             && suppressed.contains(&base_address(&attempt::text(recipient)));
         Happened { event, recipient, result, suppressing }
-    };
-    tried.recipients.iter().zip(&outcome.recipients).enumerate().map(one).collect()
+    })
+    .collect()
 }
 
 fn event(verdict: &Verdict, tells_of_delay: bool) -> Option<Event> {
