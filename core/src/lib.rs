@@ -11,6 +11,7 @@ pub mod control;
 pub mod delivery;
 pub mod imap;
 pub mod intake;
+mod lock;
 pub mod log;
 pub mod lookup;
 pub mod maintenance;

@@ -355,6 +355,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         recorder: shared.registry.recorder(id.0),
         resolver,
         rates: DeliveryRates::default(),
+        allowances: smtp::allowance::Allowances::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(HEADERS_OCTETS_MAX),
         deliveries: Deliveries::new(

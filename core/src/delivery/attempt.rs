@@ -21,7 +21,7 @@ use postrider_storage::store::StoreError;
 
 use super::downgrade::Original;
 use super::hosts::{Busy, Offered, Parcel, Transported};
-use super::outcome::{Tried, write};
+use super::outcome::{Keep, Tried, configured_keep, write};
 use super::session::{Session, chance};
 use super::{learned, sts, translate};
 use crate::clock::unix_now;
@@ -48,6 +48,8 @@ struct Known {
     suppressed: Vec<usize>,
     /// The sender's domain is disabled here.
     disabled: bool,
+    /// How long what becomes of it is known.
+    keep: Keep,
     /// The routes of the account, and of the sender's domain.
     routes: [Vec<Route>; 2],
 }
@@ -67,6 +69,7 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
             tried.all(&Verdict::of(failure, made, attempts_max));
         }
         Ok(known) => {
+            tried.keep = Some(known.keep);
             for place in &known.suppressed {
                 let reason = "the address failed before, and is on the account's suppression list";
                 let failure = Failure::ours(Status::permanent(1, 1), reason);
@@ -97,6 +100,7 @@ async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> 
     let (id, account) = (tried.id, AccountId::new(tried.entry.sender));
     let addresses: Vec<String> = tried.recipients.iter().map(|(_, row)| text(&row.address)).collect();
     let domain = sender_domain(&tried.entry);
+    let configured = configured_keep(&session.shard.shared.config);
     let read = move |reader: &Reader| {
         let mut suppressed = Vec::new();
         if let Some(account) = account {
@@ -111,11 +115,13 @@ async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> 
         let of_domain = domain.as_ref().map(|domain| directory.domain(domain)).transpose()?.flatten();
         let is_disabled = |settings: &DomainSettings| settings.state == DomainState::Disabled;
         let disabled = account.is_some() && of_domain.as_ref().is_some_and(is_disabled);
+        let keep =
+            of_account.as_ref().map_or(configured, |account| account.settings.mail.keep_messages(configured));
         let routes = [
             routes(of_account.iter().flat_map(|account| &account.settings.routes)),
             routes(of_domain.iter().flat_map(|settings| &settings.routes)),
         ];
-        Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, disabled, routes })
+        Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, disabled, keep, routes })
     };
     session.shard.shared.reads.run(read).await
 }

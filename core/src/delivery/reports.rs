@@ -311,10 +311,12 @@ async fn store(
                 envelope_id: Vec::new(),
                 hold_until: None,
                 max_attempts: 0,
+                meta: None,
                 recipients: vec![NewRecipient {
                     address: address.to_string().into(),
                     notify: None,
                     original: Vec::new(),
+                    from_id: None,
                 }],
             };
             into_queue(shard, queued, message).await.map_err(Unstored::Failed)

@@ -34,7 +34,7 @@ pub(super) fn check(
     queue::check(reader, report)?;
     shared(reader, report)?;
     evaluations(reader, report)?;
-    const TABLES: [u8; 20] = [
+    const TABLES: [u8; 23] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -55,6 +55,9 @@ pub(super) fn check(
         table::SUPPRESSION,
         table::STRIKES,
         table::MTASTS,
+        table::FROMID,
+        table::QUEUEMETA,
+        table::INCOMINGREPORT,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {
         TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)

@@ -81,6 +81,7 @@ fn enqueue(server: &TestServer, account: &str, to: &[&str]) -> Vec<QueueId> {
                 envelope_id: b"an id".to_vec(),
                 hold_until: Some(DUE),
                 max_attempts: 0,
+                meta: None,
                 recipients,
             };
             let rules = HoldRules::load(&shared.store.reader()).unwrap();
