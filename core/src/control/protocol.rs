@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use queue::{
     HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,
-    QueueRecipientRow, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
+    QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
 };
 pub use settings::{
     MailRule, MailSetting, MailSettings, Route, RouteOwner, RouteRow, RuleRow, ShownWebhook, Webhook,

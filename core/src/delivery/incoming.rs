@@ -127,7 +127,8 @@ async fn try_look_at(shard: &Rc<Shard>, report: IncomingReport) -> Result<(), St
         let domain = queue::by_id(&reader, report.account, &report.id)?.map(|sender| domain_of(&sender));
         Ok((report, reported, domain))
     };
-    let built = shard.shared.pool.run(work).await.map_err(|error| error.to_string())?;
+    // Nobody waits for it, and it has to be done.
+    let built = shard.shared.pool.run_anyway(work).await.map_err(|error| error.to_string())?;
     let (report, reported, domain) = built.map_err(|error| error.to_string())?;
     // What is kept of a recipient is changed on the shard of its domain alone.
     let owner = domain.map_or(shard.id, |domain| ShardId(queue::shard_of(domain, shard.shared.shards.len())));

@@ -16,6 +16,8 @@ pub(crate) mod failure;
 mod index;
 mod listing;
 mod mail;
+#[cfg(test)]
+mod mail_tests;
 mod queue;
 mod settings;
 #[cfg(test)]

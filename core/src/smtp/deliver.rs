@@ -280,7 +280,8 @@ impl Delivery {
                                 tx.note_sender(sender)?;
                             }
                             let appended = tx.append(mailbox, message)?;
-                            let report = from_id.map(|id| {
+                            // What would have been refused is kept to be looked at by people.
+                            let report = from_id.filter(|_| !is_reject).map(|id| {
                                 tx.note_incoming_report(appended.email, &id);
                                 IncomingReport { account, email: appended.email, id }
                             });

@@ -144,3 +144,38 @@ fn an_id_goes_with_what_is_known() {
     let reply = world.smtp().mail("", &[&from], &report_of(POSTFIX));
     assert!(reply.starts_with("250") && !waits(&world), "{reply}");
 }
+
+#[test]
+fn what_is_delivered_is_known_by_its_id_without_any_other_setting() {
+    let script = "
+        $ORIGIN example.
+        remote  MX 10 mx.remote
+        mx.remote A 127.0.0.1
+    ";
+    let (port, record) = super::other_server::start(&["PIPELINING"]);
+    let world = World::delivering(script, port, |_| {});
+    with_ids(&world);
+    let mut client = world.anna();
+    let to = ["a@remote.example", "nobody@remote.example"];
+    assert!(client.mail("anna@example.org", &to, MESSAGE).starts_with("250"));
+    wait_until(|| retired(&world).len() == 2 && queued(&world).is_empty());
+    let mail = record.messages()[0].mail.clone();
+    assert!(mail.starts_with("MAIL FROM:<anna+"), "{mail}");
+    let anna = world.account("anna").unwrap();
+    for found in retired(&world) {
+        let week = i64::from(postrider_storage::directory::MailSettings::KEEP_WITH_FROM_ID);
+        assert_eq!(found.until, found.row.ended + week);
+        let meta = found.row.meta.clone().unwrap();
+        let sender = queue::by_id(&world.shared.store.reader(), anna, &meta.from_id).unwrap();
+        assert_eq!(sender, Some(queue::Sender::Retired(found)));
+    }
+    // The report is for the one recipient whose id it came for.
+    let address = mail.split(['<', '>']).nth(1).unwrap();
+    report(&world, address, &report_of(POSTFIX));
+    let reports: Vec<_> = retired(&world)
+        .into_iter()
+        .map(|found| (String::from_utf8(found.row.address.to_vec()).unwrap(), found.row.reports.len()))
+        .collect();
+    assert!(reports.contains(&("a@remote.example".to_owned(), 1)), "{reports:?}");
+    assert!(reports.contains(&("nobody@remote.example".to_owned(), 0)), "{reports:?}");
+}
