@@ -9,6 +9,7 @@ pub mod commit;
 pub mod config;
 pub mod control;
 pub mod delivery;
+pub mod http;
 pub mod imap;
 pub mod intake;
 mod lock;
@@ -18,6 +19,7 @@ pub mod maintenance;
 pub mod metrics;
 pub mod operations;
 pub mod reads;
+pub mod reporting;
 pub mod resolver;
 pub mod runtime;
 pub mod server;
@@ -27,6 +29,7 @@ pub mod smtp;
 pub mod textindex;
 pub mod tls;
 pub mod transfer;
+pub mod webhooks;
 
 mod sys;
 #[cfg(test)]

@@ -63,8 +63,12 @@ pub struct Shared {
     pub admission: Admission,
     /// Who may log in.
     pub authenticator: Authenticator,
+    /// Changes of the directory so far.
+    pub directory_version: crate::webhooks::Version,
     /// How much waits in the queue.
     pub queue_counts: crate::delivery::Counts,
+    /// The rules that hold messages.
+    pub hold_rules: crate::delivery::Rules,
     /// Whether new mail may be stored at the moment.
     pub gate: Arc<Gate>,
     /// The metrics by name.
@@ -101,6 +105,8 @@ pub struct Shard {
     pub headers: crate::smtp::checks::Headers,
     /// Messages on their way to other servers, for the domains of this shard.
     pub deliveries: Deliveries,
+    /// Calls of webhooks whose URLs are this shard's, and what accounts want to be told.
+    pub webhooks: crate::webhooks::Webhooks,
     /// Keys that sign what leaves.
     pub signing_keys: crate::signing::Keys,
     /// How many evaluations of DMARC were kept here.

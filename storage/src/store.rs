@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::directory::{self, PlanState, stage};
 use crate::engine::{Batch, Durability, Engine, EngineError, Space};
-use crate::ids::{BlobId, QueueId};
+use crate::ids::{BlobId, HookId, QueueId};
 use crate::keys::{self, BadKey, SYSTEM, table};
 use crate::queue;
 use crate::reader::Reader;
@@ -246,6 +246,11 @@ impl Store {
         QueueId(self.new_id())
     }
 
+    /// An id for a new call of a webhook.
+    pub fn new_hook_id(&self) -> HookId {
+        HookId(self.new_id())
+    }
+
     fn new_id(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(0) << ID_COUNTER_BITS;
@@ -275,9 +280,16 @@ pub(crate) fn first_queue_id(seconds: i64) -> QueueId {
 /// The greatest id that anything in the store has: a clock that was set back must not repeat one.
 fn last_id(reader: &Reader) -> Result<u64, StoreError> {
     let mut last = 0;
-    for number in
-        [table::BLOB, table::BLOBREF, table::BLOBGC, table::BLOBPENDING, table::QUEUE, table::QUEUERCPT]
-    {
+    const TABLES: [u8; 7] = [
+        table::BLOB,
+        table::BLOBREF,
+        table::BLOBGC,
+        table::BLOBPENDING,
+        table::QUEUE,
+        table::QUEUERCPT,
+        table::HOOK,
+    ];
+    for number in TABLES {
         if let Some((key, _)) = reader.last(Space::Rows, &keys::of_table(SYSTEM, number))? {
             let (_, _, rest) = keys::split(&key)?;
             let id = rest.first_chunk::<8>().ok_or_else(|| BadKey(key.to_vec()))?;

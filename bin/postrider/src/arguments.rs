@@ -12,6 +12,7 @@ mod queue;
 mod sendmail;
 mod settings;
 mod tls;
+mod webhook;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
@@ -38,10 +39,14 @@ pub use queue::{
 };
 pub use sendmail::Sendmail;
 pub use settings::{
-    AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
-    RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
+    AccountRoutes, AddressReports, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd,
+    RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
+pub use webhook::{
+    Calls, Webhook, WebhookCancel, WebhookCommand, WebhookList, WebhookRetired, WebhookRetry, WebhookShow,
+    WebhookTest,
+};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -124,6 +129,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Webhook(Webhook),
     Sendmail(Sendmail),
     Dns(Dns),
     Dnssec(Dnssec),
@@ -382,6 +388,7 @@ pub enum AddressCommand {
     List(AddressList),
     Rules(AddressRules),
     RequireAuthentication(AddressRequireAuthentication),
+    Reports(AddressReports),
 }
 
 /// Give an account an address, or with @domain all addresses of a domain that nobody else has.

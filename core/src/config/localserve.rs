@@ -14,7 +14,9 @@ use super::model::{
     AccountDefaults, Certificates, Config, HostName, Listener, Log, Mode, Network, Passwords, Postmaster,
     Protocol, Search, Storage, Switch, Tls, TlsMode, TlsVersion,
 };
+use super::reports::Reports;
 use super::resolve::WORKER_THREADS;
+use super::webhooks::Webhooks;
 
 /// The account of a local instance.
 pub const ACCOUNT: &str = "user";
@@ -69,6 +71,8 @@ impl Config {
                 hostname.clone(),
                 SocketAddr::new(Ipv4Addr::LOCALHOST.into(), SMTP_PORT),
             ),
+            reports: Reports::default(),
+            webhooks: Webhooks::anywhere(),
             accounts: AccountDefaults::default(),
             share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),

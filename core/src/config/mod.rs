@@ -12,8 +12,10 @@ mod localserve;
 mod model;
 mod problem;
 mod raw;
+mod reports;
 mod resolve;
 mod section;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 
@@ -31,8 +33,10 @@ pub use model::{
     Storage, Switch, TextIndex, Tls, TlsMode, TlsVersion,
 };
 pub use problem::{ConfigError, Problem};
+pub use reports::Reports;
 pub use resolve::Files;
 pub use section::{parse_duration, parse_octets};
+pub use webhooks::Webhooks;
 
 use problem::Problems;
 use section::Section;

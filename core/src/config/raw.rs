@@ -16,7 +16,9 @@ use super::delivery::{self, RawDelivery};
 use super::limits::{AuthenticationLimits, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
 use super::model::{Network, Protocol, RunAs, Switch, TextIndex, TlsMode, TlsVersion};
 use super::problem::{At, Place};
+use super::reports::{self, Reports};
 use super::section::Section;
+use super::webhooks::{self, RawWebhooks};
 use crate::log::{Format, Level};
 
 pub(super) struct Raw {
@@ -32,6 +34,8 @@ pub(super) struct Raw {
     pub text_index: Option<At<TextIndex>>,
     pub dns: RawDns,
     pub delivery: RawDelivery,
+    pub reports: Reports,
+    pub webhooks: RawWebhooks,
     pub accounts: RawAccounts,
     pub postmaster: Option<RawPostmaster>,
     pub iterations: Option<At<u32>>,
@@ -143,6 +147,8 @@ pub(super) fn read(root: Section<'_>) -> Raw {
             root.sections("transport"),
             root.sections("route"),
         ),
+        reports: reports::read(root.section("reports")),
+        webhooks: webhooks::read(root.section("webhooks")),
         accounts: read_accounts(root.section("accounts")),
         postmaster: read_postmaster(root.section("postmaster")),
         iterations,
@@ -307,7 +313,7 @@ fn read_admission(section: Section<'_>) -> Vec<Network> {
     networks
 }
 
-fn read_networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
+pub(super) fn read_networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
     let mut networks = Vec::new();
     for text in section.texts(key).unwrap_or_default() {
         match Network::parse(&text.value) {

@@ -106,6 +106,8 @@ fn the_example_has_every_key_that_can_be_written() {
         "[delivery]",
         "[[transport]]",
         "[[route]]",
+        "[reports]",
+        "[webhooks]",
         "[accounts]",
         "[accounts.mailboxes]",
         "[postmaster]",

@@ -12,6 +12,7 @@
 
 mod queue;
 mod settings;
+mod webhooks;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,6 +25,9 @@ pub use queue::{
 };
 pub use settings::{
     MailRule, MailSetting, MailSettings, Route, RouteOwner, RouteRow, RuleRow, ShownWebhook, Webhook,
+};
+pub use webhooks::{
+    RetiredWebhookRow, WebhookChange, WebhookDetails, WebhookFilter, WebhookResult, WebhookRow,
 };
 
 /// The version of the protocol; client and server must have the same.
@@ -252,6 +256,13 @@ pub enum Request {
         address: String,
         /// What senders are told; none takes all mail again.
         text: Option<String>,
+    },
+    /// Says which reports of other servers are read at an address.
+    AddressReports {
+        /// The address.
+        address: String,
+        /// `dmarc` and `tls`; none are read when it is empty.
+        kinds: Vec<String>,
     },
     /// Streams [`RouteRow`]s, in their order.
     RouteList {
@@ -495,6 +506,43 @@ pub enum Request {
         /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
         limit: Option<u32>,
     },
+    /// Streams [`WebhookRow`]s, of a URL by the next attempt, all others by age, and answers [`Answer::Page`].
+    WebhookList {
+        /// Which calls.
+        filter: Box<WebhookFilter>,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Answers [`Answer::Webhook`].
+    WebhookShow {
+        /// The call.
+        id: String,
+    },
+    /// Does something to all calls that a filter means. Answers [`Answer::WebhooksChanged`].
+    WebhookChange {
+        /// Which calls.
+        filter: Box<WebhookFilter>,
+        /// What.
+        change: WebhookChange,
+    },
+    /// Streams [`RetiredWebhookRow`]s, those that are known longest first, and answers [`Answer::Page`].
+    WebhookRetired {
+        /// Which calls.
+        filter: Box<WebhookFilter>,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Calls a webhook of an account once, with something made up. Answers [`Answer::WebhookTested`].
+    WebhookTest {
+        /// Its name.
+        account: String,
+        /// The one for messages that come, and not the one for those that it sends.
+        incoming: bool,
+    },
 }
 
 impl Request {
@@ -527,6 +575,7 @@ impl Request {
             Self::AddressRuleRemove { .. } => "address-rule-remove",
             Self::AddressRuleMove { .. } => "address-rule-move",
             Self::AddressRequireAuthentication { .. } => "address-require-authentication",
+            Self::AddressReports { .. } => "address-reports",
             Self::RouteList { .. } => "route-list",
             Self::RouteAdd { .. } => "route-add",
             Self::RouteRemove { .. } => "route-remove",
@@ -563,6 +612,11 @@ impl Request {
             Self::SuppressionLookup { .. } => "suppression-lookup",
             Self::SuppressionList { .. } => "suppression-list",
             Self::RetiredList { .. } => "retired-list",
+            Self::WebhookList { .. } => "webhook-list",
+            Self::WebhookShow { .. } => "webhook-show",
+            Self::WebhookChange { .. } => "webhook-change",
+            Self::WebhookRetired { .. } => "webhook-retired",
+            Self::WebhookTest { .. } => "webhook-test",
         }
     }
 
@@ -660,6 +714,17 @@ pub enum Answer {
         /// Entries that were not, since an attempt is under way.
         busy: u64,
     },
+    /// A call of a webhook.
+    Webhook(Box<WebhookDetails>),
+    /// Calls of webhooks were changed.
+    WebhooksChanged {
+        /// How many.
+        calls: u64,
+        /// Calls that were not, since they are being made.
+        busy: u64,
+    },
+    /// A webhook was called.
+    WebhookTested(WebhookResult),
     /// A rule was made.
     HoldRule {
         /// Its number.
@@ -837,6 +902,8 @@ pub struct AddressRow {
     pub rules: u32,
     /// What senders are told whose mail nothing confirms; none when such mail is taken.
     pub auth_required: Option<String>,
+    /// Which reports of other servers are read there: `dmarc`, `tls`.
+    pub reports: Vec<String>,
 }
 
 /// A domain in a list.

@@ -6,7 +6,8 @@
 //!
 //! What always holds:
 //! - An entry is claimed on the disk's side of a crash of the process before anything of it is sent, and its outcome is
-//!   synced before anything else is made of it. What is cut off between is tried again, and counted.
+//!   synced before anything else is made of it. What is cut off between is tried again, and counted; what a fault of the
+//!   server cut off, too (`strays`).
 //! - Whoever gets no message is told before the row that knows of it goes.
 //! - Nothing here stops mail from coming in: sessions, memory and work at a time are bounded.
 
@@ -14,18 +15,22 @@ mod attempt;
 mod connection;
 pub(crate) mod content;
 mod counts;
-mod dial;
+pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
+mod events;
 mod hosts;
 pub(crate) mod incoming;
 mod learned;
 pub(crate) mod operate;
 mod outcome;
 mod reports;
+mod routing;
+mod rules;
 mod secure;
 mod session;
 mod start;
+mod strays;
 mod sts;
 mod sts_fetch;
 mod translate;
@@ -40,15 +45,21 @@ use futures_lite::future::or;
 use postrider_delivery::destination::Own;
 use postrider_delivery::schedule::{Command, Mark, Notice, Schedule, SessionId, Settings};
 use postrider_dns::{Name, parse_name};
-use postrider_storage::queue::{self, Scheduled};
+use postrider_storage::engine::{Batch, Durability};
+use postrider_storage::queue::{self, NewQueued, Scheduled};
 
 pub use counts::Counts;
-pub use secure::Connector;
+pub(crate) use reports::{Unstored, into_mailbox};
+pub use rules::Rules;
+pub use secure::{Connector, Failed, Pkix, Wanted};
+pub(crate) use start::nonce;
 pub use start::release_claims;
 pub(crate) use sts::refresh as refresh_policy;
 
 use crate::clock::unix_now;
+use crate::commit;
 use crate::config::Config;
+use crate::intake;
 use crate::lock::Lock;
 use crate::runtime::{LocalNotify, ShardId, sleep, spawn};
 use crate::shard::Shard;
@@ -66,6 +77,7 @@ pub struct Deliveries {
     idle: RefCell<HashMap<SessionId, Open>>,
     connector: Connector,
     edits: edits::Edits,
+    strays: strays::Strays,
     /// The names and addresses at which this server takes mail.
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
@@ -100,6 +112,7 @@ impl Deliveries {
             idle: RefCell::default(),
             connector,
             edits: edits::Edits::default(),
+            strays: strays::Strays::default(),
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
@@ -152,10 +165,41 @@ pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) 
     }
 }
 
+/// Queues a message that the server wrote, and waits for the disk. `also` is in the same batch: it happens when the
+/// message is queued, and not otherwise.
+pub(crate) async fn enqueue(
+    shard: &Rc<Shard>,
+    queued: NewQueued,
+    message: intake::Message,
+    also: Batch,
+) -> Result<(), String> {
+    let shared = &shard.shared;
+    let these = std::sync::Arc::clone(shared);
+    let built = shared.reads.run(move |_| {
+        let rules = these.hold_rules.get(&these.store)?;
+        queue::enqueue(|| these.store.new_queue_id(), queued, &rules)
+    });
+    let enqueued = built.await.map_err(|error| error.to_string())?;
+    let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
+    batch.append(message.batch);
+    batch.append(also);
+    let submitted = commit::submit(&shared.committer, batch, Durability::Synced, message.incarnation).await;
+    let done = match submitted {
+        Ok(submitted) => submitted.done().await,
+        Err(error) => Err(error),
+    };
+    done.map_err(|error| error.to_string())?;
+    shared.queue_counts.add(delta);
+    announce(shard, enqueued.entries, 0).await;
+    Ok(())
+}
+
 /// Starts to deliver.
 pub fn start(shard: &Rc<Shard>) {
     let running = Rc::clone(shard);
     spawn("schedule of deliveries", async move { run(&running).await });
+    let strays = Rc::clone(shard);
+    spawn("set strays right", async move { strays::run(&strays).await });
     if shard.id == ShardId(0) {
         let before = shard.shared.store.reader();
         let counting = Rc::clone(shard);

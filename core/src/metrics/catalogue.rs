@@ -6,6 +6,8 @@ use super::delivery::QueueMetrics;
 use super::registry::{
     Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
+use super::reporting::ReportMetrics;
+use super::webhooks::WebhookMetrics;
 use crate::config::Protocol;
 
 /// Declares an enum whose values are those of a label.
@@ -546,6 +548,8 @@ label! {
         Evaluations = "evaluations",
         /// What became of recipients that left the queue.
         Retired = "retired",
+        /// What became of calls of webhooks.
+        Webhooks = "webhooks",
         /// Failures of addresses that nothing was sent to for long.
         Strikes = "strikes",
         /// Policies of MTA-STS that weren't used for long.
@@ -590,6 +594,10 @@ pub struct Metrics {
     pub control_requests: Counter,
     /// What happens to messages on their way to other servers.
     pub queue: QueueMetrics,
+    /// Reports to other domains.
+    pub reporting: ReportMetrics,
+    /// Calls of webhooks.
+    pub webhooks: WebhookMetrics,
     /// What maintenance does.
     pub upkeep: UpkeepMetrics,
     /// What the resolver does.
@@ -821,6 +829,8 @@ impl Metrics {
             control_requests: b
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
             queue: QueueMetrics::register(b),
+            reporting: ReportMetrics::register(b),
+            webhooks: WebhookMetrics::register(b),
             upkeep: UpkeepMetrics::register(b),
             dns: DnsMetrics::register(b, limit_hits),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),

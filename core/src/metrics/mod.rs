@@ -9,7 +9,9 @@ pub mod http;
 mod measured;
 mod process;
 mod registry;
+mod reporting;
 mod text;
+mod webhooks;
 
 pub use catalogue::{
     Authentication, CheckMetrics, Completion, Delivery, DnsAuthenticity, DnsFault, DnsMetrics, DnsOutcome,
@@ -23,7 +25,9 @@ pub use registry::{
     Buckets, Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS,
     Recorder, Registry, SECONDS,
 };
+pub use reporting::ReportMetrics;
 pub use text::{MEDIA_TYPE, Text};
+pub use webhooks::{Called, WebhookMetrics};
 
 #[cfg(test)]
 mod tests;

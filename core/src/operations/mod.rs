@@ -26,6 +26,7 @@ mod settle;
 mod status;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -109,7 +110,7 @@ impl ServerOperations {
         exchange: &mut Exchange<T>,
     ) -> Result<Answer, OperationError> {
         match request {
-            Request::Status => self.status().await,
+            Request::Status => Ok(self.status()),
             Request::Stop => {
                 self.shard.shared.shutdown.begin(crate::server::STOP_GRACE);
                 Ok(Answer::Done)
@@ -128,6 +129,7 @@ impl ServerOperations {
             | Request::AddressRuleRemove { .. }
             | Request::AddressRuleMove { .. }
             | Request::AddressRequireAuthentication { .. }
+            | Request::AddressReports { .. }
             | Request::RouteAdd { .. }
             | Request::RouteRemove { .. }
             | Request::RouteMove { .. }) => self.edit_settings(change).await,
@@ -167,6 +169,11 @@ impl ServerOperations {
             | Request::SuppressionLookup { .. }
             | Request::SuppressionList { .. }
             | Request::RetiredList { .. }) => self.queue(queue, exchange).await,
+            webhook @ (Request::WebhookList { .. }
+            | Request::WebhookShow { .. }
+            | Request::WebhookChange { .. }
+            | Request::WebhookRetired { .. }
+            | Request::WebhookTest { .. }) => self.webhooks(webhook, exchange).await,
             change => self.edit(change).await,
         }
     }

@@ -16,7 +16,7 @@ use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
 use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
-use crate::delivery::{self, Connector, Counts, Deliveries};
+use crate::delivery::{self, Connector, Counts, Deliveries, Rules};
 use crate::imap;
 use crate::log::LogHandle;
 use crate::lookup::Resolver;
@@ -26,6 +26,7 @@ use crate::metrics::{
 };
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
+use crate::reporting;
 use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{
@@ -38,6 +39,7 @@ use crate::shard::{MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
 use crate::smtp::checks::evaluation::Hourly;
 use crate::smtp::rates::DeliveryRates;
+use crate::webhooks::{self, Webhooks};
 
 /// How often the figures of the store and the runtime are taken over into metrics.
 const FIGURES: Duration = Duration::from_secs(1);
@@ -68,6 +70,7 @@ pub(super) struct Parts {
     shared: Arc<Shared>,
     resolver: Arc<Option<Plan>>,
     connector: Connector,
+    webhook_connector: Connector,
     /// Attempts that an earlier process was cut off from.
     cut_off: u64,
     watchdog: Arc<Watchdog>,
@@ -144,6 +147,10 @@ pub(super) fn prepare(
         warn!(files, %error, "the table of open files will grow while connections arrive");
     }
     let connector = Connector::new(config.delivery.tls_roots.as_deref());
+    let webhook_connector = match config.webhooks.tls_roots == config.delivery.tls_roots {
+        true => connector.clone(),
+        false => Connector::new(config.webhooks.tls_roots.as_deref()),
+    };
     let accepts = config.listeners.iter().map(|_| Arc::default()).collect();
     let shared = Shared {
         store,
@@ -152,7 +159,9 @@ pub(super) fn prepare(
         reads,
         admission,
         authenticator,
+        directory_version: webhooks::Version::default(),
         queue_counts: Counts::default(),
+        hold_rules: Rules::default(),
         gate: Arc::clone(watchdog.gate()),
         metrics,
         registry,
@@ -165,6 +174,7 @@ pub(super) fn prepare(
         shared: Arc::new(shared),
         resolver,
         connector,
+        webhook_connector,
         cut_off,
         watchdog: Arc::new(watchdog),
         gate,
@@ -209,6 +219,12 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
         deliveries: Deliveries::new(&shared.config, parts.connector.clone()),
+        webhooks: Webhooks::new(
+            &shared.config.webhooks,
+            parts.webhook_connector.clone(),
+            id,
+            shared.shards.len(),
+        ),
         shared,
     });
     spawn("work of other shards", Rc::clone(&shard).serve_others(part.work));
@@ -222,6 +238,8 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     }
     maintenance::start(&shard);
     delivery::start(&shard);
+    reporting::start(&shard);
+    webhooks::start(&shard);
     let deadline = shutdown.wait().await;
     while parts.gate.open() > 0 && Instant::now() < deadline {
         sleep(STOP_LOOK).await;

@@ -33,6 +33,7 @@ use crate::runtime::oneshot::oneshot;
 use crate::runtime::{LocalNotify, spawn, timeout};
 use crate::signing::{self, By, ToSign};
 use crate::tls::Transport;
+use crate::webhooks::Arrival;
 
 /// The text that goes with an unknown address after the content.
 const NO_SUCH_USERS: Reply = Reply::new(Class::Permanent, 50, (1, 1), "no such user(s)");
@@ -58,6 +59,8 @@ struct Front {
     /// What is kept for reports of DMARC.
     evaluations: Vec<EvaluationRow>,
     first_time: Option<FirstTime>,
+    /// What programs of its recipients are told besides the message.
+    arrival: Arrival,
 }
 
 impl Connection {
@@ -159,6 +162,7 @@ impl Connection {
             thread: message.thread,
             incarnation: message.incarnation,
             first_time: front.first_time,
+            arrival: front.arrival,
             counted: self.is_counted().then_some(Counted { peer: self.peer, limits: limits.deliveries }),
             envelope,
             facts,
@@ -240,7 +244,7 @@ impl Connection {
         gone: &LocalNotify,
     ) -> Result<Front, Reply> {
         let (envelope, from) = (received.envelope, received.from);
-        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations } =
+        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations, arrival } =
             self.conclude(received, targets).await?;
         let trace = self.received(envelope, reverse_name.as_ref())?;
         let first_time = FirstTime {
@@ -258,6 +262,7 @@ impl Connection {
             reports,
             evaluations,
             first_time: Some(first_time),
+            arrival,
         })
     }
 
@@ -299,7 +304,18 @@ impl Connection {
         let results = [(None, results)].into();
         let trace = received_field + &added;
         let (reports, evaluations) = (Reports::ToSender, Vec::new());
-        Ok(Front { results, trace, signatures, meta, places, reports, evaluations, first_time: None })
+        let own = Arrival { mail_from_validated: true, msg_from_validated: true, ..self.arrival(envelope) };
+        Ok(Front {
+            results,
+            trace,
+            signatures,
+            meta,
+            places,
+            reports,
+            evaluations,
+            first_time: None,
+            arrival: own,
+        })
     }
 
     /// Signatures of a message with the fields that were added to it, below which other servers add theirs.

@@ -17,7 +17,7 @@ use postrider_proto::address::{Address, Domain, ForwardPath};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::Flags;
 use postrider_proto::smtp::body::{ContentFacts, TlsRequired};
-use postrider_proto::smtp::envelope::{BodyType, Envelope, Hold, Return};
+use postrider_proto::smtp::envelope::{BodyType, Envelope, Return};
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::trace;
 use postrider_proto::smtp::{Reply, envelope};
@@ -26,7 +26,7 @@ use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::CommitError;
 use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, MailboxId};
-use postrider_storage::queue::{self, HoldRules, IncomingReport, NewQueued, NewRecipient};
+use postrider_storage::queue::{self, IncomingReport, NewQueued, NewRecipient};
 use postrider_storage::rows::{Kind, QueueMeta, RequireTls, Ret, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
@@ -43,13 +43,14 @@ use super::sending::{Allowed, End, Sending};
 use crate::accounts::{LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
-use crate::delivery::{self, incoming};
+use crate::delivery::{self, Unstored, incoming};
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::runtime::{spawn, spawn_task};
 use crate::shard::{OpenError, Shard};
 use crate::signing;
+use crate::webhooks::{self, Arrival, Hooks, Stored};
 
 /// A message on its way to its recipients.
 pub(super) struct Delivery {
@@ -74,6 +75,8 @@ pub(super) struct Delivery {
     pub(super) thread: ThreadInfo,
     pub(super) incarnation: Option<Incarnation>,
     pub(super) first_time: Option<FirstTime>,
+    /// What programs of its recipients are told besides the message.
+    pub(super) arrival: Arrival,
     /// Who it comes from, where that is counted.
     pub(super) counted: Option<Counted>,
     pub(super) envelope: Envelope,
@@ -150,7 +153,7 @@ impl Delivery {
         // What was reserved is counted already.
         let counted = self.counted.filter(|_| reserved.is_empty());
         let store = |(number, drop)| {
-            let work = self.store(drop, attached.take(), incarnation, counted);
+            let work = self.store(number, drop, attached.take(), incarnation, counted);
             (number, spawn_task("store in a mailbox", work))
         };
         let tasks: Vec<_> = drops.into_iter().map(store).collect();
@@ -237,6 +240,7 @@ impl Delivery {
     /// Stores the message in one mailbox, on the account's home shard.
     fn store(
         &self,
+        number: usize,
         drop: Drop,
         content_batch: Option<Batch>,
         incarnation: Option<Incarnation>,
@@ -260,6 +264,11 @@ impl Delivery {
         let (shard, id) = (Rc::clone(&self.shard), self.id);
         let sender = self.first_time.as_ref().and_then(|first_time| first_time.sender);
         let (octets, now) = (self.content.size, self.now);
+        let arrival = self.arrival.clone();
+        let recipient = match self.envelope.recipients.get(number).map(|recipient| &recipient.path) {
+            Some(ForwardPath::Address(address)) => address.to_string(),
+            _ => "postmaster".to_owned(),
+        };
         async move {
             let stored = shard
                 .at_home(account, move |home| {
@@ -271,6 +280,12 @@ impl Delivery {
                         }
                         let opened = home.open_account(account).await;
                         let handle = opened.map_err(|error| open_reply(&error, account, id))?;
+                        let hooks = webhooks::of(&home, account).await;
+                        let hooks = hooks.map_err(|error| policy::store_reply(&error, id))?;
+                        // What is kept although it was refused is told to nobody.
+                        // Nor what may be a report on a message that was sent: the program hears of that as such.
+                        let told = (hooks.incoming.is_some() && !is_reject && from_id.is_none())
+                            .then(|| (Hooks::clone(&hooks), Arc::clone(&home.shared.store)));
                         let appended = handle.transact(None, incarnation, move |tx| {
                             let mailbox = mailbox_of(tx, &mailbox, is_ensured)?;
                             if let Some(batch) = content_batch {
@@ -285,10 +300,21 @@ impl Delivery {
                                 tx.note_incoming_report(appended.email, &id);
                                 IncomingReport { account, email: appended.email, id }
                             });
-                            Ok((appended, report))
+                            let Some((hooks, store)) = told else { return Ok((appended, None, report)) };
+                            let name = tx.mailbox(mailbox)?.name.clone();
+                            let stored = Stored {
+                                recipient: &recipient,
+                                mailbox: name.as_str(),
+                                email: appended.email,
+                            };
+                            let mut batch = Batch::new();
+                            let call = arrival.add(&store, account, &hooks, stored, &mut batch);
+                            tx.attach(batch);
+                            Ok((appended, call, report))
                         });
                         match appended.await {
-                            Ok((appended, report)) => {
+                            Ok((appended, call, report)) => {
+                                webhooks::announce(&home, call).await;
                                 info!(cid = %id, %account, uid = %appended.uid, "delivered");
                                 if let Some(report) = report {
                                     spawn("look at a message for an id", async move {
@@ -343,10 +369,7 @@ impl Delivery {
                 Some(Return::Headers) => Ret::Headers,
             },
             envelope_id: envelope.envelope_id.as_deref().unwrap_or_default().into(),
-            hold_until: envelope.hold.map(|hold| match hold {
-                Hold::For(seconds) => self.now.saturating_add(i64::from(seconds)),
-                Hold::Until(time) => time,
-            }),
+            hold_until: envelope.hold,
             max_attempts: 0,
             meta: self.meta.clone(),
             recipients,
@@ -363,7 +386,7 @@ impl Delivery {
         let shared = &self.shard.shared;
         let account = queued.sender.map_or(0, AccountId::get);
         shared.reads.calm().await;
-        let rules = HoldRules::load(&shared.store.reader());
+        let rules = shared.hold_rules.get(&shared.store);
         let enqueued = rules.and_then(|rules| queue::enqueue(|| shared.store.new_queue_id(), queued, &rules));
         let enqueued = match enqueued {
             Ok(enqueued) => enqueued,
@@ -449,7 +472,17 @@ impl Delivery {
         Reply::new(class, basic, (3, 0), "").with_text(lines.join("\n") + "\nmultiple errors")
     }
 
-    /// Queues a report to the sender about recipients that did not get the message.
+    /// Stores a text as a content.
+    async fn take(&self, text: &str) -> Result<intake::Message, Reply> {
+        let shared = &self.shard.shared;
+        let failed = |error| policy::intake_reply(&error, self.id);
+        let mut taken = intake::Intake::new(&shared.store, &shared.committer, u64::MAX);
+        taken.push(text.as_bytes()).await.map_err(failed)?;
+        taken.finish(Sharing::One).map_err(failed)
+    }
+
+    /// Reports to the sender about recipients that did not get the message: into the mailbox of our own user, otherwise by
+    /// the queue.
     async fn report(&self, failed: &[(usize, Reply)]) -> Result<(), Reply> {
         let Some(sender) = self.envelope.reverse_path.address() else { return Ok(()) };
         let failed: Vec<Failed<'_>> = failed
@@ -463,11 +496,25 @@ impl Delivery {
             return Ok(());
         }
         let report = bounce::report(&self.hostname, sender, &self.envelope, &failed, self.now);
+        if let Some(account) = self.sender {
+            let message = self.take(&report).await?;
+            let content = message.content;
+            match delivery::into_mailbox(&self.shard, account, MailboxName::inbox(), message).await {
+                Ok(()) => return Ok(()),
+                Err(Unstored::Refused(why)) => {
+                    // There may be room later: it waits for that in the queue.
+                    info!(cid = %self.id, %why, "a report has no room in the sender's mailbox");
+                    intake::abandon(&self.shard.shared.committer, content);
+                }
+                Err(Unstored::Failed(error)) => {
+                    error!(cid = %self.id, %error, "a report can't be stored");
+                    intake::abandon(&self.shard.shared.committer, content);
+                    return Err(Reply::LOCAL_ERROR);
+                }
+            }
+        }
         let shared = &self.shard.shared;
-        let mut taken = intake::Intake::new(&shared.store, &shared.committer, u64::MAX);
-        let failed = |error| policy::intake_reply(&error, self.id);
-        taken.push(report.as_bytes()).await.map_err(failed)?;
-        let message = taken.finish(Sharing::One).map_err(failed)?;
+        let message = self.take(&report).await?;
         let prefix = match Domain::parse(&self.hostname) {
             Ok(hostname) => signing::sign_ours(&self.shard, &hostname, report.as_bytes()).await,
             // A server that is named by an address signs nothing.

@@ -9,7 +9,7 @@ use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::envelope::Envelope;
 use postrider_proto::smtp::reply::Class;
 use postrider_storage::directory::{
-    AddressPattern, AliasSettings, Destination, Directory, Recipient, Resolution,
+    AddressPattern, AliasSettings, Destination, Directory, Recipient, ReportKinds, Resolution,
 };
 use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
@@ -38,6 +38,8 @@ pub(super) enum Target {
         delivered_to: Option<Address>,
         /// What else is set for the address. That itself isn't kept: it may be large, and recipients many.
         settings: Settings,
+        /// Which reports are read of what comes there.
+        reads: ReportKinds,
         /// The id of a message of the account that is in the address.
         from_id: Option<Box<str>>,
     },
@@ -70,7 +72,7 @@ pub(super) enum Settings {
 impl Settings {
     pub(super) fn of(destination: &Destination) -> Self {
         match destination {
-            destination if destination.is_empty() => Self::Absent,
+            destination if destination.decides_nothing() => Self::Absent,
             destination if destination.needs_header() => Self::OfHeader,
             _ => Self::OfEnvelope,
         }
@@ -248,8 +250,9 @@ impl Connection {
 /// What is behind a recipient for which nothing is set.
 fn plain(target: Target) -> Place {
     match target {
-        Target::Account { account, mailbox, delivered_to, from_id, .. } => {
-            let drop = Drop::new(account, delivered_to, Ruled::plain(mailbox));
+        Target::Account { account, mailbox, delivered_to, reads, from_id, .. } => {
+            let ruled = Ruled { reads, ..Ruled::plain(mailbox) };
+            let drop = Drop::new(account, delivered_to, ruled);
             Place::Mailboxes(vec![Drop { from_id, ..drop }])
         }
         Target::Remote => Place::Queue,

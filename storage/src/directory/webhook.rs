@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 
 use postrider_proto::address::Domain;
+pub use postrider_proto::http::Host as WebhookHost;
 use postrider_proto::sasl::Secret;
 
 /// Why a text is no URL of a webhook.
@@ -30,26 +31,6 @@ pub enum BadWebhookUrl {
     /// A port that can't be.
     #[error("the port in the URL of a webhook is a number from 1 to 65535")]
     Port,
-}
-
-/// The host of a URL.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum WebhookHost {
-    /// A name.
-    Domain(Domain),
-    /// An address.
-    Address(IpAddr),
-}
-
-impl fmt::Display for WebhookHost {
-    /// As a URL and a `Host` field have it (RFC 3986 §3.2.2).
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Domain(domain) => domain.fmt(f),
-            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
-            Self::Address(IpAddr::V4(address)) => address.fmt(f),
-        }
-    }
 }
 
 /// Where a webhook is called: an absolute URL of `https` or `http` (RFC 9110 §4.2) without a user name and a fragment.

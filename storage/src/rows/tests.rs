@@ -252,6 +252,13 @@ fn evaluations_have_these_bytes() {
 }
 
 #[test]
+fn addresses_that_get_no_reports_have_these_bytes() {
+    let row = ReportSuppressionRow { created: 1, until: -2, comment: "why".into() };
+    let text = "01 00 0300 0100000000000000 feffffffffffffff 77 68 79";
+    golden!(row, ReportSuppressionRow, row.encode().unwrap(), text, tail: 0);
+}
+
+#[test]
 fn rows_of_the_system_have_these_bytes() {
     let format = FormatRow { format: 2, converting: 1 };
     golden!(format, FormatRow, format.encode(), "01 01 0000 02000000", tail: 0);
@@ -352,6 +359,8 @@ proptest! {
         let _ = SuppressionRow::decode(&bytes);
         let _ = StrikesRow::decode(&bytes);
         let _ = HoldRuleRow::decode(&bytes);
+        let _ = HookRow::decode(&bytes);
+        let _ = RetiredHookRow::decode(&bytes);
         let _ = RetiredRow::decode(&bytes);
         let _ = TlsKnownRow::decode(&bytes);
         let _ = MtaStsRow::decode(&bytes);

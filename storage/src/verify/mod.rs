@@ -8,6 +8,7 @@ mod account;
 mod mailbox;
 mod queue;
 mod system;
+mod webhooks;
 mod window;
 
 use std::fmt;

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 128] = [
+const COMMANDS: [&str; 136] = [
     "",
     "serve",
     "localserve",
@@ -53,6 +53,7 @@ const COMMANDS: [&str; 128] = [
     "address rules rm",
     "address rules move",
     "address require-authentication",
+    "address reports",
     "domain",
     "domain add",
     "domain rm",
@@ -107,6 +108,13 @@ const COMMANDS: [&str; 128] = [
     "queue suppressions add",
     "queue suppressions rm",
     "queue retired",
+    "webhook",
+    "webhook list",
+    "webhook show",
+    "webhook retry",
+    "webhook cancel",
+    "webhook retired",
+    "webhook test",
     "dns",
     "dns lookup",
     "dnssec",

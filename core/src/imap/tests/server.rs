@@ -161,7 +161,9 @@ impl Server {
             reads,
             admission,
             authenticator,
+            directory_version: crate::webhooks::Version::default(),
             queue_counts: crate::delivery::Counts::default(),
+            hold_rules: crate::delivery::Rules::default(),
             gate: Arc::new(DiskGate::default()),
             metrics,
             registry,
@@ -280,6 +282,12 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
         deliveries: crate::delivery::Deliveries::new(&shared.config, crate::delivery::Connector::new(None)),
+        webhooks: crate::webhooks::Webhooks::new(
+            &shared.config.webhooks,
+            crate::delivery::Connector::new(None),
+            id,
+            shared.shards.len(),
+        ),
         shared,
     })
 }

@@ -30,6 +30,7 @@ use crate::metrics::{self, Finding, Method, Reason, Verdict};
 use crate::smtp::connection::Connection;
 use crate::smtp::first_time::Confirmed;
 use crate::smtp::recipients::{Judgement, Place, Target};
+use crate::webhooks::Arrival;
 
 const HEADER_TOO_LARGE: Reply =
     Reply::new(Class::Permanent, 54, (6, 0), "the header is too large to find out whose message it is");
@@ -63,6 +64,8 @@ pub(in crate::smtp) struct Conclusion {
     pub(in crate::smtp) reports: Reports,
     /// What is kept for reports of DMARC.
     pub(in crate::smtp) evaluations: Vec<EvaluationRow>,
+    /// What programs of its recipients are told besides the message.
+    pub(in crate::smtp) arrival: Arrival,
 }
 
 /// Fields of results; those of most messages are the same for all recipients.
@@ -83,6 +86,8 @@ struct Way {
     dmarc_override: Option<&'static str>,
     /// Refused, and kept where such mail goes.
     is_kept: bool,
+    /// It comes to where reports of others are read.
+    is_reported_to: bool,
 }
 
 impl Connection {
@@ -105,6 +110,7 @@ impl Connection {
                 confirmed: Confirmed::No,
                 reports: Reports::ToNobody,
                 evaluations: Vec::new(),
+                arrival: self.arrival(envelope),
             });
         };
         let transaction = Transaction {
@@ -148,10 +154,15 @@ impl Connection {
             let results = results::all(&evidence, &dmarc.value, voucher.as_ref(), dmarc_override);
             results::field(hostname, &results, charset(envelope)) + &spf_field
         };
+        let is_report = dmarc.value.result == dmarc::DmarcResult::Pass && is_report(structure);
         let evaluated = |way: &Way| {
-            let Way { decision, dmarc_override, is_kept } = way;
-            let treatment =
-                evaluation::Treated { decision, dmarc_override: *dmarc_override, is_kept: *is_kept };
+            let Way { decision, dmarc_override, is_kept, is_reported_to } = way;
+            let treatment = evaluation::Treated {
+                decision,
+                dmarc_override: *dmarc_override,
+                is_kept: *is_kept,
+                is_about_reports: *is_reported_to || is_report,
+            };
             evaluation::row(self.peer, envelope, &evidence, &dmarc.value, voucher.is_some(), &treatment)
         };
         let mut evaluations: Vec<EvaluationRow> = Vec::new();
@@ -172,7 +183,18 @@ impl Connection {
             confirmed,
             reports: reports(envelope, &evidence, &dmarc.value),
             evaluations,
+            arrival: with_evidence(self.arrival(envelope), &evidence, confirmed),
         })
+    }
+
+    /// What is told of where a message came from, as long as nothing is found out.
+    pub(in crate::smtp) fn arrival(&self, envelope: &Envelope) -> Arrival {
+        Arrival {
+            mail_from: envelope.reverse_path.address().map(Address::to_string).unwrap_or_default(),
+            remote: Some(self.peer),
+            received: unix_now(),
+            ..Arrival::default()
+        }
     }
 
     /// What rules look at, as far as it is known without checks.
@@ -237,13 +259,16 @@ impl Connection {
                 let decision = decide(findings, checks, &drop.ruled.treatment);
                 let dmarc_override = drop.ruled.treatment.dmarc_override().filter(|_| fails_dmarc);
                 let is_kept = drop.keeps(&decision);
+                let is_reported_to = !drop.ruled.reads.is_empty();
                 let known = |way: &Way| {
                     way.decision.reason == decision.reason
                         && (way.dmarc_override, way.is_kept) == (dmarc_override, is_kept)
+                        && way.is_reported_to == is_reported_to
                 };
                 if !ways.iter().any(known) {
                     self.count_decision(&decision);
-                    ways.push(Way { decision: decision.clone(), dmarc_override, is_kept });
+                    let decision = decision.clone();
+                    ways.push(Way { decision, dmarc_override, is_kept, is_reported_to });
                 }
                 Judgement { decision, dmarc_override }
             })
@@ -253,7 +278,7 @@ impl Connection {
             // Nobody is there who decides, such as when the queue gets it, or an alias whose only member wrote it.
             let decision = decide(findings, checks, &Treatment::default());
             self.count_decision(&decision);
-            ways.push(Way { decision, dmarc_override: None, is_kept: false });
+            ways.push(Way { decision, dmarc_override: None, is_kept: false, is_reported_to: false });
         }
         (places, ways)
     }
@@ -321,6 +346,16 @@ impl Connection {
             self.shard.shared.metrics.checks.decisions.at([verdict as usize, decision.reason as usize]);
         self.shard.recorder.increment(counter);
     }
+}
+
+/// Whether a message says that it is a report of another server: what the subjects of both kinds have in common (RFC 7489
+/// §7.2.1.1, RFC 8460 §5.3).
+fn is_report(structure: &Structure) -> bool {
+    const SUBJECT: &[u8] = b"Report Domain:";
+    let subject = structure.root().field(FieldName::Subject).map(<[u8]>::trim_ascii);
+    subject
+        .and_then(|subject| subject.get(..SUBJECT.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(SUBJECT))
 }
 
 fn blocklist_finding(said: Said) -> Finding {
@@ -425,5 +460,16 @@ fn sample() -> u8 {
         // The bias of the remainder is less than one in ten million.
         Ok(()) => (u32::from_ne_bytes(octets) % 100) as u8,
         Err(_) => 0,
+    }
+}
+/// Adds what was found out.
+fn with_evidence(arrival: Arrival, evidence: &Evidence, confirmed: Confirmed) -> Arrival {
+    let spf = &evidence.spf.value;
+    let passed = evidence.dkim.value.iter().filter(|one| one.result.word() == "pass");
+    Arrival {
+        mail_from_validated: spf.result == spf::SpfResult::Pass && spf.identity == spf::Identity::MailFrom,
+        msg_from_validated: confirmed == Confirmed::Yes,
+        dkim_domains: passed.filter_map(|one| one.domain.as_ref().map(ToString::to_string)).collect(),
+        ..arrival
     }
 }

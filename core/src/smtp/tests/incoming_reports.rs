@@ -126,7 +126,9 @@ fn what_a_crash_cut_off_is_looked_at_after_the_start() {
     batch.insert(Space::Rows, key, [&[1][..], id.as_bytes()].concat());
     world.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
     assert!(waits(&world));
-    let world = world.restarted_delivering();
+    let engine = std::sync::Arc::clone(&world.engine);
+    drop(world);
+    let world = World::again(engine, |_| {});
     wait_until(|| !waits(&world));
     assert_eq!(retired(&world)[0].row.reports.len(), 2);
 }

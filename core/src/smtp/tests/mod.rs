@@ -3,6 +3,7 @@
 //! The store is verified at the end of each test, when the server is dropped.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod aggregate_reports;
 mod arrival;
 mod authentication;
 mod checks;
@@ -21,4 +22,6 @@ mod sequences;
 mod signing;
 mod submission;
 mod verdicts;
+mod web_server;
+mod webhooks;
 mod world;

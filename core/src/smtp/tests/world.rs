@@ -89,20 +89,21 @@ impl World {
         world
     }
 
-    /// The server stops, and another one has its store.
-    pub(super) fn restarted(self, change: impl FnOnce(&mut Config)) -> Self {
-        let Self { engine, server } = self;
-        drop(server);
-        let server = TestServer::with(Arc::clone(&engine) as _, |config| Self::configure(config, change));
+    /// The same store in a server that starts anew, where DNS is what another script says.
+    pub(super) fn restarted(self, script: &str, meanwhile: impl FnOnce(&MemoryEngine)) -> Self {
+        let engine = Arc::clone(&self.engine);
+        drop(self);
+        meanwhile(&engine);
+        let server = TestServer::with_script(Arc::clone(&engine) as _, script, |config| {
+            Self::configure(config, |_| {})
+        });
         Self { engine, server }
     }
 
-    /// The same, and what waits in the queue is delivered.
-    pub(super) fn restarted_delivering(self) -> Self {
-        let Self { engine, server } = self;
-        drop(server);
+    /// The same on what another left.
+    pub(super) fn again(engine: Arc<MemoryEngine>, change: impl FnOnce(&mut Config)) -> Self {
         let server =
-            TestServer::delivering(Arc::clone(&engine) as _, "", |config| Self::configure(config, |_| {}));
+            TestServer::delivering(Arc::clone(&engine) as _, "", |config| Self::configure(config, change));
         Self { engine, server }
     }
 
@@ -156,12 +157,14 @@ impl World {
         let reader = self.shared.store.reader();
         let plan = directory::plan(reader.snapshot(), changes, &directory::Limits::DEFAULT, 1_700_000_000);
         self.shared.committer.commit_blocking(plan.unwrap(), Durability::Synced).unwrap();
+        self.shared.directory_version.count();
     }
 
     /// Sets what else is set for an account's address of its name.
     pub(super) fn set(&self, account: &str, rules: Vec<MailRule>, auth_required: Option<&str>) {
         let address = pattern(&format!("{account}@example.org"));
-        let destination = Destination { rules, auth_required: auth_required.map(str::to_owned) };
+        let destination =
+            Destination { rules, auth_required: auth_required.map(str::to_owned), ..Destination::default() };
         self.change(&[Change::SetDestination { address, destination }]);
     }
 
