@@ -22,6 +22,8 @@
 //! | account | 0x15 | THREADSUBJECT | hash of base subject u64 ‖ received i64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
 //! | account | 0x20 | SENDERS | bucket u16 | [`SendersRow`](crate::rows::SendersRow) |
 //! | account | 0x21 | TLSKNOWN | recipient domain | [`TlsKnownRow`](crate::rows::TlsKnownRow) |
+//! | account | 0x22 | OUTGOING | time i64 ‖ queue id u64 | [`OutgoingRow`](crate::rows::OutgoingRow) |
+//! | account | 0x23 | RECIPIENTS | bucket u16 | [`SendersRow`](crate::rows::SendersRow), of whom it sent to |
 //! | account | 0x30 | TEXT | - | [`TextRow`](crate::rows::TextRow) |
 //! | account | 0x31 | TERMS | segment u32 ‖ first term | dictionary block, see [`text`](crate::text) |
 //! | account | 0x32 | POSTINGS | segment u32 ‖ chunk u32 | version ‖ octets |
@@ -52,6 +54,9 @@
 //! | 0 | 0x31 | HOOKDUE | hash of the URL u64 ‖ due i64 ‖ hook id u64 | version |
 //! | 0 | 0x32 | HOOKABOUT | queue id u64 ‖ hash of the recipient u64 ‖ hook id u64 | version |
 //! | 0 | 0x33 | HOOKRETIRED | kept until i64 ‖ hook id u64 | [`RetiredHookRow`](crate::rows::RetiredHookRow) |
+//! | 0 | 0x34 | FROMID | account u32 ‖ id | [`FromIdRow`](crate::rows::FromIdRow) |
+//! | 0 | 0x35 | QUEUEMETA | queue id u64 | [`QueueMeta`](crate::rows::QueueMeta) ‖ texts |
+//! | 0 | 0x36 | INCOMINGREPORT | account u32 ‖ email id u64 | version ‖ id |
 //! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
@@ -67,7 +72,7 @@ pub use webhooks::*;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{ModSeq, Uid};
 
-use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId};
+use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId, QueueId};
 use crate::rows::Grantee;
 
 /// An encoded key.
@@ -110,6 +115,10 @@ pub mod table {
     pub const SENDERS: u8 = 0x20;
     /// Account: what is known of the transport security of domains.
     pub const TLSKNOWN: u8 = 0x21;
+    /// Account: to how many it sent, and when.
+    pub const OUTGOING: u8 = 0x22;
+    /// Account: to whom it sent.
+    pub const RECIPIENTS: u8 = 0x23;
     /// Account: the text index, its segments.
     pub const TEXT: u8 = 0x30;
     /// Account: dictionaries of the text index.
@@ -170,6 +179,12 @@ pub mod table {
     pub const HOOKABOUT: u8 = 0x32;
     /// System: what became of calls of webhooks.
     pub const HOOKRETIRED: u8 = 0x33;
+    /// System: where messages are by the id in their reverse path.
+    pub const FROMID: u8 = 0x34;
+    /// System: what programs are told of outgoing messages.
+    pub const QUEUEMETA: u8 = 0x35;
+    /// System: messages that came for such an id, and are still to be looked at.
+    pub const INCOMINGREPORT: u8 = 0x36;
     /// System: the first table of the directory.
     pub const DIRECTORY_FIRST: u8 = 0x40;
     /// System: the last table of the directory.
@@ -347,6 +362,22 @@ pub fn thread_subjects(account: AccountId, subject: u64) -> Key {
 /// A bucket of senders whose mail an account has had.
 pub fn senders(account: AccountId, bucket: u16) -> Key {
     build(account.get(), table::SENDERS, &[&bucket.to_be_bytes()])
+}
+
+/// A bucket of recipients to whom an account has sent.
+pub fn recipients(account: AccountId, bucket: u16) -> Key {
+    build(account.get(), table::RECIPIENTS, &[&bucket.to_be_bytes()])
+}
+
+/// What an account sent at a time; the entry of the queue tells apart what it sent at once.
+pub fn outgoing(account: AccountId, sent: i64, id: QueueId) -> Key {
+    build(account.get(), table::OUTGOING, &[&time(sent), &id.0.to_be_bytes()])
+}
+
+/// Time and entry of a key of OUTGOING.
+pub fn outgoing_parts(key: &[u8]) -> Result<(i64, QueueId), BadKey> {
+    let [sent, id] = numbers(key, [8, 8])?;
+    Ok((to_time(sent), QueueId(id)))
 }
 
 /// What is known of the transport security of a recipient domain.

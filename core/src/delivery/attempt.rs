@@ -19,7 +19,7 @@ use postrider_storage::store::StoreError;
 
 use super::downgrade::Original;
 use super::hosts::{Busy, Offered, Parcel, Transported};
-use super::outcome::Tried;
+use super::outcome::{Tried, configured_keep};
 use super::routing::Routing;
 use super::session::{Session, chance};
 use super::{learned, sts, translate};
@@ -65,6 +65,8 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
             tried.all(&Verdict::of(failure, made, attempts_max));
         }
         Ok(known) => {
+            let configured = configured_keep(&session.shard.shared.config);
+            tried.keep = Some(known.routing.mail.keep_messages(configured));
             for (place, row) in &known.suppressed {
                 let failure = Failure::ours(Status::permanent(1, 0), suppressed_words(row));
                 tried.verdicts[*place] = Some(Verdict::Failed { failure, is_expired: false });

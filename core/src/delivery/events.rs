@@ -6,8 +6,9 @@ use postrider_proto::mime::{FieldName, header, record, words};
 use postrider_storage::directory::WebhookEvent;
 use postrider_storage::engine::Batch;
 use postrider_storage::ids::{AccountId, QueueId};
+use postrider_storage::queue;
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::{AttemptResult, Kind, QueueRow};
+use postrider_storage::rows::{AttemptResult, Kind, QueueMeta, QueueRow};
 use postrider_storage::store::{Store, StoreError};
 use postrider_storage::webhooks::ScheduledHook;
 
@@ -80,8 +81,13 @@ impl Listener {
     }
 }
 
-/// What the sender said of a message, as far as its content has it.
-pub(super) fn meta(reader: &Reader, entry: &QueueRow) -> Result<Meta, StoreError> {
+/// What the sender said of a message: as it was kept, or as far as its content has it.
+pub(super) fn meta(reader: &Reader, id: QueueId, entry: &QueueRow) -> Result<Meta, StoreError> {
+    if entry.has_meta
+        && let Some(meta) = queue::meta(reader, id)?
+    {
+        return Ok(kept(&meta));
+    }
     let Some(blob) = reader.blob(entry.blob)? else { return Ok(Meta::default()) };
     // What can't be read tells less.
     let Ok(root) = record::root(&blob.structure) else { return Ok(Meta::default()) };
@@ -92,4 +98,14 @@ pub(super) fn meta(reader: &Reader, entry: &QueueRow) -> Result<Meta, StoreError
         subject: words::decode(&header::unfold(value(FieldName::Subject))),
         ..Meta::default()
     })
+}
+
+/// What was kept of it.
+pub(super) fn kept(meta: &QueueMeta) -> Meta {
+    Meta {
+        from_id: meta.from_id.to_string(),
+        message_id: meta.message_id.to_string(),
+        subject: meta.subject.to_string(),
+        extra: meta.extra.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+    }
 }

@@ -21,7 +21,7 @@ use tracing::info;
 
 use super::edits::Place;
 use super::events::{self, Happened, Listener};
-use super::outcome::{Tried, backoff_of, retired_until};
+use super::outcome::{Keep, Tried, backoff_of, configured_keep, keep_of, until};
 use super::session::chance;
 use super::{reports, translate};
 use crate::clock::unix_now;
@@ -112,8 +112,9 @@ async fn change(
     let editing = shard.deliveries.edits.operate(&entries).await;
     let filter = filter.clone();
     let now = unix_now();
-    let (store, wanted, until) = (Arc::clone(&shared.store), wish.clone(), retired_until(shard, now));
-    let built = shared.pool.run(move || build(&store, filter, &entries, &wanted, now, until)).await??;
+    let (store, wanted) = (Arc::clone(&shared.store), wish.clone());
+    let keep = configured_keep(&shared.config);
+    let built = shared.pool.run(move || build(&store, filter, &entries, &wanted, now, keep)).await??;
     let Built { edit, operated, domains, calls } = built;
     if !edit.batch.is_empty() {
         commit::commit(&shared.committer, edit.batch, Durability::Synced).await?;
@@ -132,7 +133,7 @@ fn build(
     entries: &[Place],
     wish: &Wish,
     now: i64,
-    retired_until: Option<i64>,
+    configured: Keep,
 ) -> Result<Built, StoreError> {
     let reader = store.reader();
     let filter = Filter { ids: Some(entries.iter().map(|(_, id)| *id).collect()), ..filter };
@@ -153,7 +154,7 @@ fn build(
                     let end = End {
                         retirement: Retirement::Dropped,
                         result: AttemptResult::new(now, 0, Some([5, 3, 0]), "", text),
-                        retired_until,
+                        retired_until: until(keep_of(&reader, listed.row.sender, configured)?, now),
                     };
                     let changed = queue::end(&reader, listed.id, chosen, &end)?;
                     if listener.as_ref().is_none_or(|(sender, _)| *sender != listed.row.sender) {
@@ -194,7 +195,7 @@ impl Built {
             return Ok(());
         }
         let rows = chosen(reader, listed)?;
-        let meta = events::meta(reader, &listed.row)?;
+        let meta = events::meta(reader, listed.id, &listed.row)?;
         let event = WebhookEvent::Canceled;
         let happened: Vec<Happened<'_>> = rows
             .iter()
@@ -253,19 +254,18 @@ async fn fail(
     }
     let now = unix_now();
     let failure = Failure::ours(GIVEN_UP, reason);
-    let end = End {
-        retirement: Retirement::Failed,
-        result: translate::failed(&failure, now),
-        retired_until: retired_until(shard, now),
-    };
+    let mut end =
+        End { retirement: Retirement::Failed, result: translate::failed(&failure, now), retired_until: None };
+    let (sender, configured) = (listed.row.sender, configured_keep(&shared.config));
     let mut tried = Tried::new(id, listed.row, recipients, now);
     tried.all(&Verdict::Failed { failure, is_expired: false });
     report(shard, &tried).await.map_err(Trouble::Report)?;
     let listener = events::listener(shard, &tried.entry).await?;
     let (part, entry, result) = (listed.part, tried.entry.clone(), end.result.clone());
     let changed = shared.reads.run(move |reader| {
+        end.retired_until = until(keep_of(reader, sender, configured)?, now);
         let chosen = part.as_deref().map_or(Chosen::All, Chosen::These);
-        Ok((queue::end(reader, id, chosen, &end)?, events::meta(reader, &entry)?))
+        Ok((queue::end(reader, id, chosen, &end)?, events::meta(reader, id, &entry)?))
     });
     let (changed, meta) = changed.await?;
     match changed {

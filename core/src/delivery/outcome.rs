@@ -14,12 +14,14 @@ use postrider_delivery::outcome::{Failure, Signal, Status, Verdict};
 use postrider_delivery::report::{Event, decide};
 use postrider_delivery::route::Route;
 use postrider_delivery::suppression::{Suppress, decide as suppresses};
-use postrider_storage::directory::WebhookEvent;
+use postrider_storage::directory::{Directory, WebhookEvent};
 use postrider_storage::engine::Durability;
-use postrider_storage::ids::QueueId;
+use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::suppression::base_address;
 use postrider_storage::queue::{self, Consequence, Edit, Fate, Outcome};
+use postrider_storage::reader::Reader;
 use postrider_storage::rows::{AttemptResult, Kind, QueueRow, RecipientRow};
+use postrider_storage::store::StoreError;
 use tracing::{error, info};
 
 use super::events::Happened;
@@ -29,6 +31,7 @@ use super::strays::Stray;
 use super::{attempt, events, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
+use crate::config::Config;
 use crate::metrics;
 use crate::runtime::oneshot::{Receiver, oneshot};
 use crate::runtime::{sleep, spawn, spawn_task, timeout_at};
@@ -58,8 +61,13 @@ pub(super) struct Tried {
     pub(super) dialed: Vec<IpAddr>,
     /// What was learnt of the domain.
     pub(super) signal: Signal,
+    /// How long what becomes of it is known, where the account was looked at.
+    pub(super) keep: Option<Keep>,
     pub(super) began: i64,
 }
+
+/// For how many seconds it is known what became of a message; none is not at all.
+pub(super) type Keep = Option<u32>;
 
 impl Tried {
     pub(super) fn new(
@@ -77,6 +85,7 @@ impl Tried {
             suppressed: Vec::new(),
             dialed: Vec::new(),
             signal: Signal::Neutral,
+            keep: None,
             began,
         }
     }
@@ -170,7 +179,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
             _ => None,
         }),
         delay_reported: tells,
-        retired_until: retired_until(shard, now),
+        retired_until: tried.keep.and_then(|keep| until(keep, now)),
     };
     let told: Vec<(usize, Event)> =
         events.iter().enumerate().filter_map(|(place, event)| Some((place, (*event)?))).collect();
@@ -208,21 +217,37 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
     log(shard, &tried, &verdicts, now);
 }
 
+/// For how long the configuration says that it is known what became of a message.
+pub(super) fn configured_keep(config: &Config) -> Keep {
+    config.delivery.keep_retired.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// For how long it is known what became of messages of an account, 0 is the system.
+pub(super) fn keep_of(reader: &Reader, sender: u32, configured: Keep) -> Result<Keep, StoreError> {
+    let Some(account) = AccountId::new(sender) else { return Ok(configured) };
+    let account = Directory::new(reader.snapshot()).account(account)?;
+    Ok(account.map_or(configured, |account| account.settings.mail.keep_messages(configured)))
+}
+
 /// Until when it is known what became of a recipient that leaves the queue now.
-pub(super) fn retired_until(shard: &Shard, now: i64) -> Option<i64> {
-    let keep = shard.shared.config.delivery.keep_retired;
-    keep.map(|time| now.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)))
+pub(super) fn until(keep: Keep, now: i64) -> Option<i64> {
+    keep.map(|seconds| now.saturating_add(i64::from(seconds)))
 }
 
 async fn conclude(shard: &Rc<Shard>, tried: &Tried, outcome: &Outcome) -> Result<(), String> {
     let (shared, id) = (&shard.shared, tried.id);
+    let (sender, is_known) = (tried.entry.sender, tried.keep.is_some());
     let listener = events::listener(shard, &tried.entry).await.map_err(|error| error.to_string())?;
     let editing = shard.deliveries.edits.conclude(&[id]).await;
     let built = {
-        let (outcome, entry) = (outcome.clone(), listener.is_some().then(|| tried.entry.clone()));
+        let (mut outcome, configured) = (outcome.clone(), configured_keep(&shared.config));
+        let entry = listener.is_some().then(|| tried.entry.clone());
         let read = shared.reads.run(move |reader| {
+            if !is_known {
+                outcome.retired_until = until(keep_of(reader, sender, configured)?, outcome.now);
+            }
             let Some(concluded) = queue::outcome(reader, id, &outcome)? else { return Ok(None) };
-            let meta = entry.map(|entry| events::meta(reader, &entry)).transpose()?;
+            let meta = entry.map(|entry| events::meta(reader, id, &entry)).transpose()?;
             Ok(Some((concluded, meta.unwrap_or_default())))
         });
         read.await

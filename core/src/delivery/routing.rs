@@ -3,7 +3,7 @@
 use postrider_delivery::destination::Target;
 use postrider_delivery::route::{Asked, Pattern, Route, choose};
 use postrider_proto::address::{Address, Domain};
-use postrider_storage::directory::{self, Directory, DomainState};
+use postrider_storage::directory::{self, Directory, DomainState, MailSettings};
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::QueueRow;
@@ -15,6 +15,8 @@ pub(super) struct Routing {
     pub(super) disabled: bool,
     /// The recipients' domain has its mailboxes here, so that it is no circle when its mail comes to this server.
     pub(super) is_ours: bool,
+    /// What is set for mail of the account.
+    pub(super) mail: MailSettings,
     /// The routes of the account, and of the sender's domain.
     routes: [Vec<Route>; 2],
 }
@@ -33,6 +35,7 @@ impl Routing {
             is_ours: of_recipients.is_some(),
             disabled: account.is_some()
                 && of_domain.as_ref().is_some_and(|settings| settings.state == DomainState::Disabled),
+            mail: of_account.as_ref().map_or(MailSettings::NONE, |account| account.settings.mail.clone()),
             routes: [
                 routes(of_account.iter().flat_map(|account| &account.settings.routes)),
                 routes(of_domain.iter().flat_map(|settings| &settings.routes)),
