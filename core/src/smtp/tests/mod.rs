@@ -14,6 +14,7 @@ mod first_time;
 mod floods;
 mod leaving;
 mod other_server;
+mod reports;
 mod sequences;
 mod signing;
 mod submission;
