@@ -88,6 +88,17 @@ impl World {
         world
     }
 
+    /// The same store in a server that starts anew, where DNS is what another script says.
+    pub(super) fn restarted(self, script: &str, meanwhile: impl FnOnce(&MemoryEngine)) -> Self {
+        let engine = Arc::clone(&self.engine);
+        drop(self);
+        meanwhile(&engine);
+        let server = TestServer::with_script(Arc::clone(&engine) as _, script, |config| {
+            Self::configure(config, |_| {})
+        });
+        Self { engine, server }
+    }
+
     fn configure(config: &mut Config, change: impl FnOnce(&mut Config)) {
         config.mode = Mode::Serve;
         for listener in &mut config.listeners {
