@@ -242,7 +242,8 @@ mod tests {
         let mut batch = Batch::new();
         remove(&mut batch, &group, id(1));
         world.commit(batch);
-        let (batch, count) = remove_of(&reader, &Group { due: 86_400, domain: "a.example".into() }, 9).unwrap();
+        let (batch, count) =
+            remove_of(&reader, &Group { due: 86_400, domain: "a.example".into() }, 9).unwrap();
         assert_eq!((batch.is_empty(), count), (true, 0));
         for (rows_max, left) in [(1, 4), (10, 3), (10, 3)] {
             let (batch, _) = remove_before(&world.store.reader(), 3601, rows_max).unwrap();

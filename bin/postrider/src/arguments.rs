@@ -8,6 +8,7 @@ mod dns;
 mod domain_dkim;
 mod mta_sts;
 mod queue;
+mod reports;
 mod sendmail;
 mod settings;
 mod tls;
@@ -32,6 +33,7 @@ pub use queue::{
     Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
     Wish as QueueWish,
 };
+pub use reports::{Reports, ReportsCommand, ReportsList, ReportsShow, ReportsSummary};
 pub use sendmail::Sendmail;
 pub use settings::{
     AccountRoutes, AddressReports, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd,
@@ -120,6 +122,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Reports(Reports),
     Sendmail(Sendmail),
     Dns(Dns),
     Dnssec(Dnssec),

@@ -17,6 +17,7 @@ mod index;
 mod listing;
 mod lock;
 mod queue;
+mod reports;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -152,6 +153,10 @@ impl ServerOperations {
             }
             Request::IndexStatus { account } => self.index_status(&account).await,
             Request::IndexRebuild { account } => self.rebuild_index(&account, exchange).await,
+            reports @ (Request::ReportList { .. }
+            | Request::ReportShow { .. }
+            | Request::ReportDump { .. }
+            | Request::ReportSummary { .. }) => self.reports(reports, exchange).await,
             queue @ (Request::QueueList { .. }
             | Request::QueueShow { .. }
             | Request::QueueDump { .. }

@@ -1,7 +1,7 @@
 //! Invariants of what belongs to no account: format, contents, to-do lists.
 
 use super::account::unknown_tables;
-use super::{Counts, Report, queue};
+use super::{Counts, Report, queue, reports};
 use crate::blobs::CHUNK_OCTETS;
 use crate::directory::removed_account;
 use crate::engine::Space;
@@ -35,7 +35,8 @@ pub(super) fn check(
     shared(reader, report)?;
     evaluations(reader, report)?;
     report_suppressions(reader, report)?;
-    const TABLES: [u8; 22] = [
+    reports::check(reader, report)?;
+    const TABLES: [u8; 26] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -57,6 +58,10 @@ pub(super) fn check(
         table::SUPPRESSION,
         table::STRIKES,
         table::MTASTS,
+        table::REPORT,
+        table::REPORTKNOWN,
+        table::REPORTTODO,
+        table::REPORTTEXT,
         table::REPORTSUPPRESS,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {

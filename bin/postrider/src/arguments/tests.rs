@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 125] = [
+const COMMANDS: [&str; 130] = [
     "",
     "serve",
     "localserve",
@@ -82,6 +82,11 @@ const COMMANDS: [&str; 125] = [
     "index",
     "index status",
     "index rebuild",
+    "reports",
+    "reports summary",
+    "reports list",
+    "reports show",
+    "reports dump",
     "sendmail",
     "queue",
     "queue list",

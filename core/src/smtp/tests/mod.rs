@@ -15,6 +15,7 @@ mod first_time;
 mod floods;
 mod leaving;
 mod other_server;
+mod reports;
 mod sequences;
 mod signing;
 mod submission;
