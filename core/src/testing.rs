@@ -204,8 +204,10 @@ impl TestServer {
                 let shard = shard(id, shared, script);
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
                 maintenance::start(&shard);
+                crate::received_reports::start(&shard);
                 if delivers == Delivers::Yes {
                     crate::delivery::start(&shard);
+                    crate::reporting::start(&shard);
                 }
                 for (number, socket, tls) in mail {
                     listen(&shard, number, socket, tls);
@@ -416,6 +418,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        report_bell: crate::received_reports::Bell::default(),
         shared,
     })
 }

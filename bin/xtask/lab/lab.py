@@ -12,6 +12,7 @@ import time
 
 import check_crash
 import check_peers
+import check_reports
 import check_sendmail
 import check_table
 from network import is_init
@@ -29,6 +30,8 @@ CHECKS = [
     ("sendmail with setgid", check_sendmail.setgid),
     ("the fourth attempt", check_crash.fourth_attempt),
     ("kill -9", check_crash.kill),
+    # The last one, since its clocks are ahead.
+    ("reports", check_reports.reports),
 ]
 
 

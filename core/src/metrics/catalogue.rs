@@ -3,9 +3,11 @@
 //! `docs/metrics.md` lists the same names; a test compares them.
 
 use super::delivery::QueueMetrics;
+use super::received::ReceivedMetrics;
 use super::registry::{
     Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
+use super::reporting::ReportMetrics;
 use crate::config::Protocol;
 
 /// Declares an enum whose values are those of a label.
@@ -26,6 +28,8 @@ macro_rules! label {
         }
     };
 }
+
+pub(super) use label;
 
 label! {
     /// Why a connection was not served.
@@ -540,6 +544,8 @@ label! {
         Tombstones = "tombstones",
         /// Evaluations of DMARC that are too old to be reported.
         Evaluations = "evaluations",
+        /// Reports of other servers that are older than they are kept.
+        Reports = "reports",
         /// What became of recipients that left the queue.
         Retired = "retired",
         /// Failures of addresses that nothing was sent to for long.
@@ -586,6 +592,10 @@ pub struct Metrics {
     pub control_requests: Counter,
     /// What happens to messages on their way to other servers.
     pub queue: QueueMetrics,
+    /// Reports to other domains.
+    pub reporting: ReportMetrics,
+    /// Reports that other servers send.
+    pub received: ReceivedMetrics,
     /// What maintenance does.
     pub upkeep: UpkeepMetrics,
     /// What the resolver does.
@@ -732,7 +742,7 @@ impl UpkeepMetrics {
     }
 }
 
-fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+pub(super) fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
     all.iter().map(|value| name(*value)).collect()
 }
 
@@ -817,6 +827,8 @@ impl Metrics {
             control_requests: b
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
             queue: QueueMetrics::register(b),
+            reporting: ReportMetrics::register(b),
+            received: ReceivedMetrics::register(b),
             upkeep: UpkeepMetrics::register(b),
             dns: DnsMetrics::register(b, limit_hits),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),

@@ -8,7 +8,9 @@ mod delivery;
 pub mod http;
 mod measured;
 mod process;
+mod received;
 mod registry;
+mod reporting;
 mod text;
 
 pub use catalogue::{
@@ -19,10 +21,12 @@ pub use catalogue::{
 pub use delivery::{Leaving, QueueMetrics};
 pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;
+pub use received::{ReceivedMetrics, ReceivedReport};
 pub use registry::{
     Buckets, Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS,
     Recorder, Registry, SECONDS,
 };
+pub use reporting::ReportMetrics;
 pub use text::{MEDIA_TYPE, Text};
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ use crate::metrics::{
 };
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
+use crate::received_reports;
+use crate::reporting;
 use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{
@@ -208,6 +210,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        report_bell: received_reports::Bell::default(),
         deliveries: Deliveries::new(&shared.config, parts.connector.clone()),
         shared,
     });
@@ -222,6 +225,8 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     }
     maintenance::start(&shard);
     delivery::start(&shard);
+    reporting::start(&shard);
+    received_reports::start(&shard);
     let deadline = shutdown.wait().await;
     while parts.gate.open() > 0 && Instant::now() < deadline {
         sleep(STOP_LOOK).await;

@@ -15,7 +15,7 @@ use postrider_proto::smtp::body::ContentFacts;
 use postrider_proto::smtp::envelope::Envelope;
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::trace::Charset;
-use postrider_storage::rows::EvaluationRow;
+use postrider_storage::rows::{EvaluationRow, ReportTodoRow};
 use ring::rand::{SecureRandom, SystemRandom};
 use tracing::info;
 
@@ -23,7 +23,7 @@ use super::blocklists::Said;
 use super::decision::{Decision, Findings, Treatment, decide, fails_dmarc};
 use super::examination::{Evidence, Timed, Transaction, dmarc, gather};
 use super::rules::Facts;
-use super::{evaluation, results};
+use super::{evaluation, reported, results};
 use crate::clock::unix_now;
 use crate::lookup::Questions;
 use crate::metrics::{self, Finding, Method, Reason, Verdict};
@@ -63,6 +63,8 @@ pub(in crate::smtp) struct Conclusion {
     pub(in crate::smtp) reports: Reports,
     /// What is kept for reports of DMARC.
     pub(in crate::smtp) evaluations: Vec<EvaluationRow>,
+    /// What is noted of the report that may be in it.
+    pub(in crate::smtp) reported: Option<ReportTodoRow>,
 }
 
 /// Fields of results; those of most messages are the same for all recipients.
@@ -83,6 +85,8 @@ struct Way {
     dmarc_override: Option<&'static str>,
     /// Refused, and kept where such mail goes.
     is_kept: bool,
+    /// It comes to where reports of others are read.
+    is_reported_to: bool,
 }
 
 impl Connection {
@@ -98,13 +102,16 @@ impl Connection {
         let known = self.known_facts(&received, &targets);
         let (Some(questions), Some(hello)) = (self.questions.clone(), self.session.hello()) else {
             self.count_decision(&Decision { reason: Reason::Unchecked, refusal: None });
+            let places = self.places(targets, envelope, from, known).await?;
+            let kinds = reported::kinds(&places);
             return Ok(Conclusion {
                 reverse_name: None,
                 fields: [(None, results::field(hostname, &[], charset(envelope)))].into(),
-                places: self.places(targets, envelope, from, known).await?,
+                places,
                 confirmed: Confirmed::No,
                 reports: Reports::ToNobody,
                 evaluations: Vec::new(),
+                reported: (!kinds.is_empty()).then(|| reported::unconfirmed(kinds, from, unix_now())),
             });
         };
         let transaction = Transaction {
@@ -148,10 +155,15 @@ impl Connection {
             let results = results::all(&evidence, &dmarc.value, voucher.as_ref(), dmarc_override);
             results::field(hostname, &results, charset(envelope)) + &spf_field
         };
+        let is_report = dmarc.value.result == dmarc::DmarcResult::Pass && is_report(structure);
         let evaluated = |way: &Way| {
-            let Way { decision, dmarc_override, is_kept } = way;
-            let treatment =
-                evaluation::Treated { decision, dmarc_override: *dmarc_override, is_kept: *is_kept };
+            let Way { decision, dmarc_override, is_kept, is_reported_to } = way;
+            let treatment = evaluation::Treated {
+                decision,
+                dmarc_override: *dmarc_override,
+                is_kept: *is_kept,
+                is_about_reports: *is_reported_to || is_report,
+            };
             evaluation::row(self.peer, envelope, &evidence, &dmarc.value, voucher.is_some(), &treatment)
         };
         let mut evaluations: Vec<EvaluationRow> = Vec::new();
@@ -160,6 +172,9 @@ impl Connection {
                 evaluations.push(row);
             }
         }
+        let reported =
+            self.reported(&questions, (signed, transaction.now), from, &places, (&evidence, &dmarc.value));
+        let reported = self.unless_stopping(reported).await.ok_or(Reply::SHUTTING_DOWN)?;
         Ok(Conclusion {
             reverse_name: evidence
                 .iprev
@@ -172,7 +187,35 @@ impl Connection {
             confirmed,
             reports: reports(envelope, &evidence, &dmarc.value),
             evaluations,
+            reported,
         })
+    }
+
+    /// What is noted of the report that may be in a message; none where no reports are read.
+    async fn reported(
+        &self,
+        questions: &Questions,
+        (signed, now): (&Result<Content, HeaderError>, u64),
+        from: Option<&Address>,
+        places: &[Place],
+        (evidence, dmarc): (&Evidence, &dmarc::Verdict),
+    ) -> Option<ReportTodoRow> {
+        let kinds = reported::kinds(places);
+        if kinds.is_empty() {
+            return None;
+        }
+        let todo = reported::unconfirmed(kinds, from, now.cast_signed());
+        let mut todo = reported::confirm(todo, evidence, dmarc);
+        if let Ok(content) = signed
+            && kinds.tls
+            && reported::has_key_for_reports(evidence)
+        {
+            // The keys were asked for before; these are answers that are remembered.
+            let again = questions.afresh(reported::SIGNATURES_MAX);
+            again.limit_time(Instant::now() + self.service.listener.checks.time);
+            todo.tls_signers = reported::tls_signers(content, now, &again).await;
+        }
+        Some(todo)
     }
 
     /// What rules look at, as far as it is known without checks.
@@ -237,13 +280,16 @@ impl Connection {
                 let decision = decide(findings, checks, &drop.ruled.treatment);
                 let dmarc_override = drop.ruled.treatment.dmarc_override().filter(|_| fails_dmarc);
                 let is_kept = drop.keeps(&decision);
+                let is_reported_to = !drop.ruled.reads.is_empty();
                 let known = |way: &Way| {
                     way.decision.reason == decision.reason
                         && (way.dmarc_override, way.is_kept) == (dmarc_override, is_kept)
+                        && way.is_reported_to == is_reported_to
                 };
                 if !ways.iter().any(known) {
                     self.count_decision(&decision);
-                    ways.push(Way { decision: decision.clone(), dmarc_override, is_kept });
+                    let decision = decision.clone();
+                    ways.push(Way { decision, dmarc_override, is_kept, is_reported_to });
                 }
                 Judgement { decision, dmarc_override }
             })
@@ -253,7 +299,7 @@ impl Connection {
             // Nobody is there who decides, such as when the queue gets it, or an alias whose only member wrote it.
             let decision = decide(findings, checks, &Treatment::default());
             self.count_decision(&decision);
-            ways.push(Way { decision, dmarc_override: None, is_kept: false });
+            ways.push(Way { decision, dmarc_override: None, is_kept: false, is_reported_to: false });
         }
         (places, ways)
     }
@@ -321,6 +367,16 @@ impl Connection {
             self.shard.shared.metrics.checks.decisions.at([verdict as usize, decision.reason as usize]);
         self.shard.recorder.increment(counter);
     }
+}
+
+/// Whether a message says that it is a report of another server: what the subjects of both kinds have in common (RFC 7489
+/// §7.2.1.1, RFC 8460 §5.3).
+fn is_report(structure: &Structure) -> bool {
+    const SUBJECT: &[u8] = b"Report Domain:";
+    let subject = structure.root().field(FieldName::Subject).map(<[u8]>::trim_ascii);
+    subject
+        .and_then(|subject| subject.get(..SUBJECT.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(SUBJECT))
 }
 
 fn blocklist_finding(said: Said) -> Finding {
