@@ -164,7 +164,7 @@ impl Connection {
 
     /// Takes what came within AUTH, on a thread for long work.
     async fn answer(&mut self, octets: &[u8]) {
-        let (mut client, octets) = (self.client.take(), octets.to_vec());
+        let (mut client, octets) = (self.client.take_away(), octets.to_vec());
         let answered = self.pool.run_anyway(move || {
             client.receive(&octets);
             client

@@ -252,7 +252,7 @@ impl Client {
 
     /// Takes the conversation away, for work elsewhere. What is left in its place is one that was given up.
     #[must_use]
-    pub fn take(&mut self) -> Self {
+    pub fn take_away(&mut self) -> Self {
         let settings =
             Settings { name: self.settings.name.clone(), starttls: StartTls::Never, authentication: None };
         let mut given_up = Self::new(settings, None);

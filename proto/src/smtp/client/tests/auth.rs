@@ -152,7 +152,7 @@ fn a_conversation_can_be_taken_away_and_leaves_one_that_was_given_up() {
     client.receive(b"250-x\r\n250 AUTH SCRAM-SHA-256\r\n");
     assert!(!client.is_authenticating() || matches!(client.next_action(), Action::Send { .. }));
     assert!(client.is_authenticating());
-    let mut taken = client.take();
+    let mut taken = client.take_away();
     let Action::Close(End::Failed(Failure::Broken { reason, .. })) = client.next_action() else { panic!() };
     assert_eq!(reason, Broken::Local);
     assert!(!client.is_authenticating());
