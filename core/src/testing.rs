@@ -322,6 +322,7 @@ impl TestServer {
                     envelope_id: b"an id".to_vec(),
                     hold_until: Some(Hold::Until(due)),
                     max_attempts: 0,
+                    meta: None,
                     recipients,
                 };
                 let rules = HoldRules::load(&shared.store.reader()).unwrap();
@@ -410,6 +411,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         recorder: shared.registry.recorder(id.0),
         resolver,
         rates: DeliveryRates::default(),
+        allowances: smtp::allowance::Allowances::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(HEADERS_OCTETS_MAX),
         deliveries: Deliveries::new(

@@ -29,7 +29,7 @@ use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::translate;
 use crate::runtime::net::Stream;
-use crate::runtime::spawn;
+use crate::runtime::{Pool, spawn};
 use crate::tls::TlsError;
 
 /// Time for connecting to all addresses of a host.
@@ -115,6 +115,12 @@ impl Session {
             }
             self.hang_up(Signal::Good);
         }
+        if self.adopt(dial, way).await
+            && let Some(open) = &self.open
+        {
+            let dialed = vec![open.address];
+            return Ok(self.hand_over(dial, parcel, dialed).await);
+        }
         let mut dialed = Vec::new();
         let (stream, address) = match self.connect(dial, way, &mut dialed).await? {
             Ok(connected) => connected,
@@ -135,6 +141,37 @@ impl Session {
             self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
         }
         Ok(result)
+    }
+
+    /// Takes over a connection to the host that lies idle after a message to another domain; whether there was one.
+    ///
+    /// Not where TLSA records count: a certificate may be right for them by the name of that other domain.
+    async fn adopt(&mut self, dial: &Dial, way: &Transported<'_>) -> bool {
+        if dial.rule.verification.has_dane() {
+            return false;
+        }
+        let found = {
+            let mut idle = self.shard.deliveries.idle.borrow_mut();
+            let fits = |open: &Open| {
+                open.host == dial.host
+                    && *open.transport == *way.name
+                    && open.connection.takes_more()
+                    && dial.may_use(&open.address, &Channel { dane: false, ..open.channel })
+            };
+            let found = idle.iter().find(|(_, open)| fits(open)).map(|(session, _)| *session);
+            found.and_then(|session| Some((session, idle.remove(&session)?)))
+        };
+        let Some((idle, mut open)) = found else { return false };
+        if !self.schedule(|schedule, id, now| schedule.take_over(id, idle, now)) {
+            spawn("say good-bye", open.connection.quit());
+            return false;
+        }
+        let is_alive = open.connection.is_alive().await;
+        self.open = Some(Open { channel: Channel { dane: false, ..open.channel }, rested: false, ..open });
+        if !is_alive {
+            self.hang_up(Signal::Good);
+        }
+        is_alive
     }
 
     /// Connects to the first address that takes the connection.
@@ -196,7 +233,8 @@ impl Session {
     ) -> Result<Ready, (HostEnd, Option<Offered>)> {
         let deadline = Instant::now() + SETUP_TIME;
         let connector = self.shard.deliveries.connector();
-        let (connection, seen, mut offered) = converse(connector, dial, way, stream, deadline).await?;
+        let pool = self.shard.shared.pool.clone();
+        let (connection, seen, mut offered) = converse(connector, dial, way, stream, pool, deadline).await?;
         let is_encrypted = *connection.tls() == TlsState::Active;
         // A connection in clear after TLS failed doesn't mean that there is none.
         offered.starttls |= connection.capabilities().has(Extension::StartTls);
@@ -349,6 +387,7 @@ async fn converse(
     dial: &Dial,
     way: &Transported<'_>,
     stream: Stream,
+    pool: Pool,
     deadline: Instant,
 ) -> Result<(Connection, Seen, Offered), (HostEnd, Option<Offered>)> {
     let rule = &dial.rule;
@@ -377,9 +416,9 @@ async fn converse(
         let secured = connector.secure(stream, name, wanted(), until()).await;
         let secured = secured.map_err(|failed| (tls_failed(dial, &failed), None))?;
         seen = secured.seen;
-        Connection::secured(secured.stream, settings)
+        Connection::secured(secured.stream, settings, pool)
     } else {
-        Connection::clear(stream, settings)
+        Connection::clear(stream, settings, pool)
     };
     let mut offered = Offered::default();
     loop {

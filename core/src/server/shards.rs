@@ -206,6 +206,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         recorder,
         resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
         rates: DeliveryRates::default(),
+        allowances: smtp::allowance::Allowances::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),

@@ -36,7 +36,7 @@ pub(super) fn check(
     evaluations(reader, report)?;
     report_suppressions(reader, report)?;
     reports::check(reader, report)?;
-    const TABLES: [u8; 26] = [
+    const TABLES: [u8; 29] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -63,6 +63,9 @@ pub(super) fn check(
         table::REPORTTODO,
         table::REPORTTEXT,
         table::REPORTSUPPRESS,
+        table::FROMID,
+        table::QUEUEMETA,
+        table::INCOMINGREPORT,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {
         TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 130] = [
+const COMMANDS: [&str; 134] = [
     "",
     "serve",
     "localserve",
@@ -39,6 +39,10 @@ const COMMANDS: [&str; 130] = [
     "account routes add",
     "account routes rm",
     "account routes move",
+    "account settings",
+    "account settings show",
+    "account settings set",
+    "account settings webhook",
     "address",
     "address add",
     "address rm",

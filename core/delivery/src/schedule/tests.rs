@@ -473,3 +473,25 @@ fn records_are_small() {
     assert_eq!(schedule.domains(), 100_000);
     assert!(octets < 12_000_000, "{octets}");
 }
+
+#[test]
+fn a_connection_that_lies_idle_is_taken_over_for_another_domain_at_the_host() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    let first = started(&mut schedule, 0).session;
+    schedule.claimed(first, 1, None, 0);
+    assert_eq!(schedule.connect(first, address(1), None, 0), Admission::Go);
+    schedule.notify(due(2, 0), 0);
+    let second = started(&mut schedule, 0).session;
+    schedule.claimed(second, 1, None, 0);
+    assert!(!schedule.take_over(second, first, 0), "it isn't idle");
+    assert_eq!(schedule.next(first, Signal::Good, None, 0), Next::Idle);
+    assert!(schedule.take_over(second, first, 0));
+    assert!(!schedule.take_over(second, first, 0), "it is gone");
+    assert_eq!((schedule.hosts.connections(address(1)), schedule.sessions()), (1, (1, 0)));
+    // Its domain has nothing more; nobody closes what it no longer has.
+    assert_eq!((schedule.domains(), schedule.poll(100)), (1, None));
+    assert_eq!(schedule.next(second, Signal::Good, None, 100), Next::Idle);
+    assert_eq!(schedule.poll(200), Some(Command::Close(second)));
+    assert_eq!((schedule.hosts.connections(address(1)), schedule.domains()), (0, 0));
+}
