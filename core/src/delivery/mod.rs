@@ -17,6 +17,7 @@ mod counts;
 mod dial;
 mod downgrade;
 pub(crate) mod edits;
+mod fronts;
 mod hosts;
 mod learned;
 pub(crate) mod operate;
@@ -40,6 +41,7 @@ use postrider_delivery::destination::Own;
 use postrider_delivery::schedule::{Command, Mark, Notice, Schedule, SessionId, Settings};
 use postrider_dns::{Name, parse_name};
 use postrider_storage::queue::{self, Scheduled};
+use postrider_storage::store::StoreError;
 
 pub use counts::Counts;
 pub use secure::Connector;
@@ -64,6 +66,7 @@ pub struct Deliveries {
     idle: RefCell<HashMap<SessionId, Open>>,
     connector: Connector,
     edits: edits::Edits,
+    fronts: fronts::Fronts,
     /// The names and addresses at which this server takes mail.
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
@@ -96,6 +99,7 @@ impl Deliveries {
             idle: RefCell::default(),
             connector,
             edits: edits::Edits::default(),
+            fronts: fronts::Fronts::default(),
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
@@ -115,6 +119,7 @@ impl Deliveries {
 
     /// Takes that an entry of this shard is new, or due at another time than before.
     pub fn notify(&self, entry: Scheduled, account: u32) {
+        self.fronts.placed(entry);
         let notice = Notice { domain: entry.domain, due: entry.due, entry: Some((entry.id.0, account)) };
         self.schedule.borrow_mut().notify(notice, unix_now());
         self.changed.notify();
@@ -145,6 +150,14 @@ pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) 
         // A shard that is gone finds them at the next start.
         let _ = shard.send(owner, Box::new(move |owner| owner.deliveries.notify(entry, account))).await;
     }
+}
+
+/// A domain's first entry in the schedule; none when nothing waits for it.
+async fn first(shard: &Shard, domain: u64) -> Result<Option<Scheduled>, StoreError> {
+    let asked = shard.deliveries.fronts.ask(domain);
+    let first = shard.shared.reads.run(move |reader| queue::first(reader, asked.from)).await?;
+    shard.deliveries.fronts.found(asked, first);
+    Ok(first)
 }
 
 /// Starts to deliver.

@@ -15,7 +15,7 @@ use postrider_storage::rows::{AttemptResult, QueueRow, RecipientRow};
 use tracing::{error, info};
 
 use super::session::{chance, is_service_report};
-use super::{attempt, reports, translate};
+use super::{attempt, first, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::metrics;
@@ -227,9 +227,10 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
     loop {
         let now = unix_now();
         let editing = shard.deliveries.edits.claim(domain).await;
+        let from = shard.deliveries.fronts.ask(domain).from;
         let due = shard.shared.reads.run(move |reader| {
             let mut rows = Vec::new();
-            for due in queue::due(reader, domain, now, SHARED_MAX)? {
+            for due in queue::due(reader, from, now, SHARED_MAX)? {
                 let Some(entry) = queue::entry(reader, due.id)? else { continue };
                 let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
                 let backoff = backoff_of(configured, &entry);
@@ -268,8 +269,7 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
         }
     }
     let mark = shard.deliveries.mark(domain);
-    let first = shard.shared.reads.run(move |reader| queue::first(reader, domain)).await;
-    if let Ok(first) = first {
+    if let Ok(first) = first(shard, domain).await {
         shard.deliveries.set(domain, mark, first.map(|first| first.due));
     }
 }

@@ -10,14 +10,14 @@ use postrider_delivery::security::Channel;
 use postrider_storage::account::hash;
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
-use postrider_storage::queue::{self, Attempt, Claimed, Edit};
+use postrider_storage::queue::{self, Attempt, Claimed, Edit, Scheduled};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{Held, Kind, QueueRow};
 use postrider_storage::store::StoreError;
 use tracing::{error, warn};
 
 use super::connection::Connection;
-use super::{attempt, outcome};
+use super::{attempt, first, outcome};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::runtime::{Task, spawn, spawn_task};
@@ -162,9 +162,7 @@ impl Session {
     }
 
     async fn first_due(&self) -> Option<i64> {
-        let domain = self.domain;
-        let first = self.shard.shared.reads.run(move |reader| queue::first(reader, domain)).await;
-        match first {
+        match first(&self.shard, self.domain).await {
             Ok(first) => first.map(|first| first.due),
             Err(error) => {
                 error!(%error, "the queue can't be read");
@@ -206,8 +204,9 @@ impl Session {
         let _editing = self.shard.deliveries.edits.claim(turn.domain).await;
         let shared = &self.shard.shared;
         let backoff = shared.config.delivery.backoff;
+        let from = self.shard.deliveries.fronts.ask(turn.domain).from;
         let claim = move |reader: &Reader| {
-            let ids = choose(reader, &turn, now)?;
+            let ids = choose(reader, &turn, from, now)?;
             claim_these(reader, ids, now, backoff)
         };
         let mut claimed = shared.reads.run(claim).await.map_err(|error| error.to_string())?;
@@ -229,19 +228,22 @@ impl Session {
         let _editing = self.shard.deliveries.edits.conclude(&ids).await;
         let undo = move |reader: &Reader| {
             let mut edit = Edit::default();
+            let mut places = Vec::with_capacity(ids.len());
             for id in &ids {
-                if let Some((one, _)) = queue::unclaim(reader, *id, due)? {
+                if let Some((one, place)) = queue::unclaim(reader, *id, due)? {
                     edit.append(one);
+                    places.push(place);
                 }
             }
-            Ok::<_, StoreError>(edit)
+            Ok::<_, StoreError>((edit, places))
         };
         let given = match shared.reads.run(undo).await {
-            Ok(edit) if edit.batch.is_empty() => Ok(()),
-            Ok(edit) => commit::commit(&shared.committer, edit.batch, Durability::Buffered)
-                .await
-                .map(drop)
-                .map_err(|error| error.to_string()),
+            Ok((edit, _)) if edit.batch.is_empty() => Ok(()),
+            Ok((edit, places)) => {
+                let done = commit::commit(&shared.committer, edit.batch, Durability::Buffered).await;
+                places.into_iter().for_each(|place| self.shard.deliveries.fronts.placed(place));
+                done.map(drop).map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = given {
@@ -252,9 +254,9 @@ impl Session {
 }
 
 /// Chooses what to claim of what is due of a domain: what has to come first, then entries of all accounts in turn.
-fn choose(reader: &Reader, turn: &Turn, now: i64) -> Result<Vec<QueueId>, StoreError> {
+fn choose(reader: &Reader, turn: &Turn, from: Scheduled, now: i64) -> Result<Vec<QueueId>, StoreError> {
     let mut chosen: Vec<QueueId> = turn.first.iter().map(|id| QueueId(*id)).collect();
-    let due = queue::due(reader, turn.domain, now, CANDIDATES * turn.entries_max)?;
+    let due = queue::due(reader, from, now, CANDIDATES * turn.entries_max)?;
     let mut due: Vec<QueueId> = due.into_iter().map(|due| due.id).filter(|id| !chosen.contains(id)).collect();
     if due.len() > turn.entries_max {
         let mut accounts = Vec::with_capacity(due.len());

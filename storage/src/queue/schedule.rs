@@ -21,6 +21,16 @@ pub struct Scheduled {
 }
 
 impl Scheduled {
+    /// Before everything that can wait for a domain.
+    pub const fn start(domain: u64) -> Self {
+        Self { domain, due: i64::MIN, id: QueueId(0) }
+    }
+
+    /// Behind everything that can wait for a domain.
+    pub const fn end(domain: u64) -> Self {
+        Self { domain, due: i64::MAX, id: QueueId(u64::MAX) }
+    }
+
     pub(super) fn of(id: QueueId, row: &QueueRow) -> Self {
         Self { domain: domain_hash(&row.domain), due: row.scheduled(), id }
     }
@@ -117,22 +127,36 @@ impl Iterator for Waiting<'_> {
     }
 }
 
-/// A domain's first entry in the schedule; none when nothing waits for it.
-pub fn first(reader: &Reader, domain: u64) -> Result<Option<Scheduled>, StoreError> {
-    let mut rows = reader.prefix(&keys::queue_domain(domain));
-    rows.next().map(|row| Scheduled::from_key(&row?.0)).transpose()
+/// The first entry of a domain in the schedule, at `from` or behind; none when nothing waits there.
+///
+/// What left the schedule before `from` costs nothing here. Before its tables are merged, the store passes over each row
+/// that was removed, so whoever reads often says from where on there can be any.
+pub fn first(reader: &Reader, from: Scheduled) -> Result<Option<Scheduled>, StoreError> {
+    rows(reader, from).next().transpose()
 }
 
 /// The entries of a domain that are due at `now` (seconds since 1970), at most `count_max`, those that have been
-/// due longest first. Held ones are never due.
-pub fn due(reader: &Reader, domain: u64, now: i64, count_max: usize) -> Result<Vec<Scheduled>, StoreError> {
+/// due longest first; only those at `from` or behind, as for [`first`]. Held ones are never due.
+pub fn due(
+    reader: &Reader,
+    from: Scheduled,
+    now: i64,
+    count_max: usize,
+) -> Result<Vec<Scheduled>, StoreError> {
     let mut found = Vec::new();
-    for row in reader.prefix(&keys::queue_domain(domain)).take(count_max) {
-        let entry = Scheduled::from_key(&row?.0)?;
+    for entry in rows(reader, from).take(count_max) {
+        let entry = entry?;
         if entry.due > now || entry.due == i64::MAX {
             break;
         }
         found.push(entry);
     }
     Ok(found)
+}
+
+/// What waits for the domain of `from`, there or behind.
+fn rows(reader: &Reader, from: Scheduled) -> impl Iterator<Item = Result<Scheduled, StoreError>> + '_ {
+    let Scheduled { domain, due, id } = from;
+    let rows = reader.from(&keys::queue_due(domain, due, id), &keys::queue_domain(domain));
+    rows.map(|row| Scheduled::from_key(&row?.0))
 }

@@ -6,15 +6,21 @@ fn a_claim_backs_off_and_nothing_is_claimed_twice() {
     let world = World::new();
     let id = world.send(&["r@one.example", "s@one.example"])[0];
     let domain = domain_hash("one.example");
-    assert_eq!(due(&world.reader(), domain, 99, 10).unwrap(), []);
-    assert_eq!(due(&world.reader(), domain, 100, 10).unwrap(), [Scheduled { domain, due: 100, id }]);
+    assert_eq!(due(&world.reader(), Scheduled::start(domain), 99, 10).unwrap(), []);
+    let place = Scheduled { domain, due: 100, id };
+    assert_eq!(due(&world.reader(), Scheduled::start(domain), 100, 10).unwrap(), [place]);
     let claimed = world.claim(id, 1000);
     assert_eq!((claimed.entry.attempts, claimed.entry.last_attempt, claimed.entry.due), (1, 1000, 1450));
     assert_eq!(claimed.entry, world.entry(id));
     assert_eq!(claimed.recipients.len(), 2);
     let again = Attempt { now: 2000, next: 3000 };
     assert!(claim(&world.reader(), id, again).unwrap().is_none());
-    assert_eq!(first(&world.reader(), domain).unwrap().unwrap().due, 1450);
+    let place = Scheduled { domain, due: 1450, id };
+    assert_eq!(first(&world.reader(), Scheduled::start(domain)).unwrap(), Some(place));
+    assert_eq!(first(&world.reader(), place).unwrap(), Some(place), "at the place itself");
+    let behind = Scheduled { id: QueueId(id.0 + 1), ..place };
+    assert_eq!(first(&world.reader(), behind).unwrap(), None);
+    assert_eq!(due(&world.reader(), behind, 2000, 10).unwrap(), []);
 
     let (edit, place) = unclaim(&world.reader(), id, 1100).unwrap().unwrap();
     assert_eq!((edit.delta, place.due), (Delta::default(), 1100));
@@ -24,7 +30,11 @@ fn a_claim_backs_off_and_nothing_is_claimed_twice() {
 
     world.change(id, Chosen::All, &Change::Hold(Held::Operator));
     assert!(claim(&world.reader(), id, again).unwrap().is_none(), "held");
-    assert_eq!(due(&world.reader(), domain, i64::MAX, 10).unwrap(), [], "what is held is never due");
+    assert_eq!(
+        due(&world.reader(), Scheduled::start(domain), i64::MAX, 10).unwrap(),
+        [],
+        "what is held is never due"
+    );
     assert!(claim(&world.reader(), QueueId(1), again).unwrap().is_none(), "gone");
 }
 
@@ -128,7 +138,7 @@ fn waiting_domains_are_found_in_order_and_within_a_range() {
     }
     assert_eq!(found(0..=u64::MAX), hashes);
     world.verify();
-    let two: Vec<_> = due(&world.reader(), domain_hash("d1.example"), 100, 10).unwrap();
+    let two: Vec<_> = due(&world.reader(), Scheduled::start(domain_hash("d1.example")), 100, 10).unwrap();
     assert_eq!(two.len(), 2);
-    assert_eq!(due(&world.reader(), domain_hash("d1.example"), 100, 1).unwrap(), two[..1]);
+    assert_eq!(due(&world.reader(), Scheduled::start(domain_hash("d1.example")), 100, 1).unwrap(), two[..1]);
 }

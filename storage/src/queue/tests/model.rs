@@ -176,7 +176,8 @@ impl Run {
         let sums = (counts.entries as i64, counts.recipients as i64, counts.held as i64);
         assert_eq!(sums, (self.counts.entries, self.counts.recipients, self.counts.held));
         let due_now = (0..3).flat_map(|domain| {
-            let found = due(&reader, domain_hash(&format!("d{domain}.example")), 250, 1000).unwrap();
+            let found = due(&reader, Scheduled::start(domain_hash(&format!("d{domain}.example"))), 250, 1000)
+                .unwrap();
             assert!(found.is_sorted());
             found
         });
