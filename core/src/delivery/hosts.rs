@@ -25,6 +25,8 @@ use rustls_pki_types::ServerName;
 use super::connection::{Connection, Reached, SendError};
 use super::dial::{DialError, Way, dial};
 use super::downgrade::{Fit, NotFit, Original};
+use super::ends::Noted;
+use super::outcome::Written;
 use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::translate;
@@ -63,6 +65,8 @@ pub(super) struct Parcel<'a> {
     /// The message.
     pub(super) original: &'a Original,
     pub(super) octets: u64,
+    /// What is noted before its end is sent.
+    pub(super) noted: Noted,
 }
 
 /// What came of a host.
@@ -246,7 +250,7 @@ impl Session {
 
     /// Hands the message to the host of the open connection.
     async fn hand_over(&mut self, dial: &Dial, parcel: &Parcel<'_>, dialed: Vec<IpAddr>) -> HostResult {
-        let writing = RefCell::new(self.writing.take());
+        let (writing, slot) = (RefCell::new(self.writing.take()), &self.slot);
         let Some(open) = &mut self.open else {
             return HostResult::of(HostEnd::Unreachable(Unreachable::NoRoute), dialed);
         };
@@ -280,9 +284,12 @@ impl Session {
                 // At most one message is on its way whose outcome isn't on the disk.
                 let earlier = writing.borrow_mut().take();
                 if let Some(earlier) = earlier {
-                    let _ = earlier.await;
+                    match earlier.await {
+                        Ok(Written::Synced) => slot.settle(),
+                        _ => return Err("the outcome of the message before isn't on the disk".to_owned()),
+                    }
                 }
-                Ok(())
+                slot.note(parcel.noted).map_err(|error| error.to_string())
             };
             let reads = &self.shard.shared.reads;
             match open.connection.deliver(envelope, &mut source, reads, noted, deadline).await {

@@ -6,7 +6,8 @@
 //!
 //! What always holds:
 //! - An entry is claimed on the disk's side of a crash of the process before anything of it is sent, and its outcome is
-//!   synced before anything else is made of it. What is cut off between is tried again, and counted.
+//!   synced before anything else is made of it. What is cut off between is tried again; it is counted when the end of the
+//!   message was sent ([`ends`]).
 //! - Whoever gets no message is told before the row that knows of it goes.
 //! - Nothing here stops mail from coming in: sessions, memory and work at a time are bounded.
 
@@ -17,6 +18,7 @@ mod counts;
 mod dial;
 mod downgrade;
 pub(crate) mod edits;
+mod ends;
 mod fronts;
 mod hosts;
 mod learned;
@@ -44,6 +46,7 @@ use postrider_storage::queue::{self, Scheduled};
 use postrider_storage::store::StoreError;
 
 pub use counts::Counts;
+pub use ends::{EndsFile, FILE as ENDS_FILE, Noted, noted};
 pub use secure::Connector;
 pub use start::release_claims;
 pub(crate) use sts::refresh as refresh_policy;
@@ -66,6 +69,7 @@ pub struct Deliveries {
     idle: RefCell<HashMap<SessionId, Open>>,
     connector: Connector,
     edits: edits::Edits,
+    ends: Rc<ends::Ends>,
     fronts: fronts::Fronts,
     /// The names and addresses at which this server takes mail.
     names: Vec<Name>,
@@ -77,8 +81,14 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// What a shard delivers; nothing yet.
-    pub fn new(config: &Config, connector: Connector) -> Self {
+    /// What a shard, of so many, delivers; nothing yet.
+    pub fn new(
+        config: &Config,
+        connector: Connector,
+        ends: EndsFile,
+        (shard, shards): (ShardId, usize),
+    ) -> Self {
+        let ends = ends::Ends::new(ends, shard, shards);
         let delivery = &config.delivery;
         let each = |all: u32| usize::try_from(all).unwrap_or(usize::MAX);
         let host = u8::try_from(delivery.host_sessions_max).unwrap_or(u8::MAX);
@@ -99,6 +109,7 @@ impl Deliveries {
             idle: RefCell::default(),
             connector,
             edits: edits::Edits::default(),
+            ends,
             fronts: fronts::Fronts::default(),
             names,
             addresses: start::own_addresses(config),

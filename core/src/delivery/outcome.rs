@@ -27,6 +27,15 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Entries of a domain that cannot be reached which are looked at in one step.
 const SHARED_MAX: usize = 64;
 
+/// Whether an outcome is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It is.
+    Synced,
+    /// The server stops, and the store takes no writes.
+    No,
+}
+
 /// An attempt, and what came of it.
 pub(super) struct Tried {
     pub(super) id: QueueId,
@@ -84,7 +93,7 @@ pub(super) fn backoff_of(configured: Backoff, entry: &QueueRow) -> Backoff {
 
 /// Writes the outcome of an attempt: first the reports on it, then the rows. It is written again until it is on the
 /// disk, or the server stops.
-pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
+pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> Written {
     let now = unix_now();
     let made = u16::try_from(tried.entry.attempts).unwrap_or(u16::MAX);
     let unknown = Verdict::Retry(Failure::ours(Status::temporary(4, 0), "no host was tried"));
@@ -133,11 +142,12 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
             }
         }
         if shard.shared.shutdown.is_stopping() {
-            return;
+            return Written::No;
         }
         sleep(PAUSE).await;
     }
     log(shard, &tried, &verdicts, now);
+    Written::Synced
 }
 
 /// Until when it is known what became of a recipient that leaves the queue now.
@@ -265,7 +275,7 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
             let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
             let mut tried = Tried::new(id, entry, claimed.recipients, now);
             tried.all(&Verdict::of(failure.clone(), made, backoff.attempts_max));
-            write(shard, tried, backoff).await;
+            let _ = write(shard, tried, backoff).await;
         }
     }
     let mark = shard.deliveries.mark(domain);

@@ -17,6 +17,8 @@ use postrider_storage::store::StoreError;
 use tracing::{error, warn};
 
 use super::connection::Connection;
+use super::ends::Slot;
+use super::outcome::Written;
 use super::{attempt, first, outcome};
 use crate::clock::unix_now;
 use crate::commit;
@@ -47,7 +49,9 @@ pub(super) struct Session {
     pub(super) domain: u64,
     pub(super) open: Option<Open>,
     /// The outcome of the message before, on its way to the disk.
-    pub(super) writing: Option<Task<()>>,
+    pub(super) writing: Option<Task<Written>>,
+    /// Where it notes whose end it sends.
+    pub(super) slot: Slot,
     /// Why the last attempt failed, when that would be the same for every message to the domain.
     pub(super) shared: Option<Failure>,
 }
@@ -68,6 +72,7 @@ pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
         domain: turn.domain,
         open,
         writing: None,
+        slot: shard.deliveries.ends.slot(),
         shared: None,
     };
     count_sessions(shard, 1);
@@ -155,9 +160,10 @@ impl Session {
 
     /// Waits for the outcome of the message before to be on the disk.
     pub(super) async fn written(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            // A panic was logged where it happened.
-            let _ = writing.await;
+        if let Some(writing) = self.writing.take()
+            && matches!(writing.await, Ok(Written::Synced))
+        {
+            self.slot.settle();
         }
     }
 

@@ -278,7 +278,12 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         headers: crate::smtp::checks::Headers::new(crate::smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
-        deliveries: crate::delivery::Deliveries::new(&shared.config, crate::delivery::Connector::new(None)),
+        deliveries: crate::delivery::Deliveries::new(
+            &shared.config,
+            crate::delivery::Connector::new(None),
+            crate::testing::ends_file(),
+            (crate::runtime::ShardId(0), 1),
+        ),
         shared,
     })
 }

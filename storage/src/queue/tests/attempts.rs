@@ -15,17 +15,18 @@ fn a_claim_backs_off_and_nothing_is_claimed_twice() {
     assert_eq!(claimed.recipients.len(), 2);
     let again = Attempt { now: 2000, next: 3000 };
     assert!(claim(&world.reader(), id, again).unwrap().is_none());
-    let place = Scheduled { domain, due: 1450, id };
-    assert_eq!(first(&world.reader(), Scheduled::start(domain)).unwrap(), Some(place));
-    assert_eq!(first(&world.reader(), place).unwrap(), Some(place), "at the place itself");
-    let behind = Scheduled { id: QueueId(id.0 + 1), ..place };
-    assert_eq!(first(&world.reader(), behind).unwrap(), None);
-    assert_eq!(due(&world.reader(), behind, 2000, 10).unwrap(), []);
+    assert_eq!(first(&world.reader(), Scheduled::start(domain)).unwrap(), None, "an attempt is under way");
+    assert_eq!(world.entry(id).scheduled(), UNDERWAY);
 
     let (edit, place) = unclaim(&world.reader(), id, 1100).unwrap().unwrap();
     assert_eq!((edit.delta, place.due), (Delta::default(), 1100));
     world.commit(edit.batch);
     assert_eq!((world.entry(id).attempts, world.entry(id).claimed), (0, false));
+    assert_eq!(first(&world.reader(), Scheduled::start(domain)).unwrap(), Some(place));
+    assert_eq!(first(&world.reader(), place).unwrap(), Some(place), "at the place itself");
+    let behind = Scheduled { id: QueueId(id.0 + 1), ..place };
+    assert_eq!(first(&world.reader(), behind).unwrap(), None);
+    assert_eq!(due(&world.reader(), behind, 2000, 10).unwrap(), []);
     assert!(unclaim(&world.reader(), id, 1100).unwrap().is_none());
 
     world.change(id, Chosen::All, &Change::Hold(Held::Operator));
@@ -104,12 +105,14 @@ fn attempts_that_were_cut_off_are_found_without_reading_the_queue() {
     loop {
         let released = release_claims(&world.reader(), 2).unwrap();
         world.commit(released.edit.batch);
-        found.extend(released.entries.iter().map(|entry| (entry.id, entry.due)));
+        found.extend(released.entries);
         if !released.more {
             break;
         }
     }
-    assert_eq!(found, [(ids[1], 1450), (ids[2], i64::MAX), (ids[3], 1450)]);
+    assert_eq!(found, [(ids[1], 1), (ids[2], 1), (ids[3], 1)]);
+    let places: Vec<_> = ids[1..4].iter().map(|id| world.entry(*id).scheduled()).collect();
+    assert_eq!(places, [1450, i64::MAX, 1450]);
     let rows: Vec<_> = ids.iter().map(|id| world.entry(*id)).collect();
     assert!(rows.iter().all(|row| !row.claimed));
     assert_eq!(rows.iter().map(|row| row.attempts).collect::<Vec<_>>(), [0, 1, 1, 1, 0]);
