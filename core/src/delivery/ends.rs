@@ -8,7 +8,7 @@
 //! that is in doubt is in the file. After a power loss the file may be older than the store, or newer.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -73,18 +73,33 @@ pub(super) struct Ends {
     /// Slots that were made.
     made: Cell<u64>,
     free: RefCell<Vec<u64>>,
+    /// What sessions that are gone left in doubt: few, since only a panic does so.
+    left: RefCell<BTreeSet<QueueId>>,
 }
 
 impl Ends {
     pub(super) fn new(file: EndsFile, shard: ShardId, shards: usize) -> Rc<Self> {
         // There are far fewer shards than 2^64.
         let (first, step) = (shard.0 as u64, shards.max(1) as u64);
-        Rc::new(Self { file, first, step, made: Cell::new(0), free: RefCell::default() })
+        Rc::new(Self {
+            file,
+            first,
+            step,
+            made: Cell::new(0),
+            free: RefCell::default(),
+            left: RefCell::default(),
+        })
     }
 
     /// A slot, for a session.
     pub(super) fn slot(self: &Rc<Self>) -> Slot {
         Slot { ends: Rc::clone(self), number: Cell::new(self.number()), doubt: Cell::new(None) }
+    }
+
+    /// Whether a session that is gone sent the end of an entry's message, and nothing is known of what came of it; said
+    /// once.
+    pub(super) fn take_doubt(&self, id: QueueId) -> bool {
+        self.left.borrow_mut().remove(&id)
     }
 
     fn number(&self) -> u64 {
@@ -124,8 +139,11 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         // What is in doubt stays noted.
-        if self.doubt.get().is_none() {
-            self.ends.free.borrow_mut().push(self.number.get());
+        match self.doubt.get() {
+            None => self.ends.free.borrow_mut().push(self.number.get()),
+            Some((id, _)) => {
+                self.ends.left.borrow_mut().insert(id);
+            }
         }
     }
 }
@@ -152,6 +170,7 @@ mod tests {
         assert_eq!(noted(&path).unwrap(), [A, B].into());
         // The end of the process, at any time after.
         drop((one, other));
+        assert_eq!([shards[0].take_doubt(A.0), shards[0].take_doubt(A.0)], [true, false], "said once");
         let again = [shards[0].slot(), shards[1].slot()];
         again[0].note((QueueId(3), 1)).unwrap();
         again[1].note((QueueId(4), 1)).unwrap();
@@ -175,6 +194,7 @@ mod tests {
         assert_eq!(noted(&path).unwrap(), [A, B].into(), "what isn't settled stays");
         slot.settle();
         drop(slot);
+        assert!(!ends.take_doubt(A.0));
         ends.slot().note(B).unwrap();
         assert_eq!(noted(&path).unwrap(), [B].into());
         assert_eq!(ends.made.get(), 2);

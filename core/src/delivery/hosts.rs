@@ -202,6 +202,8 @@ impl Session {
         let connector = self.shard.deliveries.connector();
         let (connection, seen, mut offered) = converse(connector, dial, way, stream, deadline).await?;
         let is_encrypted = *connection.tls() == TlsState::Active;
+        // A connection in clear after TLS failed doesn't mean that there is none.
+        offered.starttls |= connection.capabilities().has(Extension::StartTls);
         if let TlsState::Refused(_) = connection.tls() {
             // What follows is decided by the rule: another connection, or another host.
             return Err((HostEnd::Tls(TlsEvent::Refused), Some(Offered { starttls: true, ..offered })));
@@ -283,10 +285,14 @@ impl Session {
             let noted = async {
                 // At most one message is on its way whose outcome isn't on the disk.
                 let earlier = writing.borrow_mut().take();
-                if let Some(earlier) = earlier {
-                    match earlier.await {
-                        Ok(Written::Synced) => slot.settle(),
-                        _ => return Err("the outcome of the message before isn't on the disk".to_owned()),
+                if let Some(mut earlier) = earlier {
+                    match earlier.done().await {
+                        Some(Written::Synced) => slot.settle(),
+                        Some(Written::No) => {}
+                        None => {
+                            *writing.borrow_mut() = Some(earlier);
+                            return Err("the outcome of the message before can't be written".to_owned());
+                        }
                     }
                 }
                 slot.note(parcel.noted).map_err(|error| error.to_string())
@@ -397,9 +403,7 @@ async fn converse(
                     Err(failed) => return Err((tls_failed(dial, &failed), Some(offered))),
                 }
             }
-            Reached::Closed(End::Failed(Failure::Refused { stage: Stage::StartTls, .. }))
-                if rule.starttls == Starttls::Mandatory =>
-            {
+            Reached::Closed(End::Failed(Failure::Refused { stage: Stage::StartTls, .. })) => {
                 return Err((HostEnd::Tls(TlsEvent::Refused), None));
             }
             // It hangs up, or says more than that it is ready: that is TLS that fails, too.
@@ -430,7 +434,7 @@ struct Ready {
 
 fn unreadable(error: &dyn std::fmt::Display) -> HostEnd {
     tracing::error!(%error, "a message could not be read for delivery");
-    HostEnd::Broken { stage: outcome::Stage::Content, how: outcome::Broken::Closed }
+    HostEnd::Broken { stage: outcome::Stage::Content, how: outcome::Broken::Here }
 }
 
 fn unable(why: &Unsendable) -> HostEnd {

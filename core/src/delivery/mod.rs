@@ -7,7 +7,7 @@
 //! What always holds:
 //! - An entry is claimed on the disk's side of a crash of the process before anything of it is sent, and its outcome is
 //!   synced before anything else is made of it. What is cut off between is tried again; it is counted when the end of the
-//!   message was sent ([`ends`]).
+//!   message was sent (`ends`). So is what a fault of the server cut off (`strays`).
 //! - Whoever gets no message is told before the row that knows of it goes.
 //! - Nothing here stops mail from coming in: sessions, memory and work at a time are bounded.
 
@@ -25,9 +25,11 @@ mod learned;
 pub(crate) mod operate;
 mod outcome;
 mod reports;
+mod routing;
 mod secure;
 mod session;
 mod start;
+mod strays;
 mod sts;
 mod sts_fetch;
 mod translate;
@@ -47,6 +49,7 @@ use postrider_storage::store::StoreError;
 
 pub use counts::Counts;
 pub use ends::{EndsFile, FILE as ENDS_FILE, Noted, noted};
+pub(crate) use reports::{Unstored, into_mailbox};
 pub use secure::Connector;
 pub use start::release_claims;
 pub(crate) use sts::refresh as refresh_policy;
@@ -71,6 +74,7 @@ pub struct Deliveries {
     edits: edits::Edits,
     ends: Rc<ends::Ends>,
     fronts: fronts::Fronts,
+    strays: strays::Strays,
     /// The names and addresses at which this server takes mail.
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
@@ -111,6 +115,7 @@ impl Deliveries {
             edits: edits::Edits::default(),
             ends,
             fronts: fronts::Fronts::default(),
+            strays: strays::Strays::default(),
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
@@ -175,6 +180,8 @@ async fn first(shard: &Shard, domain: u64) -> Result<Option<Scheduled>, StoreErr
 pub fn start(shard: &Rc<Shard>) {
     let running = Rc::clone(shard);
     spawn("schedule of deliveries", async move { run(&running).await });
+    let strays = Rc::clone(shard);
+    spawn("set strays right", async move { strays::run(&strays).await });
     if shard.id == ShardId(0) {
         let before = shard.shared.store.reader();
         let counting = Rc::clone(shard);

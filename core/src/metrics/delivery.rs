@@ -36,6 +36,8 @@ pub struct QueueMetrics {
     pub held: Gauge,
     /// Sessions that deliver.
     pub sessions: Gauge,
+    /// Outcomes of attempts that couldn't be written yet.
+    pub unwritten: Gauge,
     /// Attempts that may have delivered without knowing.
     pub possible_duplicates: Counter,
     /// Lookups of a domain's hosts.
@@ -81,6 +83,10 @@ impl QueueMetrics {
             recipients: b.gauge("postrider_queue_recipients", "Recipients of messages that wait."),
             held: b.gauge("postrider_queue_held", "Messages that are held, one for each recipient domain."),
             sessions: b.gauge("postrider_queue_sessions", "Sessions that deliver to other servers."),
+            unwritten: b.gauge(
+                "postrider_queue_unwritten_outcomes",
+                "Outcomes of attempts that the store has refused so far; they are written again.",
+            ),
             possible_duplicates: b.counter(
                 "postrider_queue_possible_duplicates_total",
                 "Attempts that were cut off when the other server may have had the message, and that are made again.",

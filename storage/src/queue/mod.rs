@@ -39,8 +39,8 @@ use crate::rows::{BadRow, MARK, QueueRow, RecipientRow};
 use crate::store::StoreError;
 
 pub use attempt::{
-    Attempt, Claimed, Concluded, Consequence, Fate, Outcome, Released, claim, outcome, release_claims,
-    unclaim,
+    Attempt, Claimed, Concluded, Consequence, Fate, Outcome, Released, claim, cut_off, outcome,
+    release_claims, unclaim,
 };
 pub use change::{Change, Changed, Chosen, Done, End, change, end};
 pub(crate) use convert::convert;
