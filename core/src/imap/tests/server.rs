@@ -282,7 +282,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
             &shared.config,
             crate::delivery::Connector::new(None),
             crate::testing::ends_file(),
-            (crate::runtime::ShardId(0), 1),
+            (ShardId(0), 1),
         ),
         shared,
     })
