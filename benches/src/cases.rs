@@ -2,6 +2,7 @@
 //! outcome.
 
 mod authentication;
+mod delivery;
 mod names;
 mod signatures;
 
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(signatures::cases());
     cases.extend(names::cases());
     cases.extend(authentication::cases());
+    cases.extend(delivery::cases());
     cases
 }
 

@@ -15,8 +15,8 @@ use postrider_storage::account::{
 };
 use postrider_storage::blobs::{BLOB_OCTETS_MAX, BlobWriter, Sharing};
 use postrider_storage::engine::fjall::{FjallEngine, Options};
-use postrider_storage::engine::{Durability, Engine, Incarnation};
-use postrider_storage::ids::{AccountId, MailboxId};
+use postrider_storage::engine::{Batch, Durability, Engine, Incarnation};
+use postrider_storage::ids::{AccountId, MailboxId, QueueId};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::SpecialUse;
 use postrider_storage::store::{Store, StoreError};
@@ -195,6 +195,16 @@ impl World {
         self.engine.commit(rows, Durability::Buffered)?;
         account.install(pending);
         Ok(value)
+    }
+
+    /// The id of a new entry of the queue.
+    pub(crate) fn queue_id(&self) -> QueueId {
+        self.store.new_queue_id()
+    }
+
+    /// Writes rows.
+    pub(crate) fn commit(&self, batch: Batch) -> Result<()> {
+        Ok(self.engine.commit(batch, Durability::Buffered)?)
     }
 
     /// Builds the rows of one more message, and throws them away: what a delivery costs besides its commit.
