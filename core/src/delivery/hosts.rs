@@ -54,6 +54,8 @@ pub(super) struct Transported<'a> {
     pub(super) local: LocalAddresses,
     pub(super) proxy: Option<SocketAddr>,
     pub(super) auth: Option<&'a Auth>,
+    /// It goes to a relay, whatever the domain.
+    pub(super) is_relay: bool,
 }
 
 /// A message to hand over.
@@ -98,6 +100,16 @@ impl HostResult {
     }
 }
 
+impl Open {
+    /// Whether it is a connection for this.
+    fn fits(&self, dial: &Dial, way: &Transported<'_>) -> bool {
+        self.host == dial.host
+            && *self.transport == *way.name
+            && self.connection.takes_more()
+            && dial.may_use(&self.address, &self.channel)
+    }
+}
+
 impl Session {
     /// Hands a message to a host, over the open connection if that will do.
     pub(super) async fn at_host(
@@ -106,14 +118,17 @@ impl Session {
         way: &Transported<'_>,
         parcel: &Parcel<'_>,
     ) -> Result<HostResult, Busy> {
+        if self.open.is_none() {
+            self.open = self.take_over(dial, way);
+        }
         if let Some(open) = &mut self.open {
-            let fits = open.host == dial.host
-                && *open.transport == *way.name
-                && open.connection.takes_more()
-                && dial.may_use(&open.address, &open.channel);
+            let fits = open.fits(dial, way);
             // One that lay idle may be closed on the other side.
-            let rested = std::mem::take(&mut open.rested);
-            if fits && (!rested || open.connection.is_alive().await) {
+            let is_there = match open.rested.take() {
+                Some(rested) if fits => open.connection.is_alive(rested).await,
+                _ => true,
+            };
+            if fits && is_there {
                 let dialed = vec![open.address];
                 return Ok(self.hand_over(dial, parcel, dialed).await);
             }
@@ -127,6 +142,9 @@ impl Session {
         let result = match self.set_up(dial, way, stream, address).await {
             Ok(ready) => {
                 self.open = Some(ready.open);
+                if way.is_relay {
+                    self.schedule(|schedule, id, _| schedule.share(id));
+                }
                 let mut result = self.hand_over(dial, parcel, dialed).await;
                 result.offered = Some(ready.offered);
                 result.observed = ready.observed;
@@ -139,6 +157,18 @@ impl Session {
             self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
         }
         Ok(result)
+    }
+
+    /// The connection to the same relay that lies idle after messages to another domain, if there is one.
+    fn take_over(&self, dial: &Dial, way: &Transported<'_>) -> Option<Open> {
+        if !way.is_relay {
+            return None;
+        }
+        let mut all = self.shard.deliveries.idle.borrow_mut();
+        // There are few.
+        let idle = all.iter().find(|(_, open)| open.fits(dial, way)).map(|(idle, _)| *idle)?;
+        let is_taken = self.schedule(|schedule, id, now| schedule.take_over(id, idle, now));
+        if is_taken { all.remove(&idle) } else { None }
     }
 
     /// Connects to the first address that takes the connection.
@@ -245,7 +275,7 @@ impl Session {
             host: dial.host.clone(),
             address,
             channel,
-            rested: false,
+            rested: None,
         };
         Ok(Ready { open, offered, observed })
     }

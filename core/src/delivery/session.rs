@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use postrider_delivery::backoff::Backoff;
 use postrider_delivery::outcome::{Failure, Signal};
@@ -41,8 +42,8 @@ pub(super) struct Open {
     pub(super) host: String,
     pub(super) address: IpAddr,
     pub(super) channel: Channel,
-    /// It lay idle since its last message.
-    pub(super) rested: bool,
+    /// Since when it lies idle, or lay until it was taken up again.
+    pub(super) rested: Option<Instant>,
 }
 
 /// A session.
@@ -136,7 +137,7 @@ impl Session {
                 Next::Claim(next) => turn = next,
                 Next::Idle => {
                     if let Some(open) = self.open.take() {
-                        let open = Open { rested: true, ..open };
+                        let open = Open { rested: Some(Instant::now()), ..open };
                         self.shard.deliveries.idle.borrow_mut().insert(self.id, open);
                     }
                     return;

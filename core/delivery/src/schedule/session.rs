@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::record::Record;
 use super::{Schedule, SessionId};
+use crate::limits::TRANSACTIONS_MAX;
 
 /// What a session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) struct Session {
     pub(super) connection: Option<(IpAddr, Option<IpAddr>)>,
     /// It was told that its host is busy, and its domain is woken when there is room.
     pub(super) waits_for_host: bool,
+    /// Its connection is as good for every other domain that wants one to the same address.
+    pub(super) is_shared: bool,
 }
 
 impl Session {
@@ -39,6 +42,7 @@ impl Session {
             transactions: 0,
             connection: None,
             waits_for_host: false,
+            is_shared: false,
         }
     }
 }
@@ -81,6 +85,35 @@ impl Schedule {
             self.idle.remove(&(until, session));
             self.idle.insert((now, session));
         }
+    }
+
+    /// Takes that a session's connection is as good for other domains: it goes to a relay.
+    pub fn share(&mut self, session: SessionId) {
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.is_shared = true;
+        }
+    }
+
+    /// Takes that a session goes on over the connection of an idle one, which is forgotten: nothing is to be called for it.
+    /// False when that can't be.
+    pub fn take_over(&mut self, session: SessionId, idle: SessionId, now: i64) -> bool {
+        let is_good = |state: &Session| {
+            state.state == State::Idle && state.is_shared && state.transactions < TRANSACTIONS_MAX
+        };
+        let Some(other) = self.sessions.get(&idle).copied().filter(is_good) else { return false };
+        if !self.sessions.contains_key(&session) {
+            return false;
+        }
+        self.disconnect(session, None, now);
+        self.leave_idle(idle);
+        self.sessions.remove(&idle);
+        self.place(other.domain, now);
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.connection = other.connection;
+            state.transactions = state.transactions.saturating_add(other.transactions);
+            state.is_shared = true;
+        }
+        true
     }
 
     pub(super) fn forget_idle(&mut self, session: SessionId, now: i64) {
