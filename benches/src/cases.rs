@@ -4,6 +4,7 @@
 mod authentication;
 mod delivery;
 mod names;
+mod ordering;
 mod signatures;
 
 use std::hint::black_box;
@@ -79,6 +80,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(names::cases());
     cases.extend(authentication::cases());
     cases.extend(delivery::cases());
+    cases.extend(ordering::cases());
     cases
 }
 
@@ -149,6 +151,7 @@ fn fetching() -> Vec<Case> {
         fetch_case("fetch_flags", 100_000, "(FLAGS)"),
         fetch_case("fetch_flags_and_modseq", 10_000, "(FLAGS MODSEQ)"),
         fetch_case("fetch_envelopes", 10_000, ENVELOPES),
+        fetch_case("fetch_previews", 1_000, "(PREVIEW)"),
     ]
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
+use postrider_proto::imap::uidset::UidSet;
 use postrider_proto::mime::scan::Scanner;
 use postrider_proto::mime::{self, record};
 use postrider_storage::account::{
@@ -195,6 +196,16 @@ impl World {
         self.engine.commit(rows, Durability::Buffered)?;
         account.install(pending);
         Ok(value)
+    }
+
+    /// The store.
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The messages of a mailbox.
+    pub(crate) fn view(&self, place: Place) -> Result<UidSet> {
+        Ok(self.reader().uid_set(place.account, place.mailbox)?)
     }
 
     /// The id of a new entry of the queue.
