@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use postrider_proto::imap::command::{Command, Utf8};
 use postrider_proto::imap::types::{Flags, Uid};
