@@ -125,6 +125,13 @@ pub async fn sign(shard: &Shard, by: By, message: ToSign) -> String {
     }
 }
 
+/// Whether there are keys for what the server, whose name is `hostname`, writes.
+pub async fn has_keys(shard: &Shard, hostname: &Domain) -> Result<bool, StoreError> {
+    let by = By::Server(hostname.clone());
+    let found = shard.shared.reads.run(move |reader| find(&Directory::new(reader.snapshot()), by)).await?;
+    Ok(found.is_some())
+}
+
 /// Signs a whole message that the server wrote, whose name is `hostname`.
 pub async fn sign_ours(shard: &Shard, hostname: &Domain, message: &[u8]) -> Vec<u8> {
     let mut reader = Reader::signing(BODY_HASH);

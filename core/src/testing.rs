@@ -183,6 +183,7 @@ impl TestServer {
             admission,
             authenticator,
             queue_counts: crate::delivery::Counts::default(),
+            hold_rules: crate::delivery::Rules::default(),
             gate: Arc::default(),
             metrics,
             registry: builder.build(shards + 1),
@@ -205,6 +206,7 @@ impl TestServer {
                 maintenance::start(&shard);
                 if delivers == Delivers::Yes {
                     crate::delivery::start(&shard);
+                    crate::reporting::start(&shard);
                 }
                 for (number, socket, tls) in mail {
                     listen(&shard, number, socket, tls);

@@ -17,6 +17,7 @@ pub mod mta_sts;
 pub mod queue;
 pub mod reader;
 pub mod repair;
+pub mod report_suppressions;
 pub mod rows;
 pub mod store;
 pub mod text;

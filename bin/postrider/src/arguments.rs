@@ -34,8 +34,8 @@ pub use queue::{
 };
 pub use sendmail::Sendmail;
 pub use settings::{
-    AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
-    RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
+    AccountRoutes, AddressReports, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd,
+    RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
 
@@ -377,6 +377,7 @@ pub enum AddressCommand {
     List(AddressList),
     Rules(AddressRules),
     RequireAuthentication(AddressRequireAuthentication),
+    Reports(AddressReports),
 }
 
 /// Give an account an address, or with @domain all addresses of a domain that nobody else has.

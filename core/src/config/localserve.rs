@@ -14,6 +14,7 @@ use super::model::{
     AccountDefaults, Certificates, Config, HostName, Listener, Log, Mode, Network, Passwords, Postmaster,
     Protocol, Search, Storage, Switch, Tls, TlsMode, TlsVersion,
 };
+use super::reports::Reports;
 use super::resolve::WORKER_THREADS;
 
 /// The account of a local instance.
@@ -69,6 +70,7 @@ impl Config {
                 hostname.clone(),
                 SocketAddr::new(Ipv4Addr::LOCALHOST.into(), SMTP_PORT),
             ),
+            reports: Reports::default(),
             accounts: AccountDefaults::default(),
             share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),

@@ -12,6 +12,7 @@ mod localserve;
 mod model;
 mod problem;
 mod raw;
+mod reports;
 mod resolve;
 mod section;
 
@@ -31,6 +32,7 @@ pub use model::{
     Switch, TextIndex, Tls, TlsMode, TlsVersion,
 };
 pub use problem::{ConfigError, Problem};
+pub use reports::Reports;
 pub use resolve::Files;
 pub use section::{parse_duration, parse_octets};
 

@@ -17,6 +17,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use super::checks::Checks;
 use super::delivery::Delivery;
 use super::limits::Limits;
+use super::reports::Reports;
 use crate::log::{Format, Levels};
 
 /// Everything that `postrider.toml` says.
@@ -48,6 +49,8 @@ pub struct Config {
     pub dns: Option<Dns>,
     /// How messages leave.
     pub delivery: Delivery,
+    /// What is reported to other domains.
+    pub reports: Reports,
     /// What new accounts get.
     pub accounts: AccountDefaults,
     /// Whether users can share mailboxes with every user of the server.

@@ -16,6 +16,7 @@ use super::delivery::{self, RawDelivery};
 use super::limits::{AuthenticationLimits, ConnectionLimits, ImapLimits, Limits, SmtpLimits};
 use super::model::{Network, Protocol, RunAs, Switch, TextIndex, TlsMode, TlsVersion};
 use super::problem::{At, Place};
+use super::reports::{self, Reports};
 use super::section::Section;
 use crate::log::{Format, Level};
 
@@ -32,6 +33,7 @@ pub(super) struct Raw {
     pub text_index: Option<At<TextIndex>>,
     pub dns: RawDns,
     pub delivery: RawDelivery,
+    pub reports: Reports,
     pub accounts: RawAccounts,
     pub postmaster: Option<RawPostmaster>,
     pub iterations: Option<At<u32>>,
@@ -141,6 +143,7 @@ pub(super) fn read(root: Section<'_>) -> Raw {
             root.sections("transport"),
             root.sections("route"),
         ),
+        reports: reports::read(root.section("reports")),
         accounts: read_accounts(root.section("accounts")),
         postmaster: read_postmaster(root.section("postmaster")),
         iterations,

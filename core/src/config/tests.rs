@@ -106,6 +106,7 @@ fn the_example_has_every_key_that_can_be_written() {
         "[delivery]",
         "[[transport]]",
         "[[route]]",
+        "[reports]",
         "[accounts]",
         "[accounts.mailboxes]",
         "[postmaster]",

@@ -237,6 +237,13 @@ pub enum Request {
         /// What senders are told; none takes all mail again.
         text: Option<String>,
     },
+    /// Says which reports of other servers are read at an address.
+    AddressReports {
+        /// The address.
+        address: String,
+        /// `dmarc` and `tls`; none are read when it is empty.
+        kinds: Vec<String>,
+    },
     /// Streams [`RouteRow`]s, in their order.
     RouteList {
         /// Whose routes.
@@ -509,6 +516,7 @@ impl Request {
             Self::AddressRuleRemove { .. } => "address-rule-remove",
             Self::AddressRuleMove { .. } => "address-rule-move",
             Self::AddressRequireAuthentication { .. } => "address-require-authentication",
+            Self::AddressReports { .. } => "address-reports",
             Self::RouteList { .. } => "route-list",
             Self::RouteAdd { .. } => "route-add",
             Self::RouteRemove { .. } => "route-remove",
@@ -809,6 +817,8 @@ pub struct AddressRow {
     pub rules: u32,
     /// What senders are told whose mail nothing confirms; none when such mail is taken.
     pub auth_required: Option<String>,
+    /// Which reports of other servers are read there: `dmarc`, `tls`.
+    pub reports: Vec<String>,
 }
 
 /// A domain in a list.

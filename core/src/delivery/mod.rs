@@ -15,7 +15,7 @@ mod attempt;
 mod connection;
 pub(crate) mod content;
 mod counts;
-mod dial;
+pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
 mod ends;
@@ -26,6 +26,7 @@ pub(crate) mod operate;
 mod outcome;
 mod reports;
 mod routing;
+mod rules;
 mod secure;
 mod session;
 mod start;
@@ -44,18 +45,23 @@ use futures_lite::future::or;
 use postrider_delivery::destination::Own;
 use postrider_delivery::schedule::{Command, Mark, Notice, Schedule, SessionId, Settings};
 use postrider_dns::{Name, parse_name};
-use postrider_storage::queue::{self, Scheduled};
+use postrider_storage::engine::{Batch, Durability};
+use postrider_storage::queue::{self, NewQueued, Scheduled};
 use postrider_storage::store::StoreError;
 
 pub use counts::Counts;
 pub use ends::{EndsFile, FILE as ENDS_FILE, Noted, noted};
 pub(crate) use reports::{Unstored, into_mailbox};
-pub use secure::Connector;
+pub use rules::Rules;
+pub use secure::{Connector, Failed, Pkix, Wanted};
+pub(crate) use start::nonce;
 pub use start::release_claims;
 pub(crate) use sts::refresh as refresh_policy;
 
 use crate::clock::unix_now;
+use crate::commit;
 use crate::config::Config;
+use crate::intake;
 use crate::runtime::{LocalNotify, ShardId, sleep, spawn};
 use crate::shard::Shard;
 use session::Open;
@@ -174,6 +180,35 @@ async fn first(shard: &Shard, domain: u64) -> Result<Option<Scheduled>, StoreErr
     let first = shard.shared.reads.run(move |reader| queue::first(reader, asked.from)).await?;
     shard.deliveries.fronts.found(asked, first);
     Ok(first)
+}
+
+/// Queues a message that the server wrote, and waits for the disk. `also` is in the same batch: it happens when the
+/// message is queued, and not otherwise.
+pub(crate) async fn enqueue(
+    shard: &Rc<Shard>,
+    queued: NewQueued,
+    message: intake::Message,
+    also: Batch,
+) -> Result<(), String> {
+    let shared = &shard.shared;
+    let these = std::sync::Arc::clone(shared);
+    let built = shared.reads.run(move |_| {
+        let rules = these.hold_rules.get(&these.store)?;
+        queue::enqueue(|| these.store.new_queue_id(), queued, &rules)
+    });
+    let enqueued = built.await.map_err(|error| error.to_string())?;
+    let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
+    batch.append(message.batch);
+    batch.append(also);
+    let submitted = commit::submit(&shared.committer, batch, Durability::Synced, message.incarnation).await;
+    let done = match submitted {
+        Ok(submitted) => submitted.done().await,
+        Err(error) => Err(error),
+    };
+    done.map_err(|error| error.to_string())?;
+    shared.queue_counts.add(delta);
+    announce(shard, enqueued.entries, 0).await;
+    Ok(())
 }
 
 /// Starts to deliver.

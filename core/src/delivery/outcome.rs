@@ -17,7 +17,7 @@ use postrider_delivery::suppression::{Suppress, decide as suppresses};
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
 use postrider_storage::queue::{self, Consequence, Edit, Fate, Outcome};
-use postrider_storage::rows::{AttemptResult, QueueRow, RecipientRow};
+use postrider_storage::rows::{AttemptResult, Kind, QueueRow, RecipientRow};
 use tracing::{error, info};
 
 use super::routing::Routing;
@@ -286,6 +286,9 @@ fn log(shard: &Shard, tried: &Tried, verdicts: &[&Verdict], now: i64) {
             }
             Verdict::Failed { failure, is_expired } => {
                 info!(entry, attempt, %to, reason = %failure.reason, expired = is_expired, "not delivered");
+                if tried.entry.kind == Kind::DmarcReport {
+                    shard.recorder.increment(known.dmarc_report_failures);
+                }
                 metrics::Leaving::Failed
             }
         };

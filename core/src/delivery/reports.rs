@@ -16,19 +16,18 @@ use postrider_proto::smtp::envelope::{Hold, Return};
 use postrider_storage::account::NewMessage;
 use postrider_storage::blobs::Sharing;
 use postrider_storage::directory::{Directory, Recipient as Asked, Resolution};
-use postrider_storage::engine::Durability;
+use postrider_storage::engine::Batch;
 use postrider_storage::ids::AccountId;
-use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
+use postrider_storage::queue::{self, NewQueued, NewRecipient};
 use postrider_storage::rows::{Kind, QueueRow, RequireTls, Ret};
 use postrider_storage::store::Refusal;
 use tracing::{error, info, warn};
 
 use super::content::Source;
 use super::outcome::{Tried, result_of};
-use super::{announce, attempt, start, translate};
+use super::{attempt, enqueue, start, translate};
 use crate::accounts::{LoadError, WriteError};
 use crate::clock::unix_now;
-use crate::commit;
 use crate::intake::{self, Intake};
 use crate::shard::{OpenError, Shard};
 use crate::signing;
@@ -342,33 +341,13 @@ async fn store(
                     original: Vec::new(),
                 }],
             };
-            into_queue(shard, queued, message).await.map_err(Unstored::Failed)
+            enqueue(shard, queued, message, Batch::new()).await.map_err(Unstored::Failed)
         }
     };
     if stored.is_err() {
         intake::abandon(&shared.committer, content);
     }
     stored
-}
-
-async fn into_queue(shard: &Rc<Shard>, queued: NewQueued, message: intake::Message) -> Result<(), String> {
-    let shared = &shard.shared;
-    let store = std::sync::Arc::clone(&shared.store);
-    let built = shared
-        .reads
-        .run(move |reader| queue::enqueue(|| store.new_queue_id(), queued, &HoldRules::load(reader)?));
-    let enqueued = built.await.map_err(|error| error.to_string())?;
-    let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
-    batch.append(message.batch);
-    let submitted = commit::submit(&shared.committer, batch, Durability::Synced, message.incarnation).await;
-    let done = match submitted {
-        Ok(submitted) => submitted.done().await,
-        Err(error) => Err(error),
-    };
-    done.map_err(|error| error.to_string())?;
-    shared.queue_counts.add(delta);
-    announce(shard, enqueued.entries, 0).await;
-    Ok(())
 }
 
 pub(crate) async fn into_mailbox(

@@ -114,7 +114,7 @@ pub(super) async fn find_waiting(shard: &Rc<Shard>) {
 }
 
 /// Octets that nobody can know before, as text of letters and digits.
-pub(super) fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     let mut octets = [0; 18];
     // Without randomness TLS fails before this is asked for.
     let _ = SystemRandom::new().fill(&mut octets);

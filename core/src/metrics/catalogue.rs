@@ -6,6 +6,7 @@ use super::delivery::QueueMetrics;
 use super::registry::{
     Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
+use super::reporting::ReportMetrics;
 use crate::config::Protocol;
 
 /// Declares an enum whose values are those of a label.
@@ -586,6 +587,8 @@ pub struct Metrics {
     pub control_requests: Counter,
     /// What happens to messages on their way to other servers.
     pub queue: QueueMetrics,
+    /// Reports to other domains.
+    pub reporting: ReportMetrics,
     /// What maintenance does.
     pub upkeep: UpkeepMetrics,
     /// What the resolver does.
@@ -817,6 +820,7 @@ impl Metrics {
             control_requests: b
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
             queue: QueueMetrics::register(b),
+            reporting: ReportMetrics::register(b),
             upkeep: UpkeepMetrics::register(b),
             dns: DnsMetrics::register(b, limit_hits),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),

@@ -60,6 +60,8 @@ pub struct QueueMetrics {
     pub signing_failures: Counter,
     /// Connections in clear after TLS failed.
     pub plaintext_fallback: Counter,
+    /// Recipients that didn't get an aggregate report of DMARC.
+    pub dmarc_report_failures: Counter,
 }
 
 impl QueueMetrics {
@@ -130,6 +132,10 @@ impl QueueMetrics {
             plaintext_fallback: b.counter(
                 "postrider_queue_plaintext_fallback_total",
                 "Connections in clear, where that is allowed, after TLS failed.",
+            ),
+            dmarc_report_failures: b.counter(
+                "postrider_queue_dmarcreport_failure_total",
+                "Recipients that didn't get an aggregate report of DMARC.",
             ),
         }
     }

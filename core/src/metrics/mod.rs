@@ -9,6 +9,7 @@ pub mod http;
 mod measured;
 mod process;
 mod registry;
+mod reporting;
 mod text;
 
 pub use catalogue::{
@@ -23,6 +24,7 @@ pub use registry::{
     Buckets, Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS,
     Recorder, Registry, SECONDS,
 };
+pub use reporting::ReportMetrics;
 pub use text::{MEDIA_TYPE, Text};
 
 #[cfg(test)]

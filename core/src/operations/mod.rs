@@ -107,7 +107,7 @@ impl ServerOperations {
         exchange: &mut Exchange<T>,
     ) -> Result<Answer, OperationError> {
         match request {
-            Request::Status => self.status().await,
+            Request::Status => Ok(self.status()),
             Request::Stop => {
                 self.shard.shared.shutdown.begin(crate::server::STOP_GRACE);
                 Ok(Answer::Done)
@@ -124,6 +124,7 @@ impl ServerOperations {
             | Request::AddressRuleRemove { .. }
             | Request::AddressRuleMove { .. }
             | Request::AddressRequireAuthentication { .. }
+            | Request::AddressReports { .. }
             | Request::RouteAdd { .. }
             | Request::RouteRemove { .. }
             | Request::RouteMove { .. }) => self.edit_settings(change).await,

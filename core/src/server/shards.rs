@@ -16,7 +16,7 @@ use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
 use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
-use crate::delivery::{self, Connector, Counts, Deliveries, EndsFile};
+use crate::delivery::{self, Connector, Counts, Deliveries, EndsFile, Rules};
 use crate::imap;
 use crate::log::LogHandle;
 use crate::lookup::Resolver;
@@ -26,6 +26,7 @@ use crate::metrics::{
 };
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
+use crate::reporting;
 use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{
@@ -154,6 +155,7 @@ pub(super) fn prepare(
         admission,
         authenticator,
         queue_counts: Counts::default(),
+        hold_rules: Rules::default(),
         gate: Arc::clone(watchdog.gate()),
         metrics,
         registry,
@@ -228,6 +230,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     }
     maintenance::start(&shard);
     delivery::start(&shard);
+    reporting::start(&shard);
     let deadline = shutdown.wait().await;
     while parts.gate.open() > 0 && Instant::now() < deadline {
         sleep(STOP_LOOK).await;

@@ -26,7 +26,7 @@ use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::CommitError;
 use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, MailboxId};
-use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
+use postrider_storage::queue::{self, NewQueued, NewRecipient};
 use postrider_storage::rows::{Kind, RequireTls, Ret, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
@@ -323,7 +323,7 @@ impl Delivery {
         let shared = &self.shard.shared;
         let account = queued.sender.map_or(0, AccountId::get);
         shared.reads.calm().await;
-        let rules = HoldRules::load(&shared.store.reader());
+        let rules = shared.hold_rules.get(&shared.store);
         let enqueued = rules.and_then(|rules| queue::enqueue(|| shared.store.new_queue_id(), queued, &rules));
         let enqueued = enqueued.map_err(|error| policy::store_reply(&error, self.id))?;
         let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);

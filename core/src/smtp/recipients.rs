@@ -9,7 +9,7 @@ use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::envelope::Envelope;
 use postrider_proto::smtp::reply::Class;
 use postrider_storage::directory::{
-    AddressPattern, AliasSettings, Destination, Directory, Recipient, Resolution,
+    AddressPattern, AliasSettings, Destination, Directory, Recipient, ReportKinds, Resolution,
 };
 use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
@@ -38,6 +38,8 @@ pub(super) enum Target {
         delivered_to: Option<Address>,
         /// What else is set for the address. That itself isn't kept: it may be large, and recipients many.
         settings: Settings,
+        /// Which reports are read of what comes there.
+        reads: ReportKinds,
     },
     /// To the members of an alias.
     Alias {
@@ -68,7 +70,7 @@ pub(super) enum Settings {
 impl Settings {
     pub(super) fn of(destination: &Destination) -> Self {
         match destination {
-            destination if destination.is_empty() => Self::Absent,
+            destination if destination.decides_nothing() => Self::Absent,
             destination if destination.needs_header() => Self::OfHeader,
             _ => Self::OfEnvelope,
         }
@@ -244,8 +246,9 @@ impl Connection {
 /// What is behind a recipient for which nothing is set.
 fn plain(target: Target) -> Place {
     match target {
-        Target::Account { account, mailbox, delivered_to, .. } => {
-            Place::Mailboxes(vec![Drop::new(account, delivered_to, Ruled::plain(mailbox))])
+        Target::Account { account, mailbox, delivered_to, reads, .. } => {
+            let ruled = Ruled { reads, ..Ruled::plain(mailbox) };
+            Place::Mailboxes(vec![Drop::new(account, delivered_to, ruled)])
         }
         Target::Remote => Place::Queue,
         // An alias has settings.

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod collation;
+pub mod compose;
 pub mod decode;
 pub mod downgrade;
 pub mod header;

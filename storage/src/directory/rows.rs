@@ -1,6 +1,7 @@
 //! Keys and values of the directory's rows; the table is in the [module header](super).
 
 mod dkim;
+mod mail;
 mod settings;
 
 use postrider_proto::address::Domain;
@@ -8,6 +9,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Mechanism;
 
 use super::destination::Destination;
+use super::mail::MailSettings;
 use super::types::{
     Account, AccountName, AccountSettings, AliasSettings, DomainSettings, DomainState, Fingerprint,
     LocalpartCase, Postmaster, Target,
@@ -53,6 +55,10 @@ pub(super) const VERSION: u8 = 1;
 /// Of values of DOMAIN, ACCOUNT and ADDRESS with what is set since: routes, or a destination, at the end. Without it they
 /// are written as before.
 pub(super) const VERSION_WITH_SETTINGS: u8 = 2;
+/// Of values of ADDRESS with the reports that are read there, behind all else of the destination.
+const VERSION_WITH_REPORTS: u8 = 3;
+/// Of values of ACCOUNT with what is set for its mail behind the routes.
+const VERSION_WITH_MAIL: u8 = 3;
 
 /// A domain and a canonical localpart, empty for the catch-all: what an address is looked up by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -341,7 +347,11 @@ pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     if settings.quota_messages.is_some() {
         bits |= HAS_QUOTA_MESSAGES;
     }
-    let mut out = Writer(vec![version(!settings.routes.is_empty()), bits]);
+    let version = match settings.mail.is_empty() {
+        true => version(!settings.routes.is_empty()),
+        false => VERSION_WITH_MAIL,
+    };
+    let mut out = Writer(vec![version, bits]);
     out.0.extend_from_slice(&account.created.to_le_bytes());
     out.0.extend_from_slice(&settings.quota.unwrap_or(0).to_le_bytes());
     out.0.extend_from_slice(&settings.quota_messages.unwrap_or(0).to_le_bytes());
@@ -351,15 +361,18 @@ pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     out.text(settings.login_disabled.as_deref().unwrap_or(""));
     let names: Vec<_> = settings.disabled_mechanisms.iter().map(|mechanism| mechanism.name()).collect();
     out.text(&names.join(" "));
-    if !settings.routes.is_empty() {
+    if version != VERSION {
         out.routes(&settings.routes);
+    }
+    if version == VERSION_WITH_MAIL {
+        out.mail(&settings.mail);
     }
     out.0
 }
 
 pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow> {
     let id = key.get(PREFIX_OCTETS..).and_then(account_id).ok_or_else(|| BadRow { key: key.to_vec() })?;
-    Reader::read_newer(key, value, |reader, version| {
+    Reader::read_up_to(VERSION_WITH_MAIL, key, value, |reader, version| {
         let bits = reader.u8()?;
         let created = i64::from_le_bytes(reader.array()?);
         let quota = u64::from_le_bytes(reader.array()?);
@@ -371,6 +384,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
         let mechanisms: Option<Vec<_>> =
             reader.text()?.split_whitespace().map(|name| Mechanism::parse(name.as_bytes())).collect();
         let routes = if version == VERSION { Vec::new() } else { reader.routes()? };
+        let mail = if version == VERSION_WITH_MAIL { reader.mail()? } else { MailSettings::NONE };
         let settings = AccountSettings {
             domain,
             full_name,
@@ -379,6 +393,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
             login_disabled: (bits & LOGIN_DISABLED != 0).then_some(message),
             disabled_mechanisms: mechanisms?,
             routes,
+            mail,
         };
         Some(Account { id, name, created, settings })
     })
@@ -419,7 +434,10 @@ impl AddressRow {
             Target::Account { destination, .. } if !destination.is_empty() => Some(destination),
             _ => None,
         };
-        let mut out = Writer(vec![version(settings.is_some())]);
+        let mut out = Writer(vec![match settings {
+            Some(destination) if !destination.reports.is_empty() => VERSION_WITH_REPORTS,
+            settings => version(settings.is_some()),
+        }]);
         match &self.target {
             Target::Account { account, mailbox, .. } => {
                 out.0.push(TO_ACCOUNT);
@@ -437,14 +455,16 @@ impl AddressRow {
             }
         }
         out.text(&self.spelling);
-        if let Some(destination) = settings {
-            out.destination(destination);
+        match settings {
+            Some(destination) if destination.reports.is_empty() => out.destination(destination),
+            Some(destination) => out.destination_with_reports(destination),
+            None => {}
         }
         out.0
     }
 
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, BadRow> {
-        Reader::read_newer(key, value, |reader, version| {
+        Reader::read_up_to(VERSION_WITH_REPORTS, key, value, |reader, version| {
             let mut target = match reader.u8()? {
                 TO_ACCOUNT => Target::Account {
                     account: AccountId::new(reader.u32()?)?,
@@ -465,7 +485,10 @@ impl AddressRow {
             let spelling = reader.text()?.to_owned();
             if version != VERSION {
                 let Target::Account { destination, .. } = &mut target else { return None };
-                *destination = reader.destination()?;
+                *destination = match version {
+                    VERSION_WITH_SETTINGS => reader.destination()?,
+                    _ => reader.destination_with_reports()?,
+                };
             }
             Some(Self { target, spelling })
         })
@@ -542,9 +565,19 @@ impl<'a> Reader<'a> {
         value: &'a [u8],
         work: impl FnOnce(&mut Self, u8) -> Option<T>,
     ) -> Result<T, BadRow> {
+        Self::read_up_to(VERSION_WITH_SETTINGS, key, value, work)
+    }
+
+    /// The same of a value that has all versions up to `newest`.
+    pub(super) fn read_up_to<T>(
+        newest: u8,
+        key: &[u8],
+        value: &'a [u8],
+        work: impl FnOnce(&mut Self, u8) -> Option<T>,
+    ) -> Result<T, BadRow> {
         let mut reader = Self(value);
         let row = match reader.u8() {
-            Some(version @ (VERSION | VERSION_WITH_SETTINGS)) => {
+            Some(version) if (VERSION..=newest).contains(&version) => {
                 work(&mut reader, version).filter(|_| reader.0.is_empty())
             }
             _ => None,

@@ -113,3 +113,14 @@ pub fn domain_of(key: &[u8]) -> Result<&str, BadKey> {
     let (_, _, rest) = split(key)?;
     std::str::from_utf8(rest).map_err(|_| bad(key))
 }
+
+/// An address to which no reports are sent.
+pub fn report_suppression(address: &str) -> Key {
+    build(SYSTEM, table::REPORTSUPPRESS, &[address.as_bytes()])
+}
+
+/// The address of a key of REPORTSUPPRESS.
+pub fn report_suppression_address(key: &[u8]) -> Result<&str, BadKey> {
+    let (_, _, rest) = split(key)?;
+    std::str::from_utf8(rest).ok().filter(|address| !address.is_empty()).ok_or_else(|| bad(key))
+}

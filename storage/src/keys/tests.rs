@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::evaluations::{EvaluationId, Group};
 use crate::ids::{QueueId, RuleId};
 
 fn hex(key: &[u8]) -> String {
@@ -70,6 +71,10 @@ fn keys_of_an_account_have_these_bytes() {
     }
 }
 
+fn group() -> Group {
+    Group { due: 1, domain: "a.b".into() }
+}
+
 #[test]
 fn keys_of_the_system_have_these_bytes() {
     let (a, m, b, q) = (account(), mailbox_id(), BlobId(0x55), QueueId(0x66));
@@ -101,11 +106,16 @@ fn keys_of_the_system_have_these_bytes() {
         (strikes(a, 0x33), "000000002c010203040000000000000033"),
         (strikes_of(a), "000000002c01020304"),
         (mta_sts("a.b"), "000000002d612e62"),
+        (report_suppression("a@b"), "000000002f614062"),
         (
-            evaluation(EvaluationId { time: -1, blob: b, recipient: 7 }),
+            evaluation(&group(), EvaluationId { time: -1, blob: b, recipient: 7 }),
+            "00000000278000000000000001612e62007fffffffffffffff000000000000005500000007",
+        ),
+        (
+            evaluation_v1(EvaluationId { time: -1, blob: b, recipient: 7 }),
             "00000000287fffffffffffffff000000000000005500000007",
         ),
-        (evaluations_from(1), "00000000288000000000000001"),
+        (evaluations(&group()), "00000000278000000000000001612e6200"),
         (chunk(b, 8), "000000000000005500000008"),
         (chunks(b), "0000000000000055"),
     ] {
@@ -156,8 +166,15 @@ fn keys_are_read_as_they_were_written_and_others_are_refused() {
     assert_eq!(domain_of(&tls_known(account(), "a.b")), Ok("a.b"));
     assert!(domain_of(&[0, 0, 0, 0, 0x2d, 0xff]).is_err());
     let id = EvaluationId { time: -3, blob: BlobId(5), recipient: 6 };
-    assert_eq!(evaluation_parts(&evaluation(id)), Ok(id));
-    assert!(evaluation_parts(&evaluations_from(1)).is_err());
+    let key = evaluation(&group(), id);
+    assert_eq!(evaluation_parts(&key), Ok((group(), id)));
+    for end in 5..key.len() {
+        assert_ne!(evaluation_parts(&key[..end]), Ok((group(), id)));
+    }
+    assert!(evaluation_parts(&[&key[..20], &[0], &key[20..]].concat()).is_err());
+    let old = evaluation_v1(id);
+    assert_eq!(evaluation_v1_parts(&old), Ok(id));
+    assert!(evaluation_v1_parts(&old[..24]).is_err());
     assert_eq!(chunk_parts(&chunk(BlobId(4), 3)), Ok((BlobId(4), 3)));
     assert!(chunk_parts(&[0; 11]).is_err());
 }

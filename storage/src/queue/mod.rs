@@ -51,9 +51,7 @@ pub use edit::{Delta, Edit};
 pub use enqueue::{ENQUEUE_OCTETS_MAX, Enqueued, NewQueued, NewRecipient, enqueue};
 pub use filter::{Filter, Span};
 pub(crate) use hold::next_rule;
-pub use hold::{
-    HOLD_RULES_MAX, HeldPage, HoldRules, add_hold_rule, hold_matching, hold_rules, remove_hold_rule,
-};
+pub use hold::{HOLD_RULES_MAX, HoldRules, add_hold_rule, hold_rules, remove_hold_rule};
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredPage, purge_retired, retired};
 pub use schedule::{Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};

@@ -246,6 +246,13 @@ fn evaluations_have_these_bytes() {
 }
 
 #[test]
+fn addresses_that_get_no_reports_have_these_bytes() {
+    let row = ReportSuppressionRow { created: 1, until: -2, comment: "why".into() };
+    let text = "01 00 0300 0100000000000000 feffffffffffffff 77 68 79";
+    golden!(row, ReportSuppressionRow, row.encode().unwrap(), text, tail: 0);
+}
+
+#[test]
 fn rows_of_the_system_have_these_bytes() {
     let format = FormatRow { format: 2, converting: 1 };
     golden!(format, FormatRow, format.encode(), "01 01 0000 02000000", tail: 0);

@@ -8,7 +8,7 @@ use crate::engine::Space;
 use crate::ids::{AccountId, BlobId, EmailId, QueueId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
-use crate::rows::{AclRow, BlobRow, EvaluationRow, FormatRow};
+use crate::rows::{AclRow, BlobRow, EvaluationRow, FormatRow, ReportSuppressionRow};
 use crate::store::{FORMAT, StoreError};
 
 /// How many chunks are read between two calls of `progress`.
@@ -34,7 +34,8 @@ pub(super) fn check(
     queue::check(reader, report)?;
     shared(reader, report)?;
     evaluations(reader, report)?;
-    const TABLES: [u8; 20] = [
+    report_suppressions(reader, report)?;
+    const TABLES: [u8; 22] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -50,24 +51,41 @@ pub(super) fn check(
         table::CLAIMED,
         table::QUEUEPREFIX,
         table::EVALUATION,
+        table::EVALUATION_V1,
         table::HOLDRULE,
         table::RETIRED,
         table::SUPPRESSION,
         table::STRIKES,
         table::MTASTS,
+        table::REPORTSUPPRESS,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {
         TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)
     })
 }
 
-/// Evaluations are readable, and in their place.
+/// Evaluations are readable, and in the place of their report.
 fn evaluations(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
     for row in reader.prefix(&keys::of_table(SYSTEM, table::EVALUATION)) {
         let (key, value) = row?;
-        let Some(id) = report.read(keys::evaluation_parts(&key), "EVALUATION")? else { continue };
+        let Some((group, id)) = report.read(keys::evaluation_parts(&key), "EVALUATION")? else { continue };
         report.counts.evaluations += 1;
-        report.read(EvaluationRow::decode(&value), format_args!("evaluation {} {}", id.time, id.blob.0))?;
+        let name = format_args!("evaluation {} {}", id.time, id.blob.0).to_string();
+        let Some(row) = report.read(EvaluationRow::decode(&value), &name)? else { continue };
+        report.check(row.policy_domain == group.domain, &name, "is in the place of another domain's");
+    }
+    Ok(())
+}
+
+/// Addresses that get no reports are readable, and in lower case.
+fn report_suppressions(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::REPORTSUPPRESS)) {
+        let (key, value) = row?;
+        let address = keys::report_suppression_address(&key);
+        let Some(address) = report.read(address, "REPORTSUPPRESS")? else { continue };
+        let place = format!("address {address} that gets no reports");
+        report.check(address == address.to_lowercase(), &place, "is not in lower case");
+        report.read(ReportSuppressionRow::decode(&value), &place)?;
     }
     Ok(())
 }

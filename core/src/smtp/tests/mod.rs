@@ -3,6 +3,7 @@
 //! The store is verified at the end of each test, when the server is dropped.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod aggregate_reports;
 mod arrival;
 mod authentication;
 mod checks;

@@ -8,7 +8,7 @@ use postrider_authentication::dkim::{PrivateKey, Signer, SignerKey};
 use postrider_proto::address::Domain;
 use postrider_proto::arc::{ChainStatus, Instance};
 use postrider_proto::dkim::Selector;
-use postrider_storage::evaluations::since;
+use postrider_storage::evaluations::all;
 use postrider_storage::rows::{Disposition, EvaluationRow};
 
 use super::world::World;
@@ -64,7 +64,7 @@ fn results(text: &str) -> String {
 }
 
 fn evaluations(world: &World) -> Vec<EvaluationRow> {
-    since(&world.shared.store.reader(), i64::MIN).map(|row| row.unwrap().1).collect()
+    all(&world.shared.store.reader()).map(|row| row.unwrap().1).collect()
 }
 
 /// A key, and a script with its record.

@@ -88,6 +88,17 @@ impl World {
         world
     }
 
+    /// The same store in a server that starts anew, where DNS is what another script says.
+    pub(super) fn restarted(self, script: &str, meanwhile: impl FnOnce(&MemoryEngine)) -> Self {
+        let engine = Arc::clone(&self.engine);
+        drop(self);
+        meanwhile(&engine);
+        let server = TestServer::with_script(Arc::clone(&engine) as _, script, |config| {
+            Self::configure(config, |_| {})
+        });
+        Self { engine, server }
+    }
+
     fn configure(config: &mut Config, change: impl FnOnce(&mut Config)) {
         config.mode = Mode::Serve;
         for listener in &mut config.listeners {
@@ -143,7 +154,8 @@ impl World {
     /// Sets what else is set for an account's address of its name.
     pub(super) fn set(&self, account: &str, rules: Vec<MailRule>, auth_required: Option<&str>) {
         let address = pattern(&format!("{account}@example.org"));
-        let destination = Destination { rules, auth_required: auth_required.map(str::to_owned) };
+        let destination =
+            Destination { rules, auth_required: auth_required.map(str::to_owned), ..Destination::default() };
         self.change(&[Change::SetDestination { address, destination }]);
     }
 
