@@ -330,7 +330,6 @@ fn transported<'a>(name: &'a str, transport: &'a Transport, hello: &'a HeloName)
             _ => None,
         },
         auth: transport.relay().and_then(|(relay, _)| relay.auth.as_ref()),
-        is_relay: transport.relay().is_some(),
     }
 }
 

@@ -54,8 +54,6 @@ pub(super) struct Transported<'a> {
     pub(super) local: LocalAddresses,
     pub(super) proxy: Option<SocketAddr>,
     pub(super) auth: Option<&'a Auth>,
-    /// It goes to a relay, whatever the domain.
-    pub(super) is_relay: bool,
 }
 
 /// A message to hand over.
@@ -100,13 +98,19 @@ impl HostResult {
     }
 }
 
+/// Whether a connection is as good for other domains at the host. A certificate that TLSA records vouch for may be right by the
+/// name of the domain.
+fn is_shared(dial: &Dial) -> bool {
+    !dial.rule.verification.has_dane()
+}
+
 impl Open {
-    /// Whether it is a connection for this.
-    fn fits(&self, dial: &Dial, way: &Transported<'_>) -> bool {
+    /// Whether it is a connection for this, as far as this is known of it.
+    fn fits(&self, dial: &Dial, way: &Transported<'_>, channel: &Channel) -> bool {
         self.host == dial.host
             && *self.transport == *way.name
             && self.connection.takes_more()
-            && dial.may_use(&self.address, &self.channel)
+            && dial.may_use(&self.address, channel)
     }
 }
 
@@ -118,11 +122,8 @@ impl Session {
         way: &Transported<'_>,
         parcel: &Parcel<'_>,
     ) -> Result<HostResult, Busy> {
-        if self.open.is_none() {
-            self.open = self.take_over(dial, way);
-        }
         if let Some(open) = &mut self.open {
-            let fits = open.fits(dial, way);
+            let fits = open.fits(dial, way, &open.channel);
             // One that lay idle may be closed on the other side.
             let is_there = match open.rested.take() {
                 Some(rested) if fits => open.connection.is_alive(rested).await,
@@ -134,6 +135,12 @@ impl Session {
             }
             self.hang_up(Signal::Good);
         }
+        if self.adopt(dial, way).await
+            && let Some(open) = &self.open
+        {
+            let dialed = vec![open.address];
+            return Ok(self.hand_over(dial, parcel, dialed).await);
+        }
         let mut dialed = Vec::new();
         let (stream, address) = match self.connect(dial, way, &mut dialed).await? {
             Ok(connected) => connected,
@@ -142,7 +149,7 @@ impl Session {
         let result = match self.set_up(dial, way, stream, address).await {
             Ok(ready) => {
                 self.open = Some(ready.open);
-                if way.is_relay {
+                if is_shared(dial) {
                     self.schedule(|schedule, id, _| schedule.share(id));
                 }
                 let mut result = self.hand_over(dial, parcel, dialed).await;
@@ -159,16 +166,34 @@ impl Session {
         Ok(result)
     }
 
-    /// The connection to the same relay that lies idle after messages to another domain, if there is one.
-    fn take_over(&self, dial: &Dial, way: &Transported<'_>) -> Option<Open> {
-        if !way.is_relay {
-            return None;
+    /// Takes over a connection to the host that lies idle after a message to another domain; whether there was one.
+    ///
+    /// Not where TLSA records count: a certificate may be right for them by the name of that other domain.
+    async fn adopt(&mut self, dial: &Dial, way: &Transported<'_>) -> bool {
+        if !is_shared(dial) {
+            return false;
         }
-        let mut all = self.shard.deliveries.idle.borrow_mut();
-        // There are few.
-        let idle = all.iter().find(|(_, open)| open.fits(dial, way)).map(|(idle, _)| *idle)?;
-        let is_taken = self.schedule(|schedule, id, now| schedule.take_over(id, idle, now));
-        if is_taken { all.remove(&idle) } else { None }
+        let found = {
+            let mut idle = self.shard.deliveries.idle.borrow_mut();
+            let found =
+                idle.iter().find(|(_, open)| open.fits(dial, way, &Channel { dane: false, ..open.channel }));
+            let found = found.map(|(session, _)| *session);
+            found.and_then(|session| Some((session, idle.remove(&session)?)))
+        };
+        let Some((idle, mut open)) = found else { return false };
+        if !self.schedule(|schedule, id, now| schedule.take_over(id, idle, now)) {
+            spawn("say good-bye", open.connection.quit());
+            return false;
+        }
+        let is_alive = match open.rested {
+            Some(rested) => open.connection.is_alive(rested).await,
+            None => true,
+        };
+        self.open = Some(Open { channel: Channel { dane: false, ..open.channel }, rested: None, ..open });
+        if !is_alive {
+            self.hang_up(Signal::Good);
+        }
+        is_alive
     }
 
     /// Connects to the first address that takes the connection.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::record::Record;
 use super::{Schedule, SessionId};
-use crate::limits::TRANSACTIONS_MAX;
+use crate::outcome::Signal;
 
 /// What a session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,32 +87,29 @@ impl Schedule {
         }
     }
 
-    /// Takes that a session's connection is as good for other domains: it goes to a relay.
+    /// Takes that a session's connection is as good for other domains at the host.
     pub fn share(&mut self, session: SessionId) {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.is_shared = true;
         }
     }
 
-    /// Takes that a session goes on over the connection of an idle one, which is forgotten: nothing is to be called for it.
-    /// False when that can't be.
+    /// Gives the connection of an idle session to one that runs, which delivers to the same host for another domain;
+    /// false when there is none any more. The idle session is forgotten: nothing is to be called for it.
     pub fn take_over(&mut self, session: SessionId, idle: SessionId, now: i64) -> bool {
-        let is_good = |state: &Session| {
-            state.state == State::Idle && state.is_shared && state.transactions < TRANSACTIONS_MAX
-        };
-        let Some(other) = self.sessions.get(&idle).copied().filter(is_good) else { return false };
-        if !self.sessions.contains_key(&session) {
+        let is_idle = self.sessions.get(&idle).is_some_and(|state| state.state == State::Idle);
+        if !is_idle || !self.sessions.contains_key(&session) {
             return false;
         }
-        self.disconnect(session, None, now);
+        self.disconnected(session, Signal::Neutral, now);
         self.leave_idle(idle);
-        self.sessions.remove(&idle);
-        self.place(other.domain, now);
+        let Some(before) = self.sessions.remove(&idle) else { return false };
         if let Some(state) = self.sessions.get_mut(&session) {
-            state.connection = other.connection;
-            state.transactions = state.transactions.saturating_add(other.transactions);
-            state.is_shared = true;
+            state.connection = before.connection;
+            state.transactions = state.transactions.saturating_add(before.transactions);
+            state.is_shared = before.is_shared;
         }
+        self.place(before.domain, now);
         true
     }
 

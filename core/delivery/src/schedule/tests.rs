@@ -307,7 +307,7 @@ fn a_connection_does_not_lie_idle_while_another_domain_waits_for_its_place() {
 }
 
 #[test]
-fn a_connection_to_a_relay_goes_on_with_a_domain_that_waits_for_it() {
+fn a_connection_that_others_can_use_goes_on_with_a_domain_that_waits_for_it() {
     let mut schedule = schedule();
     for domain in 1..=3 {
         schedule.notify(due(domain, 0), 0);
@@ -337,11 +337,6 @@ fn a_connection_to_a_relay_goes_on_with_a_domain_that_waits_for_it() {
     assert_eq!(schedule.next(next.session, Signal::Neutral, None, 1), Next::Idle);
     assert_eq!(schedule.poll(1), None);
     assert!(matches!(schedule.poll(20), Some(Command::Close(session)) if session == next.session));
-    // One that isn't shared is no other domain's.
-    assert_eq!(schedule.next(second.session, Signal::Neutral, None, 20), Next::Idle);
-    schedule.notify(due(4, 20), 20);
-    let other = started(&mut schedule, 20);
-    assert!(!schedule.take_over(other.session, second.session, 20));
 }
 
 #[test]
@@ -510,4 +505,26 @@ fn records_are_small() {
     let octets = schedule.octets();
     assert_eq!(schedule.domains(), 100_000);
     assert!(octets < 12_000_000, "{octets}");
+}
+
+#[test]
+fn a_connection_that_lies_idle_is_taken_over_for_another_domain_at_the_host() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    let first = started(&mut schedule, 0).session;
+    schedule.claimed(first, 1, None, 0);
+    assert_eq!(schedule.connect(first, address(1), None, 0), Admission::Go);
+    schedule.notify(due(2, 0), 0);
+    let second = started(&mut schedule, 0).session;
+    schedule.claimed(second, 1, None, 0);
+    assert!(!schedule.take_over(second, first, 0), "it isn't idle");
+    assert_eq!(schedule.next(first, Signal::Good, None, 0), Next::Idle);
+    assert!(schedule.take_over(second, first, 0));
+    assert!(!schedule.take_over(second, first, 0), "it is gone");
+    assert_eq!((schedule.hosts.connections(address(1)), schedule.sessions()), (1, (1, 0)));
+    // Its domain has nothing more; nobody closes what it no longer has.
+    assert_eq!((schedule.domains(), schedule.poll(100)), (1, None));
+    assert_eq!(schedule.next(second, Signal::Good, None, 100), Next::Idle);
+    assert_eq!(schedule.poll(200), Some(Command::Close(second)));
+    assert_eq!((schedule.hosts.connections(address(1)), schedule.domains()), (0, 0));
 }
