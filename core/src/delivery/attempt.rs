@@ -254,6 +254,7 @@ async fn over(
         recipients: &recipients,
         original: &original,
         octets: tried.entry.size,
+        noted: (tried.id, tried.entry.attempts),
     };
     let mut drawn = chance(tried.id) ^ u64::from(made);
     let mut attempt = Attempt::new(plan, destination, &mut || {

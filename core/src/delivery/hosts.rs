@@ -25,6 +25,8 @@ use rustls_pki_types::ServerName;
 use super::connection::{Connection, Reached, SendError};
 use super::dial::{DialError, Way, dial};
 use super::downgrade::{Fit, NotFit, Original};
+use super::ends::Noted;
+use super::outcome::Written;
 use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::translate;
@@ -63,6 +65,8 @@ pub(super) struct Parcel<'a> {
     /// The message.
     pub(super) original: &'a Original,
     pub(super) octets: u64,
+    /// What is noted before its end is sent.
+    pub(super) noted: Noted,
 }
 
 /// What came of a host.
@@ -94,6 +98,22 @@ impl HostResult {
     }
 }
 
+/// Whether a connection is as good for other domains at the host. A certificate that TLSA records vouch for may be right by the
+/// name of the domain.
+fn is_shared(dial: &Dial) -> bool {
+    !dial.rule.verification.has_dane()
+}
+
+impl Open {
+    /// Whether it is a connection for this, as far as this is known of it.
+    fn fits(&self, dial: &Dial, way: &Transported<'_>, channel: &Channel) -> bool {
+        self.host == dial.host
+            && *self.transport == *way.name
+            && self.connection.takes_more()
+            && dial.may_use(&self.address, channel)
+    }
+}
+
 impl Session {
     /// Hands a message to a host, over the open connection if that will do.
     pub(super) async fn at_host(
@@ -103,13 +123,13 @@ impl Session {
         parcel: &Parcel<'_>,
     ) -> Result<HostResult, Busy> {
         if let Some(open) = &mut self.open {
-            let fits = open.host == dial.host
-                && *open.transport == *way.name
-                && open.connection.takes_more()
-                && dial.may_use(&open.address, &open.channel);
+            let fits = open.fits(dial, way, &open.channel);
             // One that lay idle may be closed on the other side.
-            let rested = std::mem::take(&mut open.rested);
-            if fits && (!rested || open.connection.is_alive().await) {
+            let is_there = match open.rested.take() {
+                Some(rested) if fits => open.connection.is_alive(rested).await,
+                _ => true,
+            };
+            if fits && is_there {
                 let dialed = vec![open.address];
                 return Ok(self.hand_over(dial, parcel, dialed).await);
             }
@@ -129,6 +149,9 @@ impl Session {
         let result = match self.set_up(dial, way, stream, address).await {
             Ok(ready) => {
                 self.open = Some(ready.open);
+                if is_shared(dial) {
+                    self.schedule(|schedule, id, _| schedule.share(id));
+                }
                 let mut result = self.hand_over(dial, parcel, dialed).await;
                 result.offered = Some(ready.offered);
                 result.observed = ready.observed;
@@ -147,18 +170,14 @@ impl Session {
     ///
     /// Not where TLSA records count: a certificate may be right for them by the name of that other domain.
     async fn adopt(&mut self, dial: &Dial, way: &Transported<'_>) -> bool {
-        if dial.rule.verification.has_dane() {
+        if !is_shared(dial) {
             return false;
         }
         let found = {
             let mut idle = self.shard.deliveries.idle.borrow_mut();
-            let fits = |open: &Open| {
-                open.host == dial.host
-                    && *open.transport == *way.name
-                    && open.connection.takes_more()
-                    && dial.may_use(&open.address, &Channel { dane: false, ..open.channel })
-            };
-            let found = idle.iter().find(|(_, open)| fits(open)).map(|(session, _)| *session);
+            let found =
+                idle.iter().find(|(_, open)| open.fits(dial, way, &Channel { dane: false, ..open.channel }));
+            let found = found.map(|(session, _)| *session);
             found.and_then(|session| Some((session, idle.remove(&session)?)))
         };
         let Some((idle, mut open)) = found else { return false };
@@ -166,8 +185,11 @@ impl Session {
             spawn("say good-bye", open.connection.quit());
             return false;
         }
-        let is_alive = open.connection.is_alive().await;
-        self.open = Some(Open { channel: Channel { dane: false, ..open.channel }, rested: false, ..open });
+        let is_alive = match open.rested {
+            Some(rested) => open.connection.is_alive(rested).await,
+            None => true,
+        };
+        self.open = Some(Open { channel: Channel { dane: false, ..open.channel }, rested: None, ..open });
         if !is_alive {
             self.hang_up(Signal::Good);
         }
@@ -279,14 +301,14 @@ impl Session {
             host: dial.host.clone(),
             address,
             channel,
-            rested: false,
+            rested: None,
         };
         Ok(Ready { open, offered, observed })
     }
 
     /// Hands the message to the host of the open connection.
     async fn hand_over(&mut self, dial: &Dial, parcel: &Parcel<'_>, dialed: Vec<IpAddr>) -> HostResult {
-        let writing = RefCell::new(self.writing.take());
+        let (writing, slot) = (RefCell::new(self.writing.take()), &self.slot);
         let Some(open) = &mut self.open else {
             return HostResult::of(HostEnd::Unreachable(Unreachable::NoRoute), dialed);
         };
@@ -318,12 +340,18 @@ impl Session {
             };
             let noted = async {
                 // At most one message is on its way whose outcome isn't on the disk.
-                let Some(mut earlier) = writing.borrow_mut().take() else { return Ok(()) };
-                if earlier.is_done().await {
-                    return Ok(());
+                let earlier = writing.borrow_mut().take();
+                if let Some(mut earlier) = earlier {
+                    match earlier.done().await {
+                        Some(Written::Synced) => slot.settle(),
+                        Some(Written::No) => {}
+                        None => {
+                            *writing.borrow_mut() = Some(earlier);
+                            return Err("the outcome of the message before can't be written".to_owned());
+                        }
+                    }
                 }
-                *writing.borrow_mut() = Some(earlier);
-                Err("the outcome of the message before can't be written".to_owned())
+                slot.note(parcel.noted).map_err(|error| error.to_string())
             };
             let reads = &self.shard.shared.reads;
             match open.connection.deliver(envelope, &mut source, reads, noted, deadline).await {

@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) connection: Option<(IpAddr, Option<IpAddr>)>,
     /// It was told that its host is busy, and its domain is woken when there is room.
     pub(super) waits_for_host: bool,
+    /// Its connection is as good for every other domain that wants one to the same address.
+    pub(super) is_shared: bool,
 }
 
 impl Session {
@@ -40,6 +42,7 @@ impl Session {
             transactions: 0,
             connection: None,
             waits_for_host: false,
+            is_shared: false,
         }
     }
 }
@@ -84,6 +87,13 @@ impl Schedule {
         }
     }
 
+    /// Takes that a session's connection is as good for other domains at the host.
+    pub fn share(&mut self, session: SessionId) {
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.is_shared = true;
+        }
+    }
+
     /// Gives the connection of an idle session to one that runs, which delivers to the same host for another domain;
     /// false when there is none any more. The idle session is forgotten: nothing is to be called for it.
     pub fn take_over(&mut self, session: SessionId, idle: SessionId, now: i64) -> bool {
@@ -97,6 +107,7 @@ impl Schedule {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.connection = before.connection;
             state.transactions = state.transactions.saturating_add(before.transactions);
+            state.is_shared = before.is_shared;
         }
         self.place(before.domain, now);
         true

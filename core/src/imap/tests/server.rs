@@ -281,7 +281,12 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
         report_bell: crate::received_reports::Bell::default(),
-        deliveries: crate::delivery::Deliveries::new(&shared.config, crate::delivery::Connector::new(None)),
+        deliveries: crate::delivery::Deliveries::new(
+            &shared.config,
+            crate::delivery::Connector::new(None),
+            crate::testing::ends_file(),
+            (ShardId(0), 1),
+        ),
         shared,
     })
 }
