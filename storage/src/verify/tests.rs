@@ -8,11 +8,16 @@ use super::verify;
 use crate::account::tests::{World, name, uid};
 use crate::account::{Content, Erase, Expunge};
 use crate::engine::{Batch, Durability, Engine, Space};
-use crate::ids::EmailId;
+use crate::ids::{AccountId, EmailId};
 use crate::keys::{self, table};
 use crate::queue::{self, Consequence, Fate, HoldRules, NewQueued, NewRecipient, Outcome, suppression};
-use crate::rows::{AttemptResult, HoldRuleRow, Kind, MtaStsRow, RequireTls, Ret, SpecialUse, TlsKnownRow};
+use crate::rows::{
+    AttemptResult, HoldRuleRow, HookEnd, HookResult, HookRow, HookSubject, Kind, MtaStsRow, RequireTls, Ret,
+    SpecialUse, TlsKnownRow,
+};
+use crate::store::Store;
 use crate::text::{Builder, Place};
+use crate::webhooks;
 
 /// A store with a row in every table.
 fn world() -> World {
@@ -92,8 +97,30 @@ fn add_queue(world: &mut World) {
     let failure = suppression::Failure { address: "c@one.example", time: 5, reason: "" };
     suppression::add(&mut batch, account, failure).unwrap();
     crate::mta_sts::put(&mut batch, "one.example", &MtaStsRow::default()).unwrap();
+    add_calls(&world.store, account, &mut batch);
     commit(batch);
     world.run(|tx| tx.note_tls_known("one.example", TlsKnownRow::default())).unwrap();
+}
+
+/// Calls of webhooks: one that waits, and one that ended.
+fn add_calls(store: &Store, account: AccountId, batch: &mut Batch) {
+    let hook = HookRow {
+        account,
+        subject: HookSubject::Outgoing {
+            event: crate::directory::WebhookEvent::Failed,
+            base: crate::ids::QueueId(1),
+            recipient: 2,
+        },
+        created: 5,
+        due: 6,
+        attempts: 1,
+        url: "https://a.example/".into(),
+        payload: b"{}".as_slice().into(),
+        results: vec![HookResult::new(5, 1, 500, "", "no")],
+    };
+    webhooks::add(batch, store.new_hook_id(), &hook).unwrap();
+    let ending = webhooks::Ending { end: HookEnd::Delivered, now: 6, until: Some(9) };
+    webhooks::end(batch, store.new_hook_id(), &hook, hook.clone(), ending).unwrap();
 }
 
 fn add_text_index(world: &mut World) {
