@@ -186,9 +186,11 @@ mod tests {
 
     #[test]
     fn a_server_that_trickles_is_left_in_time() {
-        for (at_once, status) in
-            [("", None), ("HTTP/1.1 200 OK\r\nX: ", None), ("HTTP/1.1 200 OK\r\n\r\n", Some(200))]
-        {
+        for (at_once, status) in [
+            ("HTTP/1.1 200 ", None),
+            ("HTTP/1.1 200 OK\r\nX: ", None),
+            ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
+        ] {
             let port = trickle(at_once);
             let (result, seen, took) = on_shard(move || async move {
                 let connector = Connector::new(None);

@@ -28,7 +28,7 @@ use crate::commit;
 use crate::config::{Config, Protocol, TlsMode, TlsVersion};
 use crate::control::protocol::{Answer, Progress, Request};
 use crate::control::{self, Client, ClientError, ControlOptions, Events};
-use crate::delivery::{Connector, Deliveries};
+use crate::delivery::{Connector, Deliveries, ENDS_FILE, EndsFile};
 use crate::imap;
 use crate::intake::Intake;
 use crate::log;
@@ -205,6 +205,7 @@ impl TestServer {
                 let shard = shard(id, shared, script);
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
                 maintenance::start(&shard);
+                crate::received_reports::start(&shard);
                 if delivers == Delivers::Yes {
                     crate::delivery::start(&shard);
                     crate::webhooks::start(&shard);
@@ -418,6 +419,8 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         deliveries: Deliveries::new(
             &shared.config,
             Connector::new(shared.config.delivery.tls_roots.as_deref()),
+            ends_file(),
+            (id, shared.shards.len()),
         ),
         webhooks: crate::webhooks::Webhooks::new(
             &shared.config.webhooks,
@@ -427,6 +430,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        report_bell: crate::received_reports::Bell::default(),
         shared,
     })
 }
@@ -444,4 +448,10 @@ pub fn wait_until(condition: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A file for [`Deliveries`] that goes with the test.
+pub(crate) fn ends_file() -> EndsFile {
+    let dir = tempfile::tempdir().unwrap();
+    EndsFile::create(&dir.path().join(ENDS_FILE)).unwrap()
 }

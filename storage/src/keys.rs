@@ -57,16 +57,22 @@
 //! | 0 | 0x34 | FROMID | account u32 ‖ id | [`FromIdRow`](crate::rows::FromIdRow) |
 //! | 0 | 0x35 | QUEUEMETA | queue id u64 | [`QueueMeta`](crate::rows::QueueMeta) ‖ texts |
 //! | 0 | 0x36 | INCOMINGREPORT | account u32 ‖ email id u64 | version ‖ id |
+//! | 0 | 0x38 | REPORT | domain ‖ 0 ‖ report id u64 | [`ReportRow`](crate::rows::ReportRow) ‖ texts |
+//! | 0 | 0x39 | REPORTKNOWN | digest, 16 octets | version ‖ report id u64, big-endian |
+//! | 0 | 0x3a | REPORTTODO | blob id u64 | [`ReportTodoRow`](crate::rows::ReportTodoRow) ‖ texts |
+//! | 0 | 0x3b | REPORTTEXT | report id u64 | version ‖ length of the domain u8 ‖ domain ‖ document in gzip |
 //! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
 
 mod evaluations;
 mod outgoing;
+mod reports;
 mod webhooks;
 
 pub use evaluations::*;
 pub use outgoing::*;
+pub use reports::*;
 pub use webhooks::*;
 
 use postrider_proto::imap::mailbox::MailboxName;
@@ -185,6 +191,14 @@ pub mod table {
     pub const QUEUEMETA: u8 = 0x35;
     /// System: messages that came for such an id, and are still to be looked at.
     pub const INCOMINGREPORT: u8 = 0x36;
+    /// System: reports of other servers by domain.
+    pub const REPORT: u8 = 0x38;
+    /// System: reports by what they are known again by.
+    pub const REPORTKNOWN: u8 = 0x39;
+    /// System: messages whose report is still to be read.
+    pub const REPORTTODO: u8 = 0x3a;
+    /// System: what reports say.
+    pub const REPORTTEXT: u8 = 0x3b;
     /// System: the first table of the directory.
     pub const DIRECTORY_FIRST: u8 = 0x40;
     /// System: the last table of the directory.

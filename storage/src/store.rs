@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::directory::{self, PlanState, stage};
 use crate::engine::{Batch, Durability, Engine, EngineError, Space};
-use crate::ids::{BlobId, HookId, QueueId};
+use crate::ids::{BlobId, HookId, QueueId, ReportId};
 use crate::keys::{self, BadKey, SYSTEM, table};
 use crate::queue;
 use crate::reader::Reader;
@@ -251,6 +251,11 @@ impl Store {
         HookId(self.new_id())
     }
 
+    /// An id for a report that was received.
+    pub fn new_report_id(&self) -> ReportId {
+        ReportId(self.new_id())
+    }
+
     fn new_id(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(0) << ID_COUNTER_BITS;
@@ -273,14 +278,14 @@ fn write_format(engine: &dyn Engine, converting: u8) -> Result<(), EngineError> 
 }
 
 /// The first id that may be given out at a time (seconds since 1970).
-pub(crate) fn first_queue_id(seconds: i64) -> QueueId {
-    QueueId(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000 << ID_COUNTER_BITS))
+pub(crate) fn first_id(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1000 << ID_COUNTER_BITS)
 }
 
 /// The greatest id that anything in the store has: a clock that was set back must not repeat one.
 fn last_id(reader: &Reader) -> Result<u64, StoreError> {
     let mut last = 0;
-    const TABLES: [u8; 7] = [
+    const TABLES: [u8; 8] = [
         table::BLOB,
         table::BLOBREF,
         table::BLOBGC,
@@ -288,6 +293,7 @@ fn last_id(reader: &Reader) -> Result<u64, StoreError> {
         table::QUEUE,
         table::QUEUERCPT,
         table::HOOK,
+        table::REPORTTEXT,
     ];
     for number in TABLES {
         if let Some((key, _)) = reader.last(Space::Rows, &keys::of_table(SYSTEM, number))? {

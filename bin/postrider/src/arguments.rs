@@ -9,6 +9,7 @@ mod dns;
 mod domain_dkim;
 mod mta_sts;
 mod queue;
+mod reports;
 mod sendmail;
 mod settings;
 mod tls;
@@ -37,16 +38,14 @@ pub use queue::{
     Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
     Wish as QueueWish,
 };
+pub use reports::{Reports, ReportsCommand, ReportsList, ReportsShow, ReportsSummary};
 pub use sendmail::Sendmail;
 pub use settings::{
     AccountRoutes, AddressReports, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd,
     RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
-pub use webhook::{
-    Calls, Webhook, WebhookCancel, WebhookCommand, WebhookList, WebhookRetired, WebhookRetry, WebhookShow,
-    WebhookTest,
-};
+pub use webhook::{Calls, Webhook, WebhookCommand, WebhookList, WebhookRetired};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -130,6 +129,7 @@ pub enum Command {
     Index(Index),
     Queue(Queue),
     Webhook(Webhook),
+    Reports(Reports),
     Sendmail(Sendmail),
     Dns(Dns),
     Dnssec(Dnssec),

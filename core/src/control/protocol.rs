@@ -11,6 +11,7 @@
 //! `{"data":0}` ends a stream and isn't acknowledged.
 
 mod queue;
+mod reports;
 mod settings;
 mod webhooks;
 
@@ -22,6 +23,10 @@ use serde::{Deserialize, Serialize};
 pub use queue::{
     HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,
     QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
+};
+pub use reports::{
+    DmarcEntry, DmarcSummary, FailureSummary, REPORT_PAGE_MAX, ReportEntry, ReportFilter, ReportKind,
+    ReportRow, ReportSummary, SourceSummary, TlsEntry, TlsFailure, TlsSummary,
 };
 pub use settings::{
     MailRule, MailSetting, MailSettings, Route, RouteOwner, RouteRow, RuleRow, ShownWebhook, Webhook,
@@ -427,6 +432,34 @@ pub enum Request {
         /// Its name.
         account: String,
     },
+    /// Streams [`ReportRow`]s in the order in which the reports came. Answers [`Answer::Page`].
+    ReportList {
+        /// Which reports.
+        filter: ReportFilter,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`REPORT_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Streams the [`ReportEntry`]s of a report and answers [`Answer::Report`].
+    ReportShow {
+        /// The report.
+        id: String,
+    },
+    /// Streams the document of a report: JSON of RFC 8460, or XML of RFC 7489.
+    ReportDump {
+        /// The report.
+        id: String,
+    },
+    /// Answers [`Answer::ReportSummary`].
+    ReportSummary {
+        /// The domain, which is ours or below one of ours.
+        domain: String,
+        /// Reports that came then or later.
+        since: i64,
+        /// Reports that came before; none is until now.
+        until: Option<i64>,
+    },
     /// Streams [`QueueRow`]s, by the order of submission, and of one recipient domain by the next attempt. Answers
     /// [`Answer::Page`].
     QueueList {
@@ -600,6 +633,10 @@ impl Request {
             Self::Export { .. } => "export",
             Self::IndexStatus { .. } => "index-status",
             Self::IndexRebuild { .. } => "index-rebuild",
+            Self::ReportList { .. } => "report-list",
+            Self::ReportShow { .. } => "report-show",
+            Self::ReportDump { .. } => "report-dump",
+            Self::ReportSummary { .. } => "report-summary",
             Self::QueueList { .. } => "queue-list",
             Self::QueueShow { .. } => "queue-show",
             Self::QueueDump { .. } => "queue-dump",
@@ -703,6 +740,10 @@ pub enum Answer {
         /// Where to go on; none at the end.
         next: Option<String>,
     },
+    /// A report of another server.
+    Report(Box<ReportRow>),
+    /// What reports say of a domain.
+    ReportSummary(Box<ReportSummary>),
     /// An entry of the queue.
     QueueEntry(Box<QueueDetails>),
     /// Entries of the queue were changed.

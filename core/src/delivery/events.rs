@@ -40,9 +40,9 @@ pub(super) async fn listener(shard: &Shard, entry: &QueueRow) -> Result<Option<L
     Ok(hooks.outgoing.is_some().then_some(Listener { account, hooks }))
 }
 
-/// The same, read at once.
-pub(super) fn listener_now(reader: &Reader, entry: &QueueRow) -> Result<Option<Listener>, StoreError> {
-    let Some(account) = account_of(entry) else { return Ok(None) };
+/// Whose program is told of entries of a sender that are no reports, read at once.
+pub(super) fn listener_now(reader: &Reader, sender: u32) -> Result<Option<Listener>, StoreError> {
+    let Some(account) = AccountId::new(sender) else { return Ok(None) };
     let hooks = Rc::new(Hooks::read(reader, account)?);
     Ok(hooks.outgoing.is_some().then_some(Listener { account, hooks }))
 }

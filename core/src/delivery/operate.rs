@@ -23,7 +23,7 @@ use super::edits::Place;
 use super::events::{self, Happened, Listener};
 use super::outcome::{Keep, Tried, backoff_of, configured_keep, keep_of, until};
 use super::session::chance;
-use super::{reports, translate};
+use super::{first, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::runtime::PoolError;
@@ -157,8 +157,9 @@ fn build(
                         retired_until: until(keep_of(&reader, listed.row.sender, configured)?, now),
                     };
                     let changed = queue::end(&reader, listed.id, chosen, &end)?;
-                    if !listener.as_ref().is_some_and(|(sender, _)| *sender == listed.row.sender) {
-                        listener = Some((listed.row.sender, events::listener_now(&reader, &listed.row)?));
+                    if listener.as_ref().is_none_or(|(sender, _)| *sender != listed.row.sender) {
+                        listener =
+                            Some((listed.row.sender, events::listener_now(&reader, listed.row.sender)?));
                     }
                     if let (Changed::Done(_), Some((_, Some(listener)))) = (&changed, &listener) {
                         built.tell(store, &reader, listener, listed, &end.result)?;
@@ -223,8 +224,9 @@ impl Built {
 /// Tells the schedule what the store says of domains.
 async fn tell(shard: &Rc<Shard>, domains: BTreeSet<u64>, kicks: bool) -> Result<(), Trouble> {
     for domain in domains {
+        shard.deliveries.fronts.forget(domain);
         let mark = shard.deliveries.mark(domain);
-        let first = shard.shared.reads.run(move |reader| queue::first(reader, domain)).await?;
+        let first = first(shard, domain).await?;
         shard.deliveries.set(domain, mark, first.map(|first| first.due));
         if kicks {
             shard.deliveries.kick(domain);

@@ -28,7 +28,7 @@ use super::events::Happened;
 use super::routing::Routing;
 use super::session::{chance, is_service_report};
 use super::strays::Stray;
-use super::{attempt, events, reports, translate};
+use super::{attempt, events, first, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::config::Config;
@@ -47,6 +47,15 @@ const WRITING_TIME: Duration = Duration::from_secs(60);
 const SHARED_MAX: usize = 64;
 /// Entries of the domain that go by another transport, after which no more are looked at.
 const OTHERS_MAX: usize = 256;
+
+/// Whether an outcome is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It is.
+    Synced,
+    /// Writing it failed for good, or the server stops.
+    No,
+}
 
 /// An attempt, and what came of it.
 pub(super) struct Tried {
@@ -110,12 +119,13 @@ pub(super) fn backoff_of(configured: Backoff, entry: &QueueRow) -> Backoff {
 }
 
 /// An outcome on its way to the disk. Nothing happens to it when this is dropped.
-pub(super) struct Writing(Receiver<()>);
+pub(super) struct Writing(Receiver<Written>);
 
 impl Writing {
     /// Waits until it is there, and says whether it is; not for ever.
-    pub(super) async fn is_done(&mut self) -> bool {
-        timeout_at(Instant::now() + WRITING_TIME, &mut self.0).await.is_ok()
+    pub(super) async fn done(&mut self) -> Option<Written> {
+        let told = timeout_at(Instant::now() + WRITING_TIME, &mut self.0).await.ok()?;
+        Some(told.unwrap_or(Written::No))
     }
 }
 
@@ -131,7 +141,7 @@ pub(super) fn start(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> Writin
             shard.deliveries.strays.add([id], Stray::Endless);
         }
         // A session that is over doesn't want to know.
-        let _ = tell.send(());
+        let _ = tell.send(written.unwrap_or(Written::No));
     });
     Writing(written)
 }
@@ -154,7 +164,7 @@ impl Drop for Unwritten<'_> {
 
 /// Writes the outcome of an attempt: first the reports on it, then the rows. It is written again until it is on the
 /// disk, or the server stops.
-pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
+pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> Written {
     let now = unix_now();
     let made = u16::try_from(tried.entry.attempts).unwrap_or(u16::MAX);
     let unknown = Verdict::Retry(Failure::ours(Status::temporary(4, 0), "no host was tried"));
@@ -204,7 +214,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
             }
         }
         if shard.shared.shutdown.is_stopping() {
-            return;
+            return Written::No;
         }
         unwritten.get_or_insert_with(|| Unwritten::new(shard));
         let stopped = async {
@@ -215,6 +225,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
     }
     drop(unwritten);
     log(shard, &tried, &verdicts, now);
+    Written::Synced
 }
 
 /// For how long the configuration says that it is known what became of a message.
@@ -276,8 +287,9 @@ async fn conclude(shard: &Rc<Shard>, tried: &Tried, outcome: &Outcome) -> Result
 
 /// What happened to each recipient; `suppressed` has the base addresses that are suppressed from now on.
 fn happened<'a>(tried: &'a Tried, outcome: &'a Outcome, suppressed: &[String]) -> Vec<Happened<'a>> {
-    let one = |(place, (row, (_, fate))): (usize, (&'a (u32, RecipientRow), &'a (u32, Fate)))| {
-        let recipient = &row.1.address;
+    let rows = tried.recipients.iter().zip(&outcome.recipients).enumerate();
+    rows.map(|(place, ((_, row), (_, fate)))| {
+        let recipient = &row.address;
         let (event, result) = match fate {
             Fate::Delivered(result) => (WebhookEvent::Delivered, result),
             Fate::Failed(result, _) if tried.suppressed.binary_search(&place).is_ok() => {
@@ -290,8 +302,8 @@ fn happened<'a>(tried: &'a Tried, outcome: &'a Outcome, suppressed: &[String]) -
             && !suppressed.is_empty()
             && suppressed.contains(&base_address(&attempt::text(recipient)));
         Happened { event, recipient, result, suppressing }
-    };
-    tried.recipients.iter().zip(&outcome.recipients).enumerate().map(one).collect()
+    })
+    .collect()
 }
 
 fn event(verdict: &Verdict, tells_of_delay: bool) -> Option<Event> {
@@ -355,15 +367,16 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
         let now = unix_now();
         let editing = shard.deliveries.edits.claim(domain).await;
         let (config, transport) = (Arc::clone(&shard.shared.config), Box::<str>::from(transport));
-        let strays = shard.deliveries.strays.ids();
+        let (strays, keep) = (shard.deliveries.strays.ids(), configured_keep(&shard.shared.config));
+        let from = shard.deliveries.fronts.ask(domain).from;
         let due = shard.shared.reads.run(move |reader| {
             let (mut rows, mut left) = (Vec::new(), 0);
             let mut known: HashMap<_, Routing> = HashMap::new();
-            for due in queue::due(reader, domain, now, others + SHARED_MAX)? {
+            for due in queue::due(reader, from, now, others + SHARED_MAX)? {
                 let Some(entry) = queue::entry(reader, due.id)? else { continue };
                 let routing = match known.entry((entry.sender, entry.mail_from.clone())) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(vacant) => vacant.insert(Routing::read(reader, &entry)?),
+                    Entry::Vacant(vacant) => vacant.insert(Routing::read(reader, &entry, keep)?),
                 };
                 if strays.contains(&due.id) || !goes_by(routing, &entry, &transport, &config.delivery.routes)
                 {
@@ -409,15 +422,14 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
             let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
             let mut tried = Tried::new(id, entry, claimed.recipients, now);
             tried.all(&Verdict::of(failure.clone(), made, backoff.attempts_max));
-            is_written &= start(shard, tried, backoff).is_done().await;
+            is_written &= start(shard, tried, backoff).done().await.is_some();
         }
         if others > OTHERS_MAX || !is_written {
             break;
         }
     }
     let mark = shard.deliveries.mark(domain);
-    let first = shard.shared.reads.run(move |reader| queue::first(reader, domain)).await;
-    if let Ok(first) = first {
+    if let Ok(first) = first(shard, domain).await {
         shard.deliveries.set(domain, mark, first.map(|first| first.due));
     }
 }

@@ -3,6 +3,7 @@
 //! `docs/metrics.md` lists the same names; a test compares them.
 
 use super::delivery::QueueMetrics;
+use super::received::ReceivedMetrics;
 use super::registry::{
     Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
@@ -28,6 +29,8 @@ macro_rules! label {
         }
     };
 }
+
+pub(super) use label;
 
 label! {
     /// Why a connection was not served.
@@ -546,6 +549,8 @@ label! {
         Tombstones = "tombstones",
         /// Evaluations of DMARC that are too old to be reported.
         Evaluations = "evaluations",
+        /// Reports of other servers that are older than they are kept.
+        Reports = "reports",
         /// What became of recipients that left the queue.
         Retired = "retired",
         /// What became of calls of webhooks.
@@ -598,6 +603,8 @@ pub struct Metrics {
     pub reporting: ReportMetrics,
     /// Calls of webhooks.
     pub webhooks: WebhookMetrics,
+    /// Reports that other servers send.
+    pub received: ReceivedMetrics,
     /// What maintenance does.
     pub upkeep: UpkeepMetrics,
     /// What the resolver does.
@@ -744,7 +751,7 @@ impl UpkeepMetrics {
     }
 }
 
-fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+pub(super) fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
     all.iter().map(|value| name(*value)).collect()
 }
 
@@ -831,6 +838,7 @@ impl Metrics {
             queue: QueueMetrics::register(b),
             reporting: ReportMetrics::register(b),
             webhooks: WebhookMetrics::register(b),
+            received: ReceivedMetrics::register(b),
             upkeep: UpkeepMetrics::register(b),
             dns: DnsMetrics::register(b, limit_hits),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),

@@ -19,6 +19,7 @@ mod mail;
 #[cfg(test)]
 mod mail_tests;
 mod queue;
+mod reports;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -157,6 +158,10 @@ impl ServerOperations {
             }
             Request::IndexStatus { account } => self.index_status(&account).await,
             Request::IndexRebuild { account } => self.rebuild_index(&account, exchange).await,
+            reports @ (Request::ReportList { .. }
+            | Request::ReportShow { .. }
+            | Request::ReportDump { .. }
+            | Request::ReportSummary { .. }) => self.reports(reports, exchange).await,
             queue @ (Request::QueueList { .. }
             | Request::QueueShow { .. }
             | Request::QueueDump { .. }

@@ -16,7 +16,7 @@ use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
 use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
-use crate::delivery::{self, Connector, Counts, Deliveries, Rules};
+use crate::delivery::{self, Connector, Counts, Deliveries, EndsFile, Rules};
 use crate::imap;
 use crate::log::LogHandle;
 use crate::lookup::Resolver;
@@ -26,6 +26,7 @@ use crate::metrics::{
 };
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
+use crate::received_reports;
 use crate::reporting;
 use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
@@ -71,8 +72,9 @@ pub(super) struct Parts {
     resolver: Arc<Option<Plan>>,
     connector: Connector,
     webhook_connector: Connector,
-    /// Attempts that an earlier process was cut off from.
+    /// Attempts that an earlier process was cut off from, and whose messages may have arrived.
     cut_off: u64,
+    ends: EndsFile,
     watchdog: Arc<Watchdog>,
     gate: Gate,
     accepts: Arc<Vec<Arc<AcceptStats>>>,
@@ -112,7 +114,7 @@ pub(super) fn prepare(
     host: Preflight,
     shards: usize,
 ) -> Result<Parts, ServeError> {
-    let Opened { store, committer, watchdog, secret, cut_off } = opened;
+    let Opened { store, committer, watchdog, secret, cut_off, ends } = opened;
     let limits = PoolLimits { threads: config.worker_threads.get(), queue_max: JOBS_MAX };
     let start = |name, priority| {
         Pool::start(name, limits, priority).map_err(system("can't start the worker threads"))
@@ -176,6 +178,7 @@ pub(super) fn prepare(
         connector,
         webhook_connector,
         cut_off,
+        ends,
         watchdog: Arc::new(watchdog),
         gate,
         accepts: Arc::new(accepts),
@@ -218,12 +221,18 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
-        deliveries: Deliveries::new(&shared.config, parts.connector.clone()),
         webhooks: Webhooks::new(
             &shared.config.webhooks,
             parts.webhook_connector.clone(),
             id,
             shared.shards.len(),
+        ),
+        report_bell: received_reports::Bell::default(),
+        deliveries: Deliveries::new(
+            &shared.config,
+            parts.connector.clone(),
+            parts.ends.clone(),
+            (id, shared.shards.len()),
         ),
         shared,
     });
@@ -240,6 +249,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     delivery::start(&shard);
     reporting::start(&shard);
     webhooks::start(&shard);
+    received_reports::start(&shard);
     let deadline = shutdown.wait().await;
     while parts.gate.open() > 0 && Instant::now() < deadline {
         sleep(STOP_LOOK).await;

@@ -17,10 +17,10 @@ use postrider_proto::smtp::trace;
 use postrider_storage::blobs::Sharing;
 use postrider_storage::directory::SenderVerdict;
 use postrider_storage::ids::{AccountId, BlobId};
-use postrider_storage::rows::{EvaluationRow, QueueMeta};
+use postrider_storage::rows::{EvaluationRow, QueueMeta, ReportTodoRow};
 use tracing::{error, warn};
 
-use super::checks::{Conclusion, Fields, Received, Reports, evaluation, results};
+use super::checks::{Conclusion, Fields, Received, Reports, evaluation, reported, results};
 use super::connection::{Connection, pause};
 use super::deliver::{Counted, Delivery};
 use super::first_time::{FirstTime, sender_hash};
@@ -58,6 +58,8 @@ struct Front {
     reports: Reports,
     /// What is kept for reports of DMARC.
     evaluations: Vec<EvaluationRow>,
+    /// What is noted of the report that may be in it.
+    reported: Option<ReportTodoRow>,
     first_time: Option<FirstTime>,
     /// What programs of its recipients are told besides the message.
     arrival: Arrival,
@@ -163,6 +165,7 @@ impl Connection {
             incarnation: message.incarnation,
             first_time: front.first_time,
             arrival: front.arrival,
+            reported: front.reported,
             counted: self.is_counted().then_some(Counted { peer: self.peer, limits: limits.deliveries }),
             envelope,
             facts,
@@ -244,7 +247,7 @@ impl Connection {
         gone: &LocalNotify,
     ) -> Result<Front, Reply> {
         let (envelope, from) = (received.envelope, received.from);
-        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations, arrival } =
+        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations, arrival, reported } =
             self.conclude(received, targets).await?;
         let trace = self.received(envelope, reverse_name.as_ref())?;
         let first_time = FirstTime {
@@ -261,6 +264,7 @@ impl Connection {
             places,
             reports,
             evaluations,
+            reported,
             first_time: Some(first_time),
             arrival,
         })
@@ -303,6 +307,11 @@ impl Connection {
         };
         let results = [(None, results)].into();
         let trace = received_field + &added;
+        let kinds = reported::kinds(&places);
+        let reported = (!kinds.is_empty()).then(|| {
+            let unconfirmed = reported::unconfirmed(kinds, from, now);
+            ReportTodoRow { submitted: true, ..unconfirmed }
+        });
         let (reports, evaluations) = (Reports::ToSender, Vec::new());
         let own = Arrival { mail_from_validated: true, msg_from_validated: true, ..self.arrival(envelope) };
         Ok(Front {
@@ -313,6 +322,7 @@ impl Connection {
             places,
             reports,
             evaluations,
+            reported,
             first_time: None,
             arrival: own,
         })

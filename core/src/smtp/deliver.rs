@@ -27,7 +27,7 @@ use postrider_storage::committer::CommitError;
 use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::queue::{self, IncomingReport, NewQueued, NewRecipient};
-use postrider_storage::rows::{Kind, QueueMeta, RequireTls, Ret, SpecialUse};
+use postrider_storage::rows::{Kind, QueueMeta, ReportTodoRow, RequireTls, Ret, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
@@ -47,6 +47,7 @@ use crate::delivery::{self, Unstored, incoming};
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
+use crate::received_reports;
 use crate::runtime::{spawn, spawn_task};
 use crate::shard::{OpenError, Shard};
 use crate::signing;
@@ -77,6 +78,8 @@ pub(super) struct Delivery {
     pub(super) first_time: Option<FirstTime>,
     /// What programs of its recipients are told besides the message.
     pub(super) arrival: Arrival,
+    /// What is noted of the report that may be in it, with each delivery to an address where reports are read.
+    pub(super) reported: Option<ReportTodoRow>,
     /// Who it comes from, where that is counted.
     pub(super) counted: Option<Counted>,
     pub(super) envelope: Envelope,
@@ -247,6 +250,12 @@ impl Delivery {
         counted: Option<Counted>,
     ) -> impl Future<Output = Outcome> + use<> {
         let prefix = self.prefix(&drop);
+        let note = self.reported.as_ref().filter(|_| !drop.reads().is_empty()).map(|todo| {
+            let mut note = Batch::new();
+            received_reports::note(&mut note, self.content.blob, todo);
+            note
+        });
+        let is_reported = note.is_some();
         let Drop { account, ruled, is_reject, from_id, .. } = drop;
         let Ruled { mailbox, accept_rejects_to, by_rule, .. } = ruled;
         let (mailbox, is_ensured, flags) = match accept_rejects_to.filter(|_| is_reject) {
@@ -288,9 +297,7 @@ impl Delivery {
                             .then(|| (Hooks::clone(&hooks), Arc::clone(&home.shared.store)));
                         let appended = handle.transact(None, incarnation, move |tx| {
                             let mailbox = mailbox_of(tx, &mailbox, is_ensured)?;
-                            if let Some(batch) = content_batch {
-                                tx.attach(batch);
-                            }
+                            content_batch.into_iter().chain(note).for_each(|batch| tx.attach(batch));
                             if let Some(sender) = sender {
                                 tx.note_sender(sender)?;
                             }
@@ -316,6 +323,9 @@ impl Delivery {
                             Ok((appended, call, report)) => {
                                 webhooks::announce(&home, call).await;
                                 info!(cid = %id, %account, uid = %appended.uid, "delivered");
+                                if is_reported {
+                                    received_reports::tell(&home);
+                                }
                                 if let Some(report) = report {
                                     spawn("look at a message for an id", async move {
                                         incoming::look_at(&home, report).await;

@@ -137,6 +137,11 @@ impl Drop {
         Self { account, delivered_to, ruled, reason, dmarc_override: None, is_reject: false, from_id: None }
     }
 
+    /// Which reports are read of what comes here. What would be refused isn't read.
+    pub(super) fn reads(&self) -> ReportKinds {
+        if self.is_reject { ReportKinds::default() } else { self.ruled.reads }
+    }
+
     /// Whether a message is kept for which this was decided, although it is refused. What may be accepted when DNS says
     /// more comes again instead.
     pub(super) fn keeps(&self, decision: &Decision) -> bool {
@@ -181,6 +186,15 @@ impl Place {
             Some(reply) if !accepted => Self::Refused(reply),
             _ => Self::Mailboxes(drops),
         }
+    }
+
+    /// Which reports are read of what comes to the mailboxes behind it.
+    pub(super) fn reads(&self) -> impl Iterator<Item = ReportKinds> {
+        let drops = match self {
+            Self::Mailboxes(drops) => drops.as_slice(),
+            Self::Queue | Self::Refused(_) | Self::Waits(_) | Self::Rehearsal(_) => &[],
+        };
+        drops.iter().map(Drop::reads)
     }
 
     /// What the mailboxes behind it want.

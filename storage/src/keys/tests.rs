@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::evaluations::{EvaluationId, Group};
-use crate::ids::{HookId, QueueId, RuleId};
+use crate::ids::{HookId, QueueId, ReportId, RuleId};
 
 fn hex(key: &[u8]) -> String {
     key.iter().map(|octet| format!("{octet:02x}")).collect()
@@ -127,6 +127,11 @@ fn keys_of_the_system_have_these_bytes() {
             "00000000287fffffffffffffff000000000000005500000007",
         ),
         (evaluations(&group()), "00000000278000000000000001612e6200"),
+        (report("a.b", ReportId(0x44)), "0000000038612e62000000000000000044"),
+        (reports_of("a.b"), "0000000038612e6200"),
+        (report_known(&[0x22; 16]), "000000003922222222222222222222222222222222"),
+        (report_todo(b), "000000003a0000000000000055"),
+        (report_text(ReportId(0x44)), "000000003b0000000000000044"),
         (chunk(b, 8), "000000000000005500000008"),
         (chunks(b), "0000000000000055"),
     ] {

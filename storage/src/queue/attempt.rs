@@ -197,8 +197,8 @@ pub(super) fn fewer(waiting: u32) -> Result<u32, StoreError> {
 pub struct Released {
     /// The writes; they need not be synced.
     pub edit: Edit,
-    /// The entries. Their message may have been taken by the other side.
-    pub entries: Vec<Scheduled>,
+    /// The entries, and which attempt was cut off. Their message may have been taken by the other side.
+    pub entries: Vec<(QueueId, u32)>,
     /// Whether to go on, with a reader that shows this edit committed.
     pub more: bool,
 }
@@ -219,7 +219,7 @@ pub fn release_claims(reader: &Reader, count_max: usize) -> Result<Released, Sto
         };
         let new = QueueRow { claimed: false, ..old.clone() };
         released.edit.replace(id, &old, &new)?;
-        released.entries.push(Scheduled::of(id, &new));
+        released.entries.push((id, new.attempts));
     }
     released.more = count == count_max;
     Ok(released)

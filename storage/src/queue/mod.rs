@@ -9,7 +9,7 @@
 //! What always holds:
 //! - an entry has at least one recipient, all of its domain, and counts them; with the last one it goes;
 //! - it has one place in the schedule: under the hash of its domain, at the time it is due, behind all times
-//!   when it is held;
+//!   when it is held or an attempt is under way;
 //! - it holds one reference to its content;
 //! - it is listed in CLAIMED exactly while an attempt is under way.
 //!
@@ -58,7 +58,7 @@ pub use incoming::{IncomingReport, Sender, append_report, by_id, incoming_report
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredPage, purge_retired, retired};
 pub(crate) use schedule::waiting_in;
-pub use schedule::{Scheduled, domain_hash, due, first, range_of, shard_of, waiting};
+pub use schedule::{Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};
 pub use walk::IDS_MAX;
 pub(crate) use walk::between;
 

@@ -1,7 +1,7 @@
 //! Invariants of what belongs to no account: format, contents, to-do lists.
 
 use super::account::unknown_tables;
-use super::{Counts, Report, queue, webhooks};
+use super::{Counts, Report, queue, reports, webhooks};
 use crate::blobs::CHUNK_OCTETS;
 use crate::directory::removed_account;
 use crate::engine::Space;
@@ -36,7 +36,8 @@ pub(super) fn check(
     shared(reader, report)?;
     evaluations(reader, report)?;
     report_suppressions(reader, report)?;
-    const TABLES: [u8; 29] = [
+    reports::check(reader, report)?;
+    const TABLES: [u8; 33] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -58,6 +59,10 @@ pub(super) fn check(
         table::SUPPRESSION,
         table::STRIKES,
         table::MTASTS,
+        table::REPORT,
+        table::REPORTKNOWN,
+        table::REPORTTODO,
+        table::REPORTTEXT,
         table::REPORTSUPPRESS,
         table::HOOK,
         table::HOOKDUE,

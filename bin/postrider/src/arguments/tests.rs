@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 136] = [
+const COMMANDS: [&str; 141] = [
     "",
     "serve",
     "localserve",
@@ -86,6 +86,11 @@ const COMMANDS: [&str; 136] = [
     "index",
     "index status",
     "index rebuild",
+    "reports",
+    "reports summary",
+    "reports list",
+    "reports show",
+    "reports dump",
     "sendmail",
     "queue",
     "queue list",

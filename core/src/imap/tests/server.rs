@@ -281,12 +281,18 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         headers: crate::smtp::checks::Headers::new(crate::smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
-        deliveries: crate::delivery::Deliveries::new(&shared.config, crate::delivery::Connector::new(None)),
         webhooks: crate::webhooks::Webhooks::new(
             &shared.config.webhooks,
             crate::delivery::Connector::new(None),
             id,
             shared.shards.len(),
+        ),
+        report_bell: crate::received_reports::Bell::default(),
+        deliveries: crate::delivery::Deliveries::new(
+            &shared.config,
+            crate::delivery::Connector::new(None),
+            crate::testing::ends_file(),
+            (ShardId(0), 1),
         ),
         shared,
     })

@@ -120,9 +120,7 @@ fn what_was_sent_counts_after_a_restart() {
     let mut client = world.anna();
     assert!(client.mail("anna@example.org", &["a@x.example", "b@y.example"], MESSAGE).starts_with("250"));
     drop(client);
-    let engine = std::sync::Arc::clone(&world.engine);
-    drop(world);
-    let world = World::again(engine, |config| {
+    let world = world.restarted_with(|config| {
         config.accounts.sending = SendingLimits { recipients_per_day: 3, first_time_recipients_per_day: 3 };
     });
     let mut client = world.anna();

@@ -18,6 +18,7 @@ mod incoming_reports;
 mod leaving;
 mod limits;
 mod other_server;
+mod reports;
 mod sequences;
 mod signing;
 mod submission;

@@ -336,9 +336,7 @@ fn what_waits_is_called_after_a_restart_and_a_webhook_that_is_gone_is_not() {
     assert_eq!(waiting(&world).len(), 3, "one for each account with a webhook");
     set(&world, "cleo", None, None);
     set(&world, "anna", None, Some(&format!("http://127.0.0.1:{port}/new")));
-    let engine = Arc::clone(&world.engine);
-    drop(world);
-    let world = World::again(engine, |_| {});
+    let world = world.again();
     wait_until(|| seen.count() == 2 && waiting(&world).is_empty());
     let mut lines: Vec<_> = seen.all().iter().map(|asked| asked.head[0].clone()).collect();
     lines.sort();
@@ -365,9 +363,7 @@ fn a_program_is_told_of_a_message_that_came() {
     let reply = world.smtp().mail("b@other.example", &["ben@example.org"], message);
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(waiting(&world).len(), 1);
-    let engine = Arc::clone(&world.engine);
-    drop(world);
-    let world = World::again(engine, |_| {});
+    let world = world.again();
     wait_until(|| seen.count() == 1 && waiting(&world).is_empty());
     let asked = &seen.all()[0];
     assert!(verify(asked));
@@ -442,9 +438,7 @@ fn automated_mail_is_marked_and_removed_mail_is_told_of_without_it() {
     let mut batch = postrider_storage::engine::Batch::new();
     webhooks::add(&mut batch, HookId(id.0 + 1), &gone).unwrap();
     world.shared.committer.commit_blocking(batch, postrider_storage::engine::Durability::Synced).unwrap();
-    let engine = Arc::clone(&world.engine);
-    drop(world);
-    let world = World::again(engine, |_| {});
+    let world = world.again();
     wait_until(|| seen.count() == rows.len() + 1 && waiting(&world).is_empty());
     let told: Vec<Value> = seen.all().iter().map(web_server::Asked::json).collect();
     let automated: Vec<_> = told.iter().map(|told| told["Meta"]["Automated"] == true).collect();

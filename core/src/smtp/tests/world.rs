@@ -100,10 +100,20 @@ impl World {
         Self { engine, server }
     }
 
-    /// The same on what another left.
-    pub(super) fn again(engine: Arc<MemoryEngine>, change: impl FnOnce(&mut Config)) -> Self {
+    /// The server stops, and another one has its store.
+    pub(super) fn restarted_with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self { engine, server } = self;
+        drop(server);
+        let server = TestServer::with(Arc::clone(&engine) as _, |config| Self::configure(config, change));
+        Self { engine, server }
+    }
+
+    /// The same, where what waits is delivered.
+    pub(super) fn again(self) -> Self {
+        let Self { engine, server } = self;
+        drop(server);
         let server =
-            TestServer::delivering(Arc::clone(&engine) as _, "", |config| Self::configure(config, change));
+            TestServer::delivering(Arc::clone(&engine) as _, "", |config| Self::configure(config, |_| {}));
         Self { engine, server }
     }
 
