@@ -24,3 +24,4 @@ pub mod store;
 pub mod text;
 pub mod toml;
 pub mod verify;
+pub mod webhooks;

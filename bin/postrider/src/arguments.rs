@@ -13,6 +13,7 @@ mod reports;
 mod sendmail;
 mod settings;
 mod tls;
+mod webhook;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
@@ -44,6 +45,7 @@ pub use settings::{
     RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
+pub use webhook::{Calls, Webhook, WebhookCommand, WebhookList, WebhookRetired};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -126,6 +128,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Webhook(Webhook),
     Reports(Reports),
     Sendmail(Sendmail),
     Dns(Dns),

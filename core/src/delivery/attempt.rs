@@ -69,7 +69,7 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
             for (place, row) in &known.suppressed {
                 let failure = Failure::ours(Status::permanent(1, 0), suppressed_words(row));
                 tried.verdicts[*place] = Some(Verdict::Failed { failure, is_expired: false });
-                tried.suppressed += 1;
+                tried.suppressed.push(*place);
             }
             if known.routing.disabled {
                 let failure = Failure::ours(Status::temporary(7, 1), "the sender's domain is disabled");

@@ -1,7 +1,7 @@
 //! Invariants of what belongs to no account: format, contents, to-do lists.
 
 use super::account::unknown_tables;
-use super::{Counts, Report, queue, reports};
+use super::{Counts, Report, queue, reports, webhooks};
 use crate::blobs::CHUNK_OCTETS;
 use crate::directory::removed_account;
 use crate::engine::Space;
@@ -32,11 +32,12 @@ pub(super) fn check(
     references(reader, report)?;
     to_dos(reader, report)?;
     queue::check(reader, report)?;
+    webhooks::check(reader, report)?;
     shared(reader, report)?;
     evaluations(reader, report)?;
     report_suppressions(reader, report)?;
     reports::check(reader, report)?;
-    const TABLES: [u8; 29] = [
+    const TABLES: [u8; 33] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -63,6 +64,10 @@ pub(super) fn check(
         table::REPORTTODO,
         table::REPORTTEXT,
         table::REPORTSUPPRESS,
+        table::HOOK,
+        table::HOOKDUE,
+        table::HOOKABOUT,
+        table::HOOKRETIRED,
         table::FROMID,
         table::QUEUEMETA,
         table::INCOMINGREPORT,

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 134] = [
+const COMMANDS: [&str; 141] = [
     "",
     "serve",
     "localserve",
@@ -113,6 +113,13 @@ const COMMANDS: [&str; 134] = [
     "queue suppressions add",
     "queue suppressions rm",
     "queue retired",
+    "webhook",
+    "webhook list",
+    "webhook show",
+    "webhook retry",
+    "webhook cancel",
+    "webhook retired",
+    "webhook test",
     "dns",
     "dns lookup",
     "dnssec",

@@ -23,4 +23,6 @@ mod sequences;
 mod signing;
 mod submission;
 mod verdicts;
+mod web_server;
+mod webhooks;
 mod world;
