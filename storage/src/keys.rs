@@ -46,6 +46,7 @@
 //! | 0 | 0x2b | SUPPRESSION | account u32 ‖ base address | [`SuppressionRow`](crate::rows::SuppressionRow) ‖ texts |
 //! | 0 | 0x2c | STRIKES | account u32 ‖ hash of the address u64 | [`StrikesRow`](crate::rows::StrikesRow) |
 //! | 0 | 0x2d | MTASTS | policy domain | [`MtaStsRow`](crate::rows::MtaStsRow) ‖ texts |
+//! | 0 | 0x2e | TLSRESULT | day u32 ‖ order u8 ‖ domain ‖ 0 ‖ whether of a host u8 ‖ domain | [`TlsResultRow`](crate::rows::TlsResultRow) |
 //! | 0 | 0x2f | REPORTSUPPRESS | address | [`ReportSuppressionRow`](crate::rows::ReportSuppressionRow) ‖ text |
 //! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
@@ -150,6 +151,8 @@ pub mod table {
     pub const STRIKES: u8 = 0x2c;
     /// System: policies of MTA-STS.
     pub const MTASTS: u8 = 0x2d;
+    /// System: how TLS with other servers went.
+    pub const TLSRESULT: u8 = 0x2e;
     /// System: addresses to which no reports are sent.
     pub const REPORTSUPPRESS: u8 = 0x2f;
     /// System: the first table of the directory.

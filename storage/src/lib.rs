@@ -21,5 +21,6 @@ pub mod report_suppressions;
 pub mod rows;
 pub mod store;
 pub mod text;
+pub mod tls_results;
 pub mod toml;
 pub mod verify;

@@ -1,11 +1,13 @@
 //! What an attempt is given, what it asks for, and what comes of it.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use postrider_dns::dane::Verification as DaneVerification;
-use postrider_dns::{ExtendedError, Name};
+use postrider_dns::dane::{ASSOCIATIONS_MAX, Applies, Found, Verification as DaneVerification};
+use postrider_dns::{ExtendedError, Name, TLSA};
 
 use crate::destination::{Own, text_of};
+use crate::limits::DNS_ERRORS_MAX;
 use crate::order::Dialed;
 use crate::outcome::{Failure, HostEnd, Signal, Verdict};
 use crate::security::{Begins, Channel, Counter, Facts, Here, Kind, Requirement, Rule, Sts};
@@ -100,10 +102,51 @@ pub struct Tried {
     pub rule: Option<Rule>,
     /// Why DANE applies or doesn't, in words.
     pub dane: String,
+    /// The TLSA records.
+    pub tlsa: Tlsa,
     /// The addresses that were connected to, or tried.
     pub addresses: Vec<IpAddr>,
     /// What came of it.
     pub end: HostEnd,
+}
+
+/// The TLSA records of a host, for reports.
+#[derive(Clone, Debug, Default)]
+pub struct Tlsa {
+    /// The name that has them, without port and protocol; none without records.
+    pub base: Option<String>,
+    /// The records, as master files have them.
+    pub records: Vec<String>,
+    /// Extended DNS errors of looking for them.
+    pub errors: Vec<ExtendedError>,
+}
+
+impl Tlsa {
+    /// What was found for a host.
+    #[must_use]
+    pub fn of(found: &Found) -> Self {
+        let errors = found.errors().take(DNS_ERRORS_MAX).cloned().collect();
+        match &found.applies {
+            Applies::Records { base, records, .. } => Self {
+                base: Some(text_of(base)),
+                records: records.iter().take(ASSOCIATIONS_MAX).map(presented).collect(),
+                errors,
+            },
+            _ => Self { errors, ..Self::default() },
+        }
+    }
+}
+
+/// A record in presentation format, without blanks in its data (RFC 8460 §4.5).
+fn presented(record: &TLSA) -> String {
+    let numbers = [u8::from(record.cert_usage), u8::from(record.selector), u8::from(record.matching)];
+    let mut text = numbers.map(|number| number.to_string()).join(" ");
+    text.push(' ');
+    for octet in &record.cert_data {
+        // A text takes all that is written to it.
+        let _ = write!(text, "{octet:02x}");
+    }
+    text
 }
 
 /// What came of an attempt.
