@@ -174,7 +174,14 @@ impl<'a> Attempt<'a> {
             }
             Applies::No(why) | Applies::Unknown(why) | Applies::NoAddresses(why) => (None, why),
         };
-        self.decide(text, Some(host.host.clone()), found.addresses.values, facts, verification, (&words, tlsa))
+        self.decide(
+            text,
+            Some(host.host.clone()),
+            found.addresses.values,
+            facts,
+            verification,
+            (&words, tlsa),
+        )
     }
 
     /// RFC 5321 §5.1: this host, and all that aren't preferred to it, would send the message in circles.

@@ -9,6 +9,7 @@ use postrider_delivery::attempt::Dial;
 use postrider_delivery::outcome::{self, HostEnd, RecipientEnd, Signal, Unable, Unreachable};
 use postrider_delivery::schedule::Admission;
 use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
+use postrider_delivery::tls_results::{self, Fault, Tls};
 use postrider_delivery::transport::{Auth, LocalAddresses};
 use postrider_dns::dane::Verifier;
 use postrider_proto::address::HeloName;
@@ -27,7 +28,7 @@ use super::dial::{DialError, Way, dial};
 use super::downgrade::{Fit, NotFit, Original};
 use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
-use super::translate;
+use super::{faults, translate};
 use crate::runtime::net::Stream;
 use crate::runtime::spawn;
 use crate::tls::TlsError;
@@ -74,6 +75,8 @@ pub(super) struct HostResult {
     pub(super) offered: Option<Offered>,
     /// What was seen only, and isn't right.
     pub(super) observed: bool,
+    /// What reports on TLS say of a connection that was opened.
+    pub(super) session: Option<tls_results::Session>,
     /// The other side may have the message although it didn't say so.
     pub(super) uncertain: bool,
 }
@@ -90,7 +93,7 @@ pub(super) struct Busy(pub(super) i64);
 
 impl HostResult {
     fn of(end: HostEnd, dialed: Vec<IpAddr>) -> Self {
-        Self { end, dialed, offered: None, observed: false, uncertain: false }
+        Self { end, dialed, offered: None, observed: false, session: None, uncertain: false }
     }
 }
 
@@ -120,7 +123,11 @@ impl Session {
             Ok(connected) => connected,
             Err(why) => return Ok(HostResult::of(HostEnd::Unreachable(why), dialed)),
         };
-        let result = match self.set_up(dial, way, stream, address).await {
+        let sending = stream.local_address().ok().flatten().filter(|_| way.proxy.is_none());
+        let mut came = Came::default();
+        let ready = self.set_up(dial, way, stream, address, &mut came).await;
+        let session = self.watched(dial, sending, address, came);
+        let mut result = match ready {
             Ok(ready) => {
                 self.open = Some(ready.open);
                 let mut result = self.hand_over(dial, parcel, dialed).await;
@@ -130,11 +137,33 @@ impl Session {
             }
             Err((end, offered)) => HostResult { offered, ..HostResult::of(end, dialed) },
         };
+        result.session = session;
         if self.open.is_none() {
             let signal = result.end.signal();
             self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
         }
         Ok(result)
+    }
+
+    /// What reports say of a connection to a host. Nothing of one that is to have no TLS, of one that broke off before,
+    /// and where nothing here can verify anything.
+    fn watched(
+        &self,
+        dial: &Dial,
+        sending: Option<SocketAddr>,
+        receiving: IpAddr,
+        came: Came,
+    ) -> Option<tls_results::Session> {
+        let has_authorities = self.shard.deliveries.connector().problem().is_none();
+        let is_wanted = dial.rule.starttls != Starttls::Never && has_authorities;
+        let Came { tls, seen } = came;
+        Some(tls_results::Session {
+            sending: sending.map(|address| address.ip().to_canonical()),
+            receiving,
+            tls: tls.filter(|_| is_wanted)?,
+            pkix: seen.pkix.as_ref().map(faults::of_certificate),
+            dane: seen.dane.as_ref().map(Fault::from),
+        })
     }
 
     /// Connects to the first address that takes the connection.
@@ -193,10 +222,12 @@ impl Session {
         way: &Transported<'_>,
         stream: Stream,
         address: IpAddr,
+        came: &mut Came,
     ) -> Result<Ready, (HostEnd, Option<Offered>)> {
         let deadline = Instant::now() + SETUP_TIME;
         let connector = self.shard.deliveries.connector();
-        let (connection, seen, mut offered) = converse(connector, dial, way, stream, deadline).await?;
+        let (connection, mut offered) = converse(connector, dial, way, stream, deadline, came).await?;
+        let seen = &came.seen;
         let is_encrypted = *connection.tls() == TlsState::Active;
         if let TlsState::Refused(_) = connection.tls() {
             // What follows is decided by the rule: another connection, or another host.
@@ -347,7 +378,8 @@ async fn converse(
     way: &Transported<'_>,
     stream: Stream,
     deadline: Instant,
-) -> Result<(Connection, Seen, Offered), (HostEnd, Option<Offered>)> {
+    came: &mut Came,
+) -> Result<(Connection, Offered), (HostEnd, Option<Offered>)> {
     let rule = &dial.rule;
     let wanted = || Wanted {
         pkix: match (rule.verification.has_pkix(), rule.observed.has_pkix()) {
@@ -368,12 +400,11 @@ async fn converse(
     };
     let until = || deadline.min(Instant::now() + HANDSHAKE_TIME);
     let bad_name = || (HostEnd::Tls(TlsEvent::Certificate), None);
-    let mut seen = Seen::default();
     let mut connection = if rule.starttls == Starttls::Implicit {
         let name = server_name(dial).ok_or_else(bad_name)?;
         let secured = connector.secure(stream, name, wanted(), until()).await;
-        let secured = secured.map_err(|failed| (tls_failed(dial, &failed), None))?;
-        seen = secured.seen;
+        let secured = secured.map_err(|failed| (tls_failed(dial, &failed, came), None))?;
+        *came = Came { tls: Some(Tls::Established), seen: secured.seen };
         Connection::secured(secured.stream, settings)
     } else {
         Connection::clear(stream, settings)
@@ -381,22 +412,28 @@ async fn converse(
     let mut offered = Offered::default();
     loop {
         match connection.proceed(deadline).await {
-            Reached::Ready => return Ok((connection, seen, offered)),
+            Reached::Ready => {
+                // What wasn't refused, and isn't there, wasn't offered.
+                came.tls.get_or_insert(Tls::NotOffered);
+                return Ok((connection, offered));
+            }
             Reached::StartTls => {
                 offered.starttls = connection.capabilities().has(Extension::StartTls);
                 let name = server_name(dial).ok_or_else(bad_name)?;
                 match connection.secure(connector, name, wanted(), until()).await {
-                    Ok(found) => seen = found,
-                    Err(failed) => return Err((tls_failed(dial, &failed), Some(offered))),
+                    Ok(seen) => *came = Came { tls: Some(Tls::Established), seen },
+                    Err(failed) => return Err((tls_failed(dial, &failed, came), Some(offered))),
                 }
             }
             Reached::Closed(End::Failed(Failure::Refused { stage: Stage::StartTls, .. }))
                 if rule.starttls == Starttls::Mandatory =>
             {
+                came.tls = Some(Tls::NotOffered);
                 return Err((HostEnd::Tls(TlsEvent::Refused), None));
             }
             // It hangs up, or says more than that it is ready: that is TLS that fails, too.
             Reached::Closed(End::Failed(Failure::Broken { stage: Stage::StartTls, .. })) => {
+                came.tls = Some(Tls::Failed(faults::of_starttls()));
                 return Err((HostEnd::Tls(TlsEvent::Handshake), Some(offered)));
             }
             Reached::Closed(End::Failed(failure)) => return Err((translate::host_end(&failure), None)),
@@ -409,9 +446,23 @@ async fn converse(
 }
 
 /// A handshake that failed.
-fn tls_failed(dial: &Dial, failed: &Failed) -> HostEnd {
+fn tls_failed(dial: &Dial, failed: &Failed, came: &mut Came) -> HostEnd {
     tracing::info!(host = %dial.host, error = %failed, "TLS failed");
-    HostEnd::Tls(event_of(failed))
+    let event = event_of(failed);
+    let tls = match event {
+        TlsEvent::Certificate => Tls::Refused,
+        _ => Tls::Failed(faults::of_handshake(&failed.error)),
+    };
+    *came = Came { tls: Some(tls), seen: failed.seen.clone() };
+    HostEnd::Tls(event)
+}
+
+/// What came of TLS on a connection.
+#[derive(Default)]
+struct Came {
+    /// None before it came to that.
+    tls: Option<Tls>,
+    seen: Seen,
 }
 
 /// A connection that is ready for a message.

@@ -17,6 +17,7 @@ mod counts;
 mod dial;
 mod downgrade;
 pub(crate) mod edits;
+mod faults;
 mod hosts;
 mod learned;
 pub(crate) mod operate;

@@ -1,10 +1,9 @@
 //! What an attempt is given, what it asks for, and what comes of it.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use postrider_dns::dane::{ASSOCIATIONS_MAX, Applies, Found, Verification as DaneVerification};
-use postrider_dns::{ExtendedError, Name, TLSA};
+use postrider_dns::dane::{ASSOCIATIONS_MAX, Applies, Found, Verification as DaneVerification, presented};
+use postrider_dns::{ExtendedError, Name};
 
 use crate::destination::{Own, text_of};
 use crate::limits::DNS_ERRORS_MAX;
@@ -135,18 +134,6 @@ impl Tlsa {
             _ => Self { errors, ..Self::default() },
         }
     }
-}
-
-/// A record in presentation format, without blanks in its data (RFC 8460 §4.5).
-fn presented(record: &TLSA) -> String {
-    let numbers = [u8::from(record.cert_usage), u8::from(record.selector), u8::from(record.matching)];
-    let mut text = numbers.map(|number| number.to_string()).join(" ");
-    text.push(' ');
-    for octet in &record.cert_data {
-        // A text takes all that is written to it.
-        let _ = write!(text, "{octet:02x}");
-    }
-    text
 }
 
 /// What came of an attempt.
