@@ -102,6 +102,8 @@ pub struct Shard {
     pub signing_keys: crate::signing::Keys,
     /// How many evaluations of DMARC were kept here.
     pub evaluations: Hourly,
+    /// How TLS with other servers went, until it is written.
+    pub(crate) tls_results: crate::reporting::tls::Pending,
 }
 
 impl Shard {

@@ -364,6 +364,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        tls_results: crate::reporting::tls::Pending::default(),
         shared,
     })
 }

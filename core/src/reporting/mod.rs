@@ -9,10 +9,13 @@
 pub(crate) mod addresses;
 pub(crate) mod outgoing;
 pub(crate) mod pace;
+pub(crate) mod tls;
 
 use std::rc::Rc;
 
 use crate::shard::Shard;
 
 /// Starts what a shard does for reports: all record, the first one sends.
-pub fn start(_shard: &Rc<Shard>) {}
+pub fn start(shard: &Rc<Shard>) {
+    tls::start(shard);
+}
