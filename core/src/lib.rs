@@ -17,6 +17,7 @@ pub mod maintenance;
 pub mod metrics;
 pub mod operations;
 pub mod reads;
+pub mod received_reports;
 pub mod reporting;
 pub mod resolver;
 pub mod runtime;

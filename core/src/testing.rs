@@ -196,6 +196,7 @@ impl TestServer {
                 let shard = shard(id, shared, script);
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
                 maintenance::start(&shard);
+                crate::received_reports::start(&shard);
                 if delivers == Delivers::Yes {
                     crate::delivery::start(&shard);
                     crate::reporting::start(&shard);
@@ -365,6 +366,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
         tls_results: crate::reporting::tls::Pending::default(),
+        report_bell: crate::received_reports::Bell::default(),
         shared,
     })
 }

@@ -65,7 +65,21 @@ pub fn decompress(octets: &[u8], octets_max: usize) -> Result<Vec<u8>, GzipError
 
 /// Expands a member behind what is in `out`; gives what follows it.
 fn member<'a>(octets: &'a [u8], octets_max: usize, out: &mut Vec<u8>) -> Result<&'a [u8], GzipError> {
-    let mut input = header(octets).ok_or(GzipError::Malformed)?;
+    let input = header(octets).ok_or(GzipError::Malformed)?;
+    let start = out.len();
+    let rest = expand(input, octets_max, out)?;
+    let (trailer, rest) = rest.split_first_chunk::<8>().ok_or(GzipError::Malformed)?;
+    let content = out.get(start..).unwrap_or_default();
+    let expected = [crc32(content).to_le_bytes(), (content.len() as u32).to_le_bytes()].concat();
+    if *trailer == *expected { Ok(rest) } else { Err(GzipError::Checksum) }
+}
+
+/// Expands compressed data (RFC 1951) behind what is in `out`, to at most `octets_max` in all; gives what follows it.
+pub(crate) fn expand<'a>(
+    mut input: &'a [u8],
+    octets_max: usize,
+    out: &mut Vec<u8>,
+) -> Result<&'a [u8], GzipError> {
     let mut engine = Box::<DecompressorOxide>::default();
     let start = out.len();
     let mut at = start;
@@ -86,10 +100,7 @@ fn member<'a>(octets: &'a [u8], octets_max: usize, out: &mut Vec<u8>) -> Result<
         }
     }
     out.truncate(at);
-    let (trailer, rest) = input.split_first_chunk::<8>().ok_or(GzipError::Malformed)?;
-    let content = out.get(start..).unwrap_or_default();
-    let expected = [crc32(content).to_le_bytes(), (content.len() as u32).to_le_bytes()].concat();
-    if *trailer == *expected { Ok(rest) } else { Err(GzipError::Checksum) }
+    Ok(input)
 }
 
 /// What follows the header of a member (RFC 1952 §2.3).
@@ -111,8 +122,8 @@ fn header(octets: &[u8]) -> Option<&[u8]> {
     if flags & HEADER_CRC != 0 { rest.get(2..) } else { Some(rest) }
 }
 
-/// The checksum of RFC 1952 §8.
-fn crc32(octets: &[u8]) -> u32 {
+/// The checksum of RFC 1952 §8, which files in zip archives have, too.
+pub(crate) fn crc32(octets: &[u8]) -> u32 {
     const TABLE: [u32; 256] = table();
     let step = |crc: u32, octet: &u8| TABLE[((crc ^ u32::from(*octet)) & 0xff) as usize] ^ (crc >> 8);
     !octets.iter().fold(u32::MAX, step)

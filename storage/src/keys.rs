@@ -48,13 +48,19 @@
 //! | 0 | 0x2d | MTASTS | policy domain | [`MtaStsRow`](crate::rows::MtaStsRow) ‖ texts |
 //! | 0 | 0x2e | TLSRESULT | day u32 ‖ order u8 ‖ domain ‖ 0 ‖ whether of a host u8 ‖ domain | [`TlsResultRow`](crate::rows::TlsResultRow) |
 //! | 0 | 0x2f | REPORTSUPPRESS | address | [`ReportSuppressionRow`](crate::rows::ReportSuppressionRow) ‖ text |
+//! | 0 | 0x38 | REPORT | domain ‖ 0 ‖ report id u64 | [`ReportRow`](crate::rows::ReportRow) ‖ texts |
+//! | 0 | 0x39 | REPORTKNOWN | digest, 16 octets | version ‖ report id u64, big-endian |
+//! | 0 | 0x3a | REPORTTODO | blob id u64 | [`ReportTodoRow`](crate::rows::ReportTodoRow) ‖ texts |
+//! | 0 | 0x3b | REPORTTEXT | report id u64 | version ‖ length of the domain u8 ‖ domain ‖ document in gzip |
 //! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
 
 mod outgoing;
+mod reports;
 
 pub use outgoing::*;
+pub use reports::*;
 
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{ModSeq, Uid};
@@ -155,6 +161,14 @@ pub mod table {
     pub const TLSRESULT: u8 = 0x2e;
     /// System: addresses to which no reports are sent.
     pub const REPORTSUPPRESS: u8 = 0x2f;
+    /// System: reports of other servers by domain.
+    pub const REPORT: u8 = 0x38;
+    /// System: reports by what they are known again by.
+    pub const REPORTKNOWN: u8 = 0x39;
+    /// System: messages whose report is still to be read.
+    pub const REPORTTODO: u8 = 0x3a;
+    /// System: what reports say.
+    pub const REPORTTEXT: u8 = 0x3b;
     /// System: the first table of the directory.
     pub const DIRECTORY_FIRST: u8 = 0x40;
     /// System: the last table of the directory.

@@ -8,6 +8,7 @@ mod dns;
 mod domain_dkim;
 mod mta_sts;
 mod queue;
+mod reports;
 mod sendmail;
 mod settings;
 mod tls;
@@ -32,10 +33,11 @@ pub use queue::{
     Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
     Wish as QueueWish,
 };
+pub use reports::{Reports, ReportsCommand, ReportsList, ReportsShow, ReportsSummary};
 pub use sendmail::Sendmail;
 pub use settings::{
-    AccountRoutes, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd, RouteCommand,
-    RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
+    AccountRoutes, AddressReports, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd,
+    RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
 
@@ -120,6 +122,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Reports(Reports),
     Sendmail(Sendmail),
     Dns(Dns),
     Dnssec(Dnssec),
@@ -377,6 +380,7 @@ pub enum AddressCommand {
     List(AddressList),
     Rules(AddressRules),
     RequireAuthentication(AddressRequireAuthentication),
+    Reports(AddressReports),
 }
 
 /// Give an account an address, or with @domain all addresses of a domain that nobody else has.

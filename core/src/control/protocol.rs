@@ -11,6 +11,7 @@
 //! `{"data":0}` ends a stream and isn't acknowledged.
 
 mod queue;
+mod reports;
 mod settings;
 
 use std::fmt;
@@ -21,6 +22,10 @@ use serde::{Deserialize, Serialize};
 pub use queue::{
     HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,
     QueueRecipientRow, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
+};
+pub use reports::{
+    DmarcEntry, DmarcSummary, FailureSummary, REPORT_PAGE_MAX, ReportEntry, ReportFilter, ReportKind,
+    ReportRow, ReportSummary, SourceSummary, TlsEntry, TlsFailure, TlsSummary,
 };
 pub use settings::{MailRule, Route, RouteOwner, RouteRow, RuleRow};
 
@@ -237,6 +242,13 @@ pub enum Request {
         /// What senders are told; none takes all mail again.
         text: Option<String>,
     },
+    /// Says which reports of other servers are read at an address.
+    AddressReports {
+        /// The address.
+        address: String,
+        /// `dmarc` and `tls`; none are read when it is empty.
+        kinds: Vec<String>,
+    },
     /// Streams [`RouteRow`]s, in their order.
     RouteList {
         /// Whose routes.
@@ -400,6 +412,34 @@ pub enum Request {
         /// Its name.
         account: String,
     },
+    /// Streams [`ReportRow`]s in the order in which the reports came. Answers [`Answer::Page`].
+    ReportList {
+        /// Which reports.
+        filter: ReportFilter,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`REPORT_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Streams the [`ReportEntry`]s of a report and answers [`Answer::Report`].
+    ReportShow {
+        /// The report.
+        id: String,
+    },
+    /// Streams the document of a report: JSON of RFC 8460, or XML of RFC 7489.
+    ReportDump {
+        /// The report.
+        id: String,
+    },
+    /// Answers [`Answer::ReportSummary`].
+    ReportSummary {
+        /// The domain, which is ours or below one of ours.
+        domain: String,
+        /// Reports that came then or later.
+        since: i64,
+        /// Reports that came before; none is until now.
+        until: Option<i64>,
+    },
     /// Streams [`QueueRow`]s, by the order of submission, and of one recipient domain by the next attempt. Answers
     /// [`Answer::Page`].
     QueueList {
@@ -509,6 +549,7 @@ impl Request {
             Self::AddressRuleRemove { .. } => "address-rule-remove",
             Self::AddressRuleMove { .. } => "address-rule-move",
             Self::AddressRequireAuthentication { .. } => "address-require-authentication",
+            Self::AddressReports { .. } => "address-reports",
             Self::RouteList { .. } => "route-list",
             Self::RouteAdd { .. } => "route-add",
             Self::RouteRemove { .. } => "route-remove",
@@ -533,6 +574,10 @@ impl Request {
             Self::Export { .. } => "export",
             Self::IndexStatus { .. } => "index-status",
             Self::IndexRebuild { .. } => "index-rebuild",
+            Self::ReportList { .. } => "report-list",
+            Self::ReportShow { .. } => "report-show",
+            Self::ReportDump { .. } => "report-dump",
+            Self::ReportSummary { .. } => "report-summary",
             Self::QueueList { .. } => "queue-list",
             Self::QueueShow { .. } => "queue-show",
             Self::QueueDump { .. } => "queue-dump",
@@ -629,6 +674,10 @@ pub enum Answer {
         /// Where to go on; none at the end.
         next: Option<String>,
     },
+    /// A report of another server.
+    Report(Box<ReportRow>),
+    /// What reports say of a domain.
+    ReportSummary(Box<ReportSummary>),
     /// An entry of the queue.
     QueueEntry(Box<QueueDetails>),
     /// Entries of the queue were changed.
@@ -809,6 +858,8 @@ pub struct AddressRow {
     pub rules: u32,
     /// What senders are told whose mail nothing confirms; none when such mail is taken.
     pub auth_required: Option<String>,
+    /// Which reports of other servers are read there: `dmarc`, `tls`.
+    pub reports: Vec<String>,
 }
 
 /// A domain in a list.

@@ -3,6 +3,7 @@
 //! `docs/metrics.md` lists the same names; a test compares them.
 
 use super::delivery::QueueMetrics;
+use super::received::ReceivedMetrics;
 use super::registry::{
     Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
@@ -27,6 +28,8 @@ macro_rules! label {
         }
     };
 }
+
+pub(super) use label;
 
 label! {
     /// Why a connection was not served.
@@ -543,6 +546,8 @@ label! {
         Tombstones = "tombstones",
         /// Evaluations of DMARC that are too old to be reported.
         Evaluations = "evaluations",
+        /// Reports of other servers that are older than they are kept.
+        Reports = "reports",
         /// What became of recipients that left the queue.
         Retired = "retired",
         /// Failures of addresses that nothing was sent to for long.
@@ -593,6 +598,8 @@ pub struct Metrics {
     pub queue: QueueMetrics,
     /// Reports to other domains.
     pub reporting: ReportMetrics,
+    /// Reports that other servers send.
+    pub received: ReceivedMetrics,
     /// What maintenance does.
     pub upkeep: UpkeepMetrics,
     /// What the resolver does.
@@ -739,7 +746,7 @@ impl UpkeepMetrics {
     }
 }
 
-fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+pub(super) fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
     all.iter().map(|value| name(*value)).collect()
 }
 
@@ -825,6 +832,7 @@ impl Metrics {
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
             queue: QueueMetrics::register(b),
             reporting: ReportMetrics::register(b),
+            received: ReceivedMetrics::register(b),
             upkeep: UpkeepMetrics::register(b),
             dns: DnsMetrics::register(b, limit_hits),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),

@@ -256,6 +256,7 @@ fn address_row(address: &AddressPattern, target: &Target, account: String) -> Op
         mailbox: mailbox.to_string(),
         rules: u32::try_from(destination.rules.len()).unwrap_or(u32::MAX),
         auth_required: destination.auth_required.clone(),
+        reports: destination.reports.names().map(str::to_owned).collect(),
     })
 }
 

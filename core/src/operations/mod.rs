@@ -17,6 +17,7 @@ mod index;
 mod listing;
 mod lock;
 mod queue;
+mod reports;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -124,6 +125,7 @@ impl ServerOperations {
             | Request::AddressRuleRemove { .. }
             | Request::AddressRuleMove { .. }
             | Request::AddressRequireAuthentication { .. }
+            | Request::AddressReports { .. }
             | Request::RouteAdd { .. }
             | Request::RouteRemove { .. }
             | Request::RouteMove { .. }) => self.edit_settings(change).await,
@@ -151,6 +153,10 @@ impl ServerOperations {
             }
             Request::IndexStatus { account } => self.index_status(&account).await,
             Request::IndexRebuild { account } => self.rebuild_index(&account, exchange).await,
+            reports @ (Request::ReportList { .. }
+            | Request::ReportShow { .. }
+            | Request::ReportDump { .. }
+            | Request::ReportSummary { .. }) => self.reports(reports, exchange).await,
             queue @ (Request::QueueList { .. }
             | Request::QueueShow { .. }
             | Request::QueueDump { .. }

@@ -2,8 +2,8 @@
 
 use postrider_proto::address::Domain;
 use postrider_storage::directory::{
-    AddressPattern, Change, Destination, Directory, HeaderPattern, MailRule, Pattern, Route, RouteDomain,
-    TransportName,
+    AddressPattern, Change, Destination, Directory, HeaderPattern, MailRule, Pattern, ReportKinds, Route,
+    RouteDomain, TransportName,
 };
 
 use super::edit::find;
@@ -103,6 +103,18 @@ impl ServerOperations {
             Request::AddressRequireAuthentication { address, text } => {
                 let set = |destination: &mut Destination| {
                     destination.auth_required = text;
+                    Ok(())
+                };
+                self.edit_destination(&address, set).await
+            }
+            Request::AddressReports { address, kinds } => {
+                let reports = ReportKinds::parse(kinds).map_err(|name| {
+                    let known = ReportKinds::NAMES.join(" and ");
+                    let message = format!("{name} is no kind of reports; there are {known}");
+                    OperationError::new(FailureKind::Invalid, message)
+                })?;
+                let set = move |destination: &mut Destination| {
+                    destination.reports = reports;
                     Ok(())
                 };
                 self.edit_destination(&address, set).await

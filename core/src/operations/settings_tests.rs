@@ -110,13 +110,25 @@ fn the_list_of_addresses_says_what_is_set() {
         assert_eq!(
             rows,
             "{\"address\":\"anna@example.org\",\"account\":\"anna\",\"mailbox\":\"Inbox\",\"rules\":1,\
-             \"auth_required\":\"sign it\"}\n"
+             \"auth_required\":\"sign it\",\"reports\":[]}\n"
         );
     }
     server.ok(&require(None));
     let (rows, _) = server.ok(&Request::AddressList { account: None });
     assert!(rows.contains("\"rules\":1,\"auth_required\":null"), "{rows}");
     assert_eq!(server.fails(&require(Some(""))).0, FailureKind::Invalid);
+    let reports = |kinds: &[&str]| Request::AddressReports {
+        address: ADDRESS.to_owned(),
+        kinds: kinds.iter().map(|&kind| kind.to_owned()).collect(),
+    };
+    for (kinds, shown) in
+        [(&["tls", "dmarc"][..], "[\"dmarc\",\"tls\"]"), (&["tls"], "[\"tls\"]"), (&[], "[]")]
+    {
+        server.ok(&reports(kinds));
+        let (rows, _) = server.ok(&Request::AddressList { account: None });
+        assert!(rows.contains(&format!("\"rules\":1,\"auth_required\":null,\"reports\":{shown}")), "{rows}");
+    }
+    assert!(server.fails(&reports(&["dmarc", "spf"])).1.contains("spf is no kind of reports"));
 }
 
 #[test]

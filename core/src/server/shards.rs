@@ -26,6 +26,7 @@ use crate::metrics::{
 };
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
+use crate::received_reports;
 use crate::reporting;
 use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
@@ -209,6 +210,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
         tls_results: crate::reporting::tls::Pending::default(),
+        report_bell: received_reports::Bell::default(),
         deliveries: Deliveries::new(&shared.config, parts.connector.clone()),
         shared,
     });
@@ -224,6 +226,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     maintenance::start(&shard);
     delivery::start(&shard);
     reporting::start(&shard);
+    received_reports::start(&shard);
     let deadline = shutdown.wait().await;
     while parts.gate.open() > 0 && Instant::now() < deadline {
         sleep(STOP_LOOK).await;

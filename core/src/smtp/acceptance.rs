@@ -17,10 +17,10 @@ use postrider_proto::smtp::trace;
 use postrider_storage::blobs::Sharing;
 use postrider_storage::directory::SenderVerdict;
 use postrider_storage::ids::{AccountId, BlobId};
-use postrider_storage::rows::EvaluationRow;
+use postrider_storage::rows::{EvaluationRow, ReportTodoRow};
 use tracing::{error, warn};
 
-use super::checks::{Conclusion, Fields, Received, Reports, evaluation, results};
+use super::checks::{Conclusion, Fields, Received, Reports, evaluation, reported, results};
 use super::connection::{Connection, pause};
 use super::deliver::{Counted, Delivery};
 use super::first_time::{FirstTime, sender_hash};
@@ -55,6 +55,8 @@ struct Front {
     reports: Reports,
     /// What is kept for reports of DMARC.
     evaluations: Vec<EvaluationRow>,
+    /// What is noted of the report that may be in it.
+    reported: Option<ReportTodoRow>,
     first_time: Option<FirstTime>,
 }
 
@@ -155,6 +157,7 @@ impl Connection {
             thread: message.thread,
             incarnation: message.incarnation,
             first_time: front.first_time,
+            reported: front.reported,
             counted: self.is_counted().then_some(Counted { peer: self.peer, limits: limits.deliveries }),
             envelope,
             facts,
@@ -236,7 +239,7 @@ impl Connection {
         gone: &LocalNotify,
     ) -> Result<Front, Reply> {
         let (envelope, from) = (received.envelope, received.from);
-        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations } =
+        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations, reported } =
             self.conclude(received, targets).await?;
         let trace = self.received(envelope, reverse_name.as_ref())?;
         let first_time = FirstTime {
@@ -252,6 +255,7 @@ impl Connection {
             places,
             reports,
             evaluations,
+            reported,
             first_time: Some(first_time),
         })
     }
@@ -287,8 +291,13 @@ impl Connection {
         };
         let results = [(None, results)].into();
         let trace = received_field + &added;
+        let kinds = reported::kinds(&places);
+        let reported = (!kinds.is_empty()).then(|| {
+            let unconfirmed = reported::unconfirmed(kinds, from, now);
+            ReportTodoRow { submitted: true, ..unconfirmed }
+        });
         let (reports, evaluations) = (Reports::ToSender, Vec::new());
-        Ok(Front { results, trace, signatures, places, reports, evaluations, first_time: None })
+        Ok(Front { results, trace, signatures, places, reports, evaluations, reported, first_time: None })
     }
 
     /// Signatures of a message with the fields that were added to it, below which other servers add theirs.

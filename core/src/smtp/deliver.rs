@@ -27,7 +27,7 @@ use postrider_storage::committer::CommitError;
 use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
-use postrider_storage::rows::{Kind, RequireTls, Ret, SpecialUse};
+use postrider_storage::rows::{Kind, ReportTodoRow, RequireTls, Ret, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
@@ -46,6 +46,7 @@ use crate::delivery;
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
+use crate::received_reports;
 use crate::runtime::spawn_task;
 use crate::shard::{OpenError, Shard};
 use crate::signing;
@@ -69,6 +70,8 @@ pub(super) struct Delivery {
     pub(super) thread: ThreadInfo,
     pub(super) incarnation: Option<Incarnation>,
     pub(super) first_time: Option<FirstTime>,
+    /// What is noted of the report that may be in it, with each delivery to an address where reports are read.
+    pub(super) reported: Option<ReportTodoRow>,
     /// Who it comes from, where that is counted.
     pub(super) counted: Option<Counted>,
     pub(super) envelope: Envelope,
@@ -224,6 +227,12 @@ impl Delivery {
         counted: Option<Counted>,
     ) -> impl Future<Output = Outcome> + use<> {
         let prefix = self.prefix(&drop);
+        let note = self.reported.as_ref().filter(|_| !drop.reads().is_empty()).map(|todo| {
+            let mut note = Batch::new();
+            received_reports::note(&mut note, self.content.blob, todo);
+            note
+        });
+        let is_reported = note.is_some();
         let Drop { account, ruled: Ruled { mailbox, accept_rejects_to, by_rule, .. }, is_reject, .. } = drop;
         let (mailbox, is_ensured, flags) = match accept_rejects_to.filter(|_| is_reject) {
             Some(rejects) => (rejects, true, Flags::SEEN),
@@ -253,9 +262,7 @@ impl Delivery {
                         let handle = opened.map_err(|error| open_reply(&error, account, id))?;
                         let appended = handle.transact(None, incarnation, move |tx| {
                             let mailbox = mailbox_of(tx, &mailbox, is_ensured)?;
-                            if let Some(batch) = content_batch {
-                                tx.attach(batch);
-                            }
+                            content_batch.into_iter().chain(note).for_each(|batch| tx.attach(batch));
                             if let Some(sender) = sender {
                                 tx.note_sender(sender)?;
                             }
@@ -264,6 +271,9 @@ impl Delivery {
                         match appended.await {
                             Ok(appended) => {
                                 info!(cid = %id, %account, uid = %appended.uid, "delivered");
+                                if is_reported {
+                                    received_reports::tell(&home);
+                                }
                                 Ok(metrics::Delivery::Stored)
                             }
                             Err(error) => Err(write_reply(&error, id)),

@@ -232,6 +232,7 @@ impl Connection {
                 mailbox,
                 delivered_to: path.address().cloned(),
                 settings: Settings::of(&destination),
+                reads: destination.reports,
             }),
             Resolution::Alias { address, settings } => Ok(Target::Alias { address, settings }),
             Resolution::NotLocal if submission => match path.address() {

@@ -9,7 +9,7 @@ use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::envelope::Envelope;
 use postrider_proto::smtp::reply::Class;
 use postrider_storage::directory::{
-    AddressPattern, AliasSettings, Destination, Directory, Recipient, Resolution,
+    AddressPattern, AliasSettings, Destination, Directory, Recipient, ReportKinds, Resolution,
 };
 use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
@@ -38,6 +38,8 @@ pub(super) enum Target {
         delivered_to: Option<Address>,
         /// What else is set for the address. That itself isn't kept: it may be large, and recipients many.
         settings: Settings,
+        /// Which reports are read of what comes there.
+        reads: ReportKinds,
     },
     /// To the members of an alias.
     Alias {
@@ -68,7 +70,7 @@ pub(super) enum Settings {
 impl Settings {
     pub(super) fn of(destination: &Destination) -> Self {
         match destination {
-            destination if destination.is_empty() => Self::Absent,
+            destination if destination.decides_nothing() => Self::Absent,
             destination if destination.needs_header() => Self::OfHeader,
             _ => Self::OfEnvelope,
         }
@@ -131,6 +133,11 @@ impl Drop {
         Self { account, delivered_to, ruled, reason, dmarc_override: None, is_reject: false }
     }
 
+    /// Which reports are read of what comes here. What would be refused isn't read.
+    pub(super) fn reads(&self) -> ReportKinds {
+        if self.is_reject { ReportKinds::default() } else { self.ruled.reads }
+    }
+
     /// Whether a message is kept for which this was decided, although it is refused. What may be accepted when DNS says
     /// more comes again instead.
     pub(super) fn keeps(&self, decision: &Decision) -> bool {
@@ -175,6 +182,15 @@ impl Place {
             Some(reply) if !accepted => Self::Refused(reply),
             _ => Self::Mailboxes(drops),
         }
+    }
+
+    /// Which reports are read of what comes to the mailboxes behind it.
+    pub(super) fn reads(&self) -> impl Iterator<Item = ReportKinds> {
+        let drops = match self {
+            Self::Mailboxes(drops) => drops.as_slice(),
+            Self::Queue | Self::Refused(_) | Self::Waits(_) | Self::Rehearsal(_) => &[],
+        };
+        drops.iter().map(Drop::reads)
     }
 
     /// What the mailboxes behind it want.
@@ -244,8 +260,9 @@ impl Connection {
 /// What is behind a recipient for which nothing is set.
 fn plain(target: Target) -> Place {
     match target {
-        Target::Account { account, mailbox, delivered_to, .. } => {
-            Place::Mailboxes(vec![Drop::new(account, delivered_to, Ruled::plain(mailbox))])
+        Target::Account { account, mailbox, delivered_to, reads, .. } => {
+            let ruled = Ruled { reads, ..Ruled::plain(mailbox) };
+            Place::Mailboxes(vec![Drop::new(account, delivered_to, ruled)])
         }
         Target::Remote => Place::Queue,
         // An alias has settings.

@@ -5,6 +5,7 @@
 
 mod author;
 mod record;
+pub mod report;
 #[cfg(test)]
 mod tests;
 

@@ -15,44 +15,12 @@ pub use sum::{FAILURES_MAX, LINES_OCTETS_MAX, POLICIES_MAX, add};
 use std::net::IpAddr;
 
 use crate::address::Domain;
+use crate::words::words;
 
 /// The name of the record of a policy domain, without a dot at its end (RFC 8460 §3). It may be too long for DNS.
 #[must_use]
 pub fn record_name(domain: &Domain) -> String {
     format!("_smtp._tls.{domain}")
-}
-
-/// Defines an enum of words of the standard, with one variant for those that came later.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
-            /// Another word.
-            Other(Box<str>),
-        }
-
-        impl $name {
-            /// The word.
-            #[must_use]
-            pub fn name(&self) -> &str {
-                match self {
-                    $(Self::$variant => $word,)+
-                    Self::Other(word) => word,
-                }
-            }
-
-            /// Reads a word.
-            #[must_use]
-            pub fn parse(word: &str) -> Self {
-                match word {
-                    $($word => Self::$variant,)+
-                    other => Self::Other(other.into()),
-                }
-            }
-        }
-    };
 }
 
 words! {

@@ -212,7 +212,7 @@ impl fmt::Display for Change {
                 write!(f, "+ address {address} to account {account}, mailbox {mailbox}")
             }
             Self::SetAddress { address, mailbox } => write!(f, "~ address {address} to mailbox {mailbox}"),
-            Self::SetDestination { address, .. } => write!(f, "~ rules of address {address}"),
+            Self::SetDestination { address, .. } => write!(f, "~ settings of address {address}"),
             Self::AddRefusal { address, code } => write!(f, "+ address {address}, answering {code}"),
             Self::RemoveAddress(address) => write!(f, "- address {address}"),
             Self::AddAlias { alias, members, .. } => {

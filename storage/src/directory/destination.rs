@@ -25,17 +25,74 @@ pub struct Destination {
     pub rules: Vec<MailRule>,
     /// When set, a message whose author nothing confirms is refused with this text.
     pub auth_required: Option<String>,
+    /// Which reports of other servers are read from what comes here.
+    pub reports: ReportKinds,
 }
 
 impl Destination {
     /// Whether nothing is set.
     pub const fn is_empty(&self) -> bool {
+        self.decides_nothing() && self.reports.is_empty()
+    }
+
+    /// Whether nothing is set that says what becomes of a message.
+    pub const fn decides_nothing(&self) -> bool {
         self.rules.is_empty() && self.auth_required.is_none()
     }
 
     /// Whether any rule looks at fields of the header.
     pub fn needs_header(&self) -> bool {
         self.rules.iter().any(|rule| !rule.headers.is_empty())
+    }
+}
+
+/// Kinds of reports that other servers send about a domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReportKinds {
+    /// Aggregate reports of DMARC (RFC 7489 §7.2).
+    pub dmarc: bool,
+    /// Reports of TLS (RFC 8460).
+    pub tls: bool,
+}
+
+impl ReportKinds {
+    /// Both, by their names in documents and commands.
+    pub const NAMES: [&'static str; 2] = ["dmarc", "tls"];
+
+    /// Whether none is meant.
+    pub const fn is_empty(self) -> bool {
+        !self.dmarc && !self.tls
+    }
+
+    /// What either of two means.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self { dmarc: self.dmarc || other.dmarc, tls: self.tls || other.tls }
+    }
+
+    /// Those that are meant, by name.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = Self::NAMES.into_iter().zip([self.dmarc, self.tls]);
+        all.filter_map(|(name, is_meant)| is_meant.then_some(name))
+    }
+
+    /// The kinds of these names; the first one that is none is the error.
+    pub fn parse<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Result<Self, T> {
+        names.into_iter().try_fold(Self::default(), |kinds, name| match name.as_ref() {
+            "dmarc" => Ok(Self { dmarc: true, ..kinds }),
+            "tls" => Ok(Self { tls: true, ..kinds }),
+            _ => Err(name),
+        })
+    }
+
+    /// As an octet of a row.
+    pub const fn bits(self) -> u8 {
+        self.dmarc as u8 | (self.tls as u8) << 1
+    }
+
+    /// The kinds of an octet; none for one with other bits.
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits > 3 { None } else { Some(Self { dmarc: bits & 1 != 0, tls: bits & 2 != 0 }) }
     }
 }
 

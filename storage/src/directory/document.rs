@@ -10,7 +10,7 @@
 //! [account.fred]
 //! domain = "example.org"        # also: full_name, quota, quota_messages, login_disabled, disabled_mechanisms, routes
 //! credentials = ["SCRAM-SHA-256$..."]   # or password = "...", or neither: stays as it is
-//! addresses = ["fred@example.org", { address = "@example.org", mailbox = "Rest" }]   # also: rules, auth_required
+//! addresses = ["fred@example.org", { address = "@example.org", mailbox = "Rest" }]   # also: rules, auth_required, reports
 //! routes = [{ to_domains = [".example.net"], minimum_attempts = 3, transport = "smarthost" }]   # also: from_domains
 //! tls_public_keys = [{ fingerprint = "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ", name = "laptop" }]
 //!

@@ -47,7 +47,9 @@ pub use apply::{
     Apply, ApplyError, Derive, Finish, Mode, Options, PENDING_OCTETS_MAX, Progress, ReadKey, Step,
 };
 pub use change::{Change, HeldMail};
-pub use destination::{BadPattern, BadRule, Destination, HeaderPattern, MailRule, Matcher, Pattern};
+pub use destination::{
+    BadPattern, BadRule, Destination, HeaderPattern, MailRule, Matcher, Pattern, ReportKinds,
+};
 pub use document::{Export, Fault, KeyText};
 pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
 pub use plan::{DirectoryError, plan};

@@ -53,6 +53,8 @@ pub(super) const VERSION: u8 = 1;
 /// Of values of DOMAIN, ACCOUNT and ADDRESS with what is set since: routes, or a destination, at the end. Without it they
 /// are written as before.
 pub(super) const VERSION_WITH_SETTINGS: u8 = 2;
+/// Of values of ADDRESS with the reports that are read there, behind all else of the destination.
+const VERSION_WITH_REPORTS: u8 = 3;
 
 /// A domain and a canonical localpart, empty for the catch-all: what an address is looked up by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -419,7 +421,10 @@ impl AddressRow {
             Target::Account { destination, .. } if !destination.is_empty() => Some(destination),
             _ => None,
         };
-        let mut out = Writer(vec![version(settings.is_some())]);
+        let mut out = Writer(vec![match settings {
+            Some(destination) if !destination.reports.is_empty() => VERSION_WITH_REPORTS,
+            settings => version(settings.is_some()),
+        }]);
         match &self.target {
             Target::Account { account, mailbox, .. } => {
                 out.0.push(TO_ACCOUNT);
@@ -437,14 +442,16 @@ impl AddressRow {
             }
         }
         out.text(&self.spelling);
-        if let Some(destination) = settings {
-            out.destination(destination);
+        match settings {
+            Some(destination) if destination.reports.is_empty() => out.destination(destination),
+            Some(destination) => out.destination_with_reports(destination),
+            None => {}
         }
         out.0
     }
 
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, BadRow> {
-        Reader::read_newer(key, value, |reader, version| {
+        Reader::read_up_to(VERSION_WITH_REPORTS, key, value, |reader, version| {
             let mut target = match reader.u8()? {
                 TO_ACCOUNT => Target::Account {
                     account: AccountId::new(reader.u32()?)?,
@@ -465,7 +472,10 @@ impl AddressRow {
             let spelling = reader.text()?.to_owned();
             if version != VERSION {
                 let Target::Account { destination, .. } = &mut target else { return None };
-                *destination = reader.destination()?;
+                *destination = match version {
+                    VERSION_WITH_SETTINGS => reader.destination()?,
+                    _ => reader.destination_with_reports()?,
+                };
             }
             Some(Self { target, spelling })
         })
@@ -542,9 +552,19 @@ impl<'a> Reader<'a> {
         value: &'a [u8],
         work: impl FnOnce(&mut Self, u8) -> Option<T>,
     ) -> Result<T, BadRow> {
+        Self::read_up_to(VERSION_WITH_SETTINGS, key, value, work)
+    }
+
+    /// The same of a value that has all versions up to `newest`.
+    pub(super) fn read_up_to<T>(
+        newest: u8,
+        key: &[u8],
+        value: &'a [u8],
+        work: impl FnOnce(&mut Self, u8) -> Option<T>,
+    ) -> Result<T, BadRow> {
         let mut reader = Self(value);
         let row = match reader.u8() {
-            Some(version @ (VERSION | VERSION_WITH_SETTINGS)) => {
+            Some(version) if (VERSION..=newest).contains(&version) => {
                 work(&mut reader, version).filter(|_| reader.0.is_empty())
             }
             _ => None,

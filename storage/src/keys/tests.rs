@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::ids::{QueueId, RuleId};
+use crate::ids::{QueueId, ReportId, RuleId};
 use crate::tls_results::{Order, TlsResultId};
 
 fn hex(key: &[u8]) -> String {
@@ -131,6 +131,11 @@ fn keys_of_the_system_have_these_bytes() {
             "00000000287fffffffffffffff000000000000005500000007",
         ),
         (evaluations_from(1), "00000000288000000000000001"),
+        (report("a.b", ReportId(0x44)), "0000000038612e62000000000000000044"),
+        (reports_of("a.b"), "0000000038612e6200"),
+        (report_known(&[0x22; 16]), "000000003922222222222222222222222222222222"),
+        (report_todo(b), "000000003a0000000000000055"),
+        (report_text(ReportId(0x44)), "000000003b0000000000000044"),
         (chunk(b, 8), "000000000000005500000008"),
         (chunks(b), "0000000000000055"),
     ] {

@@ -7,6 +7,7 @@
 mod account;
 mod mailbox;
 mod queue;
+mod reports;
 mod system;
 mod window;
 
@@ -65,6 +66,8 @@ pub struct Counts {
     pub evaluations: u64,
     /// Results of TLS with other servers.
     pub tls_results: u64,
+    /// Reports that other servers sent.
+    pub reports: u64,
 }
 
 /// What the checker found.

@@ -1,7 +1,7 @@
 //! Invariants of what belongs to no account: format, contents, to-do lists.
 
 use super::account::unknown_tables;
-use super::{Counts, Report, queue};
+use super::{Counts, Report, queue, reports};
 use crate::blobs::CHUNK_OCTETS;
 use crate::directory::removed_account;
 use crate::engine::Space;
@@ -37,7 +37,8 @@ pub(super) fn check(
     evaluations(reader, report)?;
     tls_results(reader, report)?;
     report_suppressions(reader, report)?;
-    const TABLES: [u8; 22] = [
+    reports::check(reader, report)?;
+    const TABLES: [u8; 26] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -59,6 +60,10 @@ pub(super) fn check(
         table::STRIKES,
         table::MTASTS,
         table::TLSRESULT,
+        table::REPORT,
+        table::REPORTKNOWN,
+        table::REPORTTODO,
+        table::REPORTTEXT,
         table::REPORTSUPPRESS,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {

@@ -140,6 +140,25 @@ pub struct AddressRequireAuthentication {
     pub text: Option<String>,
 }
 
+/// Read the reports on DMARC and TLS that other servers send to an address, for postrider reports.
+#[derive(Debug, FromArgs, PartialEq)]
+#[argh(
+    subcommand,
+    name = "reports",
+    example = "{command_name} reports@example.com dmarc tls\n  {command_name} --off reports@example.com"
+)]
+pub struct AddressReports {
+    /// read none any more
+    #[argh(switch)]
+    pub off: bool,
+    /// the address
+    #[argh(positional)]
+    pub address: String,
+    /// which kinds: dmarc, tls
+    #[argh(positional)]
+    pub kinds: Vec<String>,
+}
+
 /// Routes of an account: by which transports of the configuration its mail leaves. The first one that matches counts.
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "routes", example = "{command_name} add --to .example.net anna smarthost")]

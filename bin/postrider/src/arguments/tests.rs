@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 124] = [
+const COMMANDS: [&str; 130] = [
     "",
     "serve",
     "localserve",
@@ -49,6 +49,7 @@ const COMMANDS: [&str; 124] = [
     "address rules rm",
     "address rules move",
     "address require-authentication",
+    "address reports",
     "domain",
     "domain add",
     "domain rm",
@@ -81,6 +82,11 @@ const COMMANDS: [&str; 124] = [
     "index",
     "index status",
     "index rebuild",
+    "reports",
+    "reports summary",
+    "reports list",
+    "reports show",
+    "reports dump",
     "sendmail",
     "queue",
     "queue list",

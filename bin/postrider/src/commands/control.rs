@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::locate::Server;
-use super::settings::{require_authentication, routes, rules};
+use super::settings::{reports, require_authentication, routes, rules};
 use super::show::{Bar, Line, Raw, Rows, status as status_lines};
 use crate::arguments::{
     AccountCommand, AddressCommand, AliasCommand, DirectoryCommand, DomainCommand, Export, Import,
@@ -245,6 +245,7 @@ pub fn address(server: &Server, command: AddressCommand) -> anyhow::Result<()> {
         }
         AddressCommand::Rules(arguments) => rules(server, arguments.command),
         AddressCommand::RequireAuthentication(arguments) => require_authentication(server, arguments),
+        AddressCommand::Reports(arguments) => reports(server, arguments),
     }
 }
 

@@ -6,8 +6,8 @@ use super::control::{list, simple};
 use super::locate::Server;
 use super::show::Line;
 use crate::arguments::{
-    AddressRequireAuthentication, RouteAdd, RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove,
-    RuleRm,
+    AddressReports, AddressRequireAuthentication, RouteAdd, RouteCommand, RouteMove, RouteRm, RuleAdd,
+    RuleCommand, RuleMove, RuleRm,
 };
 
 /// What senders are told who are not told anything else.
@@ -64,6 +64,20 @@ pub fn require_authentication(
         (format!("Mail to {address} is refused when nothing confirms its author."), Some(text))
     };
     simple(server, &Request::AddressRequireAuthentication { address, text }, &done)
+}
+
+/// `postrider address reports`
+pub fn reports(server: &Server, arguments: AddressReports) -> anyhow::Result<()> {
+    let AddressReports { off, address, kinds } = arguments;
+    if off != kinds.is_empty() {
+        anyhow::bail!("write which reports are read there, dmarc or tls or both, or --off for none");
+    }
+    let done = if off {
+        format!("No reports are read at {address}.")
+    } else {
+        format!("Reports that come to {address} are read: {}.", kinds.join(", "))
+    };
+    simple(server, &Request::AddressReports { address, kinds }, &done)
 }
 
 /// `postrider account routes` and `postrider domain routes`

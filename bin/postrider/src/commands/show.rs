@@ -42,7 +42,11 @@ impl Line for AddressRow {
             rules => format!("\t{rules} rules"),
         };
         let required = if self.auth_required.is_some() { "\tauthenticated mail only" } else { "" };
-        format!("{}\t{}{rules}{required}", self.address, self.account)
+        let reports = match &*self.reports {
+            [] => String::new(),
+            kinds => format!("\treads reports of {}", kinds.join(" and ")),
+        };
+        format!("{}\t{}{rules}{required}{reports}", self.address, self.account)
     }
 }
 
@@ -228,15 +232,17 @@ mod tests {
 
     #[test]
     fn addresses_are_shown_with_what_is_set() {
-        let row = |rules, auth_required: Option<&str>| AddressRow {
+        let row = |rules, auth_required: Option<&str>, reports: &[&str]| AddressRow {
             address: "a@x.example".to_owned(),
             account: "anna".to_owned(),
             mailbox: "Inbox".to_owned(),
             rules,
             auth_required: auth_required.map(str::to_owned),
+            reports: reports.iter().map(|&kind| kind.to_owned()).collect(),
         };
-        let lines = [row(0, None), row(1, None), row(2, Some("sign"))].map(|row| row.line());
-        let expected = ["", "\t1 rule", "\t2 rules\tauthenticated mail only"];
+        let rows = [row(0, None, &[]), row(1, None, &["dmarc", "tls"]), row(2, Some("sign"), &[])];
+        let expected = ["", "\t1 rule\treads reports of dmarc and tls", "\t2 rules\tauthenticated mail only"];
+        let lines = rows.map(|row| row.line());
         assert_eq!(lines, expected.map(|rest| format!("a@x.example\tanna{rest}")));
     }
 

@@ -9,7 +9,7 @@ use postrider_proto::dkim::header::Header;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::smtp::body::ResultsFilter;
 use postrider_proto::smtp::envelope::Envelope;
-use postrider_storage::directory::{Destination, HeaderPattern, MailRule, Pattern};
+use postrider_storage::directory::{Destination, HeaderPattern, MailRule, Pattern, ReportKinds};
 
 use super::decision::Treatment;
 use super::examination::Evidence;
@@ -177,12 +177,20 @@ pub(in crate::smtp) struct Ruled {
     pub(in crate::smtp) accept_rejects_to: Option<MailboxName>,
     /// What counts for and against it.
     pub(in crate::smtp) treatment: Treatment,
+    /// Which reports are read of what comes here.
+    pub(in crate::smtp) reads: ReportKinds,
 }
 
 impl Ruled {
     /// What becomes of mail where nothing is set.
     pub(in crate::smtp) fn plain(mailbox: MailboxName) -> Self {
-        Self { mailbox, by_rule: ByRule::No, accept_rejects_to: None, treatment: Treatment::default() }
+        Self {
+            mailbox,
+            by_rule: ByRule::No,
+            accept_rejects_to: None,
+            treatment: Treatment::default(),
+            reads: ReportKinds::default(),
+        }
     }
 }
 
@@ -193,8 +201,8 @@ pub(in crate::smtp) fn apply(
     facts: &Facts,
     budget: &mut Budget,
 ) -> Ruled {
-    let Destination { rules, auth_required } = destination;
-    let mut ruled = Ruled::plain(mailbox);
+    let Destination { rules, auth_required, reports } = destination;
+    let mut ruled = Ruled { reads: reports, ..Ruled::plain(mailbox) };
     ruled.treatment.auth_required = auth_required;
     let Some(rule) = rules.into_iter().find(|rule| matches(rule, facts, budget)) else { return ruled };
     ruled.treatment.is_list = rule.list_allow_domain.is_some_and(|domain| facts.is_list(&domain));
@@ -293,7 +301,8 @@ mod tests {
             (vec![to("nobody", "A"), to("jörg", "B"), to("jörg", "C")], "B"),
             (vec![stop, to("jörg", "B")], "Own"),
         ] {
-            let destination = Destination { rules, auth_required: Some("who".into()) };
+            let auth_required = Some("who".into());
+            let destination = Destination { rules, auth_required, ..Destination::default() };
             let ruled = apply(mailbox("Own"), destination, &facts(), &mut Budget::default());
             assert_eq!(ruled.mailbox.as_str(), expected);
             assert_eq!(ruled.treatment.auth_required.as_deref(), Some("who"));
@@ -315,7 +324,7 @@ mod tests {
             ("example", facts(), false),
             ("lists.example", greeted, false),
         ] {
-            let destination = Destination { rules: vec![rule(list)], auth_required: None };
+            let destination = Destination { rules: vec![rule(list)], ..Destination::default() };
             let ruled = apply(MailboxName::inbox(), destination, &facts, &mut Budget::default());
             assert_eq!(ruled.treatment.is_list, expected, "{list}");
         }

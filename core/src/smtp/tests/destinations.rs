@@ -256,7 +256,10 @@ fn rules_of_a_catch_all_are_those_of_whoever_it_gets() {
         Change::AddAddress { address: all.clone(), account, mailbox: MailboxName::inbox() },
         Change::SetDestination {
             address: all,
-            destination: postrider_storage::directory::Destination { rules: vec![rule], auth_required: None },
+            destination: postrider_storage::directory::Destination {
+                rules: vec![rule],
+                ..Default::default()
+            },
         },
     ]);
     let reply = world.smtp().mail(SENDER, &["whoever@example.org"], HONEST);

@@ -143,7 +143,8 @@ impl World {
     /// Sets what else is set for an account's address of its name.
     pub(super) fn set(&self, account: &str, rules: Vec<MailRule>, auth_required: Option<&str>) {
         let address = pattern(&format!("{account}@example.org"));
-        let destination = Destination { rules, auth_required: auth_required.map(str::to_owned) };
+        let destination =
+            Destination { rules, auth_required: auth_required.map(str::to_owned), ..Destination::default() };
         self.change(&[Change::SetDestination { address, destination }]);
     }
 

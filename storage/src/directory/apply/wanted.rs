@@ -150,7 +150,7 @@ pub(super) fn encode_account(line: Line, name: &AccountName, entry: &AccountEntr
         out.text(&address.to_string());
         out.text(mailbox.as_str());
         if has_settings {
-            out.destination(destination);
+            out.destination_with_reports(destination);
         }
     }
     out.u32(entry.tls_keys.len() as u32);
@@ -176,8 +176,10 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<(Line, AccountN
         for _ in 0..reader.u32()? {
             let (line, address) = (reader.u32()?, AddressPattern::parse(reader.text()?).ok()?);
             let mailbox = MailboxName::new(reader.text()?).ok()?;
-            let destination =
-                if version == VERSION { Destination::default() } else { reader.destination()? };
+            let destination = match version {
+                VERSION => Destination::default(),
+                _ => reader.destination_with_reports()?,
+            };
             addresses.push(AddressEntry { address, mailbox, destination, line });
         }
         let mut tls_keys = Vec::new();

@@ -223,7 +223,7 @@ impl Reader<'_> {
         for value in array {
             let (address, mailbox, destination) = match value {
                 Value::InlineTable(entry) => {
-                    self.known(entry, &["address", "mailbox", "rules", "auth_required"]);
+                    self.known(entry, &["address", "mailbox", "rules", "auth_required", "reports"]);
                     if entry.get("address").is_none() {
                         self.fault(value.span(), "address is missing".into());
                     }

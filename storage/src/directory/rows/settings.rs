@@ -1,10 +1,10 @@
-//! Rules of addresses, and routes, as parts of values: in the second version of ADDRESS, ACCOUNT and DOMAIN.
+//! Rules of addresses, and routes, as parts of values: from the second version of ADDRESS, ACCOUNT and DOMAIN on.
 //!
 //! What isn't set is an empty text.
 //!
 //! | part | fields |
 //! |---|---|
-//! | destination | auth_required, number of rules u8, rules |
+//! | destination | auth_required, number of rules u8, rules; from version 3 of ADDRESS on reports u8 (1 DMARC, 2 TLS) |
 //! | rule | bits u8 (1 is_forward), mail_from, msg_from, verified_domain, mailbox, list_allow_domain, accept_rejects_to, comment, number of headers u8, of each the patterns of name and value |
 //! | routes | number u8, of each: number of from_domains u8, these, number of to_domains u8, these, minimum_attempts u32, transport |
 
@@ -12,7 +12,7 @@ use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 
 use super::{Reader, Writer};
-use crate::directory::destination::{Destination, HeaderPattern, MailRule, Pattern};
+use crate::directory::destination::{Destination, HeaderPattern, MailRule, Pattern, ReportKinds};
 use crate::directory::route::{Route, RouteDomain, TransportName};
 
 const IS_FORWARD: u8 = 1;
@@ -29,6 +29,11 @@ impl Writer {
         for rule in &destination.rules {
             self.rule(rule);
         }
+    }
+
+    pub(in crate::directory) fn destination_with_reports(&mut self, destination: &Destination) {
+        self.destination(destination);
+        self.0.push(destination.reports.bits());
     }
 
     fn rule(&mut self, rule: &MailRule) {
@@ -80,7 +85,12 @@ impl<'a> Reader<'a> {
 
     pub(in crate::directory) fn destination(&mut self) -> Option<Destination> {
         let auth_required = self.set(|text| Some(text.to_owned()))?;
-        Some(Destination { auth_required, rules: self.list(Self::rule)? })
+        Some(Destination { auth_required, rules: self.list(Self::rule)?, reports: ReportKinds::default() })
+    }
+
+    pub(in crate::directory) fn destination_with_reports(&mut self) -> Option<Destination> {
+        let destination = self.destination()?;
+        Some(Destination { reports: ReportKinds::from_bits(self.u8()?)?, ..destination })
     }
 
     fn rule(&mut self) -> Option<MailRule> {

@@ -110,7 +110,8 @@ fn rules(count: u8) -> Destination {
         ..MailRule::default()
     };
     let auth_required = (count % 2 == 1).then(|| format!("text {count}"));
-    Destination { rules: (0..count).map(rule).collect(), auth_required }
+    let reports = ReportKinds { dmarc: count % 4 == 3, tls: count % 3 == 2 };
+    Destination { rules: (0..count).map(rule).collect(), auth_required, reports }
 }
 
 fn change(op: Op) -> Change {

@@ -35,7 +35,8 @@ fn forward() -> MailRule {
 }
 
 fn set(address: &str, rules: Vec<MailRule>, auth_required: Option<&str>) -> Change {
-    let destination = Destination { rules, auth_required: auth_required.map(str::to_owned) };
+    let auth_required = auth_required.map(str::to_owned);
+    let destination = Destination { rules, auth_required, ..Destination::default() };
     Change::SetDestination { address: pattern(address), destination }
 }
 
@@ -117,6 +118,60 @@ fn rules_that_cannot_be_are_refused() {
     assert!(world.refused(set("nobody@example.org", vec![], None)).contains("no address"));
 }
 
+/// Reports of these kinds are read at an address, besides what else is set there.
+fn reads(address: &str, rules: Vec<MailRule>, reports: ReportKinds) -> Change {
+    let destination = Destination { rules, reports, ..Destination::default() };
+    Change::SetDestination { address: pattern(address), destination }
+}
+
+#[test]
+fn an_address_says_which_reports_are_read_there() {
+    let world = World::usual();
+    let (dmarc, both) = (ReportKinds { dmarc: true, tls: false }, ReportKinds { dmarc: true, tls: true });
+    let changes = [reads("fred@example.org", vec![], dmarc), reads("@other.example", vec![forward()], both)];
+    world.apply(&changes).unwrap();
+    assert_eq!(settled(&world, "fred+x@example.org").reports, dmarc);
+    let there = settled(&world, "fred@example.org");
+    assert!(there.decides_nothing() && !there.is_empty());
+    // Documents have them, with rules and without.
+    let text = world.text();
+    assert!(text.contains("{ address = \"Fred@example.org\", reports = [\"dmarc\"] }"), "{text}");
+    assert!(text.contains("reports = [\"dmarc\", \"tls\"], rules = ["), "{text}");
+    assert_eq!(world.apply_text(&text).unwrap(), [""; 0]);
+    let copy = World::new(&[]);
+    copy.apply_text(&text).unwrap();
+    assert_eq!(copy.text(), text);
+    let lines = world.apply_text(&World::usual().text()).unwrap();
+    assert_eq!(lines, ["~ settings of address Fred@example.org", "~ settings of address @other.example"]);
+    assert_eq!(world.rows(), World::usual().rows());
+    let faults = world.faults(&text.replace("[\"dmarc\"]", "[\"dmarc\", \"spam\"]"));
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].problem, "spam is no kind of reports; possible are dmarc, tls");
+}
+
+#[test]
+fn golden_octets_of_addresses_that_read_reports() {
+    let world = World::usual();
+    let tls = ReportKinds { dmarc: false, tls: true };
+    world
+        .apply(&[reads("fred@example.org", vec![], tls), reads("@other.example", vec![forward()], tls)])
+        .unwrap();
+    let rows = world.rows();
+    let found: Vec<_> = rows
+        .iter()
+        .filter(|(_, value)| value.first() == Some(&3))
+        .map(|(key, value)| format!("{} = {}", key.escape_ascii(), value.escape_ascii()))
+        .collect();
+    assert_eq!(found.join("\n"), include_str!("golden_reports.txt").trim_end());
+    // An unknown kind is damage, not nothing.
+    for (key, value) in rows.iter().filter(|(_, value)| value.first() == Some(&3)) {
+        let mut other = value.to_vec();
+        *other.last_mut().unwrap() = 4;
+        assert!(rows::AddressRow::decode(key, &other).is_err());
+        assert!(rows::AddressRow::decode(key, value).is_ok());
+    }
+}
+
 #[test]
 fn routes_are_bounded() {
     let world = World::usual();
@@ -149,7 +204,7 @@ fn documents_have_rules_and_routes() {
     assert_eq!(world.apply_text(&text).unwrap(), [""; 0]);
     let copy = World::new(&[]);
     let lines = copy.apply_text(&text).unwrap();
-    assert!(lines.contains(&"~ rules of address Fred@example.org".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"~ settings of address Fred@example.org".to_owned()), "{lines:?}");
     assert_eq!(copy.text(), text);
     assert_eq!(settled(&copy, "fred@example.org").rules, [full_rule(), forward()]);
     // What a document doesn't say any more is gone, and an address that changes hands leaves its rules behind.
@@ -159,8 +214,8 @@ fn documents_have_rules_and_routes() {
         [
             "~ account fred",
             "~ domain example.org",
-            "~ rules of address Fred@example.org",
-            "~ rules of address @other.example",
+            "~ settings of address Fred@example.org",
+            "~ settings of address @other.example",
         ]
     );
     assert_eq!(world.text(), World::usual().text());

@@ -5,7 +5,7 @@
 use toml_edit::{TableLike, Value};
 
 use super::Reader;
-use crate::directory::destination::{Destination, HeaderPattern, MailRule, Pattern};
+use crate::directory::destination::{Destination, HeaderPattern, MailRule, Pattern, ReportKinds};
 use crate::directory::route::{Route, RouteDomain, TransportName};
 use crate::directory::types::Limits;
 use postrider_proto::address::Domain;
@@ -36,7 +36,22 @@ impl Reader<'_> {
             let span = table.get("auth_required").and_then(toml_edit::Item::span);
             self.fault(span, format!("auth_required has at most {octets_max} octets"));
         }
-        Destination { rules, auth_required: usual.into_iter().next() }
+        Destination { rules, auth_required: usual.into_iter().next(), reports: self.reports(table) }
+    }
+
+    fn reports(&mut self, table: &dyn TableLike) -> ReportKinds {
+        let texts = self.strings(table, "reports");
+        match ReportKinds::parse(texts.iter().map(|(text, _)| text)) {
+            Ok(kinds) => kinds,
+            Err(text) => {
+                let span = table.get("reports").and_then(toml_edit::Item::span);
+                self.fault(
+                    span,
+                    format!("{text} is no kind of reports; possible are {}", ReportKinds::NAMES.join(", ")),
+                );
+                ReportKinds::default()
+            }
+        }
     }
 
     fn rule(&mut self, value: &Value, table: &dyn TableLike) -> Option<MailRule> {

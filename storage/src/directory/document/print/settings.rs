@@ -13,6 +13,10 @@ pub(super) fn destination(destination: &Destination) -> String {
     if let Some(required) = &destination.auth_required {
         text += &format!(", auth_required = {}", quoted(required));
     }
+    if !destination.reports.is_empty() {
+        let names: Vec<_> = destination.reports.names().map(quoted).collect();
+        text += &format!(", reports = [{}]", names.join(", "));
+    }
     match &*destination.rules {
         [] => {}
         // Lists may go over several lines, tables may not.
