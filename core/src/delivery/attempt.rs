@@ -304,7 +304,11 @@ async fn over(
         let row = learned::row(unix_now(), offered, is_secure, has_dane, &policy.sts);
         learned::note(&shard, account, domain, row);
     }
-    if let (None, Target::Domain(domain)) = (relay, target) {
+    // A message over an open connection is no session of its own.
+    let has_news = sessions.iter().any(Option::is_some)
+        || conclusion.tried.iter().any(|host| host.rule.is_none())
+        || policy.fault.is_some();
+    if let (true, None, Target::Domain(domain)) = (has_news, relay, target) {
         let mut sessions = sessions.into_iter();
         // There is one for each host with a rule: those that were connected to.
         let hosts = conclusion.tried.into_iter().map(|host| {

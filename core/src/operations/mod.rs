@@ -18,6 +18,7 @@ mod listing;
 mod lock;
 mod queue;
 mod reports;
+mod reports_sent;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -157,6 +158,10 @@ impl ServerOperations {
             | Request::ReportShow { .. }
             | Request::ReportDump { .. }
             | Request::ReportSummary { .. }) => self.reports(reports, exchange).await,
+            reports @ (Request::ReportResults { .. }
+            | Request::ReportSuppressAdd { .. }
+            | Request::ReportSuppressRemove { .. }
+            | Request::ReportSuppressList) => self.reports_sent(reports, exchange).await,
             queue @ (Request::QueueList { .. }
             | Request::QueueShow { .. }
             | Request::QueueDump { .. }

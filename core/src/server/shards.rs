@@ -209,7 +209,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
-        tls_results: crate::reporting::tls::Pending::default(),
+        tls_results: reporting::tls::Pending::default(),
         report_bell: received_reports::Bell::default(),
         deliveries: Deliveries::new(&shared.config, parts.connector.clone()),
         shared,

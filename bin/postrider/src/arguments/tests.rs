@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 130] = [
+const COMMANDS: [&str; 135] = [
     "",
     "serve",
     "localserve",
@@ -87,6 +87,11 @@ const COMMANDS: [&str; 130] = [
     "reports list",
     "reports show",
     "reports dump",
+    "reports results",
+    "reports suppress",
+    "reports suppress list",
+    "reports suppress add",
+    "reports suppress rm",
     "sendmail",
     "queue",
     "queue list",

@@ -278,6 +278,8 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         headers: crate::smtp::checks::Headers::new(crate::smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
+        tls_results: crate::reporting::tls::Pending::default(),
+        report_bell: crate::received_reports::Bell::default(),
         deliveries: crate::delivery::Deliveries::new(&shared.config, crate::delivery::Connector::new(None)),
         shared,
     })

@@ -16,7 +16,11 @@ mod pending;
 mod report;
 mod rounds;
 
-pub(crate) use pending::{Pending, flush_and_wait, record};
+#[cfg(test)]
+pub(crate) use pending::flush_and_wait;
+pub(crate) use pending::{Pending, record};
+#[cfg(test)]
+pub(crate) use rounds::round;
 
 use std::rc::Rc;
 

@@ -125,7 +125,8 @@ pub(super) async fn write_from_time_to_time(shard: &Rc<Shard>) {
     }
 }
 
-/// Writes what was recorded, also what somebody else is about to write.
+/// Writes what was recorded, and what somebody else is about to write.
+#[cfg(test)]
 pub(crate) async fn flush_and_wait(shard: &Rc<Shard>) {
     while shard.tls_results.writing.get() {
         sleep(Duration::from_millis(5)).await;

@@ -31,20 +31,21 @@ pub(super) struct Written {
     octets: Vec<u8>,
 }
 
-/// Writes a report on the sessions of a day. Its id follows from what it is about, so that whoever gets it twice can
-/// tell (RFC 8460 §5.3).
+/// Writes a report on the sessions of a day. Its id follows from what it says and to whom, so that whoever gets it twice
+/// can tell (RFC 8460 §5.3).
 pub(super) fn write(about: &About<'_>, policies: Vec<PolicyReport>) -> Written {
     let start = i64::from(about.day) * DAY_SECONDS;
     let to: Vec<String> = about.to.iter().map(Address::to_string).collect();
-    let unique = hash(format!("{} {} {}", about.day, about.domain, to.join(" ")).as_bytes());
-    let report = Report {
+    let mut report = Report {
         organization_name: about.submitter.as_str().into(),
         start,
         end: start + DAY_SECONDS - 1,
         contact_info: Some(about.contact.to_string().into()),
-        report_id: format!("{}.{unique:016x}@{}", day_word(start), about.submitter).into(),
+        report_id: Box::default(),
         policies,
     };
+    let unique = hash(format!("{} {} {}", about.domain, to.join(" "), report.to_json()).as_bytes());
+    report.report_id = format!("{}.{unique:016x}@{}", day_word(start), about.submitter).into();
     let file_name = report.file_name(about.domain, about.submitter);
     let octets = gzip::compress(report.to_json().as_bytes());
     Written { report, file_name, octets }

@@ -17,5 +17,6 @@ mod other_server;
 mod sequences;
 mod signing;
 mod submission;
+mod tls_reports;
 mod verdicts;
 mod world;

@@ -88,6 +88,18 @@ impl World {
         world
     }
 
+    /// A new server with the store of one that stopped. Nothing of the queue is delivered.
+    pub(super) fn restarted(
+        engine: Arc<MemoryEngine>,
+        script: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let server = TestServer::with_script(Arc::clone(&engine) as _, script, |config| {
+            Self::configure(config, change)
+        });
+        Self { engine, server }
+    }
+
     fn configure(config: &mut Config, change: impl FnOnce(&mut Config)) {
         config.mode = Mode::Serve;
         for listener in &mut config.listeners {
