@@ -69,6 +69,8 @@ pub struct Session {
     pub sending: Option<IpAddr>,
     /// The address that it went to.
     pub receiving: IpAddr,
+    /// What the host called itself.
+    pub helo: Option<Box<str>>,
     /// What came of TLS.
     pub tls: Tls,
     /// Why the certificate isn't one of a public authority for the host.
@@ -202,6 +204,11 @@ fn of_host(tried: &Tried, session: Option<&Session>) -> Judged {
         let is_passed_over = tried.end == HostEnd::Skipped(Skip::TlsaUnknown);
         return is_passed_over.then(|| vec![unknown()]);
     };
+    // Where the sender's wish set them aside, the certificate isn't compared with the records.
+    let is_compared = tried.rule.is_none_or(|rule| rule.verification.has_dane());
+    if facts.dane == DaneHost::Usable && !is_compared && session.tls == Tls::Established {
+        return None;
+    }
     let fault = match facts.dane {
         DaneHost::No => None,
         DaneHost::Usable => session.dane.clone(),
@@ -233,6 +240,7 @@ fn count(report: &mut PolicyReport, tried: &Tried, session: Option<&Session>, ju
             report.failures.extend(faults.into_iter().map(|fault| Failure {
                 sending_mta_ip: session.and_then(|session| session.sending),
                 receiving_mx_hostname: Some(tried.host.as_str().into()),
+                receiving_mx_helo: session.and_then(|session| session.helo.clone()),
                 receiving_ip: session.map(|session| session.receiving),
                 reason_code: fault.reason,
                 ..Failure::new(fault.result_type)

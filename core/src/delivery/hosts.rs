@@ -156,10 +156,11 @@ impl Session {
     ) -> Option<tls_results::Session> {
         let has_authorities = self.shard.deliveries.connector().problem().is_none();
         let is_wanted = dial.rule.starttls != Starttls::Never && has_authorities;
-        let Came { tls, seen } = came;
+        let Came { tls, seen, helo } = came;
         Some(tls_results::Session {
             sending: sending.map(|address| address.ip().to_canonical()),
             receiving,
+            helo: Some(helo).filter(|helo| !helo.is_empty()),
             tls: tls.filter(|_| is_wanted)?,
             pkix: seen.pkix.as_ref().map(faults::of_certificate),
             dane: seen.dane.as_ref().map(Fault::from),
@@ -404,14 +405,18 @@ async fn converse(
         let name = server_name(dial).ok_or_else(bad_name)?;
         let secured = connector.secure(stream, name, wanted(), until()).await;
         let secured = secured.map_err(|failed| (tls_failed(dial, &failed, came), None))?;
-        *came = Came { tls: Some(Tls::Established), seen: secured.seen };
+        (came.tls, came.seen) = (Some(Tls::Established), secured.seen);
         Connection::secured(secured.stream, settings)
     } else {
         Connection::clear(stream, settings)
     };
     let mut offered = Offered::default();
     loop {
-        match connection.proceed(deadline).await {
+        let reached = connection.proceed(deadline).await;
+        if &*came.helo != connection.greeting_name() {
+            came.helo = connection.greeting_name().into();
+        }
+        match reached {
             Reached::Ready => {
                 // What wasn't refused, and isn't there, wasn't offered.
                 came.tls.get_or_insert(Tls::NotOffered);
@@ -421,7 +426,7 @@ async fn converse(
                 offered.starttls = connection.capabilities().has(Extension::StartTls);
                 let name = server_name(dial).ok_or_else(bad_name)?;
                 match connection.secure(connector, name, wanted(), until()).await {
-                    Ok(seen) => *came = Came { tls: Some(Tls::Established), seen },
+                    Ok(seen) => (came.tls, came.seen) = (Some(Tls::Established), seen),
                     Err(failed) => return Err((tls_failed(dial, &failed, came), Some(offered))),
                 }
             }
@@ -453,7 +458,7 @@ fn tls_failed(dial: &Dial, failed: &Failed, came: &mut Came) -> HostEnd {
         TlsEvent::Certificate => Tls::Refused,
         _ => Tls::Failed(faults::of_handshake(&failed.error)),
     };
-    *came = Came { tls: Some(tls), seen: failed.seen.clone() };
+    (came.tls, came.seen) = (Some(tls), failed.seen.clone());
     HostEnd::Tls(event)
 }
 
@@ -463,6 +468,8 @@ struct Came {
     /// None before it came to that.
     tls: Option<Tls>,
     seen: Seen,
+    /// What the other side calls itself.
+    helo: Box<str>,
 }
 
 /// A connection that is ready for a message.

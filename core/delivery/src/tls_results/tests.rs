@@ -28,7 +28,7 @@ fn tried(sts: StsHost, dane: DaneHost, end: HostEnd) -> Tried {
 }
 
 fn session(tls: Tls) -> Session {
-    Session { sending: None, receiving: ADDRESS, tls, pkix: None, dane: None }
+    Session { sending: None, receiving: ADDRESS, helo: None, tls, pkix: None, dane: None }
 }
 
 fn sts(mode: &str) -> Sts {
@@ -257,15 +257,40 @@ fn failures_say_where_they_were() {
     let sending: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     let hosts = [(
         tried(StsHost::None, DaneHost::No, HostEnd::NoAddresses),
-        Some(Session { sending: Some(sending), ..session(Tls::NotOffered) }),
+        Some(Session {
+            sending: Some(sending),
+            helo: Some("they.example".into()),
+            ..session(Tls::NotOffered)
+        }),
     )];
     let found = of(&Sts::None, None, &hosts);
     let expected = Failure {
         sending_mta_ip: Some(sending),
         receiving_mx_hostname: Some("mx.example".into()),
+        receiving_mx_helo: Some("they.example".into()),
         receiving_ip: Some(ADDRESS),
         ..Failure::new(ResultType::StarttlsNotSupported)
     };
     assert_eq!(found[0].report.failures, [expected.clone()]);
     assert_eq!(found[1].report.failures, [expected]);
+}
+
+#[test]
+fn a_certificate_that_nobody_compared_with_the_records_is_no_success() {
+    let mut relaxed = tried(StsHost::None, DaneHost::Usable, HostEnd::NoAddresses);
+    let facts = relaxed.facts.map(|facts| Facts { requirement: Requirement::No, ..facts });
+    relaxed.rule = facts.and_then(|facts| crate::security::rule(&facts).rule.ok());
+    for (tls, expected) in [
+        (Tls::Established, &["domain no-policy-found them.example 1+0"][..]),
+        (
+            Tls::NotOffered,
+            &[
+                "domain no-policy-found them.example 0+1 starttls-not-supported",
+                "host tlsa base.example 0+1 starttls-not-supported",
+            ],
+        ),
+    ] {
+        let found = of(&Sts::None, None, &[(relaxed.clone(), Some(session(tls)))]);
+        assert_eq!(shown(&found), expected);
+    }
 }

@@ -30,6 +30,11 @@ use crate::shard::Shard;
 /// Starts to write what a shard records; the first one sends reports, too.
 pub(super) fn start(shard: &Rc<Shard>) {
     if !shard.shared.config.reports.tls {
+        if shard.id == ShardId(0) {
+            // What was recorded before it was switched off.
+            let forgets = Rc::clone(shard);
+            spawn("forget results of TLS", async move { rounds::forget_all(&forgets).await });
+        }
         return;
     }
     let records = Rc::clone(shard);

@@ -203,7 +203,7 @@ fn what_failed_is_reported_the_day_after_once_also_after_a_restart() {
     assert!(unfolded.contains(&name), "{text}");
     assert!(unfolded.contains("Content-Type: multipart/report; report-type=\"tlsrpt\"; boundary="), "{text}");
     let date = jiff::Timestamp::from_second(begin).unwrap().strftime("%Y-%m-%d").to_string();
-    let failure = r#"{"result-type":"starttls-not-supported","sending-mta-ip":"127.0.0.1","receiving-mx-hostname":"mx.remote.example","receiving-ip":"127.0.0.1","failed-session-count":1}"#;
+    let failure = r#"{"result-type":"starttls-not-supported","sending-mta-ip":"127.0.0.1","receiving-mx-hostname":"mx.remote.example","receiving-mx-helo":"other.example","receiving-ip":"127.0.0.1","failed-session-count":1}"#;
     let policy = |domain: &str| {
         format!(
             r#"{{"policy":{{"policy-type":"no-policy-found","policy-domain":"{domain}"}},"summary":{{"total-successful-session-count":0,"total-failure-session-count":1}},"failure-details":[{failure}]}}"#
@@ -319,6 +319,14 @@ fn results_that_are_too_old_are_forgotten_and_nothing_is_recorded_when_that_is_o
     assert_eq!(recorded(&world).len(), 2);
     round_in(&world, 3);
     assert_eq!(recorded(&world), []);
+    send(&world, &record, "b@remote.example");
+    recorded(&world);
+    let engine = Arc::clone(&world.engine);
+    drop(world);
+    let world = World::restarted(engine, SCRIPT, |config| config.reports.tls = false);
+    assert_eq!(recorded(&world).len(), 2);
+    on_shards(&world, 0..2, |shard| async move { crate::reporting::start(&shard) });
+    wait_until(|| tls_results::after(&world.shared.store.reader(), None).next().is_none());
 
     let (world, record) = start(&["PIPELINING"], |config| config.reports.tls = false);
     send(&world, &record, "b@remote.example");
