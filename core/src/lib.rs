@@ -9,6 +9,7 @@ pub mod commit;
 pub mod config;
 pub mod control;
 pub mod delivery;
+pub mod http;
 pub mod imap;
 pub mod intake;
 pub mod log;

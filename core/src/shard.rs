@@ -64,6 +64,8 @@ pub struct Shared {
     pub authenticator: Authenticator,
     /// How much waits in the queue.
     pub queue_counts: crate::delivery::Counts,
+    /// The rules that hold messages.
+    pub hold_rules: crate::delivery::Rules,
     /// Whether new mail may be stored at the moment.
     pub gate: Arc<Gate>,
     /// The metrics by name.

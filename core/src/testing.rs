@@ -9,21 +9,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postrider_dns::script::Script;
+use postrider_proto::smtp::envelope::Hold;
+use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::{self, Committer};
-use postrider_storage::engine::Engine;
 use postrider_storage::engine::memory::MemoryEngine;
-use postrider_storage::ids::AccountId;
+use postrider_storage::engine::{Durability, Engine};
+use postrider_storage::ids::{AccountId, QueueId};
+use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
+use postrider_storage::rows::{Kind, RequireTls, Ret};
 use postrider_storage::store::Store;
 use postrider_storage::{account, directory, verify};
 
 use crate::accounts::Accounts;
 use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
+use crate::clock::unix_now;
+use crate::commit;
 use crate::config::{Config, Protocol, TlsMode, TlsVersion};
 use crate::control::protocol::{Answer, Progress, Request};
 use crate::control::{self, Client, ClientError, ControlOptions, Events};
 use crate::delivery::{Connector, Deliveries};
 use crate::imap;
+use crate::intake::Intake;
 use crate::log;
 use crate::lookup::Resolver;
 use crate::maintenance;
@@ -176,6 +183,7 @@ impl TestServer {
             admission,
             authenticator,
             queue_counts: crate::delivery::Counts::default(),
+            hold_rules: crate::delivery::Rules::default(),
             gate: Arc::default(),
             metrics,
             registry: builder.build(shards + 1),
@@ -282,6 +290,51 @@ impl TestServer {
         });
         assert!(self.shared.shards[home.0].send_blocking(run).is_ok());
         told.wait_blocking().unwrap()
+    }
+
+    /// Puts a message of an account with an address of its name at `example.org` into the queue, and gives its entries.
+    /// Nobody is told of them.
+    pub fn enqueue(&self, account: &str, message: &'static str, to: &[&str], due: i64) -> Vec<QueueId> {
+        let sender = self.account(account).unwrap();
+        let mail_from = format!("{account}@example.org");
+        let recipients: Vec<NewRecipient> = to
+            .iter()
+            .map(|address| NewRecipient { address: address.as_bytes().to_vec(), ..NewRecipient::default() })
+            .collect();
+        self.at_home(sender, move |shard| {
+            Box::pin(async move {
+                let shared = Arc::clone(&shard.shared);
+                let mut intake = Intake::new(&shared.store, &shared.committer, 1 << 20);
+                intake.push(message.as_bytes()).await.unwrap();
+                let message = intake.finish(Sharing::One).unwrap();
+                let queued = NewQueued {
+                    content: message.content,
+                    prefix: b"Received: by here\r\n".to_vec(),
+                    created: unix_now(),
+                    sender: Some(sender),
+                    mail_from: mail_from.into_bytes(),
+                    kind: Kind::Ordinary,
+                    require_tls: RequireTls::Unset,
+                    smtputf8: false,
+                    eight_bit: false,
+                    binary: false,
+                    ret: Ret::Full,
+                    envelope_id: b"an id".to_vec(),
+                    hold_until: Some(Hold::Until(due)),
+                    max_attempts: 0,
+                    recipients,
+                };
+                let rules = HoldRules::load(&shared.store.reader()).unwrap();
+                let enqueued = queue::enqueue(|| shared.store.new_queue_id(), queued, &rules).unwrap();
+                let mut batch = enqueued.edit.batch;
+                batch.append(message.batch);
+                let submitted =
+                    commit::submit(&shared.committer, batch, Durability::Synced, message.incarnation).await;
+                submitted.unwrap().done().await.unwrap();
+                shared.queue_counts.add(enqueued.edit.delta);
+                enqueued.entries.iter().map(|entry| entry.id).collect()
+            })
+        })
     }
 
     /// The number of an account.

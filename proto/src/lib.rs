@@ -13,6 +13,7 @@ pub mod dmarc;
 pub mod dsn;
 mod field;
 pub mod gzip;
+pub mod http;
 pub mod imap;
 pub mod mime;
 pub mod mta_sts;

@@ -14,9 +14,10 @@ use postrider_storage::engine::fjall::{FjallEngine, Options};
 use postrider_storage::engine::{Batch, Durability, Engine};
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{
-    self, Bounds, Filter, HoldRules, NewQueued, NewRecipient, Order, Span, domain_hash, range_of,
+    self, Bounds, Change, Changed, Chosen, Edit, Filter, HoldRules, NewQueued, NewRecipient, Order, Span,
+    domain_hash, range_of,
 };
-use postrider_storage::rows::{HoldRuleRow, Kind, RequireTls, Ret};
+use postrider_storage::rows::{Held, HoldRuleRow, Kind, RequireTls, Ret};
 use postrider_storage::store::Store;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -191,25 +192,32 @@ fn hold(store: &Store) -> Result<()> {
     let rule = HoldRuleRow::default();
     let (id, batch) = queue::add_hold_rule(&store.reader(), &rule)?;
     store.engine().commit(batch, Durability::Synced)?;
+    let filter = Filter::of_rule(&rule, 0..=u64::MAX);
     let mut slowest = Duration::ZERO;
     let held = timed("holding everything", || {
-        let mut held = 0;
-        for shard in 0..2 {
-            let mut cursor = None;
-            loop {
-                let began = Instant::now();
-                let range = range_of(shard, 2);
-                let cursor_now = cursor.as_ref();
-                let page =
-                    queue::hold_matching(&store.reader(), (id, &rule), range, cursor_now, 1000, |_| false)?;
-                slowest = slowest.max(began.elapsed());
-                held += page.entries.len();
-                store.engine().commit(page.edit.batch, Durability::Buffered)?;
-                let Some(next) = page.next else { break };
-                cursor = Some(next);
+        let (mut held, mut cursor) = (0, None);
+        loop {
+            let began = Instant::now();
+            let reader = store.reader();
+            let bounds = Bounds { entries_max: 1000, ..Bounds::default() };
+            let page = queue::list(&reader, &filter, Order::Ascending, cursor.as_ref(), bounds)?;
+            let mut edit = Edit::default();
+            for listed in &page.entries {
+                let change = Change::Hold(Held::Rule(id));
+                let changed =
+                    queue::change(&reader, listed.id, Chosen::All, &change, || store.new_queue_id())?;
+                if let Changed::Done(done) = changed {
+                    edit.append(done.edit);
+                    held += 1;
+                }
+            }
+            slowest = slowest.max(began.elapsed());
+            store.engine().commit(edit.batch, Durability::Buffered)?;
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(held);
             }
         }
-        Ok(held)
     })?;
     println!("  {held} entries, the slowest page of 1,000 was built in {slowest:.2?}");
     let first = domain_hash("domain77.example");

@@ -40,7 +40,8 @@
 //! | 0 | 0x24 | QUEUEOWNER | account u32, 0 for the system ‖ queue id u64 | version |
 //! | 0 | 0x25 | CLAIMED | queue id u64 | version |
 //! | 0 | 0x26 | QUEUEPREFIX | queue id u64 | version ‖ octets |
-//! | 0 | 0x28 | EVALUATION | time i64 ‖ blob id u64 ‖ recipient u32 | [`EvaluationRow`](crate::rows::EvaluationRow) |
+//! | 0 | 0x27 | EVALUATION | due i64 ‖ policy domain ‖ 0 ‖ time i64 ‖ blob id u64 ‖ recipient u32 | [`EvaluationRow`](crate::rows::EvaluationRow) |
+//! | 0 | 0x28 | - | time i64 ‖ blob id u64 ‖ recipient u32 | the same, before it had a report that it is due for |
 //! | 0 | 0x29 | HOLDRULE | rule id u32; 0: | [`HoldRuleRow`](crate::rows::HoldRuleRow) ‖ texts; version ‖ next rule id u32 |
 //! | 0 | 0x2a | RETIRED | kept until i64 ‖ queue id u64 ‖ recipient u32 | [`RetiredRow`](crate::rows::RetiredRow) ‖ texts |
 //! | 0 | 0x2b | SUPPRESSION | account u32 ‖ base address | [`SuppressionRow`](crate::rows::SuppressionRow) ‖ texts |
@@ -56,16 +57,17 @@
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
 
+mod evaluations;
 mod outgoing;
 mod reports;
 
+pub use evaluations::*;
 pub use outgoing::*;
 pub use reports::*;
 
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{ModSeq, Uid};
 
-use crate::evaluations::EvaluationId;
 use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId};
 use crate::rows::Grantee;
 
@@ -145,8 +147,10 @@ pub mod table {
     pub const CLAIMED: u8 = 0x25;
     /// System: header fields in front of outgoing messages.
     pub const QUEUEPREFIX: u8 = 0x26;
-    /// System: evaluations of DMARC that wait to be reported.
-    pub const EVALUATION: u8 = 0x28;
+    /// System: evaluations of DMARC, by the report that they are to be in.
+    pub const EVALUATION: u8 = 0x27;
+    /// System: evaluations of DMARC by time, as they were kept before reports were sent.
+    pub const EVALUATION_V1: u8 = 0x28;
     /// System: rules that hold outgoing messages.
     pub const HOLDRULE: u8 = 0x29;
     /// System: what became of recipients.
@@ -470,23 +474,6 @@ pub fn shared_parts(key: &[u8]) -> Result<(Grantee, AccountId, MailboxId), BadKe
     let owner = AccountId::new(be32(rest, 4)).ok_or_else(|| bad(key))?;
     let mailbox = MailboxId::new(be32(rest, 8)).ok_or_else(|| bad(key))?;
     Ok((Grantee::of(be32(rest, 0)), owner, mailbox))
-}
-
-/// An evaluation of DMARC.
-pub fn evaluation(id: EvaluationId) -> Key {
-    build(SYSTEM, table::EVALUATION, &[&time(id.time), &id.blob.0.to_be_bytes(), &id.recipient.to_be_bytes()])
-}
-
-/// The first possible key of evaluations from a time on.
-pub fn evaluations_from(seconds: i64) -> Key {
-    build(SYSTEM, table::EVALUATION, &[&time(seconds)])
-}
-
-/// The evaluation that a key names.
-pub fn evaluation_parts(key: &[u8]) -> Result<EvaluationId, BadKey> {
-    let [time, blob, recipient] = numbers(key, [8, 8, 4])?;
-    let recipient = u32::try_from(recipient).map_err(|_| bad(key))?;
-    Ok(EvaluationId { time: to_time(time), blob: BlobId(blob), recipient })
 }
 
 /// The smallest key that no key with `prefix` reaches; none when `prefix` is all ones.

@@ -1,5 +1,6 @@
 """An authority for the laboratory, certificates of it and others, and their TLSA records."""
 
+import base64
 import hashlib
 import subprocess
 
@@ -34,3 +35,12 @@ def tlsa(certificate):
     octets = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=public.stdout, capture_output=True,
                             check=True).stdout
     return f"3 1 1 {hashlib.sha256(octets).hexdigest()}"
+
+
+def dkim(directory, domain):
+    """A key for signatures: its file, and the text of its record in strings of at most 255 octets (RFC 6376 §3.6.2.2)."""
+    key = directory / f"{domain}.dkim"
+    run("openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
+    public = subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"], capture_output=True, check=True)
+    text = "v=DKIM1; k=rsa; p=" + base64.b64encode(public.stdout).decode()
+    return key, " ".join(f'"{text[at:at + 250]}"' for at in range(0, len(text), 250))

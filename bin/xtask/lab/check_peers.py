@@ -61,3 +61,13 @@ def submission(world, complain):
         complain(f"relayed: it came from {message['peer']}")
     if not re.search(r"sasl_method=SCRAM-SHA-256, sasl_username=ours", world.postfix.text()):
         complain(f"relayed: Postfix knows no user: {world.postfix.text()[-3000:]}")
+
+
+def held(world, complain):
+    """Held until a time, for a mailbox of the same server: it comes to that by its own MX record."""
+    world.one.submit([world.one.mailbox], "held", options=["HOLDFOR=3"])
+    if any(one["Subject"] == "held" for one in world.one.messages()):
+        complain("held: it was there at once")
+    message = world.one.wait_for_mail("held")
+    if "mx.one.lab" not in " ".join(message["Received"].split()):
+        complain(f"held: Received: {message['Received']}")

@@ -12,6 +12,8 @@ import time
 
 import check_crash
 import check_peers
+import check_reports
+import check_sendmail
 import check_table
 from network import is_init
 from world import World
@@ -24,8 +26,12 @@ CHECKS = [
     ("Postfix to ours with DANE", check_peers.from_postfix),
     ("a SOCKS proxy", check_peers.socks),
     ("submission with SASL", check_peers.submission),
+    ("held for a mailbox of its own", check_peers.held),
+    ("sendmail with setgid", check_sendmail.setgid),
     ("the fourth attempt", check_crash.fourth_attempt),
     ("kill -9", check_crash.kill),
+    # The last one, since its clocks are ahead.
+    ("reports", check_reports.reports),
 ]
 
 

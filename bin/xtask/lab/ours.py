@@ -64,11 +64,15 @@ ipv6 = false
 {rest}
 """)
 
-    def start(self):
+    def start(self, clock=None):
+        """With a clock that begins at a time (as `date` reads it) if one is given."""
         # The kernel lets go of the sockets of a killed process a little later than of the process.
         for port in PORTS:
             wait(lambda port=port: not listening(self.address, port), 20, f"port {port} of {self.name} isn't free")
-        self.process = Process(self.host, self.name, self.directory / "log", self.program, "serve", "--config", self.config)
+        # Durations stay those of the system.
+        moved = ["env", "DONT_FAKE_MONOTONIC=1", "faketime", clock] if clock else []
+        self.process = Process(self.host, self.name, self.directory / "log", *moved, self.program, "serve", "--config",
+                               self.config)
         for port in PORTS:
             self.process.wait_for(listens(self.address, port))
 

@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from certificates import Authority, tlsa
+from certificates import Authority, dkim, tlsa
 from network import Host, Process, listens, prepare, resolve_by, wait
 from ours import PASSWORD, Server
 from peers import Dante, Postfix
@@ -77,6 +77,11 @@ class World:
                 f"_25._tcp.mx.{domain}. 60 IN TLSA {tlsa(certificate)}",
                 f'{domain}. 60 IN TXT "v=spf1 mx -all"',
             ]
+        self.signing_keys = {}
+        for domain, reporting in [("one.lab", '_dmarc.one.lab. 60 IN TXT "v=DMARC1; p=none; rua=mailto:alice@one.lab"'),
+                                  ("two.lab", '_smtp._tls.two.lab. 60 IN TXT "v=TLSRPTv1; rua=mailto:bob@two.lab"')]:
+            self.signing_keys[domain], text = dkim(self.directory, domain)
+            records[domain] += [f"lab._domainkey.{domain}. 60 IN TXT {text}", reporting]
         self.tree = Tree(programs, self.directory, records)
         resolve_by(self.directory, VALIDATING)
         self.record = self.directory / "record"

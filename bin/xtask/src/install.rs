@@ -81,6 +81,7 @@ const PROGRAMS: &[Program] = &[
     Program { package: "valgrind", file: "/usr/bin/valgrind", used_for: "counting instructions" },
     Program { package: "iproute2", file: "/usr/sbin/ip", used_for: "network namespaces" },
     Program { package: "postfix", file: "/usr/sbin/postfix", used_for: "a peer with DANE" },
+    Program { package: "faketime", file: "/usr/bin/faketime", used_for: "a server on the next day" },
     Program { package: "dovecot-core", file: "/usr/sbin/dovecot", used_for: "passwords of Postfix" },
     Program { package: "ldnsutils", file: "/usr/bin/ldns-signzone", used_for: "signing zones" },
     Program { package: "bind9-utils", file: "/usr/bin/dnssec-signzone", used_for: "signing the root zone" },

@@ -5,6 +5,8 @@
 pub struct Summary {
     /// Names of those that passed.
     pub passed: Vec<String>,
+    /// Names of those that can't run without root.
+    pub skipped: Vec<String>,
     /// Names of those that failed, each with the reason.
     pub failed: Vec<(String, String)>,
 }
@@ -15,7 +17,11 @@ impl Summary {
         for (name, reason) in &self.failed {
             eprintln!("\nFAILED {name}\n{reason}");
         }
-        println!("external: {} passed, {} failed", self.passed.len(), self.failed.len());
+        for name in &self.skipped {
+            eprintln!("SKIPPED {name}: it needs root");
+        }
+        let (passed, failed, skipped) = (self.passed.len(), self.failed.len(), self.skipped.len());
+        println!("external: {passed} passed, {failed} failed, {skipped} skipped");
         self.failed.is_empty() && !self.passed.is_empty()
     }
 }

@@ -4,10 +4,6 @@
 //! what a report promises is what is planned. A host that can't be reached is waited for (see [`crate::schedule`]),
 //! which makes an attempt later than planned, by minutes, and never earlier.
 
-use postrider_proto::smtp::envelope::Hold;
-
-use crate::limits::RELEASE_AHEAD_MAX;
-
 /// The schedule of attempts.
 ///
 /// The wait after attempt `n` is `first` × 2^(n - 1), at most `longest`.
@@ -184,18 +180,6 @@ pub fn duration(seconds: u32) -> String {
     if parts.is_empty() { "less than a minute".into() } else { parts.join(" ") }
 }
 
-/// When a message is due for the first time, as its sender wishes (RFC 4865). What is further ahead than
-/// [`RELEASE_AHEAD_MAX`] was refused at submission, and here is no later than that.
-#[must_use]
-pub fn release(now: i64, hold: Option<Hold>) -> i64 {
-    let wished = match hold {
-        None => now,
-        Some(Hold::For(seconds)) => now.saturating_add(i64::from(seconds)),
-        Some(Hold::Until(time)) => time,
-    };
-    wished.clamp(now, now.saturating_add(RELEASE_AHEAD_MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,14 +294,5 @@ mod tests {
         ] {
             assert_eq!(backoff.check(), Err(error));
         }
-    }
-
-    #[test]
-    fn messages_are_released_when_their_sender_wishes() {
-        assert_eq!(release(1000, None), 1000);
-        assert_eq!(release(1000, Some(Hold::For(60))), 1060);
-        assert_eq!(release(1000, Some(Hold::Until(2000))), 2000);
-        assert_eq!(release(1000, Some(Hold::Until(2))), 1000);
-        assert_eq!(release(1000, Some(Hold::Until(i64::MAX))), 1000 + RELEASE_AHEAD_MAX);
     }
 }

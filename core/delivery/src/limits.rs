@@ -28,8 +28,6 @@ pub const PATTERNS_MAX: usize = 1000;
 pub const FAIL_TEXT_OCTETS_MAX: usize = 256;
 /// Attempts after which a route may begin to match.
 pub const MINIMUM_ATTEMPTS_MAX: u16 = 1000;
-/// For how long a message may be held by its sender's wish, in seconds: 60 days (RFC 4865).
-pub const RELEASE_AHEAD_MAX: i64 = 60 * 24 * 3600;
 /// Strikes after which an address is suppressed: this many messages in a row that failed for good.
 pub const STRIKES_MAX: u8 = 3;
 

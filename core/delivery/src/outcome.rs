@@ -199,6 +199,8 @@ pub enum Broken {
     TimedOut,
     /// What came was no reply.
     Malformed,
+    /// It was us, for a reason of our own.
+    Here,
 }
 
 /// What a message needs and a host can't do.
@@ -297,6 +299,8 @@ impl HostEnd {
     pub fn goes_on(&self, softens: bool) -> bool {
         match self {
             Self::Refused { stage, answer } => judge(*stage, answer, softens).class == Class::Temporary,
+            // What went wrong here would do so with the next host.
+            Self::Broken { how: Broken::Here, .. } => false,
             Self::Unable(Unable::TooLarge | Unable::Mechanism) | Self::Ourselves => false,
             _ => true,
         }
@@ -312,7 +316,7 @@ impl HostEnd {
                 }
                 let slows = |end: &RecipientEnd| match end {
                     RecipientEnd::Refused { answer, .. } => answer.code == 421,
-                    RecipientEnd::Broken { .. } => true,
+                    RecipientEnd::Broken { how, .. } => *how != Broken::Here,
                     RecipientEnd::Delivered { .. } => false,
                 };
                 if ends.iter().any(slows) { Signal::Slower } else { Signal::Neutral }
@@ -320,7 +324,7 @@ impl HostEnd {
             Self::Unreachable(Unreachable::Known { .. }) => Signal::Neutral,
             Self::Unreachable(_) => Signal::Down,
             Self::Refused { answer, .. } if answer.class() == Class::Temporary => Signal::Slower,
-            Self::Broken { .. } => Signal::Slower,
+            Self::Broken { how, .. } if *how != Broken::Here => Signal::Slower,
             _ => Signal::Neutral,
         }
     }

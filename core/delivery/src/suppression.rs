@@ -3,8 +3,6 @@
 //! Only what is said of the recipient counts. A refusal for content or policy says nothing of the address, and a
 //! failure of our own (TLS, DNS, a host that can't be reached) neither.
 
-use postrider_proto::address::Address;
-
 use crate::limits::STRIKES_MAX;
 use crate::outcome::{Answer, Class, Failure, Stage};
 
@@ -69,20 +67,8 @@ fn kind(failure: &Failure) -> Suppress {
     }
 }
 
-/// The address that is suppressed: without what stands behind `+` and then `-`, without dots, in lower case. Where
-/// nothing would be left the localpart stays as it is.
-#[must_use]
-pub fn base_address(address: &Address) -> String {
-    let localpart = address.localpart.to_string();
-    let kept = localpart.split('+').next().unwrap_or("");
-    let kept = kept.split('-').next().unwrap_or("").replace('.', "").to_lowercase();
-    let kept = if kept.is_empty() { localpart.to_lowercase() } else { kept };
-    format!("{kept}@{}", address.domain)
-}
-
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
     use super::*;
     use crate::outcome::Status;
 
@@ -141,19 +127,5 @@ mod tests {
         let ours = Failure::ours(Status::permanent(7, 30), "no REQUIRETLS");
         assert_eq!(decide(&ours, 9), Suppress::No);
         assert_eq!(decide_reported(&Answer::new(550, Some((5, 1, 1)), ""), 0), Suppress::Now);
-    }
-
-    #[test]
-    fn addresses_are_compared_by_their_base() {
-        for (address, base) in [
-            ("user@example.org", "user@example.org"),
-            ("U.s.e.r+news@Example.ORG", "user@example.org"),
-            ("user-list+x@example.org", "user@example.org"),
-            ("user+a-b@example.org", "user@example.org"),
-            ("+tag@example.org", "+tag@example.org"),
-            ("-@example.org", "-@example.org"),
-        ] {
-            assert_eq!(base_address(&Address::parse(address).unwrap()), base, "{address}");
-        }
     }
 }

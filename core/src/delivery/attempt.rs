@@ -4,32 +4,30 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use postrider_delivery::attempt::{Attempt, Plan, Step};
-use postrider_delivery::destination::{self, Destination, Target, Unfound};
+use postrider_delivery::destination::{self, Destination, Own, Target, Unfound};
 use postrider_delivery::order::Dialed;
 use postrider_delivery::outcome::{Answer, Failure, Signal, Status, Verdict};
-use postrider_delivery::route::{Asked, Pattern, Route, choose};
 use postrider_delivery::security::{Begins, Counter, DaneHost, Here, Sts, TlsEvent};
 use postrider_delivery::tls_results::{self, Attempted};
 use postrider_delivery::transport::{LocalAddresses, RelayTls, Transport};
 use postrider_proto::address::{ForwardPath, HeloName, ReversePath};
 use postrider_proto::smtp::envelope::{BodyType, Envelope, OriginalRecipient, Recipient, Return};
-use postrider_storage::directory::{self, Directory, DomainSettings, DomainState};
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, Claimed, suppression};
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::{QueueRow, RecipientRow, Ret};
+use postrider_storage::rows::{QueueRow, RecipientRow, Ret, SuppressionRow};
 use postrider_storage::store::StoreError;
 
 use super::downgrade::Original;
 use super::hosts::{Busy, Offered, Parcel, Transported};
-use super::outcome::{Tried, write};
+use super::outcome::Tried;
+use super::routing::Routing;
 use super::session::{Session, chance};
 use super::{learned, sts, translate};
 use crate::clock::unix_now;
 use crate::lookup::{Questions, Resolver};
 use crate::reporting;
 use crate::resolver::unanswered;
-use crate::runtime::spawn_task;
 use crate::shard::Shard;
 
 /// Questions to DNS for one attempt.
@@ -41,17 +39,16 @@ pub(super) enum Ended {
     Tried(Signal),
     /// Before it began: not before this.
     Busy(i64),
+    /// It is over; but the outcome of the message before can't be written, so that nothing more is to be begun.
+    Stuck,
 }
 
 /// What is known of an entry besides its rows.
 struct Known {
     prefix: Vec<u8>,
     /// Places of recipients to whom the account sends no more.
-    suppressed: Vec<usize>,
-    /// The sender's domain is disabled here.
-    disabled: bool,
-    /// The routes of the account, and of the sender's domain.
-    routes: [Vec<Route>; 2],
+    suppressed: Vec<(usize, SuppressionRow)>,
+    routing: Routing,
 }
 
 /// Attempts to deliver an entry, and has the outcome written.
@@ -62,6 +59,7 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
     let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
     let backoff = super::outcome::backoff_of(session.shard.shared.config.delivery.backoff, &entry);
     let attempts_max = backoff.attempts_max;
+    session.shared = None;
     let mut tried = Tried::new(id, entry, recipients, now);
     match prepare(session, &tried).await {
         Err(error) => {
@@ -69,17 +67,16 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
             tried.all(&Verdict::of(failure, made, attempts_max));
         }
         Ok(known) => {
-            for place in &known.suppressed {
-                let reason = "the address failed before, and is on the account's suppression list";
-                let failure = Failure::ours(Status::permanent(1, 1), reason);
+            for (place, row) in &known.suppressed {
+                let failure = Failure::ours(Status::permanent(1, 0), suppressed_words(row));
                 tried.verdicts[*place] = Some(Verdict::Failed { failure, is_expired: false });
                 tried.suppressed += 1;
             }
-            if known.disabled {
+            if known.routing.disabled {
                 let failure = Failure::ours(Status::temporary(7, 1), "the sender's domain is disabled");
                 tried.all(&Verdict::of(failure, made, attempts_max));
-            } else if let Err(Busy(until)) =
-                by_transport(session, &mut tried, known, made, attempts_max).await
+            } else if known.suppressed.len() < tried.recipients.len()
+                && let Err(Busy(until)) = by_transport(session, &mut tried, known, made, attempts_max).await
             {
                 return Ended::Busy(until);
             }
@@ -88,52 +85,38 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
     let signal = tried.signal;
     let duration = session.shard.shared.metrics.queue.attempt_duration;
     session.shard.recorder.observe_duration(duration, began.elapsed());
-    session.written().await;
-    let shard = Rc::clone(&session.shard);
-    session.writing =
-        Some(spawn_task("write an outcome", async move { write(&shard, tried, backoff).await }));
-    Ended::Tried(signal)
+    let is_written = session.written().await;
+    session.conclude(tried, backoff);
+    if is_written { Ended::Tried(signal) } else { Ended::Stuck }
 }
 
 async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> {
     let (id, account) = (tried.id, AccountId::new(tried.entry.sender));
     let addresses: Vec<String> = tried.recipients.iter().map(|(_, row)| text(&row.address)).collect();
-    let domain = sender_domain(&tried.entry);
+    let entry = tried.entry.clone();
     let read = move |reader: &Reader| {
         let mut suppressed = Vec::new();
         if let Some(account) = account {
             for (place, address) in addresses.iter().enumerate() {
-                if suppression::lookup(reader, account, address)?.is_some() {
-                    suppressed.push(place);
-                }
+                let row = suppression::lookup(reader, account, address)?;
+                suppressed.extend(row.map(|row| (place, row)));
             }
         }
-        let directory = Directory::new(reader.snapshot());
-        let of_account = account.map(|account| directory.account(account)).transpose()?.flatten();
-        let of_domain = domain.as_ref().map(|domain| directory.domain(domain)).transpose()?.flatten();
-        let is_disabled = |settings: &DomainSettings| settings.state == DomainState::Disabled;
-        let disabled = account.is_some() && of_domain.as_ref().is_some_and(is_disabled);
-        let routes = [
-            routes(of_account.iter().flat_map(|account| &account.settings.routes)),
-            routes(of_domain.iter().flat_map(|settings| &settings.routes)),
-        ];
-        Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, disabled, routes })
+        let routing = Routing::read(reader, &entry)?;
+        Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, routing })
     };
     session.shard.shared.reads.run(read).await
 }
 
-/// Routes of the directory as decisions know them.
-fn routes<'a>(kept: impl Iterator<Item = &'a directory::Route>) -> Vec<Route> {
-    let patterns = |domains: &[directory::RouteDomain]| {
-        domains.iter().filter_map(|domain| Pattern::parse(&domain.to_string()).ok()).collect()
-    };
-    kept.map(|route| Route {
-        from_domains: patterns(&route.from_domains),
-        to_domains: patterns(&route.to_domains),
-        minimum_attempts: u16::try_from(route.minimum_attempts).unwrap_or(u16::MAX),
-        transport: route.transport.to_string().into(),
-    })
-    .collect()
+/// Why nothing is sent to an address.
+fn suppressed_words(row: &SuppressionRow) -> String {
+    let list = "the address is on the suppression list of the account that sent the message";
+    match (row.automatic, &*row.reason) {
+        (true, "") => format!("{list}, since mail to it failed before"),
+        (true, said) => format!("{list}, since mail to it failed before: {said}"),
+        (false, "") => list.to_owned(),
+        (false, why) => format!("{list}: {why}"),
+    }
 }
 
 /// Chooses the transport, and goes its way.
@@ -155,15 +138,8 @@ async fn by_transport(
         }
     };
     let default = Transport::Direct(delivery.direct.clone());
-    let sender = sender_domain(&tried.entry);
-    let name = if tried.entry.transport.is_empty() {
-        let asked = Asked { sender: sender.as_ref(), recipient: &target, attempts: made.saturating_sub(1) };
-        let chosen = choose([&known.routes[0], &known.routes[1], &delivery.routes], &asked);
-        chosen.map_or("", |(_, route)| &*route.transport).to_owned()
-    } else {
-        tried.entry.transport.to_string()
-    };
-    let transport = if name.is_empty() { Some(&default) } else { delivery.transports.get(name.as_str()) };
+    let name = known.routing.transport(&tried.entry, &target, &delivery.routes, made.saturating_sub(1));
+    let transport = if name.is_empty() { Some(&default) } else { delivery.transports.get(&*name) };
     let Some(transport) = transport else {
         let reason = format!("there is no transport {name:?} in the configuration");
         tried.all(&Verdict::of(Failure::ours(Status::temporary(3, 5), reason), made, attempts_max));
@@ -176,7 +152,7 @@ async fn by_transport(
         tried.all(&Verdict::of(failure, made, attempts_max));
         return Ok(());
     }
-    over(session, tried, known.prefix, &target, (&name, transport), made, attempts_max).await
+    over(session, tried, known, &target, (&name, transport), made, attempts_max).await
 }
 
 /// Where a message goes over a transport.
@@ -196,6 +172,7 @@ async fn find(
     questions: &Questions,
     target: &Target,
     transport: &Transport,
+    own: Own<'_>,
 ) -> Result<Way, Unfound> {
     let delivery = &shard.shared.config.delivery;
     if let Some((relay, port)) = transport.relay() {
@@ -210,7 +187,7 @@ async fn find(
     };
     let known = &shard.shared.metrics.queue;
     shard.recorder.increment(known.destinations);
-    let destination = destination::find(questions, target, shard.deliveries.own()).await?;
+    let destination = destination::find(questions, target, own).await?;
     if destination.original.is_secure() {
         shard.recorder.increment(known.destinations_authentic);
     }
@@ -221,7 +198,7 @@ async fn find(
 async fn over(
     session: &mut Session,
     tried: &mut Tried,
-    prefix: Vec<u8>,
+    known: Known,
     target: &Target,
     (name, transport): (&str, &Transport),
     made: u16,
@@ -230,8 +207,10 @@ async fn over(
     let shard = Rc::clone(&session.shard);
     let resolver: Resolver = shard.resolver.clone().unwrap_or_else(unanswered);
     let questions = Questions::new(Rc::clone(&resolver), QUESTIONS_MAX);
+    // Mail for our own domains comes to this server like anybody's.
+    let own = if known.routing.is_ours { Own::default() } else { shard.deliveries.own() };
     let Way { destination, policy, port, relay } =
-        match find(&shard, &resolver, &questions, target, transport).await {
+        match find(&shard, &resolver, &questions, target, transport, own).await {
             Ok(way) => way,
             Err(unfound) => {
                 tried.signal = Signal::from(&unfound);
@@ -239,7 +218,9 @@ async fn over(
                     let result = tls_results::unfound(domain.as_str(), errors);
                     reporting::tls::record(&shard, domain, tried.entry.kind, result.into_iter().collect());
                 }
-                tried.all(&Verdict::of(Failure::from(&unfound), made, attempts_max));
+                let failure = Failure::from(&unfound);
+                session.shared = (tried.signal == Signal::Down).then(|| (name.into(), failure.clone()));
+                tried.all(&Verdict::of(failure, made, attempts_max));
                 return Ok(());
             }
         };
@@ -264,14 +245,14 @@ async fn over(
         port,
         here: Here::Tls,
         relay,
-        own: shard.deliveries.own(),
+        own,
     };
     let hello = match transport {
         Transport::Socks(socks) => HeloName::Domain(socks.hostname.clone()),
         _ => HeloName::Domain(shard.shared.config.delivery.hostname.domain().clone()),
     };
     let way = transported(name, transport, &hello);
-    let original = Original::new(prefix, &tried.entry);
+    let original = Original::new(known.prefix, &tried.entry);
     let parcel = Parcel {
         envelope: envelope(&tried.entry),
         recipients: &recipients,
@@ -289,7 +270,7 @@ async fn over(
         count(&shard, *counter);
     }
     tried.signal = conclusion.signal;
-    session.shared = conclusion.shared;
+    session.shared = conclusion.shared.map(|failure| (name.into(), failure));
     tried.dialed = conclusion.tried.iter().flat_map(|host| host.addresses.iter().copied()).collect();
     for (place, verdict) in waiting.iter().zip(conclusion.verdicts) {
         tried.verdicts[*place] = Some(verdict);
@@ -409,11 +390,6 @@ fn dialed(destination: &Destination, addresses: &[IpAddr]) -> Dialed {
         addresses.iter().for_each(|address| dialed.add(&host, *address));
     }
     dialed
-}
-
-fn sender_domain(entry: &QueueRow) -> Option<postrider_proto::address::Domain> {
-    let text = std::str::from_utf8(&entry.mail_from).ok()?;
-    postrider_proto::address::Address::parse(text).ok().map(|address| address.domain)
 }
 
 pub(super) fn text(octets: &[u8]) -> String {

@@ -230,6 +230,8 @@ impl Session {
         let (connection, mut offered) = converse(connector, dial, way, stream, deadline, came).await?;
         let seen = &came.seen;
         let is_encrypted = *connection.tls() == TlsState::Active;
+        // A connection in clear after TLS failed doesn't mean that there is none.
+        offered.starttls |= connection.capabilities().has(Extension::StartTls);
         if let TlsState::Refused(_) = connection.tls() {
             // What follows is decided by the rule: another connection, or another host.
             return Err((HostEnd::Tls(TlsEvent::Refused), Some(Offered { starttls: true, ..offered })));
@@ -310,11 +312,12 @@ impl Session {
             };
             let noted = async {
                 // At most one message is on its way whose outcome isn't on the disk.
-                let earlier = writing.borrow_mut().take();
-                if let Some(earlier) = earlier {
-                    let _ = earlier.await;
+                let Some(mut earlier) = writing.borrow_mut().take() else { return Ok(()) };
+                if earlier.is_done().await {
+                    return Ok(());
                 }
-                Ok(())
+                *writing.borrow_mut() = Some(earlier);
+                Err("the outcome of the message before can't be written".to_owned())
             };
             let reads = &self.shard.shared.reads;
             match open.connection.deliver(envelope, &mut source, reads, noted, deadline).await {
@@ -430,9 +433,7 @@ async fn converse(
                     Err(failed) => return Err((tls_failed(dial, &failed, came), Some(offered))),
                 }
             }
-            Reached::Closed(End::Failed(Failure::Refused { stage: Stage::StartTls, .. }))
-                if rule.starttls == Starttls::Mandatory =>
-            {
+            Reached::Closed(End::Failed(Failure::Refused { stage: Stage::StartTls, .. })) => {
                 came.tls = Some(Tls::NotOffered);
                 return Err((HostEnd::Tls(TlsEvent::Refused), None));
             }
@@ -481,7 +482,7 @@ struct Ready {
 
 fn unreadable(error: &dyn std::fmt::Display) -> HostEnd {
     tracing::error!(%error, "a message could not be read for delivery");
-    HostEnd::Broken { stage: outcome::Stage::Content, how: outcome::Broken::Closed }
+    HostEnd::Broken { stage: outcome::Stage::Content, how: outcome::Broken::Here }
 }
 
 fn unable(why: &Unsendable) -> HostEnd {

@@ -6,7 +6,8 @@
 //!
 //! What always holds:
 //! - An entry is claimed on the disk's side of a crash of the process before anything of it is sent, and its outcome is
-//!   synced before anything else is made of it. What is cut off between is tried again, and counted.
+//!   synced before anything else is made of it. What is cut off between is tried again, and counted; what a fault of the
+//!   server cut off, too (`strays`).
 //! - Whoever gets no message is told before the row that knows of it goes.
 //! - Nothing here stops mail from coming in: sessions, memory and work at a time are bounded.
 
@@ -14,7 +15,7 @@ mod attempt;
 mod connection;
 pub(crate) mod content;
 mod counts;
-mod dial;
+pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
 mod faults;
@@ -23,9 +24,12 @@ mod learned;
 pub(crate) mod operate;
 mod outcome;
 mod reports;
+mod routing;
+mod rules;
 mod secure;
 mod session;
 mod start;
+mod strays;
 mod sts;
 mod sts_fetch;
 mod translate;
@@ -41,10 +45,12 @@ use postrider_delivery::destination::Own;
 use postrider_delivery::schedule::{Command, Mark, Notice, Schedule, SessionId, Settings};
 use postrider_dns::{Name, parse_name};
 use postrider_storage::engine::{Batch, Durability};
-use postrider_storage::queue::{self, HoldRules, NewQueued, Scheduled};
+use postrider_storage::queue::{self, NewQueued, Scheduled};
 
 pub use counts::Counts;
-pub use secure::Connector;
+pub(crate) use reports::{Unstored, into_mailbox};
+pub use rules::Rules;
+pub use secure::{Connector, Failed, Pkix, Wanted};
 pub(crate) use start::nonce;
 pub use start::release_claims;
 pub(crate) use sts::refresh as refresh_policy;
@@ -69,6 +75,7 @@ pub struct Deliveries {
     idle: RefCell<HashMap<SessionId, Open>>,
     connector: Connector,
     edits: edits::Edits,
+    strays: strays::Strays,
     /// The names and addresses at which this server takes mail.
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
@@ -101,6 +108,7 @@ impl Deliveries {
             idle: RefCell::default(),
             connector,
             edits: edits::Edits::default(),
+            strays: strays::Strays::default(),
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
@@ -161,10 +169,11 @@ pub(crate) async fn enqueue(
     also: Batch,
 ) -> Result<(), String> {
     let shared = &shard.shared;
-    let store = std::sync::Arc::clone(&shared.store);
-    let built = shared
-        .reads
-        .run(move |reader| queue::enqueue(|| store.new_queue_id(), queued, &HoldRules::load(reader)?));
+    let these = std::sync::Arc::clone(shared);
+    let built = shared.reads.run(move |_| {
+        let rules = these.hold_rules.get(&these.store)?;
+        queue::enqueue(|| these.store.new_queue_id(), queued, &rules)
+    });
     let enqueued = built.await.map_err(|error| error.to_string())?;
     let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
     batch.append(message.batch);
@@ -184,6 +193,8 @@ pub(crate) async fn enqueue(
 pub fn start(shard: &Rc<Shard>) {
     let running = Rc::clone(shard);
     spawn("schedule of deliveries", async move { run(&running).await });
+    let strays = Rc::clone(shard);
+    spawn("set strays right", async move { strays::run(&strays).await });
     if shard.id == ShardId(0) {
         let before = shard.shared.store.reader();
         let counting = Rc::clone(shard);

@@ -1,31 +1,45 @@
 //! Writing what came of an attempt: who got the message, who waits, and who is told what.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures_lite::future::or;
 use postrider_delivery::backoff::Backoff;
+use postrider_delivery::destination::Target;
 use postrider_delivery::outcome::{Failure, Signal, Status, Verdict};
 use postrider_delivery::report::{Event, decide};
+use postrider_delivery::route::Route;
 use postrider_delivery::suppression::{Suppress, decide as suppresses};
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
 use postrider_storage::queue::{self, Consequence, Edit, Fate, Outcome};
-use postrider_storage::rows::{AttemptResult, QueueRow, RecipientRow};
+use postrider_storage::rows::{AttemptResult, Kind, QueueRow, RecipientRow};
 use tracing::{error, info};
 
+use super::routing::Routing;
 use super::session::{chance, is_service_report};
+use super::strays::Stray;
 use super::{attempt, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::metrics;
-use crate::runtime::sleep;
+use crate::runtime::oneshot::{Receiver, oneshot};
+use crate::runtime::{sleep, spawn, spawn_task, timeout_at};
 use crate::shard::Shard;
 
-/// The pause before an outcome that couldn't be written is written again.
-const PAUSE: Duration = Duration::from_secs(5);
+/// The pauses before an outcome that couldn't be written is written again; they double.
+const PAUSE_FIRST: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
+/// How long a session waits for the outcome of the message before.
+const WRITING_TIME: Duration = Duration::from_secs(60);
 /// Entries of a domain that cannot be reached which are looked at in one step.
 const SHARED_MAX: usize = 64;
+/// Entries of the domain that go by another transport, after which no more are looked at.
+const OTHERS_MAX: usize = 256;
 
 /// An attempt, and what came of it.
 pub(super) struct Tried {
@@ -82,6 +96,49 @@ pub(super) fn backoff_of(configured: Backoff, entry: &QueueRow) -> Backoff {
     backoff.with_attempts(u16::try_from(entry.max_attempts).unwrap_or(u16::MAX))
 }
 
+/// An outcome on its way to the disk. Nothing happens to it when this is dropped.
+pub(super) struct Writing(Receiver<()>);
+
+impl Writing {
+    /// Waits until it is there, and says whether it is; not for ever.
+    pub(super) async fn is_done(&mut self) -> bool {
+        timeout_at(Instant::now() + WRITING_TIME, &mut self.0).await.is_ok()
+    }
+}
+
+/// Has an outcome written. One that makes the server panic, would do so again: its entry is held.
+pub(super) fn start(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> Writing {
+    let (tell, written) = oneshot();
+    let (shard, id) = (Rc::clone(shard), tried.id);
+    spawn("look after an outcome", async move {
+        let writer = Rc::clone(&shard);
+        let written =
+            spawn_task("write an outcome", async move { write(&writer, tried, backoff).await }).await;
+        if written.is_err() {
+            shard.deliveries.strays.add([id], Stray::Endless);
+        }
+        // A session that is over doesn't want to know.
+        let _ = tell.send(());
+    });
+    Writing(written)
+}
+
+/// An outcome that couldn't be written yet, as operators see it.
+struct Unwritten<'a>(&'a Shard);
+
+impl<'a> Unwritten<'a> {
+    fn new(shard: &'a Shard) -> Self {
+        shard.recorder.change(shard.shared.metrics.queue.unwritten, 1);
+        Self(shard)
+    }
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        self.0.recorder.change(self.0.shared.metrics.queue.unwritten, -1);
+    }
+}
+
 /// Writes the outcome of an attempt: first the reports on it, then the rows. It is written again until it is on the
 /// disk, or the server stops.
 pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
@@ -119,6 +176,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
         decide(&reports::about(&tried.entry), &asked)
     };
     let mut written = 0;
+    let (mut pause, mut unwritten) = (PAUSE_FIRST, None);
     loop {
         let reported = reports::write(shard, &tried, &told, &wanted, &verdicts, &promise, &mut written).await;
         match reported {
@@ -135,8 +193,14 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) {
         if shard.shared.shutdown.is_stopping() {
             return;
         }
-        sleep(PAUSE).await;
+        unwritten.get_or_insert_with(|| Unwritten::new(shard));
+        let stopped = async {
+            shard.shared.shutdown.wait().await;
+        };
+        or(stopped, sleep(pause)).await;
+        pause = (pause * 2).min(PAUSE_MAX);
     }
+    drop(unwritten);
     log(shard, &tried, &verdicts, now);
 }
 
@@ -211,6 +275,9 @@ fn log(shard: &Shard, tried: &Tried, verdicts: &[&Verdict], now: i64) {
             }
             Verdict::Failed { failure, is_expired } => {
                 info!(entry, attempt, %to, reason = %failure.reason, expired = is_expired, "not delivered");
+                if tried.entry.kind == Kind::DmarcReport {
+                    shard.recorder.increment(known.dmarc_report_failures);
+                }
                 metrics::Leaving::Failed
             }
         };
@@ -219,18 +286,30 @@ fn log(shard: &Shard, tried: &Tried, verdicts: &[&Verdict], now: i64) {
     shard.recorder.add(known.suppressed, tried.suppressed as u64);
 }
 
-/// Counts an attempt for everything of a domain that is due and that nobody can reach, without connecting for each.
-pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failure>) {
-    let failure = failure
-        .unwrap_or_else(|| Failure::ours(Status::temporary(4, 1), "the domain's servers can't be reached"));
+/// Counts an attempt for everything of a domain that is due and would go by a transport that reaches nobody, without
+/// connecting for each. What goes another way is left alone: nothing is known of that.
+pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failure: &Failure) {
     let configured = shard.shared.config.delivery.backoff;
+    let mut others = 0;
     loop {
         let now = unix_now();
         let editing = shard.deliveries.edits.claim(domain).await;
+        let (config, transport) = (Arc::clone(&shard.shared.config), Box::<str>::from(transport));
+        let strays = shard.deliveries.strays.ids();
         let due = shard.shared.reads.run(move |reader| {
-            let mut rows = Vec::new();
-            for due in queue::due(reader, domain, now, SHARED_MAX)? {
+            let (mut rows, mut left) = (Vec::new(), 0);
+            let mut known: HashMap<_, Routing> = HashMap::new();
+            for due in queue::due(reader, domain, now, others + SHARED_MAX)? {
                 let Some(entry) = queue::entry(reader, due.id)? else { continue };
+                let routing = match known.entry((entry.sender, entry.mail_from.clone())) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(vacant) => vacant.insert(Routing::read(reader, &entry)?),
+                };
+                if strays.contains(&due.id) || !goes_by(routing, &entry, &transport, &config.delivery.routes)
+                {
+                    left += 1;
+                    continue;
+                }
                 let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
                 let backoff = backoff_of(configured, &entry);
                 let next = backoff.due_when_cut_off(made, now, chance(due.id));
@@ -239,10 +318,13 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
                 };
                 rows.push((due.id, claimed, backoff));
             }
-            Ok(rows)
+            Ok((rows, left))
         });
         let mut rows = match due.await {
-            Ok(rows) => rows,
+            Ok((rows, left)) => {
+                others = left;
+                rows
+            }
             Err(error) => {
                 error!(%error, "the queue can't be read");
                 break;
@@ -256,15 +338,21 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
             edit.append(std::mem::take(&mut claimed.edit));
         }
         if commit::commit(&shard.shared.committer, edit.batch, Durability::Buffered).await.is_err() {
+            // Whether they are claimed, nobody knows.
+            shard.deliveries.strays.add(rows.iter().map(|(id, ..)| *id), Stray::Untried);
             return;
         }
         drop(editing);
+        let mut is_written = true;
         for (id, claimed, backoff) in rows {
             let entry = claimed.entry;
             let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
             let mut tried = Tried::new(id, entry, claimed.recipients, now);
             tried.all(&Verdict::of(failure.clone(), made, backoff.attempts_max));
-            write(shard, tried, backoff).await;
+            is_written &= start(shard, tried, backoff).is_done().await;
+        }
+        if others > OTHERS_MAX || !is_written {
+            break;
         }
     }
     let mark = shard.deliveries.mark(domain);
@@ -272,6 +360,13 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, failure: Option<Failur
     if let Ok(first) = first {
         shard.deliveries.set(domain, mark, first.map(|first| first.due));
     }
+}
+
+/// Whether the next attempt of an entry would go by this transport.
+fn goes_by(routing: &Routing, entry: &QueueRow, transport: &str, global: &[Route]) -> bool {
+    let before = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
+    Target::parse(&entry.domain)
+        .is_ok_and(|target| *routing.transport(entry, &target, global, before) == *transport)
 }
 
 /// A result as a report has it.

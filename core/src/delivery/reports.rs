@@ -12,7 +12,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::Flags;
 use postrider_proto::mime::{self, FieldName};
 use postrider_proto::smtp::client::EnhancedCode;
-use postrider_proto::smtp::envelope::Return;
+use postrider_proto::smtp::envelope::{Hold, Return};
 use postrider_storage::account::NewMessage;
 use postrider_storage::blobs::Sharing;
 use postrider_storage::directory::{Directory, Recipient as Asked, Resolution};
@@ -48,19 +48,27 @@ pub(super) fn about(entry: &QueueRow) -> About {
             Ret::Full => Some(Return::Full),
             Ret::Headers => Some(Return::Headers),
         },
-        fits: entry.size <= FULL_OCTETS_MAX,
+        // What isn't made of lines can't be a part of a report.
+        fits: entry.size <= FULL_OCTETS_MAX && !entry.binary,
     }
 }
 
 /// Where a report goes.
-enum To {
+enum Place {
     Mailbox(AccountId, MailboxName),
     Queue,
 }
 
+/// Who gets it.
+struct To {
+    place: Place,
+    /// The sender of the message; otherwise the postmaster.
+    is_sender: bool,
+}
+
 /// Why a report isn't stored.
 #[derive(Debug, thiserror::Error)]
-enum Unstored {
+pub(crate) enum Unstored {
     /// The mailbox doesn't take it, now and later: it is full, or gone.
     #[error("{0}")]
     Refused(Refusal),
@@ -72,7 +80,7 @@ enum Unstored {
 /// Writes the reports that were decided on, each to the disk, from the one on that `written` says, which then counts them.
 /// `told` has the places of recipients that they are about.
 ///
-/// A sender whose mailbox is full is not told; the postmaster is, so that a message that failed never waits for ever.
+/// A sender whose mailbox is full is not told; of a message that failed the postmaster is, so that it never waits for ever.
 pub(super) async fn write(
     shard: &Rc<Shard>,
     tried: &Tried,
@@ -85,13 +93,15 @@ pub(super) async fn write(
     for report in wanted.iter().skip(*written) {
         let places: Vec<usize> =
             report.recipients.iter().filter_map(|index| told.get(*index)).map(|(place, _)| *place).collect();
-        for whom in [report.to, Addressee::Postmaster] {
+        let falls_back = report.action == report::Action::Failed && report.to == Addressee::Sender;
+        for whom in [report.to].into_iter().chain(falls_back.then_some(Addressee::Postmaster)) {
             let Some((to, address)) = addressee(shard, tried, whom).await? else {
                 warn!(entry = %tried.id.0, "there is nobody to tell of a message that failed; set [postmaster]");
                 break;
             };
-            let text = message(shard, tried, report, &places, verdicts, promise, &address).await?;
-            match store(shard, tried, report, to, &address, &text).await {
+            let letter = (&address, to.is_sender);
+            let text = message(shard, tried, report, &places, verdicts, promise, letter).await?;
+            match store(shard, tried, report, to.place, &address, &text).await {
                 Ok(()) => {
                     info!(entry = %tried.id.0, action = report.action.word(), to = %address, "a report is written");
                     break;
@@ -116,16 +126,19 @@ async fn addressee(shard: &Rc<Shard>, tried: &Tried, to: Addressee) -> Result<Op
         let directory = Directory::new(reader.snapshot());
         if let (true, Some(from)) = (to_sender, &from) {
             match account {
-                None => return Ok(Some((To::Queue, from.clone()))),
+                None => return Ok(Some((To { place: Place::Queue, is_sender: true }, from.clone()))),
                 Some(account) if directory.account(account)?.is_some() => {
-                    return Ok(Some((To::Mailbox(account, MailboxName::inbox()), from.clone())));
+                    let place = Place::Mailbox(account, MailboxName::inbox());
+                    return Ok(Some((To { place, is_sender: true }, from.clone())));
                 }
                 Some(_) => {}
             }
         }
         let Ok(address) = Address::parse(&format!("postmaster@{hostname}")) else { return Ok(None) };
         Ok(match directory.resolve(Asked::Postmaster, &[hostname])? {
-            Resolution::Account { account, mailbox, .. } => Some((To::Mailbox(account, mailbox), address)),
+            Resolution::Account { account, mailbox, .. } => {
+                Some((To { place: Place::Mailbox(account, mailbox), is_sender: false }, address))
+            }
             _ => None,
         })
     });
@@ -140,7 +153,7 @@ async fn message(
     places: &[usize],
     verdicts: &[&Verdict],
     promise: &Promise,
-    to: &Address,
+    (to, is_sender): (&Address, bool),
 ) -> Result<Vec<u8>, String> {
     let now = unix_now();
     let entry = &tried.entry;
@@ -167,11 +180,14 @@ async fn message(
         reporting_mta: shard.shared.config.hostname.as_str().into(),
         arrival: Some(entry.created),
         envelope_id: (!entry.envelope_id.is_empty()).then(|| attempt::text(&entry.envelope_id).into()),
+        future_release: hold_of(entry).map(|hold| hold.to_string().into()),
         recipients,
         utf8: entry.smtputf8,
     };
+    let sender = attempt::text(&entry.mail_from);
     let letter = Letter {
         to,
+        sender: (!is_sender).then_some(&sender),
         now,
         unique: &start::nonce(),
         about: id.as_deref(),
@@ -180,6 +196,15 @@ async fn message(
     };
     let composed = compose(&report, &letter);
     Ok([composed.before.as_bytes(), &original, composed.after.as_bytes()].concat())
+}
+
+/// How its sender wished it to be held.
+fn hold_of(entry: &QueueRow) -> Option<Hold> {
+    match (entry.hold_until, entry.hold_for) {
+        (0, _) => None,
+        (until, true) => u32::try_from(until.saturating_sub(entry.created)).ok().map(Hold::For),
+        (until, false) => Some(Hold::Until(until)),
+    }
 }
 
 fn recipient(
@@ -277,7 +302,7 @@ async fn store(
     shard: &Rc<Shard>,
     tried: &Tried,
     wanted: &report::Report,
-    to: To,
+    to: Place,
     address: &Address,
     text: &[u8],
 ) -> Result<(), Unstored> {
@@ -288,8 +313,8 @@ async fn store(
     let message = taken.finish(Sharing::One).map_err(failed)?;
     let content = message.content;
     let stored = match to {
-        To::Mailbox(account, mailbox) => into_mailbox(shard, account, mailbox, message).await,
-        To::Queue => {
+        Place::Mailbox(account, mailbox) => into_mailbox(shard, account, mailbox, message).await,
+        Place::Queue => {
             let prefix = signing::sign_ours(shard, shared.config.hostname.domain(), text).await;
             let queued = NewQueued {
                 content,
@@ -325,7 +350,7 @@ async fn store(
     stored
 }
 
-async fn into_mailbox(
+pub(crate) async fn into_mailbox(
     shard: &Rc<Shard>,
     account: AccountId,
     mailbox: MailboxName,

@@ -149,11 +149,10 @@ impl Judge {
             (Pkix::Required, Err(problem)) => return Err(Error::General(problem.to_string())),
         };
         let provider = Arc::clone(&connector.provider);
-        let nothing = dane::Verification { associations: dane::Associations::default(), names: Vec::new() };
         Ok(Self {
             wanted,
             pkix,
-            possession: dane::Verifier::new(nothing, Arc::clone(&provider)),
+            possession: dane::Verifier::of_anybody(Arc::clone(&provider)),
             provider,
             seen: OnceLock::new(),
         })

@@ -1,5 +1,7 @@
 //! One session: entries of a domain, one after the other, over one connection while that lasts.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -17,10 +19,12 @@ use postrider_storage::store::StoreError;
 use tracing::{error, warn};
 
 use super::connection::Connection;
+use super::outcome::Writing;
+use super::strays::Stray;
 use super::{attempt, outcome};
 use crate::clock::unix_now;
 use crate::commit;
-use crate::runtime::{Task, spawn, spawn_task};
+use crate::runtime::{spawn, spawn_task};
 use crate::shard::Shard;
 
 /// Due entries that are looked at for each that is claimed, so that accounts have their turns.
@@ -47,9 +51,11 @@ pub(super) struct Session {
     pub(super) domain: u64,
     pub(super) open: Option<Open>,
     /// The outcome of the message before, on its way to the disk.
-    pub(super) writing: Option<Task<()>>,
-    /// Why the last attempt failed, when that would be the same for every message to the domain.
-    pub(super) shared: Option<Failure>,
+    pub(super) writing: Option<Writing>,
+    /// What it has claimed, the entry that it delivers in front; without those whose outcome is being written.
+    in_hand: Rc<RefCell<VecDeque<QueueId>>>,
+    /// Why the last attempt failed, when that would be the same for every message to the domain by this transport.
+    pub(super) shared: Option<(Box<str>, Failure)>,
 }
 
 /// How a turn went.
@@ -62,12 +68,14 @@ enum Turned {
 
 /// Starts a session, or goes on with one.
 pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
+    let in_hand = Rc::new(RefCell::default());
     let session = Session {
         shard: Rc::clone(shard),
         id: turn.session,
         domain: turn.domain,
         open,
         writing: None,
+        in_hand: Rc::clone(&in_hand),
         shared: None,
     };
     count_sessions(shard, 1);
@@ -75,7 +83,11 @@ pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
     let id = turn.session;
     spawn("look after a session", async move {
         if spawn_task("deliver to a domain", session.run(turn)).await.is_err() {
-            // What it had claimed is found at the next start. The domain goes on with the rest, after a pause.
+            // The entry that it delivered may have arrived; the others were not tried. The domain goes on after a pause.
+            let mut in_hand = in_hand.take();
+            let attempts_max = shard.shared.config.delivery.backoff.attempts_max;
+            shard.deliveries.strays.add(in_hand.pop_front(), Stray::CutOff { attempts_max });
+            shard.deliveries.strays.add(in_hand, Stray::Untried);
             let now = unix_now();
             let postponed = Some(now + PAUSE_AFTER_FAILURE);
             let ended = Ended { signal: Signal::Neutral, postponed, first_due: Some(now) };
@@ -102,8 +114,11 @@ impl Session {
         let mut turn = first;
         let (signal, postponed) = loop {
             let turned = self.turn(turn).await;
-            self.written().await;
+            let is_written = self.written().await;
             let signal = match turned {
+                Turned::Done(signal) if !is_written => {
+                    break (signal, Some(unix_now() + PAUSE_AFTER_FAILURE));
+                }
                 Turned::Done(signal) => signal,
                 Turned::Postponed(until) => break (Signal::Neutral, Some(until)),
             };
@@ -129,8 +144,10 @@ impl Session {
         let first_due = self.first_due().await;
         let ended = Ended { signal, postponed, first_due };
         let afterwards = self.schedule(|schedule, id, now| schedule.finished(id, ended, now));
-        if afterwards == Afterwards::Share {
-            outcome::share(&self.shard, self.domain, self.shared.take()).await;
+        if afterwards == Afterwards::Share
+            && let Some((transport, failure)) = self.shared.take()
+        {
+            outcome::share(&self.shard, self.domain, &transport, &failure).await;
         }
     }
 
@@ -153,12 +170,15 @@ impl Session {
         }
     }
 
-    /// Waits for the outcome of the message before to be on the disk.
-    pub(super) async fn written(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            // A panic was logged where it happened.
-            let _ = writing.await;
+    /// Waits for the outcome of the message before to be on the disk, and says whether it is: one that the store refuses
+    /// is left to itself after a while, and holds up nobody.
+    pub(super) async fn written(&mut self) -> bool {
+        let Some(writing) = &mut self.writing else { return true };
+        let is_written = writing.is_done().await;
+        if is_written {
+            self.writing = None;
         }
+        is_written
     }
 
     async fn first_due(&self) -> Option<i64> {
@@ -186,16 +206,25 @@ impl Session {
         let first_due = self.first_due().await;
         let count = claimed.len();
         self.schedule(|schedule, id, now| schedule.claimed(id, count, first_due, now));
+        if count == 0
+            && first_due.is_some_and(|due| due <= now)
+            && !self.shard.deliveries.strays.ids().is_empty()
+        {
+            return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
+        }
         let mut signal = Signal::Neutral;
-        let mut left = claimed.into_iter();
-        while let Some((id, entry)) = left.next() {
+        for (id, entry) in claimed {
             let stops = self.shard.shared.shutdown.is_stopping();
             match if stops { attempt::Ended::Busy(now) } else { attempt::run(self, id, entry).await } {
                 attempt::Ended::Tried(learnt) => signal = learnt,
                 attempt::Ended::Busy(until) => {
                     // They stay due: whoever makes room wakes the domain, before that time.
-                    self.give_back(std::iter::once(id).chain(left.map(|(id, _)| id)).collect(), now).await;
+                    self.give_back(now).await;
                     return Turned::Postponed(until);
+                }
+                attempt::Ended::Stuck => {
+                    self.give_back(now).await;
+                    return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
                 }
             }
         }
@@ -203,11 +232,14 @@ impl Session {
     }
 
     async fn claim(&self, turn: Turn, now: i64) -> Result<Vec<(QueueId, Claimed)>, String> {
-        let _editing = self.shard.deliveries.edits.claim(turn.domain).await;
+        let deliveries = &self.shard.deliveries;
+        let _editing = deliveries.edits.claim(turn.domain).await;
         let shared = &self.shard.shared;
         let backoff = shared.config.delivery.backoff;
+        let strays = deliveries.strays.ids();
         let claim = move |reader: &Reader| {
-            let ids = choose(reader, &turn, now)?;
+            let mut ids = choose(reader, &turn, now)?;
+            ids.retain(|id| !strays.contains(id));
             claim_these(reader, ids, now, backoff)
         };
         let mut claimed = shared.reads.run(claim).await.map_err(|error| error.to_string())?;
@@ -215,21 +247,35 @@ impl Session {
         for (_, one) in &mut claimed {
             edit.append(std::mem::take(&mut one.edit));
         }
+        let ids = claimed.iter().map(|(id, _)| *id);
         if !edit.batch.is_empty() {
-            commit::commit(&shared.committer, edit.batch, Durability::Buffered)
-                .await
-                .map_err(|error| error.to_string())?;
+            let committed = commit::commit(&shared.committer, edit.batch, Durability::Buffered).await;
+            if let Err(error) = committed {
+                // Whether they are claimed, nobody knows.
+                deliveries.strays.add(ids, Stray::Untried);
+                return Err(error.to_string());
+            }
         }
+        *self.in_hand.borrow_mut() = ids.collect();
         Ok(claimed)
     }
 
+    /// Takes what the front entry of those in hand came to, to be written. Its outcome goes its own way from here, whatever
+    /// becomes of the session.
+    pub(super) fn conclude(&mut self, tried: outcome::Tried, backoff: Backoff) {
+        self.in_hand.borrow_mut().pop_front();
+        self.writing = Some(outcome::start(&self.shard, tried, backoff));
+    }
+
     /// Gives entries back that were not tried.
-    async fn give_back(&mut self, ids: Vec<QueueId>, due: i64) {
+    async fn give_back(&mut self, due: i64) {
         let shared = &self.shard.shared;
+        let ids: Vec<QueueId> = self.in_hand.borrow().iter().copied().collect();
         let _editing = self.shard.deliveries.edits.conclude(&ids).await;
+        let these = ids.clone();
         let undo = move |reader: &Reader| {
             let mut edit = Edit::default();
-            for id in &ids {
+            for id in &these {
                 if let Some((one, _)) = queue::unclaim(reader, *id, due)? {
                     edit.append(one);
                 }
@@ -244,9 +290,10 @@ impl Session {
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
+        self.in_hand.borrow_mut().clear();
         if let Err(error) = given {
-            // They stay claimed until the next start, which finds them.
-            error!(%error, "claimed entries of the queue can't be given back");
+            error!(%error, "claimed entries of the queue can't be given back; they are later");
+            self.shard.deliveries.strays.add(ids, Stray::Untried);
         }
     }
 }

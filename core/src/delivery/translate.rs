@@ -29,7 +29,8 @@ pub(super) fn broken(reason: client::Broken) -> outcome::Broken {
     match reason {
         client::Broken::TimedOut => outcome::Broken::TimedOut,
         client::Broken::Fault(_) => outcome::Broken::Malformed,
-        client::Broken::Closed | client::Broken::Io | client::Broken::Local => outcome::Broken::Closed,
+        client::Broken::Closed | client::Broken::Io => outcome::Broken::Closed,
+        client::Broken::Local => outcome::Broken::Here,
     }
 }
 

@@ -191,7 +191,7 @@ fn a_removed_account_is_taken_out_of_the_lists_of_others() {
 
 #[test]
 fn evaluations_go_when_they_are_too_old_to_be_reported() {
-    use postrider_storage::evaluations::{EvaluationId, record, since};
+    use postrider_storage::evaluations::{EvaluationId, all, record};
     use postrider_storage::rows::{Disposition, EvaluationRow};
 
     let server = TestServer::start();
@@ -203,7 +203,7 @@ fn evaluations_go_when_they_are_too_old_to_be_reported() {
         overrides: "".into(),
         source: "192.0.2.1".parse().unwrap(),
         policy_domain: "them.example".into(),
-        record: "v=DMARC1; p=none; rua=mailto:a@them.example".into(),
+        record: "v=DMARC1; p=none; ri=3600; rua=mailto:a@them.example".into(),
         header_from: "them.example".into(),
         envelope_from: "them.example".into(),
         envelope_to: "us.example".into(),
@@ -213,15 +213,59 @@ fn evaluations_go_when_they_are_too_old_to_be_reported() {
     };
     let mut batch = Batch::new();
     for time in 0..2500 {
-        record(&mut batch, EvaluationId { time, blob: BlobId(1), recipient: 0 }, &row);
+        record(&mut batch, EvaluationId { time: time * 3600, blob: BlobId(1), recipient: 0 }, &row);
     }
     server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
     let purged = server.at_home(AccountId::new(1).unwrap(), |shard| {
-        Box::pin(
-            async move { evaluations::purge_before(&shard, 2400).await.map_err(|error| error.to_string()) },
-        )
+        Box::pin(async move {
+            evaluations::purge_before(&shard, 2400 * 3600 + 1).await.map_err(|error| error.to_string())
+        })
     });
     assert_eq!(purged, Ok(()));
-    assert_eq!(since(&server.shared.store.reader(), i64::MIN).count(), 100);
+    assert_eq!(all(&server.shared.store.reader()).count(), 100);
     assert_eq!(removed(&server, Upkeep::Evaluations), 2400);
+}
+
+#[test]
+fn reports_go_when_they_are_older_than_they_are_kept() {
+    use postrider_storage::ids::ReportId;
+    use postrider_storage::reports::{Filter, add, list};
+    use postrider_storage::rows::{ReportKind, ReportProof, ReportRow};
+
+    let server = TestServer::start();
+    let mut batch = Batch::new();
+    for number in 0..250_u64 {
+        let mut digest = [0; 16];
+        digest[..8].copy_from_slice(&number.to_be_bytes());
+        let row = ReportRow {
+            kind: ReportKind::Dmarc,
+            proof: ReportProof::Spf,
+            received: 0,
+            begin: 0,
+            end: 0,
+            total: 0,
+            failed: 0,
+            quarantined: 0,
+            rejected: 0,
+            entries: 0,
+            left_out: 0,
+            text_octets: 1,
+            digest,
+            organization: "".into(),
+            submitter: "them.example".into(),
+            report_id: "".into(),
+            policy_domain: "us.example".into(),
+        };
+        let id = ReportId::first_at(number.cast_signed());
+        add(&mut batch, if number % 2 == 0 { "us.example" } else { "second.example" }, id, &row, b"x")
+            .unwrap();
+    }
+    server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    let purged = server.at_home(AccountId::new(1).unwrap(), |shard| {
+        Box::pin(async move { reports::purge_before(&shard, 240).await.map_err(|error| error.to_string()) })
+    });
+    assert_eq!(purged, Ok(()));
+    let all = Filter { domain: None, kind: None, from: ReportId(0), before: ReportId(u64::MAX) };
+    assert_eq!(list(&server.shared.store.reader(), &all, 1000).unwrap().reports.len(), 10);
+    assert_eq!(removed(&server, Upkeep::Reports), 240);
 }

@@ -36,6 +36,8 @@ pub struct QueueMetrics {
     pub held: Gauge,
     /// Sessions that deliver.
     pub sessions: Gauge,
+    /// Outcomes of attempts that couldn't be written yet.
+    pub unwritten: Gauge,
     /// Attempts that may have delivered without knowing.
     pub possible_duplicates: Counter,
     /// Lookups of a domain's hosts.
@@ -58,6 +60,8 @@ pub struct QueueMetrics {
     pub signing_failures: Counter,
     /// Connections in clear after TLS failed.
     pub plaintext_fallback: Counter,
+    /// Recipients that didn't get an aggregate report of DMARC.
+    pub dmarc_report_failures: Counter,
 }
 
 impl QueueMetrics {
@@ -81,6 +85,10 @@ impl QueueMetrics {
             recipients: b.gauge("postrider_queue_recipients", "Recipients of messages that wait."),
             held: b.gauge("postrider_queue_held", "Messages that are held, one for each recipient domain."),
             sessions: b.gauge("postrider_queue_sessions", "Sessions that deliver to other servers."),
+            unwritten: b.gauge(
+                "postrider_queue_unwritten_outcomes",
+                "Outcomes of attempts that the store has refused so far; they are written again.",
+            ),
             possible_duplicates: b.counter(
                 "postrider_queue_possible_duplicates_total",
                 "Attempts that were cut off when the other server may have had the message, and that are made again.",
@@ -124,6 +132,10 @@ impl QueueMetrics {
             plaintext_fallback: b.counter(
                 "postrider_queue_plaintext_fallback_total",
                 "Connections in clear, where that is allowed, after TLS failed.",
+            ),
+            dmarc_report_failures: b.counter(
+                "postrider_queue_dmarcreport_failure_total",
+                "Recipients that didn't get an aggregate report of DMARC.",
             ),
         }
     }

@@ -109,7 +109,7 @@ impl ServerOperations {
         exchange: &mut Exchange<T>,
     ) -> Result<Answer, OperationError> {
         match request {
-            Request::Status => self.status().await,
+            Request::Status => Ok(self.status()),
             Request::Stop => {
                 self.shard.shared.shutdown.begin(crate::server::STOP_GRACE);
                 Ok(Answer::Done)

@@ -1,19 +1,15 @@
 //! How the server is, and what it logs.
 
-use postrider_storage::queue;
-
-use super::{ServerOperations, failure, internal};
+use super::{ServerOperations, failure};
 use crate::config::Protocol;
 use crate::control::OperationError;
 use crate::control::protocol::{Answer, ListenerStatus, Status, StoreStatus};
 use crate::log::Level;
 
 impl ServerOperations {
-    pub(super) async fn status(&self) -> Result<Answer, OperationError> {
+    pub(super) fn status(&self) -> Answer {
         let shared = &self.shard.shared;
-        // Counting walks the queue's rows.
-        let queued =
-            self.on_pool(|shared| queue::count(&shared.store.reader()).map_err(internal)).await?.entries;
+        let queued = u64::try_from(shared.queue_counts.get().entries).unwrap_or(0);
         let open = |protocol: usize| shared.registry.gauge(shared.metrics.connections_open.at([protocol]));
         let connections: i64 = (0..Protocol::ALL.len()).map(open).sum();
         let listeners = shared.config.listeners.iter().flat_map(|listener| {
@@ -28,7 +24,7 @@ impl ServerOperations {
             (None, Err(refusal)) => StoreStatus::Stopped { reason: refusal.to_string() },
             (None, Ok(())) => StoreStatus::Writable,
         };
-        Ok(Answer::Status(Status {
+        Answer::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs(),
@@ -37,7 +33,7 @@ impl ServerOperations {
             connections: u64::try_from(connections).unwrap_or(0),
             queued,
             store,
-        }))
+        })
     }
 
     pub(super) fn log_levels(&self) -> Answer {

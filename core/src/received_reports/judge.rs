@@ -259,4 +259,4 @@ pub const fn proof_name(proof: ReportProof) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -154,11 +154,11 @@ async fn read_all(shard: &Rc<Shard>, room: &Arc<Mutex<Room>>) -> Result<(), Trou
         stored::remove_todo(&mut done.batch, blob);
         commit::commit(&shard.shared.committer, done.batch, Durability::Synced).await?;
         // Counted when it is on the disk: what failed until here is done again.
+        shard.shared.metrics.received.count(&shard.recorder, &done.counted);
         for (report, why) in &done.outcomes {
             shard.recorder.increment(shard.shared.metrics.received.outcomes.at([*report as usize]));
             info!(blob = blob.0, outcome = report.name(), why, "read a report of another server");
         }
-        shard.shared.metrics.received.count(&shard.recorder, &done.counted);
         room.lock().unwrap_or_else(PoisonError::into_inner).keep();
     }
 }

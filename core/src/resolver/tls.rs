@@ -4,13 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use postrider_dns::dane::Verifier;
 use postrider_dns::resolver::{Upstream, Way};
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName};
 
 /// Where systems keep the certificates of public authorities.
 const SYSTEM_ROOTS: [&str; 4] = [
@@ -50,7 +51,8 @@ impl Tls {
             tls.named = Some(config(&provider, verifier)?);
         }
         if wants(false) {
-            tls.unnamed = Some(config(&provider, Arc::new(AnyServer(Arc::clone(&provider))))?);
+            // RFC 7858 §4.1. Answers over it are believed as little as those in the clear.
+            tls.unnamed = Some(config(&provider, Arc::new(Verifier::of_anybody(Arc::clone(&provider))))?);
         }
         Ok(tls)
     }
@@ -105,44 +107,4 @@ pub fn authorities(file: Option<&Path>) -> Result<RootCertStore, String> {
         return Err(format!("there is no certificate of an authority in {}", file.display()));
     }
     Ok(store)
-}
-
-/// Takes any server that has the key of its certificate: the connection is then encrypted, and no more is known
-/// (RFC 7858 §4.1). Answers over it are believed as little as those in the clear.
-#[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

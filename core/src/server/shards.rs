@@ -16,7 +16,7 @@ use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
 use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
-use crate::delivery::{self, Connector, Counts, Deliveries};
+use crate::delivery::{self, Connector, Counts, Deliveries, Rules};
 use crate::imap;
 use crate::log::LogHandle;
 use crate::lookup::Resolver;
@@ -155,6 +155,7 @@ pub(super) fn prepare(
         admission,
         authenticator,
         queue_counts: Counts::default(),
+        hold_rules: Rules::default(),
         gate: Arc::clone(watchdog.gate()),
         metrics,
         registry,

@@ -25,11 +25,13 @@ pub(super) fn report(
         reporting_mta: hostname.into(),
         arrival: Some(unix_seconds),
         envelope_id: envelope.envelope_id.clone(),
+        future_release: envelope.hold.map(|hold| hold.to_string().into()),
         recipients,
         utf8: envelope.smtputf8,
     };
     let letter = Letter {
         to: sender,
+        sender: None,
         now: unix_seconds,
         unique: &format!("{unix_seconds}n{}", failed.len()),
         about: None,

@@ -17,7 +17,7 @@ use postrider_proto::address::{Address, Domain, ForwardPath};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::Flags;
 use postrider_proto::smtp::body::{ContentFacts, TlsRequired};
-use postrider_proto::smtp::envelope::{BodyType, Envelope, Hold, Return};
+use postrider_proto::smtp::envelope::{BodyType, Envelope, Return};
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::trace;
 use postrider_proto::smtp::{Reply, envelope};
@@ -26,7 +26,7 @@ use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::CommitError;
 use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, MailboxId};
-use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
+use postrider_storage::queue::{self, NewQueued, NewRecipient};
 use postrider_storage::rows::{Kind, ReportTodoRow, RequireTls, Ret, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
@@ -42,7 +42,7 @@ use super::recipients::{Drop, Place};
 use crate::accounts::{LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
-use crate::delivery;
+use crate::delivery::{self, Unstored};
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
@@ -317,10 +317,7 @@ impl Delivery {
                 Some(Return::Headers) => Ret::Headers,
             },
             envelope_id: envelope.envelope_id.as_deref().unwrap_or_default().into(),
-            hold_until: envelope.hold.map(|hold| match hold {
-                Hold::For(seconds) => self.now.saturating_add(i64::from(seconds)),
-                Hold::Until(time) => time,
-            }),
+            hold_until: envelope.hold,
             max_attempts: 0,
             recipients,
         };
@@ -336,7 +333,7 @@ impl Delivery {
         let shared = &self.shard.shared;
         let account = queued.sender.map_or(0, AccountId::get);
         shared.reads.calm().await;
-        let rules = HoldRules::load(&shared.store.reader());
+        let rules = shared.hold_rules.get(&shared.store);
         let enqueued = rules.and_then(|rules| queue::enqueue(|| shared.store.new_queue_id(), queued, &rules));
         let enqueued = enqueued.map_err(|error| policy::store_reply(&error, self.id))?;
         let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
@@ -410,7 +407,17 @@ impl Delivery {
         Reply::new(class, basic, (3, 0), "").with_text(lines.join("\n") + "\nmultiple errors")
     }
 
-    /// Queues a report to the sender about recipients that did not get the message.
+    /// Stores a text as a content.
+    async fn take(&self, text: &str) -> Result<intake::Message, Reply> {
+        let shared = &self.shard.shared;
+        let failed = |error| policy::intake_reply(&error, self.id);
+        let mut taken = intake::Intake::new(&shared.store, &shared.committer, u64::MAX);
+        taken.push(text.as_bytes()).await.map_err(failed)?;
+        taken.finish(Sharing::One).map_err(failed)
+    }
+
+    /// Reports to the sender about recipients that did not get the message: into the mailbox of our own user, otherwise by
+    /// the queue.
     async fn report(&self, failed: &[(usize, Reply)]) -> Result<(), Reply> {
         let Some(sender) = self.envelope.reverse_path.address() else { return Ok(()) };
         let failed: Vec<Failed<'_>> = failed
@@ -424,11 +431,25 @@ impl Delivery {
             return Ok(());
         }
         let report = bounce::report(&self.hostname, sender, &self.envelope, &failed, self.now);
+        if let Some(account) = self.sender {
+            let message = self.take(&report).await?;
+            let content = message.content;
+            match delivery::into_mailbox(&self.shard, account, MailboxName::inbox(), message).await {
+                Ok(()) => return Ok(()),
+                Err(Unstored::Refused(why)) => {
+                    // There may be room later: it waits for that in the queue.
+                    info!(cid = %self.id, %why, "a report has no room in the sender's mailbox");
+                    intake::abandon(&self.shard.shared.committer, content);
+                }
+                Err(Unstored::Failed(error)) => {
+                    error!(cid = %self.id, %error, "a report can't be stored");
+                    intake::abandon(&self.shard.shared.committer, content);
+                    return Err(Reply::LOCAL_ERROR);
+                }
+            }
+        }
         let shared = &self.shard.shared;
-        let mut taken = intake::Intake::new(&shared.store, &shared.committer, u64::MAX);
-        let failed = |error| policy::intake_reply(&error, self.id);
-        taken.push(report.as_bytes()).await.map_err(failed)?;
-        let message = taken.finish(Sharing::One).map_err(failed)?;
+        let message = self.take(&report).await?;
         let prefix = match Domain::parse(&self.hostname) {
             Ok(hostname) => signing::sign_ours(&self.shard, &hostname, report.as_bytes()).await,
             // A server that is named by an address signs nothing.

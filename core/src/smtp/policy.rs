@@ -186,11 +186,23 @@ impl Connection {
         };
         match target {
             Ok(target) => {
+                let target = self.later(path, target);
                 let token = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
                 self.targets.push(target);
                 Answer::Recipient(token)
             }
             Err(reply) => Answer::Refuse(reply),
+        }
+    }
+
+    /// What is to be held (RFC 4865) waits in the queue, whoever gets it.
+    fn later(&self, path: &ForwardPath, target: Target) -> Target {
+        let is_held = self.session.envelope().is_some_and(|envelope| envelope.hold.is_some());
+        match target {
+            Target::Account { .. } | Target::Alias { .. } if is_held && path.address().is_some() => {
+                Target::Remote
+            }
+            target => target,
         }
     }
 

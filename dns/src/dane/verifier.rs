@@ -8,7 +8,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMis
 use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 
 use super::certificate::{Certificate, Key};
-use super::decide::{Mismatch, Verification};
+use super::{Associations, Mismatch, Verification};
 
 /// Takes a server's certificate only when the TLSA records are about it. That the server has its key is always
 /// verified.
@@ -27,6 +27,14 @@ impl Verifier {
     #[must_use]
     pub fn new(verification: Verification, provider: Arc<CryptoProvider>) -> Self {
         Self { verification, provider, shows: false }
+    }
+
+    /// One that takes every server that has the key of its certificate: the connection is then encrypted, and no more is
+    /// known.
+    #[must_use]
+    pub fn of_anybody(provider: Arc<CryptoProvider>) -> Self {
+        let nothing = Verification { associations: Associations::default(), names: Vec::new() };
+        Self::new(nothing, provider).showing_mismatches()
     }
 
     /// Lets handshakes go on with a certificate that doesn't match, for who only wants to see it: nothing may be

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::localpart::parse_prefix;
 use super::{AddressError, AddressLiteral, Domain, Localpart};
+use crate::mime::parameter::percent_decode;
 
 /// A mailbox at a domain.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -21,6 +22,17 @@ impl Address {
             Mailbox::Address(address) => Ok(address),
             Mailbox::Literal(_) => Err(AddressError::LiteralRefused),
         }
+    }
+
+    /// The address of a `mailto` URI (RFC 6068 §2). Header fields that it may carry are passed over.
+    #[must_use]
+    pub fn of_mailto(uri: &str) -> Option<Self> {
+        let (scheme, rest) = uri.split_once(':')?;
+        if !scheme.eq_ignore_ascii_case("mailto") {
+            return None;
+        }
+        let address = percent_decode(rest.split('?').next()?.as_bytes());
+        Self::parse(std::str::from_utf8(&address).ok()?).ok()
     }
 
     /// Whether it can be sent without SMTPUTF8. The domain always can.
@@ -204,6 +216,18 @@ mod tests {
 
     fn forward(text: &str) -> Result<String, AddressError> {
         ForwardPath::parse(text).map(|path| path.to_string())
+    }
+
+    #[test]
+    fn mailto_uris_name_one_address() {
+        let of = |uri: &str| Address::of_mailto(uri).map(|address| address.to_string());
+        assert_eq!(of("mailto:a@b.example"), Some("a@b.example".into()));
+        assert_eq!(of("MAILTO:a%2Bdmarc@B.example?subject=x@y"), Some("a+dmarc@b.example".into()));
+        for none in
+            ["mailto:", "mailto:a", "a@b.example", "https:a@b.example", "mailto:a@b.example,c@d.example"]
+        {
+            assert_eq!(of(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -369,6 +369,15 @@ fn parse_failure_options(value: &str) -> Option<FailureOptions> {
     Some(options)
 }
 
+impl fmt::Display for FailureOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { all_failed, any_failed, dkim_failed, spf_failed } = *self;
+        let options = [(all_failed, "0"), (any_failed, "1"), (dkim_failed, "d"), (spf_failed, "s")];
+        let options: Vec<&str> = options.iter().filter(|(is, _)| *is).map(|(_, option)| *option).collect();
+        f.write_str(&options.join(":"))
+    }
+}
+
 impl fmt::Display for ReportUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.uri)?;
@@ -400,11 +409,7 @@ impl fmt::Display for Record {
             }
         }
         if self.failure_options != FailureOptions::default() {
-            let FailureOptions { all_failed, any_failed, dkim_failed, spf_failed } = self.failure_options;
-            let options = [(all_failed, "0"), (any_failed, "1"), (dkim_failed, "d"), (spf_failed, "s")];
-            let options: Vec<&str> =
-                options.iter().filter(|(is, _)| *is).map(|(_, option)| *option).collect();
-            write!(f, "; fo={}", options.join(":"))?;
+            write!(f, "; fo={}", self.failure_options)?;
         }
         for (tag, uris) in [("rua", &self.aggregate_reports), ("ruf", &self.failure_reports)] {
             if !uris.is_empty() {

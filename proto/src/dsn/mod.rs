@@ -149,6 +149,8 @@ pub struct Report {
     pub arrival: Option<i64>,
     /// ENVID.
     pub envelope_id: Option<Box<str>>,
+    /// For how long, or until when, the message was to be held (RFC 4865 §5.1.2): `for;` or `until;` and a value.
+    pub future_release: Option<Box<str>>,
     /// At least one.
     pub recipients: Vec<Recipient>,
     /// Whether it may have UTF-8 (RFC 6533): the message came with SMTPUTF8.

@@ -115,6 +115,7 @@ pub fn parse(octets: &[u8], part: &StatusPart) -> Option<Report> {
         reporting_mta: "".into(),
         arrival: None,
         envelope_id: None,
+        future_release: None,
         recipients: Vec::new(),
         utf8: part.utf8,
     };
@@ -170,6 +171,8 @@ fn per_message(report: &mut Report, name: &[u8], value: &str) {
         report.arrival = sent(value.as_bytes());
     } else if is("Original-Envelope-Id") && report.envelope_id.is_none() {
         report.envelope_id = Some(value.into());
+    } else if is("Future-Release-Request") && report.future_release.is_none() {
+        report.future_release = Some(value.into());
     }
 }
 

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::address::Address;
+use crate::smtp::envelope::Hold;
 
 const NOW: i64 = 1_795_380_000;
 
@@ -37,6 +38,7 @@ fn report(recipients: Vec<Recipient>) -> Report {
         reporting_mta: "mx.us.example".into(),
         arrival: Some(NOW - 60),
         envelope_id: Some("abc+1".into()),
+        future_release: None,
         recipients,
         utf8: false,
     }
@@ -46,6 +48,7 @@ fn write(report: &Report, returned: Returned, content: &str) -> String {
     let to = Address::parse("a@us.example").unwrap();
     let letter = Letter {
         to: &to,
+        sender: None,
         now: NOW,
         unique: "u1",
         about: Some("<m1@us.example>"),
@@ -436,4 +439,53 @@ fn any_octets_are_read_or_not() {
         }
     }
     assert!(read > 500, "{read}");
+}
+
+/// A failure that its sender can't be told of.
+#[test]
+fn a_report_to_the_postmaster_says_whose_message_it_is() {
+    let to = Address::parse("postmaster@us.example").unwrap();
+    let of = |sender| {
+        let letter = Letter {
+            to: &to,
+            sender: Some(sender),
+            now: NOW,
+            unique: "u1",
+            about: None,
+            subject: None,
+            returned: Returned::Nothing,
+        };
+        let Composed { before, after } = compose(&report(vec![failed()]), &letter);
+        let message = before + &after;
+        check(&message, false);
+        message
+    };
+    let message = of("a@us.example");
+    assert!(message.contains("\r\nSubject: A message could not be delivered\r\n"), "{message}");
+    assert!(message.contains("\r\nA message from a@us.example could not be delivered to:\r\n"), "{message}");
+    assert!(
+        message.contains("\r\nIt will not be tried again, and its sender was not told.\r\n"),
+        "{message}"
+    );
+    assert!(!message.contains("Your message") && !message.contains("Please"), "{message}");
+    assert!(of("").contains("\r\nA message with the null sender could not be delivered to:\r\n"));
+}
+
+#[test]
+fn a_message_that_was_given_up_says_how_often_it_was_tried() {
+    let mut given_up = failed();
+    given_up.attempts = 21;
+    let message = write(&report(vec![given_up]), Returned::Nothing, "");
+    assert!(message.contains("It was tried 21 times, the last time on Sunday"), "{message}");
+}
+
+#[test]
+fn how_it_was_to_be_held_is_told_again() {
+    for (wish, text) in [(Hold::For(60), "for;60"), (Hold::Until(NOW), "until;2026-11-22T20:40:00Z")] {
+        let report = Report { future_release: Some(wish.to_string().into()), ..report(vec![failed()]) };
+        let message = write(&report, Returned::Nothing, "");
+        assert!(message.contains(&format!("\r\nFuture-Release-Request: {text}\r\n")), "{message}");
+        let read = read(message.as_bytes()).unwrap().report;
+        assert_eq!(read.future_release.as_deref(), Some(text));
+    }
 }

@@ -37,17 +37,21 @@ pub(super) fn text(report: &Report, letter: &Letter<'_>) -> String {
             continue;
         }
         page.gap();
-        page.line(0, heading(action));
+        match letter.sender {
+            None => page.line(0, heading(action)),
+            Some("") => page.line(0, "A message with the null sender could not be delivered to:"),
+            Some(sender) => page.line(0, &format!("A message from {sender} could not be delivered to:")),
+        }
         for recipient in concerned.iter().take(RECIPIENTS_SHOWN_MAX) {
             page.gap();
-            page.recipient(recipient);
+            page.recipient(recipient, action == Action::Failed && letter.sender.is_none());
         }
         if let Some(more) = concerned.len().checked_sub(RECIPIENTS_SHOWN_MAX).filter(|more| *more > 0) {
             page.gap();
             page.line(2, &format!("and {more} more, which the attached report names."));
         }
         page.gap();
-        page.line(0, closing(action));
+        page.line(0, if letter.sender.is_some() { TOLD_TO_NOBODY } else { closing(action) });
     }
     page.gap();
     page.message(report, letter);
@@ -80,6 +84,9 @@ const fn closing(action: Action) -> &'static str {
         Action::Expanded => "You may still get reports about failures at the other addresses.",
     }
 }
+
+/// The end of a report that doesn't go to the sender.
+const TOLD_TO_NOBODY: &str = "It will not be tried again, and its sender was not told.";
 
 struct Page {
     out: String,
@@ -115,7 +122,7 @@ impl Page {
         self.out.push_str("\r\n");
     }
 
-    fn recipient(&mut self, recipient: &Recipient) {
+    fn recipient(&mut self, recipient: &Recipient, tells_what_to_do: bool) {
         let name = &recipient.address.address;
         match recipient.original.as_ref().filter(|original| original.address != *name) {
             Some(original) => self.line(2, &format!("{name} (for {})", original.address)),
@@ -137,7 +144,7 @@ impl Page {
             self.line(6, &diagnostic.text);
         }
         self.times(recipient);
-        if let Some((_, what_to_do)) = advice.filter(|_| recipient.action == Action::Failed) {
+        if let Some((_, what_to_do)) = advice.filter(|_| tells_what_to_do) {
             self.line(4, what_to_do);
         }
     }
@@ -149,7 +156,7 @@ impl Page {
             |attempts: u32| if attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
         let last = recipient.last_attempt.map(|time| format!("on {}", moment(time)));
         let _ = match (recipient.action, recipient.attempts, last) {
-            (Action::Failed, attempts, Some(last)) if attempts > 1 && recipient.status.class == 4 => {
+            (Action::Failed, attempts, Some(last)) if attempts > 1 => {
                 write!(said, "It was tried {}, the last time {last}, and then given up.", times(attempts))
             }
             (Action::Failed, _, Some(last)) => write!(said, "It was tried {last}."),

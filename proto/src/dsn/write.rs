@@ -30,8 +30,11 @@ pub enum Returned {
 /// What the message around a report says.
 #[derive(Clone, Debug)]
 pub struct Letter<'a> {
-    /// Whom it goes to: the sender of the message that it is about.
+    /// Whom it goes to.
     pub to: &'a Address,
+    /// None when that is the sender of the message that it is about; otherwise the sender's address, which is empty for
+    /// the null sender.
+    pub sender: Option<&'a str>,
     /// When it is written, in seconds since 1970.
     pub now: i64,
     /// What nobody can know before, of letters and digits: from it come the Message-ID and the boundary, and a
@@ -65,7 +68,7 @@ pub fn compose(report: &Report, letter: &Letter<'_>) -> Composed {
     let mut field = |name: &str, value: &str| fold(&mut before, name, value, report.utf8);
     field("From", &format!("Mail Delivery System <postmaster@{host}>"));
     field("To", &format!("<{}>", letter.to));
-    field("Subject", subject(report));
+    field("Subject", subject(report, letter));
     field("Date", &date(letter.now));
     field("Message-ID", &format!("<report.{unique}@{host}>"));
     if let Some(id) = letter.about.filter(|id| is_message_id(id)) {
@@ -105,7 +108,10 @@ fn encoding(text: &str) -> &'static str {
     if text.is_ascii() { "7bit" } else { "8bit" }
 }
 
-fn subject(report: &Report) -> &'static str {
+fn subject(report: &Report, letter: &Letter<'_>) -> &'static str {
+    if letter.sender.is_some() {
+        return "A message could not be delivered";
+    }
     match report.recipients.iter().map(|recipient| recipient.action).min() {
         Some(Action::Failed) => "Your message could not be delivered",
         Some(Action::Delayed) => "Your message is delayed",
@@ -126,6 +132,9 @@ fn status(report: &Report) -> String {
     fold(&mut out, "Reporting-MTA", &format!("dns; {}", report.reporting_mta), utf8);
     if let Some(arrival) = report.arrival {
         fold(&mut out, "Arrival-Date", &date(arrival), utf8);
+    }
+    if let Some(wish) = &report.future_release {
+        fold(&mut out, "Future-Release-Request", wish, utf8);
     }
     for recipient in &report.recipients {
         out += "\r\n";

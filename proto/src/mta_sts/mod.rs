@@ -13,7 +13,7 @@ mod tests;
 
 pub use policy::{Mode, Pattern, Policy, PolicyError};
 pub use record::{Record, RecordError};
-pub use response::{Progress, ResponseError, ResponseReader, request};
+pub use response::{request, response_reader};
 
 use crate::address::Domain;
 

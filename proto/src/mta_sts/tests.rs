@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::*;
+use crate::http::{Progress, ResponseError};
 
 fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
@@ -222,7 +223,7 @@ fn limits_of_policies_hold_at_the_limit_and_one_past_it() {
 
 /// Reads a response that comes in pieces of so many octets.
 fn read(response: &[u8], piece: usize) -> Result<Vec<u8>, ResponseError> {
-    let mut reader = ResponseReader::new();
+    let mut reader = response_reader();
     for piece in response.chunks(piece.max(1)) {
         if reader.push(piece)? == Progress::Complete {
             break;
@@ -265,7 +266,8 @@ fn a_response_is_read_however_it_is_framed_and_cut() {
 
 #[test]
 fn what_is_no_policy_is_told_why() {
-    use ResponseError::{Coding, Grammar, Incomplete, MediaType, Status, TooLong};
+    use ResponseError::{Coding, Grammar, Incomplete, MediaType, Status};
+    const TOO_LONG: ResponseError = ResponseError::TooLong(Policy::OCTETS_MAX);
     for (response, error) in [
         ("HTTP/1.1 301 Moved\r\nLocation: https://example.com/\r\n\r\n".to_owned(), Status(301)),
         ("HTTP/1.1 404 Not Found\r\n\r\n".to_owned(), Status(404)),
@@ -281,8 +283,8 @@ fn what_is_no_policy_is_told_why() {
         (format!("{OK}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"), Coding),
         (format!("{OK}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), Grammar),
         (format!("{OK}Content-Length: +5\r\n\r\nhello"), Grammar),
-        (format!("{OK}Content-Length: 65537\r\n\r\n"), TooLong),
-        (format!("{OK}Content-Length: 99999999999999999999999\r\n\r\n"), TooLong),
+        (format!("{OK}Content-Length: 65537\r\n\r\n"), TOO_LONG),
+        (format!("{OK}Content-Length: 99999999999999999999999\r\n\r\n"), TOO_LONG),
         (format!("{OK}Content-Length: 6\r\n\r\nhello"), Incomplete),
         (format!("{OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"), Incomplete),
         (format!("{OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX"), Grammar),
@@ -290,7 +292,7 @@ fn what_is_no_policy_is_told_why() {
         (format!("{OK}Transfer-Encoding: chunked\r\n\r\n5\nhello"), Grammar),
         (
             format!("{OK}Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}", "x".repeat(70_000)),
-            TooLong,
+            TOO_LONG,
         ),
         (OK.to_owned(), Incomplete),
         (String::new(), Incomplete),
@@ -313,7 +315,7 @@ fn limits_of_responses_hold_at_the_limit_and_one_past_it() {
         framed.map(|response| read(response.as_bytes(), 1000).map(|body| body.len()))
     };
     assert_eq!(whole(Policy::OCTETS_MAX), [Ok(Policy::OCTETS_MAX); 3]);
-    assert_eq!(whole(Policy::OCTETS_MAX + 1), [Err(ResponseError::TooLong); 3]);
+    assert_eq!(whole(Policy::OCTETS_MAX + 1), [Err(ResponseError::TooLong(Policy::OCTETS_MAX)); 3]);
     let head = |octets: usize| {
         let start = format!("{OK}Content-Length: 1\r\nX: ");
         read(format!("{start}{}\r\n\r\nx", "y".repeat(octets - start.len() - 4)).as_bytes(), 1000)

@@ -1,5 +1,7 @@
 //! The envelope of one message: what MAIL and RCPT said (RFC 5321 §2.3.1).
 
+use std::fmt;
+
 use crate::address::{ForwardPath, ReversePath};
 
 /// What the content may hold: the BODY parameter (RFC 6152, RFC 3030).
@@ -50,6 +52,19 @@ pub enum Hold {
     For(u32),
     /// HOLDUNTIL, in seconds since 1970.
     Until(i64),
+}
+
+/// As reports have it (RFC 4865 §5.1.2).
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::For(seconds) => write!(f, "for;{seconds}"),
+            Self::Until(time) => {
+                let time = jiff::Timestamp::from_second(*time).unwrap_or(jiff::Timestamp::MAX);
+                write!(f, "until;{}", time.strftime("%Y-%m-%dT%H:%M:%SZ"))
+            }
+        }
+    }
 }
 
 /// One accepted recipient.

@@ -1,7 +1,6 @@
 //! The TXT record that asks for reports (RFC 8460 §3).
 
 use crate::address::Address;
-use crate::mime::parameter::percent_decode;
 
 /// Octets of the name of a field.
 const NAME_OCTETS_MAX: usize = 32;
@@ -107,9 +106,7 @@ fn destination(uri: &str) -> Option<Destination> {
     }
     let (scheme, rest) = uri.split_once(':')?;
     if scheme.eq_ignore_ascii_case("mailto") {
-        // Header fields that a mailto URI may carry (RFC 6068 §2) are none of its business.
-        let address = percent_decode(rest.split('?').next()?.as_bytes());
-        return Address::parse(std::str::from_utf8(&address).ok()?).ok().map(Destination::Mail);
+        return Address::of_mailto(uri).map(Destination::Mail);
     }
     let host = rest.strip_prefix("//")?.split(['/', '?', '#']).next()?;
     let is_https = scheme.eq_ignore_ascii_case("https") && !host.is_empty() && !host.contains('@');

@@ -8,7 +8,7 @@
 //! separators = ["+"]            # also: dkim, disabled, case_sensitive, description, routes
 //!
 //! [account.fred]
-//! domain = "example.org"        # also: full_name, quota, quota_messages, login_disabled, disabled_mechanisms, routes
+//! domain = "example.org"        # also: full_name, quota, quota_messages, login_disabled, disabled_mechanisms, routes, and below
 //! credentials = ["SCRAM-SHA-256$..."]   # or password = "...", or neither: stays as it is
 //! addresses = ["fred@example.org", { address = "@example.org", mailbox = "Rest" }]   # also: rules, auth_required, reports
 //! routes = [{ to_domains = [".example.net"], minimum_attempts = 3, transport = "smarthost" }]   # also: from_domains
@@ -24,6 +24,11 @@
 //! DKIM keys of a domain: `dkim = [{ selector = "2026a", key = "MC4CAQAwBQYDK2Vw..." }]`, the key as PKCS#8 in base64 or
 //! PEM; or `key_file = "dkim/2026a.pem"`, a file with PEM, whose place is told from the document's; or neither, where the
 //! key stays as it is. `publish_only = true` for one that doesn't sign. Where nothing is said of `dkim` all keys stay.
+//!
+//! For mail of an account: `recipients_per_day = 1000`, `first_time_recipients_per_day = 200`, `from_id_logins =
+//! ["fred@example.org"]`, `keep_retired_messages = 604800` (seconds), `keep_retired_webhooks`, `outgoing_webhook = { url =
+//! "https://hooks.example/mail", authorization = "Bearer ...", secret = "...", events = ["failed"] }`, and
+//! `incoming_webhook`, which has no events.
 //!
 //! A rule of an address: `{ verified_domain = "list.example", mailbox = "Lists" }`, and also mail_from, msg_from,
 //! `headers = [["list-id", "<news\\.list\\.example>"]]`, is_forward, list_allow_domain, accept_rejects_to, comment.

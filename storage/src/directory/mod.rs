@@ -7,13 +7,13 @@
 //! Rows belong to the system (account 0) in the space `rows`; a name is followed by an octet 0 where
 //! more follows, for no name can hold one. Values start with a version; numbers in them are
 //! little-endian, texts have their length in 16 bits before them. What only some rows have is at the end of a version 2
-//! of their value, whose layout is in `rows/settings.rs`.
+//! or 3 of their value, whose layout is in `rows/settings.rs` and `rows/mail.rs`.
 //!
 //! | table | name | rest of the key | value |
 //! |---|---|---|---|
 //! | 0x40 | STATE | - | next account id, counts, postmaster |
 //! | 0x41 | DOMAIN | domain | settings; in version 2 with routes |
-//! | 0x42 | ACCOUNT | account id u32 | name, created, settings; in version 2 with routes |
+//! | 0x42 | ACCOUNT | account id u32 | name, created, settings; in version 2 with routes, in version 3 with what is set for its mail, too |
 //! | 0x43 | ACCOUNTNAME | name | account id |
 //! | 0x44 | ADDRESS | domain, 0, canonical localpart (empty: catch-all) | target: account and mailbox, SMTP code, or alias; in version 2, for an account, rules and the like |
 //! | 0x45 | ACCOUNTADDRESS | account id u32, domain, 0, localpart | version |
@@ -35,12 +35,14 @@ mod destination;
 mod document;
 mod draft;
 mod lookup;
+mod mail;
 mod plan;
 mod route;
 mod rows;
 pub(crate) mod stage;
 mod types;
 mod verify;
+mod webhook;
 mod write;
 
 pub use apply::{
@@ -52,6 +54,7 @@ pub use destination::{
 };
 pub use document::{Export, Fault, KeyText};
 pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
+pub use mail::MailSettings;
 pub use plan::{DirectoryError, plan};
 pub use route::{BadTransportName, Route, RouteDomain, TransportName};
 pub use rows::{BadRow, added_accounts, removed_account};
@@ -61,6 +64,10 @@ pub use types::{
     DkimState, DomainSettings, DomainState, Fingerprint, Limits, LocalpartCase, Postmaster, Target, TlsKey,
 };
 pub use verify::{Rule, Violation, verify};
+pub use webhook::{
+    BadWebhook, BadWebhookEvent, BadWebhookUrl, OutgoingWebhook, Webhook, WebhookEvent, WebhookEvents,
+    WebhookHost, WebhookUrl,
+};
 
 #[cfg(test)]
 mod tests;

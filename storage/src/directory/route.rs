@@ -18,17 +18,6 @@ pub struct Route {
     pub transport: TransportName,
 }
 
-impl Route {
-    /// Whether it is for mail from one domain to another, after so many attempts. A sender without an address has no
-    /// domain.
-    pub fn matches(&self, from: Option<&Domain>, to: Option<&Domain>, attempts: u32) -> bool {
-        let fits = |list: &[RouteDomain], domain| {
-            list.is_empty() || list.iter().any(|listed| listed.matches(domain))
-        };
-        attempts >= self.minimum_attempts && fits(&self.from_domains, from) && fits(&self.to_domains, to)
-    }
-}
-
 /// Domains in a route.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RouteDomain {
@@ -47,15 +36,6 @@ impl RouteDomain {
             Some("") => Ok(Self::Empty),
             Some(domain) => Ok(Self::AtOrBelow(Domain::parse(domain)?)),
             None => Ok(Self::Exact(Domain::parse(text)?)),
-        }
-    }
-
-    fn matches(&self, domain: Option<&Domain>) -> bool {
-        match (self, domain) {
-            (Self::Empty, domain) => domain.is_none(),
-            (Self::Exact(listed), Some(domain)) => domain == listed,
-            (Self::AtOrBelow(listed), Some(domain)) => domain.is_at_or_below(listed),
-            (Self::Exact(_) | Self::AtOrBelow(_), None) => false,
         }
     }
 }
@@ -107,35 +87,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-
-    #[test]
-    fn routes_match_by_domains_and_attempts() {
-        let domains = |texts: &[&str]| texts.iter().map(|text| RouteDomain::parse(text).unwrap()).collect();
-        let transport = TransportName::new("smarthost").unwrap();
-        let route = |from: &[&str], to: &[&str], minimum_attempts| Route {
-            from_domains: domains(from),
-            to_domains: domains(to),
-            minimum_attempts,
-            transport: transport.clone(),
-        };
-        for (route, from, to, attempts, expected) in [
-            (route(&[], &[], 0), "", "x.example", 0, true),
-            (route(&[], &[], 3), "a.example", "x.example", 2, false),
-            (route(&[], &[], 3), "a.example", "x.example", 3, true),
-            (route(&["."], &[], 0), "", "x.example", 0, true),
-            (route(&["."], &[], 0), "a.example", "x.example", 0, false),
-            (route(&["a.example"], &[], 0), "", "x.example", 0, false),
-            (route(&["a.example"], &[], 0), "sub.a.example", "x.example", 0, false),
-            (route(&[".", ".a.example"], &[], 0), "sub.a.example", "x.example", 0, true),
-            (route(&[".a.example"], &[], 0), "a.example", "x.example", 0, true),
-            (route(&[".a.example"], &[], 0), "aa.example", "x.example", 0, false),
-            (route(&[], &["x.example"], 0), "a.example", "x.example", 0, true),
-            (route(&[], &["y.example", "z.example"], 0), "a.example", "x.example", 0, false),
-        ] {
-            let (from, to) = (Domain::parse(from).ok(), Domain::parse(to).ok());
-            assert_eq!(route.matches(from.as_ref(), to.as_ref(), attempts), expected, "{route:?} {from:?}");
-        }
-    }
 
     #[test]
     fn domains_of_routes_are_written_as_they_are_read() {

@@ -1,6 +1,7 @@
 //! Keys and values of the directory's rows; the table is in the [module header](super).
 
 mod dkim;
+mod mail;
 mod settings;
 
 use postrider_proto::address::Domain;
@@ -8,6 +9,7 @@ use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::sasl::Mechanism;
 
 use super::destination::Destination;
+use super::mail::MailSettings;
 use super::types::{
     Account, AccountName, AccountSettings, AliasSettings, DomainSettings, DomainState, Fingerprint,
     LocalpartCase, Postmaster, Target,
@@ -55,6 +57,8 @@ pub(super) const VERSION: u8 = 1;
 pub(super) const VERSION_WITH_SETTINGS: u8 = 2;
 /// Of values of ADDRESS with the reports that are read there, behind all else of the destination.
 const VERSION_WITH_REPORTS: u8 = 3;
+/// Of values of ACCOUNT with what is set for its mail behind the routes.
+const VERSION_WITH_MAIL: u8 = 3;
 
 /// A domain and a canonical localpart, empty for the catch-all: what an address is looked up by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -343,7 +347,11 @@ pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     if settings.quota_messages.is_some() {
         bits |= HAS_QUOTA_MESSAGES;
     }
-    let mut out = Writer(vec![version(!settings.routes.is_empty()), bits]);
+    let version = match settings.mail.is_empty() {
+        true => version(!settings.routes.is_empty()),
+        false => VERSION_WITH_MAIL,
+    };
+    let mut out = Writer(vec![version, bits]);
     out.0.extend_from_slice(&account.created.to_le_bytes());
     out.0.extend_from_slice(&settings.quota.unwrap_or(0).to_le_bytes());
     out.0.extend_from_slice(&settings.quota_messages.unwrap_or(0).to_le_bytes());
@@ -353,15 +361,18 @@ pub(super) fn encode_account(account: &Account) -> Vec<u8> {
     out.text(settings.login_disabled.as_deref().unwrap_or(""));
     let names: Vec<_> = settings.disabled_mechanisms.iter().map(|mechanism| mechanism.name()).collect();
     out.text(&names.join(" "));
-    if !settings.routes.is_empty() {
+    if version != VERSION {
         out.routes(&settings.routes);
+    }
+    if version == VERSION_WITH_MAIL {
+        out.mail(&settings.mail);
     }
     out.0
 }
 
 pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow> {
     let id = key.get(PREFIX_OCTETS..).and_then(account_id).ok_or_else(|| BadRow { key: key.to_vec() })?;
-    Reader::read_newer(key, value, |reader, version| {
+    Reader::read_up_to(VERSION_WITH_MAIL, key, value, |reader, version| {
         let bits = reader.u8()?;
         let created = i64::from_le_bytes(reader.array()?);
         let quota = u64::from_le_bytes(reader.array()?);
@@ -373,6 +384,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
         let mechanisms: Option<Vec<_>> =
             reader.text()?.split_whitespace().map(|name| Mechanism::parse(name.as_bytes())).collect();
         let routes = if version == VERSION { Vec::new() } else { reader.routes()? };
+        let mail = if version == VERSION_WITH_MAIL { reader.mail()? } else { MailSettings::NONE };
         let settings = AccountSettings {
             domain,
             full_name,
@@ -381,6 +393,7 @@ pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, BadRow
             login_disabled: (bits & LOGIN_DISABLED != 0).then_some(message),
             disabled_mechanisms: mechanisms?,
             routes,
+            mail,
         };
         Some(Account { id, name, created, settings })
     })

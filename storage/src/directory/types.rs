@@ -10,6 +10,7 @@ use postrider_proto::sasl::{Mechanism, Secret};
 use unicode_normalization::UnicodeNormalization;
 
 use super::destination::Destination;
+use super::mail::MailSettings;
 use super::route::Route;
 use crate::ids::AccountId;
 
@@ -210,6 +211,8 @@ pub struct AccountSettings {
     pub disabled_mechanisms: Vec<Mechanism>,
     /// By which transports its mail leaves.
     pub routes: Vec<Route>,
+    /// What else is set for its mail.
+    pub mail: MailSettings,
 }
 
 impl AccountSettings {
@@ -223,6 +226,7 @@ impl AccountSettings {
             login_disabled: None,
             disabled_mechanisms: Vec::new(),
             routes: Vec::new(),
+            mail: MailSettings::NONE,
         }
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::evaluations::{EvaluationId, Group};
 use crate::ids::{QueueId, ReportId, RuleId};
 use crate::tls_results::{Order, TlsResultId};
 
@@ -71,6 +72,10 @@ fn keys_of_an_account_have_these_bytes() {
     }
 }
 
+fn group() -> Group {
+    Group { due: 1, domain: "a.b".into() }
+}
+
 #[test]
 fn keys_of_the_system_have_these_bytes() {
     let (a, m, b, q) = (account(), mailbox_id(), BlobId(0x55), QueueId(0x66));
@@ -127,10 +132,14 @@ fn keys_of_the_system_have_these_bytes() {
         (tls_results_from(0x0102), "000000002e00000102"),
         (report_suppression("a@b"), "000000002f614062"),
         (
-            evaluation(EvaluationId { time: -1, blob: b, recipient: 7 }),
+            evaluation(&group(), EvaluationId { time: -1, blob: b, recipient: 7 }),
+            "00000000278000000000000001612e62007fffffffffffffff000000000000005500000007",
+        ),
+        (
+            evaluation_v1(EvaluationId { time: -1, blob: b, recipient: 7 }),
             "00000000287fffffffffffffff000000000000005500000007",
         ),
-        (evaluations_from(1), "00000000288000000000000001"),
+        (evaluations(&group()), "00000000278000000000000001612e6200"),
         (report("a.b", ReportId(0x44)), "0000000038612e62000000000000000044"),
         (reports_of("a.b"), "0000000038612e6200"),
         (report_known(&[0x22; 16]), "000000003922222222222222222222222222222222"),
@@ -186,8 +195,15 @@ fn keys_are_read_as_they_were_written_and_others_are_refused() {
     assert_eq!(domain_of(&tls_known(account(), "a.b")), Ok("a.b"));
     assert!(domain_of(&[0, 0, 0, 0, 0x2d, 0xff]).is_err());
     let id = EvaluationId { time: -3, blob: BlobId(5), recipient: 6 };
-    assert_eq!(evaluation_parts(&evaluation(id)), Ok(id));
-    assert!(evaluation_parts(&evaluations_from(1)).is_err());
+    let key = evaluation(&group(), id);
+    assert_eq!(evaluation_parts(&key), Ok((group(), id)));
+    for end in 5..key.len() {
+        assert_ne!(evaluation_parts(&key[..end]), Ok((group(), id)));
+    }
+    assert!(evaluation_parts(&[&key[..20], &[0], &key[20..]].concat()).is_err());
+    let old = evaluation_v1(id);
+    assert_eq!(evaluation_v1_parts(&old), Ok(id));
+    assert!(evaluation_v1_parts(&old[..24]).is_err());
     assert_eq!(chunk_parts(&chunk(BlobId(4), 3)), Ok((BlobId(4), 3)));
     assert!(chunk_parts(&[0; 11]).is_err());
     for order in [Order::ByRecipient, Order::ByPolicy] {

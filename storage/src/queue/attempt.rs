@@ -64,6 +64,27 @@ pub fn unclaim(reader: &Reader, id: QueueId, due: i64) -> Result<Option<(Edit, S
     Ok(Some((edit, Scheduled::of(id, &new))))
 }
 
+/// Takes the mark off a claimed entry whose attempt ended without an outcome, by a fault of the server: its message may
+/// have arrived. The attempt counts, and it stays due when its claim said; `held` holds it, unless something does
+/// already. Nothing when the entry is gone or not claimed.
+pub fn cut_off(
+    reader: &Reader,
+    id: QueueId,
+    held: Held,
+    error: AttemptResult,
+) -> Result<Option<(Edit, Scheduled)>, StoreError> {
+    let Some(old) = entry(reader, id)?.filter(|row| row.claimed) else { return Ok(None) };
+    let mut new = old.clone();
+    new.claimed = false;
+    new.last_error = Some(error);
+    if new.held == Held::No {
+        new.held = held;
+    }
+    let mut edit = Edit::default();
+    edit.replace(id, &old, &new)?;
+    Ok(Some((edit, Scheduled::of(id, &new))))
+}
+
 /// What a failure means for later mail of the account to the address. Whether a refusal is one of the address, or
 /// of the message's content, is for the caller to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -188,6 +188,7 @@ fn entry(message: &Message<'_>, domain: &str, recipients: &[(u32, RecipientV1)])
         envelope_id: row.envelope_id.clone(),
         mail_from: row.mail_from.clone(),
         hold_until: of(|row| row.hold_until).max().unwrap_or(0),
+        hold_for: false,
         attempts: recipients.iter().map(|(_, row)| row.attempts).max().unwrap_or(0),
         max_attempts: 0,
         last_attempt: 0,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use postrider_proto::smtp::envelope::Notify;
+use postrider_proto::smtp::envelope::{Hold, Notify};
 
 use super::edit::Edit;
 use super::hold::HoldRules;
@@ -48,8 +48,8 @@ pub struct NewQueued {
     pub ret: Ret,
     /// RFC 3461 ENVID, decoded; empty without one.
     pub envelope_id: Vec<u8>,
-    /// RFC 4865: not before this time.
-    pub hold_until: Option<i64>,
+    /// RFC 4865: not before this time, or so long after `created`.
+    pub hold_until: Option<Hold>,
     /// How many attempts are made; 0 is the default.
     pub max_attempts: u32,
     /// To whom; at least one.
@@ -142,6 +142,10 @@ pub(super) fn by_domain<T>(
 }
 
 fn entry_of(message: &NewQueued, base: QueueId, domain: Box<str>) -> QueueRow {
+    let hold_until = message.hold_until.map(|hold| match hold {
+        Hold::For(seconds) => message.created.saturating_add(i64::from(seconds)),
+        Hold::Until(time) => time,
+    });
     QueueRow {
         blob: message.content.blob,
         size: message.content.size + message.prefix.len() as u64,
@@ -161,11 +165,12 @@ fn entry_of(message: &NewQueued, base: QueueId, domain: Box<str>) -> QueueRow {
         ret: message.ret,
         envelope_id: message.envelope_id.clone().into(),
         mail_from: message.mail_from.clone().into(),
-        hold_until: message.hold_until.unwrap_or(0),
+        hold_until: hold_until.unwrap_or(0),
+        hold_for: matches!(message.hold_until, Some(Hold::For(_))),
         attempts: 0,
         max_attempts: message.max_attempts,
         last_attempt: 0,
-        due: message.hold_until.map_or(message.created, |hold| hold.max(message.created)),
+        due: hold_until.map_or(message.created, |hold| hold.max(message.created)),
         held: Held::No,
         claimed: false,
         delay_reported: false,

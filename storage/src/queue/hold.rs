@@ -1,18 +1,11 @@
 //! Rules that hold messages, new ones and those that wait.
 
-use std::ops::RangeInclusive;
-
-use super::cursor::Cursor;
-use super::edit::Edit;
 use super::filter::Filter;
-use super::list::Order;
-use super::schedule::Scheduled;
-use super::walk::Walk;
 use crate::engine::{Batch, Space};
-use crate::ids::{QueueId, RuleId};
+use crate::ids::RuleId;
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
-use crate::rows::{BadRow, Held, HoldRuleRow, MARK, QueueRow};
+use crate::rows::{BadRow, HoldRuleRow, MARK, QueueRow};
 use crate::store::{Refusal, StoreError};
 
 /// The most rules.
@@ -54,8 +47,8 @@ pub fn hold_rules(reader: &Reader) -> Result<Vec<(RuleId, HoldRuleRow)>, StoreEr
 }
 
 /// The batch that adds a rule, and its id, which no other rule ever had. New messages are held from when it is
-/// committed and known to whoever enqueues; after that, [`hold_matching`] holds those that wait. Only one rule may
-/// be added at a time.
+/// committed and known to whoever enqueues; those that wait are listed by [`Filter::of_rule`] and held by
+/// [`change`](super::change()). Only one rule may be added at a time.
 pub fn add_hold_rule(reader: &Reader, rule: &HoldRuleRow) -> Result<(RuleId, Batch), StoreError> {
     if hold_rules(reader)?.len() >= HOLD_RULES_MAX {
         return Err(Refusal::TooManyHoldRules.into());
@@ -91,42 +84,4 @@ pub(crate) fn next_rule(reader: &Reader) -> Result<RuleId, StoreError> {
         Some((&found, _)) => Err(BadRow::Version { row: ROW, found, known: MARK[0] }.into()),
         None => Err(BadRow::Length { row: ROW, octets: 0 }.into()),
     }
-}
-
-/// Some of what a rule holds of the messages that wait.
-#[derive(Debug)]
-pub struct HeldPage {
-    /// The writes.
-    pub edit: Edit,
-    /// The entries that it holds, with the places that they had in the schedule.
-    pub entries: Vec<Scheduled>,
-    /// Entries that match, but are busy: hold each by [`change`](super::change()) when they aren't any more.
-    pub busy: Vec<QueueId>,
-    /// Where to go on, with a reader that shows this edit committed; none at the end.
-    pub next: Option<Cursor>,
-}
-
-/// Holds entries that match a rule, of the domains in `range`, which the caller's shard owns. At most `rows_max` rows
-/// are looked at. `busy` says of which entries an edit is still to be acknowledged.
-pub fn hold_matching(
-    reader: &Reader,
-    (id, rule): (RuleId, &HoldRuleRow),
-    range: RangeInclusive<u64>,
-    cursor: Option<&Cursor>,
-    rows_max: usize,
-    mut busy: impl FnMut(QueueId) -> bool,
-) -> Result<HeldPage, StoreError> {
-    let filter = Filter::of_rule(rule, range);
-    let mut page = HeldPage { edit: Edit::default(), entries: Vec::new(), busy: Vec::new(), next: None };
-    let mut walk = Walk { rows: 0, rows_max };
-    page.next = walk.run(reader, &filter, Order::Ascending, cursor, |_, entry, old| {
-        if busy(entry) {
-            page.busy.push(entry);
-            return Ok(true);
-        }
-        page.entries.push(Scheduled::of(entry, &old));
-        page.edit.replace(entry, &old, &QueueRow { held: Held::Rule(id), ..old.clone() })?;
-        Ok(true)
-    })?;
-    Ok(page)
 }

@@ -39,8 +39,8 @@ use crate::rows::{BadRow, MARK, QueueRow, RecipientRow};
 use crate::store::StoreError;
 
 pub use attempt::{
-    Attempt, Claimed, Concluded, Consequence, Fate, Outcome, Released, claim, outcome, release_claims,
-    unclaim,
+    Attempt, Claimed, Concluded, Consequence, Fate, Outcome, Released, claim, cut_off, outcome,
+    release_claims, unclaim,
 };
 pub use change::{Change, Changed, Chosen, Done, End, change, end};
 pub(crate) use convert::convert;
@@ -51,9 +51,7 @@ pub use edit::{Delta, Edit};
 pub use enqueue::{ENQUEUE_OCTETS_MAX, Enqueued, NewQueued, NewRecipient, enqueue};
 pub use filter::{Filter, Span};
 pub(crate) use hold::next_rule;
-pub use hold::{
-    HOLD_RULES_MAX, HeldPage, HoldRules, add_hold_rule, hold_matching, hold_rules, remove_hold_rule,
-};
+pub use hold::{HOLD_RULES_MAX, HoldRules, add_hold_rule, hold_rules, remove_hold_rule};
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredPage, purge_retired, retired};
 pub use schedule::{Scheduled, domain_hash, due, first, range_of, shard_of, waiting};

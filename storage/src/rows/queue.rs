@@ -124,6 +124,8 @@ pub struct QueueRow {
     pub mail_from: Box<[u8]>,
     /// RFC 4865: not before this time was asked for; 0 without.
     pub hold_until: i64,
+    /// It was wished as an interval (HOLDFOR), which began when the message was accepted.
+    pub hold_for: bool,
     /// Attempts made, one under way included.
     pub attempts: u32,
     /// How many attempts are made; 0 is the default.
@@ -188,6 +190,7 @@ pub(super) const EIGHT_BIT: u8 = 1 << 2;
 pub(super) const BINARY: u8 = 1 << 3;
 const CLAIMED: u8 = 1 << 4;
 const DELAY_REPORTED: u8 = 1 << 5;
+const HOLD_FOR: u8 = 1 << 6;
 
 impl QueueRow {
     /// The longest ENVID, reverse path or name of a transport.
@@ -219,7 +222,8 @@ impl QueueRow {
                 | bit(self.eight_bit, EIGHT_BIT)
                 | bit(self.binary, BINARY)
                 | bit(self.claimed, CLAIMED)
-                | bit(self.delay_reported, DELAY_REPORTED),
+                | bit(self.delay_reported, DELAY_REPORTED)
+                | bit(self.hold_for, HOLD_FOR),
             ret: self.ret as u8,
             require_tls: self.require_tls as u8,
             kind: self.kind as u8,
@@ -301,6 +305,7 @@ impl QueueRow {
             envelope_id: tail.octets(row.envelope_id.get())?.into(),
             mail_from: tail.octets(row.mail_from.get())?.into(),
             hold_until: row.hold_until.get(),
+            hold_for: row.traits & HOLD_FOR != 0,
             attempts: row.attempts.get(),
             max_attempts: row.max_attempts.get(),
             last_attempt: row.last_attempt.get(),

@@ -38,7 +38,7 @@ pub(super) fn check(
     tls_results(reader, report)?;
     report_suppressions(reader, report)?;
     reports::check(reader, report)?;
-    const TABLES: [u8; 26] = [
+    const TABLES: [u8; 27] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -54,6 +54,7 @@ pub(super) fn check(
         table::CLAIMED,
         table::QUEUEPREFIX,
         table::EVALUATION,
+        table::EVALUATION_V1,
         table::HOLDRULE,
         table::RETIRED,
         table::SUPPRESSION,
@@ -71,13 +72,15 @@ pub(super) fn check(
     })
 }
 
-/// Evaluations are readable, and in their place.
+/// Evaluations are readable, and in the place of their report.
 fn evaluations(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
     for row in reader.prefix(&keys::of_table(SYSTEM, table::EVALUATION)) {
         let (key, value) = row?;
-        let Some(id) = report.read(keys::evaluation_parts(&key), "EVALUATION")? else { continue };
+        let Some((group, id)) = report.read(keys::evaluation_parts(&key), "EVALUATION")? else { continue };
         report.counts.evaluations += 1;
-        report.read(EvaluationRow::decode(&value), format_args!("evaluation {} {}", id.time, id.blob.0))?;
+        let name = format_args!("evaluation {} {}", id.time, id.blob.0).to_string();
+        let Some(row) = report.read(EvaluationRow::decode(&value), &name)? else { continue };
+        report.check(row.policy_domain == group.domain, &name, "is in the place of another domain's");
     }
     Ok(())
 }

@@ -13,8 +13,9 @@ use futures_lite::future::block_on;
 use postrider_core::resolver::authorities;
 use postrider_dns::{Answer, Lookup, Outcome, RData, RecordType, parse_name};
 use postrider_proto::address::Domain;
+use postrider_proto::http::Progress;
 use postrider_proto::mta_sts::{
-    PATH, Policy, Progress, Record, RecordError, ResponseReader, policy_host, record_name, request,
+    PATH, Policy, Record, RecordError, policy_host, record_name, request, response_reader,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
@@ -177,7 +178,7 @@ fn fetch(
         secured.conn.complete_io(&mut secured.sock).context("the handshake failed")?;
     }
     secured.write_all(request(host).as_bytes())?;
-    let mut reader = ResponseReader::new();
+    let mut reader = response_reader();
     let mut buffer = [0; 4096];
     loop {
         match secured.read(&mut buffer) {

@@ -24,6 +24,14 @@ use crate::{cargo, install};
 
 type Test = (&'static str, fn(&Path) -> Result<()>);
 
+/// Tests that make network namespaces, mount or change users.
+const NEED_ROOT: &[&str] = &[
+    "a_full_disk_is_survived_and_left_behind",
+    "dns_answers_are_judged_as_unbound_judges_them",
+    "laboratory_shows_what_leaves_and_how",
+    "started_as_root_everything_is_the_configured_users",
+];
+
 const TESTS: &[Test] = &[
     ("localserve_listens_within_a_second_of_its_start", listens_within_a_second),
     ("imap_dialogs_are_as_written", imap::dialogs),
@@ -66,6 +74,11 @@ pub fn run(names: &[String]) -> Result<Summary> {
         }
         let begun = Instant::now();
         eprint!("test {name} ... ");
+        if NEED_ROOT.contains(name) && !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: it needs root");
+            summary.skipped.push((*name).to_owned());
+            continue;
+        }
         match test(&binary) {
             Ok(()) => {
                 eprintln!("ok ({:.1} s)", begun.elapsed().as_secs_f32());
@@ -126,5 +139,15 @@ fn run_fed(command: &mut Command, input: Stdio, limit: Duration) -> Result<Outpu
         None => bail!("{name} was not done after {limit:?}:\n{}", text()),
         Some(status) if !status.success() => bail!("{name} ended with {status}:\n{}", text()),
         Some(status) => Ok(Output { status, stdout, stderr }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_needs_root_is_a_test() {
+        for name in super::NEED_ROOT {
+            assert!(super::TESTS.iter().any(|(test, _)| test == name), "{name}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! Policy records are found by the tree walk, or below public suffixes as the first standard did. How often DNS is
 //! asked is bounded by [`QUERIES_MAX`], whatever a message says.
 
+mod destinations;
 mod discover;
 #[cfg(test)]
 mod suites;
@@ -15,6 +16,7 @@ use postrider_proto::address::Domain;
 use postrider_proto::authentication_results::{Method, MethodResult};
 use postrider_proto::dmarc::{Alignment, Record, Standing};
 
+pub use destinations::{Destination, Destinations, destinations};
 pub use discover::{Policies, Source};
 pub use postrider_proto::dmarc::{Author, DmarcResult, Policy};
 

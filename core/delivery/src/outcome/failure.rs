@@ -40,6 +40,10 @@ impl Failure {
 
     fn broken(host: &str, stage: Stage, how: Broken) -> Self {
         let how = match how {
+            Broken::Here => {
+                let reason = format!("this server could not go on with {} to {host}", stage.words());
+                return Self::ours(Status::temporary(3, 0), reason);
+            }
             Broken::Closed => "closed the connection",
             Broken::TimedOut => "did not answer in time",
             Broken::Malformed => "answered with what is no reply",

@@ -162,6 +162,7 @@ impl Server {
             admission,
             authenticator,
             queue_counts: crate::delivery::Counts::default(),
+            hold_rules: crate::delivery::Rules::default(),
             gate: Arc::new(DiskGate::default()),
             metrics,
             registry,

@@ -56,6 +56,8 @@ impl ServerOperations {
         });
         let (id, row, batch) = added.await?;
         let committed = commit::commit(&self.shard.shared.committer, batch, Durability::Synced).await;
+        // Also when it is not known whether it was done.
+        self.shard.shared.hold_rules.changed();
         committed.map_err(|error| failure::commit(&error))?;
         tracing::info!(rule = id.0, ?row, "a hold rule was added");
         let wish = Wish::Change(Change::Hold(Held::Rule(id)));
@@ -102,6 +104,8 @@ impl ServerOperations {
             OperationError::new(FailureKind::NotFound, format!("there is no hold rule {id}"))
         })?;
         let committed = commit::commit(&self.shard.shared.committer, batch, Durability::Synced).await;
+        // Also when it is not known whether it was done.
+        self.shard.shared.hold_rules.changed();
         committed.map_err(|error| failure::commit(&error))?;
         tracing::info!(rule = id, "a hold rule was removed");
         Ok(Answer::Done)

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use postrider_proto::smtp::envelope::Notify;
 use postrider_storage::account::Content;
-use postrider_storage::blobs::{BlobReader, Sharing};
+use postrider_storage::blobs::BlobReader;
 use postrider_storage::engine::Durability;
 use postrider_storage::engine::memory::MemoryEngine;
 use postrider_storage::ids::QueueId;
-use postrider_storage::queue::{self, Attempt, HoldRules, NewQueued, NewRecipient};
-use postrider_storage::rows::{Held, Kind, QueueRow, RequireTls, Ret};
+use postrider_storage::queue::{self, Attempt};
+use postrider_storage::rows::{Held, QueueRow, RequireTls};
 use postrider_storage::store::StoreError;
 
 use crate::commit;
@@ -19,7 +19,6 @@ use crate::control::protocol::{
     Answer, FailureKind, HoldRule, QueueChange, QueueDetails, QueueFilter, QueueRecipientRow,
     QueueRequireTls, Request, Secret,
 };
-use crate::intake::Intake;
 use crate::testing::{TestServer, wait_until};
 
 const DUE: i64 = 2_000_000_000;
@@ -54,46 +53,7 @@ fn start_with(script: &str) -> TestServer {
 
 /// Puts a message of an account into the queue, due far in the future, and gives its entries.
 fn enqueue(server: &TestServer, account: &str, to: &[&str]) -> Vec<QueueId> {
-    let sender = server.account(account).unwrap();
-    let mail_from = format!("{account}@example.org");
-    let recipients: Vec<NewRecipient> = to
-        .iter()
-        .map(|address| NewRecipient { address: address.as_bytes().to_vec(), ..NewRecipient::default() })
-        .collect();
-    server.at_home(sender, move |shard| {
-        Box::pin(async move {
-            let shared = Arc::clone(&shard.shared);
-            let mut intake = Intake::new(&shared.store, &shared.committer, 1 << 20);
-            intake.push(MESSAGE.as_bytes()).await.unwrap();
-            let message = intake.finish(Sharing::One).unwrap();
-            let queued = NewQueued {
-                content: message.content,
-                prefix: b"Received: by here\r\n".to_vec(),
-                created: crate::clock::unix_now(),
-                sender: Some(sender),
-                mail_from: mail_from.into_bytes(),
-                kind: Kind::Ordinary,
-                require_tls: RequireTls::Unset,
-                smtputf8: false,
-                eight_bit: false,
-                binary: false,
-                ret: Ret::Full,
-                envelope_id: b"an id".to_vec(),
-                hold_until: Some(DUE),
-                max_attempts: 0,
-                recipients,
-            };
-            let rules = HoldRules::load(&shared.store.reader()).unwrap();
-            let enqueued = queue::enqueue(|| shared.store.new_queue_id(), queued, &rules).unwrap();
-            let mut batch = enqueued.edit.batch;
-            batch.append(message.batch);
-            let submitted =
-                commit::submit(&shared.committer, batch, Durability::Synced, message.incarnation).await;
-            submitted.unwrap().done().await.unwrap();
-            shared.queue_counts.add(enqueued.edit.delta);
-            enqueued.entries.iter().map(|entry| entry.id).collect()
-        })
-    })
+    server.enqueue(account, MESSAGE, to, DUE)
 }
 
 fn row(server: &TestServer, id: QueueId) -> Option<QueueRow> {

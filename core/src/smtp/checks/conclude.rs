@@ -85,6 +85,8 @@ struct Way {
     dmarc_override: Option<&'static str>,
     /// Refused, and kept where such mail goes.
     is_kept: bool,
+    /// It comes to where reports of others are read.
+    is_reported_to: bool,
 }
 
 impl Connection {
@@ -153,10 +155,15 @@ impl Connection {
             let results = results::all(&evidence, &dmarc.value, voucher.as_ref(), dmarc_override);
             results::field(hostname, &results, charset(envelope)) + &spf_field
         };
+        let is_report = dmarc.value.result == dmarc::DmarcResult::Pass && is_report(structure);
         let evaluated = |way: &Way| {
-            let Way { decision, dmarc_override, is_kept } = way;
-            let treatment =
-                evaluation::Treated { decision, dmarc_override: *dmarc_override, is_kept: *is_kept };
+            let Way { decision, dmarc_override, is_kept, is_reported_to } = way;
+            let treatment = evaluation::Treated {
+                decision,
+                dmarc_override: *dmarc_override,
+                is_kept: *is_kept,
+                is_about_reports: *is_reported_to || is_report,
+            };
             evaluation::row(self.peer, envelope, &evidence, &dmarc.value, voucher.is_some(), &treatment)
         };
         let mut evaluations: Vec<EvaluationRow> = Vec::new();
@@ -273,13 +280,16 @@ impl Connection {
                 let decision = decide(findings, checks, &drop.ruled.treatment);
                 let dmarc_override = drop.ruled.treatment.dmarc_override().filter(|_| fails_dmarc);
                 let is_kept = drop.keeps(&decision);
+                let is_reported_to = !drop.ruled.reads.is_empty();
                 let known = |way: &Way| {
                     way.decision.reason == decision.reason
                         && (way.dmarc_override, way.is_kept) == (dmarc_override, is_kept)
+                        && way.is_reported_to == is_reported_to
                 };
                 if !ways.iter().any(known) {
                     self.count_decision(&decision);
-                    ways.push(Way { decision: decision.clone(), dmarc_override, is_kept });
+                    let decision = decision.clone();
+                    ways.push(Way { decision, dmarc_override, is_kept, is_reported_to });
                 }
                 Judgement { decision, dmarc_override }
             })
@@ -289,7 +299,7 @@ impl Connection {
             // Nobody is there who decides, such as when the queue gets it, or an alias whose only member wrote it.
             let decision = decide(findings, checks, &Treatment::default());
             self.count_decision(&decision);
-            ways.push(Way { decision, dmarc_override: None, is_kept: false });
+            ways.push(Way { decision, dmarc_override: None, is_kept: false, is_reported_to: false });
         }
         (places, ways)
     }
@@ -357,6 +367,16 @@ impl Connection {
             self.shard.shared.metrics.checks.decisions.at([verdict as usize, decision.reason as usize]);
         self.shard.recorder.increment(counter);
     }
+}
+
+/// Whether a message says that it is a report of another server: what the subjects of both kinds have in common (RFC 7489
+/// §7.2.1.1, RFC 8460 §5.3).
+fn is_report(structure: &Structure) -> bool {
+    const SUBJECT: &[u8] = b"Report Domain:";
+    let subject = structure.root().field(FieldName::Subject).map(<[u8]>::trim_ascii);
+    subject
+        .and_then(|subject| subject.get(..SUBJECT.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(SUBJECT))
 }
 
 fn blocklist_finding(said: Said) -> Finding {

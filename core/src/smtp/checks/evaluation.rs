@@ -49,6 +49,8 @@ pub(in crate::smtp) struct Treated<'a> {
     pub(in crate::smtp) dmarc_override: Option<&'static str>,
     /// Refused, and kept where such mail goes.
     pub(in crate::smtp) is_kept: bool,
+    /// It is a report of another server, or comes to where these are read.
+    pub(in crate::smtp) is_about_reports: bool,
 }
 
 /// What is kept of an evaluation; none for a domain that wants no reports, or when the message was refused for
@@ -62,7 +64,7 @@ pub(in crate::smtp) fn row(
     treated: &Treated<'_>,
 ) -> Option<EvaluationRow> {
     let policies = dmarc.policies.as_ref()?;
-    let Treated { decision, dmarc_override, is_kept } = treated;
+    let Treated { decision, dmarc_override, is_kept, is_about_reports } = treated;
     let fails_here = decision.reason == Reason::DmarcPolicy;
     let refused_by_dmarc = fails_here && !is_kept;
     let is_refused = decision.refusal.is_some() && !is_kept;
@@ -78,6 +80,9 @@ pub(in crate::smtp) fn row(
     let mut overrides = Vec::new();
     if dmarc.sampled_out {
         overrides.push("sampled_out");
+    }
+    if dmarc.testing {
+        overrides.push("policy_test_mode");
     }
     let is_spared = dmarc.applied != dmarc::Policy::None && decision.refusal.is_none();
     let is_eased = disposition == Disposition::Quarantine && dmarc.applied == dmarc::Policy::Reject;
@@ -105,8 +110,9 @@ pub(in crate::smtp) fn row(
         text[..end.unwrap_or(0)].into()
     };
     Some(EvaluationRow {
-        // Whose mail is refused may be anybody; reports alone would tell them that their mail was looked at.
-        optional: refused_by_dmarc,
+        // Whose mail is refused may be anybody; reports alone would tell them that their mail was looked at. And a
+        // report about nothing but reports would be answered by another one.
+        optional: refused_by_dmarc || *is_about_reports,
         disposition,
         dkim_aligned: dmarc.aligned_dkim,
         spf_aligned: dmarc.aligned_spf,
@@ -131,6 +137,9 @@ pub(in crate::smtp) fn keep(
     (blob, recipient): (BlobId, u32),
     row: &EvaluationRow,
 ) {
+    if !shard.shared.config.reports.dmarc {
+        return;
+    }
     if !shard.evaluations.take(now) {
         shard.recorder.increment(shard.shared.metrics.limit(Limit::Evaluations));
         return;

@@ -4,7 +4,7 @@ use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::Flags;
 use postrider_storage::directory::{AddressPattern, Change, HeaderPattern, MailRule, Pattern};
-use postrider_storage::evaluations::since;
+use postrider_storage::evaluations::all;
 use postrider_storage::rows::{Disposition, EvaluationRow};
 
 use super::world::World;
@@ -57,7 +57,7 @@ fn header(name: &str, value: &str, to: &str) -> MailRule {
 }
 
 fn evaluations(world: &World) -> Vec<EvaluationRow> {
-    since(&world.shared.store.reader(), i64::MIN).map(|row| row.unwrap().1).collect()
+    all(&world.shared.store.reader()).map(|row| row.unwrap().1).collect()
 }
 
 fn unfolded(text: &str) -> String {

@@ -4,18 +4,20 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use postrider_delivery::transport::{Relay, RelayHost, RelayTls, Transport};
 use postrider_proto::imap::mailbox::MailboxName;
-use postrider_storage::account::Quota;
-use postrider_storage::directory::{AccountName, Change};
-use postrider_storage::engine::{Batch, Durability};
+use postrider_storage::account::{self, Quota};
+use postrider_storage::directory::{self, AccountName};
+use postrider_storage::engine::{Batch, Durability, Space};
 use postrider_storage::ids::QueueId;
-use postrider_storage::mta_sts;
-use postrider_storage::queue;
+use postrider_storage::queue::{self, Change, Changed, Chosen, Scheduled};
 use postrider_storage::rows::{Held, MtaStsRow, QueueRow};
+use postrider_storage::{keys, mta_sts};
 
 use super::other_server::{self, Record};
 use super::world::World;
 use crate::clock::unix_now;
+use crate::delivery::announce;
 use crate::testing::wait_until;
 
 const SCRIPT: &str = "
@@ -116,7 +118,9 @@ fn recipients_of_one_message_fare_differently() {
     send(&world, &["nobody@remote.example"]);
     wait_until(|| world.inbox("anna").len() == 2);
     let report = world.inbox("anna").pop().unwrap();
-    assert!(report.contains("suppression list"), "{report}");
+    assert!(report.contains("suppression list") && report.contains("Status: 5.1.0 ("), "{report}");
+    assert!(report.contains("550 5.1.1 there is nobody") || report.contains("there is nobody"), "{report}");
+    assert!(!report.contains("The address does not exist"), "nobody said so now: {report}");
     assert_eq!(record.connections(), before);
 }
 
@@ -175,6 +179,19 @@ fn who_requires_tls_gets_it_or_hears_that_there_is_none() {
     wait_until(|| record.messages().len() == 1);
     assert!(record.said("STARTTLS"));
     assert_eq!(record.connections(), 2);
+    // That it has STARTTLS is known from then on, although the message went without.
+    let anna = world.account("anna").unwrap();
+    let known = || account::tls_known(&world.shared.store.reader(), anna, "remote.example").unwrap();
+    wait_until(|| known().is_some());
+    assert!(known().unwrap().starttls);
+}
+
+#[test]
+fn a_server_that_hangs_up_at_starttls_gets_its_mail_in_clear() {
+    let (world, record) = start(&["PIPELINING", "STARTTLS", "X-CLOSES"]);
+    send(&world, &["b@remote.example"]);
+    wait_until(|| record.messages().len() == 1);
+    assert_eq!(record.connections(), 2);
 }
 
 #[test]
@@ -194,7 +211,10 @@ fn a_sender_without_room_holds_nothing_up_and_the_postmaster_is_told() {
     send(&world, &["nobody@remote.example"]);
     wait_until(|| world.inbox("anna").len() == 1);
     let anna = world.account("anna").unwrap();
-    world.change(&[Change::SetPostmaster(Some((AccountName::new("ben").unwrap(), MailboxName::inbox())))]);
+    world.change(&[directory::Change::SetPostmaster(Some((
+        AccountName::new("ben").unwrap(),
+        MailboxName::inbox(),
+    )))]);
     world.at_home(anna, move |home| {
         Box::pin(async move {
             let handle = home.open_account(anna).await.unwrap();
@@ -203,9 +223,80 @@ fn a_sender_without_room_holds_nothing_up_and_the_postmaster_is_told() {
     });
     send(&world, &["policy@remote.example"]);
     wait_until(|| world.inbox("ben").len() == 1);
-    assert!(world.inbox("ben")[0].contains("Status: 5.7.1\r\n"));
+    let report = world.inbox("ben").pop().unwrap();
+    assert!(report.contains("Status: 5.7.1\r\n"), "{report}");
+    assert!(
+        report.contains("\r\nA message from anna@example.org could not be delivered to:\r\n"),
+        "{report}"
+    );
+    assert!(report.contains("its sender was not told"), "{report}");
+    assert!(report.contains("\r\nSubject: A message could not be delivered\r\n"), "{report}");
     wait_until(|| entries(&world).is_empty());
     assert_eq!(world.inbox("anna").len(), 1);
+    // The postmaster isn't told of what is fine.
+    let mut client = world.anna();
+    client.expect("MAIL FROM:<anna@example.org>", "250");
+    client.expect("RCPT TO:<b@remote.example> NOTIFY=SUCCESS", "250");
+    assert!(client.data(MESSAGE).starts_with("250"));
+    wait_until(|| entries(&world).is_empty());
+    assert_eq!((world.inbox("anna").len(), world.inbox("ben").len()), (1, 1));
+}
+
+/// One of our own users has no room for a message of another.
+#[test]
+fn our_own_users_hear_of_each_other() {
+    let script = format!("{SCRIPT}    example.org. MX 10 localhost.\n    localhost. A 127.0.0.1\n");
+    let (port, record) = other_server::start(&["PIPELINING"]);
+    let world = World::delivering(&script, port, |_| {});
+    let long = format!("{MESSAGE}{}", "0123456789\r\n".repeat(200));
+    let reply = world.anna().mail("anna@example.org", &["small@example.org", "ben@example.org"], &long);
+    assert!(reply.starts_with("250"), "{reply}");
+    wait_until(|| world.inbox("anna").len() == 1);
+    let report = world.inbox("anna").pop().unwrap();
+    assert!(report.contains("\r\nFinal-Recipient: rfc822; small@example.org\r\n"), "{report}");
+    assert!(report.contains("Your message could not be delivered to:"), "{report}");
+    assert!(entries(&world).is_empty() && record.connections() == 0);
+    assert_eq!(world.inbox("ben").len(), 1);
+}
+
+/// RFC 4865: to whomever it goes.
+#[test]
+fn what_is_to_be_held_is_held_for_our_own_users_too() {
+    let script = format!("{SCRIPT}    example.org. MX 10 localhost.\n    localhost. A 127.0.0.1\n");
+    let (port, record) = other_server::start(&["PIPELINING"]);
+    let world = World::delivering(&script, port, |_| {});
+    let mut client = world.anna();
+    client.expect("MAIL FROM:<anna@example.org> HOLDFOR=1", "250");
+    client.expect("RCPT TO:<ben@example.org>", "250");
+    client.expect("RCPT TO:<nobody@remote.example>", "250");
+    assert!(client.data(MESSAGE).starts_with("250"));
+    assert!(world.inbox("ben").is_empty());
+    // Then it comes to this server, as what others send would: its MX record leads to one.
+    wait_until(|| record.messages().len() == 1);
+    assert!(record.messages()[0].recipients[0].contains("<ben@example.org>"));
+    wait_until(|| world.inbox("anna").len() == 1);
+    let report = world.inbox("anna").pop().unwrap();
+    assert!(report.contains("\r\nFuture-Release-Request: for;1\r\n"), "{report}");
+}
+
+/// A row of the store that can't be read: what came of the delivery is written once somebody has set it right.
+#[test]
+fn an_outcome_that_the_store_refuses_waits_and_holds_up_nobody() {
+    let (world, record) = start(&["PIPELINING"]);
+    let anna = world.account("anna").unwrap();
+    let damaged = keys::strikes(anna, account::hash(b"b@remote.example"));
+    let (mut batch, mut repair) = (Batch::new(), Batch::new());
+    batch.insert(Space::Rows, damaged.clone(), b"?".to_vec());
+    repair.remove(Space::Rows, damaged);
+    world.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    let unwritten = || world.shared.registry.gauge(world.shared.metrics.queue.unwritten);
+    send(&world, &["b@remote.example"]);
+    wait_until(|| record.messages().len() == 1 && unwritten() == 1);
+    send(&world, &["c@remote.example"]);
+    wait_until(|| record.messages().len() == 2 && entries(&world).len() == 1);
+    world.shared.committer.commit_blocking(repair, Durability::Synced).unwrap();
+    wait_until(|| entries(&world).is_empty() && unwritten() == 0);
+    assert_eq!(record.messages().len(), 2);
 }
 
 #[test]
@@ -242,4 +333,49 @@ fn a_policy_host_that_fails_is_not_asked_again_for_each_message() {
         wait_until(|| record.messages().len() == count);
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the kept policy stood in");
+}
+
+/// A backlog that goes by a relay that is down, and messages to the same domain that go directly.
+#[test]
+fn a_relay_that_is_down_says_nothing_of_what_goes_another_way() {
+    let (port, record) = other_server::start(&["PIPELINING"]);
+    let closed = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap().local_addr().unwrap().port();
+    let world = World::delivering(SCRIPT, port, |config| {
+        let host = RelayHost::Address(Ipv4Addr::new(127, 0, 0, 2).into());
+        let relay = Relay { host, port: Some(closed), tls: RelayTls::None, auth: None };
+        config.delivery.transports.insert("dead".into(), Transport::Smtp(relay));
+    });
+    let mut client = world.anna();
+    for _ in 0..45 {
+        client.expect("MAIL FROM:<anna@example.org> HOLDFOR=3600", "250");
+        client.expect("RCPT TO:<b@remote.example>", "250");
+        assert!(client.data(MESSAGE).starts_with("250"));
+    }
+    let (direct, dead) = {
+        let mut ids: Vec<QueueId> = entries(&world).into_iter().map(|(id, _)| id).collect();
+        (ids.split_off(41), ids)
+    };
+    let mut due = Vec::new();
+    for (place, id) in dead.iter().chain(&direct).enumerate() {
+        let at = Change::Due(unix_now() - 100 + i64::try_from(place).unwrap());
+        due = change(&world, *id, &at).into_iter().chain(due).collect();
+    }
+    dead.iter().for_each(|id| drop(change(&world, *id, &Change::Transport("dead".into()))));
+    let anna = world.account("anna").unwrap();
+    world.at_home(anna, move |home| Box::pin(async move { announce(&home, due, anna.get()).await }));
+    let row = |id: QueueId| queue::entry(&world.shared.store.reader(), id).unwrap();
+    wait_until(|| dead.iter().all(|id| row(*id).is_some_and(|row| row.attempts == 1 && !row.claimed)));
+    // They were not tried, and nothing is said of them; or they have arrived.
+    for id in direct {
+        assert!(row(id).is_none_or(|row| row.attempts == 0 && row.last_error.is_none()), "{:?}", row(id));
+    }
+    assert!(record.messages().len() <= 4 && world.inbox("anna").is_empty());
+}
+
+fn change(world: &World, id: QueueId, change: &Change) -> Vec<Scheduled> {
+    let store = &world.shared.store;
+    let changed = queue::change(&store.reader(), id, Chosen::All, change, || store.new_queue_id()).unwrap();
+    let Changed::Done(done) = changed else { panic!("{changed:?}") };
+    world.shared.committer.commit_blocking(done.edit.batch, Durability::Synced).unwrap();
+    done.entries
 }

@@ -3,6 +3,7 @@
 //! The store is verified at the end of each test, when the server is dropped.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod aggregate_reports;
 mod arrival;
 mod authentication;
 mod checks;
@@ -14,6 +15,7 @@ mod first_time;
 mod floods;
 mod leaving;
 mod other_server;
+mod reports;
 mod sequences;
 mod signing;
 mod submission;

@@ -105,6 +105,10 @@ fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std:
                 stream.write_all(b"221 2.0.0 bye\r\n")?;
                 return Ok(());
             }
+            "STARTTLS" if extensions.contains(&"X-CLOSES") => {
+                stream.write_all(b"421 4.7.0 never\r\n")?;
+                return Ok(());
+            }
             "STARTTLS" => "454 4.7.0 not now".to_owned(),
             _ => "250 2.0.0 ok".to_owned(),
         };

@@ -1,7 +1,5 @@
 //! What deliveries tell of TLS, and the reports that come of it the day after.
 
-use std::sync::Arc;
-
 use futures_lite::future::block_on;
 use postrider_authentication::content::Reader;
 use postrider_authentication::dkim::{Policy, PrivateKey, verify};
@@ -173,9 +171,7 @@ fn what_failed_is_reported_the_day_after_once_also_after_a_restart() {
     assert!(queued(&world).is_empty());
 
     let day = recorded(&world)[0].0.day;
-    let engine = Arc::clone(&world.engine);
-    drop(world);
-    let world = World::restarted(engine, SCRIPT, |_| {});
+    let world = world.restarted(SCRIPT, |_| {});
     round_in(&world, 1);
     let all = queued(&world);
     let [(row, to, message), (host_row, host_to, host_message)] = &all[..] else { panic!("{all:?}") };
@@ -321,9 +317,7 @@ fn results_that_are_too_old_are_forgotten_and_nothing_is_recorded_when_that_is_o
     assert_eq!(recorded(&world), []);
     send(&world, &record, "b@remote.example");
     recorded(&world);
-    let engine = Arc::clone(&world.engine);
-    drop(world);
-    let world = World::restarted(engine, SCRIPT, |config| config.reports.tls = false);
+    let world = world.restarted_as(|config| config.reports.tls = false);
     assert_eq!(recorded(&world).len(), 2);
     on_shards(&world, 0..2, |shard| async move { crate::reporting::start(&shard) });
     wait_until(|| tls_results::after(&world.shared.store.reader(), None).next().is_none());

@@ -88,15 +88,22 @@ impl World {
         world
     }
 
-    /// A new server with the store of one that stopped. Nothing of the queue is delivered.
-    pub(super) fn restarted(
-        engine: Arc<MemoryEngine>,
-        script: &str,
-        change: impl FnOnce(&mut Config),
-    ) -> Self {
+    /// The same store in a server that starts anew, where DNS is what another script says.
+    pub(super) fn restarted(self, script: &str, meanwhile: impl FnOnce(&MemoryEngine)) -> Self {
+        let engine = Arc::clone(&self.engine);
+        drop(self);
+        meanwhile(&engine);
         let server = TestServer::with_script(Arc::clone(&engine) as _, script, |config| {
-            Self::configure(config, change)
+            Self::configure(config, |_| {})
         });
+        Self { engine, server }
+    }
+
+    /// The same store in a server that starts anew with another configuration.
+    pub(super) fn restarted_as(self, change: impl FnOnce(&mut Config)) -> Self {
+        let engine = Arc::clone(&self.engine);
+        drop(self);
+        let server = TestServer::with(Arc::clone(&engine) as _, |config| Self::configure(config, change));
         Self { engine, server }
     }
 

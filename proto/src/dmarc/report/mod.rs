@@ -3,16 +3,18 @@
 //!
 //! Always holds: what is read is bounded, and its texts have no control characters.
 
+mod interval;
 mod read;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub use interval::Interval;
 pub use read::{PARTS_MAX, RECORDS_MAX, REPORT_OCTETS_MAX, ReportError, TEXT_OCTETS_MAX};
 
 use std::net::IpAddr;
 
-use super::Alignment;
+use super::{Alignment, Policy, Record as PolicyRecord};
 use crate::address::Domain;
 use crate::words::words;
 
@@ -142,8 +144,38 @@ pub struct PublishedPolicy {
     pub discovery_method: Option<Box<str>>,
 }
 
+impl PublishedPolicy {
+    /// What a record says, with what it leaves to be understood.
+    #[must_use]
+    pub fn new(domain: &str, record: &PolicyRecord) -> Self {
+        let policy = record.policy.unwrap_or_default();
+        Self {
+            domain: domain.into(),
+            policy: Some(policy.into()),
+            subdomain_policy: Some(record.subdomain_policy.unwrap_or(policy).into()),
+            nonexistent_policy: record.nonexistent_policy.map(Into::into),
+            dkim_alignment: Some(record.dkim_alignment),
+            spf_alignment: Some(record.spf_alignment),
+            percent: Some(record.percent.unwrap_or(100)),
+            failure_options: Some(record.failure_options.to_string().into()),
+            testing: record.testing,
+            discovery_method: None,
+        }
+    }
+}
+
+impl From<Policy> for Disposition {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::None => Self::None,
+            Policy::Quarantine => Self::Quarantine,
+            Policy::Reject => Self::Reject,
+        }
+    }
+}
+
 /// Messages about which the same is said (RecordType).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Record {
     /// Where they came from; none when what is said is no address.
     pub source: Option<IpAddr>,
@@ -170,7 +202,7 @@ pub struct Record {
 }
 
 /// Why the policy was not applied (PolicyOverrideReason).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Reason {
     /// The word for it.
     pub kind: OverrideType,
@@ -179,7 +211,7 @@ pub struct Reason {
 }
 
 /// What DKIM found of a signature (DKIMAuthResultType).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct DkimResult {
     /// `d=`
     pub domain: Box<str>,
@@ -192,7 +224,7 @@ pub struct DkimResult {
 }
 
 /// What SPF found (SPFAuthResultType).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct SpfResult {
     /// The domain that was looked at.
     pub domain: Box<str>,
@@ -214,9 +246,11 @@ impl Report {
         )
     }
 
-    /// The name of the file with the compressed report (RFC 7489 §7.2.1.1).
+    /// The name of the file with the compressed report (RFC 7489 §7.2.1.1). When there are several of one interval, each
+    /// has something of letters and digits that the others haven't.
     #[must_use]
-    pub fn file_name(&self, submitter: &Domain) -> String {
-        format!("{submitter}!{}!{}!{}.xml.gz", self.policy.domain, self.begin, self.end)
+    pub fn file_name(&self, submitter: &Domain, unique: Option<&str>) -> String {
+        let name = format!("{submitter}!{}!{}!{}", self.policy.domain, self.begin, self.end);
+        unique.map_or_else(|| format!("{name}.xml.gz"), |unique| format!("{name}!{unique}.xml.gz"))
     }
 }

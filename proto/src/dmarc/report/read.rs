@@ -27,8 +27,8 @@ pub const TEXT_OCTETS_MAX: usize = 1024;
 const LIST_MAX: usize = 100;
 /// Elements in each other.
 const DEPTH_MAX: usize = 24;
-/// Times that can't be seconds, but milliseconds: from the year 5138 on.
-const MILLISECONDS_FROM: i64 = 100_000_000_000;
+/// What no time in seconds is: it would be in the year 5138.
+const SECONDS_MAX: i64 = 100_000_000_000;
 
 /// Why a report can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -434,15 +434,18 @@ fn testing(text: &str) -> Option<bool> {
     }
 }
 
-/// Seconds since 1970, also with a fraction, in milliseconds, or as a date.
+/// Seconds since 1970, also with a fraction, in thousandths and less, or as a date.
 fn time(text: &str) -> Option<i64> {
     let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
-    if let Ok(number) = whole.parse::<i64>() {
-        return Some(if number >= MILLISECONDS_FROM { number / 1000 } else { number });
+    if let Ok(mut number) = whole.parse::<i64>() {
+        while number >= SECONDS_MAX {
+            number /= 1000;
+        }
+        return Some(number);
     }
     let date = text.parse::<jiff::Timestamp>().ok();
     let civil = || {
         Some(text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     };
-    Some(date.or_else(civil)?.as_second())
+    Some(date.or_else(civil)?.as_second()).filter(|seconds| *seconds < SECONDS_MAX)
 }

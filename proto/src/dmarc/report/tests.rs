@@ -126,7 +126,9 @@ fn a_report_is_written_as_the_schema_has_it() {
         report.subject(&us),
         "Report Domain: example.com Submitter: mx.receiver.example Report-ID: <20261126.abc@mx.receiver.example>"
     );
-    assert_eq!(report.file_name(&us), "mx.receiver.example!example.com!1795600800!1795687199.xml.gz");
+    assert_eq!(report.file_name(&us, None), "mx.receiver.example!example.com!1795600800!1795687199.xml.gz");
+    let numbered = "mx.receiver.example!example.com!1795600800!1795687199!a1.xml.gz";
+    assert_eq!(report.file_name(&us, Some("a1")), numbered);
 }
 
 #[test]
@@ -201,6 +203,9 @@ fn times_are_read_as_they_are_written() {
         (" 0 ", 0),
         ("1795600800.999", 1_795_600_800),
         ("1795600800000", 1_795_600_800),
+        ("1795600800000000", 1_795_600_800),
+        ("99999999999", 99_999_999_999),
+        ("100000000000", 100_000_000),
         ("2026-11-25T10:00:00Z", 1_795_600_800),
         ("2026-11-25 12:00:00+02:00", 1_795_600_800),
         ("2026-11-25 10:00:00", 1_795_600_800),
@@ -208,7 +213,7 @@ fn times_are_read_as_they_are_written() {
     ] {
         assert_eq!(with(written), Ok(time), "{written}");
     }
-    for wrong in ["", "yesterday", "99999999999999999999"] {
+    for wrong in ["", "yesterday", "9999-01-01T00:00:00Z", "99999999999999999999"] {
         assert_eq!(with(wrong), Err("the report has no begin of its date range".into()), "{wrong}");
     }
 }
@@ -273,6 +278,73 @@ fn a_report_has_so_much_and_no_more() {
     assert_eq!(error(&nested(24)), "the report is nested too deeply");
     let long = FULL.replace("Postrider", &"\u{e9}".repeat(100_000));
     assert_eq!(Report::parse(long.as_bytes()).unwrap().generator.unwrap().len(), TEXT_OCTETS_MAX);
+}
+
+#[test]
+fn intervals_divide_the_days() {
+    const DAY: i64 = 86_400;
+    let of = |time: i64, ri: &str| {
+        let record = PolicyRecord::parse(format!("v=DMARC1; p=none; {ri}").as_bytes()).unwrap();
+        let Interval { begin, end } = Interval::of(time, &record);
+        (begin, end)
+    };
+    let noon = 20_000 * DAY + 12 * 3600 + 1;
+    for (ri, hours) in [
+        ("", 24),
+        ("ri=86400", 24),
+        ("ri=4294967295", 24),
+        ("ri=82801", 24),
+        ("ri=82800", 12),
+        ("ri=43200", 12),
+        ("ri=39601", 12),
+        ("ri=39600", 8),
+        ("ri=25200", 6),
+        ("ri=18000", 4),
+        ("ri=10800", 3),
+        ("ri=7201", 3),
+        ("ri=7200", 2),
+        ("ri=3600", 1),
+        ("ri=1", 1),
+        ("ri=0", 1),
+    ] {
+        let (begin, end) = of(noon, ri);
+        assert_eq!(end - begin, hours * 3600, "{ri}");
+        assert_eq!(begin % DAY % (hours * 3600), 0, "{ri}");
+        assert!(begin <= noon && noon < end, "{ri}");
+        assert_eq!(of(begin, ri), (begin, end), "{ri}");
+        assert_eq!(of(end, ri).0, end, "{ri}");
+    }
+    assert_eq!(of(-1, ""), (-DAY, 0));
+    assert!(of(i64::MAX, "").1 == i64::MAX && of(i64::MIN, "").0 == i64::MIN);
+}
+
+#[test]
+fn a_record_is_published_with_what_it_leaves_to_be_understood() {
+    let of = |text: &str| PublishedPolicy::new("a.example", &PolicyRecord::parse(text.as_bytes()).unwrap());
+    let plain = PublishedPolicy {
+        domain: "a.example".into(),
+        policy: Some(Disposition::Reject),
+        subdomain_policy: Some(Disposition::Reject),
+        nonexistent_policy: None,
+        dkim_alignment: Some(Alignment::Relaxed),
+        spf_alignment: Some(Alignment::Relaxed),
+        percent: Some(100),
+        failure_options: Some("0".into()),
+        testing: None,
+        discovery_method: None,
+    };
+    assert_eq!(of("v=DMARC1; p=reject"), plain);
+    let full = PublishedPolicy {
+        subdomain_policy: Some(Disposition::None),
+        nonexistent_policy: Some(Disposition::Quarantine),
+        dkim_alignment: Some(Alignment::Strict),
+        percent: Some(20),
+        failure_options: Some("1:d:s".into()),
+        testing: Some(true),
+        ..plain
+    };
+    assert_eq!(of("v=DMARC1; p=reject; sp=none; np=quarantine; adkim=s; pct=20; fo=1:d:s; t=y"), full);
+    assert_eq!(of("v=DMARC1; rua=mailto:a@b.example").policy, Some(Disposition::None));
 }
 
 fn text() -> impl Strategy<Value = Box<str>> {

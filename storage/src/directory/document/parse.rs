@@ -1,6 +1,7 @@
 //! Reads the pieces of a document. Every fault of a piece is found in one go, each with its line.
 
 mod dkim;
+mod mail;
 mod settings;
 
 use std::cell::Cell;
@@ -150,12 +151,20 @@ impl Reader<'_> {
                 "addresses",
                 "tls_public_keys",
                 "routes",
+                "recipients_per_day",
+                "first_time_recipients_per_day",
+                "from_id_logins",
+                "keep_retired_messages",
+                "keep_retired_webhooks",
+                "outgoing_webhook",
+                "incoming_webhook",
             ],
         );
         let credential = self.credential(table);
         let addresses = self.addresses(table);
         let tls_keys = self.tls_keys(table);
         let routes = self.routes(table);
+        let mail = self.mail(table);
         let full_name = self.string(table, "full_name").unwrap_or_default();
         let login_disabled = self.string(table, "login_disabled");
         let quota = self.count(table, "quota", "octets");
@@ -181,13 +190,14 @@ impl Reader<'_> {
             login_disabled,
             disabled_mechanisms,
             routes,
+            mail,
         };
         Some(AccountEntry { settings, credential, addresses, tls_keys })
     }
 
-    fn count(&mut self, table: &dyn TableLike, key: &str, of: &str) -> Option<u64> {
+    fn count<N: TryFrom<i64>>(&mut self, table: &dyn TableLike, key: &str, of: &str) -> Option<N> {
         let item = table.get(key)?;
-        let count = item.as_integer().and_then(|count| u64::try_from(count).ok());
+        let count = item.as_integer().and_then(|count| N::try_from(count).ok());
         if count.is_none() {
             self.fault(item.span(), format!("{key} must be a number of {of}"));
         }

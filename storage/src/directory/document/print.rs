@@ -273,7 +273,9 @@ fn write_account(f: &mut String, entry: &Owned) -> fmt::Result {
         })
         .collect();
     items(f, "tls_public_keys", &keys)?;
-    routes(f, &settings.routes)
+    routes(f, &settings.routes)?;
+    f.push_str(&settings::mail(&settings.mail));
+    Ok(())
 }
 
 fn flag(f: &mut String, key: &str, value: bool) -> fmt::Result {

@@ -6,6 +6,7 @@ mod dkim;
 mod documents;
 mod keys;
 mod lookups;
+mod mail;
 mod model;
 mod pieces;
 mod plans;

@@ -6,6 +6,7 @@ use postrider_proto::sasl::secrets::StoredSecrets;
 use super::super::change::HeldMail;
 use super::super::draft::Draft;
 use super::super::lookup::damaged;
+use super::super::mail::MailSettings;
 use super::super::plan::DirectoryError;
 use super::super::rows;
 use super::super::types::{Account, AccountName, AccountSettings, AddressPattern, Limits, Postmaster};
@@ -133,7 +134,28 @@ fn check(
         return Err(DirectoryError::Value { what, problem: "must be in order, each once" });
     }
     check_routes(|| format!("routes of account {name}"), &settings.routes, limits)?;
+    check_mail(name, &settings.mail)?;
     let Some(message) = &settings.login_disabled else { return Ok(()) };
     // It is sent in replies of SMTP and IMAP.
     check_printable(|| format!("login disabled message of account {name}"), message, limits)
+}
+
+fn check_mail(name: &AccountName, mail: &MailSettings) -> Result<(), DirectoryError> {
+    let bad =
+        |what, problem| Err(DirectoryError::Value { what: format!("{what} of account {name}"), problem });
+    if mail.from_id_logins.len() > MailSettings::FROM_ID_LOGINS_MAX {
+        return bad("login addresses with ids", "at most 100");
+    }
+    if !mail.from_id_logins.is_sorted_by(|first, second| first < second) {
+        return bad("login addresses with ids", "must be in order, each once");
+    }
+    for (what, seconds) in [
+        ("time for which messages are known", mail.keep_retired_messages),
+        ("time for which calls of webhooks are known", mail.keep_retired_webhooks),
+    ] {
+        if seconds.is_some_and(|seconds| seconds > MailSettings::KEEP_SECONDS_MAX) {
+            return bad(what, "at most ten years");
+        }
+    }
+    Ok(())
 }

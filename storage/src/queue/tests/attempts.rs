@@ -106,6 +106,26 @@ fn attempts_that_were_cut_off_are_found_without_reading_the_queue() {
 }
 
 #[test]
+fn an_attempt_that_ended_without_an_outcome_counts_and_may_be_held() {
+    let world = World::new();
+    let id = world.send(&["r@one.example"])[0];
+    let cut = |held| cut_off(&world.reader(), id, held, said(1001, 0, "broke")).unwrap();
+    assert!(cut(Held::No).is_none(), "it isn't claimed");
+    for (attempt, held, due) in [(1, Held::No, 1450), (2, Held::Operator, i64::MAX)] {
+        let claimed = world.claim(id, 1000);
+        assert_eq!(claimed.entry.attempts, attempt);
+        let (edit, place) = cut(held).unwrap();
+        assert_eq!(edit.delta.held, i64::from(held != Held::No));
+        world.commit(edit.batch);
+        assert_eq!(place.due, due);
+        let row = world.entry(id);
+        assert_eq!((row.attempts, row.due, row.held, row.claimed), (attempt, 1450, held, false));
+        assert_eq!(row.last_error, Some(said(1001, 0, "broke")));
+    }
+    assert!(cut_off(&world.reader(), QueueId(1), Held::No, said(1, 0, "gone")).unwrap().is_none());
+}
+
+#[test]
 fn waiting_domains_are_found_in_order_and_within_a_range() {
     let world = World::new();
     for number in [3, 1, 4, 1, 5, 9, 2, 6] {

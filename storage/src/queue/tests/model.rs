@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postrider_proto::smtp::envelope::Hold;
 use proptest::prelude::*;
 
 use super::*;
@@ -50,8 +51,8 @@ impl Run {
             .collect();
         let mut new = message(self.content, &addresses.iter().map(String::as_str).collect::<Vec<_>>());
         new.created = i64::from(self.submissions);
-        new.hold_until = (hold > 200).then_some(i64::from(hold));
-        let due = new.hold_until.unwrap_or(new.created);
+        new.hold_until = (hold > 200).then(|| Hold::Until(i64::from(hold)));
+        let due = if hold > 200 { i64::from(hold) } else { new.created };
         for address in addresses {
             let waits = Waits { due, held: false, attempts: 0, transport: String::new() };
             self.model.insert((self.submissions, address), waits);

@@ -1,3 +1,5 @@
+use postrider_proto::smtp::envelope::Hold;
+
 use super::*;
 use crate::blobs;
 use crate::ids::BlobId;
@@ -10,7 +12,7 @@ fn a_message_becomes_one_entry_for_each_domain() {
     let mut message =
         message(world.content(), &["r@one.example", "s@TWO.example", "t@one.example", "u@[192.0.2.1]"]);
     message.require_tls = RequireTls::Required;
-    message.hold_until = Some(900);
+    message.hold_until = Some(Hold::Until(900));
     let entries = world.enqueue(message);
     let rows: Vec<_> = entries.iter().map(|entry| world.entry(entry.id)).collect();
     let domains: Vec<_> = rows.iter().map(|row| &*row.domain).collect();

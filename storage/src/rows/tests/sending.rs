@@ -34,6 +34,7 @@ fn queued() -> QueueRow {
         envelope_id: (*b"id").into(),
         mail_from: (*b"a@b").into(),
         hold_until: -1,
+        hold_for: true,
         attempts: 0x69,
         max_attempts: 0x6a,
         last_attempt: 0x6b,
@@ -51,7 +52,7 @@ fn queued() -> QueueRow {
 fn rows_of_the_queue_have_these_bytes() {
     let row = queued();
     let text = format!(
-        "02 32 02 02 03 02 02 03 65000000 67000000 68000000 63000000 69000000 6a000000 6d000000
+        "02 72 02 02 03 02 02 03 65000000 67000000 68000000 63000000 69000000 6a000000 6d000000
         0200 0300 0100 0000 6100000000000000 6200000000000000 6600000000000000 6400000000000000
         ffffffffffffffff 6b00000000000000 6c00000000000000 {RESULT}
         00000000000000000000ffffc0000201 20010db8000000000000000000000001

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postrider_core::resolver::authorities;
-use postrider_dns::dane::{Associations, Verification, Verifier};
+use postrider_dns::dane::Verifier;
 use postrider_proto::address::HeloName;
 use postrider_proto::sasl::client::ClientCredentials;
 use postrider_proto::sasl::{ChannelBinding, Mechanism, Secret};
@@ -226,9 +226,8 @@ fn secure(config: &Config, stream: Timely) -> Result<(Wire, ChannelBinding), Fai
             builder.with_root_certificates(roots).with_no_client_auth()
         }
         Trust::Anything => {
-            let nothing = Verification { associations: Associations::default(), names: Vec::new() };
-            let verifier = Verifier::new(nothing, provider).showing_mismatches();
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+            let verifier = Arc::new(Verifier::of_anybody(provider));
+            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
         }
     };
     let bare = config.host.trim_start_matches('[').trim_end_matches(']').to_owned();

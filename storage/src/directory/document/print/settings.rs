@@ -1,11 +1,13 @@
-//! Writes rules of addresses, routes, and DKIM keys.
+//! Writes rules of addresses, routes, DKIM keys, and what is set for the mail of accounts.
 
 use postrider_proto::dkim::tags::to_base64;
 
 use super::quoted;
 use crate::directory::destination::{Destination, MailRule, Pattern};
+use crate::directory::mail::MailSettings;
 use crate::directory::route::Route;
 use crate::directory::types::{DkimKey, DkimState};
+use crate::directory::webhook::{Webhook, WebhookEvents};
 
 /// What else is set for an address, as entries of its inline table, each with `, ` before it.
 pub(super) fn destination(destination: &Destination) -> String {
@@ -80,4 +82,41 @@ pub(super) fn dkim_key(key: &DkimKey) -> String {
     };
     let (selector, secret) = (quoted(key.selector.as_str()), quoted(&to_base64(key.secret.expose())));
     format!("{{ selector = {selector}, key = {secret}{publish_only} }}")
+}
+
+/// What is set for the mail of an account, a line for each.
+pub(super) fn mail(mail: &MailSettings) -> String {
+    let mut lines = Vec::new();
+    for (key, number) in [
+        ("recipients_per_day", mail.recipients_per_day),
+        ("first_time_recipients_per_day", mail.first_time_recipients_per_day),
+        ("keep_retired_messages", mail.keep_retired_messages),
+        ("keep_retired_webhooks", mail.keep_retired_webhooks),
+    ] {
+        lines.extend(number.map(|number| format!("{key} = {number}\n")));
+    }
+    if !mail.from_id_logins.is_empty() {
+        let logins: Vec<_> = mail.from_id_logins.iter().map(|login| quoted(&login.to_string())).collect();
+        lines.push(format!("from_id_logins = [{}]\n", logins.join(", ")));
+    }
+    if let Some(outgoing) = &mail.outgoing_webhook {
+        let hook = webhook(&outgoing.hook, outgoing.events);
+        lines.push(format!("outgoing_webhook = {hook}\n"));
+    }
+    if let Some(hook) = &mail.incoming_webhook {
+        lines.push(format!("incoming_webhook = {}\n", webhook(hook, WebhookEvents::ALL)));
+    }
+    lines.concat()
+}
+
+fn webhook(hook: &Webhook, events: WebhookEvents) -> String {
+    let mut entries = vec![format!("url = {}", quoted(hook.url().as_str()))];
+    for (key, text) in [("authorization", hook.authorization()), ("secret", hook.secret())] {
+        entries.extend(text.map(|text| format!("{key} = {}", quoted(text.expose()))));
+    }
+    if events != WebhookEvents::ALL {
+        let names: Vec<_> = events.iter().map(|event| quoted(event.name())).collect();
+        entries.push(format!("events = [{}]", names.join(", ")));
+    }
+    format!("{{ {} }}", entries.join(", "))
 }

@@ -1,0 +1,45 @@
+"""Reports between two of ours: what one saw of the other's TLS and mail is sent when the day is over, verified and kept."""
+
+import json
+
+from network import wait
+
+# What the clocks say when the servers are started again: the day after, half a minute before a whole hour.
+NEXT_DAY = "tomorrow 02:59:30"
+# Seconds until both reports have to be there: reports of DMARC leave up to 90 s after the whole hour.
+REPORTED_WITHIN = 180
+
+
+def reports(world, complain):
+    one, two = world.one, world.two
+    for server, kind in ((one, "dmarc"), (two, "tls")):
+        server.command("domain", "dkim", "add", "--selector", "lab", "--key-file", world.signing_keys[server.domain],
+                       server.domain)
+        server.command("address", "reports", server.mailbox, kind)
+        server.configure("attempts = 1", "[reports]\ntls_when_all_succeed = true\n")
+        server.restart()
+    one.submit([two.mailbox], "reported")
+    two.wait_for_mail("reported")
+    one.stop()
+    two.stop()
+    for server in (one, two):
+        server.start(clock=NEXT_DAY)
+
+    def there(server, kind):
+        """The report of a kind, which is there in the time of the server, if not in ours."""
+        lines = server.command("reports", "list", "--kind", kind, "--until", "2100-01-01T00:00Z", "--json").splitlines()
+        return json.loads(lines[0]) if lines else None
+
+    def log():
+        return f"{one.log()[-3000:]}\n{two.log()[-3000:]}"
+    of_mail = wait(lambda: there(one, "dmarc"), REPORTED_WITHIN, lambda: f"no report of DMARC: {log()}", pause=1)
+    of_tls = wait(lambda: there(two, "tls"), REPORTED_WITHIN, lambda: f"no report of TLS: {log()}", pause=1)
+    for report, about, by in ((of_mail, one, two), (of_tls, two, one)):
+        if report["domain"] != about.domain or report["submitter"] != by.name or not report["confirmed_by"]:
+            complain(f"reports: {report}")
+        if not report["total"] or report["failed"]:
+            complain(f"reports: {report['total']} in all, {report['failed']} failed: {report}")
+    # Back in the time of all others.
+    for server in (one, two):
+        server.stop()
+        server.start()
