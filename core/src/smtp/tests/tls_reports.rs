@@ -315,8 +315,10 @@ fn results_that_are_too_old_are_forgotten_and_nothing_is_recorded_when_that_is_o
     assert_eq!(recorded(&world).len(), 2);
     round_in(&world, 3);
     assert_eq!(recorded(&world), []);
+
+    let (world, record) = start(&["PIPELINING"], |_| {});
     send(&world, &record, "b@remote.example");
-    recorded(&world);
+    assert_eq!(recorded(&world).len(), 2);
     let world = world.restarted_as(|config| config.reports.tls = false);
     assert_eq!(recorded(&world).len(), 2);
     on_shards(&world, 0..2, |shard| async move { crate::reporting::start(&shard) });
