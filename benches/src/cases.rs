@@ -2,7 +2,9 @@
 //! outcome.
 
 mod authentication;
+mod delivery;
 mod names;
+mod ordering;
 mod signatures;
 
 use std::hint::black_box;
@@ -77,6 +79,8 @@ pub fn all() -> Vec<Case> {
     cases.extend(signatures::cases());
     cases.extend(names::cases());
     cases.extend(authentication::cases());
+    cases.extend(delivery::cases());
+    cases.extend(ordering::cases());
     cases
 }
 
@@ -147,6 +151,7 @@ fn fetching() -> Vec<Case> {
         fetch_case("fetch_flags", 100_000, "(FLAGS)"),
         fetch_case("fetch_flags_and_modseq", 10_000, "(FLAGS MODSEQ)"),
         fetch_case("fetch_envelopes", 10_000, ENVELOPES),
+        fetch_case("fetch_previews", 1_000, "(PREVIEW)"),
     ]
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{Flags, ModSeq, Uid};
+use postrider_proto::imap::uidset::UidSet;
 use postrider_proto::mime::scan::Scanner;
 use postrider_proto::mime::{self, record};
 use postrider_storage::account::{
@@ -15,8 +16,8 @@ use postrider_storage::account::{
 };
 use postrider_storage::blobs::{BLOB_OCTETS_MAX, BlobWriter, Sharing};
 use postrider_storage::engine::fjall::{FjallEngine, Options};
-use postrider_storage::engine::{Durability, Engine, Incarnation};
-use postrider_storage::ids::{AccountId, MailboxId};
+use postrider_storage::engine::{Batch, Durability, Engine, Incarnation};
+use postrider_storage::ids::{AccountId, MailboxId, QueueId};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::SpecialUse;
 use postrider_storage::store::{Store, StoreError};
@@ -195,6 +196,26 @@ impl World {
         self.engine.commit(rows, Durability::Buffered)?;
         account.install(pending);
         Ok(value)
+    }
+
+    /// The store.
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The messages of a mailbox.
+    pub(crate) fn view(&self, place: Place) -> Result<UidSet> {
+        Ok(self.reader().uid_set(place.account, place.mailbox)?)
+    }
+
+    /// The id of a new entry of the queue.
+    pub(crate) fn queue_id(&self) -> QueueId {
+        self.store.new_queue_id()
+    }
+
+    /// Writes rows.
+    pub(crate) fn commit(&self, batch: Batch) -> Result<()> {
+        Ok(self.engine.commit(batch, Durability::Buffered)?)
     }
 
     /// Builds the rows of one more message, and throws them away: what a delivery costs besides its commit.

@@ -12,6 +12,7 @@ pub mod delivery;
 pub mod http;
 pub mod imap;
 pub mod intake;
+mod lock;
 pub mod log;
 pub mod lookup;
 pub mod maintenance;

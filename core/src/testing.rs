@@ -28,7 +28,7 @@ use crate::commit;
 use crate::config::{Config, Protocol, TlsMode, TlsVersion};
 use crate::control::protocol::{Answer, Progress, Request};
 use crate::control::{self, Client, ClientError, ControlOptions, Events};
-use crate::delivery::{Connector, Deliveries};
+use crate::delivery::{Connector, Deliveries, ENDS_FILE, EndsFile};
 use crate::imap;
 use crate::intake::Intake;
 use crate::log;
@@ -322,6 +322,7 @@ impl TestServer {
                     envelope_id: b"an id".to_vec(),
                     hold_until: Some(Hold::Until(due)),
                     max_attempts: 0,
+                    meta: None,
                     recipients,
                 };
                 let rules = HoldRules::load(&shared.store.reader()).unwrap();
@@ -410,11 +411,14 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         recorder: shared.registry.recorder(id.0),
         resolver,
         rates: DeliveryRates::default(),
+        allowances: smtp::allowance::Allowances::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(HEADERS_OCTETS_MAX),
         deliveries: Deliveries::new(
             &shared.config,
             Connector::new(shared.config.delivery.tls_roots.as_deref()),
+            ends_file(),
+            (id, shared.shards.len()),
         ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
@@ -437,4 +441,10 @@ pub fn wait_until(condition: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A file for [`Deliveries`] that goes with the test.
+pub(crate) fn ends_file() -> EndsFile {
+    let dir = tempfile::tempdir().unwrap();
+    EndsFile::create(&dir.path().join(ENDS_FILE)).unwrap()
 }

@@ -94,6 +94,7 @@ fn message(content: Content, number: u32, domain: u64) -> NewQueued {
         envelope_id: Vec::new(),
         hold_until: None,
         max_attempts: 0,
+        meta: None,
         recipients: vec![NewRecipient {
             address: format!("recipient{number}@domain{domain}.example").into_bytes(),
             ..NewRecipient::default()
@@ -106,7 +107,7 @@ fn schedule(store: &Store) -> Result<()> {
     let first = timed("skip-scan: the first domain", || {
         Ok(queue::waiting(&store.reader(), 0..=u64::MAX).next().ok_or("nothing waits")??)
     })?;
-    timed("due entries of a domain", || Ok(queue::due(&store.reader(), first.domain, i64::MAX - 1, 100)?))?;
+    timed("due entries of a domain", || Ok(queue::due(&store.reader(), first, i64::MAX - 1, 100)?))?;
     let found = timed("skip-scan: all domains", || {
         let mut count = 0;
         for domain in queue::waiting(&store.reader(), 0..=u64::MAX) {
@@ -221,7 +222,9 @@ fn hold(store: &Store) -> Result<()> {
     })?;
     println!("  {held} entries, the slowest page of 1,000 was built in {slowest:.2?}");
     let first = domain_hash("domain77.example");
-    timed("first entry of a domain afterwards", || Ok(queue::first(&store.reader(), first)?))?;
+    timed("first entry of a domain afterwards", || {
+        Ok(queue::first(&store.reader(), queue::Scheduled::start(first))?)
+    })?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The arguments of every command, and the help that is made of them.
 
+mod account_settings;
 #[macro_use]
 mod asking;
 mod checks;
@@ -17,6 +18,9 @@ mod tls;
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
 
+pub use account_settings::{
+    AccountSettings, SettingsCommand, SettingsSet, SettingsShow, SettingsWebhook, Side,
+};
 pub use asking::{Asking, Belief};
 pub use checks::{
     Dmarc, DmarcCommand, DmarcLookup, DmarcVerify, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck,
@@ -205,6 +209,7 @@ pub enum AccountCommand {
     Enable(AccountEnable),
     TlsPubKey(AccountTlsPubKey),
     Routes(AccountRoutes),
+    Settings(AccountSettings),
 }
 
 /// Make an account with its first address. The password is asked for, or read as a line of standard input.

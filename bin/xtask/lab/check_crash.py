@@ -1,6 +1,7 @@
 """Attempts over time, and `kill -9` in the midst of deliveries."""
 
 import collections
+import json
 import random
 import re
 import smtplib
@@ -66,7 +67,7 @@ class Submitter(threading.Thread):
             session.login(self.server.mailbox, PASSWORD)
             for number in range(MESSAGES):
                 subject = f"{self.label}-{number}"
-                recipient = f"someone@{RECORDER.domain}"
+                recipient = f"{subject}@{RECORDER.domain}"
                 session.sendmail(self.server.mailbox, [recipient], message(self.server.mailbox, [recipient], subject))
                 self.acknowledged.append(subject)
         except (OSError, smtplib.SMTPException):
@@ -74,20 +75,33 @@ class Submitter(threading.Thread):
             pass
 
 
-def subjects(world):
-    """What the recording host took."""
-    return [re.search(r"Subject: (\S+)\r\n", seen["content"])[1] for seen in world.seen(RECORDER.mx, "message")]
+def taken(world):
+    """What the recording host took: how often, by the local part of its recipient."""
+    lines = [line for seen in world.seen(RECORDER.mx, "message") for line in seen["recipients"]]
+    return collections.Counter(re.search(r"<(\S+)@", line)[1] for line in lines)
+
+
+def recipients(server, entries):
+    """The local part of the recipient of each entry that waits."""
+    if not entries:
+        return []
+    rows = [json.loads(line) for line in server.command("queue", "list", "--json", *entries).splitlines()]
+    found = [row["to"][0].split("@")[0] for row in rows]
+    if len(found) != len(entries):
+        raise SystemExit(f"entries that were cut off are not in the queue: {entries}, there are {rows}")
+    return found
 
 
 def kill(world, complain):
-    """Nothing that was acknowledged is lost, and what came twice is what the server says may have come twice."""
+    """Nothing that was acknowledged is lost. What the server says may have arrived before, and only that, comes again: the
+    server notes what it sends the end of, and that is what the host took and whose outcome the server didn't write."""
     one, seed = world.one, random.randrange(1 << 32)
     chance = random.Random(seed)
     one.configure(RETRIES, TRANSPORTS)
     one.restart()
     # It takes a while to acknowledge: attempts are cut off.
     world.restart_hosts({RECORDER.mx: {"pause": 0.03}})
-    acknowledged, named, counted = [], 0, 0
+    acknowledged, named, others, counted = [], collections.Counter(), 0, 0
     for number in range(world.rounds):
         submitters = [Submitter(one, f"kill-{seed}-{number}-{user}") for user in range(SUBMITTERS)]
         for submitter in submitters:
@@ -99,28 +113,34 @@ def kill(world, complain):
             acknowledged += submitter.acknowledged
         length = len(one.log())
         one.start()
-        here = len(entries_cut_off(one.log()[length:]))
+        doubtful, untouched = entries_cut_off(one.log()[length:])
         says = one.metrics()["postrider_queue_possible_duplicates_total"]
-        if says != here:
-            complain(f"round {number}: {here} attempts are named as cut off, and the counter says {says}")
-        named, counted = named + here, counted + says
+        if says != len(doubtful):
+            complain(f"round {number}: {len(doubtful)} entries are named as doubtful, and the counter says {says}")
+        named.update(recipients(one, doubtful))
+        others, counted = others + len(untouched), counted + says
     deadline, sessions, backlog = time.monotonic() + DRAINED_WITHIN, 0, one.metrics()["postrider_queue_entries"]
-    while set(acknowledged) - set(subjects(world)) and time.monotonic() < deadline:
+    while set(acknowledged) - set(taken(world)) and time.monotonic() < deadline:
         sessions = max(sessions, one.metrics()["postrider_queue_sessions"])
         time.sleep(0.2)
     if backlog > BACKLOG and sessions < 2:
         complain(f"{backlog} messages that waited went over {sessions} session")
     one.wait_until_empty(DRAINED_WITHIN)
     counted += one.metrics()["postrider_queue_possible_duplicates_total"] - (says if world.rounds else 0)
-    copies = collections.Counter(subjects(world))
+    copies = taken(world)
     lost = [subject for subject in acknowledged if not copies[subject]]
     if lost:
         complain(f"{len(lost)} of {len(acknowledged)} acknowledged messages are lost: {lost[:5]} (seed {seed})")
-    again = sum(count - 1 for count in copies.values())
-    if again > counted:
-        complain(f"{again} messages came again, and {counted} are counted (seed {seed})")
+    again = collections.Counter({subject: count - 1 for subject, count in copies.items() if count > 1})
+    if again - named:
+        complain(f"these came again, and were not named: {again - named} (seed {seed})")
+    if named - again:
+        complain(f"these were named, and didn't come again: {named - again} (seed {seed})")
+    if again.total() != counted:
+        complain(f"{again.total()} messages came again, and {counted} are counted (seed {seed})")
     failed = [to for to in one.reports() if to.endswith(RECORDER.domain)]
     if failed:
         complain(f"reports for what has to be delivered: {failed}")
-    print(f"{world.rounds} kills: {len(acknowledged)} acknowledged, {len(lost)} lost; {named} attempts cut off, "
-          f"{again} messages came again; {backlog:.0f} waited at the end, over {sessions:.0f} sessions", file=sys.stderr)
+    print(f"{world.rounds} kills: {len(acknowledged)} acknowledged, {len(lost)} lost; {others} attempts cut off before the end of "
+          f"the message, {named.total()} behind it, {again.total()} messages came again; {backlog:.0f} waited at the end, over "
+          f"{sessions:.0f} sessions", file=sys.stderr)

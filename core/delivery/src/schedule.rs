@@ -237,7 +237,10 @@ impl Schedule {
         let waits = &mut record.waits_for_host;
         let admission = self.hosts.admit(address, source, state.domain, waits, now);
         match admission {
-            Admission::Go => state.connection = Some((address, source)),
+            Admission::Go => {
+                state.connection = Some((address, source));
+                state.is_shared = false;
+            }
             Admission::Busy { .. } => {
                 state.waits_for_host = record.waits_for_host;
                 self.close_idle_to(address, now);
@@ -287,6 +290,7 @@ impl Schedule {
     pub fn next(&mut self, session: SessionId, signal: Signal, first_due: Option<i64>, now: i64) -> Next {
         let Some(state) = self.sessions.get(&session) else { return Next::Close };
         let (domain, transactions, connection) = (state.domain, state.transactions, state.connection);
+        let is_shared = state.is_shared;
         if state.state != State::Running || connection.is_none() {
             return Next::Close;
         }
@@ -305,11 +309,16 @@ impl Schedule {
             // Its place in the ring is found to be void when its turn comes.
             return Next::Claim(self.turn(session, domain));
         }
-        // A connection that lies idle would keep a place from who waits for one.
-        let is_wanted = connection.is_some_and(|(address, _)| self.hosts.is_waited_for(address));
-        if !is_wanted && self.idle.len() < self.settings.idle_max {
+        // A connection that lies idle would keep a place from who waits for one, unless that can take it over.
+        let wanted = connection.map(|(address, _)| address).filter(|to| self.hosts.is_waited_for(*to));
+        if (wanted.is_none() || is_shared) && self.idle.len() < self.settings.idle_max {
             self.enter_idle(session, domain, now);
             self.place(domain, now);
+            while let Some(waiting) = wanted.and_then(|address| self.hosts.next_waiting(address)) {
+                if self.wake(waiting, now) {
+                    break;
+                }
+            }
             return Next::Idle;
         }
         record.running += 1;

@@ -22,14 +22,16 @@ use serde::{Deserialize, Serialize};
 
 pub use queue::{
     HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,
-    QueueRecipientRow, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
+    QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
 };
 pub use reports::{
     DmarcEntry, DmarcSummary, FailureSummary, REPORT_PAGE_MAX, ReportEntry, ReportFilter, ReportKind,
     ReportRow, ReportSummary, SourceSummary, TlsEntry, TlsFailure, TlsSummary,
 };
 pub use reports_sent::{ReportSuppressionRow, TlsResultFailure, TlsResultPolicy, TlsResultRow};
-pub use settings::{MailRule, Route, RouteOwner, RouteRow, RuleRow};
+pub use settings::{
+    MailRule, MailSetting, MailSettings, Route, RouteOwner, RouteRow, RuleRow, ShownWebhook, Webhook,
+};
 
 /// The version of the protocol; client and server must have the same.
 pub const VERSION: u32 = 1;
@@ -168,6 +170,20 @@ pub enum Request {
     AccountEnable {
         /// Its name.
         account: String,
+    },
+    /// Answers [`Answer::MailSettings`].
+    AccountSettingsShow {
+        /// The account.
+        account: String,
+        /// Whether secrets are shown.
+        secrets: bool,
+    },
+    /// Changes what is set for the mail of an account, all or nothing.
+    AccountSettingsSet {
+        /// The account.
+        account: String,
+        /// What is changed; all else stays.
+        settings: Vec<MailSetting>,
     },
     /// Lets the public key of a client certificate log in to an account. Answers [`Answer::TlsKey`].
     AccountTlsKeyAdd {
@@ -563,6 +579,8 @@ impl Request {
             Self::AccountSetQuotaMessages { .. } => "account-set-quota-messages",
             Self::AccountDisable { .. } => "account-disable",
             Self::AccountEnable { .. } => "account-enable",
+            Self::AccountSettingsShow { .. } => "account-settings-show",
+            Self::AccountSettingsSet { .. } => "account-settings-set",
             Self::AccountTlsKeyAdd { .. } => "account-tls-key-add",
             Self::AccountTlsKeyRemove { .. } => "account-tls-key-remove",
             Self::AccountTlsKeyList { .. } => "account-tls-key-list",
@@ -673,6 +691,8 @@ pub enum Answer {
     },
     /// An account.
     Account(AccountDetails),
+    /// What is set for the mail of an account.
+    MailSettings(Box<MailSettings>),
     /// A public key of TLS.
     TlsKey {
         /// Its fingerprint.
@@ -857,6 +877,14 @@ pub struct AccountDetails {
     pub messages: u64,
     /// Its addresses.
     pub addresses: Vec<String>,
+    /// Recipients of other servers to whom it sent in the last 24 hours.
+    pub sent_recipients: u64,
+    /// To how many it may send.
+    pub recipients_per_day: u32,
+    /// How many of them it never wrote to before.
+    pub sent_first_time_recipients: u64,
+    /// How many these may be.
+    pub first_time_recipients_per_day: u32,
 }
 
 /// A mailbox of an account.

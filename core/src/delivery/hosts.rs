@@ -26,11 +26,13 @@ use rustls_pki_types::ServerName;
 use super::connection::{Connection, Reached, SendError};
 use super::dial::{DialError, Way, dial};
 use super::downgrade::{Fit, NotFit, Original};
+use super::ends::Noted;
+use super::outcome::Written;
 use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::{faults, translate};
 use crate::runtime::net::Stream;
-use crate::runtime::spawn;
+use crate::runtime::{Pool, spawn};
 use crate::tls::TlsError;
 
 /// Time for connecting to all addresses of a host.
@@ -64,6 +66,8 @@ pub(super) struct Parcel<'a> {
     /// The message.
     pub(super) original: &'a Original,
     pub(super) octets: u64,
+    /// What is noted before its end is sent.
+    pub(super) noted: Noted,
 }
 
 /// What came of a host.
@@ -97,6 +101,22 @@ impl HostResult {
     }
 }
 
+/// Whether a connection is as good for other domains at the host. A certificate that TLSA records vouch for may be right by the
+/// name of the domain.
+fn is_shared(dial: &Dial) -> bool {
+    !dial.rule.verification.has_dane()
+}
+
+impl Open {
+    /// Whether it is a connection for this, as far as this is known of it.
+    fn fits(&self, dial: &Dial, way: &Transported<'_>, channel: &Channel) -> bool {
+        self.host == dial.host
+            && *self.transport == *way.name
+            && self.connection.takes_more()
+            && dial.may_use(&self.address, channel)
+    }
+}
+
 impl Session {
     /// Hands a message to a host, over the open connection if that will do.
     pub(super) async fn at_host(
@@ -106,17 +126,24 @@ impl Session {
         parcel: &Parcel<'_>,
     ) -> Result<HostResult, Busy> {
         if let Some(open) = &mut self.open {
-            let fits = open.host == dial.host
-                && *open.transport == *way.name
-                && open.connection.takes_more()
-                && dial.may_use(&open.address, &open.channel);
+            let fits = open.fits(dial, way, &open.channel);
             // One that lay idle may be closed on the other side.
-            let rested = std::mem::take(&mut open.rested);
-            if fits && (!rested || open.connection.is_alive().await) {
+            let is_there = match open.rested.take() {
+                Some(rested) if fits => open.connection.is_alive(rested).await,
+                _ => true,
+            };
+            if fits && is_there {
                 let dialed = vec![open.address];
                 return Ok(self.hand_over(dial, parcel, dialed).await);
             }
             self.hang_up(Signal::Good);
+        }
+        if self.adopt(dial, way).await
+            && let Some(open) = &self.open
+        {
+            // For this domain it is a session of its own.
+            let (dialed, session) = (vec![open.address], open.seen.clone());
+            return Ok(HostResult { session, ..self.hand_over(dial, parcel, dialed).await });
         }
         let mut dialed = Vec::new();
         let (stream, address) = match self.connect(dial, way, &mut dialed).await? {
@@ -129,7 +156,10 @@ impl Session {
         let session = self.watched(dial, sending, address, came);
         let mut result = match ready {
             Ok(ready) => {
-                self.open = Some(ready.open);
+                self.open = Some(Open { seen: session.clone(), ..ready.open });
+                if is_shared(dial) {
+                    self.schedule(|schedule, id, _| schedule.share(id));
+                }
                 let mut result = self.hand_over(dial, parcel, dialed).await;
                 result.offered = Some(ready.offered);
                 result.observed = ready.observed;
@@ -165,6 +195,36 @@ impl Session {
             pkix: seen.pkix.as_ref().map(faults::of_certificate),
             dane: seen.dane.as_ref().map(Fault::from),
         })
+    }
+
+    /// Takes over a connection to the host that lies idle after a message to another domain; whether there was one.
+    ///
+    /// Not where TLSA records count: a certificate may be right for them by the name of that other domain.
+    async fn adopt(&mut self, dial: &Dial, way: &Transported<'_>) -> bool {
+        if !is_shared(dial) {
+            return false;
+        }
+        let found = {
+            let mut idle = self.shard.deliveries.idle.borrow_mut();
+            let found =
+                idle.iter().find(|(_, open)| open.fits(dial, way, &Channel { dane: false, ..open.channel }));
+            let found = found.map(|(session, _)| *session);
+            found.and_then(|session| Some((session, idle.remove(&session)?)))
+        };
+        let Some((idle, mut open)) = found else { return false };
+        if !self.schedule(|schedule, id, now| schedule.take_over(id, idle, now)) {
+            spawn("say good-bye", open.connection.quit());
+            return false;
+        }
+        let is_alive = match open.rested {
+            Some(rested) => open.connection.is_alive(rested).await,
+            None => true,
+        };
+        self.open = Some(Open { channel: Channel { dane: false, ..open.channel }, rested: None, ..open });
+        if !is_alive {
+            self.hang_up(Signal::Good);
+        }
+        is_alive
     }
 
     /// Connects to the first address that takes the connection.
@@ -227,7 +287,8 @@ impl Session {
     ) -> Result<Ready, (HostEnd, Option<Offered>)> {
         let deadline = Instant::now() + SETUP_TIME;
         let connector = self.shard.deliveries.connector();
-        let (connection, mut offered) = converse(connector, dial, way, stream, deadline, came).await?;
+        let pool = self.shard.shared.pool.clone();
+        let (connection, mut offered) = converse(connector, dial, way, stream, pool, deadline, came).await?;
         let seen = &came.seen;
         let is_encrypted = *connection.tls() == TlsState::Active;
         // A connection in clear after TLS failed doesn't mean that there is none.
@@ -273,14 +334,15 @@ impl Session {
             host: dial.host.clone(),
             address,
             channel,
-            rested: false,
+            seen: None,
+            rested: None,
         };
         Ok(Ready { open, offered, observed })
     }
 
     /// Hands the message to the host of the open connection.
     async fn hand_over(&mut self, dial: &Dial, parcel: &Parcel<'_>, dialed: Vec<IpAddr>) -> HostResult {
-        let writing = RefCell::new(self.writing.take());
+        let (writing, slot) = (RefCell::new(self.writing.take()), &self.slot);
         let Some(open) = &mut self.open else {
             return HostResult::of(HostEnd::Unreachable(Unreachable::NoRoute), dialed);
         };
@@ -312,12 +374,18 @@ impl Session {
             };
             let noted = async {
                 // At most one message is on its way whose outcome isn't on the disk.
-                let Some(mut earlier) = writing.borrow_mut().take() else { return Ok(()) };
-                if earlier.is_done().await {
-                    return Ok(());
+                let earlier = writing.borrow_mut().take();
+                if let Some(mut earlier) = earlier {
+                    match earlier.done().await {
+                        Some(Written::Synced) => slot.settle(),
+                        Some(Written::No) => {}
+                        None => {
+                            *writing.borrow_mut() = Some(earlier);
+                            return Err("the outcome of the message before can't be written".to_owned());
+                        }
+                    }
                 }
-                *writing.borrow_mut() = Some(earlier);
-                Err("the outcome of the message before can't be written".to_owned())
+                slot.note(parcel.noted).map_err(|error| error.to_string())
             };
             let reads = &self.shard.shared.reads;
             match open.connection.deliver(envelope, &mut source, reads, noted, deadline).await {
@@ -381,6 +449,7 @@ async fn converse(
     dial: &Dial,
     way: &Transported<'_>,
     stream: Stream,
+    pool: Pool,
     deadline: Instant,
     came: &mut Came,
 ) -> Result<(Connection, Offered), (HostEnd, Option<Offered>)> {
@@ -409,9 +478,9 @@ async fn converse(
         let secured = connector.secure(stream, name, wanted(), until()).await;
         let secured = secured.map_err(|failed| (tls_failed(dial, &failed, came), None))?;
         (came.tls, came.seen) = (Some(Tls::Established), secured.seen);
-        Connection::secured(secured.stream, settings)
+        Connection::secured(secured.stream, settings, pool)
     } else {
-        Connection::clear(stream, settings)
+        Connection::clear(stream, settings, pool)
     };
     let mut offered = Offered::default();
     loop {

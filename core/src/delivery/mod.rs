@@ -6,8 +6,8 @@
 //!
 //! What always holds:
 //! - An entry is claimed on the disk's side of a crash of the process before anything of it is sent, and its outcome is
-//!   synced before anything else is made of it. What is cut off between is tried again, and counted; what a fault of the
-//!   server cut off, too (`strays`).
+//!   synced before anything else is made of it. What is cut off between is tried again; it is counted when the end of the
+//!   message was sent (`ends`). So is what a fault of the server cut off (`strays`).
 //! - Whoever gets no message is told before the row that knows of it goes.
 //! - Nothing here stops mail from coming in: sessions, memory and work at a time are bounded.
 
@@ -18,8 +18,11 @@ mod counts;
 pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
+mod ends;
 mod faults;
+mod fronts;
 mod hosts;
+pub(crate) mod incoming;
 mod learned;
 pub(crate) mod operate;
 mod outcome;
@@ -46,8 +49,10 @@ use postrider_delivery::schedule::{Command, Mark, Notice, Schedule, SessionId, S
 use postrider_dns::{Name, parse_name};
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::queue::{self, NewQueued, Scheduled};
+use postrider_storage::store::StoreError;
 
 pub use counts::Counts;
+pub use ends::{EndsFile, FILE as ENDS_FILE, Noted, noted};
 pub(crate) use reports::{Unstored, into_mailbox};
 pub use rules::Rules;
 pub use secure::{Connector, Failed, Pkix, Wanted};
@@ -59,6 +64,7 @@ use crate::clock::unix_now;
 use crate::commit;
 use crate::config::Config;
 use crate::intake;
+use crate::lock::Lock;
 use crate::runtime::{LocalNotify, ShardId, sleep, spawn};
 use crate::shard::Shard;
 use session::Open;
@@ -75,19 +81,29 @@ pub struct Deliveries {
     idle: RefCell<HashMap<SessionId, Open>>,
     connector: Connector,
     edits: edits::Edits,
+    ends: Rc<ends::Ends>,
+    fronts: fronts::Fronts,
     strays: strays::Strays,
     /// The names and addresses at which this server takes mail.
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
     learned: learned::Learned,
     sts_failed: sts::Failed,
+    /// Held while what a report says of a recipient is written.
+    reporting: Lock,
     /// Sessions that run.
     sessions: Cell<i64>,
 }
 
 impl Deliveries {
-    /// What a shard delivers; nothing yet.
-    pub fn new(config: &Config, connector: Connector) -> Self {
+    /// What a shard, of so many, delivers; nothing yet.
+    pub fn new(
+        config: &Config,
+        connector: Connector,
+        ends: EndsFile,
+        (shard, shards): (ShardId, usize),
+    ) -> Self {
+        let ends = ends::Ends::new(ends, shard, shards);
         let delivery = &config.delivery;
         let each = |all: u32| usize::try_from(all).unwrap_or(usize::MAX);
         let host = u8::try_from(delivery.host_sessions_max).unwrap_or(u8::MAX);
@@ -108,11 +124,14 @@ impl Deliveries {
             idle: RefCell::default(),
             connector,
             edits: edits::Edits::default(),
+            ends,
+            fronts: fronts::Fronts::default(),
             strays: strays::Strays::default(),
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
             sts_failed: sts::Failed::default(),
+            reporting: Lock::default(),
             sessions: Cell::new(0),
         }
     }
@@ -128,6 +147,7 @@ impl Deliveries {
 
     /// Takes that an entry of this shard is new, or due at another time than before.
     pub fn notify(&self, entry: Scheduled, account: u32) {
+        self.fronts.placed(entry);
         let notice = Notice { domain: entry.domain, due: entry.due, entry: Some((entry.id.0, account)) };
         self.schedule.borrow_mut().notify(notice, unix_now());
         self.changed.notify();
@@ -158,6 +178,14 @@ pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) 
         // A shard that is gone finds them at the next start.
         let _ = shard.send(owner, Box::new(move |owner| owner.deliveries.notify(entry, account))).await;
     }
+}
+
+/// A domain's first entry in the schedule; none when nothing waits for it.
+async fn first(shard: &Shard, domain: u64) -> Result<Option<Scheduled>, StoreError> {
+    let asked = shard.deliveries.fronts.ask(domain);
+    let first = shard.shared.reads.run(move |reader| queue::first(reader, asked.from)).await?;
+    shard.deliveries.fronts.found(asked, first);
+    Ok(first)
 }
 
 /// Queues a message that the server wrote, and waits for the disk. `also` is in the same batch: it happens when the
@@ -202,6 +230,8 @@ pub fn start(shard: &Rc<Shard>) {
     }
     let found = Rc::clone(shard);
     spawn("find waiting mail", async move { start::find_waiting(&found).await });
+    let rest = Rc::clone(shard);
+    spawn("look at messages for ids", async move { incoming::look_at_rest(&rest).await });
 }
 
 async fn run(shard: &Rc<Shard>) {

@@ -4,24 +4,27 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use postrider_delivery::backoff::Backoff;
 use postrider_delivery::outcome::{Failure, Signal};
 use postrider_delivery::schedule::{Afterwards, Ended, Next, SessionId, Turn, pick};
 use postrider_delivery::security::Channel;
+use postrider_delivery::tls_results;
 use postrider_storage::account::hash;
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
-use postrider_storage::queue::{self, Attempt, Claimed, Edit};
+use postrider_storage::queue::{self, Attempt, Claimed, Edit, Scheduled};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{Held, Kind, QueueRow};
 use postrider_storage::store::StoreError;
 use tracing::{error, warn};
 
 use super::connection::Connection;
-use super::outcome::Writing;
+use super::ends::Slot;
+use super::outcome::{Writing, Written};
 use super::strays::Stray;
-use super::{attempt, outcome};
+use super::{attempt, first, outcome};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::runtime::{spawn, spawn_task};
@@ -40,8 +43,10 @@ pub(super) struct Open {
     pub(super) host: String,
     pub(super) address: IpAddr,
     pub(super) channel: Channel,
-    /// It lay idle since its last message.
-    pub(super) rested: bool,
+    /// What reports on TLS say of it.
+    pub(super) seen: Option<tls_results::Session>,
+    /// Since when it lies idle, or lay until it was taken up again.
+    pub(super) rested: Option<Instant>,
 }
 
 /// A session.
@@ -52,6 +57,8 @@ pub(super) struct Session {
     pub(super) open: Option<Open>,
     /// The outcome of the message before, on its way to the disk.
     pub(super) writing: Option<Writing>,
+    /// Where it notes whose end it sends.
+    pub(super) slot: Slot,
     /// What it has claimed, the entry that it delivers in front; without those whose outcome is being written.
     in_hand: Rc<RefCell<VecDeque<QueueId>>>,
     /// Why the last attempt failed, when that would be the same for every message to the domain by this transport.
@@ -75,6 +82,7 @@ pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
         domain: turn.domain,
         open,
         writing: None,
+        slot: shard.deliveries.ends.slot(),
         in_hand: Rc::clone(&in_hand),
         shared: None,
     };
@@ -132,7 +140,7 @@ impl Session {
                 Next::Claim(next) => turn = next,
                 Next::Idle => {
                     if let Some(open) = self.open.take() {
-                        let open = Open { rested: true, ..open };
+                        let open = Open { rested: Some(Instant::now()), ..open };
                         self.shard.deliveries.idle.borrow_mut().insert(self.id, open);
                     }
                     return;
@@ -174,17 +182,16 @@ impl Session {
     /// is left to itself after a while, and holds up nobody.
     pub(super) async fn written(&mut self) -> bool {
         let Some(writing) = &mut self.writing else { return true };
-        let is_written = writing.is_done().await;
-        if is_written {
-            self.writing = None;
+        let Some(written) = writing.done().await else { return false };
+        if written == Written::Synced {
+            self.slot.settle();
         }
-        is_written
+        self.writing = None;
+        true
     }
 
     async fn first_due(&self) -> Option<i64> {
-        let domain = self.domain;
-        let first = self.shard.shared.reads.run(move |reader| queue::first(reader, domain)).await;
-        match first {
+        match first(&self.shard, self.domain).await {
             Ok(first) => first.map(|first| first.due),
             Err(error) => {
                 error!(%error, "the queue can't be read");
@@ -236,9 +243,10 @@ impl Session {
         let _editing = deliveries.edits.claim(turn.domain).await;
         let shared = &self.shard.shared;
         let backoff = shared.config.delivery.backoff;
+        let from = deliveries.fronts.ask(turn.domain).from;
         let strays = deliveries.strays.ids();
         let claim = move |reader: &Reader| {
-            let mut ids = choose(reader, &turn, now)?;
+            let mut ids = choose(reader, &turn, from, now)?;
             ids.retain(|id| !strays.contains(id));
             claim_these(reader, ids, now, backoff)
         };
@@ -275,19 +283,22 @@ impl Session {
         let these = ids.clone();
         let undo = move |reader: &Reader| {
             let mut edit = Edit::default();
+            let mut places = Vec::with_capacity(these.len());
             for id in &these {
-                if let Some((one, _)) = queue::unclaim(reader, *id, due)? {
+                if let Some((one, place)) = queue::unclaim(reader, *id, due)? {
                     edit.append(one);
+                    places.push(place);
                 }
             }
-            Ok::<_, StoreError>(edit)
+            Ok::<_, StoreError>((edit, places))
         };
         let given = match shared.reads.run(undo).await {
-            Ok(edit) if edit.batch.is_empty() => Ok(()),
-            Ok(edit) => commit::commit(&shared.committer, edit.batch, Durability::Buffered)
-                .await
-                .map(drop)
-                .map_err(|error| error.to_string()),
+            Ok((edit, _)) if edit.batch.is_empty() => Ok(()),
+            Ok((edit, places)) => {
+                let done = commit::commit(&shared.committer, edit.batch, Durability::Buffered).await;
+                places.into_iter().for_each(|place| self.shard.deliveries.fronts.placed(place));
+                done.map(drop).map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         self.in_hand.borrow_mut().clear();
@@ -299,9 +310,9 @@ impl Session {
 }
 
 /// Chooses what to claim of what is due of a domain: what has to come first, then entries of all accounts in turn.
-fn choose(reader: &Reader, turn: &Turn, now: i64) -> Result<Vec<QueueId>, StoreError> {
+fn choose(reader: &Reader, turn: &Turn, from: Scheduled, now: i64) -> Result<Vec<QueueId>, StoreError> {
     let mut chosen: Vec<QueueId> = turn.first.iter().map(|id| QueueId(*id)).collect();
-    let due = queue::due(reader, turn.domain, now, CANDIDATES * turn.entries_max)?;
+    let due = queue::due(reader, from, now, CANDIDATES * turn.entries_max)?;
     let mut due: Vec<QueueId> = due.into_iter().map(|due| due.id).filter(|id| !chosen.contains(id)).collect();
     if due.len() > turn.entries_max {
         let mut accounts = Vec::with_capacity(due.len());

@@ -1,5 +1,6 @@
 //! What is done at the start: what an earlier run was cut off from, and what waits.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use postrider_storage::store::{Store, StoreError};
 use ring::rand::{SecureRandom, SystemRandom};
 use tracing::{error, info, warn};
 
+use super::ends::Noted;
 use crate::clock::unix_now;
 use crate::config::{Config, Protocol};
 use crate::runtime::sleep;
@@ -26,15 +28,25 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The pause after a step that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// Gives entries back whose attempts were cut off by the end of an earlier process, and says how many: their messages
-/// may have arrived nevertheless. Before anything is claimed.
-pub fn release_claims(store: &Store) -> Result<u64, StoreError> {
+/// Gives entries back whose attempts were cut off by the end of an earlier process, before anything is claimed. Says of how
+/// many the message may have arrived nevertheless: those of which the end was sent, as that process noted.
+pub fn release_claims(store: &Store, sent: &HashSet<Noted>) -> Result<u64, StoreError> {
     let mut count = 0;
     loop {
         let released = queue::release_claims(&store.reader(), CLAIMS_MAX)?;
-        count += released.entries.len() as u64;
-        for entry in &released.entries {
-            info!(entry = %entry.id.0, "an attempt was cut off: it is made again, and may be a second one");
+        for (id, attempt) in released.entries {
+            if sent.contains(&(id, attempt)) {
+                count += 1;
+                info!(
+                    entry = id.0,
+                    attempt, "the message may have arrived before an attempt was cut off, and is sent again"
+                );
+            } else {
+                info!(
+                    entry = id.0,
+                    attempt, "an attempt was cut off before the end of the message, and is made again"
+                );
+            }
         }
         if !released.edit.batch.is_empty() {
             store.engine().commit(released.edit.batch, Durability::Buffered).map_err(commit_failed)?;
@@ -79,7 +91,7 @@ pub(super) async fn find_waiting(shard: &Rc<Shard>) {
             }
         };
         let now = unix_now();
-        for first in &domains {
+        for first in domains.iter().filter(|first| first.due < queue::UNDERWAY) {
             let notice = Notice { domain: first.domain, due: first.due, entry: None };
             shard.deliveries.schedule.borrow_mut().notify(notice, now);
         }

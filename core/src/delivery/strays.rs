@@ -123,8 +123,11 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
         match stray {
             Stray::Untried => info!(entry = %id.0, "an entry that was not tried is given back"),
             Stray::CutOff { .. } => {
-                error!(entry = %id.0, "an attempt was cut off by a fault of the server: it is made again, and may be a second one");
-                shard.recorder.increment(shared.metrics.queue.possible_duplicates);
+                error!(entry = %id.0, "an attempt was cut off by a fault of the server, and is made again");
+                if deliveries.ends.take_doubt(*id) {
+                    info!(entry = %id.0, "the message may have arrived, and is sent again");
+                    shard.recorder.increment(shared.metrics.queue.possible_duplicates);
+                }
             }
             Stray::Endless => {
                 error!(entry = %id.0, "what came of an attempt can't be written: the entry is held until an operator releases or drops it");

@@ -402,6 +402,10 @@ label! {
         ImapBadCommands = "imap_bad_commands",
         /// Messages of first-time senders that wait at once.
         FirstTimeWaits = "first_time_waits",
+        /// Recipients of other servers that an account has in a day.
+        OutgoingRecipients = "outgoing_recipients",
+        /// Those of them to whom it never sent before.
+        OutgoingFirstTimeRecipients = "outgoing_first_time_recipients",
         /// Questions to DNS for one message.
         Questions = "dns_questions",
         /// Octets of a message's header that are looked at.

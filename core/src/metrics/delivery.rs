@@ -91,7 +91,7 @@ impl QueueMetrics {
             ),
             possible_duplicates: b.counter(
                 "postrider_queue_possible_duplicates_total",
-                "Attempts that were cut off when the other server may have had the message, and that are made again.",
+                "Attempts that were cut off after the end of the message was sent, so that the other server may have it, and that are made again.",
             ),
             destinations: b.counter("postrider_queue_destinations_total", "Lookups of the hosts of domains."),
             destinations_authentic: b.counter(

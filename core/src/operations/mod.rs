@@ -15,7 +15,9 @@ mod edit;
 pub(crate) mod failure;
 mod index;
 mod listing;
-mod lock;
+mod mail;
+#[cfg(test)]
+mod mail_tests;
 mod queue;
 mod reports;
 mod reports_sent;
@@ -37,8 +39,8 @@ use crate::runtime::{sleep, spawn};
 use crate::shard::{Shard, Shared};
 use crate::transfer;
 
+use crate::lock::Lock;
 use failure::{busy, internal};
-use lock::Lock;
 
 /// How long a step of long work waits at a time while others need the workers, and how often: what waits
 /// longer than that for a worker is not helped by more waiting.
@@ -119,6 +121,8 @@ impl ServerOperations {
             Request::AccountList => self.list_accounts(exchange).await,
             Request::AccountShow { account } => self.show_account(&account, exchange).await,
             Request::AccountTlsKeyList { account } => self.list_tls_keys(&account, exchange).await,
+            Request::AccountSettingsShow { account, secrets } => self.show_mail(&account, secrets).await,
+            Request::AccountSettingsSet { account, settings } => self.set_mail(&account, settings).await,
             Request::AddressList { account } => self.list_addresses(account.as_deref(), exchange).await,
             Request::AddressRuleList { address } => self.list_rules(&address, exchange).await,
             Request::RouteList { of } => self.list_routes(&of, exchange).await,

@@ -17,7 +17,7 @@ use tracing::{error, warn};
 
 use super::{ServeError, system};
 use crate::config::Config;
-use crate::delivery::release_claims;
+use crate::delivery::{ENDS_FILE, EndsFile, noted, release_claims};
 
 /// Contents whose protection is ended by one batch at start.
 const PENDING_BATCH: usize = 1000;
@@ -32,8 +32,10 @@ pub struct Opened {
     pub watchdog: Watchdog,
     /// Random octets of this store that never change.
     pub secret: [u8; 32],
-    /// Attempts to deliver that an earlier process was cut off from; their messages may have arrived.
+    /// Attempts to deliver that an earlier process was cut off from, and whose messages may have arrived.
     pub cut_off: u64,
+    /// Where it is noted whose end is sent.
+    pub ends: EndsFile,
 }
 
 /// Opens the store of a configuration.
@@ -56,7 +58,10 @@ pub fn open_store(config: &Config) -> Result<Opened, ServeError> {
     for batch in blobs::recover_pending(&store.reader(), PENDING_BATCH).map_err(|e| failed(e.to_string()))? {
         engine.commit(batch, Durability::Synced).map_err(|error| failed(error.to_string()))?;
     }
-    let cut_off = release_claims(&store).map_err(|error| failed(error.to_string()))?;
+    let ends_path = config.data_dir.join(ENDS_FILE);
+    let sent = noted(&ends_path).map_err(system("can't read data/ends-sent"))?;
+    let cut_off = release_claims(&store, &sent).map_err(|error| failed(error.to_string()))?;
+    let ends = EndsFile::create(&ends_path).map_err(system("can't make data/ends-sent"))?;
     let on_stop = |reason: &committer::StopReason| {
         error!(%reason, "the store takes no more writes; nothing is acknowledged any more");
     };
@@ -71,7 +76,7 @@ pub fn open_store(config: &Config) -> Result<Opened, ServeError> {
     let watchdog = Watchdog::start(Arc::clone(&committer), &dir, limits)
         .map_err(system("can't start the watchdog's thread"))?;
     let secret = secret(&config.data_dir.join("secret")).map_err(system("can't read or make data/secret"))?;
-    Ok(Opened { store: Arc::new(store), committer, watchdog, secret, cut_off })
+    Ok(Opened { store: Arc::new(store), committer, watchdog, secret, cut_off, ends })
 }
 
 /// 32 random octets, made at the first start.

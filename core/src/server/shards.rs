@@ -16,7 +16,7 @@ use crate::admission::{self, Admission};
 use crate::auth::Authenticator;
 use crate::config::{Classes, Config, Protocol};
 use crate::control::{self, ControlOptions};
-use crate::delivery::{self, Connector, Counts, Deliveries, Rules};
+use crate::delivery::{self, Connector, Counts, Deliveries, EndsFile, Rules};
 use crate::imap;
 use crate::log::LogHandle;
 use crate::lookup::Resolver;
@@ -70,8 +70,9 @@ pub(super) struct Parts {
     shared: Arc<Shared>,
     resolver: Arc<Option<Plan>>,
     connector: Connector,
-    /// Attempts that an earlier process was cut off from.
+    /// Attempts that an earlier process was cut off from, and whose messages may have arrived.
     cut_off: u64,
+    ends: EndsFile,
     watchdog: Arc<Watchdog>,
     gate: Gate,
     accepts: Arc<Vec<Arc<AcceptStats>>>,
@@ -111,7 +112,7 @@ pub(super) fn prepare(
     host: Preflight,
     shards: usize,
 ) -> Result<Parts, ServeError> {
-    let Opened { store, committer, watchdog, secret, cut_off } = opened;
+    let Opened { store, committer, watchdog, secret, cut_off, ends } = opened;
     let limits = PoolLimits { threads: config.worker_threads.get(), queue_max: JOBS_MAX };
     let start = |name, priority| {
         Pool::start(name, limits, priority).map_err(system("can't start the worker threads"))
@@ -169,6 +170,7 @@ pub(super) fn prepare(
         resolver,
         connector,
         cut_off,
+        ends,
         watchdog: Arc::new(watchdog),
         gate,
         accepts: Arc::new(accepts),
@@ -206,13 +208,19 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         recorder,
         resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
         rates: DeliveryRates::default(),
+        allowances: smtp::allowance::Allowances::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
         tls_results: reporting::tls::Pending::default(),
         report_bell: received_reports::Bell::default(),
-        deliveries: Deliveries::new(&shared.config, parts.connector.clone()),
+        deliveries: Deliveries::new(
+            &shared.config,
+            parts.connector.clone(),
+            parts.ends.clone(),
+            (id, shared.shards.len()),
+        ),
         shared,
     });
     spawn("work of other shards", Rc::clone(&shard).serve_others(part.work));

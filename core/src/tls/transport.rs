@@ -116,6 +116,14 @@ impl Transport {
         }
     }
 
+    /// Whether the peer is connected as far as the kernel knows, and has sent nothing that wasn't read.
+    pub fn is_silent(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_silent(),
+            Self::Tls(tls) => tls.stream().is_silent(),
+        }
+    }
+
     /// What was agreed on; none without TLS.
     pub fn tls_info(&self) -> Option<TlsInfo> {
         match self {

@@ -7,7 +7,6 @@ mod oracle;
 mod records;
 mod responses;
 mod scanner;
-mod speed;
 mod texts;
 
 use super::record::{self, StructureRef};

@@ -55,6 +55,8 @@ fn keys_of_an_account_have_these_bytes() {
         (changes_after(a, m, Which::Live, modseq(0x22)), "010203041100000a0b000000000000000023"),
         (pack(a, m, uid(0x11)), "010203041200000a0b00000011"),
         (senders(a, 0x0abc), "01020304200abc"),
+        (recipients(a, 0x0abc), "01020304230abc"),
+        (outgoing(a, 5, QueueId(0x66)), "010203042280000000000000050000000000000066"),
         (tls_known(a, "a.b"), "0102030421612e62"),
         (text(a), "0102030430"),
         (terms(a, 0x77, b"\x01ab"), "010203043100000077016162"),
@@ -131,6 +133,9 @@ fn keys_of_the_system_have_these_bytes() {
         (tls_results_in(0x0102, Order::ByPolicy), "000000002e0000010201"),
         (tls_results_from(0x0102), "000000002e00000102"),
         (report_suppression("a@b"), "000000002f614062"),
+        (from_id(a.get(), "x_-"), "000000003401020304785f2d"),
+        (queue_meta(q), "00000000350000000000000066"),
+        (incoming_report(a, EmailId(0x33)), "0000000036010203040000000000000033"),
         (
             evaluation(&group(), EvaluationId { time: -1, blob: b, recipient: 7 }),
             "00000000278000000000000001612e62007fffffffffffffff000000000000005500000007",

@@ -38,7 +38,7 @@ pub struct Filter {
     pub recipient_domain: Option<String>,
     /// Accepted then.
     pub submitted: Span,
-    /// The next attempt is then; what is held has none.
+    /// The next attempt is then; what is held, or has one under way, has none.
     pub next_attempt: Span,
     /// Held, or not.
     pub held: Option<bool>,
@@ -94,7 +94,7 @@ impl Filter {
             && is(&self.recipient_domain, row.domain.as_bytes())
             && self.submitted.holds(row.created)
             && (self.next_attempt == Span::default()
-                || row.held == Held::No && self.next_attempt.holds(row.due))
+                || row.held == Held::No && !row.claimed && self.next_attempt.holds(row.due))
             && self.held.is_none_or(|held| held == (row.held != Held::No))
             && self.transport.as_deref().is_none_or(|transport| transport == &*row.transport)
             && self.from.as_deref().is_none_or(|part| contains(&row.mail_from, part))

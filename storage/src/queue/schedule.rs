@@ -1,26 +1,41 @@
 //! When entries are due, by domain.
 
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 
 use crate::account::hash;
+use crate::engine::Space;
 use crate::ids::QueueId;
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::{Raw, Reader};
 use crate::rows::{Held, QueueRow};
 use crate::store::StoreError;
 
+/// Where the schedule has an entry during an attempt: behind all that can be due, so that nobody who looks for that passes
+/// over what was delivered.
+pub const UNDERWAY: i64 = i64::MAX - 1;
+
 /// An entry's place in the schedule.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Scheduled {
     /// The hash of its domain.
     pub domain: u64,
-    /// When the next attempt is due, seconds since 1970; [`i64::MAX`] when it is held.
+    /// When the next attempt is due, seconds since 1970; [`UNDERWAY`] during an attempt, [`i64::MAX`] when it is held.
     pub due: i64,
     /// The entry.
     pub id: QueueId,
 }
 
 impl Scheduled {
+    /// Before everything that can wait for a domain.
+    pub const fn start(domain: u64) -> Self {
+        Self { domain, due: i64::MIN, id: QueueId(0) }
+    }
+
+    /// Behind everything that can be due for a domain.
+    pub const fn end(domain: u64) -> Self {
+        Self { domain, due: UNDERWAY, id: QueueId(0) }
+    }
+
     pub(super) fn of(id: QueueId, row: &QueueRow) -> Self {
         Self { domain: domain_hash(&row.domain), due: row.scheduled(), id }
     }
@@ -32,9 +47,14 @@ impl Scheduled {
 }
 
 impl QueueRow {
-    /// The time at which the schedule has it: when it is due, or [`i64::MAX`] when it is held.
+    /// The time at which the schedule has it: when it is due, [`UNDERWAY`] during an attempt, or [`i64::MAX`] when it is
+    /// held.
     pub fn scheduled(&self) -> i64 {
-        if self.held == Held::No { self.due } else { i64::MAX }
+        match (self.held, self.claimed) {
+            (Held::No, false) => self.due,
+            (Held::No, true) => UNDERWAY,
+            (Held::Operator | Held::Rule(_), _) => i64::MAX,
+        }
     }
 }
 
@@ -117,22 +137,38 @@ impl Iterator for Waiting<'_> {
     }
 }
 
-/// A domain's first entry in the schedule; none when nothing waits for it.
-pub fn first(reader: &Reader, domain: u64) -> Result<Option<Scheduled>, StoreError> {
-    let mut rows = reader.prefix(&keys::queue_domain(domain));
-    rows.next().map(|row| Scheduled::from_key(&row?.0)).transpose()
+/// The first entry of a domain in the schedule, at `from` or behind, that isn't held and of which no attempt is under way;
+/// none when nothing waits there.
+///
+/// What left the schedule before `from` costs nothing here. Before its tables are merged, the store passes over each row
+/// that was removed, so whoever reads often says from where on there can be any.
+pub fn first(reader: &Reader, from: Scheduled) -> Result<Option<Scheduled>, StoreError> {
+    rows(reader, from).next().transpose()
 }
 
 /// The entries of a domain that are due at `now` (seconds since 1970), at most `count_max`, those that have been
-/// due longest first. Held ones are never due.
-pub fn due(reader: &Reader, domain: u64, now: i64, count_max: usize) -> Result<Vec<Scheduled>, StoreError> {
+/// due longest first; only those at `from` or behind, as for [`first`]. Held ones are never due.
+pub fn due(
+    reader: &Reader,
+    from: Scheduled,
+    now: i64,
+    count_max: usize,
+) -> Result<Vec<Scheduled>, StoreError> {
     let mut found = Vec::new();
-    for row in reader.prefix(&keys::queue_domain(domain)).take(count_max) {
-        let entry = Scheduled::from_key(&row?.0)?;
-        if entry.due > now || entry.due == i64::MAX {
+    for entry in rows(reader, from).take(count_max) {
+        let entry = entry?;
+        if entry.due > now {
             break;
         }
         found.push(entry);
     }
     Ok(found)
+}
+
+/// What can be due for the domain of `from`, there or behind.
+fn rows(reader: &Reader, from: Scheduled) -> impl Iterator<Item = Result<Scheduled, StoreError>> + '_ {
+    let Scheduled { domain, due, id } = from;
+    let (first, end) = (keys::queue_due(domain, due, id), keys::queue_due(domain, UNDERWAY, QueueId(0)));
+    let rows = reader.snapshot().range(Space::Rows, Bound::Included(&first), Bound::Excluded(&end));
+    rows.map(|row| Scheduled::from_key(&row?.0))
 }

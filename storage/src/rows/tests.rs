@@ -207,6 +207,12 @@ fn senders_have_these_bytes_and_a_full_bucket_forgets_the_oldest() {
 }
 
 #[test]
+fn what_an_account_sent_has_these_bytes() {
+    let row = OutgoingRow { recipients: 0x0102, first_time: 3 };
+    golden!(row, OutgoingRow, row.encode(), "01 000000 02010000 03000000", tail: 0);
+}
+
+#[test]
 fn evaluations_have_these_bytes() {
     let row = EvaluationRow {
         optional: true,

@@ -38,7 +38,7 @@ pub(super) fn check(
     tls_results(reader, report)?;
     report_suppressions(reader, report)?;
     reports::check(reader, report)?;
-    const TABLES: [u8; 27] = [
+    const TABLES: [u8; 30] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -66,6 +66,9 @@ pub(super) fn check(
         table::REPORTTODO,
         table::REPORTTEXT,
         table::REPORTSUPPRESS,
+        table::FROMID,
+        table::QUEUEMETA,
+        table::INCOMINGREPORT,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {
         TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)

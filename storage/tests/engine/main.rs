@@ -5,7 +5,6 @@ mod child;
 mod committer;
 mod crash;
 mod failing;
-mod measure;
 mod model;
 mod torn;
 mod upkeep;

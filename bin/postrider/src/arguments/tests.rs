@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 135] = [
+const COMMANDS: [&str; 139] = [
     "",
     "serve",
     "localserve",
@@ -39,6 +39,10 @@ const COMMANDS: [&str; 135] = [
     "account routes add",
     "account routes rm",
     "account routes move",
+    "account settings",
+    "account settings show",
+    "account settings set",
+    "account settings webhook",
     "address",
     "address add",
     "address rm",

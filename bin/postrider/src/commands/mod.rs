@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod account_settings;
 mod authentication;
 mod config;
 mod control;

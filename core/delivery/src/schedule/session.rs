@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::record::Record;
 use super::{Schedule, SessionId};
+use crate::outcome::Signal;
 
 /// What a session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) struct Session {
     pub(super) connection: Option<(IpAddr, Option<IpAddr>)>,
     /// It was told that its host is busy, and its domain is woken when there is room.
     pub(super) waits_for_host: bool,
+    /// Its connection is as good for every other domain that wants one to the same address.
+    pub(super) is_shared: bool,
 }
 
 impl Session {
@@ -39,6 +42,7 @@ impl Session {
             transactions: 0,
             connection: None,
             waits_for_host: false,
+            is_shared: false,
         }
     }
 }
@@ -81,6 +85,32 @@ impl Schedule {
             self.idle.remove(&(until, session));
             self.idle.insert((now, session));
         }
+    }
+
+    /// Takes that a session's connection is as good for other domains at the host.
+    pub fn share(&mut self, session: SessionId) {
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.is_shared = true;
+        }
+    }
+
+    /// Gives the connection of an idle session to one that runs, which delivers to the same host for another domain;
+    /// false when there is none any more. The idle session is forgotten: nothing is to be called for it.
+    pub fn take_over(&mut self, session: SessionId, idle: SessionId, now: i64) -> bool {
+        let is_idle = self.sessions.get(&idle).is_some_and(|state| state.state == State::Idle);
+        if !is_idle || !self.sessions.contains_key(&session) {
+            return false;
+        }
+        self.disconnected(session, Signal::Neutral, now);
+        self.leave_idle(idle);
+        let Some(before) = self.sessions.remove(&idle) else { return false };
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.connection = before.connection;
+            state.transactions = state.transactions.saturating_add(before.transactions);
+            state.is_shared = before.is_shared;
+        }
+        self.place(before.domain, now);
+        true
     }
 
     pub(super) fn forget_idle(&mut self, session: SessionId, now: i64) {

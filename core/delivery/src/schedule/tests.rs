@@ -307,6 +307,39 @@ fn a_connection_does_not_lie_idle_while_another_domain_waits_for_its_place() {
 }
 
 #[test]
+fn a_connection_that_others_can_use_goes_on_with_a_domain_that_waits_for_it() {
+    let mut schedule = schedule();
+    for domain in 1..=3 {
+        schedule.notify(due(domain, 0), 0);
+    }
+    let turns = [1, 2, 3].map(|_| started(&mut schedule, 0));
+    let [first, second, waits] = &turns;
+    for turn in &turns {
+        schedule.claimed(turn.session, 1, None, 0);
+    }
+    assert_eq!(schedule.connect(first.session, address(1), None, 0), Admission::Go);
+    assert_eq!(schedule.connect(second.session, address(1), None, 0), Admission::Go);
+    let Admission::Busy { until } = schedule.connect(waits.session, address(1), None, 0) else { panic!() };
+    schedule.share(first.session);
+    assert!(!schedule.take_over(second.session, first.session, 0), "it isn't idle");
+    let postponed = Ended { signal: Signal::Neutral, postponed: Some(until), first_due: Some(0) };
+    assert_eq!(schedule.finished(waits.session, postponed, 0), Afterwards::Nothing);
+    assert_eq!(schedule.poll(0), None, "it waits for the host");
+    // The first has no more to send: its connection stays, and who waits is woken.
+    assert_eq!(schedule.next(first.session, Signal::Neutral, None, 1), Next::Idle);
+    let next = started(&mut schedule, 1);
+    assert_eq!(next.domain, waits.domain);
+    schedule.claimed(next.session, 1, None, 1);
+    assert!(schedule.take_over(next.session, first.session, 1));
+    assert!(!schedule.take_over(second.session, first.session, 1), "it is forgotten");
+    assert_eq!(schedule.sessions(), (2, 0));
+    // As its own, and as long as any.
+    assert_eq!(schedule.next(next.session, Signal::Neutral, None, 1), Next::Idle);
+    assert_eq!(schedule.poll(1), None);
+    assert!(matches!(schedule.poll(20), Some(Command::Close(session)) if session == next.session));
+}
+
+#[test]
 fn a_host_that_is_down_is_down_for_all_domains() {
     let mut schedule = Schedule::new(Settings { sessions_max: 50, ..Settings::DEFAULT });
     for domain in 0..4 {
@@ -472,4 +505,26 @@ fn records_are_small() {
     let octets = schedule.octets();
     assert_eq!(schedule.domains(), 100_000);
     assert!(octets < 12_000_000, "{octets}");
+}
+
+#[test]
+fn a_connection_that_lies_idle_is_taken_over_for_another_domain_at_the_host() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    let first = started(&mut schedule, 0).session;
+    schedule.claimed(first, 1, None, 0);
+    assert_eq!(schedule.connect(first, address(1), None, 0), Admission::Go);
+    schedule.notify(due(2, 0), 0);
+    let second = started(&mut schedule, 0).session;
+    schedule.claimed(second, 1, None, 0);
+    assert!(!schedule.take_over(second, first, 0), "it isn't idle");
+    assert_eq!(schedule.next(first, Signal::Good, None, 0), Next::Idle);
+    assert!(schedule.take_over(second, first, 0));
+    assert!(!schedule.take_over(second, first, 0), "it is gone");
+    assert_eq!((schedule.hosts.connections(address(1)), schedule.sessions()), (1, (1, 0)));
+    // Its domain has nothing more; nobody closes what it no longer has.
+    assert_eq!((schedule.domains(), schedule.poll(100)), (1, None));
+    assert_eq!(schedule.next(second, Signal::Good, None, 100), Next::Idle);
+    assert_eq!(schedule.poll(200), Some(Command::Close(second)));
+    assert_eq!((schedule.hosts.connections(address(1)), schedule.domains()), (0, 0));
 }

@@ -29,7 +29,8 @@ use crate::imap::places;
 use crate::imap::progress::telling;
 use crate::imap::session::{Completion, Context, Ended};
 use crate::imap::sync::{Expunges, OwnFlags};
-pub(in crate::imap) use evaluate::{Failed, Found, Place, Wanted, Workers, find, find_among};
+pub use evaluate::{Failed, Place};
+pub(in crate::imap) use evaluate::{Found, Wanted, Workers, find, find_among};
 pub(in crate::imap) use results::{Results, saved, write_results};
 pub(in crate::imap) use tree::{Names, Tree};
 

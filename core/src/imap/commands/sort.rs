@@ -108,7 +108,7 @@ pub async fn sorted(
 }
 
 /// A sort under way.
-struct Sorting {
+pub struct Sorting {
     walk: Walk,
     columns: Columns,
     /// The messages whose keys are known.
@@ -117,8 +117,11 @@ struct Sorting {
     room: Room,
 }
 
-enum Step {
+/// How far a sort is.
+pub enum Step {
+    /// There is more to do.
     Goes,
+    /// The messages in their order.
     Done(Vec<Uid>),
 }
 
@@ -129,14 +132,16 @@ impl From<NoRoom> for Failed {
 }
 
 impl Sorting {
-    fn new(place: &Place, criteria: &[SortCriterion], uids: UidSet) -> Self {
+    /// A sort of some messages of a mailbox.
+    pub fn new(place: &Place, criteria: &[SortCriterion], uids: UidSet) -> Self {
         let columns = Columns::new(criteria);
         let depth = if columns.need_structure() { Depth::Structures } else { Depth::Rows };
         let walk = Walk::new((place.account, place.mailbox), uids, depth);
         Self { walk, columns, uids: Vec::new(), order: None, room: Room::default() }
     }
 
-    fn run(&mut self, store: &Store) -> Result<Step, Failed> {
+    /// Goes on for some ten milliseconds.
+    pub fn run(&mut self, store: &Store) -> Result<Step, Failed> {
         if !self.walk.is_finished() {
             let (columns, uids) = (&mut self.columns, &mut self.uids);
             self.walk.run(store, |uid, row, root| {

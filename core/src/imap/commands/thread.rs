@@ -72,7 +72,7 @@ async fn threaded(
 }
 
 /// Threads under way.
-struct Threading {
+pub struct Threading {
     walk: Walk,
     /// For message numbers.
     view: Option<UidSet>,
@@ -82,7 +82,8 @@ struct Threading {
 }
 
 impl Threading {
-    fn new(place: &Place, algorithm: ThreadAlgorithm, numbering: Numbering, uids: UidSet) -> Self {
+    /// Threads of some messages of a mailbox.
+    pub fn new(place: &Place, algorithm: ThreadAlgorithm, numbering: Numbering, uids: UidSet) -> Self {
         Self {
             walk: Walk::new((place.account, place.mailbox), uids, Depth::Structures),
             view: (numbering == Numbering::Sequence).then(|| place.view.clone()),
@@ -93,7 +94,7 @@ impl Threading {
     }
 
     /// Goes on for some ten milliseconds; the response once it is made.
-    fn run(&mut self, store: &Store) -> Result<Option<Vec<u8>>, Failed> {
+    pub fn run(&mut self, store: &Store) -> Result<Option<Vec<u8>>, Failed> {
         if !self.walk.is_finished() {
             let (threads, view) = (&mut self.threads, self.view.as_ref());
             let mut references = Vec::new();
@@ -161,48 +162,4 @@ fn first_id(root: &PartRef<'_>, field: FieldName) -> Option<u64> {
         false
     });
     first
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::imap::commands::fetch::world::{Mail, World};
-
-    #[test]
-    #[ignore = "prints figures; meant for optimised code"]
-    #[expect(clippy::unwrap_used, reason = "a test may panic")]
-    fn figures_of_100_000_messages() {
-        const COUNT: u32 = 100_000;
-        let mut world = World::new();
-        for at in 0..COUNT {
-            let (day, matter, parent) = (at % 28 + 1, at * 31 % 20_000, at / 10 * 9);
-            let message = format!(
-                "Subject: Re: matter {matter}\r\nDate: {day} Jan 2020 10:00:00 +0000\r\nMessage-ID: <{at}@example.org>\r\nReferences: <{parent}@example.org>\r\n\r\n",
-            );
-            world.append(&Mail { message: message.as_bytes(), ..Mail::default() });
-        }
-        let (account, mailbox) = world.place();
-        let place = Place { account, mailbox, view: world.view() };
-        for algorithm in [ThreadAlgorithm::OrderedSubject, ThreadAlgorithm::References, ThreadAlgorithm::Refs]
-        {
-            let uids = place.view.clone();
-            let mut threading = Threading::new(&place, algorithm, Numbering::Uid, uids);
-            let start = std::time::Instant::now();
-            let (mut runs, mut longest, mut octets) = (0, std::time::Duration::ZERO, 0);
-            loop {
-                let run = std::time::Instant::now();
-                let response = threading.run(&world.store).unwrap();
-                (runs, longest) = (runs + 1, longest.max(run.elapsed()));
-                if let Some(response) = response {
-                    assert!(response.ends_with(b")\r\n"));
-                    break;
-                }
-                octets = octets.max(threading.threads.octets());
-            }
-            println!(
-                "{algorithm:?}: {:?}, {runs} runs, longest {longest:?}, {octets} octets",
-                start.elapsed()
-            );
-        }
-    }
 }

@@ -77,25 +77,6 @@ pub(super) fn resident() -> u64 {
 }
 
 #[test]
-#[ignore = "measures the process, so it has to run alone"]
-fn idle_sessions_take_little_memory() {
-    const SESSIONS: u64 = 400;
-    let server = Server::start(&Setup::default());
-    let select = || {
-        let mut peer = server.log_in();
-        peer.send(b"a1 SELECT Inbox\r\na2 IDLE\r\n");
-        while peer.line() != "+ waiting" {}
-        peer
-    };
-    let mut peers: Vec<_> = (0..100).map(|_| select()).collect();
-    let before = resident();
-    peers.extend((0..SESSIONS).map(|_| select()));
-    let each = (resident() - before) / SESSIONS;
-    println!("{each} octets for an idle session, the test's client with it");
-    assert!(each < 10 * 1024, "{each}");
-}
-
-#[test]
 fn pipelined_commands_are_answered_in_order_and_hold_up_nobody() {
     const COMMANDS: u32 = 20_000;
     let server = Server::start(&Setup::default());

@@ -166,6 +166,13 @@ impl Stream {
         let _ = SockRef::from(self).set_tcp_quickack(true);
     }
 
+    /// Whether the peer is connected as far as the kernel knows, and has sent nothing that wasn't read.
+    pub fn is_silent(&self) -> bool {
+        let mut octet = [std::mem::MaybeUninit::uninit()];
+        let peeked = SockRef::from(self).recv_with_flags(&mut octet, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Tells the peer that no more is sent. Reading goes on.
     pub fn shutdown_write(&self) -> io::Result<()> {
         SockRef::from(self).shutdown(Direction::Write)

@@ -206,6 +206,24 @@ fn one_connection_takes_many_messages() {
 }
 
 #[test]
+fn one_connection_serves_several_domains_at_a_host() {
+    let (port, record) = other_server::start(&["PIPELINING"]);
+    let domains: Vec<String> = (0..16).map(|number| format!("d{number}.example")).collect();
+    let records: String =
+        domains.iter().map(|domain| format!("{domain}. MX 10 mx.remote.example.\n")).collect();
+    let world = World::delivering(&format!("{SCRIPT}\n{records}"), port, |_| {});
+    // Connections belong to shards.
+    let shard = |domain: &str| queue::shard_of(queue::domain_hash(domain), world.shared.shards.len());
+    let here: Vec<&String> = domains.iter().filter(|domain| shard(domain) == shard("d0.example")).collect();
+    for (count, domain) in here.iter().enumerate() {
+        send(&world, &[&format!("b@{domain}")]);
+        wait_until(|| record.messages().len() == count + 1 && entries(&world).is_empty());
+    }
+    // A message may come just before the connection lies idle.
+    assert!(here.len() > 1 && record.connections() < here.len(), "{} connections", record.connections());
+}
+
+#[test]
 fn a_sender_without_room_holds_nothing_up_and_the_postmaster_is_told() {
     let (world, _) = start(&["PIPELINING"]);
     send(&world, &["nobody@remote.example"]);

@@ -319,7 +319,7 @@ fn results_that_are_too_old_are_forgotten_and_nothing_is_recorded_when_that_is_o
     let (world, record) = start(&["PIPELINING"], |_| {});
     send(&world, &record, "b@remote.example");
     assert_eq!(recorded(&world).len(), 2);
-    let world = world.restarted_as(|config| config.reports.tls = false);
+    let world = world.restarted_with(|config| config.reports.tls = false);
     assert_eq!(recorded(&world).len(), 2);
     on_shards(&world, 0..2, |shard| async move { crate::reporting::start(&shard) });
     wait_until(|| tls_results::after(&world.shared.store.reader(), None).next().is_none());

@@ -6,25 +6,36 @@ fn a_claim_backs_off_and_nothing_is_claimed_twice() {
     let world = World::new();
     let id = world.send(&["r@one.example", "s@one.example"])[0];
     let domain = domain_hash("one.example");
-    assert_eq!(due(&world.reader(), domain, 99, 10).unwrap(), []);
-    assert_eq!(due(&world.reader(), domain, 100, 10).unwrap(), [Scheduled { domain, due: 100, id }]);
+    assert_eq!(due(&world.reader(), Scheduled::start(domain), 99, 10).unwrap(), []);
+    let place = Scheduled { domain, due: 100, id };
+    assert_eq!(due(&world.reader(), Scheduled::start(domain), 100, 10).unwrap(), [place]);
     let claimed = world.claim(id, 1000);
     assert_eq!((claimed.entry.attempts, claimed.entry.last_attempt, claimed.entry.due), (1, 1000, 1450));
     assert_eq!(claimed.entry, world.entry(id));
     assert_eq!(claimed.recipients.len(), 2);
     let again = Attempt { now: 2000, next: 3000 };
     assert!(claim(&world.reader(), id, again).unwrap().is_none());
-    assert_eq!(first(&world.reader(), domain).unwrap().unwrap().due, 1450);
+    assert_eq!(first(&world.reader(), Scheduled::start(domain)).unwrap(), None, "an attempt is under way");
+    assert_eq!(world.entry(id).scheduled(), UNDERWAY);
 
     let (edit, place) = unclaim(&world.reader(), id, 1100).unwrap().unwrap();
     assert_eq!((edit.delta, place.due), (Delta::default(), 1100));
     world.commit(edit.batch);
     assert_eq!((world.entry(id).attempts, world.entry(id).claimed), (0, false));
+    assert_eq!(first(&world.reader(), Scheduled::start(domain)).unwrap(), Some(place));
+    assert_eq!(first(&world.reader(), place).unwrap(), Some(place), "at the place itself");
+    let behind = Scheduled { id: QueueId(id.0 + 1), ..place };
+    assert_eq!(first(&world.reader(), behind).unwrap(), None);
+    assert_eq!(due(&world.reader(), behind, 2000, 10).unwrap(), []);
     assert!(unclaim(&world.reader(), id, 1100).unwrap().is_none());
 
     world.change(id, Chosen::All, &Change::Hold(Held::Operator));
     assert!(claim(&world.reader(), id, again).unwrap().is_none(), "held");
-    assert_eq!(due(&world.reader(), domain, i64::MAX, 10).unwrap(), [], "what is held is never due");
+    assert_eq!(
+        due(&world.reader(), Scheduled::start(domain), i64::MAX, 10).unwrap(),
+        [],
+        "what is held is never due"
+    );
     assert!(claim(&world.reader(), QueueId(1), again).unwrap().is_none(), "gone");
 }
 
@@ -94,12 +105,14 @@ fn attempts_that_were_cut_off_are_found_without_reading_the_queue() {
     loop {
         let released = release_claims(&world.reader(), 2).unwrap();
         world.commit(released.edit.batch);
-        found.extend(released.entries.iter().map(|entry| (entry.id, entry.due)));
+        found.extend(released.entries);
         if !released.more {
             break;
         }
     }
-    assert_eq!(found, [(ids[1], 1450), (ids[2], i64::MAX), (ids[3], 1450)]);
+    assert_eq!(found, [(ids[1], 1), (ids[2], 1), (ids[3], 1)]);
+    let places: Vec<_> = ids[1..4].iter().map(|id| world.entry(*id).scheduled()).collect();
+    assert_eq!(places, [1450, i64::MAX, 1450]);
     let rows: Vec<_> = ids.iter().map(|id| world.entry(*id)).collect();
     assert!(rows.iter().all(|row| !row.claimed));
     assert_eq!(rows.iter().map(|row| row.attempts).collect::<Vec<_>>(), [0, 1, 1, 1, 0]);
@@ -148,7 +161,7 @@ fn waiting_domains_are_found_in_order_and_within_a_range() {
     }
     assert_eq!(found(0..=u64::MAX), hashes);
     world.verify();
-    let two: Vec<_> = due(&world.reader(), domain_hash("d1.example"), 100, 10).unwrap();
+    let two: Vec<_> = due(&world.reader(), Scheduled::start(domain_hash("d1.example")), 100, 10).unwrap();
     assert_eq!(two.len(), 2);
-    assert_eq!(due(&world.reader(), domain_hash("d1.example"), 100, 1).unwrap(), two[..1]);
+    assert_eq!(due(&world.reader(), Scheduled::start(domain_hash("d1.example")), 100, 1).unwrap(), two[..1]);
 }

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use postrider_proto::imap::command::{Command, Utf8};
 use postrider_proto::imap::types::{Flags, Uid};
@@ -290,48 +289,6 @@ fn messages_are_marked_as_seen_in_bounded_groups() {
     assert_eq!(rows.next_unseen(&reader, 400, u64::MAX).unwrap(), [uid(8), uid(10)]);
     finish(&world, &mut rows, 100_000);
     assert!(rows.is_finished());
-}
-
-/// Prints what previews cost. Run it in release: `cargo test --release -- --ignored speed_of_previews`.
-#[test]
-#[ignore = "a measurement"]
-fn speed_of_previews() {
-    let style = format!("<style>{}</style>", "p { margin: 0 }\r\n".repeat(1000));
-    let long = "A line of words that is about as long as lines are.\r\n".repeat(400);
-    let plain = format!("Subject: s\r\n\r\n{long}");
-    let html =
-        format!("Content-Type: text/html\r\n\r\n<html><head>{style}</head><body><p>{long}</body></html>");
-    for (name, message) in [("plain text", plain), ("HTML with 17 KiB of style", html)] {
-        let mut world = World::new();
-        let count = 1000;
-        for _ in 0..count {
-            world.append(&Mail { message: message.as_bytes(), ..Mail::default() });
-        }
-        for text in ["FETCH 1:* ENVELOPE", "FETCH 1:* PREVIEW"] {
-            let mut rows = rows(&world, text, world.view(), false);
-            let began = Instant::now();
-            finish(&world, &mut rows, RUN_OCTETS);
-            println!("{name}, {text}: {} us for {count} rows", began.elapsed().as_micros());
-        }
-    }
-}
-
-/// Prints what a row of FLAGS costs. Run it in release: `cargo test --release -- --ignored flags_rows`.
-#[test]
-#[ignore = "a measurement"]
-fn speed_of_flags_rows() {
-    let mut world = World::new();
-    let count = 20_000;
-    for _ in 0..count {
-        world.append(&Mail::default());
-    }
-    for text in ["FETCH 1:* FLAGS", "FETCH 1:* (FLAGS ENVELOPE)", "FETCH 1:* BODY.PEEK[]"] {
-        let mut rows = rows(&world, text, world.view(), true);
-        let began = Instant::now();
-        let out = finish(&world, &mut rows, RUN_OCTETS);
-        let each = began.elapsed().as_nanos() / count;
-        println!("{text}: {each} ns a row, {} octets", out.len());
-    }
 }
 
 #[test]

@@ -1,11 +1,15 @@
-//! Measurements, run by hand: `cargo test -p postrider-storage --test engine measure -- --ignored --nocapture`.
+//! What the engine writes and how fast it commits: figures for a person to read.
+//!
+//! `cargo run --release -p postrider-storage --example engine_figures -- DIRECTORY [write|commit|collect]`: octets written for
+//! each of a body, by compression; commits of several submitters at the same time; and how the space of deleted contents comes
+//! back. DIRECTORY is on the disk to measure; what is made there is removed again.
+#![expect(clippy::unwrap_used, reason = "an example that prints figures")]
 
-use crate::{Random, message};
 use postrider_storage::committer::{Committer, Limits};
 use postrider_storage::engine::fjall::{Compression, FjallEngine, Options};
 use postrider_storage::engine::{Batch, Durability, Engine, Space};
 use postrider_storage::maintenance::{CollectLimits, Collector};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -62,9 +66,55 @@ fn body(random: &mut Random, text: bool, length: usize) -> Vec<u8> {
     body
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn write_amplification() {
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let directory = PathBuf::from(arguments.next().unwrap_or_else(|| ".".to_owned()));
+    let what = arguments.next();
+    let is_wanted = |name: &str| what.as_deref().is_none_or(|what| what == name);
+    if is_wanted("write") {
+        write_amplification(&directory);
+    }
+    if is_wanted("commit") {
+        group_commit(&directory);
+    }
+    if is_wanted("collect") {
+        collect(&directory, 100_000);
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+/// What one message writes: its content, and two rows.
+fn message(number: u64, content: &[u8]) -> Batch {
+    let mut batch = Batch::new();
+    batch.insert(Space::Blobs, number.to_be_bytes(), content);
+    batch.insert(Space::Rows, row_key(1, number), number.to_le_bytes());
+    batch.insert(Space::Rows, row_key(2, number), (content.len() as u64).to_le_bytes());
+    batch
+}
+
+fn row_key(table: u8, number: u64) -> Vec<u8> {
+    let mut key = vec![0, 0, 0, 1, table];
+    key.extend(number.to_be_bytes());
+    key
+}
+
+fn write_amplification(directory: &Path) {
     const MESSAGES: u64 = 20_000;
     for text in [true, false] {
         for (journal, blobs) in [
@@ -72,7 +122,7 @@ fn write_amplification() {
             (Compression::Lz4, Compression::None),
             (Compression::Lz4, Compression::Lz4),
         ] {
-            let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let dir = tempfile::tempdir_in(directory).unwrap();
             let options =
                 Options { journal_compression: journal, blob_compression: blobs, ..Options::at(dir.path()) };
             let engine = FjallEngine::open(options).unwrap();
@@ -83,7 +133,7 @@ fn write_amplification() {
             for number in 0..MESSAGES {
                 group.append(message(number, &bodies[(number % 64) as usize]));
                 for table in 3..7 {
-                    group.insert(Space::Rows, crate::row_key(table, number), [7; 60]);
+                    group.insert(Space::Rows, row_key(table, number), [7; 60]);
                 }
                 if number % 16 == 15 {
                     engine.commit(std::mem::take(&mut group), Durability::Synced).unwrap();
@@ -102,11 +152,9 @@ fn write_amplification() {
     }
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn group_commit() {
+fn group_commit(directory: &Path) {
     for submitters in [1, 4, 16, 64] {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir = tempfile::tempdir_in(directory).unwrap();
         let engine = Arc::new(FjallEngine::open(Options::at(dir.path())).unwrap());
         let committer = Committer::start(engine, Limits::default(), |_| {}).unwrap();
         let number = AtomicU64::new(0);
@@ -144,15 +192,9 @@ fn group_commit() {
     }
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn space_of_deleted_content_comes_back() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    collect(dir.path(), 100_000);
-}
-
-fn collect(path: &Path, messages: u64) {
-    let engine = FjallEngine::open(Options::at(path)).unwrap();
+fn collect(directory: &Path, messages: u64) {
+    let dir = tempfile::tempdir_in(directory).unwrap();
+    let engine = FjallEngine::open(Options::at(dir.path())).unwrap();
     let mut random = Random(1);
     let body = body(&mut random, false, 10_240);
     for first in (0..messages).step_by(32) {
