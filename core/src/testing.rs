@@ -430,6 +430,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        tls_results: crate::reporting::tls::Pending::default(),
         report_bell: crate::received_reports::Bell::default(),
         shared,
     })
