@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use postrider_delivery::attempt::{Attempt, Plan, Step};
+use postrider_delivery::attempt::{self, Attempt, Plan, Step};
 use postrider_delivery::destination::{self, Destination, Own, Target, Unfound};
 use postrider_delivery::order::Dialed;
 use postrider_delivery::outcome::{Answer, Failure, Signal, Status, Verdict};
@@ -288,26 +288,41 @@ async fn over(
         let row = learned::row(unix_now(), offered, is_secure, has_dane, &policy.sts);
         learned::note(&shard, account, domain, row);
     }
-    // A message over an open connection is no session of its own.
-    let has_news = sessions.iter().any(Option::is_some)
-        || conclusion.tried.iter().any(|host| host.rule.is_none())
-        || policy.fault.is_some();
-    if let (true, None, Target::Domain(domain)) = (has_news, relay, target) {
-        let mut sessions = sessions.into_iter();
-        // There is one for each host with a rule: those that were connected to.
-        let hosts = conclusion.tried.into_iter().map(|host| {
-            let session = host.rule.and_then(|_| sessions.next().flatten());
-            (host, session)
-        });
-        let attempted = Attempted {
-            domain: domain.as_str(),
-            sts: &policy.sts,
-            sts_fault: policy.fault.as_ref(),
-            hosts: &hosts.collect::<Vec<_>>(),
-        };
-        reporting::tls::record(&shard, domain, tried.entry.kind, tls_results::results(&attempted));
+    if let (None, Target::Domain(domain)) = (relay, target) {
+        note_tls(&shard, domain, tried.entry.kind, &policy, conclusion.tried, sessions);
     }
     Ok(())
+}
+
+/// Records what reports on TLS say of an attempt.
+fn note_tls(
+    shard: &Shard,
+    domain: &Domain,
+    kind: rows::Kind,
+    policy: &sts::Found,
+    tried: Vec<attempt::Tried>,
+    sessions: Vec<Option<tls_results::Session>>,
+) {
+    // A message over an open connection is no session of its own.
+    let has_news = sessions.iter().any(Option::is_some)
+        || tried.iter().any(|host| host.rule.is_none())
+        || policy.fault.is_some();
+    if !has_news {
+        return;
+    }
+    let mut sessions = sessions.into_iter();
+    // There is one for each host with a rule: those that were gone to.
+    let hosts = tried.into_iter().map(|host| {
+        let session = host.rule.and_then(|_| sessions.next().flatten());
+        (host, session)
+    });
+    let attempted = Attempted {
+        domain: domain.as_str(),
+        sts: &policy.sts,
+        sts_fault: policy.fault.as_ref(),
+        hosts: &hosts.collect::<Vec<_>>(),
+    };
+    reporting::tls::record(shard, domain, kind, tls_results::results(&attempted));
 }
 
 /// What was seen of the hosts of an attempt.
