@@ -182,6 +182,7 @@ impl TestServer {
             reads,
             admission,
             authenticator,
+            directory_version: crate::webhooks::Version::default(),
             queue_counts: crate::delivery::Counts::default(),
             hold_rules: crate::delivery::Rules::default(),
             gate: Arc::default(),
@@ -373,6 +374,7 @@ fn start_jobs(shard: &Rc<Shard>, delivers: Delivers) {
     crate::received_reports::start(shard);
     if delivers == Delivers::Yes {
         crate::delivery::start(shard);
+        crate::webhooks::start(shard);
         crate::reporting::start(shard);
     }
 }
@@ -423,6 +425,12 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
             Connector::new(shared.config.delivery.tls_roots.as_deref()),
             ends_file(),
             (id, shared.shards.len()),
+        ),
+        webhooks: crate::webhooks::Webhooks::new(
+            &shared.config.webhooks,
+            Connector::new(shared.config.webhooks.tls_roots.as_deref()),
+            id,
+            shared.shards.len(),
         ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),

@@ -25,3 +25,4 @@ pub mod text;
 pub mod tls_results;
 pub mod toml;
 pub mod verify;
+pub mod webhooks;

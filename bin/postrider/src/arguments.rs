@@ -14,6 +14,7 @@ mod reports_sent;
 mod sendmail;
 mod settings;
 mod tls;
+mod webhook;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
@@ -46,6 +47,7 @@ pub use settings::{
     RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
+pub use webhook::{Calls, Webhook, WebhookCommand, WebhookList, WebhookRetired};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -128,6 +130,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Webhook(Webhook),
     Reports(Reports),
     Sendmail(Sendmail),
     Dns(Dns),

@@ -10,12 +10,12 @@ use postrider_delivery::outcome::{Answer, Failure, Signal, Status, Verdict};
 use postrider_delivery::security::{Begins, Counter, DaneHost, Here, Sts, TlsEvent};
 use postrider_delivery::tls_results::{self, Attempted};
 use postrider_delivery::transport::{LocalAddresses, RelayTls, Transport};
-use postrider_proto::address::{ForwardPath, HeloName, ReversePath};
+use postrider_proto::address::{Domain, ForwardPath, HeloName, ReversePath};
 use postrider_proto::smtp::envelope::{BodyType, Envelope, OriginalRecipient, Recipient, Return};
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, Claimed, suppression};
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::{QueueRow, RecipientRow, Ret, SuppressionRow};
+use postrider_storage::rows::{Kind, QueueRow, RecipientRow, Ret, SuppressionRow};
 use postrider_storage::store::StoreError;
 
 use super::downgrade::Original;
@@ -71,7 +71,7 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
             for (place, row) in &known.suppressed {
                 let failure = Failure::ours(Status::permanent(1, 0), suppressed_words(row));
                 tried.verdicts[*place] = Some(Verdict::Failed { failure, is_expired: false });
-                tried.suppressed += 1;
+                tried.suppressed.push(*place);
             }
             if known.routing.disabled {
                 let failure = Failure::ours(Status::temporary(7, 1), "the sender's domain is disabled");
@@ -298,7 +298,7 @@ async fn over(
 fn note_tls(
     shard: &Shard,
     domain: &Domain,
-    kind: rows::Kind,
+    kind: Kind,
     policy: &sts::Found,
     tried: Vec<attempt::Tried>,
     sessions: Vec<Option<tls_results::Session>>,

@@ -19,6 +19,7 @@ pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
 mod ends;
+mod events;
 mod faults;
 mod fronts;
 mod hosts;

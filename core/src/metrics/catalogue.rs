@@ -8,6 +8,7 @@ use super::registry::{
     Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
 use super::reporting::ReportMetrics;
+use super::webhooks::WebhookMetrics;
 use crate::config::Protocol;
 
 /// Declares an enum whose values are those of a label.
@@ -554,6 +555,8 @@ label! {
         Reports = "reports",
         /// What became of recipients that left the queue.
         Retired = "retired",
+        /// What became of calls of webhooks.
+        Webhooks = "webhooks",
         /// Failures of addresses that nothing was sent to for long.
         Strikes = "strikes",
         /// Policies of MTA-STS that weren't used for long.
@@ -602,6 +605,8 @@ pub struct Metrics {
     pub queue: QueueMetrics,
     /// Reports to other domains.
     pub reporting: ReportMetrics,
+    /// Calls of webhooks.
+    pub webhooks: WebhookMetrics,
     /// Reports that other servers send.
     pub received: ReceivedMetrics,
     /// What maintenance does.
@@ -836,6 +841,7 @@ impl Metrics {
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
             queue: QueueMetrics::register(b),
             reporting: ReportMetrics::register(b),
+            webhooks: WebhookMetrics::register(b),
             received: ReceivedMetrics::register(b),
             upkeep: UpkeepMetrics::register(b),
             dns: DnsMetrics::register(b, limit_hits),

@@ -28,6 +28,7 @@ mod settle;
 mod status;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -178,6 +179,11 @@ impl ServerOperations {
             | Request::SuppressionLookup { .. }
             | Request::SuppressionList { .. }
             | Request::RetiredList { .. }) => self.queue(queue, exchange).await,
+            webhook @ (Request::WebhookList { .. }
+            | Request::WebhookShow { .. }
+            | Request::WebhookChange { .. }
+            | Request::WebhookRetired { .. }
+            | Request::WebhookTest { .. }) => self.webhooks(webhook, exchange).await,
             change => self.edit(change).await,
         }
     }

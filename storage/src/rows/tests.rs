@@ -447,6 +447,8 @@ proptest! {
         let _ = SuppressionRow::decode(&bytes);
         let _ = StrikesRow::decode(&bytes);
         let _ = HoldRuleRow::decode(&bytes);
+        let _ = HookRow::decode(&bytes);
+        let _ = RetiredHookRow::decode(&bytes);
         let _ = RetiredRow::decode(&bytes);
         let _ = TlsKnownRow::decode(&bytes);
         let _ = MtaStsRow::decode(&bytes);

@@ -9,6 +9,7 @@ mod mailbox;
 mod queue;
 mod reports;
 mod system;
+mod webhooks;
 mod window;
 
 use std::fmt;

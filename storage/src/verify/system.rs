@@ -1,7 +1,7 @@
 //! Invariants of what belongs to no account: format, contents, to-do lists.
 
 use super::account::unknown_tables;
-use super::{Counts, Report, queue, reports};
+use super::{Counts, Report, queue, reports, webhooks};
 use crate::blobs::CHUNK_OCTETS;
 use crate::directory::removed_account;
 use crate::engine::Space;
@@ -33,12 +33,13 @@ pub(super) fn check(
     references(reader, report)?;
     to_dos(reader, report)?;
     queue::check(reader, report)?;
+    webhooks::check(reader, report)?;
     shared(reader, report)?;
     evaluations(reader, report)?;
     tls_results(reader, report)?;
     report_suppressions(reader, report)?;
     reports::check(reader, report)?;
-    const TABLES: [u8; 30] = [
+    const TABLES: [u8; 34] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -66,6 +67,10 @@ pub(super) fn check(
         table::REPORTTODO,
         table::REPORTTEXT,
         table::REPORTSUPPRESS,
+        table::HOOK,
+        table::HOOKDUE,
+        table::HOOKABOUT,
+        table::HOOKRETIRED,
         table::FROMID,
         table::QUEUEMETA,
         table::INCOMINGREPORT,

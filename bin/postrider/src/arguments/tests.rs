@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 139] = [
+const COMMANDS: [&str; 146] = [
     "",
     "serve",
     "localserve",
@@ -118,6 +118,13 @@ const COMMANDS: [&str; 139] = [
     "queue suppressions add",
     "queue suppressions rm",
     "queue retired",
+    "webhook",
+    "webhook list",
+    "webhook show",
+    "webhook retry",
+    "webhook cancel",
+    "webhook retired",
+    "webhook test",
     "dns",
     "dns lookup",
     "dnssec",

@@ -24,4 +24,6 @@ mod signing;
 mod submission;
 mod tls_reports;
 mod verdicts;
+mod web_server;
+mod webhooks;
 mod world;
