@@ -204,13 +204,7 @@ impl TestServer {
                 let script = script.map(|text| Rc::new(script_of(&text)) as Resolver);
                 let shard = shard(id, shared, script);
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
-                maintenance::start(&shard);
-                crate::received_reports::start(&shard);
-                if delivers == Delivers::Yes {
-                    crate::delivery::start(&shard);
-                    crate::webhooks::start(&shard);
-                    crate::reporting::start(&shard);
-                }
+                start_jobs(&shard, delivers);
                 for (number, socket, tls) in mail {
                     listen(&shard, number, socket, tls);
                 }
@@ -372,6 +366,16 @@ impl Drop for TestServer {
                 self.verify();
             }
         }
+    }
+}
+
+fn start_jobs(shard: &Rc<Shard>, delivers: Delivers) {
+    maintenance::start(shard);
+    crate::received_reports::start(shard);
+    if delivers == Delivers::Yes {
+        crate::delivery::start(shard);
+        crate::webhooks::start(shard);
+        crate::reporting::start(shard);
     }
 }
 

@@ -3,19 +3,19 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use postrider_delivery::attempt::{Attempt, Plan, Step};
+use postrider_delivery::attempt::{self, Attempt, Plan, Step};
 use postrider_delivery::destination::{self, Destination, Own, Target, Unfound};
 use postrider_delivery::order::Dialed;
 use postrider_delivery::outcome::{Answer, Failure, Signal, Status, Verdict};
 use postrider_delivery::security::{Begins, Counter, DaneHost, Here, Sts, TlsEvent};
 use postrider_delivery::tls_results::{self, Attempted};
 use postrider_delivery::transport::{LocalAddresses, RelayTls, Transport};
-use postrider_proto::address::{ForwardPath, HeloName, ReversePath};
+use postrider_proto::address::{Domain, ForwardPath, HeloName, ReversePath};
 use postrider_proto::smtp::envelope::{BodyType, Envelope, OriginalRecipient, Recipient, Return};
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, Claimed, suppression};
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::{QueueRow, RecipientRow, Ret, SuppressionRow};
+use postrider_storage::rows::{Kind, QueueRow, RecipientRow, Ret, SuppressionRow};
 use postrider_storage::store::StoreError;
 
 use super::downgrade::Original;
@@ -288,26 +288,41 @@ async fn over(
         let row = learned::row(unix_now(), offered, is_secure, has_dane, &policy.sts);
         learned::note(&shard, account, domain, row);
     }
-    // A message over an open connection is no session of its own.
-    let has_news = sessions.iter().any(Option::is_some)
-        || conclusion.tried.iter().any(|host| host.rule.is_none())
-        || policy.fault.is_some();
-    if let (true, None, Target::Domain(domain)) = (has_news, relay, target) {
-        let mut sessions = sessions.into_iter();
-        // There is one for each host with a rule: those that were connected to.
-        let hosts = conclusion.tried.into_iter().map(|host| {
-            let session = host.rule.and_then(|_| sessions.next().flatten());
-            (host, session)
-        });
-        let attempted = Attempted {
-            domain: domain.as_str(),
-            sts: &policy.sts,
-            sts_fault: policy.fault.as_ref(),
-            hosts: &hosts.collect::<Vec<_>>(),
-        };
-        reporting::tls::record(&shard, domain, tried.entry.kind, tls_results::results(&attempted));
+    if let (None, Target::Domain(domain)) = (relay, target) {
+        note_tls(&shard, domain, tried.entry.kind, &policy, conclusion.tried, sessions);
     }
     Ok(())
+}
+
+/// Records what reports on TLS say of an attempt.
+fn note_tls(
+    shard: &Shard,
+    domain: &Domain,
+    kind: Kind,
+    policy: &sts::Found,
+    tried: Vec<attempt::Tried>,
+    sessions: Vec<Option<tls_results::Session>>,
+) {
+    // A message over an open connection is no session of its own.
+    let has_news = sessions.iter().any(Option::is_some)
+        || tried.iter().any(|host| host.rule.is_none())
+        || policy.fault.is_some();
+    if !has_news {
+        return;
+    }
+    let mut sessions = sessions.into_iter();
+    // There is one for each host with a rule: those that were gone to.
+    let hosts = tried.into_iter().map(|host| {
+        let session = host.rule.and_then(|_| sessions.next().flatten());
+        (host, session)
+    });
+    let attempted = Attempted {
+        domain: domain.as_str(),
+        sts: &policy.sts,
+        sts_fault: policy.fault.as_ref(),
+        hosts: &hosts.collect::<Vec<_>>(),
+    };
+    reporting::tls::record(shard, domain, kind, tls_results::results(&attempted));
 }
 
 /// What was seen of the hosts of an attempt.

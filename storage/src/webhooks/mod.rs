@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 
 use crate::account::hash;
 use crate::engine::{Batch, Space};
-use crate::ids::{HookId, QueueId};
+use crate::ids::HookId;
 use crate::keys::{self, Key, SYSTEM, table};
 use crate::queue::{self, Scheduled};
 use crate::reader::Reader;
