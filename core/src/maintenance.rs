@@ -7,6 +7,7 @@
 
 mod evaluations;
 mod queue;
+mod reports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -105,6 +106,8 @@ pub fn start(shard: &Rc<Shard>) {
         spawn("collect contents", async move { collect_contents(&collected, &freed).await });
         let reported = Rc::clone(shard);
         spawn("purge evaluations", async move { evaluations::purge(&reported).await });
+        let received = Rc::clone(shard);
+        spawn("purge reports", async move { reports::purge(&received).await });
         let forgets = Rc::clone(shard);
         spawn("purge what the queue kept", async move { queue::purge(&forgets).await });
         let refreshes = Rc::clone(shard);

@@ -23,6 +23,7 @@ use crate::metrics::{Metrics, Recorder, Registry};
 use crate::reads::Reads;
 use crate::runtime::channel::{Closed, Receiver, Sender};
 use crate::runtime::{Pool, ShardId, Shutdown, oneshot, spawn};
+use crate::smtp::allowance::Allowances;
 use crate::smtp::checks::evaluation::Hourly;
 use crate::smtp::rates::DeliveryRates;
 
@@ -96,6 +97,8 @@ pub struct Shard {
     pub strangers: crate::smtp::Waits,
     /// What the accounts that live here took from whom.
     pub(crate) rates: DeliveryRates,
+    /// What the accounts that live here may still send.
+    pub(crate) allowances: Allowances,
     /// What headers take of memory here until their messages are checked.
     pub headers: crate::smtp::checks::Headers,
     /// Messages on their way to other servers, for the domains of this shard.
@@ -104,6 +107,8 @@ pub struct Shard {
     pub signing_keys: crate::signing::Keys,
     /// How many evaluations of DMARC were kept here.
     pub evaluations: Hourly,
+    /// Rung when a report came, on the shard that reads them.
+    pub report_bell: crate::received_reports::Bell,
 }
 
 impl Shard {

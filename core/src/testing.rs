@@ -204,6 +204,7 @@ impl TestServer {
                 let shard = shard(id, shared, script);
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
                 maintenance::start(&shard);
+                crate::received_reports::start(&shard);
                 if delivers == Delivers::Yes {
                     crate::delivery::start(&shard);
                     crate::reporting::start(&shard);
@@ -321,6 +322,7 @@ impl TestServer {
                     envelope_id: b"an id".to_vec(),
                     hold_until: Some(Hold::Until(due)),
                     max_attempts: 0,
+                    meta: None,
                     recipients,
                 };
                 let rules = HoldRules::load(&shared.store.reader()).unwrap();
@@ -409,6 +411,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         recorder: shared.registry.recorder(id.0),
         resolver,
         rates: DeliveryRates::default(),
+        allowances: smtp::allowance::Allowances::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(HEADERS_OCTETS_MAX),
         deliveries: Deliveries::new(
@@ -419,6 +422,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        report_bell: crate::received_reports::Bell::default(),
         shared,
     })
 }

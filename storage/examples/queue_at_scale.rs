@@ -94,6 +94,7 @@ fn message(content: Content, number: u32, domain: u64) -> NewQueued {
         envelope_id: Vec::new(),
         hold_until: None,
         max_attempts: 0,
+        meta: None,
         recipients: vec![NewRecipient {
             address: format!("recipient{number}@domain{domain}.example").into_bytes(),
             ..NewRecipient::default()

@@ -22,6 +22,8 @@
 //! | account | 0x15 | THREADSUBJECT | hash of base subject u64 ‖ received i64 ‖ email id u64 | [`ThreadRow`](crate::rows::ThreadRow) |
 //! | account | 0x20 | SENDERS | bucket u16 | [`SendersRow`](crate::rows::SendersRow) |
 //! | account | 0x21 | TLSKNOWN | recipient domain | [`TlsKnownRow`](crate::rows::TlsKnownRow) |
+//! | account | 0x22 | OUTGOING | time i64 ‖ queue id u64 | [`OutgoingRow`](crate::rows::OutgoingRow) |
+//! | account | 0x23 | RECIPIENTS | bucket u16 | [`SendersRow`](crate::rows::SendersRow), of whom it sent to |
 //! | account | 0x30 | TEXT | - | [`TextRow`](crate::rows::TextRow) |
 //! | account | 0x31 | TERMS | segment u32 ‖ first term | dictionary block, see [`text`](crate::text) |
 //! | account | 0x32 | POSTINGS | segment u32 ‖ chunk u32 | version ‖ octets |
@@ -48,20 +50,29 @@
 //! | 0 | 0x2c | STRIKES | account u32 ‖ hash of the address u64 | [`StrikesRow`](crate::rows::StrikesRow) |
 //! | 0 | 0x2d | MTASTS | policy domain | [`MtaStsRow`](crate::rows::MtaStsRow) ‖ texts |
 //! | 0 | 0x2f | REPORTSUPPRESS | address | [`ReportSuppressionRow`](crate::rows::ReportSuppressionRow) ‖ text |
+//! | 0 | 0x34 | FROMID | account u32 ‖ id | [`FromIdRow`](crate::rows::FromIdRow) |
+//! | 0 | 0x35 | QUEUEMETA | queue id u64 | [`QueueMeta`](crate::rows::QueueMeta) ‖ texts |
+//! | 0 | 0x36 | INCOMINGREPORT | account u32 ‖ email id u64 | version ‖ id |
+//! | 0 | 0x38 | REPORT | domain ‖ 0 ‖ report id u64 | [`ReportRow`](crate::rows::ReportRow) ‖ texts |
+//! | 0 | 0x39 | REPORTKNOWN | digest, 16 octets | version ‖ report id u64, big-endian |
+//! | 0 | 0x3a | REPORTTODO | blob id u64 | [`ReportTodoRow`](crate::rows::ReportTodoRow) ‖ texts |
+//! | 0 | 0x3b | REPORTTEXT | report id u64 | version ‖ length of the domain u8 ‖ domain ‖ document in gzip |
 //! | 0 | 0x40 ..= 0x5f | directory | owned by the directory | |
 //!
 //! The space `blobs` has one kind of key: `blob id u64 ‖ chunk u32`.
 
 mod evaluations;
 mod outgoing;
+mod reports;
 
 pub use evaluations::*;
 pub use outgoing::*;
+pub use reports::*;
 
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{ModSeq, Uid};
 
-use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId};
+use crate::ids::{AccountId, BlobId, EmailId, KeywordId, MailboxId, QueueId};
 use crate::rows::Grantee;
 
 /// An encoded key.
@@ -104,6 +115,10 @@ pub mod table {
     pub const SENDERS: u8 = 0x20;
     /// Account: what is known of the transport security of domains.
     pub const TLSKNOWN: u8 = 0x21;
+    /// Account: to how many it sent, and when.
+    pub const OUTGOING: u8 = 0x22;
+    /// Account: to whom it sent.
+    pub const RECIPIENTS: u8 = 0x23;
     /// Account: the text index, its segments.
     pub const TEXT: u8 = 0x30;
     /// Account: dictionaries of the text index.
@@ -156,6 +171,20 @@ pub mod table {
     pub const MTASTS: u8 = 0x2d;
     /// System: addresses to which no reports are sent.
     pub const REPORTSUPPRESS: u8 = 0x2f;
+    /// System: where messages are by the id in their reverse path.
+    pub const FROMID: u8 = 0x34;
+    /// System: what programs are told of outgoing messages.
+    pub const QUEUEMETA: u8 = 0x35;
+    /// System: messages that came for such an id, and are still to be looked at.
+    pub const INCOMINGREPORT: u8 = 0x36;
+    /// System: reports of other servers by domain.
+    pub const REPORT: u8 = 0x38;
+    /// System: reports by what they are known again by.
+    pub const REPORTKNOWN: u8 = 0x39;
+    /// System: messages whose report is still to be read.
+    pub const REPORTTODO: u8 = 0x3a;
+    /// System: what reports say.
+    pub const REPORTTEXT: u8 = 0x3b;
     /// System: the first table of the directory.
     pub const DIRECTORY_FIRST: u8 = 0x40;
     /// System: the last table of the directory.
@@ -333,6 +362,22 @@ pub fn thread_subjects(account: AccountId, subject: u64) -> Key {
 /// A bucket of senders whose mail an account has had.
 pub fn senders(account: AccountId, bucket: u16) -> Key {
     build(account.get(), table::SENDERS, &[&bucket.to_be_bytes()])
+}
+
+/// A bucket of recipients to whom an account has sent.
+pub fn recipients(account: AccountId, bucket: u16) -> Key {
+    build(account.get(), table::RECIPIENTS, &[&bucket.to_be_bytes()])
+}
+
+/// What an account sent at a time; the entry of the queue tells apart what it sent at once.
+pub fn outgoing(account: AccountId, sent: i64, id: QueueId) -> Key {
+    build(account.get(), table::OUTGOING, &[&time(sent), &id.0.to_be_bytes()])
+}
+
+/// Time and entry of a key of OUTGOING.
+pub fn outgoing_parts(key: &[u8]) -> Result<(i64, QueueId), BadKey> {
+    let [sent, id] = numbers(key, [8, 8])?;
+    Ok((to_time(sent), QueueId(id)))
 }
 
 /// What is known of the transport security of a recipient domain.

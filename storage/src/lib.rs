@@ -18,6 +18,7 @@ pub mod queue;
 pub mod reader;
 pub mod repair;
 pub mod report_suppressions;
+pub mod reports;
 pub mod rows;
 pub mod store;
 pub mod text;

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::directory::{self, PlanState, stage};
 use crate::engine::{Batch, Durability, Engine, EngineError, Space};
-use crate::ids::{BlobId, QueueId};
+use crate::ids::{BlobId, QueueId, ReportId};
 use crate::keys::{self, BadKey, SYSTEM, table};
 use crate::queue;
 use crate::reader::Reader;
@@ -246,6 +246,11 @@ impl Store {
         QueueId(self.new_id())
     }
 
+    /// An id for a report that was received.
+    pub fn new_report_id(&self) -> ReportId {
+        ReportId(self.new_id())
+    }
+
     fn new_id(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(0) << ID_COUNTER_BITS;
@@ -268,16 +273,23 @@ fn write_format(engine: &dyn Engine, converting: u8) -> Result<(), EngineError> 
 }
 
 /// The first id that may be given out at a time (seconds since 1970).
-pub(crate) fn first_queue_id(seconds: i64) -> QueueId {
-    QueueId(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000 << ID_COUNTER_BITS))
+pub(crate) fn first_id(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1000 << ID_COUNTER_BITS)
 }
 
 /// The greatest id that anything in the store has: a clock that was set back must not repeat one.
 fn last_id(reader: &Reader) -> Result<u64, StoreError> {
     let mut last = 0;
-    for number in
-        [table::BLOB, table::BLOBREF, table::BLOBGC, table::BLOBPENDING, table::QUEUE, table::QUEUERCPT]
-    {
+    const TABLES: [u8; 7] = [
+        table::BLOB,
+        table::BLOBREF,
+        table::BLOBGC,
+        table::BLOBPENDING,
+        table::QUEUE,
+        table::QUEUERCPT,
+        table::REPORTTEXT,
+    ];
+    for number in TABLES {
         if let Some((key, _)) = reader.last(Space::Rows, &keys::of_table(SYSTEM, number))? {
             let (_, _, rest) = keys::split(&key)?;
             let id = rest.first_chunk::<8>().ok_or_else(|| BadKey(key.to_vec()))?;

@@ -1,5 +1,6 @@
 //! The arguments of every command, and the help that is made of them.
 
+mod account_settings;
 #[macro_use]
 mod asking;
 mod checks;
@@ -8,6 +9,7 @@ mod dns;
 mod domain_dkim;
 mod mta_sts;
 mod queue;
+mod reports;
 mod sendmail;
 mod settings;
 mod tls;
@@ -15,6 +17,9 @@ mod tls;
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
 
+pub use account_settings::{
+    AccountSettings, SettingsCommand, SettingsSet, SettingsShow, SettingsWebhook, Side,
+};
 pub use asking::{Asking, Belief};
 pub use checks::{
     Dmarc, DmarcCommand, DmarcLookup, DmarcVerify, Dnsbl, DnsblCommand, Iprev, IprevCommand, Spf, SpfCheck,
@@ -32,6 +37,7 @@ pub use queue::{
     Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
     Wish as QueueWish,
 };
+pub use reports::{Reports, ReportsCommand, ReportsList, ReportsShow, ReportsSummary};
 pub use sendmail::Sendmail;
 pub use settings::{
     AccountRoutes, AddressReports, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd,
@@ -120,6 +126,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Reports(Reports),
     Sendmail(Sendmail),
     Dns(Dns),
     Dnssec(Dnssec),
@@ -200,6 +207,7 @@ pub enum AccountCommand {
     Enable(AccountEnable),
     TlsPubKey(AccountTlsPubKey),
     Routes(AccountRoutes),
+    Settings(AccountSettings),
 }
 
 /// Make an account with its first address. The password is asked for, or read as a line of standard input.

@@ -55,6 +55,9 @@ trust_anchors = "{self.anchor}"
 account = "{self.user}"
 [admission]
 unlimited = ["10.0.0.0/8"]
+[accounts]
+recipients_per_day = 1000000
+first_time_recipients_per_day = 1000000
 [limits.smtp]
 first_time_sender_delay = "0s"
 [delivery]

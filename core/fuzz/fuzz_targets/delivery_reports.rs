@@ -10,6 +10,7 @@ fuzz_target!(|message: &[u8]| {
     let to = Address::parse("a@us.example").expect("an address");
     let letter = Letter {
         to: &to,
+        sender: None,
         now: 1_780_000_000,
         unique: "u1",
         about: None,

@@ -28,8 +28,8 @@ pub use limits::{
 pub use localserve::{ACCOUNT, ADDRESS, PASSWORD};
 pub use model::{
     AccountDefaults, CertificateFiles, Certificates, Config, Dns, DnsUpstreams, HostName, InitialMailbox,
-    Listener, Log, Mode, Network, Passwords, Postmaster, Protocol, RunAs, Search, SpecialUse, Storage,
-    Switch, TextIndex, Tls, TlsMode, TlsVersion,
+    Listener, Log, Mode, Network, Passwords, Postmaster, Protocol, RunAs, Search, SendingLimits, SpecialUse,
+    Storage, Switch, TextIndex, Tls, TlsMode, TlsVersion,
 };
 pub use problem::{ConfigError, Problem};
 pub use reports::Reports;

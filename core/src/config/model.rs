@@ -359,6 +359,23 @@ pub struct AccountDefaults {
     pub mailboxes: Vec<InitialMailbox>,
     /// Accounts of submission servers, which may use URLs for `submit+` (RFC 4467 §3).
     pub submission_servers: Vec<String>,
+    /// What accounts may send, for which nothing else is set.
+    pub sending: SendingLimits,
+}
+
+/// To how many recipients of other servers an account may send in 24 hours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SendingLimits {
+    /// All of them.
+    pub recipients_per_day: u32,
+    /// Those to whom it never sent before.
+    pub first_time_recipients_per_day: u32,
+}
+
+impl Default for SendingLimits {
+    fn default() -> Self {
+        Self { recipients_per_day: 1000, first_time_recipients_per_day: 200 }
+    }
 }
 
 /// A mailbox that every new account has.
@@ -404,7 +421,12 @@ impl Default for AccountDefaults {
         };
         let mailboxes =
             SpecialUse::ALL.iter().filter_map(|(special_use, _, name)| mailbox(name, *special_use));
-        Self { quota_octets: None, mailboxes: mailboxes.collect(), submission_servers: Vec::new() }
+        Self {
+            quota_octets: None,
+            mailboxes: mailboxes.collect(),
+            submission_servers: Vec::new(),
+            sending: SendingLimits::default(),
+        }
     }
 }
 

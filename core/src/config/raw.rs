@@ -100,6 +100,8 @@ pub(super) struct RawStorage {
 pub(super) struct RawAccounts {
     pub quota: Option<At<u64>>,
     pub share_with_anyone: Option<At<bool>>,
+    pub recipients_per_day: Option<At<u32>>,
+    pub first_time_recipients_per_day: Option<At<u32>>,
     pub mailboxes: Option<RawMailboxes>,
     pub submission_servers: Vec<At<String>>,
 }
@@ -267,6 +269,8 @@ fn read_accounts(section: Section<'_>) -> RawAccounts {
     let raw = RawAccounts {
         quota: section.octets("quota", 0..=1 << 60),
         share_with_anyone: section.flag("share_with_anyone"),
+        recipients_per_day: section.number("recipients_per_day", 0..=u32::MAX),
+        first_time_recipients_per_day: section.number("first_time_recipients_per_day", 0..=u32::MAX),
         mailboxes: read_mailboxes(mailboxes),
         submission_servers: section.texts("submission_servers").unwrap_or_default(),
     };

@@ -14,8 +14,8 @@ use postrider_proto::imap::mailbox::MailboxName;
 use super::limits::Limits;
 use super::model::{
     AccountDefaults, CertificateFiles, Certificates, Config, Dns, DnsUpstreams, HostName, InitialMailbox,
-    Listener, Log, Mode, Passwords, Postmaster, Protocol, Search, SpecialUse, Storage, Switch, TextIndex,
-    Tls, TlsMode, TlsVersion,
+    Listener, Log, Mode, Passwords, Postmaster, Protocol, Search, SendingLimits, SpecialUse, Storage, Switch,
+    TextIndex, Tls, TlsMode, TlsVersion,
 };
 use super::problem::{At, Place, Problems, nearest};
 use super::raw::{Raw, RawAccounts, RawDns, RawListener, RawLog, RawPostmaster, RawStorage, RawTls};
@@ -442,7 +442,17 @@ impl Resolver<'_> {
     fn accounts(&self, raw: RawAccounts) -> AccountDefaults {
         let quota_octets = raw.quota.map(|quota| quota.value).filter(|quota| *quota > 0);
         let submission_servers = raw.submission_servers.into_iter().map(|name| name.value).collect();
-        let mut defaults = AccountDefaults { quota_octets, submission_servers, ..AccountDefaults::default() };
+        let usual = SendingLimits::default();
+        let number = |set: Option<At<u32>>, usual| set.map_or(usual, |set| set.value);
+        let sending = SendingLimits {
+            recipients_per_day: number(raw.recipients_per_day, usual.recipients_per_day),
+            first_time_recipients_per_day: number(
+                raw.first_time_recipients_per_day,
+                usual.first_time_recipients_per_day,
+            ),
+        };
+        let mut defaults =
+            AccountDefaults { quota_octets, submission_servers, sending, ..AccountDefaults::default() };
         let Some(mailboxes) = raw.mailboxes else { return defaults };
         defaults.mailboxes.clear();
         let special = SpecialUse::ALL.iter().zip(mailboxes.special);

@@ -11,6 +11,7 @@
 //! `{"data":0}` ends a stream and isn't acknowledged.
 
 mod queue;
+mod reports;
 mod settings;
 
 use std::fmt;
@@ -20,9 +21,15 @@ use serde::{Deserialize, Serialize};
 
 pub use queue::{
     HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,
-    QueueRecipientRow, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
+    QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
 };
-pub use settings::{MailRule, Route, RouteOwner, RouteRow, RuleRow};
+pub use reports::{
+    DmarcEntry, DmarcSummary, FailureSummary, REPORT_PAGE_MAX, ReportEntry, ReportFilter, ReportKind,
+    ReportRow, ReportSummary, SourceSummary, TlsEntry, TlsFailure, TlsSummary,
+};
+pub use settings::{
+    MailRule, MailSetting, MailSettings, Route, RouteOwner, RouteRow, RuleRow, ShownWebhook, Webhook,
+};
 
 /// The version of the protocol; client and server must have the same.
 pub const VERSION: u32 = 1;
@@ -161,6 +168,20 @@ pub enum Request {
     AccountEnable {
         /// Its name.
         account: String,
+    },
+    /// Answers [`Answer::MailSettings`].
+    AccountSettingsShow {
+        /// The account.
+        account: String,
+        /// Whether secrets are shown.
+        secrets: bool,
+    },
+    /// Changes what is set for the mail of an account, all or nothing.
+    AccountSettingsSet {
+        /// The account.
+        account: String,
+        /// What is changed; all else stays.
+        settings: Vec<MailSetting>,
     },
     /// Lets the public key of a client certificate log in to an account. Answers [`Answer::TlsKey`].
     AccountTlsKeyAdd {
@@ -407,6 +428,34 @@ pub enum Request {
         /// Its name.
         account: String,
     },
+    /// Streams [`ReportRow`]s in the order in which the reports came. Answers [`Answer::Page`].
+    ReportList {
+        /// Which reports.
+        filter: ReportFilter,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`REPORT_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Streams the [`ReportEntry`]s of a report and answers [`Answer::Report`].
+    ReportShow {
+        /// The report.
+        id: String,
+    },
+    /// Streams the document of a report: JSON of RFC 8460, or XML of RFC 7489.
+    ReportDump {
+        /// The report.
+        id: String,
+    },
+    /// Answers [`Answer::ReportSummary`].
+    ReportSummary {
+        /// The domain, which is ours or below one of ours.
+        domain: String,
+        /// Reports that came then or later.
+        since: i64,
+        /// Reports that came before; none is until now.
+        until: Option<i64>,
+    },
     /// Streams [`QueueRow`]s, by the order of submission, and of one recipient domain by the next attempt. Answers
     /// [`Answer::Page`].
     QueueList {
@@ -505,6 +554,8 @@ impl Request {
             Self::AccountSetQuotaMessages { .. } => "account-set-quota-messages",
             Self::AccountDisable { .. } => "account-disable",
             Self::AccountEnable { .. } => "account-enable",
+            Self::AccountSettingsShow { .. } => "account-settings-show",
+            Self::AccountSettingsSet { .. } => "account-settings-set",
             Self::AccountTlsKeyAdd { .. } => "account-tls-key-add",
             Self::AccountTlsKeyRemove { .. } => "account-tls-key-remove",
             Self::AccountTlsKeyList { .. } => "account-tls-key-list",
@@ -541,6 +592,10 @@ impl Request {
             Self::Export { .. } => "export",
             Self::IndexStatus { .. } => "index-status",
             Self::IndexRebuild { .. } => "index-rebuild",
+            Self::ReportList { .. } => "report-list",
+            Self::ReportShow { .. } => "report-show",
+            Self::ReportDump { .. } => "report-dump",
+            Self::ReportSummary { .. } => "report-summary",
             Self::QueueList { .. } => "queue-list",
             Self::QueueShow { .. } => "queue-show",
             Self::QueueDump { .. } => "queue-dump",
@@ -607,6 +662,8 @@ pub enum Answer {
     },
     /// An account.
     Account(AccountDetails),
+    /// What is set for the mail of an account.
+    MailSettings(Box<MailSettings>),
     /// A public key of TLS.
     TlsKey {
         /// Its fingerprint.
@@ -637,6 +694,10 @@ pub enum Answer {
         /// Where to go on; none at the end.
         next: Option<String>,
     },
+    /// A report of another server.
+    Report(Box<ReportRow>),
+    /// What reports say of a domain.
+    ReportSummary(Box<ReportSummary>),
     /// An entry of the queue.
     QueueEntry(Box<QueueDetails>),
     /// Entries of the queue were changed.
@@ -787,6 +848,14 @@ pub struct AccountDetails {
     pub messages: u64,
     /// Its addresses.
     pub addresses: Vec<String>,
+    /// Recipients of other servers to whom it sent in the last 24 hours.
+    pub sent_recipients: u64,
+    /// To how many it may send.
+    pub recipients_per_day: u32,
+    /// How many of them it never wrote to before.
+    pub sent_first_time_recipients: u64,
+    /// How many these may be.
+    pub first_time_recipients_per_day: u32,
 }
 
 /// A mailbox of an account.

@@ -14,7 +14,7 @@ use super::exchange::{Exchange, ExchangeLimits, Gone, Transport};
 use super::operations::{LocalFuture, OperationError, Operations};
 use super::protocol::{
     ANSWER_OCTETS_MAX, Answer, CHUNK_OCTETS_MAX, DomainRow, Failure, FailureKind, Format, Frame, Greeting,
-    LINE_OCTETS_MAX, MailRule, Progress, Request, RouteOwner, Secret, VERSION,
+    LINE_OCTETS_MAX, MailRule, MailSetting, Progress, Request, RouteOwner, Secret, VERSION, Webhook,
 };
 use super::server::converse;
 use super::{Client, ClientError, Events};
@@ -164,6 +164,18 @@ fn every_request_is_read_as_it_was_written() {
             rule: Box::new(MailRule { headers: vec![(text(), text())], ..MailRule::default() }),
         },
         Request::RouteMove { of: RouteOwner::Domain(text()), number: 1, to: 2 },
+        Request::AccountSettingsSet {
+            account: text(),
+            settings: vec![
+                MailSetting::RecipientsPerDay(None),
+                MailSetting::OutgoingWebhook(Some(Webhook {
+                    url: text(),
+                    authorization: None,
+                    secret: Some(Secret(text())),
+                    events: list(),
+                })),
+            ],
+        },
         Request::DirectoryApply { dry_run: true, files: None },
         import(),
     ];

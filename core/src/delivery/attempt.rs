@@ -19,7 +19,7 @@ use postrider_storage::store::StoreError;
 
 use super::downgrade::Original;
 use super::hosts::{Busy, Offered, Parcel, Transported};
-use super::outcome::Tried;
+use super::outcome::{Tried, configured_keep};
 use super::routing::Routing;
 use super::session::{Session, chance};
 use super::{learned, sts, translate};
@@ -65,6 +65,7 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
             tried.all(&Verdict::of(failure, made, attempts_max));
         }
         Ok(known) => {
+            tried.keep = Some(known.routing.keep);
             for (place, row) in &known.suppressed {
                 let failure = Failure::ours(Status::permanent(1, 0), suppressed_words(row));
                 tried.verdicts[*place] = Some(Verdict::Failed { failure, is_expired: false });
@@ -92,6 +93,7 @@ async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> 
     let (id, account) = (tried.id, AccountId::new(tried.entry.sender));
     let addresses: Vec<String> = tried.recipients.iter().map(|(_, row)| text(&row.address)).collect();
     let entry = tried.entry.clone();
+    let configured = configured_keep(&session.shard.shared.config);
     let read = move |reader: &Reader| {
         let mut suppressed = Vec::new();
         if let Some(account) = account {
@@ -100,7 +102,7 @@ async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> 
                 suppressed.extend(row.map(|row| (place, row)));
             }
         }
-        let routing = Routing::read(reader, &entry)?;
+        let routing = Routing::read(reader, &entry, configured)?;
         Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, routing })
     };
     session.shard.shared.reads.run(read).await

@@ -14,7 +14,7 @@ use super::content::Source;
 use super::secure::{Connector, Failed, Seen, Wanted};
 use crate::reads::Reads;
 use crate::runtime::net::Stream;
-use crate::runtime::timeout_at;
+use crate::runtime::{Pool, timeout_at};
 use crate::tls::{TlsInfo, TlsStream, Transport};
 
 /// Octets read at once.
@@ -30,6 +30,8 @@ pub struct Connection {
     transport: Option<Transport>,
     /// The next message may begin.
     is_ready: bool,
+    /// Threads for what would hold up a shard.
+    pool: Pool,
 }
 
 /// Where a conversation waits for who leads it.
@@ -63,21 +65,23 @@ pub enum SendError {
 
 impl Connection {
     /// Begins on a connection in clear.
-    pub fn clear(stream: Stream, settings: Settings) -> Self {
+    pub fn clear(stream: Stream, settings: Settings, pool: Pool) -> Self {
         Self {
             client: Client::new(settings, None),
             transport: Some(Transport::Plain(stream)),
             is_ready: false,
+            pool,
         }
     }
 
     /// Begins on a connection with TLS.
-    pub fn secured(stream: TlsStream, settings: Settings) -> Self {
+    pub fn secured(stream: TlsStream, settings: Settings, pool: Pool) -> Self {
         let binding = binding(&stream);
         Self {
             client: Client::new(settings, Some(binding)),
             transport: Some(Transport::Tls(Box::new(stream))),
             is_ready: false,
+            pool,
         }
     }
 
@@ -154,9 +158,23 @@ impl Connection {
         let mut buffer = [0; READ_OCTETS];
         match timeout_at(until, transport.read(&mut buffer)).await {
             Ok(Ok(0)) => self.client.broken(Broken::Closed),
+            Ok(Ok(count)) if self.client.is_authenticating() => self.answer(&buffer[..count]).await,
             Ok(Ok(count)) => self.client.receive(&buffer[..count]),
             Ok(Err(_)) => self.client.broken(Broken::Io),
             Err(_) => self.client.broken(Broken::TimedOut),
+        }
+    }
+
+    /// Takes what came within AUTH, on a thread for long work.
+    async fn answer(&mut self, octets: &[u8]) {
+        let (mut client, octets) = (self.client.take_away(), octets.to_vec());
+        let answered = self.pool.run_anyway(move || {
+            client.receive(&octets);
+            client
+        });
+        // Otherwise what stays in its place was given up.
+        if let Ok(client) = answered.await {
+            self.client = client;
         }
     }
 

@@ -31,7 +31,7 @@ use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
 use super::translate;
 use crate::runtime::net::Stream;
-use crate::runtime::spawn;
+use crate::runtime::{Pool, spawn};
 use crate::tls::TlsError;
 
 /// Time for connecting to all addresses of a host.
@@ -255,7 +255,8 @@ impl Session {
     ) -> Result<Ready, (HostEnd, Option<Offered>)> {
         let deadline = Instant::now() + SETUP_TIME;
         let connector = self.shard.deliveries.connector();
-        let (connection, seen, mut offered) = converse(connector, dial, way, stream, deadline).await?;
+        let pool = self.shard.shared.pool.clone();
+        let (connection, seen, mut offered) = converse(connector, dial, way, stream, pool, deadline).await?;
         let is_encrypted = *connection.tls() == TlsState::Active;
         // A connection in clear after TLS failed doesn't mean that there is none.
         offered.starttls |= connection.capabilities().has(Extension::StartTls);
@@ -414,6 +415,7 @@ async fn converse(
     dial: &Dial,
     way: &Transported<'_>,
     stream: Stream,
+    pool: Pool,
     deadline: Instant,
 ) -> Result<(Connection, Seen, Offered), (HostEnd, Option<Offered>)> {
     let rule = &dial.rule;
@@ -442,9 +444,9 @@ async fn converse(
         let secured = connector.secure(stream, name, wanted(), until()).await;
         let secured = secured.map_err(|failed| (tls_failed(dial, &failed), None))?;
         seen = secured.seen;
-        Connection::secured(secured.stream, settings)
+        Connection::secured(secured.stream, settings, pool)
     } else {
-        Connection::clear(stream, settings)
+        Connection::clear(stream, settings, pool)
     };
     let mut offered = Offered::default();
     loop {

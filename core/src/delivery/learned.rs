@@ -32,7 +32,7 @@ impl Learned {
     /// Whether it is news.
     fn is_news(&self, account: AccountId, domain: &Domain, row: TlsKnownRow) -> bool {
         let mut known = self.0.borrow_mut();
-        let key = hash(format!("{} {domain}", account.get()).as_bytes());
+        let key = Self::key(account, domain);
         let same = |old: &TlsKnownRow| {
             TlsKnownRow { updated: row.updated, ..*old } == row && row.updated < old.updated + NOTED_EVERY
         };
@@ -44,6 +44,15 @@ impl Learned {
         }
         known.insert(key, row);
         true
+    }
+
+    /// Takes that it could not be kept: it is news again.
+    fn forget(&self, account: AccountId, domain: &Domain) {
+        self.0.borrow_mut().remove(&Self::key(account, domain));
+    }
+
+    fn key(account: AccountId, domain: &Domain) -> u64 {
+        hash(format!("{} {domain}", account.get()).as_bytes())
     }
 }
 
@@ -71,6 +80,7 @@ pub(super) fn note(shard: &Rc<Shard>, account: AccountId, domain: &Domain, row: 
     if !shard.deliveries.learned.is_news(account, domain, row) {
         return;
     }
+    let (here, learnt) = (Rc::clone(shard), domain.clone());
     let (shard, domain) = (Rc::clone(shard), domain.to_string());
     spawn("note the TLS of a domain", async move {
         let noted = shard
@@ -84,6 +94,7 @@ pub(super) fn note(shard: &Rc<Shard>, account: AccountId, domain: &Domain, row: 
             })
             .await;
         if let Ok(Err(error)) = noted {
+            here.deliveries.learned.forget(account, &learnt);
             debug!(%account, %error, "what was learnt of a domain's TLS can't be kept");
         }
     });

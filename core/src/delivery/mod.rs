@@ -21,6 +21,7 @@ pub(crate) mod edits;
 mod ends;
 mod fronts;
 mod hosts;
+pub(crate) mod incoming;
 mod learned;
 pub(crate) mod operate;
 mod outcome;
@@ -62,6 +63,7 @@ use crate::clock::unix_now;
 use crate::commit;
 use crate::config::Config;
 use crate::intake;
+use crate::lock::Lock;
 use crate::runtime::{LocalNotify, ShardId, sleep, spawn};
 use crate::shard::Shard;
 use session::Open;
@@ -86,6 +88,8 @@ pub struct Deliveries {
     addresses: Vec<IpAddr>,
     learned: learned::Learned,
     sts_failed: sts::Failed,
+    /// Held while what a report says of a recipient is written.
+    reporting: Lock,
     /// Sessions that run.
     sessions: Cell<i64>,
 }
@@ -126,6 +130,7 @@ impl Deliveries {
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
             sts_failed: sts::Failed::default(),
+            reporting: Lock::default(),
             sessions: Cell::new(0),
         }
     }
@@ -224,6 +229,8 @@ pub fn start(shard: &Rc<Shard>) {
     }
     let found = Rc::clone(shard);
     spawn("find waiting mail", async move { start::find_waiting(&found).await });
+    let rest = Rc::clone(shard);
+    spawn("look at messages for ids", async move { incoming::look_at_rest(&rest).await });
 }
 
 async fn run(shard: &Rc<Shard>) {

@@ -18,7 +18,7 @@ use postrider_storage::store::{Store, StoreError};
 use tracing::info;
 
 use super::edits::Place;
-use super::outcome::{Tried, backoff_of, retired_until};
+use super::outcome::{Keep, Tried, backoff_of, configured_keep, keep_of, until};
 use super::session::chance;
 use super::{first, reports, translate};
 use crate::clock::unix_now;
@@ -106,8 +106,9 @@ async fn change(
     let editing = shard.deliveries.edits.operate(&entries).await;
     let filter = filter.clone();
     let now = unix_now();
-    let (store, wanted, until) = (Arc::clone(&shared.store), wish.clone(), retired_until(shard, now));
-    let built = shared.pool.run(move || build(&store, filter, &entries, &wanted, now, until)).await??;
+    let (store, wanted) = (Arc::clone(&shared.store), wish.clone());
+    let keep = configured_keep(&shared.config);
+    let built = shared.pool.run(move || build(&store, filter, &entries, &wanted, now, keep)).await??;
     let Built { edit, operated, domains } = built;
     if !edit.batch.is_empty() {
         commit::commit(&shared.committer, edit.batch, Durability::Synced).await?;
@@ -125,7 +126,7 @@ fn build(
     entries: &[Place],
     wish: &Wish,
     now: i64,
-    retired_until: Option<i64>,
+    configured: Keep,
 ) -> Result<Built, StoreError> {
     let reader = store.reader();
     let filter = Filter { ids: Some(entries.iter().map(|(_, id)| *id).collect()), ..filter };
@@ -144,7 +145,7 @@ fn build(
                     let end = End {
                         retirement: Retirement::Dropped,
                         result: AttemptResult::new(now, 0, Some([5, 3, 0]), "", text),
-                        retired_until,
+                        retired_until: until(keep_of(&reader, listed.row.sender, configured)?, now),
                     };
                     queue::end(&reader, listed.id, chosen, &end)?
                 }
@@ -213,18 +214,17 @@ async fn fail(
     }
     let now = unix_now();
     let failure = Failure::ours(GIVEN_UP, reason);
-    let end = End {
-        retirement: Retirement::Failed,
-        result: translate::failed(&failure, now),
-        retired_until: retired_until(shard, now),
-    };
+    let mut end =
+        End { retirement: Retirement::Failed, result: translate::failed(&failure, now), retired_until: None };
+    let (sender, configured) = (listed.row.sender, configured_keep(&shared.config));
     let mut tried = Tried::new(id, listed.row, recipients, now);
     tried.all(&Verdict::Failed { failure, is_expired: false });
     report(shard, &tried).await.map_err(Trouble::Report)?;
     let part = listed.part;
-    let changed = shared
-        .reads
-        .run(move |reader| queue::end(reader, id, part.as_deref().map_or(Chosen::All, Chosen::These), &end));
+    let changed = shared.reads.run(move |reader| {
+        end.retired_until = until(keep_of(reader, sender, configured)?, now);
+        queue::end(reader, id, part.as_deref().map_or(Chosen::All, Chosen::These), &end)
+    });
     match changed.await? {
         Changed::Done(done) => {
             commit::commit(&shared.committer, done.edit.batch, Durability::Synced).await?;

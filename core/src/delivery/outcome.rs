@@ -14,10 +14,13 @@ use postrider_delivery::outcome::{Failure, Signal, Status, Verdict};
 use postrider_delivery::report::{Event, decide};
 use postrider_delivery::route::Route;
 use postrider_delivery::suppression::{Suppress, decide as suppresses};
+use postrider_storage::directory::Directory;
 use postrider_storage::engine::Durability;
-use postrider_storage::ids::QueueId;
+use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, Consequence, Edit, Fate, Outcome};
+use postrider_storage::reader::Reader;
 use postrider_storage::rows::{AttemptResult, Kind, QueueRow, RecipientRow};
+use postrider_storage::store::StoreError;
 use tracing::{error, info};
 
 use super::routing::Routing;
@@ -26,6 +29,7 @@ use super::strays::Stray;
 use super::{attempt, first, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
+use crate::config::Config;
 use crate::metrics;
 use crate::runtime::oneshot::{Receiver, oneshot};
 use crate::runtime::{sleep, spawn, spawn_task, timeout_at};
@@ -63,8 +67,13 @@ pub(super) struct Tried {
     pub(super) dialed: Vec<IpAddr>,
     /// What was learnt of the domain.
     pub(super) signal: Signal,
+    /// How long what becomes of it is known, where the account was looked at.
+    pub(super) keep: Option<Keep>,
     pub(super) began: i64,
 }
+
+/// For how many seconds it is known what became of a message; none is not at all.
+pub(super) type Keep = Option<u32>;
 
 impl Tried {
     pub(super) fn new(
@@ -82,6 +91,7 @@ impl Tried {
             suppressed: 0,
             dialed: Vec::new(),
             signal: Signal::Neutral,
+            keep: None,
             began,
         }
     }
@@ -176,7 +186,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> 
             _ => None,
         }),
         delay_reported: tells,
-        retired_until: retired_until(shard, now),
+        retired_until: tried.keep.and_then(|keep| until(keep, now)),
     };
     let told: Vec<(usize, Event)> =
         events.iter().enumerate().filter_map(|(place, event)| Some((place, (*event)?))).collect();
@@ -190,7 +200,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> 
     loop {
         let reported = reports::write(shard, &tried, &told, &wanted, &verdicts, &promise, &mut written).await;
         match reported {
-            Ok(()) => match conclude(shard, tried.id, &outcome).await {
+            Ok(()) => match conclude(shard, &tried, &outcome).await {
                 Ok(()) => break,
                 Err(error) => {
                     error!(entry = %tried.id.0, %error, "an outcome can't be written; it is tried again");
@@ -215,18 +225,36 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> 
     Written::Synced
 }
 
-/// Until when it is known what became of a recipient that leaves the queue now.
-pub(super) fn retired_until(shard: &Shard, now: i64) -> Option<i64> {
-    let keep = shard.shared.config.delivery.keep_retired;
-    keep.map(|time| now.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)))
+/// For how long the configuration says that it is known what became of a message.
+pub(super) fn configured_keep(config: &Config) -> Keep {
+    config.delivery.keep_retired.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
 }
 
-async fn conclude(shard: &Rc<Shard>, id: QueueId, outcome: &Outcome) -> Result<(), String> {
+/// For how long it is known what became of messages of an account, 0 is the system.
+pub(super) fn keep_of(reader: &Reader, sender: u32, configured: Keep) -> Result<Keep, StoreError> {
+    let Some(account) = AccountId::new(sender) else { return Ok(configured) };
+    let account = Directory::new(reader.snapshot()).account(account)?;
+    Ok(account.map_or(configured, |account| account.settings.mail.keep_messages(configured)))
+}
+
+/// Until when it is known what became of a recipient that leaves the queue now.
+pub(super) fn until(keep: Keep, now: i64) -> Option<i64> {
+    keep.map(|seconds| now.saturating_add(i64::from(seconds)))
+}
+
+async fn conclude(shard: &Rc<Shard>, tried: &Tried, outcome: &Outcome) -> Result<(), String> {
     let shared = &shard.shared;
+    let (id, sender, is_known) = (tried.id, tried.entry.sender, tried.keep.is_some());
     let editing = shard.deliveries.edits.conclude(&[id]).await;
     let built = {
-        let outcome = outcome.clone();
-        shared.reads.run(move |reader| queue::outcome(reader, id, &outcome)).await
+        let (mut outcome, configured) = (outcome.clone(), configured_keep(&shared.config));
+        let build = move |reader: &Reader| {
+            if !is_known {
+                outcome.retired_until = until(keep_of(reader, sender, configured)?, outcome.now);
+            }
+            queue::outcome(reader, id, &outcome)
+        };
+        shared.reads.run(build).await
     };
     let Some(concluded) = built.map_err(|error| error.to_string())? else { return Ok(()) };
     let (edit, left) = (concluded.edit, concluded.left);
@@ -306,7 +334,7 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
         let now = unix_now();
         let editing = shard.deliveries.edits.claim(domain).await;
         let (config, transport) = (Arc::clone(&shard.shared.config), Box::<str>::from(transport));
-        let strays = shard.deliveries.strays.ids();
+        let (strays, keep) = (shard.deliveries.strays.ids(), configured_keep(&shard.shared.config));
         let from = shard.deliveries.fronts.ask(domain).from;
         let due = shard.shared.reads.run(move |reader| {
             let (mut rows, mut left) = (Vec::new(), 0);
@@ -315,7 +343,7 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
                 let Some(entry) = queue::entry(reader, due.id)? else { continue };
                 let routing = match known.entry((entry.sender, entry.mail_from.clone())) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(vacant) => vacant.insert(Routing::read(reader, &entry)?),
+                    Entry::Vacant(vacant) => vacant.insert(Routing::read(reader, &entry, keep)?),
                 };
                 if strays.contains(&due.id) || !goes_by(routing, &entry, &transport, &config.delivery.routes)
                 {

@@ -335,10 +335,12 @@ async fn store(
                 envelope_id: Vec::new(),
                 hold_until: None,
                 max_attempts: 0,
+                meta: None,
                 recipients: vec![NewRecipient {
                     address: address.to_string().into(),
                     notify: None,
                     original: Vec::new(),
+                    from_id: None,
                 }],
             };
             enqueue(shard, queued, message, Batch::new()).await.map_err(Unstored::Failed)

@@ -9,19 +9,23 @@ use postrider_storage::reader::Reader;
 use postrider_storage::rows::QueueRow;
 use postrider_storage::store::StoreError;
 
+use super::outcome::Keep;
+
 /// What the directory says of an entry's way.
 pub(super) struct Routing {
     /// The sender's domain is disabled here.
     pub(super) disabled: bool,
     /// The recipients' domain has its mailboxes here, so that it is no circle when its mail comes to this server.
     pub(super) is_ours: bool,
+    /// How long it is known what becomes of the entry.
+    pub(super) keep: Keep,
     /// The routes of the account, and of the sender's domain.
     routes: [Vec<Route>; 2],
 }
 
 impl Routing {
-    /// Reads it.
-    pub(super) fn read(reader: &Reader, entry: &QueueRow) -> Result<Self, StoreError> {
+    /// Reads it. An account that sets nothing about what becomes of its messages has what is `configured`.
+    pub(super) fn read(reader: &Reader, entry: &QueueRow, configured: Keep) -> Result<Self, StoreError> {
         let directory = Directory::new(reader.snapshot());
         let account = AccountId::new(entry.sender);
         let of_account = account.map(|account| directory.account(account)).transpose()?.flatten();
@@ -33,6 +37,9 @@ impl Routing {
             is_ours: of_recipients.is_some(),
             disabled: account.is_some()
                 && of_domain.as_ref().is_some_and(|settings| settings.state == DomainState::Disabled),
+            keep: of_account
+                .as_ref()
+                .map_or(configured, |account| account.settings.mail.keep_messages(configured)),
             routes: [
                 routes(of_account.iter().flat_map(|account| &account.settings.routes)),
                 routes(of_domain.iter().flat_map(|settings| &settings.routes)),

@@ -225,3 +225,47 @@ fn evaluations_go_when_they_are_too_old_to_be_reported() {
     assert_eq!(all(&server.shared.store.reader()).count(), 100);
     assert_eq!(removed(&server, Upkeep::Evaluations), 2400);
 }
+
+#[test]
+fn reports_go_when_they_are_older_than_they_are_kept() {
+    use postrider_storage::ids::ReportId;
+    use postrider_storage::reports::{Filter, add, list};
+    use postrider_storage::rows::{ReportKind, ReportProof, ReportRow};
+
+    let server = TestServer::start();
+    let mut batch = Batch::new();
+    for number in 0..250_u64 {
+        let mut digest = [0; 16];
+        digest[..8].copy_from_slice(&number.to_be_bytes());
+        let row = ReportRow {
+            kind: ReportKind::Dmarc,
+            proof: ReportProof::Spf,
+            received: 0,
+            begin: 0,
+            end: 0,
+            total: 0,
+            failed: 0,
+            quarantined: 0,
+            rejected: 0,
+            entries: 0,
+            left_out: 0,
+            text_octets: 1,
+            digest,
+            organization: "".into(),
+            submitter: "them.example".into(),
+            report_id: "".into(),
+            policy_domain: "us.example".into(),
+        };
+        let id = ReportId::first_at(number.cast_signed());
+        add(&mut batch, if number % 2 == 0 { "us.example" } else { "second.example" }, id, &row, b"x")
+            .unwrap();
+    }
+    server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    let purged = server.at_home(AccountId::new(1).unwrap(), |shard| {
+        Box::pin(async move { reports::purge_before(&shard, 240).await.map_err(|error| error.to_string()) })
+    });
+    assert_eq!(purged, Ok(()));
+    let all = Filter { domain: None, kind: None, from: ReportId(0), before: ReportId(u64::MAX) };
+    assert_eq!(list(&server.shared.store.reader(), &all, 1000).unwrap().reports.len(), 10);
+    assert_eq!(removed(&server, Upkeep::Reports), 240);
+}

@@ -3,6 +3,7 @@
 //! `docs/metrics.md` lists the same names; a test compares them.
 
 use super::delivery::QueueMetrics;
+use super::received::ReceivedMetrics;
 use super::registry::{
     Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
@@ -27,6 +28,8 @@ macro_rules! label {
         }
     };
 }
+
+pub(super) use label;
 
 label! {
     /// Why a connection was not served.
@@ -399,6 +402,10 @@ label! {
         ImapBadCommands = "imap_bad_commands",
         /// Messages of first-time senders that wait at once.
         FirstTimeWaits = "first_time_waits",
+        /// Recipients of other servers that an account has in a day.
+        OutgoingRecipients = "outgoing_recipients",
+        /// Those of them to whom it never sent before.
+        OutgoingFirstTimeRecipients = "outgoing_first_time_recipients",
         /// Questions to DNS for one message.
         Questions = "dns_questions",
         /// Octets of a message's header that are looked at.
@@ -541,6 +548,8 @@ label! {
         Tombstones = "tombstones",
         /// Evaluations of DMARC that are too old to be reported.
         Evaluations = "evaluations",
+        /// Reports of other servers that are older than they are kept.
+        Reports = "reports",
         /// What became of recipients that left the queue.
         Retired = "retired",
         /// Failures of addresses that nothing was sent to for long.
@@ -589,6 +598,8 @@ pub struct Metrics {
     pub queue: QueueMetrics,
     /// Reports to other domains.
     pub reporting: ReportMetrics,
+    /// Reports that other servers send.
+    pub received: ReceivedMetrics,
     /// What maintenance does.
     pub upkeep: UpkeepMetrics,
     /// What the resolver does.
@@ -735,7 +746,7 @@ impl UpkeepMetrics {
     }
 }
 
-fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+pub(super) fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
     all.iter().map(|value| name(*value)).collect()
 }
 
@@ -821,6 +832,7 @@ impl Metrics {
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
             queue: QueueMetrics::register(b),
             reporting: ReportMetrics::register(b),
+            received: ReceivedMetrics::register(b),
             upkeep: UpkeepMetrics::register(b),
             dns: DnsMetrics::register(b, limit_hits),
             shards: b.gauge("postrider_shards", "Threads that serve connections."),

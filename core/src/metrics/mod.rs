@@ -8,6 +8,7 @@ mod delivery;
 pub mod http;
 mod measured;
 mod process;
+mod received;
 mod registry;
 mod reporting;
 mod text;
@@ -20,6 +21,7 @@ pub use catalogue::{
 pub use delivery::{Leaving, QueueMetrics};
 pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;
+pub use received::{ReceivedMetrics, ReceivedReport};
 pub use registry::{
     Buckets, Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, NUMBERS, OCTETS,
     Recorder, Registry, SECONDS,

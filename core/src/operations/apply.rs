@@ -18,7 +18,6 @@ use postrider_storage::reader::Reader;
 use super::changes::{Planned, first_rows};
 use super::dkim::read_key;
 use super::edit::derive;
-use super::lock::Held;
 use super::settle::{APPLYING, Pace, Settler, Went};
 use super::{ServerOperations, failure, internal};
 use crate::accounts::initial;
@@ -26,6 +25,7 @@ use crate::clock::unix_now;
 use crate::commit;
 use crate::control::protocol::{Answer, Progress};
 use crate::control::{Exchange, OperationError, Transport};
+use crate::lock::Held;
 use crate::shard::Shared;
 
 /// Of a text that is shorter all is read before others have to wait for the directory.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use postrider_proto::address::Domain;
+use postrider_storage::account::sent_in_window;
 use postrider_storage::directory::{Account, AddressPattern, Directory, DomainSettings, DomainState, Target};
 use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
@@ -11,10 +12,12 @@ use postrider_storage::reader::Reader;
 
 use super::edit::find;
 use super::{ServerOperations, failure, internal};
+use crate::clock::unix_now;
 use crate::control::protocol::{
     AccountDetails, AccountRow, AddressRow, AliasRow, Answer, DomainRow, FailureKind, MailboxRow, TlsKeyRow,
 };
 use crate::control::{Exchange, OperationError, Transport};
+use crate::smtp::sending::limits;
 
 /// Rows that are read at a time.
 const PAGE: usize = 256;
@@ -68,11 +71,17 @@ impl ServerOperations {
             mailboxes.sort_by(|a, b| a.mailbox.cmp(&b.mailbox));
             let addresses = directory.addresses(account.id).map_err(internal)?;
             let head = reader.head(account.id).map_err(internal)?;
+            let sent = sent_in_window(&reader, account.id, unix_now()).map_err(internal)?;
+            let limits = limits(&account.settings.mail, shared.config.accounts.sending);
             let details = AccountDetails {
                 row: account_row(&reader, &account)?,
                 disabled_message: account.settings.login_disabled,
                 messages: head.map_or(0, |head| head.messages),
                 addresses: addresses.into_iter().map(|(address, _)| address.to_string()).collect(),
+                sent_recipients: sent.0,
+                recipients_per_day: limits.recipients_per_day,
+                sent_first_time_recipients: sent.1,
+                first_time_recipients_per_day: limits.first_time_recipients_per_day,
             };
             Ok((mailboxes, details))
         });

@@ -15,8 +15,11 @@ mod edit;
 pub(crate) mod failure;
 mod index;
 mod listing;
-mod lock;
+mod mail;
+#[cfg(test)]
+mod mail_tests;
 mod queue;
+mod reports;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -35,8 +38,8 @@ use crate::runtime::{sleep, spawn};
 use crate::shard::{Shard, Shared};
 use crate::transfer;
 
+use crate::lock::Lock;
 use failure::{busy, internal};
-use lock::Lock;
 
 /// How long a step of long work waits at a time while others need the workers, and how often: what waits
 /// longer than that for a worker is not helped by more waiting.
@@ -117,6 +120,8 @@ impl ServerOperations {
             Request::AccountList => self.list_accounts(exchange).await,
             Request::AccountShow { account } => self.show_account(&account, exchange).await,
             Request::AccountTlsKeyList { account } => self.list_tls_keys(&account, exchange).await,
+            Request::AccountSettingsShow { account, secrets } => self.show_mail(&account, secrets).await,
+            Request::AccountSettingsSet { account, settings } => self.set_mail(&account, settings).await,
             Request::AddressList { account } => self.list_addresses(account.as_deref(), exchange).await,
             Request::AddressRuleList { address } => self.list_rules(&address, exchange).await,
             Request::RouteList { of } => self.list_routes(&of, exchange).await,
@@ -152,6 +157,10 @@ impl ServerOperations {
             }
             Request::IndexStatus { account } => self.index_status(&account).await,
             Request::IndexRebuild { account } => self.rebuild_index(&account, exchange).await,
+            reports @ (Request::ReportList { .. }
+            | Request::ReportShow { .. }
+            | Request::ReportDump { .. }
+            | Request::ReportSummary { .. }) => self.reports(reports, exchange).await,
             queue @ (Request::QueueList { .. }
             | Request::QueueShow { .. }
             | Request::QueueDump { .. }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use postrider_storage::directory::{self, PlanState, Settled, Settling};
 use postrider_storage::engine::{Durability, Incarnation};
 
-use super::lock::Held;
 use super::{ServerOperations, failure, internal};
 use crate::commit;
 use crate::control::OperationError;
+use crate::lock::Held;
 
 /// What others are told meanwhile.
 const SETTLING: &str = "the server finishes a large change of the directory that was begun before";

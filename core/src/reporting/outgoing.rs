@@ -119,6 +119,7 @@ pub(crate) async fn send(shard: &Rc<Shard>, draft: Draft<'_>, also: Batch) -> Re
         address: address.to_string().into(),
         notify: Some(Notify::default()),
         original: Vec::new(),
+        from_id: None,
     };
     let queued = NewQueued {
         content,
@@ -135,6 +136,7 @@ pub(crate) async fn send(shard: &Rc<Shard>, draft: Draft<'_>, also: Batch) -> Re
         envelope_id: Vec::new(),
         hold_until: None,
         max_attempts: ATTEMPTS_MAX,
+        meta: None,
         recipients: draft.to.iter().map(recipient).collect(),
     };
     let queued = delivery::enqueue(shard, queued, message, also).await.map_err(Unsent::Failed);

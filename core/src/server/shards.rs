@@ -26,6 +26,7 @@ use crate::metrics::{
 };
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
+use crate::received_reports;
 use crate::reporting;
 use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
@@ -207,10 +208,12 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         recorder,
         resolver: resolver.map(|resolver| Rc::new(resolver) as Resolver),
         rates: DeliveryRates::default(),
+        allowances: smtp::allowance::Allowances::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        report_bell: received_reports::Bell::default(),
         deliveries: Deliveries::new(
             &shared.config,
             parts.connector.clone(),
@@ -231,6 +234,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     maintenance::start(&shard);
     delivery::start(&shard);
     reporting::start(&shard);
+    received_reports::start(&shard);
     let deadline = shutdown.wait().await;
     while parts.gate.open() > 0 && Instant::now() < deadline {
         sleep(STOP_LOOK).await;

@@ -17,15 +17,15 @@ use postrider_proto::smtp::trace;
 use postrider_storage::blobs::Sharing;
 use postrider_storage::directory::SenderVerdict;
 use postrider_storage::ids::{AccountId, BlobId};
-use postrider_storage::rows::EvaluationRow;
+use postrider_storage::rows::{EvaluationRow, QueueMeta, ReportTodoRow};
 use tracing::{error, warn};
 
-use super::checks::{Conclusion, Fields, Received, Reports, evaluation, results};
+use super::checks::{Conclusion, Fields, Received, Reports, evaluation, reported, results};
 use super::connection::{Connection, pause};
 use super::deliver::{Counted, Delivery};
 use super::first_time::{FirstTime, sender_hash};
-use super::policy;
 use super::recipients::{Place, Target};
+use super::{policy, sending};
 use crate::clock::unix_now;
 use crate::intake::{self, Message};
 use crate::metrics;
@@ -51,10 +51,14 @@ struct Front {
     trace: String,
     /// Signatures, in front of all when it leaves for other servers.
     signatures: String,
+    /// What programs are told of it, where they are.
+    meta: Option<QueueMeta>,
     places: Vec<Place>,
     reports: Reports,
     /// What is kept for reports of DMARC.
     evaluations: Vec<EvaluationRow>,
+    /// What is noted of the report that may be in it.
+    reported: Option<ReportTodoRow>,
     first_time: Option<FirstTime>,
 }
 
@@ -145,9 +149,11 @@ impl Connection {
             shard: Rc::clone(&self.shard),
             id: self.id,
             sender: self.user.as_ref().map(|user| user.account),
+            sending: self.sending.take(),
             results: front.results,
             trace: front.trace,
             signatures: front.signatures,
+            meta: front.meta,
             reports: front.reports,
             now: unix_now(),
             hostname: self.service.settings.hostname.to_string(),
@@ -155,6 +161,7 @@ impl Connection {
             thread: message.thread,
             incarnation: message.incarnation,
             first_time: front.first_time,
+            reported: front.reported,
             counted: self.is_counted().then_some(Counted { peer: self.peer, limits: limits.deliveries }),
             envelope,
             facts,
@@ -236,7 +243,7 @@ impl Connection {
         gone: &LocalNotify,
     ) -> Result<Front, Reply> {
         let (envelope, from) = (received.envelope, received.from);
-        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations } =
+        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations, reported } =
             self.conclude(received, targets).await?;
         let trace = self.received(envelope, reverse_name.as_ref())?;
         let first_time = FirstTime {
@@ -249,9 +256,11 @@ impl Connection {
             results: fields,
             trace,
             signatures,
+            meta: None,
             places,
             reports,
             evaluations,
+            reported,
             first_time: Some(first_time),
         })
     }
@@ -281,14 +290,35 @@ impl Connection {
         let known = self.known_facts(&received, &targets).of_own_user(from);
         let places = self.places(targets, envelope, from, known).await?;
         let leaves = places.iter().any(|place| matches!(place, Place::Queue));
+        let meta = match self.sending.as_ref().filter(|sending| leaves && sending.is_told) {
+            Some(_) => {
+                Some(sending::meta(&added, signed.as_ref().map_or(&[], |content| content.header.octets()))?)
+            }
+            None => None,
+        };
         let signatures = match from.filter(|_| leaves) {
             Some(from) => self.sign(from, &added, signed).await,
             None => String::new(),
         };
         let results = [(None, results)].into();
         let trace = received_field + &added;
+        let kinds = reported::kinds(&places);
+        let reported = (!kinds.is_empty()).then(|| {
+            let unconfirmed = reported::unconfirmed(kinds, from, now);
+            ReportTodoRow { submitted: true, ..unconfirmed }
+        });
         let (reports, evaluations) = (Reports::ToSender, Vec::new());
-        Ok(Front { results, trace, signatures, places, reports, evaluations, first_time: None })
+        Ok(Front {
+            results,
+            trace,
+            signatures,
+            meta,
+            places,
+            reports,
+            evaluations,
+            reported,
+            first_time: None,
+        })
     }
 
     /// Signatures of a message with the fields that were added to it, below which other servers add theirs.

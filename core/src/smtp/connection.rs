@@ -13,6 +13,7 @@ use tracing::{debug, trace};
 
 use super::checks::{Examination, Timed};
 use super::recipients::Target;
+use super::sending::Sending;
 use super::{Service, figures, policy};
 use crate::admission::Admitted;
 use crate::arrival::{Arrived, CLOSING, Open, arrive, start_tls};
@@ -55,6 +56,8 @@ pub(super) struct Connection {
     pub(super) spf: Option<Timed<spf::Verdict>>,
     /// Why the message that is coming in can't be stored, although the session reads it to its end.
     pub(super) intake_failed: Option<Reply>,
+    /// What is set for what the user sends, once a transaction has begun.
+    pub(super) sending: Option<Sending>,
     /// Where the accepted recipients' mail goes; a recipient's token is its place here.
     pub(super) targets: Vec<Target>,
     pub(super) tls: Option<TlsFacts>,
@@ -109,6 +112,7 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
         questions: None,
         spf: None,
         intake_failed: None,
+        sending: None,
         targets: Vec::new(),
         tls: tls_facts(&transport),
         asked: None,

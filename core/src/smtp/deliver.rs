@@ -26,8 +26,8 @@ use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::CommitError;
 use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, MailboxId};
-use postrider_storage::queue::{self, NewQueued, NewRecipient};
-use postrider_storage::rows::{Kind, RequireTls, Ret, SpecialUse};
+use postrider_storage::queue::{self, IncomingReport, NewQueued, NewRecipient};
+use postrider_storage::rows::{Kind, QueueMeta, ReportTodoRow, RequireTls, Ret, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
@@ -39,14 +39,16 @@ use super::first_time::{FirstTime, Waited};
 use super::outcomes::{Outcome, Outcomes};
 use super::policy;
 use super::recipients::{Drop, Place};
+use super::sending::{Allowed, End, Sending};
 use crate::accounts::{LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
-use crate::delivery::{self, Unstored};
+use crate::delivery::{self, Unstored, incoming};
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
-use crate::runtime::spawn_task;
+use crate::received_reports;
+use crate::runtime::{spawn, spawn_task};
 use crate::shard::{OpenError, Shard};
 use crate::signing;
 
@@ -55,12 +57,16 @@ pub(super) struct Delivery {
     pub(super) shard: Rc<Shard>,
     pub(super) id: ConnectionId,
     pub(super) sender: Option<AccountId>,
+    /// What is set for what that account sends.
+    pub(super) sending: Option<Sending>,
     /// `Authentication-Results` and `Received-SPF`.
     pub(super) results: Fields,
     /// What stands below them.
     pub(super) trace: String,
     /// Signatures, in front of all when it leaves for other servers.
     pub(super) signatures: String,
+    /// What programs are told of it, where they are.
+    pub(super) meta: Option<QueueMeta>,
     /// Whether the sender may be told of recipients that didn't get the message.
     pub(super) reports: Reports,
     pub(super) now: i64,
@@ -69,6 +75,8 @@ pub(super) struct Delivery {
     pub(super) thread: ThreadInfo,
     pub(super) incarnation: Option<Incarnation>,
     pub(super) first_time: Option<FirstTime>,
+    /// What is noted of the report that may be in it, with each delivery to an address where reports are read.
+    pub(super) reported: Option<ReportTodoRow>,
     /// Who it comes from, where that is counted.
     pub(super) counted: Option<Counted>,
     pub(super) envelope: Envelope,
@@ -106,6 +114,19 @@ impl Delivery {
             intake::abandon(&committer, self.content);
             return self.reply(outcomes).await;
         }
+        let mut allowed = match self.allow(&remote).await {
+            Ok(allowed) => allowed,
+            // Nobody gets it: who sends too much isn't served in part.
+            Err(reply) => {
+                intake::abandon(&committer, self.content);
+                let outcome = match reply.class() {
+                    Class::Permanent => metrics::Delivery::Refused,
+                    _ => metrics::Delivery::Deferred,
+                };
+                self.count(self.envelope.recipients.len(), outcome);
+                return reply;
+            }
+        };
         // All wait for one another: a message that is cut off meanwhile has come to nobody, and comes again.
         if let Some(first_time) = &self.first_time
             && first_time.wait(&self.shard, self.id, drops.iter().map(|(_, drop)| drop.account)).await
@@ -123,6 +144,7 @@ impl Delivery {
                 Ok(life) => incarnation = Some(life),
                 Err(error) => {
                     self.give_back(reserved);
+                    self.settle(allowed, End::Refused).await;
                     intake::abandon(&committer, self.content);
                     return policy::commit_reply(&error, self.id);
                 }
@@ -136,7 +158,7 @@ impl Delivery {
         };
         let tasks: Vec<_> = drops.into_iter().map(store).collect();
         if !remote.is_empty() {
-            let outcome = self.queue(&remote, attached.take(), incarnation).await;
+            let outcome = self.queue(&remote, (attached.take(), incarnation), allowed.take()).await;
             remote.iter().for_each(|number| outcomes.note(*number, outcome.clone()));
         }
         for (number, task) in tasks {
@@ -224,7 +246,14 @@ impl Delivery {
         counted: Option<Counted>,
     ) -> impl Future<Output = Outcome> + use<> {
         let prefix = self.prefix(&drop);
-        let Drop { account, ruled: Ruled { mailbox, accept_rejects_to, by_rule, .. }, is_reject, .. } = drop;
+        let note = self.reported.as_ref().filter(|_| !drop.reads().is_empty()).map(|todo| {
+            let mut note = Batch::new();
+            received_reports::note(&mut note, self.content.blob, todo);
+            note
+        });
+        let is_reported = note.is_some();
+        let Drop { account, ruled, is_reject, from_id, .. } = drop;
+        let Ruled { mailbox, accept_rejects_to, by_rule, .. } = ruled;
         let (mailbox, is_ensured, flags) = match accept_rejects_to.filter(|_| is_reject) {
             Some(rejects) => (rejects, true, Flags::SEEN),
             None => (mailbox, by_rule == ByRule::Yes, Flags::NONE),
@@ -253,17 +282,29 @@ impl Delivery {
                         let handle = opened.map_err(|error| open_reply(&error, account, id))?;
                         let appended = handle.transact(None, incarnation, move |tx| {
                             let mailbox = mailbox_of(tx, &mailbox, is_ensured)?;
-                            if let Some(batch) = content_batch {
-                                tx.attach(batch);
-                            }
+                            content_batch.into_iter().chain(note).for_each(|batch| tx.attach(batch));
                             if let Some(sender) = sender {
                                 tx.note_sender(sender)?;
                             }
-                            tx.append(mailbox, message)
+                            let appended = tx.append(mailbox, message)?;
+                            // What would have been refused is kept to be looked at by people.
+                            let report = from_id.filter(|_| !is_reject).map(|id| {
+                                tx.note_incoming_report(appended.email, &id);
+                                IncomingReport { account, email: appended.email, id }
+                            });
+                            Ok((appended, report))
                         });
                         match appended.await {
-                            Ok(appended) => {
+                            Ok((appended, report)) => {
                                 info!(cid = %id, %account, uid = %appended.uid, "delivered");
+                                if is_reported {
+                                    received_reports::tell(&home);
+                                }
+                                if let Some(report) = report {
+                                    spawn("look at a message for an id", async move {
+                                        incoming::look_at(&home, report).await;
+                                    });
+                                }
                                 Ok(metrics::Delivery::Stored)
                             }
                             Err(error) => Err(write_reply(&error, id)),
@@ -279,8 +320,8 @@ impl Delivery {
     async fn queue(
         &self,
         recipients: &[usize],
-        content_batch: Option<Batch>,
-        incarnation: Option<Incarnation>,
+        content: (Option<Batch>, Option<Incarnation>),
+        allowed: Option<Allowed>,
     ) -> Outcome {
         let envelope = &self.envelope;
         let mut known = HashSet::new();
@@ -289,6 +330,11 @@ impl Delivery {
             .filter_map(|number| envelope.recipients.get(*number))
             .filter_map(new_recipient)
             .filter(|recipient| known.insert(recipient.address.clone()))
+            .map(|recipient| {
+                let sending = self.sending.as_ref();
+                let from_id = sending.and_then(|sending| sending.id(envelope.reverse_path.address()));
+                NewRecipient { from_id, ..recipient }
+            })
             .collect();
         let queued = NewQueued {
             content: self.content,
@@ -309,24 +355,33 @@ impl Delivery {
             envelope_id: envelope.envelope_id.as_deref().unwrap_or_default().into(),
             hold_until: envelope.hold,
             max_attempts: 0,
+            meta: self.meta.clone(),
             recipients,
         };
-        self.enqueue(queued, content_batch, incarnation).await
+        self.enqueue(queued, content, allowed).await
     }
 
     async fn enqueue(
         &self,
         queued: NewQueued,
-        content_batch: Option<Batch>,
-        incarnation: Option<Incarnation>,
+        (content_batch, incarnation): (Option<Batch>, Option<Incarnation>),
+        allowed: Option<Allowed>,
     ) -> Outcome {
         let shared = &self.shard.shared;
         let account = queued.sender.map_or(0, AccountId::get);
         shared.reads.calm().await;
         let rules = shared.hold_rules.get(&shared.store);
         let enqueued = rules.and_then(|rules| queue::enqueue(|| shared.store.new_queue_id(), queued, &rules));
-        let enqueued = enqueued.map_err(|error| policy::store_reply(&error, self.id))?;
+        let enqueued = match enqueued {
+            Ok(enqueued) => enqueued,
+            Err(error) => {
+                self.settle(allowed, End::Refused).await;
+                return Err(policy::store_reply(&error, self.id));
+            }
+        };
         let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
+        let allowed =
+            allowed.zip(enqueued.entries.first()).map(|(allowed, first)| allowed.note(&mut batch, first.id));
         if let Some(content) = content_batch {
             batch.append(content);
         }
@@ -335,7 +390,11 @@ impl Delivery {
             Ok(submitted) => submitted.done().await,
             Err(error) => Err(error),
         };
-        done.map_err(|error| policy::commit_reply(&error, self.id))?;
+        if let Err(error) = done {
+            self.settle(allowed, End::Refused).await;
+            return Err(policy::commit_reply(&error, self.id));
+        }
+        self.settle(allowed, End::Queued).await;
         shared.queue_counts.add(delta);
         delivery::announce(&self.shard, enqueued.entries, account).await;
         Ok(metrics::Delivery::Queued)
@@ -461,13 +520,15 @@ impl Delivery {
             envelope_id: Vec::new(),
             hold_until: None,
             max_attempts: 0,
+            meta: None,
             recipients: vec![NewRecipient {
                 address: sender.to_string().into(),
                 notify: None,
                 original: Vec::new(),
+                from_id: None,
             }],
         };
-        let queued = self.enqueue(queued, Some(message.batch), message.incarnation).await;
+        let queued = self.enqueue(queued, (Some(message.batch), message.incarnation), None).await;
         if queued.is_err() {
             intake::abandon(&shared.committer, message.content);
         }
@@ -519,6 +580,7 @@ fn new_recipient(recipient: &envelope::Recipient) -> Option<NewRecipient> {
         address: address.to_string().into(),
         notify: recipient.notify,
         original: original.unwrap_or_default().into(),
+        from_id: None,
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod acceptance;
 mod admit;
+pub(crate) mod allowance;
 mod bounce;
 pub mod checks;
 mod connection;
@@ -18,6 +19,7 @@ mod recipients;
 mod rehearsal;
 mod reserve;
 mod room;
+pub(crate) mod sending;
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,7 @@ use postrider_storage::directory::{Directory, Recipient, Resolution, SenderVerdi
 use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
 use postrider_storage::maintenance::Refusal as Gated;
+use postrider_storage::queue::knows_id;
 use postrider_storage::reader::Reader;
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
@@ -125,11 +126,17 @@ impl Connection {
 
     pub(super) async fn sender(&mut self, path: &ReversePath) -> Answer {
         self.targets.clear();
+        self.sending = None;
         self.begin_questions();
         if let Some(reply) = self.no_mail_now() {
             return Answer::Refuse(reply);
         }
-        let Some(address) = path.address() else { return Answer::Proceed };
+        let Some(address) = path.address() else {
+            return match self.begin_sending(path).await {
+                Ok(()) => Answer::Proceed,
+                Err(reply) => Answer::Refuse(reply),
+            };
+        };
         if let Some(reply) = self.rehearse(address, Stage::Sender).await {
             return Answer::Refuse(reply);
         }
@@ -141,7 +148,10 @@ impl Connection {
         };
         self.shard.shared.reads.calm().await;
         match self.may_send_as(user.account, address) {
-            Ok(SenderVerdict::Allowed) => Answer::Proceed,
+            Ok(SenderVerdict::Allowed) => match self.begin_sending(path).await {
+                Ok(()) => Answer::Proceed,
+                Err(reply) => Answer::Refuse(reply),
+            },
             Ok(SenderVerdict::Refused) => Answer::Refuse(SENDER_NOT_YOURS),
             Ok(SenderVerdict::DomainDisabled) => Answer::Refuse(DOMAIN_DISABLED_HERE),
             Err(error) => self.directory_failed(&error),
@@ -164,6 +174,11 @@ impl Connection {
             return Answer::Refuse(TLS_NEEDED);
         }
         if let Err(reply) = self.several_recipients().await {
+            return Answer::Refuse(reply);
+        }
+        if let Some(sending) = self.sending.as_ref().filter(|_| !self.targets.is_empty())
+            && let Err(reply) = sending.several()
+        {
             return Answer::Refuse(reply);
         }
         let recipient = match path {
@@ -219,6 +234,30 @@ impl Connection {
         self.shard.shared.reads.run(resolve).await
     }
 
+    /// The id in the address of a recipient whose canonical one is `canonical`, if the account sent a message with it.
+    async fn known_id(
+        &self,
+        account: AccountId,
+        given: &Address,
+        canonical: &Address,
+    ) -> Result<Option<Box<str>>, Reply> {
+        // Nothing is cut off of most.
+        if given.localpart.as_str().chars().count() == canonical.localpart.as_str().chars().count() {
+            return Ok(None);
+        }
+        let given = given.clone();
+        let read = move |reader: &Reader| {
+            let settings = Directory::new(reader.snapshot()).domain(&given.domain)?;
+            let parts = settings.as_ref().and_then(|settings| settings.id_in(given.localpart.as_str()));
+            match parts {
+                Some((_, _, Some(id))) if knows_id(reader, account, id)? => Ok(Some(id.into())),
+                _ => Ok(None),
+            }
+        };
+        let found = self.shard.shared.reads.run(read).await;
+        found.map_err(|error| store_reply(&error, self.id))
+    }
+
     /// What becomes of mail for a recipient (product 1.7, 2.3).
     async fn target(&self, path: &ForwardPath, resolution: Resolution) -> Result<Target, Reply> {
         let submission = self.user.is_some();
@@ -239,13 +278,20 @@ impl Connection {
             resolution => resolution,
         };
         match resolution {
-            Resolution::Account { account, mailbox, destination, .. } => Ok(Target::Account {
-                account,
-                mailbox,
-                delivered_to: path.address().cloned(),
-                settings: Settings::of(&destination),
-                reads: destination.reports,
-            }),
+            Resolution::Account { account, mailbox, destination, address } => {
+                let from_id = match path.address() {
+                    Some(given) => self.known_id(account, given, &address).await?,
+                    None => None,
+                };
+                Ok(Target::Account {
+                    account,
+                    mailbox,
+                    delivered_to: path.address().cloned(),
+                    settings: Settings::of(&destination),
+                    reads: destination.reports,
+                    from_id,
+                })
+            }
             Resolution::Alias { address, settings } => Ok(Target::Alias { address, settings }),
             Resolution::NotLocal if submission => match path.address() {
                 Some(_) => Ok(Target::Remote),

@@ -40,6 +40,8 @@ pub(super) enum Target {
         settings: Settings,
         /// Which reports are read of what comes there.
         reads: ReportKinds,
+        /// The id of a message of the account that is in the address.
+        from_id: Option<Box<str>>,
     },
     /// To the members of an alias.
     Alias {
@@ -125,12 +127,19 @@ pub(super) struct Drop {
     pub(super) dmarc_override: Option<&'static str>,
     /// It would have been refused, and goes where such mail is kept, as read.
     pub(super) is_reject: bool,
+    /// The id of a message of the account for which it came: it may be a report on it.
+    pub(super) from_id: Option<Box<str>>,
 }
 
 impl Drop {
     fn new(account: AccountId, delivered_to: Option<Address>, ruled: Ruled) -> Self {
         let reason = metrics::Reason::Unchecked;
-        Self { account, delivered_to, ruled, reason, dmarc_override: None, is_reject: false }
+        Self { account, delivered_to, ruled, reason, dmarc_override: None, is_reject: false, from_id: None }
+    }
+
+    /// Which reports are read of what comes here. What would be refused isn't read.
+    pub(super) fn reads(&self) -> ReportKinds {
+        if self.is_reject { ReportKinds::default() } else { self.ruled.reads }
     }
 
     /// Whether a message is kept for which this was decided, although it is refused. What may be accepted when DNS says
@@ -177,6 +186,15 @@ impl Place {
             Some(reply) if !accepted => Self::Refused(reply),
             _ => Self::Mailboxes(drops),
         }
+    }
+
+    /// Which reports are read of what comes to the mailboxes behind it.
+    pub(super) fn reads(&self) -> impl Iterator<Item = ReportKinds> {
+        let drops = match self {
+            Self::Mailboxes(drops) => drops.as_slice(),
+            Self::Queue | Self::Refused(_) | Self::Waits(_) | Self::Rehearsal(_) => &[],
+        };
+        drops.iter().map(Drop::reads)
     }
 
     /// What the mailboxes behind it want.
@@ -246,9 +264,10 @@ impl Connection {
 /// What is behind a recipient for which nothing is set.
 fn plain(target: Target) -> Place {
     match target {
-        Target::Account { account, mailbox, delivered_to, reads, .. } => {
+        Target::Account { account, mailbox, delivered_to, reads, from_id, .. } => {
             let ruled = Ruled { reads, ..Ruled::plain(mailbox) };
-            Place::Mailboxes(vec![Drop::new(account, delivered_to, ruled)])
+            let drop = Drop::new(account, delivered_to, ruled);
+            Place::Mailboxes(vec![Drop { from_id, ..drop }])
         }
         Target::Remote => Place::Queue,
         // An alias has settings.
@@ -271,7 +290,7 @@ impl Search {
             return Ok(plain(target));
         }
         match target {
-            Target::Account { account, mailbox, delivered_to: Some(address), .. } => {
+            Target::Account { account, mailbox, delivered_to: Some(address), from_id, .. } => {
                 let recipient = Recipient::Address(&address);
                 let ruled = match directory.resolve(recipient, &self.hostnames)? {
                     Resolution::Account { account: now, mailbox, destination, .. } if now == account => {
@@ -280,7 +299,8 @@ impl Search {
                     // It has changed hands since it was accepted.
                     _ => Ruled::plain(mailbox),
                 };
-                Ok(Place::Mailboxes(vec![Drop::new(account, Some(address), ruled)]))
+                let drop = Drop::new(account, Some(address), ruled);
+                Ok(Place::Mailboxes(vec![Drop { from_id, ..drop }]))
             }
             Target::Alias { address, settings } => self.members(directory, &address, settings),
             other => Ok(plain(other)),

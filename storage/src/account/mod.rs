@@ -18,6 +18,7 @@ mod expunge;
 mod flags;
 mod mailboxes;
 pub(crate) mod metadata;
+mod outgoing;
 mod overlay;
 mod packs;
 mod remove;
@@ -46,6 +47,9 @@ pub use erase::{Erase, Swept};
 pub use expunge::{Copied, Expunge, Expunged};
 pub use flags::{FlagChange, FlagOp, FlagScope, StoreDone, Unchanged, Updated};
 pub use mailboxes::{Initial, Moved};
+pub use outgoing::{
+    SENT_WINDOW, Sent, fold_sent, note_recipients, note_sent, recipient_hash, sent, sent_in_window,
+};
 pub use remove::{Removal, remove_account};
 pub use senders::{SENDER_DAYS, knows_sender};
 pub use sharing::unshare;

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 pub const SENDER_DAYS: u32 = 400;
 
 /// The day of a time in seconds since 1970.
-fn day(now: i64) -> u32 {
+pub(super) fn day(now: i64) -> u32 {
     u32::try_from(now.div_euclid(24 * 60 * 60)).unwrap_or(0)
 }
 

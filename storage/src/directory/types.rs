@@ -172,6 +172,22 @@ impl DomainSettings {
         canonical
     }
 
+    /// Takes a localpart apart into what it is without an id, the separator, which is the first of the domain's, and the id of a
+    /// message behind it (product 2.7), if there is one. None where there are no separators.
+    pub fn id_in<'a>(&'a self, localpart: &'a str) -> Option<(&'a str, &'a str, Option<&'a str>)> {
+        let separator = self.separators.first()?.as_str();
+        // At the very start there would be nothing left.
+        let start = localpart.chars().next().map_or(0, char::len_utf8);
+        let found = localpart.get(start..).and_then(|rest| rest.split_once(separator));
+        Some(match found {
+            Some((before, id)) => {
+                let base = localpart.get(..start + before.len()).unwrap_or(localpart);
+                (base, separator, Some(id).filter(|id| !id.is_empty()))
+            }
+            None => (localpart, separator, None),
+        })
+    }
+
     /// Whether a localpart contains a separator, so that it could never be looked up.
     pub fn separator_in(&self, localpart: &str) -> Option<&str> {
         let folded = self.fold(localpart);

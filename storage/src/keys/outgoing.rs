@@ -1,7 +1,7 @@
 //! Keys of what is to be sent, and of what is known for sending.
 
 use super::{BadKey, Key, SYSTEM, bad, build, numbers, split, table, time, to_time};
-use crate::ids::{AccountId, QueueId, RuleId};
+use crate::ids::{AccountId, EmailId, QueueId, RuleId};
 
 /// An entry of the queue.
 pub fn queue(id: QueueId) -> Key {
@@ -101,6 +101,28 @@ pub fn strikes(account: AccountId, address: u64) -> Key {
 /// The prefix of what is counted of an account's failures.
 pub fn strikes_of(account: AccountId) -> Key {
     build(SYSTEM, table::STRIKES, &[&account.get().to_be_bytes()])
+}
+
+/// Where a message of an account is by the id in its reverse path.
+pub fn from_id(account: u32, id: &str) -> Key {
+    build(SYSTEM, table::FROMID, &[&account.to_be_bytes(), id.as_bytes()])
+}
+
+/// Account and id of a key of FROMID.
+pub fn from_id_parts(key: &[u8]) -> Result<(u32, &str), BadKey> {
+    let (_, _, rest) = split(key)?;
+    let (account, id) = rest.split_first_chunk::<4>().ok_or_else(|| bad(key))?;
+    Ok((u32::from_be_bytes(*account), std::str::from_utf8(id).map_err(|_| bad(key))?))
+}
+
+/// What programs are told of an entry's message.
+pub fn queue_meta(id: QueueId) -> Key {
+    build(SYSTEM, table::QUEUEMETA, &[&id.0.to_be_bytes()])
+}
+
+/// A message of an account that came for an id, and is to be looked at.
+pub fn incoming_report(account: AccountId, email: EmailId) -> Key {
+    build(SYSTEM, table::INCOMINGREPORT, &[&account.get().to_be_bytes(), &email.0.to_be_bytes()])
 }
 
 /// The policy of a domain.

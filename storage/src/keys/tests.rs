@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::evaluations::{EvaluationId, Group};
-use crate::ids::{QueueId, RuleId};
+use crate::ids::{QueueId, ReportId, RuleId};
 
 fn hex(key: &[u8]) -> String {
     key.iter().map(|octet| format!("{octet:02x}")).collect()
@@ -54,6 +54,8 @@ fn keys_of_an_account_have_these_bytes() {
         (changes_after(a, m, Which::Live, modseq(0x22)), "010203041100000a0b000000000000000023"),
         (pack(a, m, uid(0x11)), "010203041200000a0b00000011"),
         (senders(a, 0x0abc), "01020304200abc"),
+        (recipients(a, 0x0abc), "01020304230abc"),
+        (outgoing(a, 5, QueueId(0x66)), "010203042280000000000000050000000000000066"),
         (tls_known(a, "a.b"), "0102030421612e62"),
         (text(a), "0102030430"),
         (terms(a, 0x77, b"\x01ab"), "010203043100000077016162"),
@@ -107,6 +109,9 @@ fn keys_of_the_system_have_these_bytes() {
         (strikes_of(a), "000000002c01020304"),
         (mta_sts("a.b"), "000000002d612e62"),
         (report_suppression("a@b"), "000000002f614062"),
+        (from_id(a.get(), "x_-"), "000000003401020304785f2d"),
+        (queue_meta(q), "00000000350000000000000066"),
+        (incoming_report(a, EmailId(0x33)), "0000000036010203040000000000000033"),
         (
             evaluation(&group(), EvaluationId { time: -1, blob: b, recipient: 7 }),
             "00000000278000000000000001612e62007fffffffffffffff000000000000005500000007",
@@ -116,6 +121,11 @@ fn keys_of_the_system_have_these_bytes() {
             "00000000287fffffffffffffff000000000000005500000007",
         ),
         (evaluations(&group()), "00000000278000000000000001612e6200"),
+        (report("a.b", ReportId(0x44)), "0000000038612e62000000000000000044"),
+        (reports_of("a.b"), "0000000038612e6200"),
+        (report_known(&[0x22; 16]), "000000003922222222222222222222222222222222"),
+        (report_todo(b), "000000003a0000000000000055"),
+        (report_text(ReportId(0x44)), "000000003b0000000000000044"),
         (chunk(b, 8), "000000000000005500000008"),
         (chunks(b), "0000000000000055"),
     ] {

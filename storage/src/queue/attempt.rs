@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::edit::Edit;
 use super::schedule::Scheduled;
 use super::suppression::{self, Verdict};
-use super::{entry, recipient, recipients_of, retired};
+use super::{entry, meta_of, recipient, recipients_of, retired};
 use crate::ids::{AccountId, QueueId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
@@ -142,6 +142,7 @@ pub struct Concluded {
 /// are passed over; none when the whole entry is.
 pub fn outcome(reader: &Reader, id: QueueId, outcome: &Outcome) -> Result<Option<Concluded>, StoreError> {
     let Some(old) = entry(reader, id)? else { return Ok(None) };
+    let meta = meta_of(reader, id, &old)?;
     let mut new = old.clone();
     let mut edit = Edit::default();
     let mut suppressed = Vec::new();
@@ -167,7 +168,8 @@ pub fn outcome(reader: &Reader, id: QueueId, outcome: &Outcome) -> Result<Option
                 suppression::Failure { address: &address, time: outcome.now, reason: result.text() };
             suppressed.extend(suppression::note(reader, &mut edit.batch, account, verdict, failure)?);
         }
-        let leaving = retired::Leaving { id, number: *number, entry: &old, recipient: &row };
+        let leaving =
+            retired::Leaving { id, number: *number, entry: &old, recipient: &row, meta: meta.as_ref() };
         leaving.retire(&mut edit, retirement, outcome.now, outcome.retired_until)?;
         edit.remove(keys::queue_recipient(id, *number));
         new.waiting = fewer(new.waiting)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::attempt::fewer;
 use super::edit::Edit;
 use super::schedule::Scheduled;
-use super::{entry, prefix, recipient, recipients_of, retired};
+use super::{entry, meta_of, prefix, recipient, recipients_of, retired};
 use crate::ids::QueueId;
 use crate::keys;
 use crate::reader::Reader;
@@ -97,7 +97,8 @@ pub fn change(
     let mut moved = QueueRow { recipients: count, waiting: count, ..old.clone() };
     apply(&mut moved, change);
     let new_id = new_id();
-    edit.create(new_id, &moved, &prefix(reader, id)?)?;
+    // One that has an id has one recipient, and is never parted.
+    edit.create(new_id, &moved, &prefix(reader, id)?, meta_of(reader, id, &old)?.as_ref())?;
     let mut left = old.clone();
     for (number, (before, row)) in (0..).zip(&part) {
         edit.remove(keys::queue_recipient(id, *before));
@@ -132,11 +133,12 @@ pub fn end(reader: &Reader, id: QueueId, chosen: Chosen<'_>, end: &End) -> Resul
         Some(part) => part,
         None => recipients_of(reader, id, &old).collect::<Result<_, _>>()?,
     };
+    let meta = meta_of(reader, id, &old)?;
     let mut edit = Edit::default();
     let mut left = old.clone();
     for (number, mut row) in part {
         row.result = Some(end.result.clone());
-        let leaving = retired::Leaving { id, number, entry: &old, recipient: &row };
+        let leaving = retired::Leaving { id, number, entry: &old, recipient: &row, meta: meta.as_ref() };
         leaving.retire(&mut edit, end.retirement, end.result.time, end.retired_until)?;
         edit.remove(keys::queue_recipient(id, number));
         left.waiting = fewer(left.waiting)?;

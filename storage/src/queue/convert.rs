@@ -97,7 +97,7 @@ impl Work<'_> {
             let id = self.store.new_queue_id();
             let row = entry(message, &domain, &recipients);
             self.remove(message.id, &recipients);
-            self.edit.create(id, &row, &message.row.prefix)?;
+            self.edit.create(id, &row, &message.row.prefix, None)?;
             self.put(id, &recipients)?;
             if self.edit.batch.octets() >= BATCH_OCTETS {
                 self.commit()?;
@@ -106,7 +106,7 @@ impl Work<'_> {
         self.remove(message.id, &last);
         let row = entry(message, &domain, &last);
         // Writes its reference to the content again.
-        self.edit.create(message.id, &row, &message.row.prefix)?;
+        self.edit.create(message.id, &row, &message.row.prefix, None)?;
         self.put(message.id, &last)
     }
 
@@ -196,6 +196,7 @@ fn entry(message: &Message<'_>, domain: &str, recipients: &[(u32, RecipientV1)])
         held: Held::No,
         claimed: false,
         delay_reported: false,
+        has_meta: false,
         transport: Box::default(),
         dialed: Box::default(),
         last_error: None,

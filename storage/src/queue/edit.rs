@@ -3,7 +3,7 @@
 use crate::engine::{Batch, Space};
 use crate::ids::QueueId;
 use crate::keys::{self, SYSTEM};
-use crate::rows::{Held, MARK, QueueRow, RecipientRow};
+use crate::rows::{FromIdRow, Held, MARK, QueueMeta, QueueRow, RecipientRow};
 use crate::store::{Refusal, StoreError};
 
 use super::{encode_prefix, schedule::domain_hash};
@@ -47,7 +47,19 @@ impl Edit {
     }
 
     /// Writes a new entry, without its recipients.
-    pub(super) fn create(&mut self, id: QueueId, row: &QueueRow, prefix: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn create(
+        &mut self,
+        id: QueueId,
+        row: &QueueRow,
+        prefix: &[u8],
+        meta: Option<&QueueMeta>,
+    ) -> Result<(), StoreError> {
+        if let Some(meta) = meta {
+            self.insert(keys::queue_meta(id), meta.encode().ok_or(Refusal::EnvelopeTooLong)?);
+            if !meta.from_id.is_empty() {
+                self.insert(keys::from_id(row.sender, &meta.from_id), FromIdRow::Queued { id }.encode());
+            }
+        }
         self.insert(keys::blob_ref(row.blob, SYSTEM, id.0), MARK);
         self.insert(keys::queue_prefix(id), encode_prefix(prefix));
         self.insert(keys::queue_owner(row.sender, id), MARK);
@@ -78,10 +90,13 @@ impl Edit {
         Ok(())
     }
 
-    /// Removes an entry whose recipients are removed. Its content is left to the collector.
+    /// Removes an entry whose recipients are removed, and with them its id. Its content is left to the collector.
     pub(super) fn erase(&mut self, id: QueueId, row: &QueueRow) {
         self.remove(keys::queue(id));
         self.remove(keys::queue_prefix(id));
+        if row.has_meta {
+            self.remove(keys::queue_meta(id));
+        }
         self.remove(keys::queue_owner(row.sender, id));
         self.remove(place(id, row));
         if row.claimed {

@@ -12,7 +12,7 @@ use crate::account::Content;
 use crate::engine::BATCH_OCTETS_MAX;
 use crate::ids::{AccountId, QueueId};
 use crate::keys::SYSTEM;
-use crate::rows::{Held, Kind, QueueRow, RecipientRow, RequireTls, Ret};
+use crate::rows::{Held, Kind, QueueMeta, QueueRow, RecipientRow, RequireTls, Ret};
 use crate::store::{Refusal, StoreError};
 
 /// The most octets that one submission writes: the entries of all its domains are one batch, each with the
@@ -54,6 +54,8 @@ pub struct NewQueued {
     pub max_attempts: u32,
     /// To whom; at least one.
     pub recipients: Vec<NewRecipient>,
+    /// What programs are told of it, but for the id; it is kept where there is some, or an id.
+    pub meta: Option<QueueMeta>,
 }
 
 /// One recipient.
@@ -65,6 +67,17 @@ pub struct NewRecipient {
     pub notify: Option<Notify>,
     /// RFC 3461 ORCPT; empty without one.
     pub original: Vec<u8>,
+    /// What is in the reverse path instead, when it is one of its own: then this is an entry of its own.
+    pub from_id: Option<FromId>,
+}
+
+/// An id by which reports on a recipient are known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FromId {
+    /// The id: of no other recipient of the account that waits or is known.
+    pub id: Box<str>,
+    /// The reverse path with it, without angle brackets.
+    pub mail_from: Box<[u8]>,
 }
 
 /// A message on its way into the queue.
@@ -77,7 +90,7 @@ pub struct Enqueued {
     pub entries: Vec<Scheduled>,
 }
 
-/// Puts a message into the queue, as one entry for each domain. `new_id` is
+/// Puts a message into the queue, as one entry for each domain, and for each recipient with an id. `new_id` is
 /// [`Store::new_queue_id`](crate::store::Store::new_queue_id).
 ///
 /// Refused: too many recipients, too long a prefix or envelope, and with
@@ -97,9 +110,19 @@ pub fn enqueue(
     let mut edit = Edit::default();
     let mut entries = Vec::new();
     let mut base = None;
-    for (domain, recipients) in by_domain(recipients.iter(), |recipient| &recipient.address) {
+    let together = recipients.iter().filter(|recipient| recipient.from_id.is_none());
+    let alone = recipients.iter().filter(|recipient| recipient.from_id.is_some());
+    let parts = by_domain(together, |recipient| &recipient.address).into_iter();
+    let alone = alone.flat_map(|recipient| by_domain([recipient].into_iter(), |one| &one.address));
+    for (domain, recipients) in parts.chain(alone) {
         let id = new_id();
         let mut row = entry_of(&message, *base.get_or_insert(id), domain);
+        let mut meta = message.meta.clone();
+        if let Some(from_id) = recipients.first().and_then(|recipient| recipient.from_id.as_ref()) {
+            row.mail_from = from_id.mail_from.clone();
+            meta.get_or_insert_default().from_id = from_id.id.clone();
+        }
+        row.has_meta = meta.is_some();
         // Bounded by RECIPIENTS_MAX.
         row.recipients = recipients.len() as u32;
         row.waiting = row.recipients;
@@ -113,7 +136,7 @@ pub fn enqueue(
             };
             edit.put(id, number, &row)?;
         }
-        edit.create(id, &row, prefix)?;
+        edit.create(id, &row, prefix, meta.as_ref())?;
         if edit.batch.octets() > ENQUEUE_OCTETS_MAX {
             return Err(Refusal::TooLarge.into());
         }
@@ -174,6 +197,7 @@ fn entry_of(message: &NewQueued, base: QueueId, domain: Box<str>) -> QueueRow {
         held: Held::No,
         claimed: false,
         delay_reported: false,
+        has_meta: false,
         transport: Box::default(),
         dialed: Box::default(),
         last_error: None,

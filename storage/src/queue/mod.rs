@@ -3,7 +3,8 @@
 //! On submission a message is split by recipient domain. Each part is an *entry*: a QUEUE row with an id of its
 //! own, the header fields in front of its content (QUEUEPREFIX), its recipients (QUEUERCPT), a place in the
 //! schedule (QUEUEDUE) and one in the list of its account (QUEUEOWNER). Entries of one submission share content
-//! and [`base`](QueueRow::base).
+//! and [`base`](QueueRow::base). Where programs are told of it, it has what they are told (QUEUEMETA); and where it has an id in
+//! its reverse path, it has one recipient, and is found by its id (FROMID) for as long as it is known what became of it.
 //!
 //! What always holds:
 //! - an entry has at least one recipient, all of its domain, and counts them; with the last one it goes;
@@ -25,6 +26,7 @@ mod edit;
 mod enqueue;
 mod filter;
 mod hold;
+mod incoming;
 mod list;
 mod retired;
 mod schedule;
@@ -35,7 +37,7 @@ use crate::account::Content;
 use crate::ids::QueueId;
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
-use crate::rows::{BadRow, MARK, QueueRow, RecipientRow};
+use crate::rows::{BadRow, MARK, QueueMeta, QueueRow, RecipientRow};
 use crate::store::StoreError;
 
 pub use attempt::{
@@ -48,10 +50,11 @@ pub use count::{Counted, QueueCounts, count, count_some};
 pub use cursor::Cursor;
 pub(crate) use edit::place;
 pub use edit::{Delta, Edit};
-pub use enqueue::{ENQUEUE_OCTETS_MAX, Enqueued, NewQueued, NewRecipient, enqueue};
+pub use enqueue::{ENQUEUE_OCTETS_MAX, Enqueued, FromId, NewQueued, NewRecipient, enqueue};
 pub use filter::{Filter, Span};
 pub(crate) use hold::next_rule;
 pub use hold::{HOLD_RULES_MAX, HoldRules, add_hold_rule, hold_rules, remove_hold_rule};
+pub use incoming::{IncomingReport, Sender, append_report, by_id, incoming_reports, knows_id, looked_at};
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredPage, purge_retired, retired};
 pub use schedule::{Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};
@@ -120,6 +123,17 @@ pub fn recipient(reader: &Reader, id: QueueId, number: u32) -> Result<Option<Rec
 pub fn prefix(reader: &Reader, id: QueueId) -> Result<Vec<u8>, StoreError> {
     let row = reader.get(&keys::queue_prefix(id))?;
     row.map_or(Ok(Vec::new()), |row| Ok(decode_prefix(&row)?.to_vec()))
+}
+
+/// What programs are told of an entry's message; none where it wasn't kept.
+pub fn meta(reader: &Reader, id: QueueId) -> Result<Option<QueueMeta>, StoreError> {
+    let row = reader.get(&keys::queue_meta(id))?;
+    row.map(|row| Ok(QueueMeta::decode(&row)?)).transpose()
+}
+
+/// The same of one whose row is `row`.
+fn meta_of(reader: &Reader, id: QueueId, row: &QueueRow) -> Result<Option<QueueMeta>, StoreError> {
+    if row.has_meta { meta(reader, id) } else { Ok(None) }
 }
 
 /// The content of an entry, without its prefix.

@@ -8,7 +8,7 @@ use crate::engine::{Batch, Space};
 use crate::ids::QueueId;
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
-use crate::rows::{QueueRow, RecipientRow, RetiredRow, Retirement};
+use crate::rows::{FromIdRow, QueueMeta, QueueRow, RecipientRow, RetiredRow, Retirement};
 use crate::store::{Refusal, StoreError};
 
 /// A recipient that leaves the queue.
@@ -17,10 +17,11 @@ pub(super) struct Leaving<'a> {
     pub number: u32,
     pub entry: &'a QueueRow,
     pub recipient: &'a RecipientRow,
+    pub meta: Option<&'a QueueMeta>,
 }
 
 impl Leaving<'_> {
-    /// Notes what became of it, when that is wanted.
+    /// Notes what became of it, when that is wanted. Its id leads there then, or else nowhere.
     pub(super) fn retire(
         &self,
         edit: &mut Edit,
@@ -28,8 +29,18 @@ impl Leaving<'_> {
         ended: i64,
         until: Option<i64>,
     ) -> Result<(), StoreError> {
+        let Self { id, number, entry, recipient, meta } = self;
+        // A message with an id has one recipient.
+        if let Some(meta) = meta.filter(|meta| !meta.from_id.is_empty()) {
+            let key = keys::from_id(entry.sender, &meta.from_id);
+            match until {
+                Some(until) => {
+                    edit.insert(key, FromIdRow::Retired { id: *id, number: *number, until }.encode());
+                }
+                None => edit.remove(key),
+            }
+        }
         let Some(until) = until else { return Ok(()) };
-        let Self { id, number, entry, recipient } = self;
         let row = RetiredRow {
             retirement,
             kind: entry.kind,
@@ -42,6 +53,8 @@ impl Leaving<'_> {
             address: recipient.address.clone(),
             envelope_id: entry.envelope_id.clone(),
             result: recipient.result.clone(),
+            meta: meta.cloned(),
+            reports: Vec::new(),
         };
         let value = row.encode().ok_or(Refusal::EnvelopeTooLong)?;
         edit.insert(keys::retired(until, *id, *number), value);
@@ -100,17 +113,21 @@ pub fn retired(
     Ok(page)
 }
 
-/// The batch that forgets what is to be known until `now` (seconds since 1970) or less, at most `rows_max` rows, and
-/// how many they are.
+/// The batch that forgets what is to be known until `now` (seconds since 1970) or less, with the ids that lead there, at
+/// most `rows_max` recipients, and how many they are.
 pub fn purge_retired(reader: &Reader, now: i64, rows_max: usize) -> Result<(Batch, usize), StoreError> {
-    let mut batch = Batch::new();
+    let (mut batch, mut count) = (Batch::new(), 0);
     for row in reader.prefix(&keys::of_table(SYSTEM, table::RETIRED)).take(rows_max) {
-        let (key, _) = row?;
+        let (key, value) = row?;
         if keys::retired_parts(&key)?.0 > now {
             break;
         }
+        let row = RetiredRow::decode(&value)?;
+        if let Some(meta) = row.meta.filter(|meta| !meta.from_id.is_empty()) {
+            batch.remove(Space::Rows, keys::from_id(row.sender, &meta.from_id));
+        }
         batch.remove(Space::Rows, key);
+        count += 1;
     }
-    let count = batch.len();
     Ok((batch, count))
 }

@@ -187,7 +187,7 @@ fn submitted_from(submitted: Span) -> QueueId {
     /// What the clock may be set back by between the two.
     const SLACK_SECONDS: i64 = 24 * 60 * 60;
     let from = submitted.from.map_or(0, |from| from.saturating_sub(SLACK_SECONDS));
-    crate::store::first_queue_id(from)
+    QueueId(crate::store::first_id(from))
 }
 
 /// The rows from `first` to `behind`, behind a cursor.

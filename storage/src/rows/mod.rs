@@ -12,10 +12,13 @@ mod hold;
 mod message;
 mod metadata;
 mod mta_sts;
+mod outgoing;
 pub mod pack;
 mod queue;
+mod queue_meta;
 pub(crate) mod queue_v1;
 mod recipient;
+mod report;
 mod report_suppression;
 mod result;
 mod retired;
@@ -33,11 +36,14 @@ pub use hold::HoldRuleRow;
 pub use message::{EmailRow, MessageRow, RefsRow, ThreadRow, TombstoneRow};
 pub use metadata::MetadataRow;
 pub use mta_sts::MtaStsRow;
+pub use outgoing::OutgoingRow;
 pub use queue::{DIALED_MAX, Held, Kind, QueueRow, RequireTls, Ret};
+pub use queue_meta::{FromIdRow, QueueMeta};
 pub use recipient::RecipientRow;
+pub use report::{ReportKind, ReportProof, ReportRow, ReportTodoRow};
 pub use report_suppression::ReportSuppressionRow;
 pub use result::AttemptResult;
-pub use retired::{RetiredRow, Retirement};
+pub use retired::{ReportedAction, ReportedResult, RetiredRow, Retirement};
 pub use senders::SendersRow;
 pub use suppression::{StrikesRow, SuppressionRow};
 pub use text::{Segment, SegmentState, TextRow};
@@ -100,6 +106,22 @@ pub fn decode_keyword(value: &[u8]) -> Result<Keyword, BadRow> {
             .and_then(Keyword::new)
             .ok_or(BadRow::Field { row: ROW, field: "spelling" }),
         Some((&found, _)) => Err(BadRow::Version { row: ROW, found, known: MARK[0] }),
+    }
+}
+
+/// A value that is a version and a text.
+pub(crate) fn encode_marked_text(text: &str) -> Vec<u8> {
+    [&MARK, text.as_bytes()].concat()
+}
+
+/// Reads what [`encode_marked_text`] wrote; `row` is its name in messages.
+pub(crate) fn decode_marked_text<'a>(value: &'a [u8], row: &'static str) -> Result<&'a str, BadRow> {
+    match value.split_first() {
+        None => Err(BadRow::Length { row, octets: 0 }),
+        Some((&version, text)) if version == MARK[0] => {
+            std::str::from_utf8(text).map_err(|_| BadRow::Field { row, field: "text" })
+        }
+        Some((&found, _)) => Err(BadRow::Version { row, found, known: MARK[0] }),
     }
 }
 

@@ -140,6 +140,8 @@ pub struct QueueRow {
     pub claimed: bool,
     /// Whether its sender was told that it is delayed.
     pub delay_reported: bool,
+    /// Whether it has a row of what programs are told of it.
+    pub has_meta: bool,
     /// The transport to use, whatever routes say; empty: by routes.
     pub transport: Box<str>,
     /// Addresses dialed, at most [`DIALED_MAX`], the last one last.
@@ -191,6 +193,7 @@ pub(super) const BINARY: u8 = 1 << 3;
 const CLAIMED: u8 = 1 << 4;
 const DELAY_REPORTED: u8 = 1 << 5;
 const HOLD_FOR: u8 = 1 << 6;
+const HAS_META: u8 = 1 << 7;
 
 impl QueueRow {
     /// The longest ENVID, reverse path or name of a transport.
@@ -223,7 +226,8 @@ impl QueueRow {
                 | bit(self.binary, BINARY)
                 | bit(self.claimed, CLAIMED)
                 | bit(self.delay_reported, DELAY_REPORTED)
-                | bit(self.hold_for, HOLD_FOR),
+                | bit(self.hold_for, HOLD_FOR)
+                | bit(self.has_meta, HAS_META),
             ret: self.ret as u8,
             require_tls: self.require_tls as u8,
             kind: self.kind as u8,
@@ -318,6 +322,7 @@ impl QueueRow {
             },
             claimed: row.traits & CLAIMED != 0,
             delay_reported: row.traits & DELAY_REPORTED != 0,
+            has_meta: row.traits & HAS_META != 0,
             transport: tail.text(row.transport.get())?,
             last_error: AttemptResult::take::<QueueLayout>(&row.error, &mut tail)?,
         };

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::pack::{BLOCK_MESSAGES_MAX, Block, HAS_KEYWORDS, View};
 use super::*;
+use crate::directory::ReportKinds;
 use crate::ids::{AccountId, BlobId, EmailId, KeywordId, ThreadId};
 
 fn hex(text: &str) -> Vec<u8> {
@@ -206,6 +207,12 @@ fn senders_have_these_bytes_and_a_full_bucket_forgets_the_oldest() {
 }
 
 #[test]
+fn what_an_account_sent_has_these_bytes() {
+    let row = OutgoingRow { recipients: 0x0102, first_time: 3 };
+    golden!(row, OutgoingRow, row.encode(), "01 000000 02010000 03000000", tail: 0);
+}
+
+#[test]
 fn evaluations_have_these_bytes() {
     let row = EvaluationRow {
         optional: true,
@@ -250,6 +257,56 @@ fn addresses_that_get_no_reports_have_these_bytes() {
     let row = ReportSuppressionRow { created: 1, until: -2, comment: "why".into() };
     let text = "01 00 0300 0100000000000000 feffffffffffffff 77 68 79";
     golden!(row, ReportSuppressionRow, row.encode().unwrap(), text, tail: 0);
+}
+
+#[test]
+fn reports_have_these_bytes() {
+    let row = ReportRow {
+        kind: ReportKind::Tls,
+        proof: ReportProof::Dmarc,
+        received: 0x11,
+        begin: -1,
+        end: 0x13,
+        total: 0x14,
+        failed: 0x15,
+        quarantined: 0x16,
+        rejected: 0x17,
+        entries: 0x18,
+        left_out: 0x19,
+        text_octets: 0x1a,
+        digest: [0x1b; 16],
+        organization: "o".into(),
+        submitter: "ss".into(),
+        report_id: "".into(),
+        policy_domain: "p".into(),
+    };
+    let text = "01 02 03 00 1100000000000000 ffffffffffffffff 1300000000000000 1400000000000000 1500000000000000 \
+                1600000000000000 1700000000000000 18000000 19000000 1a000000 1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b \
+                0100 0200 0000 0100 6f 7373 70";
+    golden!(row, ReportRow, row.encode().unwrap(), text, tail: 0);
+    let long = |octets| ReportRow { organization: "x".repeat(octets).into(), ..row.clone() };
+    assert!(long(ReportRow::TEXT_OCTETS_MAX).encode().is_some());
+    assert!(long(ReportRow::TEXT_OCTETS_MAX + 1).encode().is_none());
+    for (at, wrong) in [(1, 0), (1, 3), (2, 5)] {
+        let mut bad = row.encode().unwrap();
+        bad[at] = wrong;
+        assert!(ReportRow::decode(&bad).is_err());
+    }
+    let row = ReportTodoRow {
+        kinds: ReportKinds { dmarc: true, tls: true },
+        received: 0x11,
+        dmarc: false,
+        submitted: true,
+        from: "f".into(),
+        spf: "".into(),
+        signers: "a b".into(),
+        tls_signers: "t".into(),
+    };
+    let text = "01 03 02 00 0100 0000 0300 0100 1100000000000000 66 612062 74";
+    golden!(row, ReportTodoRow, row.encode().unwrap(), text, tail: 0);
+    let mut bad = row.encode().unwrap();
+    bad[1] = 4;
+    assert!(ReportTodoRow::decode(&bad).is_err());
 }
 
 #[test]

@@ -8,8 +8,8 @@ use crate::ids::{AccountId, EmailId, MailboxId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
 use crate::rows::{
-    AclRow, DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, RefsRow, SendersRow, SpecialUse, ThreadRow,
-    TlsKnownRow, UrlKeyRow,
+    AclRow, DropRow, EmailRow, EraseRow, HeadRow, MailboxRow, OutgoingRow, RefsRow, SendersRow, SpecialUse,
+    ThreadRow, TlsKnownRow, UrlKeyRow,
 };
 use crate::store::StoreError;
 
@@ -63,6 +63,7 @@ pub(super) fn check(reader: &Reader, account: AccountId, report: &mut Report) ->
     threads(reader, account, report)?;
     url_keys(reader, account, report, &mailboxes)?;
     senders(reader, account, report)?;
+    outgoing(reader, account, report)?;
     tls_known(reader, account, report)?;
     crate::text::verify::check(reader, account, head.next_email, report)?;
     tables(reader, account, report)
@@ -330,15 +331,35 @@ fn url_keys(
     Ok(())
 }
 
-/// Senders are in the bucket of their hash.
+/// Who wrote, and who was written to, is in the bucket of its hash.
 fn senders(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
-    for row in reader.prefix(&keys::of_table(account.get(), table::SENDERS)) {
+    for (number, name) in [(table::SENDERS, "SENDERS"), (table::RECIPIENTS, "RECIPIENTS")] {
+        for row in reader.prefix(&keys::of_table(account.get(), number)) {
+            let (key, value) = row?;
+            let place = format!("account {account} {name}");
+            let Some([bucket]) = report.read(keys::numbers(&key, [2]), &place)? else { continue };
+            let Some(row) = report.read(SendersRow::decode(&value), &place)? else { continue };
+            let right = row.entries().iter().all(|(hash, _)| u64::from(SendersRow::bucket(*hash)) == bucket);
+            report.check(right, &place, format_args!("{bucket} holds one of another bucket"));
+        }
+    }
+    Ok(())
+}
+
+/// What an account sent is readable, and has no more first-time recipients than recipients.
+fn outgoing(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(account.get(), table::OUTGOING)) {
         let (key, value) = row?;
-        let place = format!("account {account} SENDERS");
-        let Some([bucket]) = report.read(keys::numbers(&key, [2]), &place)? else { continue };
-        let Some(row) = report.read(SendersRow::decode(&value), &place)? else { continue };
-        let right = row.entries().iter().all(|(hash, _)| u64::from(SendersRow::bucket(*hash)) == bucket);
-        report.check(right, &place, format_args!("{bucket} holds a sender of another bucket"));
+        let place = format!("account {account} OUTGOING");
+        if report.read(keys::outgoing_parts(&key), &place)?.is_none() {
+            continue;
+        }
+        let Some(row) = report.read(OutgoingRow::decode(&value), &place)? else { continue };
+        report.check(
+            row.first_time <= row.recipients,
+            &place,
+            "has more first-time recipients than recipients",
+        );
     }
     Ok(())
 }
@@ -373,6 +394,8 @@ fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<()
         table::THREADMSG,
         table::THREADSUBJECT,
         table::SENDERS,
+        table::RECIPIENTS,
+        table::OUTGOING,
         table::TLSKNOWN,
         table::TEXT,
         table::TERMS,

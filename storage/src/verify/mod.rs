@@ -7,6 +7,7 @@
 mod account;
 mod mailbox;
 mod queue;
+mod reports;
 mod system;
 mod window;
 
@@ -63,6 +64,8 @@ pub struct Counts {
     pub queued: u64,
     /// Evaluations of DMARC.
     pub evaluations: u64,
+    /// Reports that other servers sent.
+    pub reports: u64,
 }
 
 /// What the checker found.

@@ -6,7 +6,10 @@ use crate::keys::{self, SYSTEM, table};
 use crate::queue::suppression::{STRIKES_MAX, base_address};
 use crate::queue::{self, decode_prefix, domain_hash, domain_of, next_rule, place};
 use crate::reader::Reader;
-use crate::rows::{HoldRuleRow, MtaStsRow, QueueRow, RecipientRow, RetiredRow, StrikesRow, SuppressionRow};
+use crate::rows::decode_marked_text;
+use crate::rows::{
+    FromIdRow, HoldRuleRow, MtaStsRow, QueueRow, RecipientRow, RetiredRow, StrikesRow, SuppressionRow,
+};
 use crate::store::StoreError;
 
 pub(super) fn check(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
@@ -53,6 +56,19 @@ fn entry(
     report.check(has(keys::queue_owner(row.sender, id))?, place, "is not listed for its account");
     let claimed = has(keys::queue_claimed(id))?;
     report.check(claimed == row.claimed, place, "is listed as claimed, and isn't, or the reverse");
+    let meta = report.read(queue::meta(reader, id), place)?.flatten();
+    report.check(
+        meta.is_some() == row.has_meta,
+        place,
+        "has no row for programs, or one that it doesn't know of",
+    );
+    if let Some(meta) = meta.filter(|meta| !meta.from_id.is_empty()) {
+        report.check(row.recipients == 1, place, "has an id and several recipients");
+        let found = reader.get(&keys::from_id(row.sender, &meta.from_id))?;
+        let found = found.map(|value| FromIdRow::decode(&value)).transpose();
+        let found = report.read(found, place)?.flatten();
+        report.check(found == Some(FromIdRow::Queued { id }), place, "is not found by its id");
+    }
     report.check(row.base <= id, place, "is older than the first of its submission");
     let mut waiting = 0;
     for recipient in reader.prefix(&keys::queue_recipients(id)) {
@@ -85,7 +101,8 @@ fn recipients(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
 
 /// Each row of an index is where an entry says.
 fn indices(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
-    for number in [table::QUEUEDUE, table::QUEUEOWNER, table::CLAIMED, table::QUEUEPREFIX] {
+    let tables = [table::QUEUEDUE, table::QUEUEOWNER, table::CLAIMED, table::QUEUEPREFIX, table::QUEUEMETA];
+    for number in tables {
         for row in reader.prefix(&keys::of_table(SYSTEM, number)) {
             let (key, _) = row?;
             let Some(id) = report.read(keys::last_number(&key), "queue")? else { continue };
@@ -99,6 +116,7 @@ fn indices(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
                 table::QUEUEDUE => place(id, &row),
                 table::QUEUEOWNER => keys::queue_owner(row.sender, id),
                 table::CLAIMED => keys::queue_claimed(id),
+                table::QUEUEMETA => keys::queue_meta(id),
                 _ => keys::queue_prefix(id),
             };
             report.check(key[..] == right[..], at, "is listed otherwise than its row says");
@@ -123,9 +141,16 @@ fn hold_rules(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
 fn known(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
     for row in reader.prefix(&keys::of_table(SYSTEM, table::RETIRED)) {
         let (key, value) = row?;
-        let Some((_, id, number)) = report.read(keys::retired_parts(&key), "RETIRED")? else { continue };
-        report.read(RetiredRow::decode(&value), format_args!("RETIRED {} recipient {number}", id.0))?;
+        let Some((until, id, number)) = report.read(keys::retired_parts(&key), "RETIRED")? else { continue };
+        let place = format!("RETIRED {} recipient {number}", id.0);
+        let Some(row) = report.read(RetiredRow::decode(&value), &place)? else { continue };
+        if let Some(meta) = row.meta.filter(|meta| !meta.from_id.is_empty()) {
+            let found = reader.get(&keys::from_id(row.sender, &meta.from_id))?;
+            let right = FromIdRow::Retired { id, number, until }.encode();
+            report.check(found.is_some_and(|found| found[..] == right[..]), &place, "is not found by its id");
+        }
     }
+    from_ids(reader, report)?;
     for row in reader.prefix(&keys::of_table(SYSTEM, table::SUPPRESSION)) {
         let (key, value) = row?;
         let Some((account, base)) = report.read(keys::suppression_parts(&key), "SUPPRESSION")? else {
@@ -146,6 +171,37 @@ fn known(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
         let (key, value) = row?;
         let Some(domain) = report.read(keys::domain_of(&key), "MTASTS")? else { continue };
         report.read(MtaStsRow::decode(&value), format_args!("policy of {domain}"))?;
+    }
+    Ok(())
+}
+
+/// Each id leads to a message that has it. Messages that are still to be looked at are readable.
+fn from_ids(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::FROMID)) {
+        let (key, value) = row?;
+        let Some((account, id)) = report.read(keys::from_id_parts(&key), "FROMID")? else { continue };
+        let place = format!("account {account} id {id}");
+        let meta = match report.read(FromIdRow::decode(&value), &place)? {
+            None => continue,
+            Some(FromIdRow::Queued { id }) => {
+                let entry = report.read(queue::entry(reader, id), &place)?.flatten();
+                let is_its = entry.is_some_and(|entry| entry.sender == account);
+                report.read(queue::meta(reader, id), &place)?.flatten().filter(|_| is_its)
+            }
+            Some(FromIdRow::Retired { id, number, until }) => {
+                let value = reader.get(&keys::retired(until, id, number))?;
+                let row = value.map(|value| RetiredRow::decode(&value)).transpose();
+                let row = report.read(row, &place)?.flatten();
+                row.filter(|row| row.sender == account).and_then(|row| row.meta)
+            }
+        };
+        let right = meta.is_some_and(|meta| &*meta.from_id == id);
+        report.check(right, &place, "leads to no message that has it");
+    }
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::INCOMINGREPORT)) {
+        let (key, value) = row?;
+        report.read(keys::numbers::<2>(&key, [4, 8]), "INCOMINGREPORT")?;
+        report.read(decode_marked_text(&value, "INCOMINGREPORT"), "INCOMINGREPORT")?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Invariants of what belongs to no account: format, contents, to-do lists.
 
 use super::account::unknown_tables;
-use super::{Counts, Report, queue};
+use super::{Counts, Report, queue, reports};
 use crate::blobs::CHUNK_OCTETS;
 use crate::directory::removed_account;
 use crate::engine::Space;
@@ -35,7 +35,8 @@ pub(super) fn check(
     shared(reader, report)?;
     evaluations(reader, report)?;
     report_suppressions(reader, report)?;
-    const TABLES: [u8; 22] = [
+    reports::check(reader, report)?;
+    const TABLES: [u8; 29] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -57,7 +58,14 @@ pub(super) fn check(
         table::SUPPRESSION,
         table::STRIKES,
         table::MTASTS,
+        table::REPORT,
+        table::REPORTKNOWN,
+        table::REPORTTODO,
+        table::REPORTTEXT,
         table::REPORTSUPPRESS,
+        table::FROMID,
+        table::QUEUEMETA,
+        table::INCOMINGREPORT,
     ];
     unknown_tables(reader, SYSTEM, report, |table| {
         TABLES.contains(&table) || (table::DIRECTORY_FIRST..=table::DIRECTORY_LAST).contains(&table)

@@ -68,6 +68,7 @@ fn add_queue(world: &mut World) {
         envelope_id: Vec::new(),
         hold_until: None,
         max_attempts: 0,
+        meta: None,
         recipients: ["c@one.example", "d@one.example", "e@two.example"].map(address).into(),
     };
     let commit = |batch| world.engine.commit(batch, Durability::Synced).unwrap();

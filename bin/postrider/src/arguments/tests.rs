@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 125] = [
+const COMMANDS: [&str; 134] = [
     "",
     "serve",
     "localserve",
@@ -39,6 +39,10 @@ const COMMANDS: [&str; 125] = [
     "account routes add",
     "account routes rm",
     "account routes move",
+    "account settings",
+    "account settings show",
+    "account settings set",
+    "account settings webhook",
     "address",
     "address add",
     "address rm",
@@ -82,6 +86,11 @@ const COMMANDS: [&str; 125] = [
     "index",
     "index status",
     "index rebuild",
+    "reports",
+    "reports summary",
+    "reports list",
+    "reports show",
+    "reports dump",
     "sendmail",
     "queue",
     "queue list",

@@ -13,6 +13,7 @@ use postrider_core::control::{Client, ClientError, Events};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::account_settings::settings;
 use super::locate::Server;
 use super::settings::{reports, require_authentication, routes, rules};
 use super::show::{Bar, Line, Raw, Rows, status as status_lines};
@@ -147,6 +148,7 @@ pub fn account(server: &Server, command: AccountCommand) -> anyhow::Result<()> {
             simple(server, &request, &done)
         }
         AccountCommand::Routes(arguments) => routes(server, RouteOwner::Account, arguments.command),
+        AccountCommand::Settings(arguments) => settings(server, arguments.command),
         AccountCommand::TlsPubKey(arguments) => tls_public_key(server, arguments.command),
         AccountCommand::Enable(arguments) => {
             let done = format!("Logins to account {} are allowed.", arguments.account);
@@ -197,6 +199,13 @@ fn account_show(server: &Server, account: String) -> anyhow::Result<()> {
     }
     let allowed = details.row.quota_messages.map_or_else(|| "unlimited".to_owned(), |max| max.to_string());
     terminal::print(&format!("{} of {allowed} messages", details.messages));
+    terminal::print(&format!(
+        "{} of {} recipients in 24 hours, {} of {} of them for the first time",
+        details.sent_recipients,
+        details.recipients_per_day,
+        details.sent_first_time_recipients,
+        details.first_time_recipients_per_day,
+    ));
     terminal::print("Addresses:");
     for address in &details.addresses {
         terminal::print(&format!("  {address}"));

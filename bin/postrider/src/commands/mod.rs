@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod account_settings;
 mod authentication;
 mod config;
 mod control;
@@ -10,6 +11,7 @@ mod domain_dkim;
 mod locate;
 mod mta_sts;
 mod queue;
+mod reports;
 mod resolver;
 pub mod sendmail;
 mod serve;
@@ -57,6 +59,7 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Iprev(arguments) => authentication::iprev(arguments.command),
         Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),
         Command::Queue(arguments) => queue::queue(&server, arguments.command),
+        Command::Reports(arguments) => reports::reports(&server, arguments.command),
         // `main` takes the words before argh does; here they stand after an option for all commands.
         Command::Sendmail(_) => anyhow::bail!("write `postrider sendmail --config FILE ...`"),
         Command::Tls(arguments) => tls::tls(arguments.command),

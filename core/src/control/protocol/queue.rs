@@ -262,4 +262,19 @@ pub struct RetiredRow {
     pub attempts: u32,
     /// What the last one gave.
     pub result: Option<QueueResult>,
+    /// The id in its reverse path, where it was kept.
+    pub from_id: Option<String>,
+    /// Its Message-ID without angle brackets, where it was kept.
+    pub message_id: Option<String>,
+    /// What reports of other servers said later.
+    pub reports: Vec<QueueReport>,
+}
+
+/// What a report of another server said of a recipient.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct QueueReport {
+    /// `failed`, `delayed`, `delivered`, `relayed` or `expanded`.
+    pub action: String,
+    /// What it says that was replied.
+    pub result: QueueResult,
 }

@@ -1,7 +1,9 @@
-//! Rules of addresses, and routes of accounts and domains. What each field means is said in the directory of the
-//! storage crate.
+//! Rules of addresses, routes of accounts and domains, and what is set for the mail of accounts. What each field means is said
+//! in the directory of the storage crate.
 
 use serde::{Deserialize, Serialize};
+
+use super::Secret;
 
 /// A rule of an address.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -67,4 +69,77 @@ pub struct RouteRow {
     /// The route.
     #[serde(flatten)]
     pub route: Route,
+}
+
+/// A webhook of an account.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Webhook {
+    /// Where it is called.
+    pub url: String,
+    /// The value of `Authorization`; none also where it isn't shown.
+    pub authorization: Option<Secret>,
+    /// The key that signs bodies; none also where it isn't shown.
+    pub secret: Option<Secret>,
+    /// Of what it is told; none is everything.
+    pub events: Vec<String>,
+}
+
+/// One thing that is set for the mail of an account.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MailSetting {
+    /// Recipients in 24 hours; none is as configured.
+    RecipientsPerDay(Option<u32>),
+    /// Recipients in 24 hours to whom it never wrote before; none is as configured.
+    FirstTimeRecipientsPerDay(Option<u32>),
+    /// Login addresses whose messages have ids of their own.
+    FromIdLogins(Vec<String>),
+    /// Seconds for which messages are known; none is as configured.
+    KeepRetiredMessages(Option<u32>),
+    /// Seconds for which calls of webhooks are known.
+    KeepRetiredWebhooks(Option<u32>),
+    /// Who is told of messages it sent.
+    OutgoingWebhook(Option<Webhook>),
+    /// Who is told of messages that came; it has no events.
+    IncomingWebhook(Option<Webhook>),
+}
+
+/// What is set for the mail of an account.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailSettings {
+    /// The account.
+    pub account: String,
+    /// Recipients in 24 hours; none is as configured.
+    pub recipients_per_day: Option<u32>,
+    /// Recipients in 24 hours to whom it never wrote before; none is as configured.
+    pub first_time_recipients_per_day: Option<u32>,
+    /// Login addresses whose messages have ids of their own.
+    pub from_id_logins: Vec<String>,
+    /// Seconds for which messages are known; none is as configured.
+    pub keep_retired_messages: Option<u32>,
+    /// Seconds for which calls of webhooks are known.
+    pub keep_retired_webhooks: Option<u32>,
+    /// Who is told of messages it sent.
+    pub outgoing_webhook: Option<ShownWebhook>,
+    /// Who is told of messages that came.
+    pub incoming_webhook: Option<ShownWebhook>,
+}
+
+/// A webhook as it is shown.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShownWebhook {
+    /// Where it is called.
+    pub url: String,
+    /// Whether `Authorization` is sent.
+    pub is_authorized: bool,
+    /// Whether bodies are signed.
+    pub is_signed: bool,
+    /// The value of `Authorization`, where secrets are to be shown.
+    pub authorization: Option<Secret>,
+    /// The key that signs bodies, where secrets are to be shown.
+    pub secret: Option<Secret>,
+    /// Of what it is told.
+    pub events: Vec<String>,
 }

@@ -275,10 +275,12 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         recorder,
         resolver: None,
         rates: crate::smtp::rates::DeliveryRates::default(),
+        allowances: crate::smtp::allowance::Allowances::default(),
         strangers: crate::smtp::Waits::default(),
         headers: crate::smtp::checks::Headers::new(crate::smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
+        report_bell: crate::received_reports::Bell::default(),
         deliveries: crate::delivery::Deliveries::new(
             &shared.config,
             crate::delivery::Connector::new(None),

@@ -8,11 +8,14 @@ use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{Listed, Retired};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{
-    AttemptResult, Held, Kind, QueueRow, RecipientRow, RequireTls, Ret, Retirement,
+    AttemptResult, Held, Kind, QueueRow, RecipientRow, ReportedAction, ReportedResult, RequireTls, Ret,
+    Retirement,
 };
 use postrider_storage::store::StoreError;
 
-use crate::control::protocol::{self, QueueDetails, QueueRecipientRow, QueueRequireTls, QueueResult};
+use crate::control::protocol::{
+    self, QueueDetails, QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult,
+};
 
 /// Names of accounts, by their numbers: most rows of a page are of few.
 pub(super) struct Names<'a> {
@@ -122,8 +125,22 @@ impl<'a> Names<'a> {
             until: retired.until,
             attempts: row.attempts,
             result: row.result.as_ref().map(result),
+            from_id: row.meta.as_ref().and_then(|meta| filled(&meta.from_id)),
+            message_id: row.meta.as_ref().and_then(|meta| filled(&meta.message_id)),
+            reports: row.reports.iter().map(report).collect(),
         })
     }
+}
+
+fn report(report: &ReportedResult) -> QueueReport {
+    let action = match report.action {
+        ReportedAction::Failed => "failed",
+        ReportedAction::Delayed => "delayed",
+        ReportedAction::Delivered => "delivered",
+        ReportedAction::Relayed => "relayed",
+        ReportedAction::Expanded => "expanded",
+    };
+    QueueReport { action: action.to_owned(), result: result(&report.result) }
 }
 
 pub(super) fn recipient(row: &RecipientRow) -> QueueRecipientRow {

@@ -15,7 +15,7 @@ use postrider_proto::smtp::body::ContentFacts;
 use postrider_proto::smtp::envelope::Envelope;
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::trace::Charset;
-use postrider_storage::rows::EvaluationRow;
+use postrider_storage::rows::{EvaluationRow, ReportTodoRow};
 use ring::rand::{SecureRandom, SystemRandom};
 use tracing::info;
 
@@ -23,7 +23,7 @@ use super::blocklists::Said;
 use super::decision::{Decision, Findings, Treatment, decide, fails_dmarc};
 use super::examination::{Evidence, Timed, Transaction, dmarc, gather};
 use super::rules::Facts;
-use super::{evaluation, results};
+use super::{evaluation, reported, results};
 use crate::clock::unix_now;
 use crate::lookup::Questions;
 use crate::metrics::{self, Finding, Method, Reason, Verdict};
@@ -63,6 +63,8 @@ pub(in crate::smtp) struct Conclusion {
     pub(in crate::smtp) reports: Reports,
     /// What is kept for reports of DMARC.
     pub(in crate::smtp) evaluations: Vec<EvaluationRow>,
+    /// What is noted of the report that may be in it.
+    pub(in crate::smtp) reported: Option<ReportTodoRow>,
 }
 
 /// Fields of results; those of most messages are the same for all recipients.
@@ -100,13 +102,16 @@ impl Connection {
         let known = self.known_facts(&received, &targets);
         let (Some(questions), Some(hello)) = (self.questions.clone(), self.session.hello()) else {
             self.count_decision(&Decision { reason: Reason::Unchecked, refusal: None });
+            let places = self.places(targets, envelope, from, known).await?;
+            let kinds = reported::kinds(&places);
             return Ok(Conclusion {
                 reverse_name: None,
                 fields: [(None, results::field(hostname, &[], charset(envelope)))].into(),
-                places: self.places(targets, envelope, from, known).await?,
+                places,
                 confirmed: Confirmed::No,
                 reports: Reports::ToNobody,
                 evaluations: Vec::new(),
+                reported: (!kinds.is_empty()).then(|| reported::unconfirmed(kinds, from, unix_now())),
             });
         };
         let transaction = Transaction {
@@ -167,6 +172,9 @@ impl Connection {
                 evaluations.push(row);
             }
         }
+        let reported =
+            self.reported(&questions, (signed, transaction.now), from, &places, (&evidence, &dmarc.value));
+        let reported = self.unless_stopping(reported).await.ok_or(Reply::SHUTTING_DOWN)?;
         Ok(Conclusion {
             reverse_name: evidence
                 .iprev
@@ -179,7 +187,35 @@ impl Connection {
             confirmed,
             reports: reports(envelope, &evidence, &dmarc.value),
             evaluations,
+            reported,
         })
+    }
+
+    /// What is noted of the report that may be in a message; none where no reports are read.
+    async fn reported(
+        &self,
+        questions: &Questions,
+        (signed, now): (&Result<Content, HeaderError>, u64),
+        from: Option<&Address>,
+        places: &[Place],
+        (evidence, dmarc): (&Evidence, &dmarc::Verdict),
+    ) -> Option<ReportTodoRow> {
+        let kinds = reported::kinds(places);
+        if kinds.is_empty() {
+            return None;
+        }
+        let todo = reported::unconfirmed(kinds, from, now.cast_signed());
+        let mut todo = reported::confirm(todo, evidence, dmarc);
+        if let Ok(content) = signed
+            && kinds.tls
+            && reported::has_key_for_reports(evidence)
+        {
+            // The keys were asked for before; these are answers that are remembered.
+            let again = questions.afresh(reported::SIGNATURES_MAX);
+            again.limit_time(Instant::now() + self.service.listener.checks.time);
+            todo.tls_signers = reported::tls_signers(content, now, &again).await;
+        }
+        Some(todo)
     }
 
     /// What rules look at, as far as it is known without checks.

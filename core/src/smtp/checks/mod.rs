@@ -12,6 +12,7 @@ mod domains;
 pub mod evaluation;
 mod examination;
 mod headers;
+pub(super) mod reported;
 pub(super) mod results;
 pub(super) mod rules;
 

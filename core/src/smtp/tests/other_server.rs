@@ -1,7 +1,7 @@
 //! Another server that messages leave for. What it replies is decided by localparts: `nobody` is refused for good,
 //! `later` for now, `policy` for what was sent; everybody else gets the message.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -100,6 +100,17 @@ fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std:
                     record.messages.lock().unwrap().push(std::mem::take(&mut seen));
                     "250 2.0.0 taken".to_owned()
                 }
+            }
+            "BDAT" => {
+                let mut words = line.split(' ').skip(1);
+                let octets = words.next().and_then(|word| word.parse().ok()).unwrap();
+                let mut chunk = vec![0; octets];
+                lines.read_exact(&mut chunk)?;
+                seen.content += std::str::from_utf8(&chunk).unwrap();
+                if words.next() == Some("LAST") {
+                    record.messages.lock().unwrap().push(std::mem::take(&mut seen));
+                }
+                "250 2.0.0 taken".to_owned()
             }
             "QUIT" => {
                 stream.write_all(b"221 2.0.0 bye\r\n")?;

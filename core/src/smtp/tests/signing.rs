@@ -151,6 +151,38 @@ fn what_is_sent_is_signed_after_it_was_made_fit() {
     assert!(!record.messages()[0].mail.contains("BODY="));
 }
 
+/// Sends binary content by BDAT to a server with these extensions, and gives what came there.
+fn binary(extensions: &'static [&'static str], body: &str) -> (String, String) {
+    let (world, record) = start(extensions);
+    let content = format!(
+        "From: anna@example.org\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n\
+         Content-Transfer-Encoding: binary\r\n\r\n{body}"
+    );
+    let mut client = world.anna();
+    client.expect("MAIL FROM:<anna@example.org> BODY=BINARYMIME", "250");
+    client.expect("RCPT TO:<b@remote.example>", "250");
+    client.send(format!("BDAT {} LAST\r\n{content}", content.len()).as_bytes());
+    assert!(client.reply().starts_with("250"));
+    let message = only(&record);
+    (message, record.messages()[0].mail.clone())
+}
+
+#[test]
+fn binary_content_is_signed_over_what_is_sent() {
+    let body = "a\nb\r\u{0}\u{1}\r\n.\r\nc";
+    // A server that takes it gets it octet for octet.
+    let (message, mail) = binary(&["PIPELINING", "8BITMIME", "CHUNKING", "BINARYMIME"], body);
+    assert!(message.ends_with(&format!("\r\n\r\n{body}")), "{message:?}");
+    assert!(mail.contains("BODY=BINARYMIME"), "{mail}");
+    assert_eq!(results(&message), both_pass("anna@example.org"));
+    // Another one gets lines.
+    let (message, mail) = binary(ALL, body);
+    assert!(message.contains("\r\nContent-Transfer-Encoding: base64\r\n"), "{message}");
+    assert!(message.contains("YQpiDQABDQouDQpj"), "{message}");
+    assert!(!mail.contains("BINARYMIME"), "{mail}");
+    assert_eq!(results(&message), both_pass("anna@example.org"));
+}
+
 #[test]
 fn what_cannot_be_made_fit_comes_back() {
     let (world, record) = start(&["PIPELINING"]);

@@ -17,7 +17,7 @@ use crate::config::Consequence;
 use crate::metrics::{Finding, Limit, Method, Reason, Verdict};
 use crate::testing::wait_until;
 
-const SCRIPT: &str = "
+pub(super) const SCRIPT: &str = "
     $SECURE .
     1.0.0.127.in-addr.arpa. PTR client.example.
     $ORIGIN example.
@@ -68,7 +68,7 @@ fn evaluations(world: &World) -> Vec<EvaluationRow> {
 }
 
 /// A key, and a script with its record.
-fn with_key(name: &str) -> (PrivateKey, String) {
+pub(super) fn with_key(name: &str) -> (PrivateKey, String) {
     let key = PrivateKey::generate_ed25519().unwrap();
     let script = format!("{SCRIPT}\n s._domainkey.{name} TXT \"{}\"\n", key.record());
     (key, script)
@@ -86,7 +86,7 @@ fn signed_by(signer: &Signer<PrivateKey>, message: &str) -> String {
 }
 
 /// The same with one signature of a domain below `example`.
-fn signed(key: PrivateKey, name: &str, message: &str) -> String {
+pub(super) fn signed(key: PrivateKey, name: &str, message: &str) -> String {
     let selector = Selector::parse("s").unwrap();
     signed_by(&Signer::new(domain(&format!("{name}.example")), vec![SignerKey { selector, key }]), message)
 }

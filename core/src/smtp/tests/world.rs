@@ -16,6 +16,7 @@ use postrider_storage::directory::{
 };
 use postrider_storage::engine::Durability;
 use postrider_storage::engine::memory::MemoryEngine;
+use postrider_storage::ids::EmailId;
 use postrider_storage::verify::{self, Counts};
 
 use super::client::Client;
@@ -96,6 +97,23 @@ impl World {
         let server = TestServer::with_script(Arc::clone(&engine) as _, script, |config| {
             Self::configure(config, |_| {})
         });
+        Self { engine, server }
+    }
+
+    /// The server stops, and another one has its store.
+    pub(super) fn restarted_with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self { engine, server } = self;
+        drop(server);
+        let server = TestServer::with(Arc::clone(&engine) as _, |config| Self::configure(config, change));
+        Self { engine, server }
+    }
+
+    /// The same, and what waits in the queue is delivered.
+    pub(super) fn restarted_delivering(self) -> Self {
+        let Self { engine, server } = self;
+        drop(server);
+        let server =
+            TestServer::delivering(Arc::clone(&engine) as _, "", |config| Self::configure(config, |_| {}));
         Self { engine, server }
     }
 
@@ -219,6 +237,16 @@ impl World {
             texts.push((row.flags, String::from_utf8(text).unwrap()));
         }
         texts
+    }
+
+    /// The newest message of an account.
+    pub(super) fn newest(&self, account: &str) -> EmailId {
+        let account = self.account(account).unwrap();
+        let reader = self.shared.store.reader();
+        let (inbox, _) =
+            reader.mailboxes(account).map(Result::unwrap).find(|(_, row)| row.name.is_inbox()).unwrap();
+        let last = reader.uid_set(account, inbox).unwrap().iter().last().unwrap();
+        reader.message(account, inbox, last).unwrap().unwrap().email
     }
 
     /// What the store holds.

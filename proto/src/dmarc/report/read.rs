@@ -169,8 +169,10 @@ pub(super) fn clean(text: &str) -> Box<str> {
 /// What has been read so far.
 #[derive(Default)]
 struct Draft {
-    /// The elements that are open; one that says nothing has no name.
+    /// The elements that are open, from `feedback` on; one that says nothing has no name.
     path: Vec<&'static str>,
+    /// How many are open around it. Some begin with the schema, which they never end.
+    outside: usize,
     /// The text of the innermost one.
     text: String,
     organization_name: Option<Box<str>>,
@@ -216,14 +218,18 @@ struct Part {
 
 impl Draft {
     fn open(&mut self, name: &str) -> Result<(), ReportError> {
-        if self.path.len() == DEPTH_MAX {
+        if self.outside + self.path.len() == DEPTH_MAX {
             return Err(ReportError::TooDeep);
         }
         let local = name.rsplit(':').next().unwrap_or_default();
         let known = NAMES.iter().find(|known| known.eq_ignore_ascii_case(local));
         let known = known.map_or("", |known| if *known == "identities" { "identifiers" } else { known });
-        self.path.push(known);
         self.text.clear();
+        if self.path.is_empty() && known != "feedback" {
+            self.outside += 1;
+            return Ok(());
+        }
+        self.path.push(known);
         match self.path[..] {
             ["feedback", "record"] if self.records.len() == RECORDS_MAX => return Err(ReportError::TooLarge),
             ["feedback", "record"] => self.record = DraftRecord::default(),
@@ -247,8 +253,12 @@ impl Draft {
         self.text.push_str(&text[..text.floor_char_boundary(room)]);
     }
 
-    /// Closes the innermost element; whether that was the last one.
+    /// Closes the innermost element; whether that was `feedback`.
     fn close(&mut self) -> bool {
+        if self.path.is_empty() {
+            self.outside = self.outside.saturating_sub(1);
+            return false;
+        }
         let text = clean(&self.text);
         self.text.clear();
         let mut path = std::mem::take(&mut self.path);

@@ -194,6 +194,13 @@ fn what_reporters_make_of_the_schema_is_understood() {
 }
 
 #[test]
+fn what_stands_around_a_report_is_passed_over() {
+    let (start, rest) = FULL.split_once('\n').unwrap();
+    let within = format!("{start} <xs:schema xmlns:xs=\"http://www.w3.org/2001/XMLSchema\">\n<x/><y>{rest}");
+    assert_eq!(Report::parse(within.as_bytes()).unwrap(), full());
+}
+
+#[test]
 fn times_are_read_as_they_are_written() {
     let with = |time: &str| {
         let report = Report::parse(FULL.replace("1795600800", time).as_bytes());
@@ -239,7 +246,8 @@ fn what_is_no_report_says_why() {
     assert_eq!(why("just words"), "the report has no feedback");
     assert_eq!(why("<feedback>"), "the report is cut off");
     assert_eq!(why("<feedback/>"), "the report has no policy domain");
-    assert_eq!(why("<html><body/></html>"), "the report has no policy domain");
+    assert_eq!(why("<html><body/></html>"), "the report has no feedback");
+    assert_eq!(why("<xs:schema><feedback>"), "the report is cut off");
     assert_eq!(why(&FULL.replace("<domain>example.com</domain>", "")), "the report has no policy domain");
     assert_eq!(why(&FULL.replace("<end>1795687199</end>", "")), "the report has no end of its date range");
     assert!(why("<feedback></report>").starts_with("the report is not XML: "));
@@ -276,6 +284,8 @@ fn a_report_has_so_much_and_no_more() {
     };
     assert!(Report::parse(nested(23).as_bytes()).is_ok());
     assert_eq!(error(&nested(24)), "the report is nested too deeply");
+    assert_eq!(error(&"<x>".repeat(25)), "the report is nested too deeply");
+    assert_eq!(error(&"<x>".repeat(24)), "the report has no feedback");
     let long = FULL.replace("Postrider", &"\u{e9}".repeat(100_000));
     assert_eq!(Report::parse(long.as_bytes()).unwrap().generator.unwrap().len(), TEXT_OCTETS_MAX);
 }

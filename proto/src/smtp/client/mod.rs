@@ -243,6 +243,23 @@ impl Client {
         }
     }
 
+    /// Whether what comes next is an answer to AUTH. To take it may be long work: SCRAM puts the password through as many
+    /// rounds as the other side says.
+    #[must_use]
+    pub fn is_authenticating(&self) -> bool {
+        matches!(self.awaited.front(), Some(Awaited::Auth))
+    }
+
+    /// Takes the conversation away, for work elsewhere. What is left in its place is one that was given up.
+    #[must_use]
+    pub fn take_away(&mut self) -> Self {
+        let settings =
+            Settings { name: self.settings.name.clone(), starttls: StartTls::Never, authentication: None };
+        let mut given_up = Self::new(settings, None);
+        given_up.broken(Broken::Local);
+        std::mem::replace(self, given_up)
+    }
+
     /// What the other side announced last.
     #[must_use]
     pub const fn capabilities(&self) -> &Capabilities {

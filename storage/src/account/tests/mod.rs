@@ -6,6 +6,7 @@ mod limits;
 mod metadata;
 mod model;
 mod operations;
+mod outgoing;
 mod sharing;
 mod tls_known;
 

@@ -161,6 +161,24 @@ fn golden_octets_of_an_account_with_everything() {
 }
 
 #[test]
+fn ids_stand_behind_the_first_separator() {
+    let settings = DomainSettings { separators: vec!["+".into(), "--".into()], ..DomainSettings::default() };
+    for (localpart, base, id) in [
+        ("fred", "fred", None),
+        ("fred+", "fred", None),
+        ("fred+x", "fred", Some("x")),
+        ("fred+x+y--z", "fred", Some("x+y--z")),
+        ("fred--x", "fred--x", None),
+        ("+x", "+x", None),
+        ("+x+y", "+x", Some("y")),
+        ("\u{e4}+y", "\u{e4}", Some("y")),
+    ] {
+        assert_eq!(settings.id_in(localpart), Some((base, "+", id)), "{localpart}");
+    }
+    assert_eq!(DomainSettings::default().id_in("fred+x"), None);
+}
+
+#[test]
 fn damage_is_found() {
     let world = World::usual();
     world.apply(&[with(full())]).unwrap();

@@ -133,12 +133,14 @@ fn message(content: Content, recipients: &[&str]) -> NewQueued {
         envelope_id: b"id".to_vec(),
         hold_until: None,
         max_attempts: 0,
+        meta: None,
         recipients: recipients
             .iter()
             .map(|address| NewRecipient {
                 address: address.as_bytes().to_vec(),
                 notify: None,
                 original: b"rfc822;r@example.net".to_vec(),
+                from_id: None,
             })
             .collect(),
     }

@@ -42,6 +42,7 @@ fn queued() -> QueueRow {
         held: Held::Rule(RuleId(0x6d)),
         claimed: true,
         delay_reported: true,
+        has_meta: true,
         transport: "t".into(),
         dialed: ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()].into(),
         last_error: Some(result()),
@@ -161,17 +162,84 @@ fn rows_of_suppression_holds_and_retirement_have_these_bytes() {
         address: (*b"c@d").into(),
         envelope_id: (*b"id").into(),
         result: Some(result()),
+        meta: None,
+        reports: Vec::new(),
     };
     let text = format!(
         "01 01 01 00 0300 0300 0200 0000 14000000 15000000 1300000000000000 1100000000000000
         1200000000000000 {RESULT} 614062 634064 6964 6d78 6e6f"
     );
-    golden!(row, RetiredRow, row.encode().unwrap(), &text, tail: 0);
+    assert_eq!(row.encode().unwrap(), hex(&text));
+    assert_eq!(RetiredRow::decode(&hex(&text)).unwrap(), row);
+    for cut in 0..hex(&text).len() {
+        assert!(RetiredRow::decode(&hex(&text)[..cut]).is_err(), "{cut}");
+    }
     for (at, octet) in [(1, 3), (2, 4)] {
         let mut bad = row.encode().unwrap();
         bad[at] = octet;
         assert!(RetiredRow::decode(&bad).is_err());
     }
+    // What was kept for programs and what was reported make it version 2.
+    let reported = |action| ReportedResult { action, result: result() };
+    let mut full = RetiredRow { meta: Some(meta()), ..row };
+    full.note_report(reported(ReportedAction::Delayed));
+    full.note_report(reported(ReportedAction::Failed));
+    let text = format!(
+        "02 01 01 00 0300 0300 0200 0000 14000000 15000000 1300000000000000 1100000000000000
+        1200000000000000 {RESULT} 1400 02 00 614062 634064 6964 6d78 6e6f {META}
+        01 00 {RESULT} 6d78 6e6f 00 00 {RESULT} 6d78 6e6f"
+    );
+    golden!(full, RetiredRow, full.encode().unwrap(), &text, tail: 0);
+    for _ in 0..RetiredRow::REPORTS_MAX {
+        full.note_report(reported(ReportedAction::Relayed));
+    }
+    assert_eq!(full.reports, vec![reported(ReportedAction::Relayed); RetiredRow::REPORTS_MAX]);
+    assert_eq!(RetiredRow::decode(&full.encode().unwrap()).unwrap(), full);
+    let mut bad = full.encode().unwrap();
+    bad.truncate(bad.len() - 1);
+    assert!(RetiredRow::decode(&bad).is_err());
+}
+
+fn meta() -> QueueMeta {
+    QueueMeta {
+        from_id: "f".into(),
+        message_id: "m@x".into(),
+        subject: "s".into(),
+        extra: vec![("k".into(), "vw".into())],
+    }
+}
+
+const META: &str = "01 01 0100 0300 0100 66 6d4078 73 0100 6b 0200 7677";
+
+#[test]
+fn rows_of_ids_and_for_programs_have_these_bytes() {
+    let row = meta();
+    golden!(row, QueueMeta, row.encode().unwrap(), META, tail: 0);
+    let many = |count: usize, octets: usize| QueueMeta {
+        extra: (0..count).map(|_| ("k".into(), "v".repeat(octets).into())).collect(),
+        ..meta()
+    };
+    for (count, octets, fits) in [
+        (QueueMeta::EXTRA_MAX, 1, true),
+        (QueueMeta::EXTRA_MAX + 1, 1, false),
+        (1, QueueMeta::EXTRA_OCTETS_MAX - 1, true),
+        (1, QueueMeta::EXTRA_OCTETS_MAX, false),
+    ] {
+        let row = many(count, octets);
+        assert_eq!(row.encode().is_some(), fits, "{count} {octets}");
+        if let Some(bytes) = row.encode() {
+            assert_eq!(QueueMeta::decode(&bytes).unwrap(), row);
+        }
+    }
+    let long = QueueMeta { subject: "x".repeat(QueueMeta::TEXT_OCTETS_MAX + 1).into(), ..meta() };
+    assert_eq!(long.encode(), None);
+    let row = FromIdRow::Queued { id: QueueId(0x66) };
+    golden!(row, FromIdRow, row.encode(), "01 00 0000 00000000 6600000000000000 0000000000000000", tail: 0);
+    let row = FromIdRow::Retired { id: QueueId(0x66), number: 7, until: -1 };
+    golden!(row, FromIdRow, row.encode(), "01 01 0000 07000000 6600000000000000 ffffffffffffffff", tail: 0);
+    let mut bad = row.encode();
+    bad[1] = 2;
+    assert!(FromIdRow::decode(&bad).is_err());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The JSON is documented in `docs/cli-json.md`.
 
 mod show;
-mod times;
+pub(super) mod times;
 
 use anyhow::{Result, bail};
 use postrider_core::control::protocol::{
@@ -93,7 +93,7 @@ fn filter(written: &Filter, now: i64) -> Result<QueueFilter> {
 }
 
 /// Asks for pages until there are enough rows. The header is for people.
-fn pages<L: Line>(
+pub(super) fn pages<L: Line>(
     server: &Server,
     (json, header): (bool, &str),
     limit: u32,

@@ -179,6 +179,9 @@ impl Line for RetiredRow {
         if let Some(last) = self.result.as_ref().filter(|last| !last.text.is_empty()) {
             let _ = write!(line, "\n    {}", result(last));
         }
+        for report in &self.reports {
+            let _ = write!(line, "\n    reported {}: {}", report.action, result(&report.result));
+        }
         line
     }
 }

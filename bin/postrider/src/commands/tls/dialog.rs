@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use postrider_delivery::attempt::Dial;
 use postrider_delivery::outcome::{Answer, Broken as How, HostEnd, Stage, Unreachable};
 use postrider_delivery::security::{Channel, Starttls, TlsEvent};
-use postrider_dns::dane::{Verification, Verifier};
+use postrider_dns::dane::Verifier;
 use postrider_proto::address::HeloName;
 use postrider_proto::sasl::ChannelBinding;
 use postrider_proto::smtp::client::{

@@ -143,6 +143,25 @@ fn log_in(mechanism: Mechanism, password: &str) -> Action {
     }
 }
 
+/// An answer to AUTH may be worked on elsewhere.
+#[test]
+fn a_conversation_can_be_taken_away_and_leaves_one_that_was_given_up() {
+    let mut client = Client::new(with(&[Mechanism::ScramSha256]), Some(binding()));
+    client.receive(b"220 x\r\n");
+    client.next_action();
+    client.receive(b"250-x\r\n250 AUTH SCRAM-SHA-256\r\n");
+    assert!(!client.is_authenticating() || matches!(client.next_action(), Action::Send { .. }));
+    assert!(client.is_authenticating());
+    let mut taken = client.take_away();
+    let Action::Close(End::Failed(Failure::Broken { reason, .. })) = client.next_action() else { panic!() };
+    assert_eq!(reason, Broken::Local);
+    assert!(!client.is_authenticating());
+    taken.receive(b"535 5.7.8 no\r\n");
+    assert!(matches!(taken.next_action(), Action::Send { .. }), "QUIT");
+    let Action::Close(End::Failed(Failure::Refused { stage, .. })) = taken.next_action() else { panic!() };
+    assert_eq!(stage, Stage::Auth);
+}
+
 #[test]
 fn exchanges_work_with_our_own_server() {
     for mechanism in Authentication::MECHANISMS.into_iter().chain([Mechanism::Plain]) {

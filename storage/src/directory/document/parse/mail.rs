@@ -12,7 +12,7 @@ impl Reader<'_> {
         MailSettings {
             recipients_per_day: self.count(table, "recipients_per_day", "recipients"),
             first_time_recipients_per_day: self.count(table, "first_time_recipients_per_day", "recipients"),
-            from_id_logins: self.from_id_logins(table),
+            from_id_logins: self.id_logins(table),
             keep_retired_messages: self.count(table, "keep_retired_messages", "seconds"),
             keep_retired_webhooks: self.count(table, "keep_retired_webhooks", "seconds"),
             outgoing_webhook: self
@@ -23,7 +23,7 @@ impl Reader<'_> {
     }
 
     /// Bounded here already: what is noted of a document has less room for their number.
-    fn from_id_logins(&mut self, table: &dyn TableLike) -> Vec<Address> {
+    fn id_logins(&mut self, table: &dyn TableLike) -> Vec<Address> {
         let texts = self.strings(table, "from_id_logins");
         let most = MailSettings::FROM_ID_LOGINS_MAX;
         if texts.len() > most {

@@ -6,7 +6,7 @@ use crate::runtime::LocalNotify;
 
 /// One task at a time.
 #[derive(Default)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     held: Cell<bool>,
     /// What goes on that takes too long to be waited for.
     long: Cell<Option<&'static str>>,
@@ -15,11 +15,11 @@ pub(super) struct Lock {
 
 /// Frees the lock when it is dropped.
 #[must_use = "the lock is free again when this is dropped"]
-pub(super) struct Held<'a>(&'a Lock);
+pub(crate) struct Held<'a>(&'a Lock);
 
 impl Lock {
     /// Waits until nobody has the lock, and takes it. Fails with what is going on where that takes long.
-    pub(super) async fn take(&self) -> Result<Held<'_>, &'static str> {
+    pub(crate) async fn take(&self) -> Result<Held<'_>, &'static str> {
         while self.held.get() {
             if let Some(what) = self.long.get() {
                 return Err(what);
@@ -33,7 +33,7 @@ impl Lock {
 
 impl Held<'_> {
     /// Whoever waits, or comes, is told `what` goes on instead of having to wait for it.
-    pub(super) fn for_long(&self, what: &'static str) {
+    pub(crate) fn for_long(&self, what: &'static str) {
         self.0.long.set(Some(what));
         self.0.freed.notify();
     }
