@@ -157,3 +157,60 @@ async fn read(transport: &mut Transport, reader: &mut ResponseReader) -> Result<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::io::Write as _;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use postrider_proto::http::{Accept, Longer, Statuses};
+
+    use super::*;
+    use crate::runtime::tests::on_shard;
+
+    /// A server that sends a text at once, and then an octet now and then.
+    fn trickle(at_once: &'static str) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.write_all(at_once.as_bytes());
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn a_server_that_trickles_is_left_in_time() {
+        for (at_once, status) in [
+            ("HTTP/1.1 200 ", None),
+            ("HTTP/1.1 200 OK\r\nX: ", None),
+            ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
+        ] {
+            let port = trickle(at_once);
+            let (result, seen, took) = on_shard(move || async move {
+                let connector = Connector::new(None);
+                let client = Client { resolver: None, connector: &connector, reach: &Reach::All };
+                let host = Host::Address(Ipv4Addr::LOCALHOST.into());
+                let server = Server { host, port, is_secure: false };
+                let mut reader = ResponseReader::new(Accept {
+                    statuses: Statuses::All,
+                    media_type: None,
+                    body_octets_max: 1 << 20,
+                    longer: Longer::Cut,
+                });
+                let began = Instant::now();
+                let deadline = began + Duration::from_millis(300);
+                let result = client.exchange(&server, b"GET / HTTP/1.1\r\n\r\n", &mut reader, deadline).await;
+                (result, reader.status(), began.elapsed())
+            });
+            assert!(matches!(result, Err(HttpError::Timeout)), "{at_once:?}: {result:?}");
+            assert_eq!(seen, status, "{at_once:?}");
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        }
+    }
+}

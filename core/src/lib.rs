@@ -30,6 +30,7 @@ pub mod smtp;
 pub mod textindex;
 pub mod tls;
 pub mod transfer;
+pub mod webhooks;
 
 mod sys;
 #[cfg(test)]

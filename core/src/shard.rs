@@ -63,6 +63,8 @@ pub struct Shared {
     pub admission: Admission,
     /// Who may log in.
     pub authenticator: Authenticator,
+    /// Changes of the directory so far.
+    pub directory_version: crate::webhooks::Version,
     /// How much waits in the queue.
     pub queue_counts: crate::delivery::Counts,
     /// The rules that hold messages.
@@ -103,10 +105,14 @@ pub struct Shard {
     pub headers: crate::smtp::checks::Headers,
     /// Messages on their way to other servers, for the domains of this shard.
     pub deliveries: Deliveries,
+    /// Calls of webhooks whose URLs are this shard's, and what accounts want to be told.
+    pub webhooks: crate::webhooks::Webhooks,
     /// Keys that sign what leaves.
     pub signing_keys: crate::signing::Keys,
     /// How many evaluations of DMARC were kept here.
     pub evaluations: Hourly,
+    /// How TLS with other servers went, until it is written.
+    pub(crate) tls_results: crate::reporting::tls::Pending,
     /// Rung when a report came, on the shard that reads them.
     pub report_bell: crate::received_reports::Bell,
 }

@@ -182,6 +182,7 @@ impl TestServer {
             reads,
             admission,
             authenticator,
+            directory_version: crate::webhooks::Version::default(),
             queue_counts: crate::delivery::Counts::default(),
             hold_rules: crate::delivery::Rules::default(),
             gate: Arc::default(),
@@ -207,6 +208,7 @@ impl TestServer {
                 crate::received_reports::start(&shard);
                 if delivers == Delivers::Yes {
                     crate::delivery::start(&shard);
+                    crate::webhooks::start(&shard);
                     crate::reporting::start(&shard);
                 }
                 for (number, socket, tls) in mail {
@@ -420,8 +422,15 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
             ends_file(),
             (id, shared.shards.len()),
         ),
+        webhooks: crate::webhooks::Webhooks::new(
+            &shared.config.webhooks,
+            Connector::new(shared.config.webhooks.tls_roots.as_deref()),
+            id,
+            shared.shards.len(),
+        ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        tls_results: crate::reporting::tls::Pending::default(),
         report_bell: crate::received_reports::Bell::default(),
         shared,
     })

@@ -49,7 +49,12 @@
 //! | 0 | 0x2b | SUPPRESSION | account u32 ‖ base address | [`SuppressionRow`](crate::rows::SuppressionRow) ‖ texts |
 //! | 0 | 0x2c | STRIKES | account u32 ‖ hash of the address u64 | [`StrikesRow`](crate::rows::StrikesRow) |
 //! | 0 | 0x2d | MTASTS | policy domain | [`MtaStsRow`](crate::rows::MtaStsRow) ‖ texts |
+//! | 0 | 0x2e | TLSRESULT | day u32 ‖ order u8 ‖ domain ‖ 0 ‖ whether of a host u8 ‖ domain | [`TlsResultRow`](crate::rows::TlsResultRow) |
 //! | 0 | 0x2f | REPORTSUPPRESS | address | [`ReportSuppressionRow`](crate::rows::ReportSuppressionRow) ‖ text |
+//! | 0 | 0x30 | HOOK | hook id u64 | [`HookRow`](crate::rows::HookRow) ‖ texts ‖ results |
+//! | 0 | 0x31 | HOOKDUE | hash of the URL u64 ‖ due i64 ‖ hook id u64 | version |
+//! | 0 | 0x32 | HOOKABOUT | queue id u64 ‖ hash of the recipient u64 ‖ hook id u64 | version |
+//! | 0 | 0x33 | HOOKRETIRED | kept until i64 ‖ hook id u64 | [`RetiredHookRow`](crate::rows::RetiredHookRow) |
 //! | 0 | 0x34 | FROMID | account u32 ‖ id | [`FromIdRow`](crate::rows::FromIdRow) |
 //! | 0 | 0x35 | QUEUEMETA | queue id u64 | [`QueueMeta`](crate::rows::QueueMeta) ‖ texts |
 //! | 0 | 0x36 | INCOMINGREPORT | account u32 ‖ email id u64 | version ‖ id |
@@ -64,10 +69,12 @@
 mod evaluations;
 mod outgoing;
 mod reports;
+mod webhooks;
 
 pub use evaluations::*;
 pub use outgoing::*;
 pub use reports::*;
+pub use webhooks::*;
 
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::{ModSeq, Uid};
@@ -169,8 +176,18 @@ pub mod table {
     pub const STRIKES: u8 = 0x2c;
     /// System: policies of MTA-STS.
     pub const MTASTS: u8 = 0x2d;
+    /// System: how TLS with other servers went.
+    pub const TLSRESULT: u8 = 0x2e;
     /// System: addresses to which no reports are sent.
     pub const REPORTSUPPRESS: u8 = 0x2f;
+    /// System: calls of webhooks that wait.
+    pub const HOOK: u8 = 0x30;
+    /// System: calls of webhooks by URL and by the time of their next attempt.
+    pub const HOOKDUE: u8 = 0x31;
+    /// System: calls of webhooks by what they tell of.
+    pub const HOOKABOUT: u8 = 0x32;
+    /// System: what became of calls of webhooks.
+    pub const HOOKRETIRED: u8 = 0x33;
     /// System: where messages are by the id in their reverse path.
     pub const FROMID: u8 = 0x34;
     /// System: what programs are told of outgoing messages.

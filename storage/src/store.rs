@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::directory::{self, PlanState, stage};
 use crate::engine::{Batch, Durability, Engine, EngineError, Space};
-use crate::ids::{BlobId, QueueId, ReportId};
+use crate::ids::{BlobId, HookId, QueueId, ReportId};
 use crate::keys::{self, BadKey, SYSTEM, table};
 use crate::queue;
 use crate::reader::Reader;
@@ -246,6 +246,11 @@ impl Store {
         QueueId(self.new_id())
     }
 
+    /// An id for a new call of a webhook.
+    pub fn new_hook_id(&self) -> HookId {
+        HookId(self.new_id())
+    }
+
     /// An id for a report that was received.
     pub fn new_report_id(&self) -> ReportId {
         ReportId(self.new_id())
@@ -280,13 +285,14 @@ pub(crate) fn first_id(seconds: i64) -> u64 {
 /// The greatest id that anything in the store has: a clock that was set back must not repeat one.
 fn last_id(reader: &Reader) -> Result<u64, StoreError> {
     let mut last = 0;
-    const TABLES: [u8; 7] = [
+    const TABLES: [u8; 8] = [
         table::BLOB,
         table::BLOBREF,
         table::BLOBGC,
         table::BLOBPENDING,
         table::QUEUE,
         table::QUEUERCPT,
+        table::HOOK,
         table::REPORTTEXT,
     ];
     for number in TABLES {

@@ -10,9 +10,11 @@ mod domain_dkim;
 mod mta_sts;
 mod queue;
 mod reports;
+mod reports_sent;
 mod sendmail;
 mod settings;
 mod tls;
+mod webhook;
 
 use argh::FromArgs;
 use postrider_dns::resolver::Upstream;
@@ -38,12 +40,14 @@ pub use queue::{
     Wish as QueueWish,
 };
 pub use reports::{Reports, ReportsCommand, ReportsList, ReportsShow, ReportsSummary};
+pub use reports_sent::{ReportsResults, ReportsSuppress, ReportsSuppressCommand};
 pub use sendmail::Sendmail;
 pub use settings::{
     AccountRoutes, AddressReports, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd,
     RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
+pub use webhook::{Calls, Webhook, WebhookCommand, WebhookList, WebhookRetired};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -126,6 +130,7 @@ pub enum Command {
     Export(Export),
     Index(Index),
     Queue(Queue),
+    Webhook(Webhook),
     Reports(Reports),
     Sendmail(Sendmail),
     Dns(Dns),

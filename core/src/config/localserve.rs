@@ -16,6 +16,7 @@ use super::model::{
 };
 use super::reports::Reports;
 use super::resolve::WORKER_THREADS;
+use super::webhooks::Webhooks;
 
 /// The account of a local instance.
 pub const ACCOUNT: &str = "user";
@@ -71,6 +72,7 @@ impl Config {
                 SocketAddr::new(Ipv4Addr::LOCALHOST.into(), SMTP_PORT),
             ),
             reports: Reports::default(),
+            webhooks: Webhooks::anywhere(),
             accounts: AccountDefaults::default(),
             share_with_anyone: true,
             postmaster: Some(Postmaster { account: ACCOUNT.to_owned(), mailbox: MailboxName::inbox() }),

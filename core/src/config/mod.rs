@@ -15,6 +15,7 @@ mod raw;
 mod reports;
 mod resolve;
 mod section;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,7 @@ pub use problem::{ConfigError, Problem};
 pub use reports::Reports;
 pub use resolve::Files;
 pub use section::{parse_duration, parse_octets};
+pub use webhooks::Webhooks;
 
 use problem::Problems;
 use section::Section;

@@ -18,6 +18,7 @@ use super::checks::Checks;
 use super::delivery::Delivery;
 use super::limits::Limits;
 use super::reports::Reports;
+use super::webhooks::Webhooks;
 use crate::log::{Format, Levels};
 
 /// Everything that `postrider.toml` says.
@@ -51,6 +52,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// What is reported to other domains.
     pub reports: Reports,
+    /// How webhooks of accounts are called.
+    pub webhooks: Webhooks,
     /// What new accounts get.
     pub accounts: AccountDefaults,
     /// Whether users can share mailboxes with every user of the server.

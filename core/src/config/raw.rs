@@ -18,6 +18,7 @@ use super::model::{Network, Protocol, RunAs, Switch, TextIndex, TlsMode, TlsVers
 use super::problem::{At, Place};
 use super::reports::{self, Reports};
 use super::section::Section;
+use super::webhooks::{self, RawWebhooks};
 use crate::log::{Format, Level};
 
 pub(super) struct Raw {
@@ -34,6 +35,7 @@ pub(super) struct Raw {
     pub dns: RawDns,
     pub delivery: RawDelivery,
     pub reports: Reports,
+    pub webhooks: RawWebhooks,
     pub accounts: RawAccounts,
     pub postmaster: Option<RawPostmaster>,
     pub iterations: Option<At<u32>>,
@@ -146,6 +148,7 @@ pub(super) fn read(root: Section<'_>) -> Raw {
             root.sections("route"),
         ),
         reports: reports::read(root.section("reports")),
+        webhooks: webhooks::read(root.section("webhooks")),
         accounts: read_accounts(root.section("accounts")),
         postmaster: read_postmaster(root.section("postmaster")),
         iterations,
@@ -310,7 +313,7 @@ fn read_admission(section: Section<'_>) -> Vec<Network> {
     networks
 }
 
-fn read_networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
+pub(super) fn read_networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
     let mut networks = Vec::new();
     for text in section.texts(key).unwrap_or_default() {
         match Network::parse(&text.value) {

@@ -61,6 +61,7 @@ pub(super) fn resolve(raw: Raw, base: &Path, files: Files, problems: &Problems<'
         dns: Some(resolver.dns(raw.dns)),
         delivery: resolver.delivery(raw.delivery, &hostname),
         reports: raw.reports,
+        webhooks: raw.webhooks.resolve(|path| resolver.readable(path)),
         share_with_anyone: raw.accounts.share_with_anyone.as_ref().is_some_and(|share| share.value),
         search: Search { text_index: raw.text_index.map_or(TextIndex::default(), |choice| choice.value) },
         accounts: resolver.accounts(raw.accounts),

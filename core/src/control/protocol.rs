@@ -12,7 +12,9 @@
 
 mod queue;
 mod reports;
+mod reports_sent;
 mod settings;
+mod webhooks;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,8 +29,12 @@ pub use reports::{
     DmarcEntry, DmarcSummary, FailureSummary, REPORT_PAGE_MAX, ReportEntry, ReportFilter, ReportKind,
     ReportRow, ReportSummary, SourceSummary, TlsEntry, TlsFailure, TlsSummary,
 };
+pub use reports_sent::{ReportSuppressionRow, TlsResultFailure, TlsResultPolicy, TlsResultRow};
 pub use settings::{
     MailRule, MailSetting, MailSettings, Route, RouteOwner, RouteRow, RuleRow, ShownWebhook, Webhook,
+};
+pub use webhooks::{
+    RetiredWebhookRow, WebhookChange, WebhookDetails, WebhookFilter, WebhookResult, WebhookRow,
 };
 
 /// The version of the protocol; client and server must have the same.
@@ -447,6 +453,29 @@ pub enum Request {
         /// The report.
         id: String,
     },
+    /// Streams [`TlsResultRow`]s, by day and domain. Answers [`Answer::Page`].
+    ReportResults {
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`REPORT_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Sends no reports to an address.
+    ReportSuppressAdd {
+        /// The address.
+        address: String,
+        /// Until when; none is for ever.
+        until: Option<i64>,
+        /// Why.
+        comment: String,
+    },
+    /// Sends reports to an address again.
+    ReportSuppressRemove {
+        /// The address.
+        address: String,
+    },
+    /// Streams [`ReportSuppressionRow`]s.
+    ReportSuppressList,
     /// Answers [`Answer::ReportSummary`].
     ReportSummary {
         /// The domain, which is ours or below one of ours.
@@ -535,6 +564,43 @@ pub enum Request {
         /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
         limit: Option<u32>,
     },
+    /// Streams [`WebhookRow`]s, of a URL by the next attempt, all others by age, and answers [`Answer::Page`].
+    WebhookList {
+        /// Which calls.
+        filter: Box<WebhookFilter>,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Answers [`Answer::Webhook`].
+    WebhookShow {
+        /// The call.
+        id: String,
+    },
+    /// Does something to all calls that a filter means. Answers [`Answer::WebhooksChanged`].
+    WebhookChange {
+        /// Which calls.
+        filter: Box<WebhookFilter>,
+        /// What.
+        change: WebhookChange,
+    },
+    /// Streams [`RetiredWebhookRow`]s, those that are known longest first, and answers [`Answer::Page`].
+    WebhookRetired {
+        /// Which calls.
+        filter: Box<WebhookFilter>,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Calls a webhook of an account once, with something made up. Answers [`Answer::WebhookTested`].
+    WebhookTest {
+        /// Its name.
+        account: String,
+        /// The one for messages that come, and not the one for those that it sends.
+        incoming: bool,
+    },
 }
 
 impl Request {
@@ -596,6 +662,10 @@ impl Request {
             Self::ReportShow { .. } => "report-show",
             Self::ReportDump { .. } => "report-dump",
             Self::ReportSummary { .. } => "report-summary",
+            Self::ReportResults { .. } => "report-results",
+            Self::ReportSuppressAdd { .. } => "report-suppress-add",
+            Self::ReportSuppressRemove { .. } => "report-suppress-remove",
+            Self::ReportSuppressList => "report-suppress-list",
             Self::QueueList { .. } => "queue-list",
             Self::QueueShow { .. } => "queue-show",
             Self::QueueDump { .. } => "queue-dump",
@@ -608,6 +678,11 @@ impl Request {
             Self::SuppressionLookup { .. } => "suppression-lookup",
             Self::SuppressionList { .. } => "suppression-list",
             Self::RetiredList { .. } => "retired-list",
+            Self::WebhookList { .. } => "webhook-list",
+            Self::WebhookShow { .. } => "webhook-show",
+            Self::WebhookChange { .. } => "webhook-change",
+            Self::WebhookRetired { .. } => "webhook-retired",
+            Self::WebhookTest { .. } => "webhook-test",
         }
     }
 
@@ -709,6 +784,17 @@ pub enum Answer {
         /// Entries that were not, since an attempt is under way.
         busy: u64,
     },
+    /// A call of a webhook.
+    Webhook(Box<WebhookDetails>),
+    /// Calls of webhooks were changed.
+    WebhooksChanged {
+        /// How many.
+        calls: u64,
+        /// Calls that were not, since they are being made.
+        busy: u64,
+    },
+    /// A webhook was called.
+    WebhookTested(WebhookResult),
     /// A rule was made.
     HoldRule {
         /// Its number.

@@ -16,17 +16,19 @@ use postrider_storage::account::Content;
 use postrider_storage::blobs::BlobReader;
 use postrider_storage::directory::{Directory, WebhookEvent};
 use postrider_storage::engine::{Batch, Durability};
-use postrider_storage::ids::{AccountId, EmailId};
+use postrider_storage::ids::{AccountId, EmailId, QueueId};
 use postrider_storage::queue::{self, IncomingReport, Sender, suppression};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{AttemptResult, ReportedAction, ReportedResult};
 use postrider_storage::store::StoreError;
 use tracing::{error, info};
 
+use super::events::kept;
 use crate::clock::unix_now;
 use crate::commit;
 use crate::runtime::{ShardId, sleep};
 use crate::shard::Shard;
+use crate::webhooks::{self, Meta, Told};
 
 /// Octets of the part with the fields that are looked at: a report on one recipient has some hundred.
 const STATUS_OCTETS_MAX: u64 = 64 * 1024;
@@ -142,16 +144,33 @@ async fn conclude(owner: &Rc<Shard>, report: IncomingReport, reported: Reported)
     let _held = owner.deliveries.reporting.take().await;
     let shared = &owner.shared;
     let now = unix_now();
+    let hooks = webhooks::of(owner, report.account).await.map_err(|error| error.to_string())?;
     let read = move |reader: &Reader| {
         let concluded = build(reader, &report, &reported, now)?;
         Ok((report, reported, concluded))
     };
     let (report, reported, concluded) = shared.reads.run(read).await.map_err(|error| error.to_string())?;
-    let Concluded { batch, about, suppressed } = concluded;
+    let Concluded { mut batch, about, suppressed } = concluded;
+    let call = about.as_ref().and_then(|about| {
+        let told = Told {
+            event: reported.event(),
+            is_dsn: true,
+            suppressing: suppressed.is_some(),
+            entry: about.entry,
+            base: about.base,
+            recipient: &about.address,
+            meta: &about.meta,
+            code: reported.code,
+            enhanced: reported.enhanced,
+            error: &reported.text,
+        };
+        webhooks::add(&shared.store, report.account, &hooks, &told, &mut batch)
+    });
     commit::commit(&shared.committer, batch, Durability::Synced).await.map_err(|error| error.to_string())?;
+    webhooks::announce(owner, call).await;
     let (account, event) = (report.account, reported.event().name());
     match about {
-        Some(address) => {
+        Some(About { address, .. }) => {
             info!(%account, id = %report.id, %address, event, code = reported.code, "a message came for one that was sent");
         }
         None => info!(%account, id = %report.id, "a message came for one that isn't known any more"),
@@ -164,9 +183,17 @@ async fn conclude(owner: &Rc<Shard>, report: IncomingReport, reported: Reported)
 
 struct Concluded {
     batch: Batch,
-    /// To whom the message was sent.
-    about: Option<String>,
+    about: Option<About>,
     suppressed: Option<String>,
+}
+
+/// The message that was sent.
+struct About {
+    entry: QueueId,
+    base: QueueId,
+    /// To whom.
+    address: String,
+    meta: Meta,
 }
 
 fn build(
@@ -180,7 +207,12 @@ fn build(
     match queue::by_id(reader, report.account, &report.id)? {
         None => {}
         // It is tried again, and what comes of it is what counts.
-        Some(Sender::Queued(_, row, _)) => concluded.about = Some(row.domain.to_string()),
+        Some(Sender::Queued(entry, row, meta)) => {
+            let recipient = queue::recipient(reader, entry, 0)?;
+            let address = recipient.map(|row| String::from_utf8_lossy(&row.address).to_string());
+            let (address, meta) = (address.unwrap_or_default(), kept(&meta));
+            concluded.about = Some(About { entry, base: row.base, address, meta });
+        }
         Some(Sender::Retired(mut retired)) => {
             let address = String::from_utf8_lossy(&retired.row.address).to_string();
             if let Some(result) = reported.result(now) {
@@ -196,7 +228,8 @@ fn build(
                     failure,
                 )?;
             }
-            concluded.about = Some(address);
+            let meta = retired.row.meta.as_ref().map(kept).unwrap_or_default();
+            concluded.about = Some(About { entry: retired.id, base: retired.row.base, address, meta });
         }
     }
     Ok(concluded)

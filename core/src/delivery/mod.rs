@@ -19,6 +19,8 @@ pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
 mod ends;
+mod events;
+mod faults;
 mod fronts;
 mod hosts;
 pub(crate) mod incoming;

@@ -8,16 +8,19 @@ use std::sync::Arc;
 use postrider_delivery::outcome::{Failure, Status, Verdict};
 use postrider_delivery::report::{Event, decide};
 use postrider_storage::committer::CommitError;
+use postrider_storage::directory::WebhookEvent;
 use postrider_storage::engine::Durability;
 use postrider_storage::queue::{
     self, Bounds, Change, Changed, Chosen, Edit, End, Filter, Listed, Order, domain_hash,
 };
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::{AttemptResult, RecipientRow, Retirement};
+use postrider_storage::rows::{AttemptResult, Kind, RecipientRow, Retirement};
 use postrider_storage::store::{Store, StoreError};
+use postrider_storage::webhooks::ScheduledHook;
 use tracing::info;
 
 use super::edits::Place;
+use super::events::{self, Happened, Listener};
 use super::outcome::{Keep, Tried, backoff_of, configured_keep, keep_of, until};
 use super::session::chance;
 use super::{first, reports, translate};
@@ -25,6 +28,7 @@ use crate::clock::unix_now;
 use crate::commit;
 use crate::runtime::PoolError;
 use crate::shard::Shard;
+use crate::webhooks;
 
 /// About the most octets that one edit writes: moving many recipients to entries of their own takes some.
 const EDIT_OCTETS_MAX: usize = 4 << 20;
@@ -75,6 +79,8 @@ struct Built {
     operated: Operated,
     /// The hashes of their domains.
     domains: BTreeSet<u64>,
+    /// What senders' programs are told of it.
+    calls: Vec<ScheduledHook>,
 }
 
 /// Does something to those of some entries that a filter means; all of them are of this shard.
@@ -109,12 +115,13 @@ async fn change(
     let (store, wanted) = (Arc::clone(&shared.store), wish.clone());
     let keep = configured_keep(&shared.config);
     let built = shared.pool.run(move || build(&store, filter, &entries, &wanted, now, keep)).await??;
-    let Built { edit, operated, domains } = built;
+    let Built { edit, operated, domains, calls } = built;
     if !edit.batch.is_empty() {
         commit::commit(&shared.committer, edit.batch, Durability::Synced).await?;
         shared.queue_counts.add(edit.delta);
     }
     drop(editing);
+    webhooks::announce(shard, calls).await;
     let kicks = matches!(wish, Wish::Change(Change::Due(at)) if *at <= now);
     tell(shard, domains, kicks).await?;
     Ok(operated)
@@ -132,6 +139,8 @@ fn build(
     let filter = Filter { ids: Some(entries.iter().map(|(_, id)| *id).collect()), ..filter };
     let mut built = Built::default();
     let mut cursor = None;
+    // Entries that follow each other are mostly of one account.
+    let mut listener: Option<(u32, Option<Listener>)> = None;
     loop {
         let page = queue::list(&reader, &filter, Order::Ascending, cursor.as_ref(), Bounds::default())?;
         for listed in &page.entries {
@@ -147,7 +156,15 @@ fn build(
                         result: AttemptResult::new(now, 0, Some([5, 3, 0]), "", text),
                         retired_until: until(keep_of(&reader, listed.row.sender, configured)?, now),
                     };
-                    queue::end(&reader, listed.id, chosen, &end)?
+                    let changed = queue::end(&reader, listed.id, chosen, &end)?;
+                    if listener.as_ref().is_none_or(|(sender, _)| *sender != listed.row.sender) {
+                        listener =
+                            Some((listed.row.sender, events::listener_now(&reader, listed.row.sender)?));
+                    }
+                    if let (Changed::Done(_), Some((_, Some(listener)))) = (&changed, &listener) {
+                        built.tell(store, &reader, listener, listed, &end.result)?;
+                    }
+                    changed
                 }
             };
             built.take(listed, changed);
@@ -165,6 +182,30 @@ fn build(
 }
 
 impl Built {
+    /// Adds that recipients of an entry were dropped.
+    fn tell(
+        &mut self,
+        store: &Store,
+        reader: &Reader,
+        listener: &Listener,
+        listed: &Listed,
+        result: &AttemptResult,
+    ) -> Result<(), StoreError> {
+        if listed.row.kind != Kind::Ordinary {
+            return Ok(());
+        }
+        let rows = chosen(reader, listed)?;
+        let meta = events::meta(reader, listed.id, &listed.row)?;
+        let event = WebhookEvent::Canceled;
+        let happened: Vec<Happened<'_>> = rows
+            .iter()
+            .map(|(_, row)| Happened { event, recipient: &row.address, result, suppressing: false })
+            .collect();
+        let about = (listed.id, &listed.row, &meta);
+        self.calls.extend(listener.add(store, about, &happened, &mut self.edit.batch));
+        Ok(())
+    }
+
     fn take(&mut self, listed: &Listed, changed: Changed) {
         let domain = domain_hash(&listed.row.domain);
         match changed {
@@ -220,15 +261,34 @@ async fn fail(
     let mut tried = Tried::new(id, listed.row, recipients, now);
     tried.all(&Verdict::Failed { failure, is_expired: false });
     report(shard, &tried).await.map_err(Trouble::Report)?;
-    let part = listed.part;
+    let listener = events::listener(shard, &tried.entry).await?;
+    let (part, entry, result) = (listed.part, tried.entry.clone(), end.result.clone());
     let changed = shared.reads.run(move |reader| {
         end.retired_until = until(keep_of(reader, sender, configured)?, now);
-        queue::end(reader, id, part.as_deref().map_or(Chosen::All, Chosen::These), &end)
+        let chosen = part.as_deref().map_or(Chosen::All, Chosen::These);
+        Ok((queue::end(reader, id, chosen, &end)?, events::meta(reader, id, &entry)?))
     });
-    match changed.await? {
-        Changed::Done(done) => {
+    let (changed, meta) = changed.await?;
+    match changed {
+        Changed::Done(mut done) => {
+            let event = WebhookEvent::Failed;
+            let happened: Vec<Happened<'_>> = tried
+                .recipients
+                .iter()
+                .map(|(_, row)| Happened {
+                    event,
+                    recipient: &row.address,
+                    result: &result,
+                    suppressing: false,
+                })
+                .collect();
+            let about = (id, &tried.entry, &meta);
+            let calls = listener
+                .map(|listener| listener.add(&shared.store, about, &happened, &mut done.edit.batch))
+                .unwrap_or_default();
             commit::commit(&shared.committer, done.edit.batch, Durability::Synced).await?;
             shared.queue_counts.add(done.edit.delta);
+            webhooks::announce(shard, calls).await;
             info!(entry = %id.0, recipients = done.recipients, reason, "given up by an operator");
             operated.entries += 1;
             operated.recipients += u64::from(done.recipients);
@@ -248,11 +308,15 @@ struct Found {
 fn find(reader: &Reader, filter: &Filter) -> Result<Option<Found>, StoreError> {
     let page = queue::list(reader, filter, Order::Ascending, None, Bounds::default())?;
     let Some(listed) = page.entries.into_iter().next() else { return Ok(None) };
+    let recipients = chosen(reader, &listed)?;
+    Ok(Some(Found { listed, recipients }))
+}
+
+/// The recipients of an entry that are meant.
+fn chosen(reader: &Reader, listed: &Listed) -> Result<Vec<(u32, RecipientRow)>, StoreError> {
     let is_meant = |number: &u32| listed.part.as_ref().is_none_or(|part| part.binary_search(number).is_ok());
     let all = queue::recipients(reader, listed.id);
-    let recipients = all.filter(|row| row.as_ref().map_or(true, |(number, _)| is_meant(number)));
-    let recipients = recipients.collect::<Result<_, _>>()?;
-    Ok(Some(Found { listed, recipients }))
+    all.filter(|row| row.as_ref().map_or(true, |(number, _)| is_meant(number))).collect()
 }
 
 /// Writes the reports on recipients that failed.

@@ -14,19 +14,21 @@ use postrider_delivery::outcome::{Failure, Signal, Status, Verdict};
 use postrider_delivery::report::{Event, decide};
 use postrider_delivery::route::Route;
 use postrider_delivery::suppression::{Suppress, decide as suppresses};
-use postrider_storage::directory::Directory;
+use postrider_storage::directory::{Directory, WebhookEvent};
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::{AccountId, QueueId};
+use postrider_storage::queue::suppression::base_address;
 use postrider_storage::queue::{self, Consequence, Edit, Fate, Outcome};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{AttemptResult, Kind, QueueRow, RecipientRow};
 use postrider_storage::store::StoreError;
 use tracing::{error, info};
 
+use super::events::Happened;
 use super::routing::Routing;
 use super::session::{chance, is_service_report};
 use super::strays::Stray;
-use super::{attempt, first, reports, translate};
+use super::{attempt, events, first, reports, translate};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::config::Config;
@@ -34,6 +36,7 @@ use crate::metrics;
 use crate::runtime::oneshot::{Receiver, oneshot};
 use crate::runtime::{sleep, spawn, spawn_task, timeout_at};
 use crate::shard::Shard;
+use crate::webhooks;
 
 /// The pauses before an outcome that couldn't be written is written again; they double.
 const PAUSE_FIRST: Duration = Duration::from_secs(5);
@@ -61,8 +64,8 @@ pub(super) struct Tried {
     pub(super) recipients: Vec<(u32, RecipientRow)>,
     /// What becomes of each recipient; none as long as it isn't known.
     pub(super) verdicts: Vec<Option<Verdict>>,
-    /// Recipients that are on the suppression list.
-    pub(super) suppressed: usize,
+    /// Places of recipients that are on the suppression list, ascending.
+    pub(super) suppressed: Vec<usize>,
     /// Addresses that were dialed.
     pub(super) dialed: Vec<IpAddr>,
     /// What was learnt of the domain.
@@ -88,7 +91,7 @@ impl Tried {
             entry,
             recipients,
             verdicts,
-            suppressed: 0,
+            suppressed: Vec::new(),
             dialed: Vec::new(),
             signal: Signal::Neutral,
             keep: None,
@@ -243,26 +246,35 @@ pub(super) fn until(keep: Keep, now: i64) -> Option<i64> {
 }
 
 async fn conclude(shard: &Rc<Shard>, tried: &Tried, outcome: &Outcome) -> Result<(), String> {
-    let shared = &shard.shared;
-    let (id, sender, is_known) = (tried.id, tried.entry.sender, tried.keep.is_some());
+    let (shared, id) = (&shard.shared, tried.id);
+    let (sender, is_known) = (tried.entry.sender, tried.keep.is_some());
+    let listener = events::listener(shard, &tried.entry).await.map_err(|error| error.to_string())?;
     let editing = shard.deliveries.edits.conclude(&[id]).await;
     let built = {
         let (mut outcome, configured) = (outcome.clone(), configured_keep(&shared.config));
-        let build = move |reader: &Reader| {
+        let entry = listener.is_some().then(|| tried.entry.clone());
+        let read = shared.reads.run(move |reader| {
             if !is_known {
                 outcome.retired_until = until(keep_of(reader, sender, configured)?, outcome.now);
             }
-            queue::outcome(reader, id, &outcome)
-        };
-        shared.reads.run(build).await
+            let Some(concluded) = queue::outcome(reader, id, &outcome)? else { return Ok(None) };
+            let meta = entry.map(|entry| events::meta(reader, id, &entry)).transpose()?;
+            Ok(Some((concluded, meta.unwrap_or_default())))
+        });
+        read.await
     };
-    let Some(concluded) = built.map_err(|error| error.to_string())? else { return Ok(()) };
-    let (edit, left) = (concluded.edit, concluded.left);
+    let Some((concluded, meta)) = built.map_err(|error| error.to_string())? else { return Ok(()) };
+    let (mut edit, left) = (concluded.edit, concluded.left);
+    let calls = listener.map(|listener| {
+        let happened = happened(tried, outcome, &concluded.suppressed);
+        listener.add(&shared.store, (id, &tried.entry, &meta), &happened, &mut edit.batch)
+    });
     commit::commit(&shared.committer, edit.batch, Durability::Synced)
         .await
         .map_err(|error| error.to_string())?;
     drop(editing);
     shared.queue_counts.add(edit.delta);
+    webhooks::announce(shard, calls.into_iter().flatten()).await;
     for address in concluded.suppressed {
         info!(%address, "the address is suppressed from now on");
     }
@@ -271,6 +283,27 @@ async fn conclude(shard: &Rc<Shard>, tried: &Tried, outcome: &Outcome) -> Result
         shard.deliveries.notify(left, 0);
     }
     Ok(())
+}
+
+/// What happened to each recipient; `suppressed` has the base addresses that are suppressed from now on.
+fn happened<'a>(tried: &'a Tried, outcome: &'a Outcome, suppressed: &[String]) -> Vec<Happened<'a>> {
+    let rows = tried.recipients.iter().zip(&outcome.recipients).enumerate();
+    rows.map(|(place, ((_, row), (_, fate)))| {
+        let recipient = &row.address;
+        let (event, result) = match fate {
+            Fate::Delivered(result) => (WebhookEvent::Delivered, result),
+            Fate::Failed(result, _) if tried.suppressed.binary_search(&place).is_ok() => {
+                (WebhookEvent::Suppressed, result)
+            }
+            Fate::Failed(result, _) => (WebhookEvent::Failed, result),
+            Fate::Waits(result) => (WebhookEvent::Delayed, result),
+        };
+        let suppressing = event == WebhookEvent::Failed
+            && !suppressed.is_empty()
+            && suppressed.contains(&base_address(&attempt::text(recipient)));
+        Happened { event, recipient, result, suppressing }
+    })
+    .collect()
 }
 
 fn event(verdict: &Verdict, tells_of_delay: bool) -> Option<Event> {
@@ -322,7 +355,7 @@ fn log(shard: &Shard, tried: &Tried, verdicts: &[&Verdict], now: i64) {
         };
         shard.recorder.increment(known.results.at([result as usize]));
     }
-    shard.recorder.add(known.suppressed, tried.suppressed as u64);
+    shard.recorder.add(known.suppressed, tried.suppressed.len() as u64);
 }
 
 /// Counts an attempt for everything of a domain that is due and would go by a transport that reaches nobody, without

@@ -9,6 +9,7 @@ use postrider_storage::mta_sts;
 use postrider_storage::queue::{purge_retired, suppression};
 use postrider_storage::reader::Reader;
 use postrider_storage::store::StoreError;
+use postrider_storage::webhooks;
 use tracing::{info, warn};
 
 use super::{STEP_PAUSE, Trouble, count, count_failure, pause, read, write};
@@ -46,6 +47,7 @@ pub(super) async fn purge(shard: &Rc<Shard>) {
         let now = unix_now();
         for (work, outcome) in [
             (Upkeep::Retired, purge_retired_before(shard, now).await),
+            (Upkeep::Webhooks, purge_webhooks_before(shard, now).await),
             (Upkeep::Strikes, purge_strikes(shard, now.saturating_sub(STRIKES_KEPT)).await),
             (Upkeep::Policies, forget_policies(shard, now.saturating_sub(POLICIES_KEPT)).await),
         ] {
@@ -63,6 +65,19 @@ pub(super) async fn purge_retired_before(shard: &Shard, now: i64) -> Result<(), 
         let (batch, removed) = read(shard, move |reader| purge_retired(reader, now, ROWS_MAX)).await?;
         write(shard, batch).await?;
         count(shard, Upkeep::Retired, removed);
+        if removed < ROWS_MAX || !pause(shard, STEP_PAUSE).await {
+            return Ok(());
+        }
+    }
+}
+
+/// Forgets calls of webhooks that are to be known until `now` at most.
+pub(super) async fn purge_webhooks_before(shard: &Shard, now: i64) -> Result<(), Trouble> {
+    loop {
+        let (batch, removed) =
+            read(shard, move |reader| webhooks::purge_retired(reader, now, ROWS_MAX)).await?;
+        write(shard, batch).await?;
+        count(shard, Upkeep::Webhooks, removed);
         if removed < ROWS_MAX || !pause(shard, STEP_PAUSE).await {
             return Ok(());
         }

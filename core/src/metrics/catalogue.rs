@@ -8,6 +8,7 @@ use super::registry::{
     Builder, Counter, Counters, Gauge, Gauges, Histogram, Histograms, Label, OCTETS, SECONDS,
 };
 use super::reporting::ReportMetrics;
+use super::webhooks::WebhookMetrics;
 use crate::config::Protocol;
 
 /// Declares an enum whose values are those of a label.
@@ -414,6 +415,8 @@ label! {
         HeadersOctets = "headers_octets",
         /// Evaluations of DMARC that are kept for reports.
         Evaluations = "evaluations",
+        /// Domains of which is kept how TLS with them went.
+        TlsResults = "tls_results",
         /// Octets of an account.
         Quota = "quota",
         /// Keywords of an account.
@@ -552,10 +555,14 @@ label! {
         Reports = "reports",
         /// What became of recipients that left the queue.
         Retired = "retired",
+        /// What became of calls of webhooks.
+        Webhooks = "webhooks",
         /// Failures of addresses that nothing was sent to for long.
         Strikes = "strikes",
         /// Policies of MTA-STS that weren't used for long.
         Policies = "policies",
+        /// How TLS with other servers went on days that are too long ago to be reported.
+        TlsResults = "tls_results",
         /// Disk space.
         Space = "space",
     }
@@ -598,6 +605,8 @@ pub struct Metrics {
     pub queue: QueueMetrics,
     /// Reports to other domains.
     pub reporting: ReportMetrics,
+    /// Calls of webhooks.
+    pub webhooks: WebhookMetrics,
     /// Reports that other servers send.
     pub received: ReceivedMetrics,
     /// What maintenance does.
@@ -832,6 +841,7 @@ impl Metrics {
                 .counter("postrider_control_requests_total", "Requests over the control socket."),
             queue: QueueMetrics::register(b),
             reporting: ReportMetrics::register(b),
+            webhooks: WebhookMetrics::register(b),
             received: ReceivedMetrics::register(b),
             upkeep: UpkeepMetrics::register(b),
             dns: DnsMetrics::register(b, limit_hits),

@@ -12,6 +12,7 @@ mod received;
 mod registry;
 mod reporting;
 mod text;
+mod webhooks;
 
 pub use catalogue::{
     Authentication, CheckMetrics, Completion, Delivery, DnsAuthenticity, DnsFault, DnsMetrics, DnsOutcome,
@@ -28,6 +29,7 @@ pub use registry::{
 };
 pub use reporting::ReportMetrics;
 pub use text::{MEDIA_TYPE, Text};
+pub use webhooks::{Called, WebhookMetrics};
 
 #[cfg(test)]
 mod tests;

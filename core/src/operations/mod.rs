@@ -20,6 +20,7 @@ mod mail;
 mod mail_tests;
 mod queue;
 mod reports;
+mod reports_sent;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -27,6 +28,7 @@ mod settle;
 mod status;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -161,6 +163,10 @@ impl ServerOperations {
             | Request::ReportShow { .. }
             | Request::ReportDump { .. }
             | Request::ReportSummary { .. }) => self.reports(reports, exchange).await,
+            reports @ (Request::ReportResults { .. }
+            | Request::ReportSuppressAdd { .. }
+            | Request::ReportSuppressRemove { .. }
+            | Request::ReportSuppressList) => self.reports_sent(reports, exchange).await,
             queue @ (Request::QueueList { .. }
             | Request::QueueShow { .. }
             | Request::QueueDump { .. }
@@ -173,6 +179,11 @@ impl ServerOperations {
             | Request::SuppressionLookup { .. }
             | Request::SuppressionList { .. }
             | Request::RetiredList { .. }) => self.queue(queue, exchange).await,
+            webhook @ (Request::WebhookList { .. }
+            | Request::WebhookShow { .. }
+            | Request::WebhookChange { .. }
+            | Request::WebhookRetired { .. }
+            | Request::WebhookTest { .. }) => self.webhooks(webhook, exchange).await,
             change => self.edit(change).await,
         }
     }

@@ -40,6 +40,7 @@ use crate::shard::{MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
 use crate::smtp::checks::evaluation::Hourly;
 use crate::smtp::rates::DeliveryRates;
+use crate::webhooks::{self, Webhooks};
 
 /// How often the figures of the store and the runtime are taken over into metrics.
 const FIGURES: Duration = Duration::from_secs(1);
@@ -70,6 +71,7 @@ pub(super) struct Parts {
     shared: Arc<Shared>,
     resolver: Arc<Option<Plan>>,
     connector: Connector,
+    webhook_connector: Connector,
     /// Attempts that an earlier process was cut off from, and whose messages may have arrived.
     cut_off: u64,
     ends: EndsFile,
@@ -147,6 +149,10 @@ pub(super) fn prepare(
         warn!(files, %error, "the table of open files will grow while connections arrive");
     }
     let connector = Connector::new(config.delivery.tls_roots.as_deref());
+    let webhook_connector = match config.webhooks.tls_roots == config.delivery.tls_roots {
+        true => connector.clone(),
+        false => Connector::new(config.webhooks.tls_roots.as_deref()),
+    };
     let accepts = config.listeners.iter().map(|_| Arc::default()).collect();
     let shared = Shared {
         store,
@@ -155,6 +161,7 @@ pub(super) fn prepare(
         reads,
         admission,
         authenticator,
+        directory_version: webhooks::Version::default(),
         queue_counts: Counts::default(),
         hold_rules: Rules::default(),
         gate: Arc::clone(watchdog.gate()),
@@ -169,6 +176,7 @@ pub(super) fn prepare(
         shared: Arc::new(shared),
         resolver,
         connector,
+        webhook_connector,
         cut_off,
         ends,
         watchdog: Arc::new(watchdog),
@@ -213,6 +221,13 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        webhooks: Webhooks::new(
+            &shared.config.webhooks,
+            parts.webhook_connector.clone(),
+            id,
+            shared.shards.len(),
+        ),
+        tls_results: reporting::tls::Pending::default(),
         report_bell: received_reports::Bell::default(),
         deliveries: Deliveries::new(
             &shared.config,
@@ -234,6 +249,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     maintenance::start(&shard);
     delivery::start(&shard);
     reporting::start(&shard);
+    webhooks::start(&shard);
     received_reports::start(&shard);
     let deadline = shutdown.wait().await;
     while parts.gate.open() > 0 && Instant::now() < deadline {

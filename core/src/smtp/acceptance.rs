@@ -33,6 +33,7 @@ use crate::runtime::oneshot::oneshot;
 use crate::runtime::{LocalNotify, spawn, timeout};
 use crate::signing::{self, By, ToSign};
 use crate::tls::Transport;
+use crate::webhooks::Arrival;
 
 /// The text that goes with an unknown address after the content.
 const NO_SUCH_USERS: Reply = Reply::new(Class::Permanent, 50, (1, 1), "no such user(s)");
@@ -60,6 +61,8 @@ struct Front {
     /// What is noted of the report that may be in it.
     reported: Option<ReportTodoRow>,
     first_time: Option<FirstTime>,
+    /// What programs of its recipients are told besides the message.
+    arrival: Arrival,
 }
 
 impl Connection {
@@ -161,6 +164,7 @@ impl Connection {
             thread: message.thread,
             incarnation: message.incarnation,
             first_time: front.first_time,
+            arrival: front.arrival,
             reported: front.reported,
             counted: self.is_counted().then_some(Counted { peer: self.peer, limits: limits.deliveries }),
             envelope,
@@ -243,7 +247,7 @@ impl Connection {
         gone: &LocalNotify,
     ) -> Result<Front, Reply> {
         let (envelope, from) = (received.envelope, received.from);
-        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations, reported } =
+        let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations, arrival, reported } =
             self.conclude(received, targets).await?;
         let trace = self.received(envelope, reverse_name.as_ref())?;
         let first_time = FirstTime {
@@ -262,6 +266,7 @@ impl Connection {
             evaluations,
             reported,
             first_time: Some(first_time),
+            arrival,
         })
     }
 
@@ -308,6 +313,7 @@ impl Connection {
             ReportTodoRow { submitted: true, ..unconfirmed }
         });
         let (reports, evaluations) = (Reports::ToSender, Vec::new());
+        let own = Arrival { mail_from_validated: true, msg_from_validated: true, ..self.arrival(envelope) };
         Ok(Front {
             results,
             trace,
@@ -318,6 +324,7 @@ impl Connection {
             evaluations,
             reported,
             first_time: None,
+            arrival: own,
         })
     }
 

@@ -51,6 +51,7 @@ use crate::received_reports;
 use crate::runtime::{spawn, spawn_task};
 use crate::shard::{OpenError, Shard};
 use crate::signing;
+use crate::webhooks::{self, Arrival, Hooks, Stored};
 
 /// A message on its way to its recipients.
 pub(super) struct Delivery {
@@ -75,6 +76,8 @@ pub(super) struct Delivery {
     pub(super) thread: ThreadInfo,
     pub(super) incarnation: Option<Incarnation>,
     pub(super) first_time: Option<FirstTime>,
+    /// What programs of its recipients are told besides the message.
+    pub(super) arrival: Arrival,
     /// What is noted of the report that may be in it, with each delivery to an address where reports are read.
     pub(super) reported: Option<ReportTodoRow>,
     /// Who it comes from, where that is counted.
@@ -153,7 +156,7 @@ impl Delivery {
         // What was reserved is counted already.
         let counted = self.counted.filter(|_| reserved.is_empty());
         let store = |(number, drop)| {
-            let work = self.store(drop, attached.take(), incarnation, counted);
+            let work = self.store(number, drop, attached.take(), incarnation, counted);
             (number, spawn_task("store in a mailbox", work))
         };
         let tasks: Vec<_> = drops.into_iter().map(store).collect();
@@ -240,6 +243,7 @@ impl Delivery {
     /// Stores the message in one mailbox, on the account's home shard.
     fn store(
         &self,
+        number: usize,
         drop: Drop,
         content_batch: Option<Batch>,
         incarnation: Option<Incarnation>,
@@ -269,6 +273,11 @@ impl Delivery {
         let (shard, id) = (Rc::clone(&self.shard), self.id);
         let sender = self.first_time.as_ref().and_then(|first_time| first_time.sender);
         let (octets, now) = (self.content.size, self.now);
+        let arrival = self.arrival.clone();
+        let recipient = match self.envelope.recipients.get(number).map(|recipient| &recipient.path) {
+            Some(ForwardPath::Address(address)) => address.to_string(),
+            _ => "postmaster".to_owned(),
+        };
         async move {
             let stored = shard
                 .at_home(account, move |home| {
@@ -280,6 +289,12 @@ impl Delivery {
                         }
                         let opened = home.open_account(account).await;
                         let handle = opened.map_err(|error| open_reply(&error, account, id))?;
+                        let hooks = webhooks::of(&home, account).await;
+                        let hooks = hooks.map_err(|error| policy::store_reply(&error, id))?;
+                        // What is kept although it was refused is told to nobody.
+                        // Nor what may be a report on a message that was sent: the program hears of that as such.
+                        let told = (hooks.incoming.is_some() && !is_reject && from_id.is_none())
+                            .then(|| (Hooks::clone(&hooks), Arc::clone(&home.shared.store)));
                         let appended = handle.transact(None, incarnation, move |tx| {
                             let mailbox = mailbox_of(tx, &mailbox, is_ensured)?;
                             content_batch.into_iter().chain(note).for_each(|batch| tx.attach(batch));
@@ -292,10 +307,21 @@ impl Delivery {
                                 tx.note_incoming_report(appended.email, &id);
                                 IncomingReport { account, email: appended.email, id }
                             });
-                            Ok((appended, report))
+                            let Some((hooks, store)) = told else { return Ok((appended, None, report)) };
+                            let name = tx.mailbox(mailbox)?.name.clone();
+                            let stored = Stored {
+                                recipient: &recipient,
+                                mailbox: name.as_str(),
+                                email: appended.email,
+                            };
+                            let mut batch = Batch::new();
+                            let call = arrival.add(&store, account, &hooks, stored, &mut batch);
+                            tx.attach(batch);
+                            Ok((appended, call, report))
                         });
                         match appended.await {
-                            Ok((appended, report)) => {
+                            Ok((appended, call, report)) => {
+                                webhooks::announce(&home, call).await;
                                 info!(cid = %id, %account, uid = %appended.uid, "delivered");
                                 if is_reported {
                                     received_reports::tell(&home);

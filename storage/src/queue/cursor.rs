@@ -14,17 +14,17 @@ use crate::store::Refusal;
 pub struct Cursor(Key);
 
 impl Cursor {
-    pub(super) fn at(key: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn at(key: impl AsRef<[u8]>) -> Self {
         Self(key.as_ref().to_vec())
     }
 
     /// Its row; refused when it isn't one of those that begin with `prefix`.
-    pub(super) fn key(&self, prefix: &[u8]) -> Result<&[u8], Refusal> {
+    pub(crate) fn key(&self, prefix: &[u8]) -> Result<&[u8], Refusal> {
         if self.0.starts_with(prefix) { Ok(&self.0) } else { Err(Refusal::BadCursor) }
     }
 
     /// The first possible key behind a cursor among those that begin with `prefix`.
-    pub(super) fn after(cursor: Option<&Self>, prefix: &[u8]) -> Result<Key, Refusal> {
+    pub(crate) fn after(cursor: Option<&Self>, prefix: &[u8]) -> Result<Key, Refusal> {
         cursor.map_or_else(|| Ok(prefix.to_vec()), |cursor| Ok([cursor.key(prefix)?, &[0]].concat()))
     }
 }

@@ -57,8 +57,10 @@ pub use hold::{HOLD_RULES_MAX, HoldRules, add_hold_rule, hold_rules, remove_hold
 pub use incoming::{IncomingReport, Sender, append_report, by_id, incoming_reports, knows_id, looked_at};
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredPage, purge_retired, retired};
+pub(crate) use schedule::waiting_in;
 pub use schedule::{Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};
 pub use walk::IDS_MAX;
+pub(crate) use walk::between;
 
 /// The most recipients of one message.
 pub const RECIPIENTS_MAX: usize = 5000;

@@ -88,11 +88,21 @@ pub fn waiting(
     reader: &Reader,
     range: RangeInclusive<u64>,
 ) -> impl Iterator<Item = Result<Scheduled, StoreError>> + '_ {
-    Waiting { reader, end: *range.end(), next: Some(*range.start()), rows: None }
+    waiting_in(reader, table::QUEUEDUE, range)
+}
+
+/// As [`waiting`], of a table whose keys are a hash, a time and an id.
+pub(crate) fn waiting_in(
+    reader: &Reader,
+    table: u8,
+    range: RangeInclusive<u64>,
+) -> impl Iterator<Item = Result<Scheduled, StoreError>> + '_ {
+    Waiting { reader, table, end: *range.end(), next: Some(*range.start()), rows: None }
 }
 
 struct Waiting<'a> {
     reader: &'a Reader,
+    table: u8,
     end: u64,
     /// The first hash that wasn't seen yet; none at the end.
     next: Option<u64>,
@@ -104,10 +114,10 @@ impl Waiting<'_> {
     /// The first entry of the next domain.
     fn find(&mut self) -> Result<Option<Scheduled>, StoreError> {
         let Some(next) = self.next.filter(|next| *next <= self.end) else { return Ok(None) };
-        let reader = self.reader;
+        let (reader, table) = (self.reader, keys::of_table(SYSTEM, self.table));
         loop {
             let rows = self.rows.get_or_insert_with(|| {
-                Box::new(reader.from(&keys::queue_domain(next), &keys::of_table(SYSTEM, table::QUEUEDUE)))
+                Box::new(reader.from(&[&table[..], &next.to_be_bytes()].concat(), &table))
             });
             for row in rows.take(PASSED_MAX) {
                 let entry = Scheduled::from_key(&row?.0)?;

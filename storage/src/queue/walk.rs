@@ -191,7 +191,7 @@ fn submitted_from(submitted: Span) -> QueueId {
 }
 
 /// The rows from `first` to `behind`, behind a cursor.
-pub(super) fn between<'a>(
+pub(crate) fn between<'a>(
     reader: &'a Reader,
     first: &[u8],
     behind: &[u8],

@@ -122,7 +122,8 @@ fn no_row_can_be_missing() {
         let block = keys::mailbox_and_uid(&key).is_ok_and(|(mailbox, _)| mailbox == dropped);
         let known = match key[..4] == keys::owner(keys::SYSTEM) {
             true => {
-                [table::RETIRED, table::SUPPRESSION, table::STRIKES, table::MTASTS].contains(&key[4])
+                [table::RETIRED, table::SUPPRESSION, table::STRIKES, table::MTASTS, table::HOOKRETIRED]
+                    .contains(&key[4])
                     || key[4] == table::HOLDRULE && key[8] != 0
             }
             false => key[4] == table::TLSKNOWN || key[4] == table::SUBSCRIPTION,
@@ -188,6 +189,8 @@ fn rows_that_belong_to_nothing_are_seen() {
         keys::queue_claimed(queued),
         keys::queue_prefix(queued),
         keys::queue_recipient(queued, 1),
+        keys::hook_due(1, 1, crate::ids::HookId(1)),
+        keys::hook_about(queued, 1, crate::ids::HookId(1)),
         keys::of_table(account.get(), 0x7f),
         keys::of_table(0, 0x7f),
         keys::owner(1234),

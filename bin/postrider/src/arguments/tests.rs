@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 134] = [
+const COMMANDS: [&str; 146] = [
     "",
     "serve",
     "localserve",
@@ -91,6 +91,11 @@ const COMMANDS: [&str; 134] = [
     "reports list",
     "reports show",
     "reports dump",
+    "reports results",
+    "reports suppress",
+    "reports suppress list",
+    "reports suppress add",
+    "reports suppress rm",
     "sendmail",
     "queue",
     "queue list",
@@ -113,6 +118,13 @@ const COMMANDS: [&str; 134] = [
     "queue suppressions add",
     "queue suppressions rm",
     "queue retired",
+    "webhook",
+    "webhook list",
+    "webhook show",
+    "webhook retry",
+    "webhook cancel",
+    "webhook retired",
+    "webhook test",
     "dns",
     "dns lookup",
     "dnssec",

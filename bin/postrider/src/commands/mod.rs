@@ -18,6 +18,7 @@ mod serve;
 mod settings;
 mod show;
 mod tls;
+mod webhook;
 mod wire;
 
 use crate::arguments::{Command, Top};
@@ -59,6 +60,7 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Iprev(arguments) => authentication::iprev(arguments.command),
         Command::Dnsbl(arguments) => authentication::dnsbl(arguments.command),
         Command::Queue(arguments) => queue::queue(&server, arguments.command),
+        Command::Webhook(arguments) => webhook::webhook(&server, arguments.command),
         Command::Reports(arguments) => reports::reports(&server, arguments.command),
         // `main` takes the words before argh does; here they stand after an option for all commands.
         Command::Sendmail(_) => anyhow::bail!("write `postrider sendmail --config FILE ...`"),

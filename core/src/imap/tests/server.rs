@@ -161,6 +161,7 @@ impl Server {
             reads,
             admission,
             authenticator,
+            directory_version: crate::webhooks::Version::default(),
             queue_counts: crate::delivery::Counts::default(),
             hold_rules: crate::delivery::Rules::default(),
             gate: Arc::new(DiskGate::default()),
@@ -280,6 +281,13 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         headers: crate::smtp::checks::Headers::new(crate::smtp::checks::Headers::OCTETS_MAX),
         signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
+        webhooks: crate::webhooks::Webhooks::new(
+            &shared.config.webhooks,
+            crate::delivery::Connector::new(None),
+            id,
+            shared.shards.len(),
+        ),
+        tls_results: crate::reporting::tls::Pending::default(),
         report_bell: crate::received_reports::Bell::default(),
         deliveries: crate::delivery::Deliveries::new(
             &shared.config,

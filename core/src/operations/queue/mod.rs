@@ -25,7 +25,7 @@ use crate::control::protocol::{
 use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::content::Source;
 use crate::shard::Shared;
-use rows::Names;
+pub(super) use rows::Names;
 
 /// How often the client is told how far the work is; twice as often as it has to be.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -183,7 +183,7 @@ impl ServerOperations {
 }
 
 /// What the store refuses is what was asked for.
-fn refused(error: StoreError) -> OperationError {
+pub(super) fn refused(error: StoreError) -> OperationError {
     match error {
         StoreError::Refused(
             refusal @ (Refusal::BadCursor | Refusal::TextTooLong | Refusal::EnvelopeTooLong),
@@ -207,11 +207,11 @@ fn id_of(text: &str) -> Result<QueueId, OperationError> {
     id.map_err(|_| failure::invalid(format!("{text:?} is no id of an entry, which is a number")))
 }
 
-fn cursor_of(text: &str) -> Result<Cursor, OperationError> {
+pub(super) fn cursor_of(text: &str) -> Result<Cursor, OperationError> {
     text.parse().map_err(|error: Refusal| failure::invalid(error.to_string()))
 }
 
-fn page_max(limit: Option<u32>) -> usize {
+pub(super) fn page_max(limit: Option<u32>) -> usize {
     limit.unwrap_or(QUEUE_PAGE_MAX).min(QUEUE_PAGE_MAX) as usize
 }
 

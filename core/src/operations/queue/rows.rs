@@ -18,18 +18,18 @@ use crate::control::protocol::{
 };
 
 /// Names of accounts, by their numbers: most rows of a page are of few.
-pub(super) struct Names<'a> {
+pub(in crate::operations) struct Names<'a> {
     reader: &'a Reader,
     known: HashMap<u32, Option<String>>,
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn new(reader: &'a Reader) -> Self {
+    pub(in crate::operations) fn new(reader: &'a Reader) -> Self {
         Self { reader, known: HashMap::new() }
     }
 
     /// The name; that of one that was removed is its number, none is the server.
-    pub(super) fn of(&mut self, number: u32) -> Result<Option<String>, StoreError> {
+    pub(in crate::operations) fn of(&mut self, number: u32) -> Result<Option<String>, StoreError> {
         let Some(id) = AccountId::new(number) else { return Ok(None) };
         if let Some(known) = self.known.get(&number) {
             return Ok(known.clone());

@@ -30,6 +30,7 @@ use crate::metrics::{self, Finding, Method, Reason, Verdict};
 use crate::smtp::connection::Connection;
 use crate::smtp::first_time::Confirmed;
 use crate::smtp::recipients::{Judgement, Place, Target};
+use crate::webhooks::Arrival;
 
 const HEADER_TOO_LARGE: Reply =
     Reply::new(Class::Permanent, 54, (6, 0), "the header is too large to find out whose message it is");
@@ -63,6 +64,8 @@ pub(in crate::smtp) struct Conclusion {
     pub(in crate::smtp) reports: Reports,
     /// What is kept for reports of DMARC.
     pub(in crate::smtp) evaluations: Vec<EvaluationRow>,
+    /// What programs of its recipients are told besides the message.
+    pub(in crate::smtp) arrival: Arrival,
     /// What is noted of the report that may be in it.
     pub(in crate::smtp) reported: Option<ReportTodoRow>,
 }
@@ -111,6 +114,7 @@ impl Connection {
                 confirmed: Confirmed::No,
                 reports: Reports::ToNobody,
                 evaluations: Vec::new(),
+                arrival: self.arrival(envelope),
                 reported: (!kinds.is_empty()).then(|| reported::unconfirmed(kinds, from, unix_now())),
             });
         };
@@ -187,8 +191,19 @@ impl Connection {
             confirmed,
             reports: reports(envelope, &evidence, &dmarc.value),
             evaluations,
+            arrival: with_evidence(self.arrival(envelope), &evidence, confirmed),
             reported,
         })
+    }
+
+    /// What is told of where a message came from, as long as nothing is found out.
+    pub(in crate::smtp) fn arrival(&self, envelope: &Envelope) -> Arrival {
+        Arrival {
+            mail_from: envelope.reverse_path.address().map(Address::to_string).unwrap_or_default(),
+            remote: Some(self.peer),
+            received: unix_now(),
+            ..Arrival::default()
+        }
     }
 
     /// What is noted of the report that may be in a message; none where no reports are read.
@@ -481,5 +496,16 @@ fn sample() -> u8 {
         // The bias of the remainder is less than one in ten million.
         Ok(()) => (u32::from_ne_bytes(octets) % 100) as u8,
         Err(_) => 0,
+    }
+}
+/// Adds what was found out.
+fn with_evidence(arrival: Arrival, evidence: &Evidence, confirmed: Confirmed) -> Arrival {
+    let spf = &evidence.spf.value;
+    let passed = evidence.dkim.value.iter().filter(|one| one.result.word() == "pass");
+    Arrival {
+        mail_from_validated: spf.result == spf::SpfResult::Pass && spf.identity == spf::Identity::MailFrom,
+        msg_from_validated: confirmed == Confirmed::Yes,
+        dkim_domains: passed.filter_map(|one| one.domain.as_ref().map(ToString::to_string)).collect(),
+        ..arrival
     }
 }

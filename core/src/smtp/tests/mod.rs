@@ -22,5 +22,8 @@ mod reports;
 mod sequences;
 mod signing;
 mod submission;
+mod tls_reports;
 mod verdicts;
+mod web_server;
+mod webhooks;
 mod world;

@@ -108,8 +108,8 @@ impl World {
         Self { engine, server }
     }
 
-    /// The same, and what waits in the queue is delivered.
-    pub(super) fn restarted_delivering(self) -> Self {
+    /// The same, where what waits is delivered.
+    pub(super) fn again(self) -> Self {
         let Self { engine, server } = self;
         drop(server);
         let server =
@@ -167,6 +167,7 @@ impl World {
         let reader = self.shared.store.reader();
         let plan = directory::plan(reader.snapshot(), changes, &directory::Limits::DEFAULT, 1_700_000_000);
         self.shared.committer.commit_blocking(plan.unwrap(), Durability::Synced).unwrap();
+        self.shared.directory_version.count();
     }
 
     /// Sets what else is set for an account's address of its name.

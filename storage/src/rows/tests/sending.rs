@@ -4,7 +4,8 @@ use postrider_proto::smtp::envelope::Notify;
 
 use super::super::queue_v1::{QueueV1, RecipientV1, written};
 use super::*;
-use crate::ids::{QueueId, RuleId};
+use crate::directory::WebhookEvent;
+use crate::ids::{AccountId, HookId, QueueId, RuleId};
 
 fn result() -> AttemptResult {
     AttemptResult::new(0x51, 550, Some([5, 1, 0x0102]), "mx", "no")
@@ -308,4 +309,42 @@ fn rows_of_the_queue_of_format_1_are_read() {
     let text = "01 07 0300 73000000 7100000000000000 ffffffffffffffff 7200000000000000 634064 6f";
     golden!(recipient, RecipientV1, written::recipient(&recipient), text, tail: 1);
     assert_eq!(written::due(0x0102), hex("01 0201000000000000"));
+}
+
+#[test]
+fn rows_of_webhooks_have_these_bytes() {
+    let hook = HookRow {
+        account: AccountId::new(0x61).unwrap(),
+        subject: HookSubject::Outgoing { event: WebhookEvent::Delayed, base: QueueId(0x62), recipient: 0x63 },
+        created: 0x64,
+        due: -1,
+        attempts: 0x65,
+        url: "u".into(),
+        payload: b"{}".as_slice().into(),
+        results: vec![HookResult::new(0x66, 0x67, 500, "e", "r"), HookResult::new(0x68, 0x69, 0, "", "")],
+    };
+    let rest = "0100 0000 61000000 65000000 02000000 00000000";
+    let tail = "6400000000000000 ffffffffffffffff 75 7b7d
+        6600000000000000 67000000 f401 0100 0100 65 72 6800000000000000 69000000 0000 0000 0000";
+    let text = format!("01 02 02 00 {rest} 6200000000000000 6300000000000000 {tail}");
+    golden!(hook, HookRow, hook.encode().unwrap(), &text, tail: 0);
+    let came = HookRow { subject: HookSubject::Incoming { email: EmailId(0x6a) }, ..hook.clone() };
+    let came_text = format!("01 80 02 00 {rest} 6a00000000000000 0000000000000000 {tail}");
+    golden!(came, HookRow, came.encode().unwrap(), &came_text, tail: 0);
+    for (end, octets) in [
+        (HookEnd::Delivered, "00 000000000000 0000000000000000"),
+        (HookEnd::Failed, "01 000000000000 0000000000000000"),
+        (HookEnd::Superseded(HookId(0x6b)), "02 000000000000 6b00000000000000"),
+        (HookEnd::Canceled, "03 000000000000 0000000000000000"),
+        (HookEnd::Unwanted, "04 000000000000 0000000000000000"),
+    ] {
+        let row = RetiredHookRow { end, ended: 0x6c, hook: hook.clone() };
+        let retired = format!("01 {octets} 6c00000000000000 {text}");
+        golden!(row, RetiredHookRow, row.encode().unwrap(), &retired, tail: 0);
+    }
+    for (at, octet) in [(1, 8), (1, 129), (2, 17), (8, 0)] {
+        let mut bad = hook.encode().unwrap();
+        bad[at] = octet;
+        assert!(HookRow::decode(&bad).is_err(), "octet {at} is {octet}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! The JSON is documented in `docs/cli-json.md`.
 
-mod show;
+pub(super) mod show;
 pub(super) mod times;
 
 use anyhow::{Result, bail};

@@ -198,7 +198,7 @@ fn result(result: &QueueResult) -> String {
 }
 
 /// A text of others, without what would move the cursor or change colours.
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     text.chars().map(|one| if one.is_control() { ' ' } else { one }).collect()
 }
 

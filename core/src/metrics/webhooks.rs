@@ -1,0 +1,54 @@
+//! Metrics of calls of webhooks.
+
+use super::registry::{Builder, Counters, Histogram, Label, SECONDS};
+
+/// What came of an attempt to call a webhook.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Called {
+    /// It was taken.
+    Taken,
+    /// Another status that begins with 2.
+    Other2xx,
+    /// A redirect, which isn't followed.
+    Redirect,
+    /// A status that begins with 4.
+    ClientError,
+    /// A status that begins with 5.
+    ServerError,
+    /// No answer in time.
+    Timeout,
+    /// The address isn't one that may be called.
+    Forbidden,
+    /// No connection, no TLS, no HTTP.
+    Error,
+}
+
+impl Called {
+    const ALL: [&'static str; 8] = ["200", "2xx", "3xx", "4xx", "5xx", "timeout", "forbidden", "error"];
+}
+
+/// What comes of calls of webhooks.
+#[derive(Clone, Copy, Debug)]
+pub struct WebhookMetrics {
+    /// Attempts, by [`Called`].
+    pub results: Counters<1>,
+    /// Time of an attempt.
+    pub duration: Histogram,
+}
+
+impl WebhookMetrics {
+    pub(super) fn register(b: &mut Builder) -> Self {
+        Self {
+            results: b.counters(
+                "postrider_webhook_results_total",
+                "Attempts to call webhooks, by the status of the response, or why there was none.",
+                [Label::new("code", Called::ALL)],
+            ),
+            duration: b.histogram(
+                "postrider_webhook_request_duration_seconds",
+                "Time of an attempt to call a webhook.",
+                &SECONDS,
+            ),
+        }
+    }
+}

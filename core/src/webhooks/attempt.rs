@@ -1,0 +1,182 @@
+//! One attempt to call a webhook.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use postrider_proto::http::{Accept, Longer, Method, Resource, ResponseReader, Statuses, request};
+use postrider_storage::directory::Webhook;
+use postrider_storage::ids::HookId;
+use postrider_storage::rows::{HookResult, HookRow, HookSubject};
+
+use super::incoming;
+use super::signature::signature;
+use super::turn::Trouble;
+use crate::clock::unix_now;
+use crate::http::{Client, HttpError, Server};
+use crate::metrics::Called;
+use crate::shard::Shard;
+
+/// Time for all of a call (product 3.13).
+const TIME: Duration = Duration::from_secs(60);
+/// The one status that says that a call was taken.
+pub(super) const TAKEN: u16 = 200;
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attempted {
+    /// When it began, in seconds since 1970.
+    pub(super) time: i64,
+    pub(super) milliseconds: u32,
+    /// The status of the response; 0 without one.
+    pub(super) status: u16,
+    /// Why there is no response, or not all of it.
+    pub(super) error: String,
+    /// How its body begins.
+    pub(super) response: String,
+}
+
+/// Makes a call once.
+pub(super) async fn run(
+    shard: &Rc<Shard>,
+    id: HookId,
+    row: &HookRow,
+    webhook: &Webhook,
+) -> Result<Attempted, Trouble> {
+    let body = match row.subject {
+        HookSubject::Incoming { email } => {
+            incoming::body(shard, row.account, email, row.payload.clone()).await?
+        }
+        HookSubject::Outgoing { .. } => row.payload.to_vec(),
+    };
+    Ok(send(shard, id, row.attempts.saturating_add(1), webhook, &body).await)
+}
+
+/// Sends something.
+pub(super) async fn send(
+    shard: &Rc<Shard>,
+    id: HookId,
+    attempt: u32,
+    webhook: &Webhook,
+    body: &[u8],
+) -> Attempted {
+    let (time, began) = (unix_now(), Instant::now());
+    let Some(request) = message(webhook, id, attempt, time, body) else {
+        return Attempted {
+            time,
+            milliseconds: 0,
+            status: 0,
+            error: "the URL or the authorization can't be written in a request".to_owned(),
+            response: String::new(),
+        };
+    };
+    let url = webhook.url();
+    let server = Server { host: url.host().clone(), port: url.port(), is_secure: url.is_secure() };
+    let client = Client {
+        resolver: shard.resolver.as_ref(),
+        connector: &shard.webhooks.connector,
+        reach: &shard.webhooks.reach,
+    };
+    let mut reader = ResponseReader::new(Accept {
+        statuses: Statuses::All,
+        media_type: None,
+        body_octets_max: HookResult::RESPONSE_OCTETS_MAX,
+        longer: Longer::Cut,
+    });
+    let outcome = client.exchange(&server, &request, &mut reader, began + TIME).await;
+    let attempted = Attempted {
+        time,
+        milliseconds: u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX),
+        // What the head says counts, whatever becomes of the body.
+        status: reader.status().unwrap_or(0),
+        error: outcome.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+        response: String::from_utf8_lossy(reader.body()).into_owned(),
+    };
+    let known = &shard.shared.metrics.webhooks;
+    shard.recorder.increment(known.results.at([label(attempted.status, outcome.err().as_ref()) as usize]));
+    shard.recorder.observe_duration(known.duration, began.elapsed());
+    attempted
+}
+
+/// The request; none when something of the webhook can't stand in one.
+fn message(webhook: &Webhook, id: HookId, attempt: u32, time: i64, body: &[u8]) -> Option<Vec<u8>> {
+    let url = webhook.url();
+    let usual = if url.is_secure() { 443 } else { 80 };
+    let port = Some(url.port()).filter(|port| *port != usual);
+    let resource = Resource { host: url.host(), port, target: url.target() };
+    let (id, attempt) = (id.0.to_string(), attempt.to_string());
+    let mut fields = vec![
+        ("User-Agent", concat!("postrider/", env!("CARGO_PKG_VERSION"), " (webhook)")),
+        ("Content-Type", "application/json; charset=utf-8"),
+        ("X-Postrider-Webhook-ID", &id),
+        ("X-Postrider-Webhook-Attempt", &attempt),
+    ];
+    let signed = webhook.secret().map(|secret| signature(secret.expose(), time, &id, body));
+    if let Some(signed) = &signed {
+        fields.push(("X-Postrider-Webhook-Signature", signed));
+    }
+    if let Some(authorization) = webhook.authorization() {
+        fields.push(("Authorization", authorization.expose()));
+    }
+    request(resource, Method::Post(body), &fields)
+}
+
+fn label(status: u16, error: Option<&HttpError>) -> Called {
+    match (status, error) {
+        (TAKEN, _) => Called::Taken,
+        (201..=299, _) => Called::Other2xx,
+        (300..=399, _) => Called::Redirect,
+        (400..=499, _) => Called::ClientError,
+        (500..=599, _) => Called::ServerError,
+        (_, Some(HttpError::Timeout)) => Called::Timeout,
+        (_, Some(HttpError::Forbidden(_))) => Called::Forbidden,
+        _ => Called::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use postrider_storage::directory::WebhookUrl;
+
+    use super::*;
+
+    #[test]
+    fn a_request_has_these_fields() {
+        let url = WebhookUrl::parse("https://a.example:8443/hook?x=y").unwrap();
+        let webhook = Webhook::new(url.clone(), Some("Bearer token"), Some("0123456789abcdef")).unwrap();
+        let made =
+            String::from_utf8(message(&webhook, HookId(42), 3, 1_700_000_000, b"{}").unwrap()).unwrap();
+        let signed = signature("0123456789abcdef", 1_700_000_000, "42", b"{}");
+        let expected = format!(
+            "POST /hook?x=y HTTP/1.1\r\nHost: a.example:8443\r\nUser-Agent: postrider/{} (webhook)\r\n\
+             Content-Type: application/json; charset=utf-8\r\nX-Postrider-Webhook-ID: 42\r\n\
+             X-Postrider-Webhook-Attempt: 3\r\nX-Postrider-Webhook-Signature: {signed}\r\n\
+             Authorization: Bearer token\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(made, expected);
+        let plain = Webhook::new(WebhookUrl::parse("http://a.example").unwrap(), None, None).unwrap();
+        let made = String::from_utf8(message(&plain, HookId(42), 1, 0, b"").unwrap()).unwrap();
+        assert!(made.starts_with("POST / HTTP/1.1\r\nHost: a.example\r\n"), "{made}");
+        assert!(!made.contains("Authorization") && !made.contains("Signature"), "{made}");
+    }
+
+    #[test]
+    fn results_are_counted_by_what_they_are() {
+        for (status, error, expected) in [
+            (200, None, Called::Taken),
+            (200, Some(HttpError::Timeout), Called::Taken),
+            (204, None, Called::Other2xx),
+            (302, None, Called::Redirect),
+            (404, None, Called::ClientError),
+            (503, None, Called::ServerError),
+            (0, Some(HttpError::Timeout), Called::Timeout),
+            (0, Some(HttpError::Forbidden([127, 0, 0, 1].into())), Called::Forbidden),
+            (0, Some(HttpError::Address(String::new())), Called::Error),
+            (101, None, Called::Error),
+        ] {
+            assert_eq!(label(status, error.as_ref()), expected, "{status} {error:?}");
+        }
+    }
+}

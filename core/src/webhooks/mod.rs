@@ -1,0 +1,230 @@
+//! Webhooks: programs of users are told by HTTP of messages that they sent and got (product 3.13).
+//!
+//! A call is a row that is in the same batch as what it tells of: so none is lost, and none tells of what never was. Each URL
+//! belongs to one shard, which makes its calls one after the other. A call that was made, but whose result a crash cut off,
+//! is made again.
+//!
+//! Where a call goes, and what it is signed with, is looked up when it is made: so who moves a webhook is called where it is
+//! now, and nothing secret is in a row.
+
+mod attempt;
+mod backoff;
+mod incoming;
+mod operate;
+mod payload;
+mod schedule;
+mod settings;
+mod signature;
+mod turn;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use postrider_storage::engine::{BATCH_OCTETS_MAX, Batch};
+use postrider_storage::ids::{AccountId, HookId};
+use postrider_storage::queue;
+use postrider_storage::rows::{HookRow, HookSubject};
+use postrider_storage::store::Store;
+use postrider_storage::webhooks::{self, ScheduledHook};
+use tracing::{error, info};
+
+pub use incoming::{Arrival, Stored};
+pub use payload::{Meta, Told};
+pub use settings::{Hooks, Version, of};
+
+pub(crate) use operate::{Operated, Wish, operate, owner_of, test};
+
+use crate::clock::unix_now;
+use crate::config;
+use crate::delivery::Connector;
+use crate::http::Reach;
+use crate::runtime::{LocalNotify, ShardId, Turns, sleep, spawn};
+use crate::shard::Shard;
+use payload::Room;
+use schedule::Schedule;
+
+/// The longest sleep: clocks are set, too.
+const SLEEP_MAX: i64 = 60;
+/// From here on, calls of one change tell only what tells them apart.
+const CROWDED_OCTETS: usize = 4 << 20;
+/// From here on, a change gets no more calls: it could not be written with them.
+const FULL_OCTETS: usize = BATCH_OCTETS_MAX - (4 << 20);
+/// URLs that are found in one step at the start, and pauses between steps.
+const FOUND_MAX: usize = 1000;
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// The calls of a shard.
+pub struct Webhooks {
+    schedule: RefCell<Schedule>,
+    /// Something changed for the schedule.
+    changed: LocalNotify,
+    /// Who changes calls: one at a time.
+    turns: Turns,
+    /// Calls that are being made, by the hash of their URL.
+    underway: RefCell<HashMap<u64, HookId>>,
+    known: RefCell<settings::Known>,
+    connector: Connector,
+    reach: Reach,
+}
+
+impl Webhooks {
+    /// Those of shard `id` of `shards`; nothing yet.
+    pub fn new(config: &config::Webhooks, connector: Connector, id: ShardId, shards: usize) -> Self {
+        let places = places(config.calls_max, shards, id.0);
+        Self {
+            schedule: RefCell::new(Schedule::new(places)),
+            changed: LocalNotify::new(),
+            turns: Turns::default(),
+            underway: RefCell::default(),
+            known: RefCell::default(),
+            connector,
+            reach: config.reach.clone(),
+        }
+    }
+
+    fn notify(&self, scheduled: ScheduledHook) {
+        self.schedule.borrow_mut().notify(scheduled.url, scheduled.due);
+        self.changed.notify();
+    }
+}
+
+/// The shards that make calls: as many as there may be calls at a time, at most.
+fn owners(calls_max: usize, shards: usize) -> usize {
+    shards.min(calls_max).max(1)
+}
+
+/// How many calls a shard makes at a time: together they are as many as may be.
+fn places(calls_max: usize, shards: usize, shard: usize) -> usize {
+    let owners = owners(calls_max, shards);
+    if shard < owners { calls_max / owners + usize::from(shard < calls_max % owners) } else { 0 }
+}
+
+/// The shard that makes calls of a URL.
+fn owner(shard: &Shard, url: u64) -> ShardId {
+    let owners = owners(shard.shared.config.webhooks.calls_max, shard.shared.shards.len());
+    ShardId(queue::shard_of(url, owners))
+}
+
+/// Adds the call that tells of an event to the change that makes it; none when nobody wants to know. Tell of it by [`announce`]
+/// when it is committed. Nothing is read.
+pub fn add(
+    store: &Store,
+    account: AccountId,
+    hooks: &Hooks,
+    told: &Told<'_>,
+    batch: &mut Batch,
+) -> Option<ScheduledHook> {
+    let webhook = hooks.outgoing.as_ref().filter(|webhook| webhook.events.contains(told.event))?;
+    let room = if batch.octets() < CROWDED_OCTETS { Room::Enough } else { Room::Scarce };
+    let now = unix_now();
+    let recipient = webhooks::recipient_hash(told.recipient);
+    let subject = HookSubject::Outgoing { event: told.event, base: told.base, recipient };
+    let payload = payload::outgoing(told, now, room);
+    insert(store, batch, new_row(account, subject, webhook.hook.url().as_str(), payload, now))
+}
+
+/// A call that is due at `now`.
+fn new_row(account: AccountId, subject: HookSubject, url: &str, payload: Vec<u8>, now: i64) -> HookRow {
+    HookRow {
+        account,
+        subject,
+        created: now,
+        due: now,
+        attempts: 0,
+        url: url.into(),
+        payload: payload.into(),
+        results: Vec::new(),
+    }
+}
+
+fn insert(store: &Store, batch: &mut Batch, row: HookRow) -> Option<ScheduledHook> {
+    if batch.octets() >= FULL_OCTETS {
+        error!(account = %row.account, "there is no room for another call of a webhook in one change");
+        return None;
+    }
+    let added = webhooks::add(batch, store.new_hook_id(), &row);
+    added
+        .inspect_err(|error| error!(account = %row.account, %error, "a call of a webhook can't be kept"))
+        .ok()
+}
+
+/// Tells the shards that make them of calls that are committed. What a crash keeps from them is found at the next start.
+pub async fn announce(shard: &Rc<Shard>, added: impl IntoIterator<Item = ScheduledHook>) {
+    for scheduled in added {
+        let to = owner(shard, scheduled.url);
+        // A shard that is gone finds it at the next start.
+        let _ = shard.send(to, Box::new(move |owner| owner.webhooks.notify(scheduled))).await;
+    }
+}
+
+/// Starts to make calls.
+pub fn start(shard: &Rc<Shard>) {
+    if places(shard.shared.config.webhooks.calls_max, shard.shared.shards.len(), shard.id.0) == 0 {
+        return;
+    }
+    let running = Rc::clone(shard);
+    spawn("schedule of webhooks", async move { run(&running).await });
+    let found = Rc::clone(shard);
+    spawn("find waiting calls of webhooks", async move { find_waiting(&found).await });
+}
+
+async fn run(shard: &Rc<Shard>) {
+    let webhooks = &shard.webhooks;
+    let shutdown = shard.shared.shutdown.clone();
+    while !shutdown.is_stopping() {
+        let seen = webhooks.changed.version();
+        let now = unix_now();
+        loop {
+            // The borrow ends before anything runs.
+            let url = webhooks.schedule.borrow_mut().poll(now);
+            let Some(url) = url else { break };
+            turn::spawn_one(shard, url);
+        }
+        let wake = webhooks.schedule.borrow().next_wake();
+        let wait = wake.map_or(SLEEP_MAX, |wake| wake.saturating_sub(now).clamp(1, SLEEP_MAX));
+        let wait = Duration::from_secs(u64::try_from(wait).unwrap_or(1));
+        let changed = async {
+            webhooks.changed.changed(seen).await;
+        };
+        let stopped = async {
+            shutdown.wait().await;
+        };
+        or(or(changed, stopped), sleep(wait)).await;
+    }
+}
+
+/// Tells the schedule of every URL of the shard for which something waits, a step at a time.
+async fn find_waiting(shard: &Rc<Shard>) {
+    let shared = &shard.shared;
+    let owners = owners(shared.config.webhooks.calls_max, shared.shards.len());
+    let range = queue::range_of(shard.id.0, owners);
+    let (mut from, end) = (*range.start(), *range.end());
+    let mut count = 0_usize;
+    while !shared.shutdown.is_stopping() {
+        let step = shared.reads.run(move |reader| {
+            webhooks::waiting(reader, from..=end).take(FOUND_MAX).collect::<Result<Vec<_>, _>>()
+        });
+        let found = match step.await {
+            Ok(found) => found,
+            Err(error) => {
+                error!(%error, "calls of webhooks can't be read; it is tried again");
+                sleep(PAUSE_AFTER_FAILURE).await;
+                continue;
+            }
+        };
+        found.iter().for_each(|first| shard.webhooks.notify(*first));
+        count += found.len();
+        match found.last().and_then(|last| last.url.checked_add(1)) {
+            Some(next) if found.len() == FOUND_MAX && next <= end => from = next,
+            _ => break,
+        }
+        sleep(PAUSE).await;
+    }
+    if count > 0 {
+        info!(urls = count, "calls of webhooks wait");
+    }
+}
