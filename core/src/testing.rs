@@ -201,8 +201,7 @@ impl TestServer {
             let work = receivers.lock().unwrap()[id.0].take().unwrap();
             let mail = std::mem::take(&mut mail.lock().unwrap()[id.0]);
             async move {
-                let script = script.map(|text| Rc::new(script_of(&text)) as Resolver);
-                let shard = shard(id, shared, script);
+                let shard = shard(id, shared, script.map(|text| Rc::new(script_of(&text)) as Resolver));
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
                 start_jobs(&shard, delivers);
                 for (number, socket, tls) in mail {
