@@ -203,12 +203,7 @@ impl TestServer {
                 let script = script.map(|text| Rc::new(script_of(&text)) as Resolver);
                 let shard = shard(id, shared, script);
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
-                maintenance::start(&shard);
-                crate::received_reports::start(&shard);
-                if delivers == Delivers::Yes {
-                    crate::delivery::start(&shard);
-                    crate::reporting::start(&shard);
-                }
+                start_work(&shard, delivers);
                 for (number, socket, tls) in mail {
                     listen(&shard, number, socket, tls);
                 }
@@ -370,6 +365,16 @@ impl Drop for TestServer {
                 self.verify();
             }
         }
+    }
+}
+
+/// Starts what a shard does besides serving.
+fn start_work(shard: &Rc<Shard>, delivers: Delivers) {
+    maintenance::start(shard);
+    crate::received_reports::start(shard);
+    if delivers == Delivers::Yes {
+        crate::delivery::start(shard);
+        crate::reporting::start(shard);
     }
 }
 
