@@ -203,7 +203,7 @@ impl TestServer {
             async move {
                 let shard = shard(id, shared, script.map(|text| Rc::new(script_of(&text)) as Resolver));
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
-                start_jobs(&shard, delivers);
+                start_work(&shard, delivers);
                 for (number, socket, tls) in mail {
                     listen(&shard, number, socket, tls);
                 }
@@ -368,7 +368,8 @@ impl Drop for TestServer {
     }
 }
 
-fn start_jobs(shard: &Rc<Shard>, delivers: Delivers) {
+/// Starts what a shard does besides serving.
+fn start_work(shard: &Rc<Shard>, delivers: Delivers) {
     maintenance::start(shard);
     crate::received_reports::start(shard);
     if delivers == Delivers::Yes {
