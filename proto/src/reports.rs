@@ -29,6 +29,7 @@ const RATIO_MAX: usize = 400;
 const EXPANDED_OCTETS_MIN: usize = 64 << 10;
 
 const _: () = assert!(FILE_OCTETS_MAX / 2 * 3 < usize::MAX / RATIO_MAX);
+const _: () = assert!(EXPANDED_OCTETS_MIN < dmarc::report::REPORT_OCTETS_MAX);
 
 /// A report.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -185,7 +186,7 @@ pub fn read(file: &[u8]) -> Result<Report, FileError> {
     if file.len() > FILE_OCTETS_MAX {
         return Err(FileError::TooLarge);
     }
-    let most = (file.len() * RATIO_MAX).max(EXPANDED_OCTETS_MIN).min(dmarc::report::REPORT_OCTETS_MAX);
+    let most = (file.len() * RATIO_MAX).clamp(EXPANDED_OCTETS_MIN, dmarc::report::REPORT_OCTETS_MAX);
     let expanded = if gzip::is_gzip(file) {
         Some(gzip::decompress(file, most).map_err(|error| match error {
             GzipError::TooLarge => FileError::TooLarge,

@@ -115,7 +115,7 @@ fn what_is_no_report_says_why() {
     let doctype = XML.replace("<feedback>", "<!DOCTYPE x [<!ENTITY a \"b\">]><feedback>");
     let deep = format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
     for (rest, said) in [
-        (multipart("x", &[text.clone()]), "neither XML nor JSON"),
+        (multipart("x", std::slice::from_ref(&text)), "neither XML nor JSON"),
         (part("image/png", "base64", &base64(XML.as_bytes())), "neither XML nor JSON"),
         (part("text/xml", "x-unknown", XML), "neither XML nor JSON"),
         // Whoever signed the outer message says nothing of one inside it.
