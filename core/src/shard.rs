@@ -111,6 +111,8 @@ pub struct Shard {
     pub signing_keys: crate::signing::Keys,
     /// How many evaluations of DMARC were kept here.
     pub evaluations: Hourly,
+    /// How TLS with other servers went, until it is written.
+    pub(crate) tls_results: crate::reporting::tls::Pending,
     /// Rung when a report came, on the shard that reads them.
     pub report_bell: crate::received_reports::Bell,
 }

@@ -201,16 +201,9 @@ impl TestServer {
             let work = receivers.lock().unwrap()[id.0].take().unwrap();
             let mail = std::mem::take(&mut mail.lock().unwrap()[id.0]);
             async move {
-                let script = script.map(|text| Rc::new(script_of(&text)) as Resolver);
-                let shard = shard(id, shared, script);
+                let shard = shard(id, shared, script.map(|text| Rc::new(script_of(&text)) as Resolver));
                 spawn("work of other shards", Rc::clone(&shard).serve_others(work));
-                maintenance::start(&shard);
-                crate::received_reports::start(&shard);
-                if delivers == Delivers::Yes {
-                    crate::delivery::start(&shard);
-                    crate::webhooks::start(&shard);
-                    crate::reporting::start(&shard);
-                }
+                start_work(&shard, delivers);
                 for (number, socket, tls) in mail {
                     listen(&shard, number, socket, tls);
                 }
@@ -375,6 +368,17 @@ impl Drop for TestServer {
     }
 }
 
+/// Starts what a shard does besides serving.
+fn start_work(shard: &Rc<Shard>, delivers: Delivers) {
+    maintenance::start(shard);
+    crate::received_reports::start(shard);
+    if delivers == Delivers::Yes {
+        crate::delivery::start(shard);
+        crate::webhooks::start(shard);
+        crate::reporting::start(shard);
+    }
+}
+
 fn listen(shard: &Rc<Shard>, number: usize, socket: BoundSocket, tls: Option<TlsService>) {
     let config = &shard.shared.config;
     let listener = &config.listeners[number];
@@ -430,6 +434,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
         ),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
+        tls_results: crate::reporting::tls::Pending::default(),
         report_bell: crate::received_reports::Bell::default(),
         shared,
     })

@@ -29,11 +29,7 @@ pub fn present(data: &RData) -> String {
                 quote(string, &mut text);
             }
         }
-        RData::TLSA(tlsa) => {
-            let numbers = [u8::from(tlsa.cert_usage), u8::from(tlsa.selector), u8::from(tlsa.matching)];
-            let _ = write!(text, "{} {} {} ", numbers[0], numbers[1], numbers[2]);
-            text.push_str(&hexadecimal(&tlsa.cert_data));
-        }
+        RData::TLSA(tlsa) => text = crate::dane::presented(tlsa),
         RData::CAA(caa) => {
             let flags = caa.reserved_flags | if caa.issuer_critical { 0x80 } else { 0 };
             let _ = write!(text, "{flags} ");

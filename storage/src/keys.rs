@@ -49,6 +49,7 @@
 //! | 0 | 0x2b | SUPPRESSION | account u32 ‖ base address | [`SuppressionRow`](crate::rows::SuppressionRow) ‖ texts |
 //! | 0 | 0x2c | STRIKES | account u32 ‖ hash of the address u64 | [`StrikesRow`](crate::rows::StrikesRow) |
 //! | 0 | 0x2d | MTASTS | policy domain | [`MtaStsRow`](crate::rows::MtaStsRow) ‖ texts |
+//! | 0 | 0x2e | TLSRESULT | day u32 ‖ order u8 ‖ domain ‖ 0 ‖ whether of a host u8 ‖ domain | [`TlsResultRow`](crate::rows::TlsResultRow) |
 //! | 0 | 0x2f | REPORTSUPPRESS | address | [`ReportSuppressionRow`](crate::rows::ReportSuppressionRow) ‖ text |
 //! | 0 | 0x30 | HOOK | hook id u64 | [`HookRow`](crate::rows::HookRow) ‖ texts ‖ results |
 //! | 0 | 0x31 | HOOKDUE | hash of the URL u64 ‖ due i64 ‖ hook id u64 | version |
@@ -175,6 +176,8 @@ pub mod table {
     pub const STRIKES: u8 = 0x2c;
     /// System: policies of MTA-STS.
     pub const MTASTS: u8 = 0x2d;
+    /// System: how TLS with other servers went.
+    pub const TLSRESULT: u8 = 0x2e;
     /// System: addresses to which no reports are sent.
     pub const REPORTSUPPRESS: u8 = 0x2f;
     /// System: calls of webhooks that wait.

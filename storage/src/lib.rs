@@ -22,6 +22,7 @@ pub mod reports;
 pub mod rows;
 pub mod store;
 pub mod text;
+pub mod tls_results;
 pub mod toml;
 pub mod verify;
 pub mod webhooks;

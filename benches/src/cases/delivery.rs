@@ -45,6 +45,7 @@ fn queued(recipients: usize) -> NewQueued {
         envelope_id: Vec::new(),
         hold_until: None,
         max_attempts: 0,
+        meta: None,
         recipients: (0..recipients).map(recipient).collect(),
     }
 }

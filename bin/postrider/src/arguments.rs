@@ -10,6 +10,7 @@ mod domain_dkim;
 mod mta_sts;
 mod queue;
 mod reports;
+mod reports_sent;
 mod sendmail;
 mod settings;
 mod tls;
@@ -39,6 +40,7 @@ pub use queue::{
     Wish as QueueWish,
 };
 pub use reports::{Reports, ReportsCommand, ReportsList, ReportsShow, ReportsSummary};
+pub use reports_sent::{ReportsResults, ReportsSuppress, ReportsSuppressCommand};
 pub use sendmail::Sendmail;
 pub use settings::{
     AccountRoutes, AddressReports, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd,

@@ -24,7 +24,7 @@ use crate::order;
 use crate::outcome::{Class, Failure, HostEnd, RecipientEnd, Signal, Unreachable, Verdict};
 use crate::security::{self, AfterTls, Counter, DaneHost, Facts, Ruling, Sts, StsHost};
 use sum::{overall, signal};
-pub use values::{Conclusion, Dial, Plan, Step, Tried};
+pub use values::{Conclusion, Dial, Plan, Step, Tlsa, Tried};
 
 /// An attempt under way.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ struct Current {
     dial: Dial,
     facts: Option<Facts>,
     dane_words: String,
+    tlsa: Tlsa,
     softens: bool,
 }
 
@@ -135,7 +136,7 @@ impl<'a> Attempt<'a> {
             return None;
         }
         let facts = self.facts(StsHost::None, DaneHost::No);
-        self.decide(host, None, vec![address], facts, None, "there is no name")
+        self.decide(host, None, vec![address], facts, None, ("there is no name", Tlsa::default()))
     }
 
     async fn at_host(&mut self, lookup: &impl Lookup, host: &Exchanger) -> Option<Current> {
@@ -166,13 +167,21 @@ impl<'a> Attempt<'a> {
         }
         let sts = self.plan.sts.of_host(&text);
         let facts = self.facts(sts, DaneHost::from(&found.applies));
+        let tlsa = Tlsa::of(&found);
         let (verification, words) = match found.applies {
             Applies::Records { verification, base, .. } => {
                 (Some(verification), format!("{base} has TLSA records"))
             }
             Applies::No(why) | Applies::Unknown(why) | Applies::NoAddresses(why) => (None, why),
         };
-        self.decide(text, Some(host.host.clone()), found.addresses.values, facts, verification, &words)
+        self.decide(
+            text,
+            Some(host.host.clone()),
+            found.addresses.values,
+            facts,
+            verification,
+            (&words, tlsa),
+        )
     }
 
     /// RFC 5321 §5.1: this host, and all that aren't preferred to it, would send the message in circles.
@@ -199,7 +208,7 @@ impl<'a> Attempt<'a> {
         found: Vec<IpAddr>,
         facts: Facts,
         dane: Option<DaneVerification>,
-        dane_words: &str,
+        (dane_words, tlsa): (&str, Tlsa),
     ) -> Option<Current> {
         let Plan { requirement, kind, families, .. } = self.plan;
         let Ruling { rule, counters } = match self.plan.relay {
@@ -210,7 +219,7 @@ impl<'a> Attempt<'a> {
         let rule = match rule {
             Ok(rule) => rule,
             Err(skip) => {
-                self.host_ended(&host, Some((facts, dane_words)), HostEnd::Skipped(skip));
+                self.host_ended(&host, Some((facts, dane_words, tlsa)), HostEnd::Skipped(skip));
                 return None;
             }
         };
@@ -218,7 +227,7 @@ impl<'a> Attempt<'a> {
         let addresses = order::addresses(&found, families, self.plan.dialed.of(&host));
         if addresses.is_empty() {
             let end = HostEnd::Unreachable(Unreachable::NoRoute);
-            self.host_ended(&host, Some((facts, dane_words)), end);
+            self.host_ended(&host, Some((facts, dane_words, tlsa)), end);
             return None;
         }
         let has = |six: bool| addresses.iter().any(|address| address.is_ipv6() == six);
@@ -233,19 +242,24 @@ impl<'a> Attempt<'a> {
             recipients: Vec::new(),
             is_retry,
         };
-        Some(Current { dial, facts: Some(facts), dane_words: dane_words.to_owned(), softens })
+        Some(Current { dial, facts: Some(facts), dane_words: dane_words.to_owned(), tlsa, softens })
     }
 
     /// A host that wasn't connected to.
-    fn host_ended(&mut self, host: &str, known: Option<(Facts, &str)>, end: HostEnd) {
+    fn host_ended(&mut self, host: &str, known: Option<(Facts, &str, Tlsa)>, end: HostEnd) {
         let failure = Failure::of_host(host, &end, self.plan.requirement, false);
         self.keep_shared(&end, failure.as_ref());
         self.failures.extend(failure);
+        let (facts, dane, tlsa) = match known {
+            Some((facts, words, tlsa)) => (Some(facts), words.to_owned(), tlsa),
+            None => Default::default(),
+        };
         self.tried.push(Tried {
             host: host.to_owned(),
-            facts: known.map(|(facts, _)| facts),
+            facts,
             rule: None,
-            dane: known.map(|(_, words)| words.to_owned()).unwrap_or_default(),
+            dane,
+            tlsa,
             addresses: Vec::new(),
             end,
         });
@@ -285,6 +299,7 @@ impl<'a> Attempt<'a> {
             facts: current.facts,
             rule: Some(current.dial.rule),
             dane: current.dane_words,
+            tlsa: current.tlsa,
             addresses: dialed.to_vec(),
             end,
         });

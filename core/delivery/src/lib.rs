@@ -6,6 +6,7 @@
 //! - [`security`]: what TLS has to give, and what happens when it doesn't.
 //! - [`attempt`]: one attempt, which puts these together; [`outcome`]: what it means for each recipient.
 //! - [`backoff`], [`report`], [`suppression`]: when it is tried again, who is told, whom to write to no more.
+//! - [`tls_results`]: what reports on TLS say of an attempt.
 //! - [`schedule`]: which domain has its turn.
 //!
 //! No sockets, clocks, threads or randomness: answers, times and chance are passed in. Times are seconds since 1970.
@@ -24,4 +25,5 @@ pub mod route;
 pub mod schedule;
 pub mod security;
 pub mod suppression;
+pub mod tls_results;
 pub mod transport;

@@ -69,6 +69,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         "# disabled_capabilities = ",
         "# upstreams = ",
         "# trust_anchors = ",
+        "# networks = ",
         "# tls_roots = ",
         "# local_addresses = ",
     ];

@@ -12,6 +12,7 @@
 
 mod queue;
 mod reports;
+mod reports_sent;
 mod settings;
 mod webhooks;
 
@@ -28,6 +29,7 @@ pub use reports::{
     DmarcEntry, DmarcSummary, FailureSummary, REPORT_PAGE_MAX, ReportEntry, ReportFilter, ReportKind,
     ReportRow, ReportSummary, SourceSummary, TlsEntry, TlsFailure, TlsSummary,
 };
+pub use reports_sent::{ReportSuppressionRow, TlsResultFailure, TlsResultPolicy, TlsResultRow};
 pub use settings::{
     MailRule, MailSetting, MailSettings, Route, RouteOwner, RouteRow, RuleRow, ShownWebhook, Webhook,
 };
@@ -451,6 +453,29 @@ pub enum Request {
         /// The report.
         id: String,
     },
+    /// Streams [`TlsResultRow`]s, by day and domain. Answers [`Answer::Page`].
+    ReportResults {
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`REPORT_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Sends no reports to an address.
+    ReportSuppressAdd {
+        /// The address.
+        address: String,
+        /// Until when; none is for ever.
+        until: Option<i64>,
+        /// Why.
+        comment: String,
+    },
+    /// Sends reports to an address again.
+    ReportSuppressRemove {
+        /// The address.
+        address: String,
+    },
+    /// Streams [`ReportSuppressionRow`]s.
+    ReportSuppressList,
     /// Answers [`Answer::ReportSummary`].
     ReportSummary {
         /// The domain, which is ours or below one of ours.
@@ -637,6 +662,10 @@ impl Request {
             Self::ReportShow { .. } => "report-show",
             Self::ReportDump { .. } => "report-dump",
             Self::ReportSummary { .. } => "report-summary",
+            Self::ReportResults { .. } => "report-results",
+            Self::ReportSuppressAdd { .. } => "report-suppress-add",
+            Self::ReportSuppressRemove { .. } => "report-suppress-remove",
+            Self::ReportSuppressList => "report-suppress-list",
             Self::QueueList { .. } => "queue-list",
             Self::QueueShow { .. } => "queue-show",
             Self::QueueDump { .. } => "queue-dump",

@@ -3,18 +3,19 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use postrider_delivery::attempt::{Attempt, Plan, Step};
+use postrider_delivery::attempt::{self, Attempt, Plan, Step};
 use postrider_delivery::destination::{self, Destination, Own, Target, Unfound};
 use postrider_delivery::order::Dialed;
 use postrider_delivery::outcome::{Answer, Failure, Signal, Status, Verdict};
 use postrider_delivery::security::{Begins, Counter, DaneHost, Here, Sts, TlsEvent};
+use postrider_delivery::tls_results::{self, Attempted};
 use postrider_delivery::transport::{LocalAddresses, RelayTls, Transport};
-use postrider_proto::address::{ForwardPath, HeloName, ReversePath};
+use postrider_proto::address::{Domain, ForwardPath, HeloName, ReversePath};
 use postrider_proto::smtp::envelope::{BodyType, Envelope, OriginalRecipient, Recipient, Return};
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, Claimed, suppression};
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::{QueueRow, RecipientRow, Ret, SuppressionRow};
+use postrider_storage::rows::{Kind, QueueRow, RecipientRow, Ret, SuppressionRow};
 use postrider_storage::store::StoreError;
 
 use super::downgrade::Original;
@@ -25,6 +26,7 @@ use super::session::{Session, chance};
 use super::{learned, sts, translate};
 use crate::clock::unix_now;
 use crate::lookup::{Questions, Resolver};
+use crate::reporting;
 use crate::resolver::unanswered;
 use crate::shard::Shard;
 
@@ -159,7 +161,7 @@ async fn by_transport(
 struct Way {
     destination: Destination,
     /// What is known of the domain's policy.
-    policy: Sts,
+    policy: sts::Found,
     port: u16,
     /// Of a relay, its TLS.
     relay: Option<(RelayTls, Begins)>,
@@ -179,11 +181,11 @@ async fn find(
         let begins =
             if matches!(transport, Transport::Submissions(_)) { Begins::AtOnce } else { Begins::Starttls };
         let destination = Destination::relay(target.clone(), &relay.host);
-        return Ok(Way { destination, policy: Sts::None, port, relay: Some((relay.tls, begins)) });
+        return Ok(Way { destination, policy: Sts::None.into(), port, relay: Some((relay.tls, begins)) });
     }
     let policy = match target {
         Target::Domain(domain) => sts::policy(shard, resolver, domain, delivery.policy_port).await,
-        Target::Literal(_) => Sts::None,
+        Target::Literal(_) => Sts::None.into(),
     };
     let known = &shard.shared.metrics.queue;
     shard.recorder.increment(known.destinations);
@@ -214,6 +216,10 @@ async fn over(
             Ok(way) => way,
             Err(unfound) => {
                 tried.signal = Signal::from(&unfound);
+                if let (Unfound::Failed { errors, .. }, Target::Domain(domain)) = (&unfound, target) {
+                    let result = tls_results::unfound(domain.as_str(), errors);
+                    reporting::tls::record(&shard, domain, tried.entry.kind, result.into_iter().collect());
+                }
                 let failure = Failure::from(&unfound);
                 session.shared = (tried.signal == Signal::Down).then(|| (name.into(), failure.clone()));
                 tried.all(&Verdict::of(failure, made, attempts_max));
@@ -235,7 +241,7 @@ async fn over(
         requirement: translate::requirement(&tried.entry),
         attempts_before: made.saturating_sub(1),
         recipients: waiting.len(),
-        sts: &policy,
+        sts: &policy.sts,
         dialed: dialed(&destination, &tried.entry.dialed),
         families: transport.families(),
         port,
@@ -261,7 +267,7 @@ async fn over(
         drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         drawn >> 33
     });
-    let offered = drive(session, &mut attempt, &questions, &way, &parcel).await?;
+    let Driven { offered, sessions } = drive(session, &mut attempt, &questions, &way, &parcel).await?;
     let conclusion = attempt.conclude(made, attempts_max);
     for counter in &conclusion.counters {
         count(&shard, *counter);
@@ -279,22 +285,65 @@ async fn over(
             .tried
             .iter()
             .any(|host| host.facts.is_some_and(|facts| facts.dane == DaneHost::Usable));
-        let row = learned::row(unix_now(), offered, is_secure, has_dane, &policy);
+        let row = learned::row(unix_now(), offered, is_secure, has_dane, &policy.sts);
         learned::note(&shard, account, domain, row);
+    }
+    if let (None, Target::Domain(domain)) = (relay, target) {
+        note_tls(&shard, domain, tried.entry.kind, &policy, conclusion.tried, sessions);
     }
     Ok(())
 }
 
-/// Goes to the hosts of an attempt, until it has come to its end. Gives what the last of them offers.
+/// Records what reports on TLS say of an attempt.
+fn note_tls(
+    shard: &Shard,
+    domain: &Domain,
+    kind: Kind,
+    policy: &sts::Found,
+    tried: Vec<attempt::Tried>,
+    sessions: Vec<Option<tls_results::Session>>,
+) {
+    // A message over an open connection is no session of its own.
+    let has_news = sessions.iter().any(Option::is_some)
+        || tried.iter().any(|host| host.rule.is_none())
+        || policy.fault.is_some();
+    if !has_news {
+        return;
+    }
+    let mut sessions = sessions.into_iter();
+    // There is one for each host with a rule: those that were gone to.
+    let hosts = tried.into_iter().map(|host| {
+        let session = host.rule.and_then(|_| sessions.next().flatten());
+        (host, session)
+    });
+    let attempted = Attempted {
+        domain: domain.as_str(),
+        sts: &policy.sts,
+        sts_fault: policy.fault.as_ref(),
+        hosts: &hosts.collect::<Vec<_>>(),
+    };
+    reporting::tls::record(shard, domain, kind, tls_results::results(&attempted));
+}
+
+/// What was seen of the hosts of an attempt.
+struct Driven {
+    /// What the last of them offers.
+    offered: Option<Offered>,
+    /// Of each that was gone to, what reports say of a new connection.
+    sessions: Vec<Option<tls_results::Session>>,
+}
+
+/// Goes to the hosts of an attempt, until it has come to its end.
 async fn drive(
     session: &mut Session,
     attempt: &mut Attempt<'_>,
     questions: &Questions,
     way: &Transported<'_>,
     parcel: &Parcel<'_>,
-) -> Result<Option<Offered>, Busy> {
+) -> Result<Driven, Busy> {
     let shard = Rc::clone(&session.shard);
     let mut offered = None;
+    let mut sessions = Vec::new();
     let mut began = false;
     while let Step::Dial(dial) = attempt.next(questions).await {
         let result = match session.at_host(&dial, way, parcel).await {
@@ -313,9 +362,10 @@ async fn drive(
             shard.recorder.increment(shard.shared.metrics.queue.possible_duplicates);
         }
         offered = result.offered.or(offered);
+        sessions.push(result.session);
         attempt.ended(result.end, &result.dialed);
     }
-    Ok(offered)
+    Ok(Driven { offered, sessions })
 }
 
 /// How a transport connects.

@@ -85,6 +85,11 @@ impl Connection {
         }
     }
 
+    /// What the other side called itself in its greeting.
+    pub const fn greeting_name(&self) -> &str {
+        self.client.greeting_name()
+    }
+
     /// What the other side announced last.
     pub const fn capabilities(&self) -> &Capabilities {
         self.client.capabilities()

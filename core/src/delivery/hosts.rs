@@ -9,6 +9,7 @@ use postrider_delivery::attempt::Dial;
 use postrider_delivery::outcome::{self, HostEnd, RecipientEnd, Signal, Unable, Unreachable};
 use postrider_delivery::schedule::Admission;
 use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
+use postrider_delivery::tls_results::{self, Fault, Tls};
 use postrider_delivery::transport::{Auth, LocalAddresses};
 use postrider_dns::dane::Verifier;
 use postrider_proto::address::HeloName;
@@ -29,7 +30,7 @@ use super::ends::Noted;
 use super::outcome::Written;
 use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
-use super::translate;
+use super::{faults, translate};
 use crate::runtime::net::Stream;
 use crate::runtime::{Pool, spawn};
 use crate::tls::TlsError;
@@ -78,6 +79,8 @@ pub(super) struct HostResult {
     pub(super) offered: Option<Offered>,
     /// What was seen only, and isn't right.
     pub(super) observed: bool,
+    /// What reports on TLS say of a connection that was opened.
+    pub(super) session: Option<tls_results::Session>,
     /// The other side may have the message although it didn't say so.
     pub(super) uncertain: bool,
 }
@@ -94,7 +97,7 @@ pub(super) struct Busy(pub(super) i64);
 
 impl HostResult {
     fn of(end: HostEnd, dialed: Vec<IpAddr>) -> Self {
-        Self { end, dialed, offered: None, observed: false, uncertain: false }
+        Self { end, dialed, offered: None, observed: false, session: None, uncertain: false }
     }
 }
 
@@ -138,17 +141,22 @@ impl Session {
         if self.adopt(dial, way).await
             && let Some(open) = &self.open
         {
-            let dialed = vec![open.address];
-            return Ok(self.hand_over(dial, parcel, dialed).await);
+            // For this domain it is a session of its own.
+            let (dialed, session) = (vec![open.address], open.seen.clone());
+            return Ok(HostResult { session, ..self.hand_over(dial, parcel, dialed).await });
         }
         let mut dialed = Vec::new();
         let (stream, address) = match self.connect(dial, way, &mut dialed).await? {
             Ok(connected) => connected,
             Err(why) => return Ok(HostResult::of(HostEnd::Unreachable(why), dialed)),
         };
-        let result = match self.set_up(dial, way, stream, address).await {
+        let sending = stream.local_address().ok().flatten().filter(|_| way.proxy.is_none());
+        let mut came = Came::default();
+        let ready = self.set_up(dial, way, stream, address, &mut came).await;
+        let session = self.watched(dial, sending, address, came);
+        let mut result = match ready {
             Ok(ready) => {
-                self.open = Some(ready.open);
+                self.open = Some(Open { seen: session.clone(), ..ready.open });
                 if is_shared(dial) {
                     self.schedule(|schedule, id, _| schedule.share(id));
                 }
@@ -159,11 +167,34 @@ impl Session {
             }
             Err((end, offered)) => HostResult { offered, ..HostResult::of(end, dialed) },
         };
+        result.session = session;
         if self.open.is_none() {
             let signal = result.end.signal();
             self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
         }
         Ok(result)
+    }
+
+    /// What reports say of a connection to a host. Nothing of one that is to have no TLS, of one that broke off before,
+    /// and where nothing here can verify anything.
+    fn watched(
+        &self,
+        dial: &Dial,
+        sending: Option<SocketAddr>,
+        receiving: IpAddr,
+        came: Came,
+    ) -> Option<tls_results::Session> {
+        let has_authorities = self.shard.deliveries.connector().problem().is_none();
+        let is_wanted = dial.rule.starttls != Starttls::Never && has_authorities;
+        let Came { tls, seen, helo } = came;
+        Some(tls_results::Session {
+            sending: sending.map(|address| address.ip().to_canonical()),
+            receiving,
+            helo: Some(helo).filter(|helo| !helo.is_empty()),
+            tls: tls.filter(|_| is_wanted)?,
+            pkix: seen.pkix.as_ref().map(faults::of_certificate),
+            dane: seen.dane.as_ref().map(Fault::from),
+        })
     }
 
     /// Takes over a connection to the host that lies idle after a message to another domain; whether there was one.
@@ -252,11 +283,13 @@ impl Session {
         way: &Transported<'_>,
         stream: Stream,
         address: IpAddr,
+        came: &mut Came,
     ) -> Result<Ready, (HostEnd, Option<Offered>)> {
         let deadline = Instant::now() + SETUP_TIME;
         let connector = self.shard.deliveries.connector();
         let pool = self.shard.shared.pool.clone();
-        let (connection, seen, mut offered) = converse(connector, dial, way, stream, pool, deadline).await?;
+        let (connection, mut offered) = converse(connector, dial, way, stream, pool, deadline, came).await?;
+        let seen = &came.seen;
         let is_encrypted = *connection.tls() == TlsState::Active;
         // A connection in clear after TLS failed doesn't mean that there is none.
         offered.starttls |= connection.capabilities().has(Extension::StartTls);
@@ -301,6 +334,7 @@ impl Session {
             host: dial.host.clone(),
             address,
             channel,
+            seen: None,
             rested: None,
         };
         Ok(Ready { open, offered, observed })
@@ -417,7 +451,8 @@ async fn converse(
     stream: Stream,
     pool: Pool,
     deadline: Instant,
-) -> Result<(Connection, Seen, Offered), (HostEnd, Option<Offered>)> {
+    came: &mut Came,
+) -> Result<(Connection, Offered), (HostEnd, Option<Offered>)> {
     let rule = &dial.rule;
     let wanted = || Wanted {
         pkix: match (rule.verification.has_pkix(), rule.observed.has_pkix()) {
@@ -438,33 +473,42 @@ async fn converse(
     };
     let until = || deadline.min(Instant::now() + HANDSHAKE_TIME);
     let bad_name = || (HostEnd::Tls(TlsEvent::Certificate), None);
-    let mut seen = Seen::default();
     let mut connection = if rule.starttls == Starttls::Implicit {
         let name = server_name(dial).ok_or_else(bad_name)?;
         let secured = connector.secure(stream, name, wanted(), until()).await;
-        let secured = secured.map_err(|failed| (tls_failed(dial, &failed), None))?;
-        seen = secured.seen;
+        let secured = secured.map_err(|failed| (tls_failed(dial, &failed, came), None))?;
+        (came.tls, came.seen) = (Some(Tls::Established), secured.seen);
         Connection::secured(secured.stream, settings, pool)
     } else {
         Connection::clear(stream, settings, pool)
     };
     let mut offered = Offered::default();
     loop {
-        match connection.proceed(deadline).await {
-            Reached::Ready => return Ok((connection, seen, offered)),
+        let reached = connection.proceed(deadline).await;
+        if &*came.helo != connection.greeting_name() {
+            came.helo = connection.greeting_name().into();
+        }
+        match reached {
+            Reached::Ready => {
+                // What wasn't refused, and isn't there, wasn't offered.
+                came.tls.get_or_insert(Tls::NotOffered);
+                return Ok((connection, offered));
+            }
             Reached::StartTls => {
                 offered.starttls = connection.capabilities().has(Extension::StartTls);
                 let name = server_name(dial).ok_or_else(bad_name)?;
                 match connection.secure(connector, name, wanted(), until()).await {
-                    Ok(found) => seen = found,
-                    Err(failed) => return Err((tls_failed(dial, &failed), Some(offered))),
+                    Ok(seen) => (came.tls, came.seen) = (Some(Tls::Established), seen),
+                    Err(failed) => return Err((tls_failed(dial, &failed, came), Some(offered))),
                 }
             }
             Reached::Closed(End::Failed(Failure::Refused { stage: Stage::StartTls, .. })) => {
+                came.tls = Some(Tls::NotOffered);
                 return Err((HostEnd::Tls(TlsEvent::Refused), None));
             }
             // It hangs up, or says more than that it is ready: that is TLS that fails, too.
             Reached::Closed(End::Failed(Failure::Broken { stage: Stage::StartTls, .. })) => {
+                came.tls = Some(Tls::Failed(faults::of_starttls()));
                 return Err((HostEnd::Tls(TlsEvent::Handshake), Some(offered)));
             }
             Reached::Closed(End::Failed(failure)) => return Err((translate::host_end(&failure), None)),
@@ -477,9 +521,25 @@ async fn converse(
 }
 
 /// A handshake that failed.
-fn tls_failed(dial: &Dial, failed: &Failed) -> HostEnd {
+fn tls_failed(dial: &Dial, failed: &Failed, came: &mut Came) -> HostEnd {
     tracing::info!(host = %dial.host, error = %failed, "TLS failed");
-    HostEnd::Tls(event_of(failed))
+    let event = event_of(failed);
+    let tls = match event {
+        TlsEvent::Certificate => Tls::Refused,
+        _ => Tls::Failed(faults::of_handshake(&failed.error)),
+    };
+    (came.tls, came.seen) = (Some(tls), failed.seen.clone());
+    HostEnd::Tls(event)
+}
+
+/// What came of TLS on a connection.
+#[derive(Default)]
+struct Came {
+    /// None before it came to that.
+    tls: Option<Tls>,
+    seen: Seen,
+    /// What the other side calls itself.
+    helo: Box<str>,
 }
 
 /// A connection that is ready for a message.

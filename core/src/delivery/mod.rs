@@ -20,6 +20,7 @@ mod downgrade;
 pub(crate) mod edits;
 mod ends;
 mod events;
+mod faults;
 mod fronts;
 mod hosts;
 pub(crate) mod incoming;

@@ -10,6 +10,7 @@ use postrider_delivery::backoff::Backoff;
 use postrider_delivery::outcome::{Failure, Signal};
 use postrider_delivery::schedule::{Afterwards, Ended, Next, SessionId, Turn, pick};
 use postrider_delivery::security::Channel;
+use postrider_delivery::tls_results;
 use postrider_storage::account::hash;
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
@@ -42,6 +43,8 @@ pub(super) struct Open {
     pub(super) host: String,
     pub(super) address: IpAddr,
     pub(super) channel: Channel,
+    /// What reports on TLS say of it.
+    pub(super) seen: Option<tls_results::Session>,
     /// Since when it lies idle, or lay until it was taken up again.
     pub(super) rested: Option<Instant>,
 }

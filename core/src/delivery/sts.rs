@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use postrider_delivery::security::Sts;
+use postrider_delivery::tls_results::Fault;
 use postrider_proto::address::Domain;
 use postrider_proto::mta_sts::Policy;
+use postrider_proto::tlsrpt::ResultType;
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::mta_sts;
 use postrider_storage::rows::MtaStsRow;
 use tracing::{info, warn};
 
-use super::sts_fetch::{Announced, Fetched, announced, fetch};
+use super::sts_fetch::{Announced, Fetched, NoRecord, announced, fetch};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::lookup::{Questions, Resolver};
@@ -24,6 +26,11 @@ const BACKOFF: i64 = 5 * 60;
 const USE_NOTED_EVERY: i64 = 24 * 60 * 60;
 /// Questions to DNS for the record.
 const QUESTIONS_MAX: u32 = 20;
+
+/// Types of failure in reports (RFC 8460 §4.3.2.2), and the reason of one that isn't tried again yet.
+const FETCH_ERROR: &str = "sts-policy-fetch-error";
+const POLICY_INVALID: &str = "sts-policy-invalid";
+const BACKING_OFF: &str = "back-off";
 
 /// Domains of which a shard remembers that their policy couldn't be fetched.
 const FAILED_MAX: usize = 4096;
@@ -60,23 +67,49 @@ impl Kept {
     }
 }
 
+/// A policy, and what went wrong with finding it, for reports.
+pub(super) struct Found {
+    pub(super) sts: Sts,
+    pub(super) fault: Option<Fault>,
+}
+
+impl From<Sts> for Found {
+    fn from(sts: Sts) -> Self {
+        Self { sts, fault: None }
+    }
+}
+
+/// With a fault, beside which a kept policy may stand in.
+fn faulty(kept: Option<Policy>, otherwise: Sts, result_type: &str, reason: &str) -> Found {
+    let (sts, suffix) = match kept {
+        Some(policy) => (Sts::Policy(policy), "+fallback-to-cached-policy"),
+        None => (otherwise, ""),
+    };
+    let fault = Fault::new(ResultType::parse(result_type), Some(&format!("{reason}{suffix}")));
+    Found { sts, fault: Some(fault) }
+}
+
 /// The policy for mail to a domain. A kept one that has not expired stands in when no other can be had (RFC 8461
 /// §5.1).
-pub(super) async fn policy(shard: &Rc<Shard>, resolver: &Resolver, domain: &Domain, port: u16) -> Sts {
+pub(super) async fn policy(shard: &Rc<Shard>, resolver: &Resolver, domain: &Domain, port: u16) -> Found {
     let now = unix_now();
     let kept = match read(shard, domain).await {
         Ok(kept) => kept.map(|row| Kept::new(row, now)),
-        Err(error) => return Sts::Unknown(error),
+        // That is our own.
+        Err(error) => return Sts::Unknown(error).into(),
     };
     let questions = Questions::new(Rc::clone(resolver), QUESTIONS_MAX);
-    let fallback = |kept: Option<Kept>, otherwise: Sts| match kept.and_then(|kept| kept.policy) {
-        Some(policy) => Sts::Policy(policy),
-        None => otherwise,
-    };
+    let policy = |kept: Option<Kept>| kept.and_then(|kept| kept.policy);
     let record = match announced(&questions, domain).await {
         Announced::Yes(record) => record,
-        Announced::No(_) => return fallback(kept, Sts::None),
-        Announced::Unknown(reason) => return fallback(kept, Sts::Unknown(reason)),
+        Announced::No(NoRecord::Absent) => return policy(kept).map_or(Sts::None, Sts::Policy).into(),
+        Announced::No(error) => {
+            return faulty(policy(kept), Sts::None, POLICY_INVALID, &format!("the record: {error}"));
+        }
+        Announced::Unknown(reason) => {
+            let told = format!("the record: {reason}");
+            return faulty(policy(kept), Sts::Unknown(reason), FETCH_ERROR, &told);
+        }
     };
     let id = record.id.to_string();
     match kept {
@@ -84,12 +117,14 @@ pub(super) async fn policy(shard: &Rc<Shard>, resolver: &Resolver, domain: &Doma
             if now >= row.used.saturating_add(USE_NOTED_EVERY) {
                 write(shard, domain, &MtaStsRow { used: now, ..row }).await;
             }
-            Sts::Policy(policy)
+            Sts::Policy(policy).into()
         }
         // It failed a short while ago.
-        Some(kept) if kept.row.backoff && now < kept.row.valid_until => Sts::None,
+        Some(kept) if kept.row.backoff && now < kept.row.valid_until => {
+            faulty(None, Sts::None, FETCH_ERROR, BACKING_OFF)
+        }
         Some(Kept { policy: Some(policy), .. }) if shard.deliveries.sts_failed.is_recent(domain, now) => {
-            Sts::Policy(policy)
+            faulty(Some(policy), Sts::None, FETCH_ERROR, BACKING_OFF)
         }
         kept => renew(shard, resolver, domain, port, id, kept).await,
     }
@@ -102,7 +137,7 @@ async fn renew(
     port: u16,
     id: String,
     kept: Option<Kept>,
-) -> Sts {
+) -> Found {
     let fetched = fetch(resolver, shard.deliveries.connector(), domain, port).await;
     let now = unix_now();
     let inserted = kept.as_ref().map_or(now, |kept| kept.row.inserted);
@@ -112,13 +147,13 @@ async fn renew(
             info!(%domain, mode, %id, "the policy of MTA-STS was fetched");
             let row = row_of(&fetched, id, now);
             write(shard, domain, &MtaStsRow { inserted, ..row }).await;
-            Sts::Policy(fetched.policy)
+            Sts::Policy(fetched.policy).into()
         }
         Err(error) => {
             warn!(%domain, %error, kind = error.result_type(), "the policy of MTA-STS can't be fetched");
             if let Some(policy) = kept.and_then(|kept| kept.policy) {
                 shard.deliveries.sts_failed.note(domain, now);
-                return Sts::Policy(policy);
+                return faulty(Some(policy), Sts::None, error.result_type(), &error.to_string());
             }
             let row = MtaStsRow {
                 inserted: now,
@@ -130,7 +165,7 @@ async fn renew(
                 policy: Box::default(),
             };
             write(shard, domain, &row).await;
-            Sts::None
+            faulty(None, Sts::None, error.result_type(), &error.to_string())
         }
     }
 }

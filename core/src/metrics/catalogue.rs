@@ -415,6 +415,8 @@ label! {
         HeadersOctets = "headers_octets",
         /// Evaluations of DMARC that are kept for reports.
         Evaluations = "evaluations",
+        /// Domains of which is kept how TLS with them went.
+        TlsResults = "tls_results",
         /// Octets of an account.
         Quota = "quota",
         /// Keywords of an account.
@@ -559,6 +561,8 @@ label! {
         Strikes = "strikes",
         /// Policies of MTA-STS that weren't used for long.
         Policies = "policies",
+        /// How TLS with other servers went on days that are too long ago to be reported.
+        TlsResults = "tls_results",
         /// Disk space.
         Space = "space",
     }

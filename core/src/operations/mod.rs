@@ -20,6 +20,7 @@ mod mail;
 mod mail_tests;
 mod queue;
 mod reports;
+mod reports_sent;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -162,6 +163,10 @@ impl ServerOperations {
             | Request::ReportShow { .. }
             | Request::ReportDump { .. }
             | Request::ReportSummary { .. }) => self.reports(reports, exchange).await,
+            reports @ (Request::ReportResults { .. }
+            | Request::ReportSuppressAdd { .. }
+            | Request::ReportSuppressRemove { .. }
+            | Request::ReportSuppressList) => self.reports_sent(reports, exchange).await,
             queue @ (Request::QueueList { .. }
             | Request::QueueShow { .. }
             | Request::QueueDump { .. }

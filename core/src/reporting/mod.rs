@@ -10,6 +10,7 @@ pub(crate) mod addresses;
 pub(crate) mod dmarc;
 pub(crate) mod outgoing;
 pub(crate) mod pace;
+pub(crate) mod tls;
 
 use std::rc::Rc;
 
@@ -18,6 +19,7 @@ use crate::shard::Shard;
 
 /// Starts what a shard does for reports: all record, the first one sends.
 pub fn start(shard: &Rc<Shard>) {
+    tls::start(shard);
     if shard.id == ShardId(0) && shard.shared.config.reports.dmarc {
         let reports = Rc::clone(shard);
         spawn("report what DMARC said", async move { dmarc::run(&reports).await });

@@ -227,6 +227,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             id,
             shared.shards.len(),
         ),
+        tls_results: reporting::tls::Pending::default(),
         report_bell: received_reports::Bell::default(),
         deliveries: Deliveries::new(
             &shared.config,

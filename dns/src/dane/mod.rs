@@ -17,7 +17,7 @@ mod verifier;
 
 pub use decide::{Matched, Mismatch, Verification};
 pub use find::{Applies, Found, NextHop, find, tlsa_name};
-pub use record::{Association, Associations, Unusable, describe, usable};
+pub use record::{Association, Associations, Unusable, describe, presented, usable};
 pub use verifier::Verifier;
 
 /// Certificates of a chain that are looked at. A longer chain is refused.

@@ -121,6 +121,14 @@ pub fn usable(record: &TLSA) -> Result<Association, Unusable> {
     Ok(Association { usage, part, matching, data: data.into() })
 }
 
+/// A record as master files have it, its data without blanks (RFC 6698 §2.2).
+#[must_use]
+pub fn presented(record: &TLSA) -> String {
+    let numbers = [u8::from(record.cert_usage), u8::from(record.selector), u8::from(record.matching)];
+    let [usage, selector, matching] = numbers;
+    format!("{usage} {selector} {matching} {}", crate::present::hexadecimal(&record.cert_data))
+}
+
 /// The names of the registries for the three numbers of a record (RFC 7218), and the numbers.
 #[must_use]
 pub fn describe(record: &TLSA) -> String {

@@ -178,7 +178,7 @@ mod tests {
             decode(TransferEncoding::parse(encoding), &composed[part.body_start as usize..part.end as usize])
                 .unwrap()
         };
-        assert_eq!(body(1), b"First line\r\nSecond line");
+        assert_eq!(body(1), b"First line\r\nSecond line\r\n");
         assert_eq!(body(2), octets);
     }
 

@@ -4,11 +4,13 @@
 
 mod json;
 mod record;
+mod sum;
 #[cfg(test)]
 mod tests;
 
 pub use json::ReportError;
 pub use record::{Destination, Record, RecordError};
+pub use sum::{FAILURES_MAX, LINES_OCTETS_MAX, POLICIES_MAX, add};
 
 use std::net::IpAddr;
 

@@ -2,6 +2,7 @@
 
 use super::{BadKey, Key, SYSTEM, bad, build, numbers, split, table, time, to_time};
 use crate::ids::{AccountId, EmailId, QueueId, RuleId};
+use crate::tls_results::{Order, TlsResultId};
 
 /// An entry of the queue.
 pub fn queue(id: QueueId) -> Key {
@@ -145,4 +146,59 @@ pub fn report_suppression(address: &str) -> Key {
 pub fn report_suppression_address(key: &[u8]) -> Result<&str, BadKey> {
     let (_, _, rest) = split(key)?;
     std::str::from_utf8(rest).ok().filter(|address| !address.is_empty()).ok_or_else(|| bad(key))
+}
+
+/// How TLS with the servers of a domain went.
+pub fn tls_result(id: &TlsResultId) -> Key {
+    let (first, second) = match id.order {
+        Order::ByRecipient => (&id.recipient, &id.policy_domain),
+        Order::ByPolicy => (&id.policy_domain, &id.recipient),
+    };
+    let mut key = tls_results_of(id.day, id.order, first);
+    key.push(u8::from(id.is_host));
+    key.extend_from_slice(second.as_bytes());
+    key
+}
+
+/// The prefix of all results of a domain in an order.
+pub fn tls_results_of(day: u32, order: Order, first: &str) -> Key {
+    let mut key = tls_results_in(day, order);
+    key.extend_from_slice(first.as_bytes());
+    key.push(0);
+    key
+}
+
+/// The prefix of all results of a day in an order.
+pub fn tls_results_in(day: u32, order: Order) -> Key {
+    build(SYSTEM, table::TLSRESULT, &[&day.to_be_bytes(), &[order as u8]])
+}
+
+/// The first possible key of results from a day on.
+pub fn tls_results_from(day: u32) -> Key {
+    build(SYSTEM, table::TLSRESULT, &[&day.to_be_bytes()])
+}
+
+/// What a key of TLSRESULT says.
+pub fn tls_result_id(key: &[u8]) -> Result<TlsResultId, BadKey> {
+    let (_, _, rest) = split(key)?;
+    let read = || {
+        let (day, rest) = rest.split_first_chunk::<4>()?;
+        let (order, rest) = rest.split_first()?;
+        let end = rest.iter().position(|octet| *octet == 0)?;
+        let (first, [_, is_host, second @ ..]) = rest.split_at(end) else { return None };
+        let domain = |octets| std::str::from_utf8(octets).ok().filter(|text| !text.is_empty()).map(Box::from);
+        let (first, second): (Box<str>, Box<str>) = (domain(first)?, domain(second)?);
+        let (order, recipient, policy_domain) = match order {
+            0 => (Order::ByRecipient, first, second),
+            1 => (Order::ByPolicy, second, first),
+            _ => return None,
+        };
+        let is_host = match is_host {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        Some(TlsResultId { day: u32::from_be_bytes(*day), order, recipient, policy_domain, is_host })
+    };
+    read().ok_or_else(|| bad(key))
 }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::evaluations::{EvaluationId, Group};
 use crate::ids::{HookId, QueueId, ReportId, RuleId};
+use crate::tls_results::{Order, TlsResultId};
 
 fn hex(key: &[u8]) -> String {
     key.iter().map(|octet| format!("{octet:02x}")).collect()
@@ -108,6 +109,29 @@ fn keys_of_the_system_have_these_bytes() {
         (strikes(a, 0x33), "000000002c010203040000000000000033"),
         (strikes_of(a), "000000002c01020304"),
         (mta_sts("a.b"), "000000002d612e62"),
+        (
+            tls_result(&TlsResultId {
+                day: 0x0102,
+                order: Order::ByRecipient,
+                recipient: "a.b".into(),
+                policy_domain: "c".into(),
+                is_host: true,
+            }),
+            "000000002e0000010200612e62000163",
+        ),
+        (
+            tls_result(&TlsResultId {
+                day: 0x0102,
+                order: Order::ByPolicy,
+                recipient: "a.b".into(),
+                policy_domain: "c".into(),
+                is_host: true,
+            }),
+            "000000002e0000010201630001612e62",
+        ),
+        (tls_results_of(0x0102, Order::ByPolicy, "c"), "000000002e00000102016300"),
+        (tls_results_in(0x0102, Order::ByPolicy), "000000002e0000010201"),
+        (tls_results_from(0x0102), "000000002e00000102"),
         (report_suppression("a@b"), "000000002f614062"),
         (hook(HookId(0x67)), "00000000300000000000000067"),
         (hook_due(0x0102, -1, HookId(0x67)), "000000003100000000000001027fffffffffffffff0000000000000067"),
@@ -195,6 +219,19 @@ fn keys_are_read_as_they_were_written_and_others_are_refused() {
     assert!(evaluation_v1_parts(&old[..24]).is_err());
     assert_eq!(chunk_parts(&chunk(BlobId(4), 3)), Ok((BlobId(4), 3)));
     assert!(chunk_parts(&[0; 11]).is_err());
+    for order in [Order::ByRecipient, Order::ByPolicy] {
+        let (recipient, policy_domain) = ("a.b".into(), "c".into());
+        let id = TlsResultId { day: 7, order, recipient, policy_domain, is_host: true };
+        let key = tls_result(&id);
+        assert_eq!(tls_result_id(&key), Ok(id));
+        assert!((0..key.len()).all(|end| end > 13 || tls_result_id(&key[..end]).is_err()));
+    }
+    for bad in
+        [&b"\0\0\0\x07\x02a\0\0b"[..], b"\0\0\0\x07\0a\0\x02b", b"\0\0\0\x07\0\0\0b", b"\0\0\0\x07\0a\0\0"]
+    {
+        let key = [&[0, 0, 0, 0, 0x2e], bad].concat();
+        assert!(tls_result_id(&key).is_err(), "{key:02x?}");
+    }
 }
 
 #[test]

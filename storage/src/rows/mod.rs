@@ -27,6 +27,7 @@ mod senders;
 mod suppression;
 mod text;
 mod tls_known;
+mod tls_result;
 mod urlkey;
 
 pub use account::{DropRow, HeadRow, MailboxRow, SpecialUse};
@@ -50,6 +51,7 @@ pub use senders::SendersRow;
 pub use suppression::{StrikesRow, SuppressionRow};
 pub use text::{Segment, SegmentState, TextRow};
 pub use tls_known::{MtaStsSeen, TlsKnownRow};
+pub use tls_result::TlsResultRow;
 pub use urlkey::UrlKeyRow;
 
 use postrider_proto::imap::types::{Keyword, ModSeq, Uid};

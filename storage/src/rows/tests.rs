@@ -253,6 +253,43 @@ fn evaluations_have_these_bytes() {
 }
 
 #[test]
+fn results_of_tls_have_these_bytes() {
+    use postrider_proto::tlsrpt::{Failure, PolicyReport, PolicyType, ResultType};
+
+    let failure = Failure {
+        sending_mta_ip: Some("192.0.2.1".parse().unwrap()),
+        receiving_mx_hostname: Some("h".into()),
+        sessions: 3,
+        reason_code: Some("r".into()),
+        ..Failure::new(ResultType::Other("x".into()))
+    };
+    let policy = PolicyReport {
+        policy_type: PolicyType::Sts,
+        policy_strings: vec!["l".into()],
+        policy_domain: "".into(),
+        mx_hosts: vec!["m".into(), "".into()],
+        successful_sessions: 4,
+        failed_sessions: 5,
+        failures: vec![failure],
+    };
+    let row = TlsResultRow { is_reason: true, told: vec!["a@b".into()], policies: vec![policy] };
+    let text = "01 01 01 01 0300 614062
+        01 00 0100 0200 0100 0400000000000000 0500000000000000 0100 6c 0100 6d 0000
+        0300000000000000 01 00 00000000000000000000ffffc0000201 00000000000000000000000000000000
+        0100 78 0100 68 0000 0100 72";
+    golden!(row, TlsResultRow, row.encode().unwrap(), text, tail: 0);
+    assert!(row.has_failures());
+    let mut bad = row.encode().unwrap();
+    bad[9] = 3;
+    assert!(TlsResultRow::decode(&bad).is_err());
+    let none = TlsResultRow::default();
+    assert_eq!(TlsResultRow::decode(&none.encode().unwrap()).unwrap(), none);
+    assert!(!none.has_failures());
+    let long = TlsResultRow { told: vec!["x".repeat(1 << 16).into()], ..none };
+    assert_eq!(long.encode(), None);
+}
+
+#[test]
 fn addresses_that_get_no_reports_have_these_bytes() {
     let row = ReportSuppressionRow { created: 1, until: -2, comment: "why".into() };
     let text = "01 00 0300 0100000000000000 feffffffffffffff 77 68 79";

@@ -65,6 +65,8 @@ pub struct Counts {
     pub queued: u64,
     /// Evaluations of DMARC.
     pub evaluations: u64,
+    /// Results of TLS with other servers.
+    pub tls_results: u64,
     /// Reports that other servers sent.
     pub reports: u64,
 }

@@ -8,8 +8,9 @@ use crate::engine::Space;
 use crate::ids::{AccountId, BlobId, EmailId, QueueId};
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
-use crate::rows::{AclRow, BlobRow, EvaluationRow, FormatRow, ReportSuppressionRow};
+use crate::rows::{AclRow, BlobRow, EvaluationRow, FormatRow, ReportSuppressionRow, TlsResultRow};
 use crate::store::{FORMAT, StoreError};
+use crate::tls_results::Order;
 
 /// How many chunks are read between two calls of `progress`.
 const PROGRESS_CHUNKS: u64 = 1024;
@@ -35,9 +36,10 @@ pub(super) fn check(
     webhooks::check(reader, report)?;
     shared(reader, report)?;
     evaluations(reader, report)?;
+    tls_results(reader, report)?;
     report_suppressions(reader, report)?;
     reports::check(reader, report)?;
-    const TABLES: [u8; 33] = [
+    const TABLES: [u8; 34] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -59,6 +61,7 @@ pub(super) fn check(
         table::SUPPRESSION,
         table::STRIKES,
         table::MTASTS,
+        table::TLSRESULT,
         table::REPORT,
         table::REPORTKNOWN,
         table::REPORTTODO,
@@ -86,6 +89,26 @@ fn evaluations(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
         let name = format_args!("evaluation {} {}", id.time, id.blob.0).to_string();
         let Some(row) = report.read(EvaluationRow::decode(&value), &name)? else { continue };
         report.check(row.policy_domain == group.domain, &name, "is in the place of another domain's");
+    }
+    Ok(())
+}
+
+/// Results of TLS are readable. Those of a recipient domain itself are in the first order alone, and nobody was told of
+/// what is still there.
+fn tls_results(reader: &Reader, report: &mut Report) -> Result<(), StoreError> {
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::TLSRESULT)) {
+        let (key, value) = row?;
+        let Some(id) = report.read(keys::tls_result_id(&key), "TLSRESULT")? else { continue };
+        report.counts.tls_results += 1;
+        let place = format!("TLS results of {} for {} on day {}", id.policy_domain, id.recipient, id.day);
+        report.check(id.is_host || id.order == Order::ByRecipient, &place, "are in the order of hosts");
+        report.check(id.is_host || id.policy_domain == id.recipient, &place, "are of two domains");
+        let Some(row) = report.read(TlsResultRow::decode(&value), &place)? else { continue };
+        report.check(
+            row.told.is_empty() || id.order == Order::ByPolicy,
+            &place,
+            "were told before they were",
+        );
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::directory::WebhookEvent;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Durability, Engine};
-use crate::ids::{AccountId, EmailId};
+use crate::ids::{AccountId, EmailId, QueueId};
 use crate::queue::Bounds;
 use crate::rows::HookResult;
 use crate::store::Store;

@@ -2,8 +2,10 @@
 
 use argh::FromArgs;
 
-/// Look at the reports on DMARC and TLS that other servers send about the domains of this server. Which addresses read
-/// them, says postrider address reports.
+use super::{ReportsResults, ReportsSuppress};
+
+/// Look at the reports on DMARC and TLS that other servers send about the domains of this server (which addresses read
+/// them, says postrider address reports), and at what this server sends.
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "reports", example = "{command_name} summary example.com")]
 pub struct Reports {
@@ -18,6 +20,8 @@ pub enum ReportsCommand {
     List(ReportsList),
     Show(ReportsShow),
     Dump(ReportsDump),
+    Results(ReportsResults),
+    Suppress(ReportsSuppress),
 }
 
 /// Say in words what reports tell of a domain: which addresses sent mail in its name, what of it passed, what failed and

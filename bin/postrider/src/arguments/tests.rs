@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 141] = [
+const COMMANDS: [&str; 146] = [
     "",
     "serve",
     "localserve",
@@ -91,6 +91,11 @@ const COMMANDS: [&str; 141] = [
     "reports list",
     "reports show",
     "reports dump",
+    "reports results",
+    "reports suppress",
+    "reports suppress list",
+    "reports suppress add",
+    "reports suppress rm",
     "sendmail",
     "queue",
     "queue list",

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use postrider_dns::dane::Verification as DaneVerification;
+use postrider_dns::dane::{ASSOCIATIONS_MAX, Applies, Found, Verification as DaneVerification, presented};
 use postrider_dns::{ExtendedError, Name};
 
 use crate::destination::{Own, text_of};
+use crate::limits::DNS_ERRORS_MAX;
 use crate::order::Dialed;
 use crate::outcome::{Failure, HostEnd, Signal, Verdict};
 use crate::security::{Begins, Channel, Counter, Facts, Here, Kind, Requirement, Rule, Sts};
@@ -100,10 +101,39 @@ pub struct Tried {
     pub rule: Option<Rule>,
     /// Why DANE applies or doesn't, in words.
     pub dane: String,
+    /// The TLSA records.
+    pub tlsa: Tlsa,
     /// The addresses that were connected to, or tried.
     pub addresses: Vec<IpAddr>,
     /// What came of it.
     pub end: HostEnd,
+}
+
+/// The TLSA records of a host, for reports.
+#[derive(Clone, Debug, Default)]
+pub struct Tlsa {
+    /// The name that has them, without port and protocol; none without records.
+    pub base: Option<String>,
+    /// The records, as master files have them.
+    pub records: Vec<String>,
+    /// Extended DNS errors of looking for them.
+    pub errors: Vec<ExtendedError>,
+}
+
+impl Tlsa {
+    /// What was found for a host.
+    #[must_use]
+    pub fn of(found: &Found) -> Self {
+        let errors = found.errors().take(DNS_ERRORS_MAX).cloned().collect();
+        match &found.applies {
+            Applies::Records { base, records, .. } => Self {
+                base: Some(text_of(base)),
+                records: records.iter().take(ASSOCIATIONS_MAX).map(presented).collect(),
+                errors,
+            },
+            _ => Self { errors, ..Self::default() },
+        }
+    }
 }
 
 /// What came of an attempt.

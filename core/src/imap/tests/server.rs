@@ -287,6 +287,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
             id,
             shared.shards.len(),
         ),
+        tls_results: crate::reporting::tls::Pending::default(),
         report_bell: crate::received_reports::Bell::default(),
         deliveries: crate::delivery::Deliveries::new(
             &shared.config,

@@ -1,10 +1,11 @@
 //! Reports of other servers on what our own users sent.
 
+use postrider_storage::directory::{MailSettings, OutgoingWebhook, Webhook, WebhookEvents, WebhookUrl};
 use postrider_storage::engine::{Batch, Durability, Space};
 use postrider_storage::ids::QueueId;
 use postrider_storage::keys::{self, SYSTEM, table};
 use postrider_storage::queue::{self, Bounds, Chosen, Retired, suppression};
-use postrider_storage::rows::{AttemptResult, QueueMeta, ReportedAction, Retirement};
+use postrider_storage::rows::{AttemptResult, HookRow, QueueMeta, ReportedAction, Retirement};
 
 use super::ids::{queued, with_ids};
 use super::world::World;
@@ -126,9 +127,7 @@ fn what_a_crash_cut_off_is_looked_at_after_the_start() {
     batch.insert(Space::Rows, key, [&[1][..], id.as_bytes()].concat());
     world.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
     assert!(waits(&world));
-    let engine = std::sync::Arc::clone(&world.engine);
-    drop(world);
-    let world = World::again(engine, |_| {});
+    let world = world.again();
     wait_until(|| !waits(&world));
     assert_eq!(retired(&world)[0].row.reports.len(), 2);
 }
@@ -165,7 +164,7 @@ fn what_is_delivered_is_known_by_its_id_without_any_other_setting() {
     assert!(mail.starts_with("MAIL FROM:<anna+"), "{mail}");
     let anna = world.account("anna").unwrap();
     for found in retired(&world) {
-        let week = i64::from(postrider_storage::directory::MailSettings::KEEP_WITH_FROM_ID);
+        let week = i64::from(MailSettings::KEEP_WITH_FROM_ID);
         assert_eq!(found.until, found.row.ended + week);
         let meta = found.row.meta.clone().unwrap();
         let sender = queue::by_id(&world.shared.store.reader(), anna, &meta.from_id).unwrap();
@@ -180,4 +179,45 @@ fn what_is_delivered_is_known_by_its_id_without_any_other_setting() {
         .collect();
     assert!(reports.contains(&("a@remote.example".to_owned(), 1)), "{reports:?}");
     assert!(reports.contains(&("nobody@remote.example".to_owned(), 0)), "{reports:?}");
+}
+
+#[test]
+fn programs_are_told_of_a_report_and_not_of_the_message_that_has_it() {
+    let world = World::new();
+    with_ids(&world);
+    let hook = || {
+        // Nobody answers there.
+        let url = WebhookUrl::parse("http://127.0.0.1:9/x").unwrap();
+        Webhook::new(url, None, None).unwrap()
+    };
+    world.set_mail(MailSettings {
+        from_id_logins: vec![postrider_proto::address::Address::parse("anna@example.org").unwrap()],
+        outgoing_webhook: Some(OutgoingWebhook { hook: hook(), events: WebhookEvents::ALL }),
+        incoming_webhook: Some(hook()),
+        ..MailSettings::default()
+    });
+    let (from, meta) = sent(&world, "a@x.example");
+    let calls = || -> Vec<HookRow> {
+        let reader = world.shared.store.reader();
+        let rows = reader.prefix(&keys::of_table(SYSTEM, table::HOOK));
+        rows.map(|row| HookRow::decode(&row.unwrap().1).unwrap()).collect()
+    };
+    assert_eq!(calls(), []);
+    report(&world, &from, &report_of(POSTFIX));
+    let [call] = &calls()[..] else { panic!("{:?}", calls()) };
+    let payload = String::from_utf8(call.payload.to_vec()).unwrap();
+    for part in [
+        "\"Event\":\"failed\"",
+        "\"DSN\":true",
+        "\"Suppressing\":true",
+        "\"Recipient\":\"a@x.example\"",
+        "\"SMTPCode\":550",
+        "\"MessageID\":\"m@x.example\"",
+        &format!("\"FromID\":\"{}\"", meta.from_id),
+    ] {
+        assert!(payload.contains(part), "{part} in {payload}");
+    }
+    // Other mail is what it is told of as such.
+    assert!(world.smtp().mail("", &["anna@example.org"], &report_of(POSTFIX)).starts_with("250"));
+    assert_eq!(calls().len(), 2);
 }

@@ -22,6 +22,7 @@ mod reports;
 mod sequences;
 mod signing;
 mod submission;
+mod tls_reports;
 mod verdicts;
 mod web_server;
 mod webhooks;

@@ -204,6 +204,7 @@ pub struct Client {
     mails: u32,
     /// Why `*` was said.
     auth_failure: Option<ClientFailure>,
+    greeting_name: Box<str>,
 }
 
 /// Without what is sent: it may hold passwords and mail.
@@ -240,7 +241,14 @@ impl Client {
             needs_reset: false,
             mails: 0,
             auth_failure: None,
+            greeting_name: Box::default(),
         }
+    }
+
+    /// What the other side called itself in its greeting; empty before, and when it didn't.
+    #[must_use]
+    pub const fn greeting_name(&self) -> &str {
+        &self.greeting_name
     }
 
     /// Whether what comes next is an answer to AUTH. To take it may be long work: SCRAM puts the password through as many

@@ -14,7 +14,10 @@ impl Client {
     /// Takes a reply to a command outside messages.
     pub(super) fn setup_reply(&mut self, awaited: Awaited, reply: Reply) {
         match (awaited, reply.class()) {
-            (Awaited::Greeting, Class::Positive) => self.hello(Awaited::Ehlo),
+            (Awaited::Greeting, Class::Positive) => {
+                self.greeting_name = greeting_name(reply.text());
+                self.hello(Awaited::Ehlo);
+            }
             (Awaited::Ehlo, Class::Positive) => {
                 self.capabilities = Capabilities::parse(&reply);
                 self.greeted();
@@ -110,4 +113,12 @@ impl Client {
         }
         self.phase = Phase::Ready;
     }
+}
+
+/// What a server calls itself: the first word of its greeting (RFC 5321 §4.2), cut.
+fn greeting_name(text: &str) -> Box<str> {
+    /// Octets of a domain (RFC 5321 §4.5.3.1.2).
+    const OCTETS_MAX: usize = 255;
+    let word = text.split_whitespace().next().unwrap_or_default();
+    word.chars().filter(char::is_ascii_graphic).take(OCTETS_MAX).collect::<String>().into()
 }

@@ -2,6 +2,7 @@
 //!
 //! The JSON is documented in `docs/cli-json.md`.
 
+mod sent;
 mod words;
 
 use anyhow::{Result, bail};
@@ -23,6 +24,8 @@ pub fn reports(server: &Server, command: ReportsCommand) -> Result<()> {
         ReportsCommand::Summary(arguments) => summary(server, arguments),
         ReportsCommand::List(arguments) => list(server, &arguments),
         ReportsCommand::Show(arguments) => show(server, arguments),
+        ReportsCommand::Results(arguments) => sent::results(server, &arguments),
+        ReportsCommand::Suppress(arguments) => sent::suppress(server, arguments.command),
         ReportsCommand::Dump(arguments) => {
             call(server, &Request::ReportDump { id: arguments.id })?;
             Ok(())
