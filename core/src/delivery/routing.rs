@@ -3,7 +3,7 @@
 use postrider_delivery::destination::Target;
 use postrider_delivery::route::{Asked, Pattern, Route, choose};
 use postrider_proto::address::{Address, Domain};
-use postrider_storage::directory::{self, Directory, DomainState, MailSettings};
+use postrider_storage::directory::{self, Directory, DomainState};
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::QueueRow;

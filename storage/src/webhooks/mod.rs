@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 
 use crate::account::hash;
 use crate::engine::{Batch, Space};
-use crate::ids::{HookId, QueueId};
+use crate::ids::HookId;
 use crate::keys::{self, Key, SYSTEM, table};
 use crate::queue::{self, Scheduled};
 use crate::reader::Reader;
@@ -234,8 +234,7 @@ pub(crate) fn all() -> Key {
 
 /// The first id that a call made at a time (seconds since 1970) may have.
 pub(crate) fn first_id(time: i64) -> HookId {
-    let QueueId(id) = crate::store::first_queue_id(time);
-    HookId(id)
+    HookId(crate::store::first_id(time))
 }
 
 #[cfg(test)]

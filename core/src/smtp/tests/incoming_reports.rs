@@ -127,9 +127,7 @@ fn what_a_crash_cut_off_is_looked_at_after_the_start() {
     batch.insert(Space::Rows, key, [&[1][..], id.as_bytes()].concat());
     world.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
     assert!(waits(&world));
-    let engine = std::sync::Arc::clone(&world.engine);
-    drop(world);
-    let world = World::again(engine, |_| {});
+    let world = world.again();
     wait_until(|| !waits(&world));
     assert_eq!(retired(&world)[0].row.reports.len(), 2);
 }
@@ -166,7 +164,7 @@ fn what_is_delivered_is_known_by_its_id_without_any_other_setting() {
     assert!(mail.starts_with("MAIL FROM:<anna+"), "{mail}");
     let anna = world.account("anna").unwrap();
     for found in retired(&world) {
-        let week = i64::from(postrider_storage::directory::MailSettings::KEEP_WITH_FROM_ID);
+        let week = i64::from(MailSettings::KEEP_WITH_FROM_ID);
         assert_eq!(found.until, found.row.ended + week);
         let meta = found.row.meta.clone().unwrap();
         let sender = queue::by_id(&world.shared.store.reader(), anna, &meta.from_id).unwrap();
