@@ -53,8 +53,8 @@ pub enum ResponseError {
     #[error("the host answers with status {0}, and only 200 counts")]
     Status(u16),
     /// Another media type.
-    #[error("the response is not of the media type that was asked for")]
-    MediaType,
+    #[error("the response is not of the media type {0}")]
+    MediaType(&'static str),
     /// A coding that nobody asked for.
     #[error("the response is in a coding that was not asked for")]
     Coding,
@@ -263,7 +263,7 @@ impl Accept {
             let media_type = values("Content-Type").next().unwrap_or_default();
             let media_type = media_type.split(|octet| *octet == b';').next().unwrap_or_default().trim_ascii();
             if !media_type.eq_ignore_ascii_case(wanted.as_bytes()) {
-                return Err(ResponseError::MediaType);
+                return Err(ResponseError::MediaType(wanted));
             }
             if values("Content-Encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
                 return Err(ResponseError::Coding);
