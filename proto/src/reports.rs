@@ -203,7 +203,8 @@ pub fn read(file: &[u8]) -> Result<Report, FileError> {
     let text = expanded.as_deref().unwrap_or(file);
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
     match text.first() {
-        Some(b'<') => Ok(Report::Dmarc(Box::new(dmarc::report::Report::parse(text)?))),
+        // In UTF-16 with its mark, or anything that is read as ASCII is.
+        Some(b'<' | 0xfe | 0xff) => Ok(Report::Dmarc(Box::new(dmarc::report::Report::parse(text)?))),
         Some(b'{') => Ok(Report::Tls(Box::new(tlsrpt::Report::parse(text)?))),
         _ => Err(FileError::Unknown),
     }

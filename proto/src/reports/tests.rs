@@ -103,6 +103,8 @@ fn reports_are_found_in_whatever_they_come() {
     }
     let marked = [b"\xef\xbb\xbf", XML.as_bytes()].concat();
     assert!(is_dmarc(&read(&marked).unwrap()));
+    let wide: Vec<u8> = format!("\u{feff}{XML}").encode_utf16().flat_map(u16::to_be_bytes).collect();
+    assert!(is_dmarc(&read(&wide).unwrap()));
 }
 
 #[test]
