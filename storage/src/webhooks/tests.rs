@@ -7,6 +7,7 @@ use super::*;
 use crate::directory::WebhookEvent;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Durability, Engine};
+use crate::ids::QueueId;
 use crate::ids::{AccountId, EmailId};
 use crate::queue::Bounds;
 use crate::rows::HookResult;
