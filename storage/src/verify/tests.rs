@@ -37,7 +37,7 @@ fn world() -> World {
     }
     world.run(|tx| tx.copy(inbox, &[uid(1), uid(2)], trash)).unwrap();
     world.run(|tx| tx.expunge(inbox, Expunge::These(&[uid(2), uid(3)]))).unwrap();
-    let other = crate::rows::Grantee::Account(crate::ids::AccountId::new(8).unwrap());
+    let other = crate::rows::Grantee::Account(AccountId::new(8).unwrap());
     for who in [other, crate::rows::Grantee::Anyone] {
         let read = postrider_proto::imap::rights::Rights::READ;
         world.run(|tx| tx.set_acl(trash, who, crate::rows::Sign::Grants, |_| read)).unwrap();
