@@ -78,8 +78,8 @@ class World:
                 f'{domain}. 60 IN TXT "v=spf1 mx -all"',
             ]
         self.signing_keys = {}
-        for domain, reporting in [("one.lab", '_dmarc.one.lab. 60 IN TXT "v=DMARC1; p=none; rua=mailto:alice@one.lab"'),
-                                  ("two.lab", '_smtp._tls.two.lab. 60 IN TXT "v=TLSRPTv1; rua=mailto:bob@two.lab"')]:
+        for domain, reporting in [("one.lab", '_dmarc.one.lab. 60 IN TXT "v=DMARC1; p=none; rua=mailto:reports@one.lab"'),
+                                  ("two.lab", '_smtp._tls.two.lab. 60 IN TXT "v=TLSRPTv1; rua=mailto:reports@two.lab"')]:
             self.signing_keys[domain], text = dkim(self.directory, domain)
             records[domain] += [f"lab._domainkey.{domain}. 60 IN TXT {text}", reporting]
         self.tree = Tree(programs, self.directory, records)
