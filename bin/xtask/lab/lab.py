@@ -15,6 +15,7 @@ import check_peers
 import check_reports
 import check_sendmail
 import check_table
+import check_webhooks
 from network import is_init
 from world import World
 
@@ -28,6 +29,7 @@ CHECKS = [
     ("submission with SASL", check_peers.submission),
     ("held for a mailbox of its own", check_peers.held),
     ("sendmail with setgid", check_sendmail.setgid),
+    ("webhooks", check_webhooks.told),
     ("the fourth attempt", check_crash.fourth_attempt),
     ("kill -9", check_crash.kill),
     # The last one, since its clocks are ahead.
