@@ -9,31 +9,23 @@ use postrider_delivery::attempt::Dial;
 use postrider_delivery::outcome::{self, HostEnd, RecipientEnd, Signal, Unable, Unreachable};
 use postrider_delivery::schedule::Admission;
 use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
-use postrider_delivery::tls_results::{self, Fault, Tls};
+use postrider_delivery::tls_results::{self, Fault};
 use postrider_delivery::transport::{Auth, LocalAddresses};
-use postrider_dns::dane::Verifier;
 use postrider_proto::address::HeloName;
 use postrider_proto::mime::downgrade::Target;
-use postrider_proto::sasl::client::ClientCredentials;
-use postrider_proto::sasl::text::prepare_password;
-use postrider_proto::sasl::{Limits, Secret};
-use postrider_proto::smtp::client::{
-    Authentication, End, Extension, Failure, Outcome, Settings, Stage, StartTls, TlsState, Unsendable,
-};
+use postrider_proto::smtp::client::{Extension, Outcome, TlsState, Unsendable};
 use postrider_proto::smtp::envelope::{Envelope, Recipient};
-use rustls_pki_types::ServerName;
 
-use super::connection::{Connection, Reached, SendError};
+use super::connection::SendError;
 use super::dial::{DialError, Way, dial};
 use super::downgrade::{Fit, NotFit, Original};
 use super::ends::Noted;
 use super::outcome::Written;
-use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::session::{Open, Session};
+use super::setup::{Came, converse};
 use super::{faults, translate};
 use crate::runtime::net::Stream;
-use crate::runtime::{Pool, spawn};
-use crate::tls::TlsError;
+use crate::runtime::spawn;
 
 /// Time for connecting to all addresses of a host.
 const DIAL_TIME: Duration = Duration::from_secs(30);
@@ -41,8 +33,6 @@ const DIAL_TIME: Duration = Duration::from_secs(30);
 const DIAL_TIME_LEAST: Duration = Duration::from_secs(5);
 /// Time for everything before the first message: greeting, EHLO, TLS, authentication.
 const SETUP_TIME: Duration = Duration::from_secs(5 * 60);
-/// Time for a handshake.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(60);
 /// Time for a message, besides a second for each of its mebibytes.
 const TRANSACTION_TIME: Duration = Duration::from_secs(30 * 60);
 
@@ -443,105 +433,6 @@ impl Session {
     }
 }
 
-/// Greets, secures and logs in, as the rule and the transport say.
-async fn converse(
-    connector: &Connector,
-    dial: &Dial,
-    way: &Transported<'_>,
-    stream: Stream,
-    pool: Pool,
-    deadline: Instant,
-    came: &mut Came,
-) -> Result<(Connection, Offered), (HostEnd, Option<Offered>)> {
-    let rule = &dial.rule;
-    let wanted = || Wanted {
-        pkix: match (rule.verification.has_pkix(), rule.observed.has_pkix()) {
-            (true, _) => Pkix::Required,
-            (false, true) => Pkix::Noted,
-            (false, false) => Pkix::Ignored,
-        },
-        dane: dial.dane.clone().filter(|_| rule.verification.has_dane()),
-    };
-    let settings = Settings {
-        name: way.hello.clone(),
-        starttls: match rule.starttls {
-            Starttls::Never | Starttls::Implicit => StartTls::Never,
-            Starttls::Opportunistic => StartTls::IfOffered,
-            Starttls::Mandatory => StartTls::Required,
-        },
-        authentication: way.auth.map(|auth| authentication(auth, rule.verification.has_pkix())),
-    };
-    let until = || deadline.min(Instant::now() + HANDSHAKE_TIME);
-    let bad_name = || (HostEnd::Tls(TlsEvent::Certificate), None);
-    let mut connection = if rule.starttls == Starttls::Implicit {
-        let name = server_name(dial).ok_or_else(bad_name)?;
-        let secured = connector.secure(stream, name, wanted(), until()).await;
-        let secured = secured.map_err(|failed| (tls_failed(dial, &failed, came), None))?;
-        (came.tls, came.seen) = (Some(Tls::Established), secured.seen);
-        Connection::secured(secured.stream, settings, pool)
-    } else {
-        Connection::clear(stream, settings, pool)
-    };
-    let mut offered = Offered::default();
-    loop {
-        let reached = connection.proceed(deadline).await;
-        if &*came.helo != connection.greeting_name() {
-            came.helo = connection.greeting_name().into();
-        }
-        match reached {
-            Reached::Ready => {
-                // What wasn't refused, and isn't there, wasn't offered.
-                came.tls.get_or_insert(Tls::NotOffered);
-                return Ok((connection, offered));
-            }
-            Reached::StartTls => {
-                offered.starttls = connection.capabilities().has(Extension::StartTls);
-                let name = server_name(dial).ok_or_else(bad_name)?;
-                match connection.secure(connector, name, wanted(), until()).await {
-                    Ok(seen) => (came.tls, came.seen) = (Some(Tls::Established), seen),
-                    Err(failed) => return Err((tls_failed(dial, &failed, came), Some(offered))),
-                }
-            }
-            Reached::Closed(End::Failed(Failure::Refused { stage: Stage::StartTls, .. })) => {
-                came.tls = Some(Tls::NotOffered);
-                return Err((HostEnd::Tls(TlsEvent::Refused), None));
-            }
-            // It hangs up, or says more than that it is ready: that is TLS that fails, too.
-            Reached::Closed(End::Failed(Failure::Broken { stage: Stage::StartTls, .. })) => {
-                came.tls = Some(Tls::Failed(faults::of_starttls()));
-                return Err((HostEnd::Tls(TlsEvent::Handshake), Some(offered)));
-            }
-            Reached::Closed(End::Failed(failure)) => return Err((translate::host_end(&failure), None)),
-            Reached::Closed(End::Quit) | Reached::Content | Reached::Finished(_) => {
-                let (stage, how) = (outcome::Stage::Hello, outcome::Broken::Malformed);
-                return Err((HostEnd::Broken { stage, how }, None));
-            }
-        }
-    }
-}
-
-/// A handshake that failed.
-fn tls_failed(dial: &Dial, failed: &Failed, came: &mut Came) -> HostEnd {
-    tracing::info!(host = %dial.host, error = %failed, "TLS failed");
-    let event = event_of(failed);
-    let tls = match event {
-        TlsEvent::Certificate => Tls::Refused,
-        _ => Tls::Failed(faults::of_handshake(&failed.error)),
-    };
-    (came.tls, came.seen) = (Some(tls), failed.seen.clone());
-    HostEnd::Tls(event)
-}
-
-/// What came of TLS on a connection.
-#[derive(Default)]
-struct Came {
-    /// None before it came to that.
-    tls: Option<Tls>,
-    seen: Seen,
-    /// What the other side calls itself.
-    helo: Box<str>,
-}
-
 /// A connection that is ready for a message.
 struct Ready {
     open: Open,
@@ -563,38 +454,5 @@ fn unable(why: &Unsendable) -> HostEnd {
         Unsendable::UsedUp | Unsendable::NoRecipients | Unsendable::NotReady => {
             HostEnd::Broken { stage: outcome::Stage::Mail, how: outcome::Broken::Closed }
         }
-    }
-}
-
-/// The name to ask for in the handshake. That of an address literal is the address.
-fn server_name(dial: &Dial) -> Option<ServerName<'static>> {
-    let name = dial.server_name();
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return Some(ServerName::IpAddress(address.into()));
-    }
-    ServerName::try_from(name).ok()
-}
-
-fn event_of(failed: &Failed) -> TlsEvent {
-    let is_certificate = match &failed.error {
-        TlsError::Protocol(error) => {
-            Verifier::mismatch(error).is_some() || matches!(error, rustls::Error::InvalidCertificate(_))
-        }
-        _ => false,
-    };
-    if is_certificate { TlsEvent::Certificate } else { TlsEvent::Handshake }
-}
-
-fn authentication(auth: &Auth, is_verified: bool) -> Authentication {
-    Authentication {
-        credentials: ClientCredentials {
-            login: auth.username.to_string(),
-            // What can't be prepared is used as it is: the other side decides.
-            password: prepare_password(auth.password.expose().as_bytes(), &Limits::DEFAULT)
-                .unwrap_or_else(|_| Secret::new(auth.password.expose().to_string())),
-        },
-        mechanisms: auth.allowed(is_verified),
-        nonce: super::start::nonce(),
     }
 }

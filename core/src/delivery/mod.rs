@@ -32,6 +32,7 @@ mod routing;
 mod rules;
 mod secure;
 mod session;
+mod setup;
 mod start;
 mod strays;
 mod sts;

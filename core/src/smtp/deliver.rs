@@ -16,18 +16,18 @@ use std::sync::Arc;
 use postrider_proto::address::{Address, Domain, ForwardPath};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::Flags;
-use postrider_proto::smtp::body::{ContentFacts, TlsRequired};
-use postrider_proto::smtp::envelope::{BodyType, Envelope, Return};
+use postrider_proto::smtp::Reply;
+use postrider_proto::smtp::body::ContentFacts;
+use postrider_proto::smtp::envelope::Envelope;
 use postrider_proto::smtp::reply::Class;
 use postrider_proto::smtp::trace;
-use postrider_proto::smtp::{Reply, envelope};
 use postrider_storage::account::{Content, NewMessage, ThreadInfo, Tx};
 use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::CommitError;
 use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, MailboxId};
-use postrider_storage::queue::{self, IncomingReport, NewQueued, NewRecipient};
-use postrider_storage::rows::{Kind, QueueMeta, ReportTodoRow, RequireTls, Ret, SpecialUse};
+use postrider_storage::queue::{IncomingReport, NewQueued, NewRecipient};
+use postrider_storage::rows::{Kind, QueueMeta, ReportTodoRow, Ret, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
@@ -36,10 +36,11 @@ use super::checks::rules::{ByRule, Ruled};
 use super::checks::{Fields, Reports};
 use super::connection::Connection;
 use super::first_time::{FirstTime, Waited};
+use super::leaving::wish;
 use super::outcomes::{Outcome, Outcomes};
 use super::policy;
 use super::recipients::{Drop, Place};
-use super::sending::{Allowed, End, Sending};
+use super::sending::{End, Sending};
 use crate::accounts::{LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
@@ -234,12 +235,6 @@ impl Delivery {
         prefix.into_bytes()
     }
 
-    /// The fields in front of the message when it leaves for other servers.
-    fn leaving_prefix(&self) -> Vec<u8> {
-        let results = self.results.get(&None).map_or("", String::as_str);
-        [&self.signatures, results, &self.trace].concat().into_bytes()
-    }
-
     /// Stores the message in one mailbox, on the account's home shard.
     fn store(
         &self,
@@ -340,90 +335,6 @@ impl Delivery {
                 .await;
             stored.unwrap_or(Err(Reply::SHUTTING_DOWN))
         }
-    }
-
-    /// Puts the message into the queue for these recipients.
-    async fn queue(
-        &self,
-        recipients: &[usize],
-        content: (Option<Batch>, Option<Incarnation>),
-        allowed: Option<Allowed>,
-    ) -> Outcome {
-        let envelope = &self.envelope;
-        let mut known = HashSet::new();
-        let recipients: Vec<NewRecipient> = recipients
-            .iter()
-            .filter_map(|number| envelope.recipients.get(*number))
-            .filter_map(new_recipient)
-            .filter(|recipient| known.insert(recipient.address.clone()))
-            .map(|recipient| {
-                let sending = self.sending.as_ref();
-                let from_id = sending.and_then(|sending| sending.id(envelope.reverse_path.address()));
-                NewRecipient { from_id, ..recipient }
-            })
-            .collect();
-        let queued = NewQueued {
-            content: self.content,
-            prefix: self.leaving_prefix(),
-            created: self.now,
-            sender: self.sender,
-            mail_from: envelope.reverse_path.address().map(Address::to_string).unwrap_or_default().into(),
-            kind: Kind::Ordinary,
-            require_tls: wish(envelope, self.facts.tls_required),
-            smtputf8: envelope.smtputf8,
-            eight_bit: self.facts.has_eight_bit || envelope.smtputf8,
-            binary: envelope.body == BodyType::BinaryMime,
-            ret: match envelope.ret {
-                None => Ret::Unspecified,
-                Some(Return::Full) => Ret::Full,
-                Some(Return::Headers) => Ret::Headers,
-            },
-            envelope_id: envelope.envelope_id.as_deref().unwrap_or_default().into(),
-            hold_until: envelope.hold,
-            max_attempts: 0,
-            meta: self.meta.clone(),
-            recipients,
-        };
-        self.enqueue(queued, content, allowed).await
-    }
-
-    async fn enqueue(
-        &self,
-        queued: NewQueued,
-        (content_batch, incarnation): (Option<Batch>, Option<Incarnation>),
-        allowed: Option<Allowed>,
-    ) -> Outcome {
-        let shared = &self.shard.shared;
-        let account = queued.sender.map_or(0, AccountId::get);
-        shared.reads.calm().await;
-        let rules = shared.hold_rules.get(&shared.store);
-        let enqueued = rules.and_then(|rules| queue::enqueue(|| shared.store.new_queue_id(), queued, &rules));
-        let enqueued = match enqueued {
-            Ok(enqueued) => enqueued,
-            Err(error) => {
-                self.settle(allowed, End::Refused).await;
-                return Err(policy::store_reply(&error, self.id));
-            }
-        };
-        let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
-        let allowed =
-            allowed.zip(enqueued.entries.first()).map(|(allowed, first)| allowed.note(&mut batch, first.id));
-        if let Some(content) = content_batch {
-            batch.append(content);
-        }
-        let submitted = commit::submit(&shared.committer, batch, Durability::Synced, incarnation).await;
-        let done = match submitted {
-            Ok(submitted) => submitted.done().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = done {
-            self.settle(allowed, End::Refused).await;
-            return Err(policy::commit_reply(&error, self.id));
-        }
-        self.settle(allowed, End::Queued).await;
-        shared.queue_counts.add(delta);
-        delivery::announce(&self.shard, enqueued.entries, account).await;
-        Ok(metrics::Delivery::Queued)
     }
 
     /// What the client is told (product 1.11): success when anybody got the message; those who did not and never will are
@@ -596,26 +507,6 @@ pub(super) fn open_reply(error: &OpenError, account: AccountId, id: ConnectionId
             error!(cid = %id, %account, %error, "the account could not be loaded");
             Reply::LOCAL_ERROR
         }
-    }
-}
-
-fn new_recipient(recipient: &envelope::Recipient) -> Option<NewRecipient> {
-    let ForwardPath::Address(address) = &recipient.path else { return None };
-    let original = recipient.original.as_ref().map(|o| format!("{};{}", o.address_type, o.address));
-    Some(NewRecipient {
-        address: address.to_string().into(),
-        notify: recipient.notify,
-        original: original.unwrap_or_default().into(),
-        from_id: None,
-    })
-}
-
-/// What the client asked of transport security (RFC 8689 §4.2.1).
-const fn wish(envelope: &Envelope, tls_required: TlsRequired) -> RequireTls {
-    match (envelope.requiretls, tls_required) {
-        (true, _) => RequireTls::Required,
-        (false, TlsRequired::No) => RequireTls::No,
-        (false, TlsRequired::Absent | TlsRequired::Other) => RequireTls::Unset,
     }
 }
 

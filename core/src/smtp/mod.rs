@@ -12,6 +12,7 @@ mod connection;
 mod deliver;
 mod figures;
 mod first_time;
+mod leaving;
 mod outcomes;
 mod policy;
 pub(crate) mod rates;
