@@ -18,8 +18,9 @@ use crate::rows::{BadRow, FormatRow};
 
 /// The format that this program writes, and the newest that it reads.
 ///
-/// Format 2 has the queue by recipient domain; a store of format 1 is converted when it is opened.
-pub const FORMAT: u32 = 2;
+/// Format 2 has the queue by recipient domain; a store of format 1 is converted when it is opened. Format 3 has entries
+/// under way behind all others, and rows that earlier programs don't know; of format 2 nothing has to be converted.
+pub const FORMAT: u32 = 3;
 
 /// Why something could not be done in the store.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -175,14 +176,14 @@ impl Store {
     /// Runs before the committer starts: it may write itself.
     pub fn open(engine: Arc<dyn Engine>) -> Result<Self, StoreError> {
         let reader = Reader::new(engine.snapshot());
-        let mut converting = false;
+        let mut from = None;
         match reader.get(&keys::format())? {
             Some(row) => {
                 let found = FormatRow::decode(&row)?;
                 if found.format > FORMAT {
                     return Err(StoreError::NewerFormat { found: found.format, supported: FORMAT });
                 }
-                converting = found.format < FORMAT || found.converting != 0;
+                from = converted_from(&found);
             }
             None if reader.is_empty()? => write_format(&*engine, 0)?,
             None => return Err(StoreError::Inconsistent("it has rows, but none that says its format")),
@@ -190,10 +191,12 @@ impl Store {
         let last_id = AtomicU64::new(last_id(&reader)?);
         let sealed = directory::plan_state(reader.snapshot())? == Some(PlanState::Sealed);
         let store = Self { engine, last_id, sealed: AtomicU64::new(u64::from(sealed)) };
-        if converting {
+        if let Some(from) = from {
             // From here on an older program refuses the store, also when this is cut off.
-            write_format(&*store.engine, FORMAT_1)?;
-            queue::convert(&store)?;
+            write_format(&*store.engine, from)?;
+            if from == FORMAT_1 {
+                queue::convert(&store)?;
+            }
             write_format(&*store.engine, 0)?;
         }
         Ok(store)
@@ -267,8 +270,18 @@ impl Store {
     }
 }
 
-/// The format before this one.
+/// The first format.
 const FORMAT_1: u8 = 1;
+
+/// From which format a store is to be converted to the present one: that from which an earlier start began to, or its own.
+fn converted_from(found: &FormatRow) -> Option<u8> {
+    match found.converting {
+        0 if found.format == FORMAT => None,
+        // Older formats are small numbers; the caller has seen that it is none that is newer.
+        0 => Some(u8::try_from(found.format).unwrap_or(FORMAT_1)),
+        begun => Some(begun),
+    }
+}
 
 /// Writes the present format, and from which one the store is being converted.
 fn write_format(engine: &dyn Engine, converting: u8) -> Result<(), EngineError> {

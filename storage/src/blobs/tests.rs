@@ -201,7 +201,7 @@ fn a_store_of_a_newer_format_is_refused_with_advice() {
     batch.insert(Space::Rows, keys::format(), newer.encode());
     engine.commit(batch, Durability::Synced).unwrap();
     let error = Store::open(Arc::clone(&engine) as Arc<dyn Engine>).err().unwrap().to_string();
-    assert!(error.contains("format 3") && error.contains("up to 2") && error.contains("install"), "{error}");
+    assert!(error.contains("format 4") && error.contains("up to 3") && error.contains("install"), "{error}");
     let mut batch = Batch::new();
     batch.remove(Space::Rows, keys::format());
     batch.insert(Space::Rows, [1, 2, 3], [4]);

@@ -35,7 +35,7 @@ pub(crate) fn convert(store: &Store) -> Result<(), StoreError> {
     }
     work.remove_schedule()?;
     let Work { messages, entries, .. } = work;
-    info!(messages, entries, "the queue was converted to format 2");
+    info!(messages, entries, "the queue was converted from format 1");
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::engine::memory::{Crash, Fault};
 use crate::ids::BlobId;
 use crate::rows::FormatRow;
 use crate::rows::queue_v1::{QueueV1, RecipientV1, written};
+use crate::store::FORMAT;
 
 /// What format 1 wrote for a message.
 fn enqueue_v1(batch: &mut Batch, id: QueueId, row: &QueueV1, recipients: &[RecipientV1]) {
@@ -133,7 +134,7 @@ fn messages_of_format_1_are_parted_by_domain_and_nothing_is_lost() {
     world.reopen().unwrap();
     assert_eq!(world.engine.commits(), commits);
     let row = FormatRow::decode(&world.reader().get(&keys::format()).unwrap().unwrap()).unwrap();
-    assert_eq!(row, FormatRow { format: 2, converting: 0 });
+    assert_eq!(row, FormatRow { format: FORMAT, converting: 0 });
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn a_conversion_that_is_cut_off_anywhere_goes_on() {
         let kept = world.engine.unsynced() / 2;
         world.engine.crash(Crash::KeepUnsynced(kept));
         let format = world.engine.snapshot().get(Space::Rows, &keys::format()).unwrap().unwrap();
-        let expected = FormatRow { format: if nth == 1 { 1 } else { 2 }, converting: u8::from(nth > 1) };
+        let expected = FormatRow { format: if nth == 1 { 1 } else { FORMAT }, converting: u8::from(nth > 1) };
         assert_eq!(
             FormatRow::decode(&format).unwrap(),
             expected,
@@ -221,4 +222,26 @@ fn a_message_of_format_1_that_cannot_be_read_is_left_and_told_of() {
     assert_eq!(row(keys::queue_recipient(ids[0], 0))[0], 1);
     assert_eq!(world.entry(ids[1]).base, ids[1]);
     assert!(!verify(world.reader(), None, &mut |_| {}).unwrap().is_clean());
+}
+
+/// Format 2 had an entry under way where its next attempt was due.
+#[test]
+fn what_format_2_had_under_way_is_released() {
+    let mut world = World::new();
+    let id = world.send(&["r@one.example"])[0];
+    let row = world.claim(id, 1000).entry;
+    let place = Scheduled { domain: domain_hash("one.example"), due: row.due, id };
+    let mut batch = Batch::new();
+    batch.remove(Space::Rows, keys::queue_due(place.domain, UNDERWAY, id));
+    batch.insert(Space::Rows, keys::queue_due(place.domain, place.due, id), MARK);
+    batch.insert(Space::Rows, keys::format(), FormatRow { format: 2, converting: 0 }.encode());
+    world.engine.commit(batch, Durability::Synced).unwrap();
+    world.reopen().unwrap();
+    let format = FormatRow::decode(&world.reader().get(&keys::format()).unwrap().unwrap()).unwrap();
+    assert_eq!(format, FormatRow { format: FORMAT, converting: 0 });
+    let released = release_claims(&world.reader(), 10).unwrap();
+    assert_eq!(released.entries, [(id, 1)]);
+    world.commit(released.edit.batch);
+    world.verify();
+    assert_eq!(first(&world.reader(), Scheduled::start(place.domain)).unwrap(), Some(place));
 }
