@@ -142,7 +142,7 @@ fn of_postfix(scenario: &Outbound, setup: &Setup, dir: &Path) -> Result<Measured
     let daemon = Daemon::new("postfix", started);
     let pid = daemon.pid();
     let measured =
-        wait(START_MAX, "Postfix doesn't start", || Client::connect(&address(port), Security::Plain).is_ok())
+        wait(START_MAX, "Postfix doesn't start", || Client::connect(&address(port), Security::Tls).is_ok())
             .and_then(|()| deliver(scenario, setup, &address(port), |_| None, || process::tree_time(pid)));
     daemon.end(|| postfix::stop(&own))?;
     measured
@@ -283,8 +283,7 @@ fn share(
 }
 
 fn connect(target: &str, login: Option<&Login>) -> Result<Client> {
-    let security = if login.is_some() { Security::Tls } else { Security::Plain };
-    let mut client = Client::connect(target, security)?;
+    let mut client = Client::connect(target, Security::Tls)?;
     client.say_hello()?;
     if let Some(login) = login {
         client.log_in_to_submit(login)?;

@@ -42,23 +42,40 @@ postlog   unix-dgram n -  n  -  1  postlogd
 pub enum Next<'a> {
     /// The mailboxes of its domain, by LMTP.
     Mailboxes(&'a Path),
-    /// A server on this port of loopback, for all mail.
+    /// A server on this port of loopback, for all mail, which comes over TLS from the start.
     Relay(u16),
 }
 
 /// Starts it in the foreground, on this port of loopback.
 pub fn start(dir: &Path, port: u16, domain: &str, next: &Next<'_>) -> Result<Child> {
-    let next = match next {
-        Next::Mailboxes(lmtp) => format!(
-            "virtual_mailbox_domains = {domain}\nvirtual_mailbox_maps = static:ok\nvirtual_transport = lmtp:unix:{}\n",
-            lmtp.display()
-        ),
-        Next::Relay(port) => format!("relayhost = [127.0.0.1]:{port}\nsmtp_tls_security_level = none\n"),
-    };
     let config = dir.join("postfix");
     for folder in ["postfix", "spool", "postfix-data"] {
         fs::create_dir(dir.join(folder))?;
     }
+    let (next, options) = match next {
+        Next::Mailboxes(lmtp) => {
+            let lmtp = lmtp.display();
+            (
+                format!(
+                    "virtual_mailbox_domains = {domain}\nvirtual_mailbox_maps = static:ok\n\
+                     virtual_transport = lmtp:unix:{lmtp}\n"
+                ),
+                "",
+            )
+        }
+        Next::Relay(port) => {
+            let file = config.join("certificate.pem");
+            write_certificate(&file, domain)?;
+            let file = file.display();
+            (
+                format!(
+                    "relayhost = [127.0.0.1]:{port}\nsmtp_tls_security_level = none\n\
+                     smtpd_tls_chain_files = {file}\nsmtpd_tls_security_level = may\n"
+                ),
+                " -o smtpd_tls_wrappermode=yes",
+            )
+        }
+    };
     let at = dir.display();
     let (group, user) = ("postdrop", "postfix");
     std::os::unix::fs::chown(dir.join("postfix-data"), Some(id_of("-u", user)?), None)?;
@@ -85,7 +102,7 @@ pub fn start(dir: &Path, port: u16, domain: &str, next: &Next<'_>) -> Result<Chi
              mailbox_size_limit = 0\n"
         ),
     )?;
-    let listener = format!("127.0.0.1:{port} inet  n  -  n  -  -  smtpd\n");
+    let listener = format!("127.0.0.1:{port} inet  n  -  n  -  -  smtpd{options}\n");
     fs::write(config.join("master.cf"), listener + SERVICES)?;
     Command::new(PROGRAM)
         .arg("-c")
@@ -96,6 +113,12 @@ pub fn start(dir: &Path, port: u16, domain: &str, next: &Next<'_>) -> Result<Chi
         .stderr(fs::File::options().create(true).append(true).open(dir.join(LOG))?)
         .spawn()
         .context("postfix could not be started")
+}
+
+/// Writes a key and a certificate of its own, of the kind that the server makes for itself.
+fn write_certificate(file: &Path, domain: &str) -> Result<()> {
+    let made = rcgen::generate_simple_self_signed([format!("mail.{domain}")])?;
+    Ok(fs::write(file, made.signing_key.serialize_pem() + &made.cert.pem())?)
 }
 
 pub fn stop(dir: &Path) -> Result<()> {
