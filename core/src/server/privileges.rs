@@ -14,11 +14,12 @@ use rustix::io::Errno;
 use crate::config::RunAs;
 
 /// What the server keeps in its data directory.
-const KEPT: [&CStr; 8] = [
+const KEPT: [&CStr; 9] = [
     c"store",
     c"secret",
     c"secret.new",
     c"ctl",
+    c"ends-sent",
     c"selfsigned.pem",
     c"selfsigned.key.pem",
     c"selfsigned.new",
