@@ -42,16 +42,16 @@ impl EndsFile {
     }
 }
 
-/// What an earlier process noted; nothing when there was none.
-pub fn noted(path: &Path) -> io::Result<HashSet<Noted>> {
+/// What an earlier process noted; none when there is no file, as programs before format 3 of the store left it.
+pub fn noted(path: &Path) -> io::Result<Option<HashSet<Noted>>> {
     let mut octets = Vec::new();
     match File::open(path) {
         Ok(file) => file.take(FILE_OCTETS_MAX).read_to_end(&mut octets)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let slots = octets.as_chunks::<SLOT_OCTETS>().0;
-    Ok(slots.iter().map(decode).filter(|(id, _)| id.0 != 0).collect())
+    Ok(Some(slots.iter().map(decode).filter(|(id, _)| id.0 != 0).collect()))
 }
 
 fn encode((id, attempt): Noted) -> [u8; SLOT_OCTETS] {
@@ -161,22 +161,22 @@ mod tests {
     fn what_is_in_doubt_is_found_by_the_next_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        assert_eq!(noted(&path).unwrap(), HashSet::new(), "there was none");
+        assert_eq!(noted(&path).unwrap(), None, "there was none");
         let file = EndsFile::create(&path).unwrap();
         let shards = [0, 1].map(|shard| Ends::new(file.clone(), ShardId(shard), 2));
         let [one, other] = [shards[0].slot(), shards[1].slot()];
         one.note(A).unwrap();
         other.note(B).unwrap();
-        assert_eq!(noted(&path).unwrap(), [A, B].into());
+        assert_eq!(noted(&path).unwrap(), Some([A, B].into()));
         // The end of the process, at any time after.
         drop((one, other));
         assert_eq!([shards[0].take_doubt(A.0), shards[0].take_doubt(A.0)], [true, false], "said once");
         let again = [shards[0].slot(), shards[1].slot()];
         again[0].note((QueueId(3), 1)).unwrap();
         again[1].note((QueueId(4), 1)).unwrap();
-        assert_eq!(noted(&path).unwrap().len(), 4, "slots in doubt are not used again");
+        assert_eq!(noted(&path).unwrap().unwrap().len(), 4, "slots in doubt are not used again");
         drop(EndsFile::create(&path).unwrap());
-        assert_eq!(noted(&path).unwrap(), HashSet::new());
+        assert_eq!(noted(&path).unwrap(), Some(HashSet::new()));
     }
 
     #[test]
@@ -189,14 +189,14 @@ mod tests {
         slot.note(A).unwrap();
         slot.settle();
         slot.note(B).unwrap();
-        assert_eq!(noted(&path).unwrap(), [B].into());
+        assert_eq!(noted(&path).unwrap(), Some([B].into()));
         slot.note(A).unwrap();
-        assert_eq!(noted(&path).unwrap(), [A, B].into(), "what isn't settled stays");
+        assert_eq!(noted(&path).unwrap(), Some([A, B].into()), "what isn't settled stays");
         slot.settle();
         drop(slot);
         assert!(!ends.take_doubt(A.0));
         ends.slot().note(B).unwrap();
-        assert_eq!(noted(&path).unwrap(), [B].into());
+        assert_eq!(noted(&path).unwrap(), Some([B].into()));
         assert_eq!(ends.made.get(), 2);
     }
 }

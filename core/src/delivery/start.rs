@@ -29,13 +29,14 @@ const PAUSE: Duration = Duration::from_millis(2);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Gives entries back whose attempts were cut off by the end of an earlier process, before anything is claimed. Says of how
-/// many the message may have arrived nevertheless: those of which the end was sent, as that process noted.
-pub fn release_claims(store: &Store, sent: &HashSet<Noted>) -> Result<u64, StoreError> {
+/// many the message may have arrived nevertheless: those of which the end was sent, as that process noted; or all, when it
+/// noted nothing of the kind (`sent` is none).
+pub fn release_claims(store: &Store, sent: Option<&HashSet<Noted>>) -> Result<u64, StoreError> {
     let mut count = 0;
     loop {
         let released = queue::release_claims(&store.reader(), CLAIMS_MAX)?;
         for (id, attempt) in released.entries {
-            if sent.contains(&(id, attempt)) {
+            if sent.is_none_or(|sent| sent.contains(&(id, attempt))) {
                 count += 1;
                 info!(
                     entry = id.0,

@@ -60,7 +60,7 @@ pub fn open_store(config: &Config) -> Result<Opened, ServeError> {
     }
     let ends_path = config.data_dir.join(ENDS_FILE);
     let sent = noted(&ends_path).map_err(system("can't read data/ends-sent"))?;
-    let cut_off = release_claims(&store, &sent).map_err(|error| failed(error.to_string()))?;
+    let cut_off = release_claims(&store, sent.as_ref()).map_err(|error| failed(error.to_string()))?;
     let ends = EndsFile::create(&ends_path).map_err(system("can't make data/ends-sent"))?;
     let on_stop = |reason: &committer::StopReason| {
         error!(%reason, "the store takes no more writes; nothing is acknowledged any more");
