@@ -124,3 +124,63 @@ pub(crate) fn nonce() -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::Arc;
+
+    use postrider_storage::account::Content;
+    use postrider_storage::engine::Engine;
+    use postrider_storage::engine::memory::MemoryEngine;
+    use postrider_storage::ids::{BlobId, QueueId};
+    use postrider_storage::queue::{Attempt, HoldRules, NewQueued, NewRecipient};
+    use postrider_storage::rows::{Kind, RequireTls, Ret};
+
+    use super::*;
+
+    /// An entry whose first attempt is under way.
+    fn under_way(store: &Store, engine: &MemoryEngine, recipient: &str) -> QueueId {
+        let queued = NewQueued {
+            content: Content { blob: BlobId(1), size: 1 },
+            prefix: Vec::new(),
+            created: 1,
+            sender: None,
+            mail_from: Vec::new(),
+            kind: Kind::Ordinary,
+            require_tls: RequireTls::Unset,
+            smtputf8: false,
+            eight_bit: false,
+            binary: false,
+            ret: Ret::Unspecified,
+            envelope_id: Vec::new(),
+            hold_until: None,
+            max_attempts: 0,
+            meta: None,
+            recipients: vec![NewRecipient { address: recipient.into(), ..NewRecipient::default() }],
+        };
+        let rules = HoldRules::load(&store.reader()).unwrap();
+        let enqueued = queue::enqueue(|| store.new_queue_id(), queued, &rules).unwrap();
+        engine.commit(enqueued.edit.batch, Durability::Synced).unwrap();
+        let id = enqueued.entries[0].id;
+        let claimed = queue::claim(&store.reader(), id, Attempt { now: 2, next: 3 }).unwrap().unwrap();
+        engine.commit(claimed.edit.batch, Durability::Buffered).unwrap();
+        id
+    }
+
+    #[test]
+    fn what_may_have_arrived_is_what_was_noted_or_all_when_nothing_was() {
+        for (noted, expected) in [(None, 2), (Some(0), 0), (Some(1), 1), (Some(2), 2)] {
+            let engine = Arc::new(MemoryEngine::new());
+            let store = Store::open(Arc::clone(&engine) as Arc<dyn Engine>).unwrap();
+            let ids = ["r@one.example", "r@two.example"].map(|to| under_way(&store, &engine, to));
+            let sent = noted.map(|count| ids[..count].iter().map(|id| (*id, 1)).collect());
+            assert_eq!(release_claims(&store, sent.as_ref()).unwrap(), expected, "{noted:?}");
+            assert_eq!(release_claims(&store, None).unwrap(), 0, "once");
+            // Of another attempt than the one that was cut off, nothing is to be said.
+            let id = under_way(&store, &engine, "r@three.example");
+            assert_eq!(release_claims(&store, Some(&[(id, 2)].into())).unwrap(), 0);
+        }
+    }
+}
