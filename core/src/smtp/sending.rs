@@ -203,13 +203,19 @@ impl Delivery {
             Box::pin(async move {
                 // What is counted are rows of the account, which needs its first ones.
                 home.open_account(account).await.map_err(|error| open_reply(&error, account, id))?;
-                if let Some(given) = claimed
+                if let Some(given) = claimed.clone()
                     && !claim(&home, account, given).await.map_err(|error| policy::store_reply(&error, id))?
                 {
                     return Err(BAD_ID);
                 }
                 let taken = allowance::take(&home, account, sent, limits).await;
-                taken.map_err(|error| refusal(&error, sent, id))
+                taken.map_err(|error| {
+                    // The client may come again with it.
+                    if let Some(given) = &claimed {
+                        home.allowances.release(account, given);
+                    }
+                    refusal(&error, sent, id)
+                })
             })
         });
         taken.await.unwrap_or(Err(Reply::SHUTTING_DOWN))?;

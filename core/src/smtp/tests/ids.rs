@@ -131,3 +131,21 @@ fn fields_for_programs_are_bounded_and_each_there_once() {
     let message_id = meta.unwrap().message_id;
     assert!(message_id.ends_with("@localhost"), "{message_id}");
 }
+
+#[test]
+fn an_id_of_a_message_that_was_refused_is_free_again() {
+    let world = World::new();
+    with_ids(&world);
+    let ids = vec![Address::parse("anna@example.org").unwrap()];
+    let limited = |most| MailSettings {
+        from_id_logins: ids.clone(),
+        recipients_per_day: Some(most),
+        ..MailSettings::default()
+    };
+    world.set_mail(limited(1));
+    let mut client = world.anna();
+    assert!(client.mail("anna+one@example.org", &["a@x.example"], MESSAGE).starts_with("250"));
+    assert!(client.mail("anna+two@example.org", &["b@x.example"], MESSAGE).starts_with("451 4.7.1"));
+    world.set_mail(limited(2));
+    assert!(client.mail("anna+two@example.org", &["b@x.example"], MESSAGE).starts_with("250"));
+}
