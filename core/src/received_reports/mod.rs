@@ -191,7 +191,15 @@ fn read_one(
         return Ok(Done::nothing(ReceivedReport::Unreadable, "what was noted of it is damaged".into()));
     };
     let reader = shared.store.reader();
-    let found = match find(&reader, blob)? {
+    let found = match find(&reader, blob) {
+        // What is damaged stays so: it must not hold up the reports behind it.
+        Err(error @ (StoreError::BadRow(_) | StoreError::BadKey(_) | StoreError::Inconsistent(_))) => {
+            error!(blob = blob.0, %error, "a message with a report can't be read");
+            return Ok(Done::nothing(ReceivedReport::Unreadable, "its message is damaged".into()));
+        }
+        found => found?,
+    };
+    let found = match found {
         None => return Ok(Done::nothing(ReceivedReport::Gone, "its message is gone".into())),
         Some(Err(error)) => return Ok(Done::nothing(ReceivedReport::Unreadable, error.to_string())),
         Some(Ok(report)) => report,

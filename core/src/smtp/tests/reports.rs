@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use postrider_proto::address::Domain;
 use postrider_proto::gzip;
 use postrider_storage::directory::{AliasSettings, Change, Destination, DomainSettings, ReportKinds};
-use postrider_storage::engine::{Batch, Durability, Engine};
-use postrider_storage::rows::ReportTodoRow;
+use postrider_storage::engine::{Batch, Durability, Engine, Space};
+use postrider_storage::rows::{BlobRow, ReportTodoRow};
 use serde_json::Value;
 
 use super::verdicts::{signed, with_key};
@@ -283,7 +283,7 @@ fn reports_come_through_aliases_and_from_our_own_users() {
 
 #[test]
 fn what_a_crash_left_unread_is_read_at_the_next_start() {
-    use ReceivedReport::{Gone, Stored};
+    use ReceivedReport::{Gone, Stored, Unreadable};
     // Delivered where reports aren't read, so that nothing is done yet.
     let world = World::with_script(super::verdicts::SCRIPT, |_| {});
     let report = gz("dmarc@strict.example", &dmarc("example.org", "d-1"));
@@ -310,9 +310,19 @@ fn what_a_crash_left_unread_is_read_at_the_next_start() {
     postrider_storage::reports::add_todo(&mut batch, blob, &todo).unwrap();
     let gone = postrider_storage::ids::BlobId(blob.0 + 1);
     postrider_storage::reports::add_todo(&mut batch, gone, &todo).unwrap();
+    // One that is damaged, and read first, holds up none.
+    let damaged = postrider_storage::ids::BlobId(blob.0 - 1);
+    postrider_storage::reports::add_todo(&mut batch, damaged, &todo).unwrap();
+    let row = BlobRow { size: 9, chunks: 1, structure: b"no record"[..].into() };
+    batch.insert(Space::Rows, postrider_storage::keys::blob(damaged), row.encode());
     engine.commit(batch, Durability::Synced).unwrap();
     let server = TestServer::on(Arc::clone(&engine) as _);
-    wait_until(|| outcomes(&server, Stored) == 1 && outcomes(&server, Gone) == 1);
+    let read = |outcome| outcomes(&server, outcome) == 1;
+    wait_until(|| read(Stored) && read(Gone) && read(Unreadable));
+    // The end of the test looks for damage.
+    let mut batch = Batch::new();
+    batch.remove(Space::Rows, postrider_storage::keys::blob(damaged));
+    engine.commit(batch, Durability::Synced).unwrap();
     assert_eq!(listed(&server, of("example.org")).len(), 1);
     let reader = server.shared.store.reader();
     assert_eq!(postrider_storage::reports::todo(&reader, postrider_storage::ids::BlobId(0)).unwrap(), None);
