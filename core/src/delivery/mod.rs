@@ -185,6 +185,10 @@ pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) 
 /// A domain's first entry in the schedule; none when nothing waits for it.
 async fn first(shard: &Shard, domain: u64) -> Result<Option<Scheduled>, StoreError> {
     let asked = shard.deliveries.fronts.ask(domain);
+    if asked.from >= Scheduled::end(domain) {
+        // Nothing waits, and nobody has to look for it.
+        return Ok(None);
+    }
     let first = shard.shared.reads.run(move |reader| queue::first(reader, asked.from)).await?;
     shard.deliveries.fronts.found(asked, first);
     Ok(first)
