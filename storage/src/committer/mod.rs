@@ -52,7 +52,7 @@ impl Default for Limits {
 const GATHER_EACH: Duration = Duration::from_micros(100);
 
 /// How long a group waits for more members, at most.
-const GATHER_MAX: Duration = Duration::from_millis(2);
+const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// What a completion is told about a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
