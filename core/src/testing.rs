@@ -38,7 +38,7 @@ use crate::metrics::{Builder, Metrics};
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
 use crate::runtime::net::{
-    AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp,
+    AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, WhenExhausted, bind_tcp,
 };
 use crate::runtime::{
     Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep_until,
@@ -175,6 +175,7 @@ impl TestServer {
             (0..shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
         let shared = Arc::new(Shared {
+            hosts: crate::delivery::known_hosts(&config),
             config: Arc::new(config),
             store,
             committer,
@@ -388,6 +389,7 @@ fn listen(shard: &Rc<Shard>, number: usize, socket: BoundSocket, tls: Option<Tls
         label: "session",
         gate: Gate::new(1000),
         busy: b"421 busy\r\n",
+        exhausted: WhenExhausted::Close,
         stats: Arc::new(AcceptStats::default()),
     };
     if matches!(listener.protocol, Protocol::Imap | Protocol::Imaps) {
@@ -424,6 +426,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
             &shared.config,
             Connector::new(shared.config.delivery.tls_roots.as_deref()),
             ends_file(),
+            Arc::clone(&shared.hosts),
             (id, shared.shards.len()),
         ),
         webhooks: crate::webhooks::Webhooks::new(

@@ -37,7 +37,9 @@ use crate::imap::{Service, serve};
 use crate::log::{self, LogHandle};
 use crate::metrics::{Builder, Metrics};
 use crate::reads::Reads;
-use crate::runtime::net::{AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp};
+use crate::runtime::net::{
+    AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, WhenExhausted, bind_tcp,
+};
 use crate::runtime::{
     Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn,
 };
@@ -154,6 +156,7 @@ impl Server {
             (0..setup.shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
         let shared = Arc::new(Shared {
+            hosts: crate::delivery::known_hosts(&config),
             config,
             store,
             committer,
@@ -189,6 +192,7 @@ impl Server {
                     label: "imap",
                     gate: gate.clone(),
                     busy: b"* BYE\r\n",
+                    exhausted: WhenExhausted::Close,
                     stats: Arc::new(AcceptStats::default()),
                 };
                 Listener::new(socket).unwrap().serve(options, stop.clone(), move |stream: Stream| {
@@ -293,6 +297,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
             &shared.config,
             crate::delivery::Connector::new(None),
             crate::testing::ends_file(),
+            Arc::clone(&shared.hosts),
             (ShardId(0), 1),
         ),
         shared,
