@@ -96,6 +96,8 @@ pub struct Deliveries {
     addresses: Vec<IpAddr>,
     learned: learned::Learned,
     sts_failed: sts::Failed,
+    /// A message that came for an id couldn't be looked at.
+    unseen: LocalNotify,
     /// Held while what a report says of a recipient is written.
     reporting: Lock,
     /// Sessions that run.
@@ -139,6 +141,7 @@ impl Deliveries {
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
             sts_failed: sts::Failed::default(),
+            unseen: LocalNotify::default(),
             reporting: Lock::default(),
             sessions: Cell::new(0),
         }
