@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use postrider_core::config::TlsVersion;
 use postrider_core::runtime::net::{
-    AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp,
+    AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, WhenExhausted, bind_tcp,
 };
 use postrider_core::runtime::{Runtime, RuntimeOptions, Shutdown, now, preflight, timeout};
 use postrider_core::tls::{Ask, Certificates, PemPair, ServiceOptions, TlsService, Transport, self_signed};
@@ -68,6 +68,7 @@ fn measure_one(connections: usize, service: Option<TlsService>, pair: &PemPair) 
                 label: "session",
                 gate: Gate::new(usize::MAX),
                 busy: b"",
+                exhausted: WhenExhausted::Close,
                 stats: Arc::new(AcceptStats::default()),
             };
             let Some(Ok(listener)) = socket.map(Listener::new) else { return };

@@ -38,7 +38,7 @@ use crate::metrics::{Builder, Metrics};
 use crate::operations::ServerOperations;
 use crate::reads::Reads;
 use crate::runtime::net::{
-    AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp,
+    AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, WhenExhausted, bind_tcp,
 };
 use crate::runtime::{
     Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep_until,
@@ -393,6 +393,7 @@ fn listen(shard: &Rc<Shard>, number: usize, socket: BoundSocket, tls: Option<Tls
         label: "session",
         gate: Gate::new(1000),
         busy: b"421 busy\r\n",
+        exhausted: WhenExhausted::Close,
         stats: Arc::new(AcceptStats::default()),
     };
     if matches!(listener.protocol, Protocol::Imap | Protocol::Imaps) {

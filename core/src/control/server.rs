@@ -12,7 +12,7 @@ use super::protocol::{Answer, Failure, FailureKind, Frame};
 use crate::log::ConnectionId;
 use crate::metrics::{Counter, Recorder};
 use crate::runtime::net::{
-    AcceptStats, BoundSocket, Gate, Listener, PeerCredentials, ServeOptions, Stream, bind_unix,
+    AcceptStats, BoundSocket, Gate, Listener, PeerCredentials, ServeOptions, Stream, WhenExhausted, bind_unix,
 };
 use crate::runtime::{Shutdown, timeout};
 
@@ -36,18 +36,20 @@ pub fn bind(path: &Path) -> io::Result<BoundSocket> {
     bind_unix(path, 0o600, BACKLOG)
 }
 
-/// Serves the control socket on the current shard until `shutdown` begins. Conversations that are
-/// under way then go on, so that a client that asked for the stop is told of it.
+/// Serves the control socket on the current shard until `shutdown` begins. Conversations that are under way then
+/// go on, so that a client that asked for the stop is told of it: the gate that is returned counts them.
 pub fn serve<O: Operations + 'static>(
     socket: BoundSocket,
     operations: Rc<O>,
     options: ControlOptions,
     shutdown: Shutdown,
-) -> io::Result<()> {
+) -> io::Result<Gate> {
+    let gate = Gate::new(CONNECTIONS_MAX);
     let serve = ServeOptions {
         label: "control",
-        gate: Gate::new(CONNECTIONS_MAX),
+        gate: gate.clone(),
         busy: b"{\"failed\":{\"kind\":\"unavailable\",\"message\":\"too many commands run at once; try again later\"}}\n",
+        exhausted: WhenExhausted::Wait,
         stats: Arc::new(AcceptStats::default()),
     };
     let options = Rc::new(options);
@@ -55,7 +57,7 @@ pub fn serve<O: Operations + 'static>(
         let (operations, options) = (Rc::clone(&operations), Rc::clone(&options));
         async move { connection(stream, &*operations, &options).await }
     });
-    Ok(())
+    Ok(gate)
 }
 
 async fn connection<O: Operations>(stream: Stream, operations: &O, options: &ControlOptions) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::text::{MEDIA_TYPE, Text};
 use crate::reads::Reads;
-use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener, ServeOptions, Stream};
+use crate::runtime::net::{AcceptStats, BoundSocket, Gate, Listener, ServeOptions, Stream, WhenExhausted};
 use crate::runtime::{Shutdown, timeout_at};
 
 /// Bounds of the service.
@@ -48,6 +48,7 @@ pub fn serve(
         label: "metrics",
         gate: Gate::new(limits.connections),
         busy: b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        exhausted: WhenExhausted::Wait,
         stats: Arc::new(AcceptStats::default()),
     };
     Listener::new(socket)?.serve(options, shutdown, move |stream| {

@@ -31,7 +31,8 @@ use crate::reporting;
 use crate::resolver::{self, Plan};
 use crate::runtime::channel::{self, Receiver};
 use crate::runtime::net::{
-    AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream, widen_file_table,
+    AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream, WhenExhausted,
+    widen_file_table,
 };
 use crate::runtime::{
     AllStats, Pool, PoolLimits, Preflight, Priority, ShardId, Shutdown, sleep, sleep_until, spawn,
@@ -243,16 +244,15 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             error!(listener = number, %error, "a listener can't be served");
         }
     }
-    if let Some(socket) = part.control {
-        first_shard(&parts, &shard, socket);
-    }
+    let commands = part.control.and_then(|socket| first_shard(&parts, &shard, socket));
     maintenance::start(&shard);
     delivery::start(&shard);
     reporting::start(&shard);
     webhooks::start(&shard);
     received_reports::start(&shard);
     let deadline = shutdown.wait().await;
-    while parts.gate.open() > 0 && Instant::now() < deadline {
+    let under_way = || parts.gate.open() > 0 || commands.as_ref().is_some_and(|gate| gate.open() > 0);
+    while under_way() && Instant::now() < deadline {
         sleep(STOP_LOOK).await;
     }
     if id == ShardId(0) {
@@ -286,6 +286,7 @@ fn listen(
         label,
         gate: parts.gate.clone(),
         busy,
+        exhausted: WhenExhausted::Close,
         stats: parts.accepts.get(number).map(Arc::clone).unwrap_or_default(),
     };
     let accepting = Accepting::new(socket)?;
@@ -320,8 +321,8 @@ fn names_of(config: &Config) -> Vec<Domain> {
     names
 }
 
-/// What only the first shard does.
-fn first_shard(parts: &Parts, shard: &Rc<Shard>, socket: BoundSocket) {
+/// What only the first shard does. Returns the gate of the control socket.
+fn first_shard(parts: &Parts, shard: &Rc<Shard>, socket: BoundSocket) -> Option<Gate> {
     let shared = &shard.shared;
     let options = ControlOptions {
         limits: control::ExchangeLimits::default(),
@@ -329,9 +330,8 @@ fn first_shard(parts: &Parts, shard: &Rc<Shard>, socket: BoundSocket) {
         requests: shared.metrics.control_requests,
     };
     let operations = ServerOperations::start(Rc::clone(shard));
-    if let Err(error) = control::serve(socket, operations, options, shared.shutdown.clone()) {
-        error!(%error, "the control socket can't be served");
-    }
+    let commands = control::serve(socket, operations, options, shared.shutdown.clone())
+        .inspect_err(|error| error!(%error, "the control socket can't be served"));
     shard.recorder.add(shared.metrics.queue.possible_duplicates, parts.cut_off);
     shard.recorder.set(shared.metrics.shards, i64::try_from(shared.shards.len()).unwrap_or(i64::MAX));
     // The watchdog lives as long as the shard does.
@@ -346,6 +346,7 @@ fn first_shard(parts: &Parts, shard: &Rc<Shard>, socket: BoundSocket) {
         }
         drop(watched);
     });
+    commands.ok()
 }
 
 /// Takes lengths of queues into metrics.

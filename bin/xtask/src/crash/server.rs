@@ -153,14 +153,18 @@ impl Server {
 
     /// Stops the server as an operator would.
     pub fn stop(&mut self) -> Result<()> {
-        let socket = self.data().join("ctl").display().to_string();
-        self.command(&["--socket", &socket, "stop"])?;
+        self.command(&["--socket", &self.socket(), "stop"])?;
         let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
         let status = child.wait()?;
         if !status.success() {
             bail!("localserve ended with {status}:\n{}", self.log());
         }
         Ok(())
+    }
+
+    /// The server's control socket.
+    pub fn socket(&self) -> String {
+        self.data().join("ctl").display().to_string()
     }
 
     /// Runs a command of the binary, and returns what it printed.

@@ -228,8 +228,8 @@ fn slow_and_half_open_steps(server: &Server) -> Result<()> {
     })
 }
 
-/// Row A17: a flood that uses up all descriptors. The server neither spins nor fails those that it serves,
-/// and takes new connections when there are descriptors again.
+/// Row A17: a flood that uses up all descriptors. The server neither spins nor fails those that it serves, obeys who
+/// operates it, and takes new connections when there are descriptors again.
 pub fn without_descriptors(binary: &Path) -> Result<()> {
     connections_possible();
     let dir = tempfile::tempdir()?;
@@ -271,8 +271,17 @@ fn without_descriptors_steps(server: &Server, files: u64) -> Result<()> {
     let (over, opened) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut served = 0;
     let mut slowest = Duration::ZERO;
-    let share = thread::scope(|scope| {
+    let (share, commands) = thread::scope(|scope| {
         scope.spawn(|| flood(&over, &opened));
+        let commands = scope.spawn(|| {
+            let mut done = 0;
+            while !over.load(Ordering::Relaxed) {
+                server.command(&["--socket", &server.socket(), "status"]).context("during the flood")?;
+                done += 1;
+                thread::sleep(Duration::from_millis(100));
+            }
+            anyhow::Ok(done)
+        });
         let share = processor_share(server.pid()?, || {
             let begun = Instant::now();
             while begun.elapsed() < FLOOD {
@@ -287,8 +296,10 @@ fn without_descriptors_steps(server: &Server, files: u64) -> Result<()> {
             Ok(())
         });
         over.store(true, Ordering::Relaxed);
-        share
+        let Ok(commands) = commands.join() else { bail!("the thread that gave commands died") };
+        anyhow::Ok((share?, commands?))
     })?;
+    ensure!(commands > 0, "no command was obeyed during the flood");
     let opened = opened.load(Ordering::Relaxed);
     ensure!(opened > files, "the flood had {opened} connections only");
     ensure!(slowest < SERVICE_MAX, "a client from before the flood waited {slowest:?}");
@@ -299,7 +310,7 @@ fn without_descriptors_steps(server: &Server, files: u64) -> Result<()> {
         thread::sleep(Duration::from_millis(50));
     }
     eprint!(
-        "{files} files, {opened} connections, {served} served meanwhile, the slowest in {slowest:?}, \
+        "{files} files, {opened} connections, {served} served and {commands} commands meanwhile, the slowest in {slowest:?}, \
          {:.0} % of a processor ... ",
         share * 100.0
     );

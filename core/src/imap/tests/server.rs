@@ -37,7 +37,9 @@ use crate::imap::{Service, serve};
 use crate::log::{self, LogHandle};
 use crate::metrics::{Builder, Metrics};
 use crate::reads::Reads;
-use crate::runtime::net::{AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp};
+use crate::runtime::net::{
+    AcceptStats, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, WhenExhausted, bind_tcp,
+};
 use crate::runtime::{
     Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn,
 };
@@ -189,6 +191,7 @@ impl Server {
                     label: "imap",
                     gate: gate.clone(),
                     busy: b"* BYE\r\n",
+                    exhausted: WhenExhausted::Close,
                     stats: Arc::new(AcceptStats::default()),
                 };
                 Listener::new(socket).unwrap().serve(options, stop.clone(), move |stream: Stream| {

@@ -47,8 +47,21 @@ pub struct ServeOptions {
     pub gate: Gate,
     /// What a connection beyond the cap is told before it is closed, e.g. `421 ...`.
     pub busy: &'static [u8],
+    /// What a connection meets that finds no free descriptor.
+    pub exhausted: WhenExhausted,
     /// Figures.
     pub stats: Arc<AcceptStats>,
+}
+
+/// What happens to a connection that arrives when the process may open no more files. For either, a listener keeps
+/// one descriptor in reserve.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WhenExhausted {
+    /// It is closed, so that its client knows and goes elsewhere, and the listener pauses.
+    Close,
+    /// It gets the reserve, and those behind it wait until there are descriptors again: for a service that is to
+    /// work while others are flooded.
+    Wait,
 }
 
 /// A listening socket that belongs to a shard.
@@ -98,6 +111,9 @@ where
         match listener.inner.shared_accept().await {
             Ok(accepted) => {
                 back_off = BACK_OFF_MIN;
+                if reserve.is_none() {
+                    reserve = open_reserve();
+                }
                 admit(accepted.bind_to_executor(), options, handler);
                 // A flood of connections must not keep the others from running.
                 yield_if_needed().await;
@@ -106,9 +122,14 @@ where
                 Verdict::Next => yield_if_needed().await,
                 Verdict::End => return,
                 Verdict::Exhausted(error) => {
+                    match options.exhausted {
+                        // Another listener may be faster and take it; then this one waits like the others.
+                        WhenExhausted::Wait if reserve.take().is_some() => continue,
+                        WhenExhausted::Wait => {}
+                        WhenExhausted::Close => close_one(&listener.control, &mut reserve),
+                    }
                     options.stats.exhausted.fetch_add(1, Relaxed);
                     tracing::warn!(service = options.label, %error, "cannot accept connections; waiting");
-                    shed_one(&listener.control, &mut reserve);
                     sleep(back_off).await;
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
                 }
@@ -168,13 +189,13 @@ where
     }
 }
 
-/// A descriptor to give up when all are used, so that a waiting peer can be told by a close.
+/// A descriptor to give up when all are used.
 fn open_reserve() -> Option<OwnedFd> {
     std::fs::File::open("/dev/null").ok().map(OwnedFd::from)
 }
 
 /// Closes one waiting connection with the help of the reserve. Does nothing without it.
-fn shed_one(control: &OwnedFd, reserve: &mut Option<OwnedFd>) {
+fn close_one(control: &OwnedFd, reserve: &mut Option<OwnedFd>) {
     if reserve.take().is_some() {
         // The accept that failed is over, so no other accept waits on this socket: polling first
         // keeps this one from blocking.

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::net::{AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, bind_tcp};
+use super::net::{
+    AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, WhenExhausted, bind_tcp,
+};
 use super::*;
 
 pub(crate) const LOCAL: &str = "127.0.0.1:0";
@@ -49,6 +51,7 @@ pub(crate) fn options(gate: &Gate) -> ServeOptions {
         label: "session",
         gate: gate.clone(),
         busy: b"421 too many connections\r\n",
+        exhausted: WhenExhausted::Close,
         stats: Arc::new(AcceptStats::default()),
     }
 }
@@ -66,9 +69,16 @@ impl Server {
         H: Fn(Stream) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + 'static,
     {
+        Self::start_with(shards, options(gate), handler)
+    }
+
+    pub(crate) fn start_with<H, F>(shards: usize, options: ServeOptions, handler: H) -> Self
+    where
+        H: Fn(Stream) -> F + Clone + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
         let sockets = bind_tcp(LOCAL.parse().unwrap(), shards, LISTEN_BACKLOG).unwrap();
         let address = sockets[0].local_address().unwrap().unwrap();
-        let options = options(gate);
         let accepts = Arc::clone(&options.stats);
         let runtime = serve_all(sockets, options, handler);
         Self { address, runtime: Some(runtime), accepts }

@@ -1,6 +1,6 @@
 //! Accepting, the cap, exhaustion, moving, reading and writing.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::net::{DetachedStream, Gate, LISTEN_BACKLOG, Listener, Stream, bind_tcp, bind_unix};
+use super::super::net::{
+    DetachedStream, Gate, LISTEN_BACKLOG, Listener, Stream, WhenExhausted, bind_tcp, bind_unix,
+};
 use super::super::*;
 use super::*;
 
@@ -49,7 +51,7 @@ fn a_second_server_cannot_share_the_port() {
     let address = first[0].local_address().unwrap().unwrap();
     assert_eq!(first[1].local_address().unwrap(), Some(address));
     let refused = bind_tcp(address, 2, LISTEN_BACKLOG).unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
 }
 
 #[test]
@@ -116,22 +118,41 @@ fn exhausted_descriptors_make_accepting_pause_and_recover() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut output = io::BufReader::new(child.stdout.take().unwrap());
     let mut ask = |word: &str| loop {
         let mut line = String::new();
-        assert_ne!(std::io::BufRead::read_line(&mut output, &mut line).unwrap(), 0, "the child ended");
+        assert_ne!(io::BufRead::read_line(&mut output, &mut line).unwrap(), 0, "the child ended");
         if let Some((_, rest)) = line.trim().split_once(word) {
             return rest.to_owned();
         }
     };
     let address: SocketAddr = ask("address ").parse().unwrap();
+    let operators: SocketAddr = ask("operators ").parse().unwrap();
+    let connect = |address| {
+        let stream = StdStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream
+    };
+    // An accept that waits has the limit of when it began to.
+    ping(&mut connect(operators));
+    ping(&mut connect(address));
     let connections: Vec<_> = (0..80).map(|_| StdStream::connect(address).unwrap()).collect();
     thread::sleep(Duration::from_millis(700));
+    // A service that keeps its connections has one to give, and those behind it wait.
+    let mut first = connect(operators);
+    ping(&mut first);
+    let mut second = connect(operators);
+    second.write_all(b"ping").unwrap();
+    second.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let kind = second.read(&mut [0; 4]).unwrap_err().kind();
+    assert!(matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{kind:?}");
     drop(connections);
+    second.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut pong = [0; 4];
+    second.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"ping");
     thread::sleep(Duration::from_millis(300));
-    let mut late = StdStream::connect(address).unwrap();
-    late.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    ping(&mut late);
+    ping(&mut connect(address));
     child.stdin.take().unwrap().write_all(b"stop\n").unwrap();
     let pauses: u64 = ask("pauses ").parse().unwrap();
     // 167,000 failed accepts in half a second without the pause.
@@ -145,12 +166,14 @@ fn exhausted_descriptors_make_accepting_pause_and_recover() {
 fn emfile_child() -> ! {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let server = Server::start(1, &Gate::new(1000), echo);
+    let kept = ServeOptions { exhausted: WhenExhausted::Wait, ..options(&Gate::new(1000)) };
+    let operators = Server::start_with(1, kept, echo);
     thread::sleep(Duration::from_millis(50));
     let used = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(used + 30), maximum }).unwrap();
-    println!("\naddress {}", server.address);
-    std::io::stdin().read_line(&mut String::new()).unwrap();
+    println!("\naddress {}\noperators {}", server.address, operators.address);
+    io::stdin().read_line(&mut String::new()).unwrap();
     println!("\npauses {}", server.accepts.exhausted.load(Relaxed));
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
