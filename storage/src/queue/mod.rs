@@ -54,7 +54,9 @@ pub use enqueue::{ENQUEUE_OCTETS_MAX, Enqueued, FromId, NewQueued, NewRecipient,
 pub use filter::{Filter, Span};
 pub(crate) use hold::next_rule;
 pub use hold::{HOLD_RULES_MAX, HoldRules, add_hold_rule, hold_rules, remove_hold_rule};
-pub use incoming::{IncomingReport, Sender, append_report, by_id, incoming_reports, knows_id, looked_at};
+pub use incoming::{
+    IncomingReport, Sender, append_report, by_id, incoming_reports, is_noted, knows_id, looked_at,
+};
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredPage, purge_retired, retired};
 pub(crate) use schedule::waiting_in;

@@ -36,7 +36,8 @@ impl Scheduled {
         Self { domain, due: UNDERWAY, id: QueueId(0) }
     }
 
-    pub(super) fn of(id: QueueId, row: &QueueRow) -> Self {
+    /// The place of an entry.
+    pub fn of(id: QueueId, row: &QueueRow) -> Self {
         Self { domain: domain_hash(&row.domain), due: row.scheduled(), id }
     }
 

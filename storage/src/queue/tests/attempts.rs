@@ -46,6 +46,7 @@ fn each_recipient_has_its_own_outcome_and_the_last_takes_the_entry_with_it() {
     world.claim(id, 1000);
     let (fine, wait, bad) = (said(1001, 250, "ok"), said(1001, 451, "later"), said(1001, 550, "no"));
     let mut outcome_of = Outcome {
+        attempt: 1,
         now: 1001,
         due: 1900,
         recipients: vec![
@@ -76,6 +77,7 @@ fn each_recipient_has_its_own_outcome_and_the_last_takes_the_entry_with_it() {
     world.claim(id, 2000);
     outcome_of.recipients = vec![(2, Fate::Failed(bad, Consequence::None))];
     outcome_of.retired_until = None;
+    assert!(outcome(&world.reader(), id, &outcome_of).unwrap().is_none(), "of the attempt before");
     let concluded = world.outcome(id, &outcome_of);
     assert_eq!(concluded.left, None);
     assert!(world.is_gone(id));
@@ -91,6 +93,28 @@ fn an_outcome_without_word_of_a_recipient_lets_it_wait() {
     world.outcome(id, &Outcome { now: 1001, due: 1500, ..Outcome::default() });
     let row = world.entry(id);
     assert_eq!((row.attempts, row.waiting, row.due, row.claimed), (1, 1, 1500, false));
+}
+
+/// When it isn't known whether an outcome was written, it is written again.
+#[test]
+fn an_outcome_counts_once() {
+    let world = World::new();
+    let id = world.send(&["r@one.example", "s@one.example"])[0];
+    let failed = |attempt| Outcome {
+        attempt,
+        now: 1001,
+        due: 1500,
+        recipients: vec![(0, Fate::Failed(said(1001, 550, "no"), Consequence::None))],
+        ..Outcome::default()
+    };
+    // As if the claim had been lost, which isn't synced.
+    assert!(outcome(&world.reader(), id, &failed(1)).unwrap().is_some());
+    world.claim(id, 1000);
+    world.outcome(id, &failed(1));
+    assert!(outcome(&world.reader(), id, &failed(1)).unwrap().is_none(), "it is written");
+    world.claim(id, 2000);
+    assert!(outcome(&world.reader(), id, &failed(1)).unwrap().is_none(), "another attempt is under way");
+    assert!(outcome(&world.reader(), id, &failed(2)).unwrap().is_some());
 }
 
 #[test]
