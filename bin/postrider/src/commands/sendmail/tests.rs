@@ -203,10 +203,10 @@ fn a_password_is_not_shown_to_a_server_that_proved_nothing() {
 fn what_is_refused_is_kept_and_its_code_is_that_of_the_reason() {
     let some: Replies = &[("RCPT TO:<c@", "550 5.1.1 no c"), ("RCPT TO:<d@", "451 4.2.0 later")];
     let table: [(Replies, Code, &str); 8] = [
-        (&[("RCPT TO:<c@", "550 5.1.1 no c")], Code::NoUser, "c@x.example: 550"),
+        (&[("RCPT TO:<c@", "550 5.1.1 no c")], Code::NoUser, "submitted, but not for all: c@x.example: 550"),
         (&[("RCPT TO:<c@", "451 4.2.0 later")], Code::Unavailable, "c@x.example: 451"),
         (some, Code::Unavailable, "2 of 3 recipients, c@x.example: 550"),
-        (&[("RCPT", "550 5.1.1 nobody")], Code::NoUser, "submitted: 550 5.1.1 nobody"),
+        (&[("RCPT", "550 5.1.1 nobody")], Code::NoUser, "not submitted: 550 5.1.1 nobody"),
         (&[("MAIL", "451 4.3.0 later")], Code::Temporary, "451 4.3.0 later"),
         (&[("MAIL", "550 5.7.1 never")], Code::Unavailable, "550 5.7.1 never"),
         (&[(".", "554 5.6.0 spam")], Code::Unavailable, "554 5.6.0 spam"),
