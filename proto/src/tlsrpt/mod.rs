@@ -8,7 +8,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 
-pub use json::ReportError;
+pub use json::{REPORT_OCTETS_MAX, ReportError};
 pub use record::{Destination, Record, RecordError};
 pub use sum::{FAILURES_MAX, LINES_OCTETS_MAX, POLICIES_MAX, add};
 
