@@ -132,7 +132,8 @@ fn reports_come_back() {
         report().subject(&them, &us),
         "Report Domain: them.example Submitter: us.example Report-ID: <1@us.example>"
     );
-    assert_eq!(report().file_name(&them, &us), "us.example!them.example!1795305600!1795391999.json.gz");
+    let name = "us.example!them.example!1795305600!1795391999!a1.json.gz";
+    assert_eq!(report().file_name(&them, &us, "a1"), name);
 }
 
 #[test]
