@@ -82,7 +82,7 @@ const FULL: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
  </policy_published>
  <record>
   <row>
-   <source_ip>2001:db8::1</source_ip>
+   <source_ip>2001:db8:0:0:0:0:0:1</source_ip>
    <count>12</count>
    <policy_evaluated>
     <disposition>none</disposition>
