@@ -118,7 +118,7 @@ impl Client<'_> {
                 Host::Domain(domain) => ServerName::try_from(domain.to_string())
                     .map_err(|_| HttpError::Address("has no name that a certificate can have".to_owned()))?,
             };
-            let wanted = Wanted { pkix: Pkix::Required, dane: None };
+            let wanted = Wanted { pkix: Pkix::Required, ..Wanted::default() };
             let secured = self.connector.secure(stream, name, wanted, deadline).await?;
             return Ok(Transport::Tls(Box::new(secured.stream)));
         }

@@ -47,7 +47,7 @@ pub struct Delivery {
     pub backoff: Backoff,
     /// Connections that a shard has open at a time.
     pub sessions_max: u32,
-    /// Connections to one host at a time, from one shard.
+    /// Connections to one host at a time, from all shards.
     pub host_sessions_max: u32,
     /// For how long it is kept what became of messages; none is not at all.
     pub keep_retired: Option<Duration>,

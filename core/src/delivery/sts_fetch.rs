@@ -62,7 +62,7 @@ impl FetchError {
     pub fn result_type(&self) -> &'static str {
         match self {
             Self::Policy(_) => "sts-policy-invalid",
-            Self::Http(HttpError::Tls(_)) => "sts-webpki-invalid",
+            Self::Http(HttpError::Tls(failed)) if failed.seen.is_refused => "sts-webpki-invalid",
             _ => "sts-policy-fetch-error",
         }
     }
