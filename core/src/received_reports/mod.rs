@@ -133,6 +133,7 @@ enum Trouble {
 /// Reads all that waits from a place on, in the order in which it came. What can't be read now stays for the next time,
 /// and those behind it are read nevertheless.
 async fn read_all(shard: &Rc<Shard>, room: &Arc<Mutex<Room>>, place: &mut BlobId) -> Result<(), Trouble> {
+    let mut start = *place;
     let mut troubles = 0;
     let mut last = None;
     loop {
@@ -147,7 +148,13 @@ async fn read_all(shard: &Rc<Shard>, room: &Arc<Mutex<Room>>, place: &mut BlobId
         shard.shared.reads.calm().await;
         let Some((blob, row)) = stored::todo(&shard.shared.store.reader(), *place)? else {
             *place = BlobId(0);
-            return last.map_or(Ok(()), Err);
+            match last {
+                Some(trouble) => return Err(trouble),
+                // What was passed over before has its turn again.
+                None if start != *place => start = *place,
+                None => return Ok(()),
+            }
+            continue;
         };
         match read_and_keep(shard, room, blob, row).await {
             Ok(()) => {}
