@@ -1,5 +1,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
-use std::path::Path;
 
 use super::json::{FAILURES_MAX, POLICIES_MAX, REPORT_OCTETS_MAX};
 use super::*;
@@ -201,14 +200,7 @@ fn of_long_lists_as_much_is_read_as_is_kept() {
 }
 
 fn suite(name: &str) -> Option<Vec<u8>> {
-    let places = ["../../shared/suites/tlsrpt", "../../../shared/suites/tlsrpt"];
-    let files = places.map(|place| Path::new(env!("CARGO_MANIFEST_DIR")).join(place).join(name));
-    let Some(file) = files.iter().find(|file| file.exists()) else {
-        println!(
-            "skipped: shared/suites/tlsrpt/{name} is not there; it comes with the project's shared data"
-        );
-        return None;
-    };
+    let file = postrider_testing::suite(&format!("tlsrpt/{name}"))?;
     Some(std::fs::read(file).unwrap())
 }
 
@@ -222,7 +214,7 @@ fn reports_of_others_are_read() {
         ("reports-parsedmarc/rfc8460.json", 1),
         ("reports-parsedmarc/smtp_tls.json", 1),
     ] {
-        let Some(json) = suite(name) else { continue };
+        let Some(json) = suite(name) else { return };
         let report = Report::parse(&json).unwrap();
         assert_eq!(report.policies.len(), policies, "{name}");
         assert_eq!(Report::parse(report.to_json().as_bytes()).unwrap(), report, "{name}");
@@ -258,7 +250,7 @@ fn reports_in_messages_of_others_are_read() {
         ("reports-mail-auth/rpt02.eml", Some("reports-mail-auth/rpt02.json")),
         ("reports-parsedmarc/google.com_smtp_tls_report.eml", None),
     ] {
-        let Some(message) = suite(name) else { continue };
+        let Some(message) = suite(name) else { return };
         let mut scanner = Scanner::new(Limits::DEFAULT);
         scanner.push(&message);
         let structure = scanner.finish();

@@ -12,7 +12,7 @@ use postrider_proto::dkim::tags::TagList;
 use super::*;
 use crate::content::wanted;
 use crate::dkim::verify::signed_octets;
-use crate::testing::{ShortKey, read, script, suite};
+use crate::testing::{ShortKey, read, script};
 
 fn text(folder: &Path, name: &str) -> String {
     String::from_utf8(read(folder, name)).unwrap()
