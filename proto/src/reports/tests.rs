@@ -132,6 +132,11 @@ fn what_is_no_report_says_why() {
         (part("application/json", "7bit", "{\"policies\":[]}"), "not of the schema"),
         (part("text/xml", "7bit", &doctype), "document type"),
         (part("text/xml", "base64", &base64(deep.as_bytes())), "nested too deeply"),
+        // More tags than any report needs take no longer than one.
+        (
+            part("text/xml", "base64", &base64(format!("<feedback>{}", "<a/>".repeat(1_600_000)).as_bytes())),
+            "too large",
+        ),
     ] {
         let error = find_in(&message(&rest)).map(drop).map_err(|error| error.to_string());
         assert!(error.as_ref().is_err_and(|error| error.contains(said)), "{rest:.300}: {error:?}");

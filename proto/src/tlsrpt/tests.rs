@@ -131,7 +131,8 @@ fn reports_come_back() {
         report().subject(&them, &us),
         "Report Domain: them.example Submitter: us.example Report-ID: <1@us.example>"
     );
-    assert_eq!(report().file_name(&them, &us), "us.example!them.example!1795305600!1795391999.json.gz");
+    let name = "us.example!them.example!1795305600!1795391999!a1.json.gz";
+    assert_eq!(report().file_name(&them, &us, "a1"), name);
 }
 
 #[test]
@@ -175,6 +176,27 @@ fn the_limits_of_a_report_hold() {
     assert!(matches!(Report::parse(&vec![b' '; REPORT_OCTETS_MAX + 1]), Err(ReportError::TooLarge)));
     let long = Report { report_id: "\u{fc}".repeat(2000).into(), ..report() };
     assert_eq!(read(&long).unwrap().report_id.len(), 1024);
+}
+
+#[test]
+fn of_long_lists_as_much_is_read_as_is_kept() {
+    let with = |lines: &str| {
+        format!(
+            "{{\"date-range\":{{\"start-datetime\":\"2016-04-01T00:00:00Z\",\"end-datetime\":\"2016-04-01T23:59:59Z\"}},\
+             \"report-id\":\"x\",\"policies\":[{{\"policy\":{{\"policy-type\":\"sts\",\"policy-string\":[{lines}]}}}}]}}"
+        )
+    };
+    let kept = |lines: &str| {
+        let report = Report::parse(with(lines).as_bytes());
+        report.map(|report| report.policies[0].policy_strings.len()).ok()
+    };
+    assert_eq!(kept(""), Some(0));
+    let many = "\"\",".repeat(200);
+    assert_eq!(kept(many.trim_end_matches(',')), Some(200));
+    // What follows isn't looked at, however much it is.
+    assert_eq!(kept(&format!("{many}{}7", many.repeat(1000))), Some(200));
+    assert_eq!(kept("7"), None);
+    assert_eq!(kept(&format!("{many}}}")), None);
 }
 
 fn suite(name: &str) -> Option<Vec<u8>> {

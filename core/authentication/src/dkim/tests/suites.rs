@@ -8,6 +8,7 @@ use postrider_proto::dkim::canonical::{BodyCanonicalizer, Crlf};
 use postrider_proto::dkim::key::KeyRecord;
 use postrider_proto::dkim::signature::{Algorithm, Canonicalization};
 use postrider_proto::dkim::tags::TagList;
+use postrider_testing::suite;
 
 use super::*;
 use crate::content::wanted;
