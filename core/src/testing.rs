@@ -175,6 +175,7 @@ impl TestServer {
             (0..shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
         let shared = Arc::new(Shared {
+            hosts: crate::delivery::known_hosts(&config),
             config: Arc::new(config),
             store,
             committer,
@@ -430,6 +431,7 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
             &shared.config,
             Connector::new(shared.config.delivery.tls_roots.as_deref()),
             ends_file(),
+            Arc::clone(&shared.hosts),
             (id, shared.shards.len()),
         ),
         webhooks: crate::webhooks::Webhooks::new(

@@ -40,7 +40,7 @@ pub struct Attempt<'a> {
     own_failures: Vec<Option<Failure>>,
     shared: Option<Failure>,
     current: Option<Current>,
-    /// A host to be connected to in clear.
+    /// A host to be connected to again: in clear, or for recipients for whom there was no place.
     again: Option<Current>,
     dials: usize,
     counters: Vec<Counter>,
@@ -56,6 +56,8 @@ struct Current {
     dane_words: String,
     tlsa: Tlsa,
     softens: bool,
+    /// Of the recipients that wait, those that it is for; none for all.
+    only: Option<Vec<usize>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -117,7 +119,7 @@ impl<'a> Attempt<'a> {
                 return Step::Done;
             };
             let Some(mut current) = current else { continue };
-            current.dial.recipients = recipients;
+            current.dial.recipients = current.only.clone().unwrap_or(recipients);
             current.dial.addresses.truncate(DIALS_MAX - self.dials);
             let dial = current.dial.clone();
             self.current = Some(current);
@@ -242,7 +244,8 @@ impl<'a> Attempt<'a> {
             recipients: Vec::new(),
             is_retry,
         };
-        Some(Current { dial, facts: Some(facts), dane_words: dane_words.to_owned(), tlsa, softens })
+        let dane_words = dane_words.to_owned();
+        Some(Current { dial, facts: Some(facts), dane_words, tlsa, softens, only: None })
     }
 
     /// A host that wasn't connected to.
@@ -284,6 +287,7 @@ impl<'a> Attempt<'a> {
         }
         if let HostEnd::Transaction(ends) = &end {
             self.take_recipients(&host, &current.dial.recipients, ends, softens);
+            self.again = on_another_connection(&current, ends, dialed);
             let failure = self.own_failures.iter().flatten().last().cloned();
             self.keep_shared(&end, failure.as_ref());
         } else if self.again.is_none() {
@@ -371,6 +375,20 @@ impl<'a> Attempt<'a> {
             errors: self.errors,
         }
     }
+}
+
+/// The same host and the address that was connected to, for those of whom it took no more on one connection. One of them at
+/// least has to be out of the way, so that this comes to an end.
+fn on_another_connection(current: &Current, ends: &[RecipientEnd], dialed: &[IpAddr]) -> Option<Current> {
+    let places = current.dial.recipients.iter().zip(ends);
+    let later: Vec<usize> =
+        places.filter(|(_, end)| **end == RecipientEnd::Later).map(|(index, _)| *index).collect();
+    if later.is_empty() || later.len() == current.dial.recipients.len() {
+        return None;
+    }
+    let mut again = Current { only: Some(later), ..current.clone() };
+    again.dial.addresses = dialed.last().map_or_else(|| again.dial.addresses, |address| vec![*address]);
+    Some(again)
 }
 
 /// The same host and the address that was connected to, without TLS.

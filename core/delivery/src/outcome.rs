@@ -242,6 +242,8 @@ pub enum RecipientEnd {
         /// How.
         how: Broken,
     },
+    /// It had no place in the transactions that the host takes on one connection (RFC 9422): another connection follows.
+    Later,
 }
 
 /// What came of a host.
@@ -317,7 +319,7 @@ impl HostEnd {
                 let slows = |end: &RecipientEnd| match end {
                     RecipientEnd::Refused { answer, .. } => answer.code == 421,
                     RecipientEnd::Broken { how, .. } => *how != Broken::Here,
-                    RecipientEnd::Delivered { .. } => false,
+                    RecipientEnd::Delivered { .. } | RecipientEnd::Later => false,
                 };
                 if ends.iter().any(slows) { Signal::Slower } else { Signal::Neutral }
             }

@@ -4,9 +4,13 @@
 //! time, and takes commands by [`Schedule::poll`] until there are none. Entries stay in the store: here is one small
 //! record for each domain that has some (see [`Schedule::octets`]).
 //!
+//! Each shard of a server has one. What is known of hosts they have in common ([`Hosts`]); what one has to tell another of
+//! them is taken by [`Schedule::next_call`], and given to the other's [`Schedule::called`].
+//!
 //! Always holds:
 //! - Domains that are due have their turns in a ring, so that none waits for another's backlog.
-//! - There are never more sessions, connections to a host, or connections from an address than the settings say.
+//! - There are never more sessions, connections to a host (of all shards), or connections from an address than the
+//!   settings say.
 //! - A domain or host that can't be reached costs one connection at a time, and with pauses that grow.
 //! - A due time that was told is never lost, whatever is read from the store at the same time: a record's `epoch`
 //!   says whether what a session read may be older than what the schedule knows.
@@ -16,6 +20,7 @@ mod host;
 mod lane;
 mod record;
 mod session;
+mod source;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -23,17 +28,20 @@ mod window;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-pub use command::{Afterwards, Command, Ended, Mark, Next, Notice, SessionId, Settings, Turn};
-pub use host::Admission;
+pub use command::{Afterwards, Call, Command, Ended, Mark, Next, Notice, SessionId, Settings, Turn};
+pub use host::{Admission, Hosts};
 pub use lane::pick;
 
 use crate::limits::ENTRIES_MAX;
 use crate::outcome::Signal;
-use host::Hosts;
+use command::Told;
+use host::{Waiter, Waiting};
 use lane::Lanes;
 use record::{Place, Record};
 use session::{Session, State};
+use source::Sources;
 
 /// After so many sessions in a row that were told to come later, all that is due comes later.
 const SLOWER_SHARED_AFTER: u8 = 3;
@@ -52,15 +60,26 @@ pub struct Schedule {
     idle: BTreeSet<(i64, SessionId)>,
     /// The idle ones of a domain.
     idle_of: HashMap<u64, Vec<SessionId>>,
-    hosts: Hosts,
+    hosts: Arc<Hosts>,
+    /// Which of those that have the hosts in common this one is.
+    shard: usize,
+    /// What others are to be told.
+    calls: VecDeque<Call>,
+    sources: Sources,
     lanes: Lanes,
     last_now: i64,
 }
 
 impl Schedule {
-    /// A schedule without entries.
+    /// A schedule without entries, of a server with one shard.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        Self::of_shard(settings, Arc::new(Hosts::new(settings)), 0)
+    }
+
+    /// The same for one of several shards.
+    #[must_use]
+    pub fn of_shard(settings: Settings, hosts: Arc<Hosts>, shard: usize) -> Self {
         Self {
             records: HashMap::new(),
             waiting: BTreeSet::new(),
@@ -70,7 +89,10 @@ impl Schedule {
             active: 0,
             idle: BTreeSet::new(),
             idle_of: HashMap::new(),
-            hosts: Hosts::new(settings),
+            hosts,
+            shard,
+            calls: VecDeque::new(),
+            sources: Sources::default(),
             lanes: Lanes::default(),
             last_now: i64::MIN,
             settings,
@@ -219,7 +241,7 @@ impl Schedule {
     }
 
     /// Asks whether a session may connect from `source` (none: the system's choice) to an address. A connection that
-    /// the session had counts as ended.
+    /// the session had counts as ended; one to the same address leaves its place to this one.
     pub fn connect(
         &mut self,
         session: SessionId,
@@ -227,6 +249,12 @@ impl Schedule {
         source: Option<IpAddr>,
         now: i64,
     ) -> Admission {
+        let kept =
+            self.sessions.get_mut(&session).filter(|state| state.connection == Some((address, source)));
+        if let Some(state) = kept {
+            state.is_shared = false;
+            return Admission::Go;
+        }
         self.disconnect(session, None, now);
         let Some(state) = self.sessions.get_mut(&session) else {
             return Admission::Busy { until: now.saturating_add(1) };
@@ -234,16 +262,25 @@ impl Schedule {
         let Some(record) = self.records.get_mut(&state.domain) else {
             return Admission::Busy { until: now.saturating_add(1) };
         };
-        let waits = &mut record.waits_for_host;
-        let admission = self.hosts.admit(address, source, state.domain, waits, now);
+        if self.sources.is_full(source, self.settings.source_connections_max) {
+            return Admission::Busy { until: now.saturating_add(source::LOOK_AGAIN) };
+        }
+        let (waits, waiter) =
+            (&mut record.waits_for_host, Waiter { shard: self.shard, domain: state.domain });
+        let (admission, idle) = self.hosts.admit(address, waiter, waits, now);
         match admission {
             Admission::Go => {
+                self.sources.add(source);
                 state.connection = Some((address, source));
                 state.is_shared = false;
             }
             Admission::Busy { .. } => {
                 state.waits_for_host = record.waits_for_host;
-                self.close_idle_to(address, now);
+                match idle {
+                    Some(shard) if shard == self.shard => self.close_idle_to(address, now),
+                    Some(shard) => self.calls.push_back(Call { shard, address, told: Told::MakeRoom }),
+                    None => {}
+                }
             }
             Admission::Down { .. } => {}
         }
@@ -261,14 +298,37 @@ impl Schedule {
         else {
             return;
         };
-        let mut free = self.hosts.release(address, source, signal, now);
-        while free > 0
-            && let Some(domain) = self.hosts.next_waiting(address)
-        {
-            if self.wake(domain, now) {
-                self.hosts.keep(address, domain, now);
-                free -= 1;
+        self.sources.remove(source);
+        for waiter in self.hosts.release(address, signal, now) {
+            self.wake_or_pass_on(address, waiter, now);
+        }
+    }
+
+    /// Wakes a domain for which a place at a host is kept, or the next one where it has nothing to send.
+    fn wake_or_pass_on(&mut self, address: IpAddr, waiter: Waiter, now: i64) {
+        let mut called = Some(waiter);
+        while let Some(waiter) = called {
+            let Waiter { shard, domain } = waiter;
+            if shard != self.shard {
+                return self.calls.push_back(Call { shard, address, told: Told::Woken(domain) });
             }
+            called = if self.wake(domain, now) { None } else { self.hosts.pass_on(address, waiter, now) };
+        }
+    }
+
+    /// What another shard is to be told; to be called until it is nothing, as [`Schedule::poll`].
+    pub fn next_call(&mut self) -> Option<Call> {
+        self.calls.pop_front()
+    }
+
+    /// Takes what another shard told.
+    pub fn called(&mut self, call: &Call, now: i64) {
+        match call.told {
+            Told::Woken(domain) => {
+                let waiter = Waiter { shard: self.shard, domain };
+                self.wake_or_pass_on(call.address, waiter, now);
+            }
+            Told::MakeRoom => self.close_idle_to(call.address, now),
         }
     }
 
@@ -309,13 +369,21 @@ impl Schedule {
             // Its place in the ring is found to be void when its turn comes.
             return Next::Claim(self.turn(session, domain));
         }
-        // A connection that lies idle would keep a place from who waits for one, unless that can take it over.
-        let wanted = connection.map(|(address, _)| address).filter(|to| self.hosts.is_waited_for(*to));
-        if (wanted.is_none() || is_shared) && self.idle.len() < self.settings.idle_max {
+        // A connection that lies idle would keep a place from who waits for one, unless that can take it over: which those
+        // of other shards can't. That it serves the own ones first doesn't last, as it is used up one day.
+        let waiting = connection.map_or(Waiting::Nobody, |(to, _)| self.hosts.waiting(to, self.shard));
+        let may_wait = match waiting {
+            Waiting::Nobody => true,
+            Waiting::Here => is_shared,
+            Waiting::Elsewhere => false,
+        };
+        if may_wait && self.idle.len() < self.settings.idle_max {
             self.enter_idle(session, domain, now);
             self.place(domain, now);
-            while let Some(waiting) = wanted.and_then(|address| self.hosts.next_waiting(address)) {
-                if self.wake(waiting, now) {
+            while let (Waiting::Here, Some((address, _))) = (waiting, connection)
+                && let Some(next) = self.hosts.next_here(address, self.shard)
+            {
+                if self.wake(next, now) {
                     break;
                 }
             }
@@ -328,15 +396,16 @@ impl Schedule {
 
     /// Takes that a session has ended: once for each [`Command::Start`], unless [`Command::Close`] came.
     pub fn finished(&mut self, session: SessionId, ended: Ended, now: i64) -> Afterwards {
+        let is_idle = self.sessions.get(&session).is_some_and(|state| state.state == State::Idle);
+        if is_idle {
+            // Its connection ended by itself.
+            self.leave_idle(session);
+        }
         self.disconnect(session, None, now);
         self.read(session, ended.first_due);
         let Some(state) = self.sessions.remove(&session) else { return Afterwards::Nothing };
         self.learn(state.domain, ended.signal, now);
-        if state.state == State::Idle {
-            // Its connection ended by itself.
-            self.idle.retain(|(_, idle)| *idle != session);
-            self.drop_idle_of(state.domain, session);
-        } else {
+        if !is_idle {
             self.active -= 1;
             if let Some(record) = self.records.get_mut(&state.domain) {
                 record.running -= 1;

@@ -47,7 +47,7 @@ pub struct Delivery {
     pub backoff: Backoff,
     /// Connections that a shard has open at a time.
     pub sessions_max: u32,
-    /// Connections to one host at a time, from one shard.
+    /// Connections to one host at a time, from all shards.
     pub host_sessions_max: u32,
     /// For how long it is kept what became of messages; none is not at all.
     pub keep_retired: Option<Duration>,
@@ -469,7 +469,8 @@ impl Resolver<'_> {
     }
 
     fn mechanism(&self, text: &At<String>) -> Option<Mechanism> {
-        let known = Mechanism::parse(text.value.as_bytes()).filter(|known| *known != Mechanism::Login);
+        let known = Mechanism::parse(text.value.as_bytes())
+            .filter(|known| !matches!(known, Mechanism::Login | Mechanism::External));
         if known.is_none() {
             let names: Vec<&str> = Mechanism::ALL
                 .into_iter()

@@ -432,35 +432,36 @@ mod on_the_runtime {
     use crate::metrics::{Builder, Counter, Registry};
     use crate::runtime::{Runtime, RuntimeOptions, Shutdown};
 
-    /// A server at `path`; ends when it is stopped by the switch that is returned.
+    /// A server at `path`, and the switch that makes it listen no more. The runtime ends by its own: a shard that
+    /// ended may leave the socket open, as its tasks are dropped or leaked where they stand.
     fn start(path: &Path) -> (Runtime, Shutdown, Arc<Registry>, Counter) {
         let mut builder = Builder::new();
         let requests = builder.counter("postrider_control_requests_total", "Requests.");
         let registry = builder.build(1);
-        let shutdown = Shutdown::new();
+        let (listening, shutdown) = (Shutdown::new(), Shutdown::new());
         let socket = std::sync::Mutex::new(Some(bind(path).unwrap()));
-        let (counted, stop) = (Arc::clone(&registry), shutdown.clone());
+        let (counted, stop, end) = (Arc::clone(&registry), listening.clone(), shutdown.clone());
         let main = Arc::new(move || {
             let options = ControlOptions { limits: QUICK, recorder: counted.recorder(0), requests };
             let socket = socket.lock().unwrap().take().unwrap();
             serve_socket(socket, Rc::new(Pretend::default()), options, stop.clone()).unwrap();
-            stop.wait()
+            end.wait()
         });
         let options = RuntimeOptions { pin: false, ..RuntimeOptions::new(1) };
-        let runtime = Runtime::start(&options, shutdown.clone(), move |_| {
+        let runtime = Runtime::start(&options, shutdown, move |_| {
             let main = Arc::clone(&main);
             async move {
                 main().await;
             }
         });
-        (runtime.unwrap(), shutdown, registry, requests)
+        (runtime.unwrap(), listening, registry, requests)
     }
 
     #[test]
     fn requests_go_through_a_socket_that_only_its_owner_can_open() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ctl");
-        let (runtime, shutdown, registry, requests) = start(&path);
+        let (runtime, listening, registry, requests) = start(&path);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let mut seen = Seen::default();
         let answer = Client::connect(&path).unwrap().call(&Request::DomainList, None, &mut seen).unwrap();
@@ -470,17 +471,17 @@ mod on_the_runtime {
         let answer = Client::connect(&path).unwrap().call(&request, Some(&mut &*input), &mut Seen::default());
         assert_eq!(answer.unwrap(), Answer::Applied { changes: 1 });
         assert_eq!(registry.counter(requests), 2);
-        shutdown.begin(Duration::from_secs(1));
-        runtime.join().unwrap();
-        // The kernel lets go of the socket a moment after the ring that accepted on it.
+        listening.begin(Duration::from_secs(1));
         crate::testing::wait_until(|| matches!(Client::connect(&path), Err(ClientError::NotRunning { .. })));
+        runtime.shutdown().begin(Duration::from_secs(1));
+        runtime.join().unwrap();
     }
 
     #[test]
     fn a_silent_client_holds_up_nobody_and_too_many_are_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ctl");
-        let (runtime, shutdown, ..) = start(&path);
+        let (runtime, ..) = start(&path);
         let silent: Vec<_> =
             (0..crate::control::CONNECTIONS_MAX - 1).map(|_| UnixStream::connect(&path).unwrap()).collect();
         // The last place is free.
@@ -491,7 +492,7 @@ mod on_the_runtime {
         for stream in silent {
             assert!(rest(&stream).ends_with('\n'), "greeted, and left after a while");
         }
-        shutdown.begin(Duration::from_secs(1));
+        runtime.shutdown().begin(Duration::from_secs(1));
         runtime.join().unwrap();
     }
 }

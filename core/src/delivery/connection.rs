@@ -15,7 +15,7 @@ use super::secure::{Connector, Failed, Seen, Wanted};
 use crate::reads::Reads;
 use crate::runtime::net::Stream;
 use crate::runtime::{Pool, timeout_at};
-use crate::tls::{TlsInfo, TlsStream, Transport};
+use crate::tls::{TlsError, TlsInfo, TlsStream, Transport, TransportError};
 
 /// Octets read at once.
 const READ_OCTETS: usize = 4096;
@@ -30,6 +30,8 @@ pub struct Connection {
     transport: Option<Transport>,
     /// The next message may begin.
     is_ready: bool,
+    /// What ended TLS, when it wasn't the other side's orderly end.
+    tls_error: Option<TlsError>,
     /// Threads for what would hold up a shard.
     pool: Pool,
 }
@@ -70,6 +72,7 @@ impl Connection {
             client: Client::new(settings, None),
             transport: Some(Transport::Plain(stream)),
             is_ready: false,
+            tls_error: None,
             pool,
         }
     }
@@ -81,6 +84,7 @@ impl Connection {
             client: Client::new(settings, Some(binding)),
             transport: Some(Transport::Tls(Box::new(stream))),
             is_ready: false,
+            tls_error: None,
             pool,
         }
     }
@@ -105,6 +109,11 @@ impl Connection {
         self.transport.as_ref().and_then(Transport::tls_info)
     }
 
+    /// What ended TLS, when it was an alert or a fault and not an orderly end: to be told once.
+    pub const fn take_tls_error(&mut self) -> Option<TlsError> {
+        self.tls_error.take()
+    }
+
     /// Whether the next message may begin.
     pub const fn is_ready(&self) -> bool {
         self.is_ready
@@ -119,10 +128,21 @@ impl Connection {
     /// Goes on until something is to be decided, by `deadline` at most.
     pub async fn proceed(&mut self, deadline: Instant) -> Reached {
         self.is_ready = false;
+        let mut has_read = false;
         loop {
             match self.client.next_action() {
-                Action::Send { octets, wait } => self.send(octets, wait, deadline).await,
-                Action::Read { wait } => self.read(wait, deadline).await,
+                Action::Send { octets, wait } => {
+                    has_read = false;
+                    self.send(octets, wait, deadline).await;
+                }
+                Action::Read { wait } => {
+                    if has_read && let Some(transport) = &self.transport {
+                        // What came wasn't all: the rest may wait until that is acknowledged.
+                        transport.acknowledge_at_once();
+                    }
+                    has_read = true;
+                    self.read(wait, deadline).await;
+                }
                 Action::StartTls => return Reached::StartTls,
                 Action::Content => return Reached::Content,
                 Action::Ready => {
@@ -149,8 +169,10 @@ impl Connection {
         if reason == Broken::Io {
             let soon = deadline.min(Instant::now() + Wait::Quit.timeout());
             let mut buffer = [0; READ_OCTETS];
-            if let Ok(Ok(count @ 1..)) = timeout_at(soon, transport.read(&mut buffer)).await {
-                self.client.receive(&buffer[..count]);
+            match timeout_at(soon, transport.read(&mut buffer)).await {
+                Ok(Ok(count @ 1..)) => self.client.receive(&buffer[..count]),
+                Ok(Err(error)) => self.tls_error = of_tls(error),
+                Ok(Ok(0)) | Err(_) => {}
             }
         }
         self.client.broken(reason);
@@ -159,13 +181,15 @@ impl Connection {
     async fn read(&mut self, wait: Wait, deadline: Instant) {
         let Some(transport) = &mut self.transport else { return self.client.broken(Broken::Io) };
         let until = deadline.min(Instant::now() + wait.timeout());
-        transport.acknowledge_at_once();
         let mut buffer = [0; READ_OCTETS];
         match timeout_at(until, transport.read(&mut buffer)).await {
             Ok(Ok(0)) => self.client.broken(Broken::Closed),
             Ok(Ok(count)) if self.client.is_authenticating() => self.answer(&buffer[..count]).await,
             Ok(Ok(count)) => self.client.receive(&buffer[..count]),
-            Ok(Err(_)) => self.client.broken(Broken::Io),
+            Ok(Err(error)) => {
+                self.tls_error = of_tls(error);
+                self.client.broken(Broken::Io);
+            }
             Err(_) => self.client.broken(Broken::TimedOut),
         }
     }
@@ -277,6 +301,13 @@ impl Connection {
         self.client.reset();
         let soon = Instant::now() + Duration::from_secs(10);
         matches!(self.proceed(soon).await, Reached::Ready)
+    }
+}
+
+fn of_tls(error: TransportError) -> Option<TlsError> {
+    match error {
+        TransportError::Tls(error) => Some(error),
+        TransportError::Io(_) => None,
     }
 }
 

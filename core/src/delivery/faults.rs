@@ -29,6 +29,17 @@ pub(super) fn of_handshake(error: &TlsError) -> Fault {
     Fault::new(ResultType::ValidationFailure, Some(&reason))
 }
 
+/// The other side went away right behind the handshake, with this or without a word.
+pub(super) fn behind_handshake(error: Option<&TlsError>) -> Fault {
+    match error {
+        Some(error @ TlsError::Alert { .. }) => of_handshake(error),
+        _ => Fault::new(
+            ResultType::ValidationFailure,
+            Some("the connection ended right behind the TLS handshake"),
+        ),
+    }
+}
+
 /// The other side broke off, or said more than that it is ready.
 pub(super) fn of_starttls() -> Fault {
     Fault::new(ResultType::ValidationFailure, Some("the conversation ended at STARTTLS"))

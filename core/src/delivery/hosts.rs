@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use postrider_delivery::attempt::Dial;
 use postrider_delivery::outcome::{self, HostEnd, RecipientEnd, Signal, Unable, Unreachable};
 use postrider_delivery::schedule::Admission;
-use postrider_delivery::security::{Channel, Lacks, Starttls, TlsEvent};
+use postrider_delivery::security::{AfterTls, Channel, Lacks, Starttls, TlsEvent};
 use postrider_delivery::tls_results::{self, Fault};
 use postrider_delivery::transport::{Auth, LocalAddresses};
 use postrider_proto::address::HeloName;
@@ -158,7 +158,10 @@ impl Session {
             Err((end, offered)) => HostResult { offered, ..HostResult::of(end, dialed) },
         };
         result.session = session;
-        if self.open.is_none() {
+        // The connection in clear that follows has the place of this one: others that wait don't pass it.
+        let is_followed =
+            matches!(&result.end, HostEnd::Tls(event) if dial.rule.after(*event).0 == AfterTls::Plaintext);
+        if self.open.is_none() && !is_followed {
             let signal = result.end.signal();
             self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
         }
@@ -409,18 +412,17 @@ impl Session {
         };
         self.writing = writing.into_inner();
         let is_any = ends.iter().any(Option::is_some);
+        // Recipients of which nothing is said wait for another connection, or count as broken off.
+        let rest = match &end {
+            None => RecipientEnd::Later,
+            Some(_) => {
+                RecipientEnd::Broken { stage: outcome::Stage::Recipient, how: outcome::Broken::Closed }
+            }
+        };
         let end = match end {
             Some(end) if !is_any => end,
-            // Recipients of which nothing is said count as broken off.
             _ => HostEnd::Transaction(
-                ends.into_iter()
-                    .map(|end| {
-                        end.unwrap_or(RecipientEnd::Broken {
-                            stage: outcome::Stage::Recipient,
-                            how: outcome::Broken::Closed,
-                        })
-                    })
-                    .collect(),
+                ends.into_iter().map(|end| end.unwrap_or_else(|| rest.clone())).collect(),
             ),
         };
         let is_over = self.open.as_ref().is_some_and(|open| !open.connection.is_ready());

@@ -45,11 +45,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future::or;
 use postrider_delivery::destination::Own;
-use postrider_delivery::schedule::{Command, Mark, Notice, Schedule, SessionId, Settings};
+use postrider_delivery::schedule::{Command, Hosts, Mark, Notice, Schedule, SessionId, Settings};
 use postrider_dns::{Name, parse_name};
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::QueueId;
@@ -110,25 +111,17 @@ impl Deliveries {
         config: &Config,
         connector: Connector,
         ends: EndsFile,
+        hosts: Arc<Hosts>,
         (shard, shards): (ShardId, usize),
     ) -> Self {
         let ends = ends::Ends::new(ends, shard, shards);
-        let delivery = &config.delivery;
-        let each = |all: u32| usize::try_from(all).unwrap_or(usize::MAX);
-        let host = u8::try_from(delivery.host_sessions_max).unwrap_or(u8::MAX);
-        let settings = Settings {
-            sessions_max: each(delivery.sessions_max),
-            domain_sessions_max: host,
-            host_connections_max: host,
-            source_connections_max: u16::try_from(delivery.sessions_max).unwrap_or(u16::MAX),
-            ..Settings::DEFAULT
-        };
+        let schedule = Schedule::of_shard(settings(config), hosts, shard.0);
         let hostnames = config.listeners.iter().map(|listener| &listener.hostname).chain([&config.hostname]);
         let mut names: Vec<Name> = hostnames.filter_map(|name| parse_name(name.as_str()).ok()).collect();
         names.sort();
         names.dedup();
         Self {
-            schedule: RefCell::new(Schedule::new(settings)),
+            schedule: RefCell::new(schedule),
             changed: LocalNotify::new(),
             idle: RefCell::default(),
             connector,
@@ -187,6 +180,23 @@ impl Deliveries {
     }
 }
 
+/// What is known of hosts that mail goes to, for all shards: nothing yet.
+pub fn known_hosts(config: &Config) -> Arc<Hosts> {
+    Arc::new(Hosts::new(settings(config)))
+}
+
+fn settings(config: &Config) -> Settings {
+    let delivery = &config.delivery;
+    let host = u16::try_from(delivery.host_sessions_max).unwrap_or(u16::MAX);
+    Settings {
+        sessions_max: usize::try_from(delivery.sessions_max).unwrap_or(usize::MAX),
+        domain_sessions_max: host,
+        host_connections_max: host,
+        source_connections_max: u16::try_from(delivery.sessions_max).unwrap_or(u16::MAX),
+        ..Settings::DEFAULT
+    }
+}
+
 /// Tells the shards that own them of new entries.
 pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) {
     for entry in entries {
@@ -199,6 +209,10 @@ pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) 
 /// A domain's first entry in the schedule; none when nothing waits for it.
 async fn first(shard: &Shard, domain: u64) -> Result<Option<Scheduled>, StoreError> {
     let asked = shard.deliveries.fronts.ask(domain);
+    if asked.from >= Scheduled::end(domain) {
+        // Nothing waits, and nobody has to look for it.
+        return Ok(None);
+    }
     let first = shard.shared.reads.run(move |reader| queue::first(reader, asked.from)).await?;
     shard.deliveries.fronts.found(asked, first);
     Ok(first)
@@ -222,7 +236,7 @@ async fn enqueue_all(
     also: Batch,
 ) -> Result<(), String> {
     let shared = &shard.shared;
-    let these = std::sync::Arc::clone(shared);
+    let these = Arc::clone(shared);
     let incarnation = letters::incarnation(messages.iter().map(|(_, message)| message))
         .map_err(|()| letters::REOPENED.to_owned())?;
     let (queued, contents): (Vec<_>, Vec<_>) =
@@ -281,6 +295,7 @@ async fn run(shard: &Rc<Shard>) {
             let Some(command) = command else { break };
             carry_out(shard, command);
         }
+        tell_others(shard);
         let wake = deliveries.schedule.borrow().next_wake();
         let wait = wake.map_or(SLEEP_MAX, |wake| wake.saturating_sub(now).clamp(1, SLEEP_MAX));
         let wait = Duration::from_secs(u64::try_from(wait).unwrap_or(1));
@@ -296,6 +311,24 @@ async fn run(shard: &Rc<Shard>) {
     let idle: Vec<Open> = deliveries.idle.borrow_mut().drain().map(|(_, open)| open).collect();
     for open in idle {
         spawn("say good-bye", open.connection.quit());
+    }
+}
+
+/// Tells other shards what they wait for at hosts that they have in common with this one.
+fn tell_others(shard: &Rc<Shard>) {
+    loop {
+        let call = shard.deliveries.schedule.borrow_mut().next_call();
+        let Some(call) = call else { return };
+        let from = Rc::clone(shard);
+        spawn("tell another shard of a host", async move {
+            let to = ShardId(call.shard);
+            let told = move |shard: Rc<Shard>| {
+                shard.deliveries.schedule.borrow_mut().called(&call, unix_now());
+                shard.deliveries.changed.notify();
+            };
+            // One that is gone delivers nothing.
+            let _ = from.send(to, Box::new(told)).await;
+        });
     }
 }
 

@@ -409,7 +409,7 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
         let due = shard.shared.reads.run(move |reader| {
             let (mut rows, mut left) = (Vec::new(), 0);
             let mut known: HashMap<_, Routing> = HashMap::new();
-            for due in queue::due(reader, from, now, others + SHARED_MAX)? {
+            for due in queue::due(reader, from, now, others + SHARED_MAX)?.entries {
                 let Some(entry) = queue::entry(reader, due.id)? else { continue };
                 let routing = match known.entry((entry.sender, entry.mail_from.clone())) {
                     Entry::Occupied(known) => known.into_mut(),
@@ -423,7 +423,8 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
                 let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
                 let backoff = backoff_of(configured, &entry);
                 let next = backoff.due_when_cut_off(made, now, chance(due.id));
-                let Some(claimed) = queue::claim(reader, due.id, queue::Attempt { now, next })? else {
+                let Some(claimed) = queue::claim_row(reader, due.id, entry, queue::Attempt { now, next })?
+                else {
                     continue;
                 };
                 rows.push((due.id, claimed, backoff));

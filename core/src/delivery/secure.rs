@@ -19,8 +19,11 @@ use crate::tls::{TlsError, TlsStream};
 /// What a server has to show.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// A certificate of a public authority, for the name that is asked for.
+    /// A certificate of a public authority.
     pub pkix: Pkix,
+    /// The name that the certificate of an authority has to be for, where it isn't the one that is asked for: TLSA records
+    /// may be at another name than that of the host.
+    pub host: Option<ServerName<'static>>,
     /// A certificate that TLSA records are about. Records of which none can be used ask for nothing
     /// (RFC 7672 §2.2.2).
     pub dane: Option<dane::Verification>,
@@ -45,6 +48,8 @@ pub struct Seen {
     pub pkix: Option<Error>,
     /// Why TLSA records aren't about it. None when they are, or there are none.
     pub dane: Option<Mismatch>,
+    /// Whether one of these was reason enough to end the handshake.
+    pub is_refused: bool,
 }
 
 /// A connection, with what was seen of its certificate.
@@ -172,19 +177,21 @@ impl ServerCertVerifier for Judge {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let host = self.wanted.host.as_ref().unwrap_or(server_name);
         let pkix = self.pkix.as_ref().and_then(|verifier| {
-            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).err()
+            verifier.verify_server_cert(end_entity, intermediates, host, ocsp_response, now).err()
         });
         let algorithms = &self.provider.signature_verification_algorithms;
         let records = self.wanted.dane.as_ref().filter(|records| !records.associations.is_empty());
         let dane =
             records.and_then(|records| records.decide(end_entity, intermediates, now, algorithms).err());
-        let seen = self.seen.get_or_init(|| Seen { pkix, dane });
-        match (&seen.dane, &seen.pkix) {
-            (Some(mismatch), _) => Err(dane::Verifier::refusal(mismatch.clone())),
-            (None, Some(error)) if self.wanted.pkix == Pkix::Required => Err(error.clone()),
-            (None, _) => Ok(ServerCertVerified::assertion()),
-        }
+        let refusal = match (&dane, &pkix) {
+            (Some(mismatch), _) => Some(dane::Verifier::refusal(mismatch.clone())),
+            (None, Some(error)) if self.wanted.pkix == Pkix::Required => Some(error.clone()),
+            (None, _) => None,
+        };
+        self.seen.get_or_init(|| Seen { pkix, dane, is_refused: refusal.is_some() });
+        refusal.map_or_else(|| Ok(ServerCertVerified::assertion()), Err)
     }
 
     fn verify_tls12_signature(
@@ -230,16 +237,27 @@ mod tests {
     use crate::runtime::tests::on_shard;
     use crate::tls::{PemPair, self_signed};
 
+    /// Shows any chain, also with a key that isn't its own.
+    #[derive(Debug)]
+    struct Shown(Arc<rustls::sign::CertifiedKey>);
+
+    impl rustls::server::ResolvesServerCert for Shown {
+        fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
+            Some(Arc::clone(&self.0))
+        }
+    }
+
     /// A server that shakes hands with everybody.
     fn serve(pair: &PemPair) -> SocketAddr {
         let chain: Vec<_> = CertificateDer::pem_file_iter(&pair.chain).unwrap().map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_file(&pair.key).unwrap();
+        let key = ring::sign::any_supported_type(&key).unwrap();
+        let shown = Shown(Arc::new(rustls::sign::CertifiedKey::new(chain, key)));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
+            .with_cert_resolver(Arc::new(shown));
         let (config, listener) = (Arc::new(config), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -295,7 +313,7 @@ mod tests {
         ];
         for (authorities, name, pkix, record, secured, seen_wrong) in rows {
             let connector = Connector::new(Some(&authorities.chain));
-            let wanted = Wanted { pkix, dane: record.map(|record| dane(record)) };
+            let wanted = Wanted { pkix, dane: record.map(|record| dane(record)), host: None };
             let what = format!("{name} {pkix:?} {record:?}");
             let (result, seen) = on_shard(move || async move {
                 let stream = Stream::connect(address).await.unwrap();
@@ -311,6 +329,50 @@ mod tests {
         }
     }
 
+    /// RFC 8461 §4.2 asks for the name of the host, RFC 7672 §8.1 for that of the TLSA records in the handshake.
+    #[test]
+    fn authorities_are_asked_for_the_host_whatever_the_handshake_asks_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let pair = self_signed(directory.path(), &["mx.example"]).unwrap();
+        let address = serve(&pair);
+        for (asked, host, is_right) in [
+            ("base.example", Some("mx.example"), true),
+            ("mx.example", Some("base.example"), false),
+            ("mx.example", None, true),
+        ] {
+            let connector = Connector::new(Some(&pair.chain));
+            let name = |text: &'static str| ServerName::try_from(text).unwrap();
+            let wanted = Wanted { pkix: Pkix::Required, host: host.map(name), dane: None };
+            let seen = on_shard(move || async move {
+                let stream = Stream::connect(address).await.unwrap();
+                let deadline = Instant::now() + Duration::from_secs(10);
+                match connector.secure(stream, name(asked), wanted, deadline).await {
+                    Ok(secured) => secured.seen,
+                    Err(failed) => failed.seen,
+                }
+            });
+            assert_eq!((seen.pkix.is_none(), !seen.is_refused), (is_right, is_right), "{asked} {host:?}");
+        }
+    }
+
+    /// What ends a handshake beside the certificate's names and authorities isn't a refusal of ours.
+    #[test]
+    fn a_server_without_its_key_is_a_handshake_that_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let pair = self_signed(directory.path(), &["mx.example"]).unwrap();
+        let other = self_signed(&directory.path().join("other"), &["mx.example"]).unwrap();
+        let address = serve(&PemPair { chain: pair.chain.clone(), key: other.key });
+        let connector = Connector::new(Some(&pair.chain));
+        let failed = on_shard(move || async move {
+            let stream = Stream::connect(address).await.unwrap();
+            let name = ServerName::try_from("other.example").unwrap();
+            let wanted = Wanted { pkix: Pkix::Noted, ..Wanted::default() };
+            connector.secure(stream, name, wanted, Instant::now() + Duration::from_secs(10)).await.err()
+        });
+        let failed = failed.unwrap();
+        assert!(failed.seen.pkix.is_some() && !failed.seen.is_refused, "{failed:?}");
+    }
+
     #[test]
     fn without_authorities_only_what_needs_them_fails() {
         let directory = tempfile::tempdir().unwrap();
@@ -322,7 +384,7 @@ mod tests {
             let connector = connector.clone();
             let result = on_shard(move || async move {
                 let stream = Stream::connect(address).await.unwrap();
-                let wanted = Wanted { pkix, dane: None };
+                let wanted = Wanted { pkix, ..Wanted::default() };
                 let name = ServerName::try_from("mx.example").unwrap();
                 connector.secure(stream, name, wanted, Instant::now() + Duration::from_secs(10)).await.is_ok()
             });

@@ -8,7 +8,6 @@ use postrider_delivery::outcome::{self, HostEnd};
 use postrider_delivery::security::{Starttls, TlsEvent};
 use postrider_delivery::tls_results::Tls;
 use postrider_delivery::transport::Auth;
-use postrider_dns::dane::Verifier;
 use postrider_proto::sasl::client::ClientCredentials;
 use postrider_proto::sasl::text::prepare_password;
 use postrider_proto::sasl::{Limits, Secret};
@@ -21,7 +20,6 @@ use super::secure::{Connector, Failed, Pkix, Seen, Wanted};
 use super::{faults, start, translate};
 use crate::runtime::Pool;
 use crate::runtime::net::Stream;
-use crate::tls::TlsError;
 
 /// Time for a handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(60);
@@ -53,6 +51,8 @@ pub(super) async fn converse(
             (false, true) => Pkix::Noted,
             (false, false) => Pkix::Ignored,
         },
+        // RFC 8461 §4.2: of the host, whichever name has the TLSA records.
+        host: name_of(&dial.host),
         dane: dial.dane.clone().filter(|_| rule.verification.has_dane()),
     };
     let settings = Settings {
@@ -99,9 +99,14 @@ pub(super) async fn converse(
                 came.tls = Some(Tls::NotOffered);
                 return Err((HostEnd::Tls(TlsEvent::Refused), None));
             }
-            // It hangs up, or says more than that it is ready: that is TLS that fails, too.
+            // It hangs up, says more than that it is ready, or is gone right behind the handshake: that is TLS that fails, too.
             Reached::Closed(End::Failed(Failure::Broken { stage: Stage::StartTls, .. })) => {
-                came.tls = Some(Tls::Failed(faults::of_starttls()));
+                let fault = match came.tls {
+                    Some(_) => faults::behind_handshake(connection.take_tls_error().as_ref()),
+                    None => faults::of_starttls(),
+                };
+                tracing::info!(host = %dial.host, reason = ?fault.reason, "TLS failed");
+                came.tls = Some(Tls::Failed(fault));
                 return Err((HostEnd::Tls(TlsEvent::Handshake), Some(offered)));
             }
             Reached::Closed(End::Failed(failure)) => return Err((translate::host_end(&failure), None)),
@@ -116,10 +121,10 @@ pub(super) async fn converse(
 /// A handshake that failed.
 fn tls_failed(dial: &Dial, failed: &Failed, came: &mut Came) -> HostEnd {
     tracing::info!(host = %dial.host, error = %failed, "TLS failed");
-    let event = event_of(failed);
-    let tls = match event {
-        TlsEvent::Certificate => Tls::Refused,
-        _ => Tls::Failed(faults::of_handshake(&failed.error)),
+    let (event, tls) = if failed.seen.is_refused {
+        (TlsEvent::Certificate, Tls::Refused)
+    } else {
+        (TlsEvent::Handshake, Tls::Failed(faults::of_handshake(&failed.error)))
     };
     (came.tls, came.seen) = (Some(tls), failed.seen.clone());
     HostEnd::Tls(event)
@@ -127,22 +132,15 @@ fn tls_failed(dial: &Dial, failed: &Failed, came: &mut Came) -> HostEnd {
 
 /// The name to ask for in the handshake. That of an address literal is the address.
 fn server_name(dial: &Dial) -> Option<ServerName<'static>> {
-    let name = dial.server_name();
+    name_of(&dial.server_name())
+}
+
+fn name_of(name: &str) -> Option<ServerName<'static>> {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Some(ServerName::IpAddress(address.into()));
     }
-    ServerName::try_from(name).ok()
-}
-
-fn event_of(failed: &Failed) -> TlsEvent {
-    let is_certificate = match &failed.error {
-        TlsError::Protocol(error) => {
-            Verifier::mismatch(error).is_some() || matches!(error, rustls::Error::InvalidCertificate(_))
-        }
-        _ => false,
-    };
-    if is_certificate { TlsEvent::Certificate } else { TlsEvent::Handshake }
+    ServerName::try_from(name.to_owned()).ok()
 }
 
 fn authentication(auth: &Auth, is_verified: bool) -> Authentication {

@@ -156,6 +156,7 @@ pub(super) fn prepare(
     };
     let accepts = config.listeners.iter().map(|_| Arc::default()).collect();
     let shared = Shared {
+        hosts: delivery::known_hosts(&config),
         store,
         committer,
         pool,
@@ -234,6 +235,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             &shared.config,
             parts.connector.clone(),
             parts.ends.clone(),
+            Arc::clone(&shared.hosts),
             (id, shared.shards.len()),
         ),
         shared,

@@ -98,9 +98,8 @@ impl Window {
         }
     }
 
-    fn take(&mut self, wanted: Sent, limits: SendingLimits) -> Result<(), Exceeded> {
-        self.used = wanted.time;
-        self.forget(wanted.time);
+    /// Whether so much may be sent besides what counts.
+    fn check(&self, wanted: OutgoingRow, limits: SendingLimits) -> Result<(), Exceeded> {
         let SendingLimits { recipients_per_day, first_time_recipients_per_day } = limits;
         let recipients: fn(&OutgoingRow) -> u32 = |row| row.recipients;
         let first_time: fn(&OutgoingRow) -> u32 = |row| row.first_time;
@@ -108,7 +107,7 @@ impl Window {
             (Limit::OutgoingRecipients, recipients_per_day, self.recipients, recipients),
             (Limit::OutgoingFirstTimeRecipients, first_time_recipients_per_day, self.first_time, first_time),
         ] {
-            let wants = of(&wanted.row);
+            let wants = of(&wanted);
             if wants > 0 && counted + u64::from(wants) > u64::from(most) {
                 let mut left = counted;
                 let fits = self.buckets.iter().find(|bucket| {
@@ -118,6 +117,20 @@ impl Window {
                 return Err(Exceeded { limit, most, counted, until: fits.map(Bucket::ends) });
             }
         }
+        Ok(())
+    }
+
+    /// What may be sent besides what counts.
+    fn left(&self, limits: SendingLimits) -> OutgoingRow {
+        let left = |most: u32, counted: u64| most.saturating_sub(u32::try_from(counted).unwrap_or(u32::MAX));
+        OutgoingRow {
+            recipients: left(limits.recipients_per_day, self.recipients),
+            first_time: left(limits.first_time_recipients_per_day, self.first_time),
+        }
+    }
+
+    fn take(&mut self, wanted: Sent, limits: SendingLimits) -> Result<(), Exceeded> {
+        self.check(wanted.row, limits)?;
         self.add(wanted);
         Ok(())
     }
@@ -205,11 +218,47 @@ pub(crate) async fn take(
     wanted: Sent,
     limits: SendingLimits,
 ) -> Result<(), TakeError> {
+    let (now, mut folds) = (wanted.time, false);
+    let taken = within(home, account, now, |window| {
+        folds = now >= window.folded + PAUSE;
+        if folds {
+            window.folded = now;
+        }
+        window.take(wanted, limits)
+    });
+    let taken = taken.await;
+    if folds {
+        let home = Rc::clone(home);
+        spawn("fold what an account sent", async move { fold(&home, account, now).await });
+    }
+    taken
+}
+
+/// What an account may still send, unless so much is too much already. Nothing is counted by it. To be called on the home
+/// shard of the account.
+pub(crate) async fn left(
+    home: &Rc<Shard>,
+    account: AccountId,
+    wanted: Sent,
+    limits: SendingLimits,
+) -> Result<OutgoingRow, TakeError> {
+    let look = |window: &mut Window| window.check(wanted.row, limits).map(|()| window.left(limits));
+    within(home, account, wanted.time, look).await
+}
+
+/// Does something with what an account sent, which is read where it isn't known. A limit that is reached is counted, and
+/// logged now and then.
+async fn within<T>(
+    home: &Rc<Shard>,
+    account: AccountId,
+    now: i64,
+    work: impl FnOnce(&mut Window) -> Result<T, Exceeded>,
+) -> Result<T, TakeError> {
     if !home.allowances.knows(account) {
         let store = Arc::clone(&home.shared.store);
         let read = move || -> Result<Window, StoreError> {
-            let mut window = Window { used: wanted.time, ..Window::default() };
-            for row in sent(&store.reader(), account, wanted.time) {
+            let mut window = Window { used: now, ..Window::default() };
+            for row in sent(&store.reader(), account, now) {
                 window.add(row?);
             }
             Ok(window)
@@ -217,30 +266,21 @@ pub(crate) async fn take(
         let window = home.shared.pool.run(read).await.map_err(|_| TakeError::Busy)??;
         home.allowances.learn(account, window);
     }
-    let (taken, folds) = {
-        let mut windows = home.allowances.windows.borrow_mut();
-        // It is there; if it were not, it would be as one that sent nothing.
-        let window = windows.entry(account).or_default();
-        let taken = window.take(wanted, limits);
-        if let Err(exceeded) = &taken {
-            home.recorder.increment(home.shared.metrics.limit(exceeded.limit));
-            if wanted.time >= window.warned + PAUSE {
-                window.warned = wanted.time;
-                let (limit, most, counted) = (exceeded.limit.name(), exceeded.most, exceeded.counted);
-                warn!(%account, limit, most, counted, "an account may send no more now; look whether it is still its owner's");
-            }
+    let mut windows = home.allowances.windows.borrow_mut();
+    // It is there; if it were not, it would be as one that sent nothing.
+    let window = windows.entry(account).or_default();
+    window.used = now;
+    window.forget(now);
+    let done = work(window);
+    if let Err(exceeded) = &done {
+        home.recorder.increment(home.shared.metrics.limit(exceeded.limit));
+        if now >= window.warned + PAUSE {
+            window.warned = now;
+            let (limit, most, counted) = (exceeded.limit.name(), exceeded.most, exceeded.counted);
+            warn!(%account, limit, most, counted, "an account may send no more now; look whether it is still its owner's");
         }
-        let folds = wanted.time >= window.folded + PAUSE;
-        if folds {
-            window.folded = wanted.time;
-        }
-        (taken, folds)
-    };
-    if folds {
-        let home = Rc::clone(home);
-        spawn("fold what an account sent", async move { fold(&home, account, wanted.time).await });
     }
-    taken.map_err(TakeError::Exceeded)
+    done.map_err(TakeError::Exceeded)
 }
 
 /// Removes rows that no longer count, and makes few of those of hours that are over. What isn't done is done again.
@@ -271,6 +311,12 @@ mod tests {
     const NOW: i64 = 20_000 * 24 * 60 * 60;
     const LIMITS: SendingLimits = SendingLimits { recipients_per_day: 10, first_time_recipients_per_day: 3 };
 
+    /// As [`within`] does it.
+    fn take(window: &mut Window, wanted: Sent) -> Result<(), Exceeded> {
+        window.forget(wanted.time);
+        window.take(wanted, LIMITS)
+    }
+
     fn sent(time: i64, recipients: u32, first_time: u32) -> Sent {
         Sent { time, row: OutgoingRow { recipients, first_time } }
     }
@@ -278,15 +324,15 @@ mod tests {
     #[test]
     fn what_was_sent_counts_for_a_day_and_at_most_ten_minutes_more() {
         let mut window = Window::default();
-        assert_eq!(window.take(sent(NOW, 10, 0), LIMITS), Ok(()));
-        let exceeded = |window: &mut Window, now| window.take(sent(now, 1, 0), LIMITS).unwrap_err();
+        assert_eq!(take(&mut window, sent(NOW, 10, 0)), Ok(()));
+        let exceeded = |window: &mut Window, now| take(window, sent(now, 1, 0)).unwrap_err();
         let ends = NOW + SENT_WINDOW + BUCKET;
         let expected =
             Exceeded { limit: Limit::OutgoingRecipients, most: 10, counted: 10, until: Some(ends) };
         assert_eq!(exceeded(&mut window, NOW), expected);
         assert_eq!(exceeded(&mut window, NOW + SENT_WINDOW), expected);
         assert_eq!(exceeded(&mut window, ends - 1), expected);
-        assert_eq!(window.take(sent(ends, 10, 0), LIMITS), Ok(()));
+        assert_eq!(take(&mut window, sent(ends, 10, 0)), Ok(()));
         assert_eq!((window.recipients, window.buckets.len()), (10, 1));
     }
 
@@ -294,14 +340,14 @@ mod tests {
     fn it_is_said_when_enough_is_over() {
         let mut window = Window::default();
         for (hour, recipients) in [(0, 4), (1, 4), (2, 2)] {
-            assert_eq!(window.take(sent(NOW + hour * 3600, recipients, 0), LIMITS), Ok(()));
+            assert_eq!(take(&mut window, sent(NOW + hour * 3600, recipients, 0)), Ok(()));
         }
         let now = NOW + 3 * 3600;
         for (wanted, hours) in
             [(1, Some(0)), (4, Some(0)), (5, Some(1)), (8, Some(1)), (10, Some(2)), (11, None)]
         {
             let until = hours.map(|hours| NOW + hours * 3600 + SENT_WINDOW + BUCKET);
-            assert_eq!(window.take(sent(now, wanted, 0), LIMITS).unwrap_err().until, until, "{wanted}");
+            assert_eq!(take(&mut window, sent(now, wanted, 0)).unwrap_err().until, until, "{wanted}");
         }
         assert_eq!(window.recipients, 10, "what is refused doesn't count");
     }
@@ -309,21 +355,21 @@ mod tests {
     #[test]
     fn first_time_recipients_have_a_number_of_their_own() {
         let mut window = Window::default();
-        assert_eq!(window.take(sent(NOW, 3, 3), LIMITS), Ok(()));
-        let exceeded = window.take(sent(NOW, 2, 1), LIMITS).unwrap_err();
+        assert_eq!(take(&mut window, sent(NOW, 3, 3)), Ok(()));
+        let exceeded = take(&mut window, sent(NOW, 2, 1)).unwrap_err();
         assert_eq!((exceeded.limit, exceeded.counted), (Limit::OutgoingFirstTimeRecipients, 3));
-        assert_eq!(window.take(sent(NOW, 7, 0), LIMITS), Ok(()));
+        assert_eq!(take(&mut window, sent(NOW, 7, 0)), Ok(()));
         window.give_back(sent(NOW, 3, 3));
         assert_eq!((window.recipients, window.first_time), (7, 0));
-        assert_eq!(window.take(sent(NOW + 5, 3, 3), LIMITS), Ok(()));
+        assert_eq!(take(&mut window, sent(NOW + 5, 3, 3)), Ok(()));
     }
 
     #[test]
     fn a_clock_that_goes_back_makes_nothing_count_shorter() {
         let mut window = Window::default();
         window.add(sent(NOW + SENT_WINDOW, 4, 0));
-        assert_eq!(window.take(sent(NOW, 4, 0), LIMITS), Ok(()));
-        assert!(window.take(sent(NOW + SENT_WINDOW + BUCKET, 4, 0), LIMITS).is_err());
+        assert_eq!(take(&mut window, sent(NOW, 4, 0)), Ok(()));
+        assert!(take(&mut window, sent(NOW + SENT_WINDOW + BUCKET, 4, 0)).is_err());
         window.give_back(sent(NOW, 4, 0));
         assert_eq!(window.recipients, 8, "what isn't known where it was counted stays");
     }

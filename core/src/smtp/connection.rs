@@ -12,6 +12,7 @@ use postrider_proto::smtp::server::{Action, Answer, Certificate, Channel, Pace, 
 use tracing::{debug, trace};
 
 use super::checks::{Examination, Timed};
+use super::left::Outgoing;
 use super::recipients::Target;
 use super::sending::Sending;
 use super::{Service, figures, policy};
@@ -58,6 +59,8 @@ pub(super) struct Connection {
     pub(super) intake_failed: Option<Reply>,
     /// What is set for what the user sends, once a transaction has begun.
     pub(super) sending: Option<Sending>,
+    /// Its recipients of other servers, which are limited.
+    pub(super) outgoing: Outgoing,
     /// Where the accepted recipients' mail goes; a recipient's token is its place here.
     pub(super) targets: Vec<Target>,
     pub(super) tls: Option<TlsFacts>,
@@ -113,6 +116,7 @@ pub async fn serve(shard: Rc<Shard>, service: Rc<Service>, stream: Stream) {
         spf: None,
         intake_failed: None,
         sending: None,
+        outgoing: Outgoing::default(),
         targets: Vec::new(),
         tls: tls_facts(&transport),
         asked: None,

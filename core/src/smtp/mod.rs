@@ -13,6 +13,7 @@ mod deliver;
 mod figures;
 mod first_time;
 mod leaving;
+mod left;
 mod outcomes;
 mod policy;
 pub(crate) mod rates;

@@ -127,6 +127,7 @@ impl Connection {
     pub(super) async fn sender(&mut self, path: &ReversePath) -> Answer {
         self.targets.clear();
         self.sending = None;
+        self.outgoing.begin();
         self.begin_questions();
         if let Some(reply) = self.no_mail_now() {
             return Answer::Refuse(reply);
@@ -202,6 +203,12 @@ impl Connection {
         match target {
             Ok(target) => {
                 let target = self.later(path, target);
+                if matches!(target, Target::Remote)
+                    && let Some(address) = path.address()
+                    && let Err(reply) = self.add_outgoing(address).await
+                {
+                    return Answer::Refuse(reply);
+                }
                 let token = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
                 self.targets.push(target);
                 Answer::Recipient(token)

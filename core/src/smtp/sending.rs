@@ -71,6 +71,11 @@ enum Ids {
 }
 
 impl Sending {
+    /// To how many the account may send.
+    pub(super) const fn limits(&self) -> SendingLimits {
+        self.limits
+    }
+
     /// Whether another recipient may be added to one.
     pub(super) fn several(&self) -> Result<(), Reply> {
         if matches!(self.ids, Ids::Given(_)) { Err(ALONE) } else { Ok(()) }
@@ -296,6 +301,23 @@ pub(super) fn meta(added: &str, header: &[u8]) -> Result<QueueMeta, Reply> {
     })
 }
 
+/// What a user is told of a recipient with whom the message has one too many; `wanted` is with it.
+pub(super) fn early_refusal(error: &TakeError, wanted: Sent, id: ConnectionId) -> Reply {
+    match error {
+        TakeError::Exceeded(exceeded) if exceeded.until.is_none() && exceeded.most > 0 => {
+            // Another message may go to it.
+            let Exceeded { limit, most, .. } = *exceeded;
+            let (setting, what, _) = words(limit, wanted.row);
+            let text = format!(
+                "{setting} of the account is {most}: this message goes to as many {what} already; send to this one in another \
+                 message, when 24 hours are over"
+            );
+            Reply::new(Class::Transient, 51, (7, 1), "").with_text(text)
+        }
+        error => refusal(error, wanted, id),
+    }
+}
+
 fn refusal(error: &TakeError, sent: Sent, id: ConnectionId) -> Reply {
     match error {
         TakeError::Exceeded(exceeded) => exceeded_reply(*exceeded, sent.row),
@@ -307,15 +329,20 @@ fn refusal(error: &TakeError, sent: Sent, id: ConnectionId) -> Reply {
     }
 }
 
-/// What a user is told who may send no more now.
-fn exceeded_reply(exceeded: Exceeded, wanted: OutgoingRow) -> Reply {
-    let Exceeded { limit, most, counted, until } = exceeded;
-    let (setting, what, wanted) = match limit {
+/// The setting of a limit, what is counted, and how many of that are wanted.
+const fn words(limit: Limit, wanted: OutgoingRow) -> (&'static str, &'static str, u32) {
+    match limit {
         Limit::OutgoingFirstTimeRecipients => {
             ("first_time_recipients_per_day", "recipients to whom it never sent before", wanted.first_time)
         }
         _ => ("recipients_per_day", "recipients", wanted.recipients),
-    };
+    }
+}
+
+/// What a user is told who may send no more now.
+fn exceeded_reply(exceeded: Exceeded, wanted: OutgoingRow) -> Reply {
+    let Exceeded { limit, most, counted, until } = exceeded;
+    let (setting, what, wanted) = words(limit, wanted);
     let (class, basic, when) = match until {
         Some(until) => (Class::Transient, 51, format!("can be sent from {} on", trace::date(until))),
         None => (Class::Permanent, 50, "has more than that by itself".to_owned()),

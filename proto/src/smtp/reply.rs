@@ -212,6 +212,7 @@ impl Reply {
     pub const BAD_PARAMETER: Self = Self::no(1, (5, 4), "bad value of a parameter");
     pub const DUPLICATE_PARAMETER: Self = Self::no(1, (5, 4), "parameter given twice");
     pub const HOLD_CONFLICT: Self = Self::no(1, (5, 4), "HOLDFOR and HOLDUNTIL exclude each other");
+    pub const HOLD_OUT_OF_RANGE: Self = Self::no(1, (5, 4), "time of release is past or too far");
     pub const BAD_CHUNK: Self = Self::no(1, (5, 4), "BDAT needs a size, and LAST at most");
     pub const AUTH_ABORTED: Self = Self::no(1, (5, 0), "authentication aborted");
     pub const BAD_BASE64: Self = Self::no(1, (5, 2), "bad base64");
@@ -242,7 +243,6 @@ impl Reply {
     pub const RECIPIENT_NEEDS_UTF8: Self = Self::no(53, (6, 7), "address needs SMTPUTF8");
     pub const MESSAGE_TOO_BIG: Self = Self::no(52, (3, 4), "message too big");
     pub const MESSAGE_OVER_LIMIT: Self = Self::no(52, (2, 3), "message over the limit that is set here");
-    pub const HOLD_OUT_OF_RANGE: Self = Self::no(54, (5, 4), "time of release is past or too far");
     pub const UNKNOWN_PARAMETER: Self = Self::no(55, (3, 3), "unknown parameter, or not offered here");
     pub const UNKNOWN_BODY: Self = Self::no(55, (5, 4), "unknown value of BODY");
 }

@@ -36,7 +36,19 @@ pub struct Claimed {
 /// Claims an entry for an attempt: counts it and moves the entry to the next attempt's time, so that a crash backs
 /// off. None when the entry is gone, held, or claimed already.
 pub fn claim(reader: &Reader, id: QueueId, attempt: Attempt) -> Result<Option<Claimed>, StoreError> {
-    let Some(old) = entry(reader, id)? else { return Ok(None) };
+    match entry(reader, id)? {
+        Some(row) => claim_row(reader, id, row, attempt),
+        None => Ok(None),
+    }
+}
+
+/// As [`claim`], of an entry whose row `reader` has shown already.
+pub fn claim_row(
+    reader: &Reader,
+    id: QueueId,
+    old: QueueRow,
+    attempt: Attempt,
+) -> Result<Option<Claimed>, StoreError> {
     if old.claimed || old.held != Held::No {
         return Ok(None);
     }

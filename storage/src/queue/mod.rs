@@ -41,7 +41,7 @@ use crate::rows::{BadRow, MARK, QueueMeta, QueueRow, RecipientRow};
 use crate::store::StoreError;
 
 pub use attempt::{
-    Attempt, Claimed, Concluded, Consequence, Fate, Outcome, Released, claim, cut_off, outcome,
+    Attempt, Claimed, Concluded, Consequence, Fate, Outcome, Released, claim, claim_row, cut_off, outcome,
     release_claims, unclaim,
 };
 pub use change::{Change, Changed, Chosen, Done, End, change, end};
@@ -60,7 +60,7 @@ pub use incoming::{
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredPage, purge_retired, retired};
 pub(crate) use schedule::waiting_in;
-pub use schedule::{Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};
+pub use schedule::{Due, Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};
 pub use walk::IDS_MAX;
 pub(crate) use walk::between;
 

@@ -411,6 +411,37 @@ fn relays_are_connected_to_as_configured() {
     assert_eq!(run("broken.example", unset, RelayTls::Verified, &[]).1, "retry 4.4.3");
 }
 
+/// RFC 9422: a host that takes few recipients for a message, and few messages on a connection.
+#[test]
+fn recipients_for_whom_there_is_no_place_go_over_another_connection_to_the_same_host() {
+    let later = RecipientEnd::Later;
+    let mut ends = [
+        vec![end(250), end(451), later.clone(), later.clone()],
+        vec![end(250), later.clone()],
+        vec![end(250)],
+        // Who was deferred is for the other hosts.
+        vec![end(451)],
+        vec![end(250)],
+    ]
+    .into_iter();
+    let (dials, done) = run(&Case { recipients: 4, ..CASE }, |_| HostEnd::Transaction(ends.next().unwrap()));
+    assert_eq!(
+        dials,
+        [
+            "a.example Opportunistic [0, 1, 2, 3]",
+            "a.example Opportunistic [2, 3]",
+            "a.example Opportunistic [3]",
+            "b.example Opportunistic [1]",
+            "c.example Opportunistic [1]",
+        ]
+    );
+    let (a, c) = ("delivered by a.example", "delivered by c.example");
+    assert_eq!(words(&done), [a, c, a, a]);
+    // A host that takes nobody has no second chance.
+    let (dials, done) = run(&CASE, |_| HostEnd::Transaction(vec![later.clone()]));
+    assert_eq!((dials.len(), words(&done)), (3, vec!["retry 4.5.3".to_owned()]));
+}
+
 #[test]
 fn what_is_left_over_is_tried_again() {
     assert_eq!(overall(&[]).status, Status::temporary(4, 0));

@@ -59,6 +59,10 @@ impl Failure {
             RecipientEnd::Delivered { .. } => None,
             RecipientEnd::Refused { stage, answer } => Some(Self::replied(host, *stage, answer, softens)),
             RecipientEnd::Broken { stage, how } => Some(Self::broken(host, *stage, *how)),
+            RecipientEnd::Later => {
+                let reason = format!("{host} takes no more recipients on one connection");
+                Some(Self { host: Some(host.to_owned()), ..Self::ours(Status::temporary(5, 3), reason) })
+            }
         }
     }
 

@@ -1,8 +1,10 @@
 //! What the schedule is told and what it wants.
 
+use std::net::IpAddr;
+
 use crate::outcome::Signal;
 
-/// What the operator decides, for one shard.
+/// What the operator decides. Sessions, idle connections and connections from an address are for one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Sessions that do something at the same time.
@@ -12,9 +14,9 @@ pub struct Settings {
     /// For how long they do, in seconds.
     pub idle_wait: u32,
     /// Sessions for one domain.
-    pub domain_sessions_max: u8,
-    /// Connections to one address.
-    pub host_connections_max: u8,
+    pub domain_sessions_max: u16,
+    /// Connections to one address, of all shards that have [`super::Hosts`] in common.
+    pub host_connections_max: u16,
     /// Connections from one local address.
     pub source_connections_max: u16,
     /// The first pause of what can't be reached, in seconds. It doubles each time.
@@ -24,7 +26,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For a server with one shard; with several, the first and the last three numbers of connections are for each.
+    /// What is used where nothing else is said.
     pub const DEFAULT: Self = Self {
         sessions_max: 100,
         idle_max: 32,
@@ -96,6 +98,23 @@ pub struct Ended {
     pub postponed: Option<i64>,
     /// The due time of the domain's first row in the store, read after the outcome was written.
     pub first_due: Option<i64>,
+}
+
+/// What the schedule of another shard is to be told of a host that both connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The shard.
+    pub shard: usize,
+    pub(super) address: IpAddr,
+    pub(super) told: Told,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A place is kept for this domain, which waits for one.
+    Woken(u64),
+    /// Somebody waits: an idle connection is to be closed.
+    MakeRoom,
 }
 
 /// What was known of a domain at some moment.

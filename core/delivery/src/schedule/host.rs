@@ -1,7 +1,13 @@
-//! Hosts by their addresses, whatever domains they serve, and the local addresses that connections come from.
+//! Hosts by their addresses, whatever domains they serve. All shards of a server have them in common: domains of several
+//! shards may be at one host, and it doesn't matter to a host which of our threads connects to it.
+//!
+//! Always holds: there are never more connections to an address than its window lets through, whoever opens them; who waits
+//! for one to end is woken in the order of waiting, on whatever shard.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Settings;
 use super::window::{Window, pause};
@@ -12,11 +18,12 @@ use crate::outcome::Signal;
 const LOOK_AGAIN: i64 = 30;
 /// The same for one that waits for a connection to end, should nobody wake it.
 const LOOK_AGAIN_BUSY: i64 = 300;
-/// The same for one that waits for a connection from a local address; nobody wakes it.
-const LOOK_AGAIN_SOURCE: i64 = 2;
 
 /// Seconds for which a place is kept for a domain that was woken.
 const KEPT: i64 = 10;
+
+/// Parts of the table, each with a lock of its own. It is held for the look at one host.
+const PARTS: usize = 64;
 
 /// Whether to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,31 +42,54 @@ pub enum Admission {
     },
 }
 
+/// A domain that waits for a connection to end, and its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiter {
+    pub(super) shard: usize,
+    pub(super) domain: u64,
+}
+
+/// Who waits for a connection to end, seen from a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Nobody,
+    /// A domain of this shard, maybe among others.
+    Here,
+    /// Domains of other shards alone.
+    Elsewhere,
+}
+
 #[derive(Debug)]
 struct Host {
-    connections: u8,
+    connections: u16,
     window: Window,
     failures: u8,
     down_until: i64,
-    /// Domains that wait for a connection to end.
-    waiting: VecDeque<u64>,
+    /// Domains that wait for a connection to end, by their shards, with the number by which they came.
+    waiting: HashMap<usize, VecDeque<(u64, u64)>>,
+    /// Domains that ever waited.
+    waited: u64,
     /// Domains that were woken, for which places are kept until a time: those that come meanwhile don't pass them.
-    kept: Vec<(u64, i64)>,
+    kept: Vec<(Waiter, i64)>,
+    /// The shard of each connection that lies idle.
+    idle: Vec<usize>,
 }
 
 impl Host {
-    const fn new() -> Self {
+    fn new() -> Self {
         Self {
             connections: 0,
             window: Window::NEW,
             failures: 0,
             down_until: i64::MIN,
-            waiting: VecDeque::new(),
+            waiting: HashMap::new(),
+            waited: 0,
             kept: Vec::new(),
+            idle: Vec::new(),
         }
     }
 
-    fn most(&self) -> u8 {
+    fn most(&self) -> u16 {
         if self.failures > 0 { 1 } else { self.window.size() }
     }
 
@@ -68,154 +98,192 @@ impl Host {
         let taken = usize::from(self.connections) + self.kept.len();
         usize::from(self.most()).saturating_sub(taken)
     }
+
+    /// Whether nothing of it is worth to be remembered.
+    fn is_as_new(&self) -> bool {
+        let is_unused = self.connections == 0 && self.waiting.is_empty() && self.kept.is_empty();
+        is_unused && self.failures == 0 && self.window == Window::NEW
+    }
+
+    fn enter(&mut self, waiter: Waiter) -> bool {
+        if self.waiting.values().map(VecDeque::len).sum::<usize>() >= HOST_WAITING_MAX {
+            return false;
+        }
+        self.waiting.entry(waiter.shard).or_default().push_back((self.waited, waiter.domain));
+        self.waited += 1;
+        true
+    }
+
+    /// Takes the domain of a shard that waits longest.
+    fn take_of(&mut self, shard: usize) -> Option<u64> {
+        let queue = self.waiting.get_mut(&shard)?;
+        let first = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&shard);
+        }
+        first.map(|(_, domain)| domain)
+    }
+
+    /// Takes the one that waits longest, and keeps a place for it.
+    fn call(&mut self, now: i64) -> Option<Waiter> {
+        let first = |(shard, queue): (&usize, &VecDeque<(u64, u64)>)| Some((queue.front()?.0, *shard));
+        let (_, shard) = self.waiting.iter().filter_map(first).min()?;
+        let waiter = Waiter { shard, domain: self.take_of(shard)? };
+        self.kept.push((waiter, now.saturating_add(KEPT)));
+        Some(waiter)
+    }
 }
 
-/// All hosts.
+/// All hosts that the server connects to.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub struct Hosts {
     settings: Settings,
-    hosts: HashMap<IpAddr, Host>,
-    sources: HashMap<IpAddr, u16>,
+    places: RandomState,
+    parts: [Mutex<HashMap<IpAddr, Host>>; PARTS],
 }
 
 impl Hosts {
-    pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, hosts: HashMap::new(), sources: HashMap::new() }
+    /// None that is known.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, places: RandomState::new(), parts: std::array::from_fn(|_| Mutex::default()) }
     }
 
-    /// Whether a domain may connect. `waits` is whether it is among those that wait for a host.
+    fn part(&self, address: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Host>> {
+        let place = self.places.hash_one(address) as usize % PARTS;
+        // What is held by a lock is whole at each step.
+        self.parts[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a domain may connect. `waits` is whether it is among those that wait for a host. When it has to wait, the
+    /// shard that may make room by closing an idle connection is told.
     pub(super) fn admit(
-        &mut self,
+        &self,
         address: IpAddr,
-        source: Option<IpAddr>,
-        domain: u64,
+        waiter: Waiter,
         waits: &mut bool,
         now: i64,
-    ) -> Admission {
-        if let Some(source) = source
-            && self.sources.get(&source).is_some_and(|open| *open >= self.settings.source_connections_max)
-        {
-            return Admission::Busy { until: now.saturating_add(LOOK_AGAIN_SOURCE) };
+    ) -> (Admission, Option<usize>) {
+        let mut part = self.part(address);
+        // When too many are remembered, those without connections are forgotten: they are found out anew.
+        if part.len() >= HOSTS_REMEMBERED_MAX / PARTS {
+            part.retain(|_, host| host.connections > 0);
         }
-        self.make_room();
-        let host = self.hosts.entry(address).or_insert_with(Host::new);
+        let host = part.entry(address).or_insert_with(Host::new);
         if host.down_until > now {
-            return Admission::Down { until: host.down_until };
+            return (Admission::Down { until: host.down_until }, None);
         }
-        host.kept.retain(|(kept, until)| *kept != domain && *until > now);
+        host.kept.retain(|(kept, until)| *kept != waiter && *until > now);
         if host.room() == 0 {
             // While one looks whether it is back, the others need not.
             if host.failures > 0 {
-                return Admission::Down { until: now.saturating_add(LOOK_AGAIN) };
+                return (Admission::Down { until: now.saturating_add(LOOK_AGAIN) }, None);
             }
-            if !*waits && host.waiting.len() < HOST_WAITING_MAX {
-                host.waiting.push_back(domain);
-                *waits = true;
-            }
-            return Admission::Busy { until: now.saturating_add(LOOK_AGAIN_BUSY) };
+            *waits = *waits || host.enter(waiter);
+            let own = host.idle.iter().find(|shard| **shard == waiter.shard);
+            let idle = own.or(host.idle.first()).copied();
+            return (Admission::Busy { until: now.saturating_add(LOOK_AGAIN_BUSY) }, idle);
         }
         host.connections += 1;
-        if let Some(source) = source {
-            *self.sources.entry(source).or_default() += 1;
-        }
-        Admission::Go
+        (Admission::Go, None)
     }
 
-    /// Forgets a connection; gives how many domains may have their turn now.
-    pub(super) fn release(
-        &mut self,
-        address: IpAddr,
-        source: Option<IpAddr>,
-        signal: Option<Signal>,
-        now: i64,
-    ) -> usize {
-        if let Some(source) = source
-            && let Some(open) = self.sources.get_mut(&source)
-        {
-            *open -= 1;
-            if *open == 0 {
-                self.sources.remove(&source);
-            }
-        }
+    /// Forgets a connection; gives the domains that may have their turn now, for which places are kept.
+    pub(super) fn release(&self, address: IpAddr, signal: Option<Signal>, now: i64) -> Vec<Waiter> {
+        let mut part = self.part(address);
+        let Some(host) = part.get_mut(&address) else { return Vec::new() };
         if let Some(signal) = signal {
-            self.learn(address, signal, now);
+            learn(self.settings, host, signal, now);
         }
-        let Some(host) = self.hosts.get_mut(&address) else { return 0 };
         host.connections -= 1;
         host.kept.retain(|(_, until)| *until > now);
-        let free = host.room();
-        let is_new = host.failures == 0 && host.window == Window::NEW;
-        if host.connections == 0 && host.waiting.is_empty() && host.kept.is_empty() && is_new {
-            self.hosts.remove(&address);
+        let called = (0..host.room()).map_while(|_| host.call(now)).collect();
+        if host.is_as_new() {
+            part.remove(&address);
         }
-        free
+        called
     }
 
-    /// Keeps a place for a domain that was woken.
-    pub(super) fn keep(&mut self, address: IpAddr, domain: u64, now: i64) {
-        if let Some(host) = self.hosts.get_mut(&address) {
-            host.kept.push((domain, now.saturating_add(KEPT)));
+    /// Takes that a domain that was called has nothing to send; gives the next one.
+    pub(super) fn pass_on(&self, address: IpAddr, waiter: Waiter, now: i64) -> Option<Waiter> {
+        let mut part = self.part(address);
+        let host = part.get_mut(&address)?;
+        host.kept.retain(|(kept, until)| *kept != waiter && *until > now);
+        let next = if host.room() > 0 { host.call(now) } else { None };
+        if host.is_as_new() {
+            part.remove(&address);
+        }
+        next
+    }
+
+    /// Who waits for a connection to end.
+    pub(super) fn waiting(&self, address: IpAddr, shard: usize) -> Waiting {
+        let part = self.part(address);
+        match part.get(&address).map(|host| &host.waiting) {
+            Some(waiting) if waiting.contains_key(&shard) => Waiting::Here,
+            Some(waiting) if !waiting.is_empty() => Waiting::Elsewhere,
+            _ => Waiting::Nobody,
         }
     }
 
-    /// Whether a domain waits for a connection to end.
-    pub(super) fn is_waited_for(&self, address: IpAddr) -> bool {
-        self.hosts.get(&address).is_some_and(|host| !host.waiting.is_empty())
+    /// Takes the domain of a shard that waits longest: there is a connection for it already.
+    pub(super) fn next_here(&self, address: IpAddr, shard: usize) -> Option<u64> {
+        self.part(address).get_mut(&address)?.take_of(shard)
     }
 
-    /// The domain that waits longest.
-    pub(super) fn next_waiting(&mut self, address: IpAddr) -> Option<u64> {
-        self.hosts.get_mut(&address)?.waiting.pop_front()
-    }
-
-    pub(super) fn learn(&mut self, address: IpAddr, signal: Signal, now: i64) {
-        let settings = self.settings;
-        let Some(host) = self.hosts.get_mut(&address) else { return };
-        match signal {
-            Signal::Good => {
-                host.failures = 0;
-                host.window.grow(settings.host_connections_max);
-            }
-            Signal::Neutral => host.failures = 0,
-            Signal::Slower => {
-                host.failures = 0;
-                host.window.shrink();
-            }
-            Signal::Down => {
-                if host.down_until <= now {
-                    host.failures = host.failures.saturating_add(1);
-                    host.down_until = now.saturating_add(pause(settings, host.failures));
-                }
-                host.window.close();
+    /// Takes that a connection of a shard lies idle, or no longer.
+    pub(super) fn lies_idle(&self, address: IpAddr, shard: usize, is_idle: bool) {
+        if let Some(host) = self.part(address).get_mut(&address) {
+            if is_idle {
+                host.idle.push(shard);
+            } else if let Some(place) = host.idle.iter().position(|idle| *idle == shard) {
+                host.idle.swap_remove(place);
             }
         }
     }
 
-    /// When too many are remembered, those without connections are forgotten: they are found out anew.
-    fn make_room(&mut self) {
-        if self.hosts.len() >= HOSTS_REMEMBERED_MAX {
-            self.hosts.retain(|_, host| host.connections > 0);
+    pub(super) fn learn(&self, address: IpAddr, signal: Signal, now: i64) {
+        if let Some(host) = self.part(address).get_mut(&address) {
+            learn(self.settings, host, signal, now);
         }
     }
 
-    pub(super) fn clock_went_back(&mut self, latest: i64) {
-        for host in self.hosts.values_mut() {
-            host.down_until = host.down_until.min(latest);
+    pub(super) fn clock_went_back(&self, latest: i64) {
+        for part in &self.parts {
+            for host in part.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+                host.down_until = host.down_until.min(latest);
+            }
         }
     }
 
     #[cfg(test)]
-    pub(super) fn connections(&self, address: IpAddr) -> u8 {
-        self.hosts.get(&address).map_or(0, |host| host.connections)
-    }
-
-    #[cfg(test)]
-    pub(super) fn sources_open(&self) -> usize {
-        self.sources.len()
+    pub(super) fn connections(&self, address: IpAddr) -> u16 {
+        self.part(address).get(&address).map_or(0, |host| host.connections)
     }
 
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
-        self.hosts.len()
+        self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+}
+
+fn learn(settings: Settings, host: &mut Host, signal: Signal, now: i64) {
+    match signal {
+        Signal::Good => {
+            host.failures = 0;
+            host.window.grow(settings.host_connections_max);
+        }
+        Signal::Neutral => host.failures = 0,
+        Signal::Slower => {
+            host.failures = 0;
+            host.window.shrink();
+        }
+        Signal::Down => {
+            if host.down_until <= now {
+                host.failures = host.failures.saturating_add(1);
+                host.down_until = now.saturating_add(pause(settings, host.failures));
+            }
+            host.window.close();
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Record {
     /// Failures in a row.
     pub(super) failures: u8,
     /// Sessions, idle ones not counted.
-    pub(super) running: u8,
+    pub(super) running: u16,
     pub(super) window: Window,
     pub(super) place: Place,
     /// It is among those that wait for a connection to a host to end.

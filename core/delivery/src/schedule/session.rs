@@ -55,17 +55,26 @@ impl Schedule {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.state = State::Idle;
         }
+        self.tell_idle(session, true);
+    }
+
+    fn tell_idle(&self, session: SessionId, is_idle: bool) {
+        let connection = self.sessions.get(&session).and_then(|state| state.connection);
+        if let Some((address, _)) = connection {
+            self.hosts.lies_idle(address, self.shard, is_idle);
+        }
     }
 
     pub(super) fn leave_idle(&mut self, session: SessionId) {
         // There are few.
         self.idle.retain(|(_, idle)| *idle != session);
+        self.tell_idle(session, false);
         if let Some(state) = self.sessions.get(&session) {
             self.drop_idle_of(state.domain, session);
         }
     }
 
-    pub(super) fn drop_idle_of(&mut self, domain: u64, session: SessionId) {
+    fn drop_idle_of(&mut self, domain: u64, session: SessionId) {
         if let Some(sessions) = self.idle_of.get_mut(&domain) {
             sessions.retain(|idle| *idle != session);
             if sessions.is_empty() {

@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 mod random;
+mod shards;
 
 use std::collections::BTreeMap;
 

@@ -5,9 +5,9 @@ use super::Settings;
 /// A number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
-    size: u8,
+    size: u16,
     /// Successes since it grew.
-    credit: u8,
+    credit: u16,
     /// Until the other side has had enough for the first time, each success makes it grow.
     is_opening: bool,
 }
@@ -16,11 +16,11 @@ impl Window {
     /// Two: one that stalls doesn't hold up everything.
     pub(super) const NEW: Self = Self { size: 2, credit: 0, is_opening: true };
 
-    pub(super) fn size(&self) -> u8 {
+    pub(super) fn size(&self) -> u16 {
         self.size
     }
 
-    pub(super) fn grow(&mut self, most: u8) {
+    pub(super) fn grow(&mut self, most: u16) {
         self.credit = self.credit.saturating_add(1);
         if self.is_opening || self.credit >= self.size {
             self.size = self.size.saturating_add(1);

@@ -156,6 +156,7 @@ impl Server {
             (0..setup.shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
         let shared = Arc::new(Shared {
+            hosts: crate::delivery::known_hosts(&config),
             config,
             store,
             committer,
@@ -296,6 +297,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
             &shared.config,
             crate::delivery::Connector::new(None),
             crate::testing::ends_file(),
+            Arc::clone(&shared.hosts),
             (ShardId(0), 1),
         ),
         shared,

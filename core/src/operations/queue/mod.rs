@@ -34,17 +34,17 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 const TEXT_OCTETS_MAX: usize = 500;
 
 /// Tells the client how far the work is, now and then: that is how it is noticed that nobody waits any more.
-struct Teller {
+pub(super) struct Teller {
     told: Instant,
     what: &'static str,
 }
 
 impl Teller {
-    fn new(what: &'static str) -> Self {
+    pub(super) fn new(what: &'static str) -> Self {
         Self { told: Instant::now(), what }
     }
 
-    async fn tell<T: Transport>(
+    pub(super) async fn tell<T: Transport>(
         &mut self,
         exchange: &mut Exchange<T>,
         done: u64,

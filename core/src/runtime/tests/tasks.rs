@@ -1,10 +1,13 @@
 //! Tasks, timers, wake-ups across threads, the pool, stalls, the end.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use futures_lite::future::poll_once;
 
 use super::super::*;
 use super::{on_shard, unpinned, wait_until};
@@ -63,14 +66,16 @@ fn a_full_channel_holds_the_sender_up() {
     sender.try_send(1).unwrap();
     sender.try_send(2).unwrap();
     assert_eq!(sender.try_send(3), Err(channel::TrySendError::Full(3)));
+    let (begin, begun) = std::sync::mpsc::channel();
     let reader = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(20));
+        begun.recv().unwrap();
         std::iter::from_fn(|| receiver.recv_blocking().ok()).collect::<Vec<_>>()
     });
     on_shard(move || async move {
-        let began = Instant::now();
-        sender.send(3).await.unwrap();
-        assert!(began.elapsed() > Duration::from_millis(5));
+        let mut sending = pin!(sender.send(3));
+        assert!(poll_once(sending.as_mut()).await.is_none());
+        begin.send(()).unwrap();
+        sending.await.unwrap();
     });
     assert_eq!(reader.join().unwrap(), [1, 2, 3]);
 }

@@ -173,6 +173,19 @@ impl Client {
         self.data(content)
     }
 
+    /// As [`Self::mail`], but gives the reply to the first recipient that is refused, and sends nothing then.
+    pub(super) fn try_mail(&mut self, from: &str, to: &[&str], content: &str) -> String {
+        self.expect(&format!("MAIL FROM:<{from}>"), "250");
+        for to in to {
+            let reply = self.ask(&format!("RCPT TO:<{to}>"));
+            if !reply.starts_with("250") {
+                self.expect("RSET", "250");
+                return reply;
+            }
+        }
+        self.data(content)
+    }
+
     /// Sends content.
     pub(super) fn data(&mut self, content: &str) -> String {
         self.expect("DATA", "354");

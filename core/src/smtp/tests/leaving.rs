@@ -207,6 +207,14 @@ fn one_connection_takes_many_messages() {
 }
 
 #[test]
+fn a_server_that_takes_one_recipient_and_one_message_at_a_time_gets_all_of_them_at_once() {
+    let (world, record) = start(&["PIPELINING", "8BITMIME", "LIMITS RCPTMAX=1 MAILMAX=1"]);
+    send(&world, &["b@remote.example", "c@remote.example", "d@remote.example"]);
+    wait_until(|| record.messages().len() == 3 && entries(&world).is_empty());
+    assert_eq!(record.connections(), 3);
+}
+
+#[test]
 fn one_connection_serves_several_domains_at_a_host() {
     let (port, record) = other_server::start(&["PIPELINING"]);
     let domains: Vec<String> = (0..16).map(|number| format!("d{number}.example")).collect();

@@ -5,6 +5,14 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use rustls::crypto::ring::default_provider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::tls::self_signed;
+
 /// A message as it came.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
@@ -52,6 +60,31 @@ pub(super) fn start(extensions: &'static [&'static str]) -> (u16, Record) {
         }
     });
     (port, record)
+}
+
+/// Shakes hands in TLS 1.3 and hangs up. Who `asks` wants a certificate of the client, and says so in an alert: the client is
+/// done with the handshake then.
+fn shake_hands_and_leave(mut stream: TcpStream, asks: bool) -> std::io::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let pair = self_signed(directory.path(), &["mx.remote.example"]).unwrap();
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&pair.chain).unwrap().map(Result::unwrap).collect();
+    let provider = Arc::new(default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+    let builder = if asks {
+        let mut authorities = RootCertStore::empty();
+        authorities.add(chain[0].clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(&pair.key).unwrap()).unwrap();
+    let mut session = ServerConnection::new(Arc::new(config)).unwrap();
+    while session.is_handshaking() && session.complete_io(&mut stream).is_ok() {}
+    stream.shutdown(std::net::Shutdown::Write)?;
+    // What wasn't read would reset the connection before the alert is there.
+    std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
 }
 
 fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std::io::Result<()> {
@@ -115,6 +148,10 @@ fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std:
             "QUIT" => {
                 stream.write_all(b"221 2.0.0 bye\r\n")?;
                 return Ok(());
+            }
+            "STARTTLS" if extensions.contains(&"X-LEAVES") || extensions.contains(&"X-ASKS") => {
+                stream.write_all(b"220 2.0.0 go on\r\n")?;
+                return shake_hands_and_leave(stream, extensions.contains(&"X-ASKS"));
             }
             "STARTTLS" if extensions.contains(&"X-CLOSES") => {
                 stream.write_all(b"421 4.7.0 never\r\n")?;

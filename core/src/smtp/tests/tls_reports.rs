@@ -159,6 +159,27 @@ fn signature(message: &[u8]) -> (&'static str, String) {
     (result.result.word(), result.domain.as_ref().unwrap().to_string())
 }
 
+/// A TLS 1.3 client is done with the handshake when the server looks at what the client sent last.
+#[test]
+fn a_server_that_leaves_right_behind_the_handshake_gets_its_mail_in_clear_and_is_told() {
+    for (extensions, reason) in [
+        (&["STARTTLS", "X-LEAVES"], "the connection ended right behind the TLS handshake"),
+        (&["STARTTLS", "X-ASKS"], "tls-remote-alert-116-CertificateRequired"),
+    ] {
+        let (world, record) = start(extensions, |_| {});
+        send(&world, &record, "b@remote.example");
+        assert_eq!(record.connections(), 2);
+        let fallback = world.shared.metrics.queue.plaintext_fallback;
+        assert_eq!(world.shared.registry.counter(fallback), 1);
+        let results = recorded(&world);
+        let expected = ["remote.example remote.example 0+1", "remote.example mx.remote.example 0+1"];
+        assert_eq!(shown(&results), expected);
+        let failures = &results[0].1.policies[0].failures;
+        assert_eq!((failures.len(), failures[0].result_type.name()), (1, "validation-failure"));
+        assert_eq!(failures[0].reason_code.as_deref(), Some(reason));
+    }
+}
+
 #[test]
 fn what_failed_is_reported_the_day_after_once_also_after_a_restart() {
     let (world, record) = start(&["PIPELINING", "STARTTLS"], |_| {});
@@ -195,7 +216,9 @@ fn what_failed_is_reported_the_day_after_once_also_after_a_restart() {
     let subject =
         format!("Subject: Report Domain: remote.example Submitter: localhost Report-ID: <{id}>\r\n");
     assert!(unfolded.contains(&subject), "{text}");
-    let name = format!("filename=\"localhost!remote.example!{begin}!{}.json.gz\"", begin + DAY_SECONDS - 1);
+    let end = begin + DAY_SECONDS - 1;
+    let unique = id.split(['.', '@']).nth(1).unwrap();
+    let name = format!("filename=\"localhost!remote.example!{begin}!{end}!{unique}.json.gz\"");
     assert!(unfolded.contains(&name), "{text}");
     assert!(unfolded.contains("Content-Type: multipart/report; report-type=\"tlsrpt\"; boundary="), "{text}");
     let date = jiff::Timestamp::from_second(begin).unwrap().strftime("%Y-%m-%d").to_string();

@@ -202,6 +202,8 @@ pub struct Client {
     /// Whether the other side may be within a transaction.
     needs_reset: bool,
     mails: u32,
+    /// Nothing was heard since the handshake that STARTTLS asked for.
+    is_behind_handshake: bool,
     /// Why `*` was said.
     auth_failure: Option<ClientFailure>,
     greeting_name: Box<str>,
@@ -240,6 +242,7 @@ impl Client {
             finished: None,
             needs_reset: false,
             mails: 0,
+            is_behind_handshake: false,
             auth_failure: None,
             greeting_name: Box::default(),
         }
@@ -322,6 +325,7 @@ impl Client {
         if matches!(self.phase, Phase::StartingTls) {
             return self.broken(Broken::Fault(PeerFault::Injection));
         }
+        self.is_behind_handshake &= octets.is_empty();
         self.reader.push(octets);
         while !matches!(self.phase, Phase::Over(_) | Phase::StartingTls) {
             match self.reader.next_reply() {
@@ -334,7 +338,10 @@ impl Client {
 
     /// Says that the connection can't be used any more.
     pub fn broken(&mut self, reason: Broken) {
-        let stage = self.stage();
+        // With TLS 1.3 the client is done before the server has looked at what it sent last (RFC 8446 §4.4): who doesn't
+        // like that goes away behind the handshake.
+        let is_of_handshake = self.is_behind_handshake && matches!(reason, Broken::Closed | Broken::Io);
+        let stage = if is_of_handshake { Stage::StartTls } else { self.stage() };
         // Who closes after QUIT does what was asked for, and nothing depends on what else is said.
         if matches!(self.phase, Phase::Quitting) {
             return self.end(End::Quit);
@@ -354,6 +361,7 @@ impl Client {
         self.reader = ReplyReader::new();
         self.capabilities = Capabilities::none(Dialect::Smtp);
         self.phase = Phase::Setup(None);
+        self.is_behind_handshake = true;
         self.hello(Awaited::Ehlo);
     }
 

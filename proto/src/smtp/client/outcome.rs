@@ -13,7 +13,7 @@ pub enum Stage {
     Greeting,
     /// EHLO or HELO.
     Hello,
-    /// STARTTLS, the handshake included.
+    /// STARTTLS, the handshake and a server that is gone right behind it included.
     StartTls,
     /// AUTH.
     Auth,

@@ -130,11 +130,13 @@ fn hold_for(value: &str) -> Result<Hold, Reply> {
     u32::try_from(seconds).map(Hold::For).map_err(|_| Reply::BAD_PARAMETER)
 }
 
-/// An RFC 3339 date-time in UTC, written with `T` and `Z`.
+/// An RFC 3339 date-time in UTC, written with `T` and `Z`. A second that has begun is waited for whole, as nothing may be
+/// released before (RFC 4865 §4 item 6).
 fn hold_until(value: &str) -> Result<Hold, Reply> {
     let shaped = value.len() <= 32 && value.as_bytes().get(10) == Some(&b'T') && value.ends_with('Z');
     let timestamp = value.parse::<jiff::Timestamp>().ok().filter(|_| shaped).ok_or(Reply::BAD_PARAMETER)?;
-    Ok(Hold::Until(timestamp.as_second()))
+    let begun = i64::from(timestamp.subsec_nanosecond() > 0);
+    Ok(Hold::Until(timestamp.as_second().saturating_add(begun)))
 }
 
 fn notify(value: &str) -> Result<Notify, Reply> {

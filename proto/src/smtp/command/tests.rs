@@ -94,6 +94,8 @@ fn parameters_of_mail() {
     assert_eq!(all.hold, Some(Hold::For(7)));
     let until = envelope("MAIL FROM:<a@b> HOLDUNTIL=1970-01-02T00:00:00Z");
     assert_eq!(until.hold, Some(Hold::Until(86_400)));
+    let within = envelope("MAIL FROM:<a@b> HOLDUNTIL=1970-01-02T00:00:00.001Z");
+    assert_eq!(within.hold, Some(Hold::Until(86_401)));
     assert_eq!(envelope("MAIL FROM:<a@b> BODY=7BIT").body, BodyType::SevenBit);
     let longest = "SIZE=99999999999999999999";
     assert_eq!(envelope(&format!("MAIL FROM:<a@b> {longest}")).declared_octets, Some(u64::MAX));

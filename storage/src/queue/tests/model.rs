@@ -179,7 +179,8 @@ impl Run {
         assert_eq!(sums, (self.counts.entries, self.counts.recipients, self.counts.held));
         let due_now = (0..3).flat_map(|domain| {
             let found = due(&reader, Scheduled::start(domain_hash(&format!("d{domain}.example"))), 250, 1000)
-                .unwrap();
+                .unwrap()
+                .entries;
             assert!(found.is_sorted());
             found
         });

@@ -142,7 +142,7 @@ impl Dialer {
                 Action::Close(End::Quit) => return judged,
                 // After QUIT nothing else counts.
                 Action::Close(_) if dialed.allowed.is_some() => return judged,
-                Action::Close(End::Failed(failure)) => return Err(ended(&failure, dial)),
+                Action::Close(End::Failed(failure)) => return Err(ended(&failure)),
                 Action::Content | Action::Done(_) => {
                     return Err(HostEnd::Broken { stage: Stage::Mail, how: How::Malformed });
                 }
@@ -180,7 +180,11 @@ impl Dialer {
         let dane = dial.dane.as_ref().filter(|records| !records.associations.is_empty()).map(|records| {
             records.decide(own, others, now, &algorithms).map(drop).map_err(|mismatch| mismatch.to_string())
         });
-        let pkix = self.pkix(own, others, &name, now);
+        // RFC 8461 §4.2: for the host, whichever name has the TLSA records.
+        let pkix = match name_of(&dial.host) {
+            Some(host) => self.pkix(own, others, &host, now),
+            None => Err("the host has no name that a certificate can have".to_owned()),
+        };
         let verification = dial.rule.verification;
         let is_right =
             (!verification.has_dane() || dane == Some(Ok(()))) && (!verification.has_pkix() || pkix.is_ok());
@@ -261,26 +265,26 @@ fn judge(dial: &Dial, client: &Client, dialed: &mut Dialed) -> Result<(), HostEn
 
 /// The name to ask for in the handshake. That of an address literal is the address.
 fn server_name(dial: &Dial) -> Option<ServerName<'static>> {
-    let name = dial.server_name();
+    name_of(&dial.server_name())
+}
+
+fn name_of(name: &str) -> Option<ServerName<'static>> {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Some(ServerName::IpAddress(address.into()));
     }
-    ServerName::try_from(name).ok()
+    ServerName::try_from(name.to_owned()).ok()
 }
 
 /// What came of a host whose conversation ended.
-fn ended(failure: &Failure, dial: &Dial) -> HostEnd {
+fn ended(failure: &Failure) -> HostEnd {
     let stage = |stage: client::Stage| match stage {
-        client::Stage::Hello | client::Stage::StartTls => Stage::Hello,
+        client::Stage::Hello => Stage::Hello,
         _ => Stage::Greeting,
     };
     match failure {
-        Failure::Refused { stage: client::Stage::StartTls, .. }
-            if dial.rule.starttls == Starttls::Mandatory =>
-        {
-            HostEnd::Tls(TlsEvent::Refused)
-        }
+        Failure::Refused { stage: client::Stage::StartTls, .. } => HostEnd::Tls(TlsEvent::Refused),
+        Failure::Broken { stage: client::Stage::StartTls, .. } => HostEnd::Tls(TlsEvent::Handshake),
         Failure::Refused { stage: at, reply } => {
             let enhanced = reply.enhanced().map(|code| (u16::from(code.class), code.subject, code.detail));
             let answer = Answer::new(reply.code(), enhanced, reply.text());

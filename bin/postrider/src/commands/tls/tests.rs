@@ -29,6 +29,8 @@ struct Server {
 struct Like {
     offers_tls: bool,
     refuses_tls: bool,
+    /// It hangs up behind the handshake.
+    leaves: bool,
     requiretls: bool,
     /// Connections that it takes.
     connections: usize,
@@ -62,7 +64,12 @@ fn serve(like: Like) -> Server {
             let mut clear = BufReader::with_capacity(1, stream);
             clear.get_mut().write_all(b"220 mx.remote.example\r\n").unwrap();
             if speak(&mut clear, like, false, &mut said) {
-                let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut session = ServerConnection::new(Arc::clone(&config)).unwrap();
+                if like.leaves {
+                    let mut stream = clear.into_inner();
+                    while session.is_handshaking() && session.complete_io(&mut stream).is_ok() {}
+                    continue;
+                }
                 let mut secured = BufReader::with_capacity(1, StreamOwned::new(session, clear.into_inner()));
                 speak(&mut secured, like, true, &mut said);
             }
@@ -241,7 +248,14 @@ fn certificates_are_judged_as_the_rule_wants() {
 
 #[test]
 fn a_connection_without_tls_follows_where_it_may() {
-    let server = serve(Like { offers_tls: true, refuses_tls: true, connections: 2, ..Like::default() });
+    let fails = Like { offers_tls: true, connections: 2, ..Like::default() };
+    for like in [Like { refuses_tls: true, ..fails }, Like { leaves: true, ..fails }] {
+        a_connection_without_tls_follows(like);
+    }
+}
+
+fn a_connection_without_tls_follows(like: Like) {
+    let server = serve(like);
     let json = with_dial(ZONE, none(), QueueWish::Default, &server).json();
     let hosts = json["hosts"].as_array().unwrap();
     assert_eq!(hosts.len(), 2, "{json}");
@@ -252,7 +266,10 @@ fn a_connection_without_tls_follows_where_it_may() {
     assert_eq!((&hosts[0]["in_clear"], &hosts[1]["in_clear"]), (&json!(false), &json!(true)));
     let said = server.said.join().unwrap();
     assert_eq!(said.iter().filter(|line| *line == "STARTTLS").count(), 1, "{said:?}");
-    // Nobody listens.
+}
+
+#[test]
+fn a_host_at_which_nobody_listens_is_said() {
     let nobody = serve(Like { connections: 1, ..Like::default() });
     drop(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, nobody.port)).unwrap());
     let (port, roots) = (nobody.port, nobody.roots);

@@ -88,6 +88,6 @@ proptest! {
         }
         prop_assert_eq!((schedule.domains(), schedule.sessions()), (0, (0, 0)));
         prop_assert_eq!(schedule.next_wake(), None);
-        prop_assert_eq!(schedule.hosts.sources_open(), 0);
+        prop_assert_eq!(schedule.sources.open(), 0);
     }
 }

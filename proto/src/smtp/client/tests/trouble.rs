@@ -240,6 +240,43 @@ fn what_follows_the_reply_to_starttls_in_clear_is_an_attack() {
     }
 }
 
+/// RFC 8446 §4.4: the client of TLS 1.3 is done with the handshake before the server is.
+#[test]
+fn a_server_that_is_gone_right_behind_the_handshake_did_not_get_through_it() {
+    let begin = || {
+        let mut client = Client::new(settings(), None);
+        for said in ["220 x\r\n", "250-x\r\n250 STARTTLS\r\n", "220 go\r\n"] {
+            client.receive(said.as_bytes());
+            client.next_action();
+        }
+        client.started_tls(binding());
+        client.next_action();
+        client
+    };
+    for (heard, reason, stage) in [
+        ("", Broken::Closed, Stage::StartTls),
+        ("", Broken::Io, Stage::StartTls),
+        // It is there, and silent.
+        ("", Broken::TimedOut, Stage::Hello),
+        ("", Broken::Local, Stage::Hello),
+        // It spoke under TLS.
+        ("2", Broken::Closed, Stage::Hello),
+        ("250-x\r\n", Broken::Closed, Stage::Hello),
+        ("250 x\r\n", Broken::Closed, Stage::Idle),
+    ] {
+        let mut client = begin();
+        client.receive(heard.as_bytes());
+        client.broken(reason);
+        let expected = End::Failed(Failure::Broken { stage, reason });
+        assert_eq!(client.next_action(), Action::Close(expected), "{heard:?} {reason:?}");
+    }
+    // Without STARTTLS there is no fallback, and nothing to tell apart.
+    let mut client = Client::new(settings(), Some(binding()));
+    client.broken(Broken::Closed);
+    let expected = End::Failed(Failure::Broken { stage: Stage::Greeting, reason: Broken::Closed });
+    assert_eq!(client.next_action(), Action::Close(expected));
+}
+
 #[test]
 fn a_server_that_refuses_rset_gets_no_message_within_a_message() {
     let script = format!(

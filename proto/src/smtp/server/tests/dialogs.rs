@@ -258,11 +258,11 @@ fn holding_is_for_submission_and_within_sixty_days() {
     assert!(Driver::greeted().say("MAIL FROM:<a@b> HOLDFOR=60").starts_with("555 5.3.3"));
     for (parameter, reply) in [
         ("HOLDFOR=5184000", "250"),
-        ("HOLDFOR=5184001", "554 5.5.4"),
+        ("HOLDFOR=5184001", "501 5.5.4"),
         ("HOLDUNTIL=2026-11-22T20:40:01Z", "250"),
-        ("HOLDUNTIL=2026-11-22T20:40:00Z", "554 5.5.4"),
+        ("HOLDUNTIL=2026-11-22T20:40:00Z", "501 5.5.4"),
         ("HOLDUNTIL=2027-01-21T20:40:00Z", "250"),
-        ("HOLDUNTIL=2027-01-21T20:40:01Z", "554 5.5.4"),
+        ("HOLDUNTIL=2027-01-21T20:40:01Z", "501 5.5.4"),
         ("HOLDFOR=1 HOLDUNTIL=2027-01-21T20:40:00Z", "501 5.5.4"),
     ] {
         let mut driver = Driver::new(settings(Role::Submission), Channel::Tls);

@@ -1,0 +1,312 @@
+//! Schedules that have hosts in common.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// So many shards.
+fn shards<const N: usize>(settings: Settings) -> [Schedule; N] {
+    let hosts = Arc::new(Hosts::new(settings));
+    std::array::from_fn(|shard| Schedule::of_shard(settings, Arc::clone(&hosts), shard))
+}
+
+/// A session of a domain that is due and may have its turn.
+fn session(schedule: &mut Schedule, domain: u64, now: i64) -> SessionId {
+    schedule.notify(due(domain, now), now);
+    let turn = started(schedule, now);
+    assert_eq!(turn.domain, domain);
+    schedule.claimed(turn.session, 1, None, now);
+    turn.session
+}
+
+/// Ends a session that found its host busy.
+fn postpone(schedule: &mut Schedule, session: SessionId, until: i64, now: i64) {
+    let postponed = Ended { postponed: Some(until), ..ended(Signal::Neutral, Some(0)) };
+    let _ = schedule.finished(session, postponed, now);
+}
+
+fn busy(schedule: &mut Schedule, session: SessionId, now: i64) {
+    let Admission::Busy { until } = schedule.connect(session, address(1), None, now) else { panic!() };
+    postpone(schedule, session, until, now);
+    assert_eq!(schedule.poll(now), None, "it waits for the host");
+}
+
+#[test]
+fn connections_to_a_host_are_bounded_over_all_shards_and_who_waits_longest_is_next() {
+    let [mut one, mut two] = shards(Settings { sessions_max: 50, ..Settings::DEFAULT });
+    let open = [0, 1].map(|domain| session(&mut one, domain, 0));
+    for session in open {
+        assert_eq!(one.connect(session, address(1), None, 0), Admission::Go);
+    }
+    let elsewhere = session(&mut two, 2, 0);
+    busy(&mut two, elsewhere, 0);
+    let later = session(&mut one, 3, 0);
+    busy(&mut one, later, 0);
+    // It takes mail slowly: there is room for the one that waits longest, wherever it is.
+    one.disconnected(open[0], Signal::Neutral, 1);
+    let call = one.next_call().unwrap();
+    assert_eq!((call.shard, one.next_call(), one.poll(1)), (1, None, None));
+    // Who comes now doesn't pass it.
+    let late = session(&mut one, 4, 1);
+    assert!(matches!(one.connect(late, address(1), None, 1), Admission::Busy { .. }));
+    two.called(&call, 1);
+    let turn = started(&mut two, 1);
+    two.claimed(turn.session, 1, None, 1);
+    assert_eq!((turn.domain, two.connect(turn.session, address(1), None, 1)), (2, Admission::Go));
+    assert_eq!(two.hosts.connections(address(1)), 2);
+    // And then the next.
+    two.disconnected(turn.session, Signal::Neutral, 2);
+    let call = two.next_call().unwrap();
+    one.called(&call, 2);
+    assert_eq!((call.shard, started(&mut one, 2).domain), (0, 3));
+}
+
+#[test]
+fn a_connection_that_lies_idle_on_another_shard_makes_room() {
+    let [mut one, mut two] = shards(SETTINGS);
+    for domain in 0..2 {
+        let idle = session(&mut one, domain, 0);
+        assert_eq!(one.connect(idle, address(1), None, 0), Admission::Go);
+        assert_eq!(one.next(idle, Signal::Neutral, None, 0), Next::Idle);
+    }
+    let waits = session(&mut two, 2, 0);
+    busy(&mut two, waits, 0);
+    let call = two.next_call().unwrap();
+    assert_eq!(call.shard, 0);
+    one.called(&call, 0);
+    assert!(matches!(one.poll(0), Some(Command::Close(_))));
+    let call = one.next_call().unwrap();
+    two.called(&call, 0);
+    assert_eq!((call.shard, starts(&mut two, 0)), (1, vec![2]));
+    assert_eq!((one.next_call(), two.next_call()), (None, None));
+}
+
+/// A connection can't go from one shard to another.
+#[test]
+fn a_connection_goes_on_for_its_own_shard_and_ends_for_others() {
+    for (is_here, expected) in [(false, Next::Close), (true, Next::Idle)] {
+        let [mut one, mut two] = shards(Settings { sessions_max: 50, ..Settings::DEFAULT });
+        let open = [0, 1].map(|domain| session(&mut one, domain, 0));
+        for session in open {
+            assert_eq!(one.connect(session, address(1), None, 0), Admission::Go);
+            one.share(session);
+        }
+        let elsewhere = session(&mut two, 2, 0);
+        busy(&mut two, elsewhere, 0);
+        if is_here {
+            let here = session(&mut one, 3, 0);
+            busy(&mut one, here, 0);
+        }
+        assert_eq!(one.next(open[0], Signal::Neutral, None, 1), expected);
+        assert_eq!(starts(&mut one, 1), if is_here { vec![3] } else { vec![] });
+    }
+}
+
+#[test]
+fn a_place_for_a_domain_that_has_nothing_more_to_send_goes_to_the_next() {
+    let [mut one, mut two, mut three] = shards(Settings { sessions_max: 50, ..Settings::DEFAULT });
+    let open = [0, 1].map(|domain| session(&mut one, domain, 0));
+    for session in open {
+        assert_eq!(one.connect(session, address(1), None, 0), Admission::Go);
+    }
+    for (schedule, domain) in [(&mut two, 2), (&mut three, 3)] {
+        let waits = session(schedule, domain, 0);
+        busy(schedule, waits, 0);
+    }
+    // Somebody removed what it had.
+    let mark = two.mark(2);
+    two.set(2, mark, None, 1);
+    one.disconnected(open[0], Signal::Neutral, 1);
+    let call = one.next_call().unwrap();
+    two.called(&call, 1);
+    let call = two.next_call().unwrap();
+    assert_eq!(call.shard, 2);
+    three.called(&call, 1);
+    assert_eq!(starts(&mut three, 1), [3]);
+}
+
+#[test]
+fn a_host_that_is_down_is_down_for_all_shards() {
+    let [mut one, mut two] = shards(SETTINGS);
+    let first = session(&mut one, 0, 0);
+    assert_eq!(one.connect(first, address(1), None, 0), Admission::Go);
+    one.disconnected(first, Signal::Down, 0);
+    let second = session(&mut two, 1, 0);
+    assert_eq!(two.connect(second, address(1), None, 1), Admission::Down { until: 60 });
+}
+
+#[test]
+fn who_connects_to_the_same_address_again_keeps_the_place() {
+    let mut schedule = Schedule::new(SETTINGS);
+    let open = [0, 1].map(|domain| session(&mut schedule, domain, 0));
+    for session in open {
+        assert_eq!(schedule.connect(session, address(1), None, 0), Admission::Go);
+    }
+    let waits = session(&mut schedule, 2, 0);
+    busy(&mut schedule, waits, 0);
+    assert_eq!(schedule.connect(open[0], address(1), None, 1), Admission::Go);
+    assert_eq!((schedule.poll(1), schedule.hosts.connections(address(1))), (None, 2));
+    // To another address it doesn't.
+    assert_eq!(schedule.connect(open[0], address(2), None, 1), Admission::Go);
+    assert_eq!(starts(&mut schedule, 1), [2]);
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Notify {
+        domain: u64,
+    },
+    Connect {
+        address: u8,
+    },
+    End {
+        signal: Signal,
+        again: bool,
+    },
+    Next {
+        shares: bool,
+    },
+    Adopt,
+    /// Others hear of what was told so far.
+    Tell,
+    Wait(i64),
+}
+
+fn event() -> impl Strategy<Value = (usize, Event)> {
+    let signal =
+        prop_oneof![Just(Signal::Good), Just(Signal::Neutral), Just(Signal::Slower), Just(Signal::Down)];
+    let event = prop_oneof![
+        2 => (0..4_u64).prop_map(|domain| Event::Notify { domain }),
+        3 => (0..2_u8).prop_map(|address| Event::Connect { address }),
+        2 => (signal, any::<bool>()).prop_map(|(signal, again)| Event::End { signal, again }),
+        2 => any::<bool>().prop_map(|shares| Event::Next { shares }),
+        1 => Just(Event::Adopt),
+        2 => Just(Event::Tell),
+        1 => (1..40_i64).prop_map(Event::Wait),
+    ];
+    (0..3_usize, event)
+}
+
+/// A shard with what its driver knows.
+struct Driven {
+    schedule: Schedule,
+    /// Sessions that do something, and those that lie idle.
+    open: Vec<SessionId>,
+    idle: Vec<SessionId>,
+}
+
+impl Driven {
+    fn poll(&mut self, now: i64) {
+        while let Some(command) = self.schedule.poll(now) {
+            match command {
+                Command::Start(turn) => {
+                    self.schedule.claimed(turn.session, 1, None, now);
+                    self.open.push(turn.session);
+                }
+                Command::Reuse(turn) => {
+                    self.schedule.claimed(turn.session, 1, None, now);
+                    self.idle.retain(|one| *one != turn.session);
+                    self.open.push(turn.session);
+                }
+                Command::Close(session) => self.idle.retain(|one| *one != session),
+            }
+        }
+    }
+
+    fn run(&mut self, event: &Event, now: i64) {
+        let first = self.open.first().copied();
+        match (event, first) {
+            (Event::Notify { domain }, _) => self.schedule.notify(due(*domain, now), now),
+            (Event::Connect { address: n }, Some(session)) => {
+                if let Admission::Busy { until } = self.schedule.connect(session, address(*n), None, now) {
+                    self.open.remove(0);
+                    postpone(&mut self.schedule, session, until, now);
+                }
+            }
+            (Event::End { signal, again }, Some(session)) => {
+                self.open.remove(0);
+                let _ = self.schedule.finished(session, ended(*signal, again.then_some(now)), now);
+            }
+            (Event::Next { shares }, Some(session)) => {
+                if *shares {
+                    self.schedule.share(session);
+                }
+                self.open.remove(0);
+                match self.schedule.next(session, Signal::Good, None, now) {
+                    Next::Claim(_) => {
+                        self.schedule.claimed(session, 1, None, now);
+                        self.open.push(session);
+                    }
+                    Next::Idle => self.idle.push(session),
+                    Next::Close => {
+                        let _ = self.schedule.finished(session, ended(Signal::Good, None), now);
+                    }
+                }
+            }
+            (Event::Adopt, Some(session)) => {
+                if let Some(idle) = self.idle.first().copied()
+                    && self.schedule.take_over(session, idle, now)
+                {
+                    self.idle.remove(0);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    /// Whatever happens on whichever shard, however late they hear of each other: the limit of a host holds, and when
+    /// everything has ended no place is taken.
+    #[test]
+    fn whatever_happens_on_shards_the_limits_of_hosts_hold(events in prop::collection::vec(event(), 0..300)) {
+        let settings = Settings { host_connections_max: 3, idle_max: 2, sessions_max: 4, ..Settings::DEFAULT };
+        let mut driven = shards::<3>(settings)
+            .map(|schedule| Driven { schedule, open: Vec::new(), idle: Vec::new() });
+        let mut calls: Vec<Call> = Vec::new();
+        let mut now = 0;
+        let mut step = |driven: &mut [Driven; 3], shard: usize, event: &Event, now: i64| {
+            driven[shard].run(event, now);
+            if matches!(event, Event::Tell) {
+                for call in calls.drain(..) {
+                    driven[call.shard].schedule.called(&call, now);
+                }
+            }
+            for one in driven.iter_mut() {
+                one.poll(now);
+                calls.extend(std::iter::from_fn(|| one.schedule.next_call()));
+            }
+            for n in 0..2 {
+                assert!(driven[0].schedule.hosts.connections(address(n)) <= settings.host_connections_max);
+            }
+        };
+        for (shard, event) in events {
+            if let Event::Wait(seconds) = event {
+                now += seconds;
+            }
+            // A domain is of one shard.
+            let event = match event {
+                Event::Notify { domain } => Event::Notify { domain: domain * 3 + shard as u64 },
+                other => other,
+            };
+            step(&mut driven, shard, &event, now);
+        }
+        for _ in 0..1000 {
+            for shard in 0..3 {
+                for _ in 0..driven[shard].open.len() {
+                    step(&mut driven, shard, &Event::End { signal: Signal::Good, again: false }, now);
+                }
+                step(&mut driven, shard, &Event::Tell, now);
+            }
+            let wake = driven.iter().filter_map(|one| one.schedule.next_wake()).min();
+            now = now.max(wake.unwrap_or(now));
+        }
+        for one in &driven {
+            prop_assert_eq!((one.schedule.domains(), one.schedule.sessions()), (0, (0, 0)));
+            prop_assert!(one.open.is_empty() && one.idle.is_empty());
+        }
+        for n in 0..2 {
+            prop_assert_eq!(driven[0].schedule.hosts.connections(address(n)), 0);
+        }
+    }
+}
