@@ -16,7 +16,7 @@ use crate::lookup::{Questions, Resolver};
 use crate::runtime::timeout_at;
 use crate::tls::{Transport, TransportError};
 
-pub use reach::Reach;
+pub use reach::{Forbidden, Reach};
 
 /// Time for a connection to one of the host's addresses.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -38,6 +38,20 @@ pub struct Server {
     pub is_secure: bool,
 }
 
+/// What is sent, and how long the answer may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The request line and the fields.
+    pub head: &'a [u8],
+    /// What follows them.
+    pub body: &'a [u8],
+    /// When all of it ends.
+    pub deadline: Instant,
+    /// For how long the rest of a response is waited for once its head came; what came until then is the response. None:
+    /// until the deadline, and all of it has to come.
+    pub rest: Option<Duration>,
+}
+
 /// Why there is no whole response.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -45,8 +59,8 @@ pub enum HttpError {
     #[error("the host {0}")]
     Address(String),
     /// None of its addresses may be connected to.
-    #[error("the host's address {0} is not a public one, and the configuration doesn't allow it")]
-    Forbidden(IpAddr),
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// No connection.
     #[error(transparent)]
     Dial(#[from] DialError),
@@ -76,21 +90,24 @@ pub struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Sends a request and reads the response into `reader`, all of it by `deadline`. What came until an error is in the
-    /// reader.
+    /// Sends a request and reads the response into `reader`. What came until an error is in the reader.
     pub async fn exchange(
         &self,
         server: &Server,
-        request: &[u8],
+        asked: Asked<'_>,
         reader: &mut ResponseReader,
-        deadline: Instant,
     ) -> Result<(), HttpError> {
         let run = async {
-            let mut transport = self.connect(server, deadline).await?;
-            transport.write_all(request).await?;
-            read(&mut transport, reader).await
+            let mut transport = self.connect(server, asked.deadline).await?;
+            let sent = send(&mut transport, asked).await;
+            let read = read(&mut transport, reader, asked.rest).await;
+            match sent {
+                // Who refuses a request may answer before all of it came, and read no more: that is the answer then.
+                Err(error) if reader.status().is_none() => Err(error.into()),
+                _ => read,
+            }
         };
-        timeout_at(deadline, run).await.unwrap_or(Err(HttpError::Timeout))
+        timeout_at(asked.deadline, run).await.unwrap_or(Err(HttpError::Timeout))
     }
 
     async fn connect(&self, server: &Server, deadline: Instant) -> Result<Transport, HttpError> {
@@ -98,12 +115,13 @@ impl Client<'_> {
         let mut failure = HttpError::Address("has no address".to_owned());
         // What is connected to is what was looked at: no second lookup comes between.
         for address in found.into_iter().take(ADDRESSES_MAX) {
-            if !self.reach.allows(address) {
-                failure = HttpError::Forbidden(address);
+            let address = SocketAddr::new(address, server.port);
+            if let Err(forbidden) = self.reach.check(address) {
+                failure = forbidden.into();
                 continue;
             }
             let until = deadline.min(Instant::now() + CONNECT_TIME);
-            let stream = match dial(SocketAddr::new(address, server.port), Way::default(), until).await {
+            let stream = match dial(address, Way::default(), until).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     failure = error.into();
@@ -144,16 +162,36 @@ impl Client<'_> {
     }
 }
 
-async fn read(transport: &mut Transport, reader: &mut ResponseReader) -> Result<(), HttpError> {
+async fn send(transport: &mut Transport, asked: Asked<'_>) -> Result<(), TransportError> {
+    transport.write_all(asked.head).await?;
+    transport.write_all(asked.body).await
+}
+
+async fn read(
+    transport: &mut Transport,
+    reader: &mut ResponseReader,
+    rest: Option<Duration>,
+) -> Result<(), HttpError> {
     let mut buffer = [0; READ_OCTETS];
+    let mut until = None;
     loop {
+        let read = transport.read(&mut buffer);
         // A connection that was cut is an error of TLS: what came may be a part of the response.
-        let count = transport.read(&mut buffer).await?;
+        let count = match until {
+            None => read.await?,
+            Some(until) => match timeout_at(until, read).await {
+                Ok(count) => count?,
+                Err(_) => return Ok(()),
+            },
+        };
         if count == 0 {
             return reader.end().map_err(HttpError::Response);
         }
         if reader.push(&buffer[..count])? == Progress::Complete {
             return Ok(());
+        }
+        if let (None, Some(rest), Some(_)) = (until, rest, reader.status()) {
+            until = Some(Instant::now() + rest);
         }
     }
 }
@@ -162,26 +200,56 @@ async fn read(transport: &mut Transport, reader: &mut ResponseReader) -> Result<
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
-    use std::io::Write as _;
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
     use postrider_proto::http::{Accept, Longer, Statuses};
 
     use super::*;
     use crate::runtime::tests::on_shard;
 
-    /// A server that sends a text at once, and then an octet now and then.
-    fn trickle(at_once: &'static str) -> u16 {
+    /// A server that does with its first connection what a test says.
+    fn serve(work: impl FnOnce(TcpStream) + Send + 'static) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
+        std::thread::spawn(move || work(listener.accept().unwrap().0));
+        port
+    }
+
+    /// A server that sends a text at once, and then an octet now and then.
+    fn trickle(at_once: &'static str) -> u16 {
+        serve(move |mut stream| {
             let _ = stream.write_all(at_once.as_bytes());
             while stream.write_all(b"x").is_ok() {
                 std::thread::sleep(Duration::from_millis(10));
             }
-        });
-        port
+        })
+    }
+
+    /// Posts something to a port of this host: the outcome, the status, and the time that it took.
+    fn post(
+        port: u16,
+        body: Vec<u8>,
+        time: Duration,
+        rest: Option<Duration>,
+    ) -> (Result<(), HttpError>, Option<u16>, Duration) {
+        on_shard(move || async move {
+            let connector = Connector::new(None);
+            let client = Client { resolver: None, connector: &connector, reach: &Reach::All };
+            let host = Host::Address(Ipv4Addr::LOCALHOST.into());
+            let server = Server { host, port, is_secure: false };
+            let mut reader = ResponseReader::new(Accept {
+                statuses: Statuses::All,
+                media_type: None,
+                body_octets_max: 1 << 20,
+                longer: Longer::Cut,
+            });
+            let began = Instant::now();
+            let head = b"POST / HTTP/1.1\r\n\r\n";
+            let asked = Asked { head, body: &body, deadline: began + time, rest };
+            let result = client.exchange(&server, asked, &mut reader).await;
+            (result, reader.status(), began.elapsed())
+        })
     }
 
     #[test]
@@ -191,26 +259,44 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nX: ", None),
             ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
         ] {
-            let port = trickle(at_once);
-            let (result, seen, took) = on_shard(move || async move {
-                let connector = Connector::new(None);
-                let client = Client { resolver: None, connector: &connector, reach: &Reach::All };
-                let host = Host::Address(Ipv4Addr::LOCALHOST.into());
-                let server = Server { host, port, is_secure: false };
-                let mut reader = ResponseReader::new(Accept {
-                    statuses: Statuses::All,
-                    media_type: None,
-                    body_octets_max: 1 << 20,
-                    longer: Longer::Cut,
-                });
-                let began = Instant::now();
-                let deadline = began + Duration::from_millis(300);
-                let result = client.exchange(&server, b"GET / HTTP/1.1\r\n\r\n", &mut reader, deadline).await;
-                (result, reader.status(), began.elapsed())
-            });
+            let (result, seen, took) = post(trickle(at_once), Vec::new(), Duration::from_millis(300), None);
             assert!(matches!(result, Err(HttpError::Timeout)), "{at_once:?}: {result:?}");
             assert_eq!(seen, status, "{at_once:?}");
             assert!(took < Duration::from_secs(5), "{took:?}");
         }
+    }
+
+    #[test]
+    fn who_wants_the_head_does_not_wait_for_the_rest() {
+        // One that goes on for ever, and one that says nothing more and keeps the connection.
+        let silent = serve(|mut stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        for port in [trickle("HTTP/1.1 200 OK\r\n\r\n"), silent] {
+            let rest = Some(Duration::from_millis(200));
+            let (result, seen, took) = post(port, Vec::new(), Duration::from_secs(60), rest);
+            assert!(result.is_ok(), "{result:?}");
+            assert_eq!(seen, Some(200));
+            assert!(took < Duration::from_secs(20), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_comes_before_all_was_sent_counts() {
+        // It closes with something unread, so that what is sent then fails.
+        let port = serve(|mut stream| {
+            stream.read_exact(&mut [0; 10]).unwrap();
+            stream.write_all(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        // More than the kernel takes without a reader.
+        let (_, seen, took) = post(port, vec![b'x'; 64 << 20], Duration::from_secs(60), None);
+        assert_eq!(seen, Some(413));
+        assert!(took < Duration::from_secs(50), "{took:?}");
+        // One that closes without a word is an error, as ever.
+        let port = serve(|mut stream| stream.read_exact(&mut [0; 10]).unwrap());
+        let (result, seen, _) = post(port, vec![b'x'; 64 << 20], Duration::from_secs(60), None);
+        assert!(matches!(result, Err(HttpError::Transport(_))), "{result:?}");
+        assert_eq!(seen, None);
     }
 }

@@ -264,6 +264,11 @@ impl TestServer {
         (String::from_utf8(came.data).unwrap(), answer.unwrap())
     }
 
+    /// Sends a request, whatever comes of it.
+    pub fn try_to(&self, request: &Request) {
+        drop(self.call(request));
+    }
+
     /// Sends a request that must fail; gives the kind and the message.
     pub fn fails(&self, request: &Request) -> (control::protocol::FailureKind, String) {
         match self.call(request).1 {

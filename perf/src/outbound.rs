@@ -74,6 +74,9 @@ struct Measured {
     latencies: Latencies,
     /// Milliseconds of processor time a message, of the server alone.
     cpu: f64,
+    /// The same of `smtp-sink`, and of this program: they share the machine with the server.
+    sink: f64,
+    driver: f64,
 }
 
 pub fn run(scenario: &Outbound) -> Result<()> {
@@ -109,14 +112,16 @@ fn print(who: &str, scenario: &Outbound, measured: &Measured) {
     let messages = scenario.messages as f64;
     println!(
         "outbound: {who}: {} messages of {} octets, {} connections: {:.0} messages/s accepted, {:.0} messages/s delivered, \
-         {}, {:.3} ms of CPU a message",
+         {}, {:.3} ms of CPU a message (smtp-sink {:.3}, the driver {:.3})",
         scenario.messages,
         scenario.size,
         scenario.connections,
         messages / measured.accepted,
         messages / measured.delivered,
         measured.latencies.describe(),
-        measured.cpu
+        measured.cpu,
+        measured.sink,
+        measured.driver
     );
 }
 
@@ -172,13 +177,19 @@ fn deliver(
     let mut sink = Sink::start(setup.ports.sink(), WARMING + scenario.messages)?;
     submit(scenario, WARMING, target, &login)?;
     std::thread::sleep(WARM_AFTER);
-    let (before, begun) = (time()?, Instant::now());
+    let driver = || process::processor_time(std::process::id());
+    let (before, before_sink, before_driver, begun) =
+        (time()?, process::processor_time(sink.0.id())?, driver()?, Instant::now());
     let latencies = submit(scenario, scenario.messages, target, &login)?;
     let accepted = begun.elapsed().as_secs_f64();
-    sink.wait()?;
+    let after_sink = sink.wait()?;
     let delivered = begun.elapsed().as_secs_f64();
-    let cpu = (time()? - before).as_secs_f64() * 1000.0 / scenario.messages as f64;
-    Ok(Measured { accepted, delivered, latencies, cpu })
+    let each = |before: Duration, after: Duration| {
+        after.saturating_sub(before).as_secs_f64() * 1000.0 / scenario.messages as f64
+    };
+    let (cpu, sink, driver) =
+        (each(before, time()?), each(before_sink, after_sink), each(before_driver, driver()?));
+    Ok(Measured { accepted, delivered, latencies, cpu, sink, driver })
 }
 
 /// A running `smtp-sink`, which ends when it has its messages.
@@ -198,8 +209,14 @@ impl Sink {
         Ok(sink)
     }
 
-    fn wait(&mut self) -> Result<()> {
-        wait(DRAIN_MAX, "messages are missing at smtp-sink", || matches!(self.0.try_wait(), Ok(Some(_))))
+    /// Waits until it has all, and says how much processor time it used, as it was seen last.
+    fn wait(&mut self) -> Result<Duration> {
+        let mut used = Duration::ZERO;
+        wait(DRAIN_MAX, "messages are missing at smtp-sink", || {
+            used = process::processor_time(self.0.id()).unwrap_or(used);
+            matches!(self.0.try_wait(), Ok(Some(_)))
+        })?;
+        Ok(used)
     }
 }
 

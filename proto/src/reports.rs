@@ -181,7 +181,8 @@ pub fn find_in(message: &[u8]) -> Result<Report, FileError> {
     }
 }
 
-/// Reads a file, whose transfer encoding is undone. Takes up to a tenth of a second: call it on a worker thread.
+/// Reads a file, whose transfer encoding is undone. Takes milliseconds, and of a hostile one up to half a second: call it
+/// on a worker thread.
 pub fn read(file: &[u8]) -> Result<Report, FileError> {
     if file.len() > FILE_OCTETS_MAX {
         return Err(FileError::TooLarge);

@@ -122,11 +122,13 @@ pub struct Page {
     pub next: Option<ReportId>,
     /// Rows that were looked at.
     pub rows: usize,
+    /// Those of them that are damaged, and passed over.
+    pub damaged: usize,
 }
 
-/// Reports that a filter means, at most so many.
+/// Reports that a filter means, at most so many. One that is damaged hides none of the others.
 pub fn list(reader: &Reader, filter: &Filter, reports_max: usize) -> Result<Page, StoreError> {
-    let mut page = Page { reports: Vec::new(), next: None, rows: 0 };
+    let mut page = Page { reports: Vec::new(), next: None, rows: 0, damaged: 0 };
     let mut octets = 0;
     let (start, end) = match &filter.domain {
         Some(domain) => (keys::report(domain, filter.from), keys::report(domain, filter.before)),
@@ -146,13 +148,22 @@ pub fn list(reader: &Reader, filter: &Filter, reports_max: usize) -> Result<Page
         page.rows += 1;
         octets += value.len();
         let listed = match &filter.domain {
-            Some(domain) => Some(Listed { id, domain: domain.clone(), row: ReportRow::decode(&value)? }),
+            Some(domain) => ReportRow::decode(&value)
+                .map(|row| Some(Listed { id, domain: domain.clone(), row }))
+                .map_err(StoreError::from),
             None => match text_parts(&value) {
-                Some((domain, _)) => of(reader, domain, id)?,
-                None => None,
+                Some((domain, _)) => of(reader, domain, id),
+                None => Err(StoreError::Inconsistent("the document of a report has no domain")),
             },
         };
-        page.reports.extend(listed.filter(|listed| filter.kind.is_none_or(|kind| kind == listed.row.kind)));
+        match listed {
+            Ok(listed) => {
+                let is_meant = |listed: &Listed| filter.kind.is_none_or(|kind| kind == listed.row.kind);
+                page.reports.extend(listed.filter(is_meant));
+            }
+            Err(StoreError::BadRow(_) | StoreError::Inconsistent(_)) => page.damaged += 1,
+            Err(error) => return Err(error),
+        }
     }
     Ok(page)
 }
@@ -184,8 +195,11 @@ pub fn remove_before(
             break;
         }
         if let Some((domain, _)) = text_parts(&value) {
-            if let Some(listed) = of(reader, domain, id)? {
-                batch.remove(Space::Rows, keys::report_known(&listed.row.digest));
+            match of(reader, domain, id) {
+                Ok(Some(listed)) => batch.remove(Space::Rows, keys::report_known(&listed.row.digest)),
+                // One that is damaged goes, too: it must not keep all that is younger.
+                Ok(None) | Err(StoreError::BadRow(_)) => {}
+                Err(error) => return Err(error),
             }
             batch.remove(Space::Rows, keys::report(domain, id));
         }

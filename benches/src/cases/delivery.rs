@@ -70,7 +70,7 @@ fn storing() -> Vec<Case> {
             Ok(Box::new(move || {
                 let reader = world.reader();
                 let due = queue::due(&reader, queue::Scheduled::start(entry.domain), NOW, 80)?;
-                ensure!(due.iter().any(|due| due.id == entry.id), "it isn't due");
+                ensure!(due.entries.iter().any(|due| due.id == entry.id), "it isn't due");
                 let claimed = queue::claim(&reader, entry.id, times)?.context("it can't be claimed")?;
                 Ok(claimed.recipients.len())
             }))

@@ -2,7 +2,7 @@
 //! running server over its control socket, and prints.
 //!
 //! Exit codes: 0 when it was done, 1 when it failed, 2 when the arguments make no sense. Results
-//! go to standard output, everything else to standard error. `sendmail` has the codes of sysexits.h instead.
+//! go to standard output, everything else to standard error. `sendmail` has the codes of sysexits.h instead, also under its other names.
 
 mod arguments;
 mod commands;
@@ -18,7 +18,12 @@ fn main() -> ExitCode {
     // Read as bytes first: an argument that isn't UTF-8 is a mistake of usage, and no panic.
     let mut words = Vec::new();
     let mut arguments = std::env::args_os();
-    let mut is_sendmail = arguments.next().is_some_and(|name| Path::new(&name).ends_with("sendmail"));
+    let name = arguments.next().unwrap_or_default();
+    let is_called = |other: &str| Path::new(&name).ends_with(other);
+    // Other names of sendmail, which stand for one of its options.
+    let option = [("mailq", "-bp"), ("newaliases", "-bi")].into_iter().find(|(other, _)| is_called(other));
+    let mut is_sendmail = option.is_some() || is_called("sendmail");
+    words.extend(option.map(|(_, option)| option.to_owned()));
     for word in arguments {
         match word.into_string() {
             Ok(word) if word == "sendmail" && !is_sendmail && words.is_empty() => is_sendmail = true,

@@ -15,6 +15,20 @@ fn run(arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// The program under another name, with a home directory of its own.
+fn run_as(name: &str, arguments: &[&str], home: &std::path::Path, input: &str) -> Output {
+    let program = home.join(name);
+    if !program.exists() {
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_postrider"), &program).unwrap();
+    }
+    let mut command = Command::new(&program);
+    command.args(arguments).env("HOME", home).env_remove("POSTRIDER_SENDMAIL_CONFIG");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
@@ -241,4 +255,34 @@ fn a_host_is_dialled_and_its_certificate_is_judged() {
     let dialled = run(&["dane", "dial", "--resolver", &resolver, "--port", &port, "mx.example"], "");
     assert_eq!(dialled.status.code(), Some(1));
     assert!(text(&dialled.stderr).contains("there are no TLSA records"), "{}", text(&dialled.stderr));
+}
+
+#[test]
+fn a_message_is_kept_when_the_configuration_of_sendmail_makes_no_sense() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("sendmail.toml");
+    std::fs::write(&config, "hots = \"x\"\n").unwrap();
+    let words =
+        ["--config", config.to_str().unwrap(), "-i", "-f", "anna@x.example", "--", "bob@x.example, root"];
+    let failed = run_as("sendmail", &words, home.path(), "Subject: x\nBcc: d@x.example\n\n.\nbody\n");
+    assert_eq!(failed.status.code(), Some(78));
+    let said = text(&failed.stderr);
+    assert!(said.contains("sendmail.toml:1: there is no key \"hots\". It is kept in "), "{said}");
+    let mut kept = home.path().join("postrider-sendmail.failures").read_dir().unwrap();
+    let file = kept.next().unwrap().unwrap().path();
+    assert!(said.contains(file.to_str().unwrap()) && kept.next().is_none(), "{said}");
+    let kept = std::fs::read_to_string(file).unwrap();
+    assert!(kept.contains("\r\nPostrider-Failed-Sender: anna@x.example\r\n"), "{kept}");
+    assert!(kept.contains("\r\nPostrider-Failed-Recipient: bob@x.example, root\r\n"), "{kept}");
+    assert!(kept.ends_with("\r\nSubject: x\r\nBcc: d@x.example\r\n\r\n.\r\nbody\r\n"), "{kept}");
+}
+
+#[test]
+fn sendmail_has_its_usual_other_names() {
+    let home = tempfile::tempdir().unwrap();
+    let queue = run_as("mailq", &[], home.path(), "");
+    assert_eq!((queue.status.code(), queue.stderr.is_empty()), (Some(0), true));
+    assert!(text(&queue.stdout).starts_with("Mail queue is empty"), "{}", text(&queue.stdout));
+    let aliases = run_as("newaliases", &[], home.path(), "");
+    assert_eq!((aliases.status.code(), aliases.stdout.len(), aliases.stderr.len()), (Some(0), 0, 0));
 }

@@ -100,6 +100,8 @@ fn run(task: &Task) -> Result<bool> {
 }
 
 fn test() -> Result<bool> {
-    cargo::test_workspace()?;
-    external::run(&[]).map(|summary| summary.print())
+    let skipped = cargo::test_workspace()?;
+    let is_good = external::run(&[])?.print();
+    summary::print_skipped(&skipped);
+    Ok(is_good)
 }

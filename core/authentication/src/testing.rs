@@ -1,8 +1,6 @@
 //! What tests of signatures share.
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use std::path::PathBuf;
-
 use postrider_dns::script::Script;
 use postrider_proto::dkim::canonical::Crlf;
 use postrider_proto::dkim::signature::Algorithm;
@@ -11,17 +9,6 @@ use rsa::pkcs1::DecodeRsaPrivateKey as _;
 
 use crate::content::{Content, Reader};
 use crate::dkim::SigningKey;
-
-/// A folder of the suites. Says so when it isn't there.
-pub(crate) fn suite(folder: &str) -> Option<PathBuf> {
-    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/suites"));
-    let path = std::env::var_os("POSTRIDER_SUITES").map_or(beside, PathBuf::from).join(folder);
-    if path.is_dir() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there; POSTRIDER_SUITES tells where suites are", path.display());
-    None
-}
 
 pub(crate) fn read(folder: &std::path::Path, name: &str) -> Vec<u8> {
     std::fs::read(folder.join(name)).unwrap()

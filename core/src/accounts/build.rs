@@ -28,7 +28,12 @@ const JOBS_PER_BATCH_MAX: usize = 24;
 /// a millisecond with what a delivery writes for each.
 pub(super) const HERE_MESSAGES_MAX: usize = 32;
 
-const _: () = assert!(JOBS_PER_BATCH_MAX * (TRANSACTION_OCTETS_MAX + CHUNK_OCTETS) <= BATCH_OCTETS_MAX);
+/// Octets of rows of others with which a transaction may share a batch.
+const ATTACHED_OCTETS_MAX: usize = 64 * 1024;
+
+const _: () = assert!(
+    JOBS_PER_BATCH_MAX * (TRANSACTION_OCTETS_MAX + CHUNK_OCTETS + ATTACHED_OCTETS_MAX) <= BATCH_OCTETS_MAX
+);
 const _: () = assert!(JOBS_PER_BATCH_MAX <= HERE_MESSAGES_MAX);
 const _: () = assert!(HERE_MESSAGES_MAX < MESSAGES_PER_TRANSACTION_MAX);
 
@@ -43,6 +48,8 @@ pub(super) struct Waiting {
     origin: Option<WatcherId>,
     /// How many messages it touches, about.
     messages: usize,
+    /// Octets of rows of others that are committed with it.
+    attached: usize,
     job: Job,
 }
 
@@ -51,8 +58,14 @@ impl Waiting {
     pub fn new<T: Send + 'static>(
         origin: Option<WatcherId>,
         messages: usize,
+        attached: Batch,
         work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + Send + 'static,
     ) -> (Self, oneshot::Receiver<Result<T, WriteError>>) {
+        let octets = attached.octets();
+        let work = move |tx: &mut Tx<'_, '_>| {
+            tx.attach(attached);
+            work(tx)
+        };
         let (tell, outcome) = oneshot::oneshot();
         let job: Job = Box::new(move |batch| {
             let (changes, value) = match batch.transact(unix_now(), work) {
@@ -70,7 +83,7 @@ impl Waiting {
             });
             (changes, finish)
         });
-        (Self { origin, messages, job }, outcome)
+        (Self { origin, messages, attached: octets, job }, outcome)
     }
 }
 
@@ -84,9 +97,14 @@ pub(super) struct Built {
     pub rest: VecDeque<Waiting>,
 }
 
-/// Takes what may go into one batch, in order.
+/// Takes what may go into one batch, in order. What brings many rows of others has a batch of its own.
 pub(super) fn take(waiting: &mut VecDeque<Waiting>) -> VecDeque<Waiting> {
-    let count = waiting.len().min(JOBS_PER_BATCH_MAX);
+    let some = waiting.len().min(JOBS_PER_BATCH_MAX);
+    let count = match waiting.iter().take(some).position(|job| job.attached > ATTACHED_OCTETS_MAX) {
+        Some(0) => 1,
+        Some(before) => before,
+        None => some,
+    };
     waiting.drain(..count).collect()
 }
 

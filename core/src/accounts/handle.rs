@@ -285,6 +285,19 @@ impl AccountHandle {
         messages: usize,
         work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, WriteError> {
+        self.transact_with(origin, content, messages, Batch::new(), work).await
+    }
+
+    /// As [`Self::transact_many`], with rows that aren't the account's: they are written when the transaction is, in the
+    /// same batch, and not otherwise.
+    pub async fn transact_with<T: Send + 'static>(
+        self: &Rc<Self>,
+        origin: Option<WatcherId>,
+        content: Option<Incarnation>,
+        messages: usize,
+        also: Batch,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, WriteError> {
         self.check_life();
         if self.broken.get() || content.is_some_and(|content| content != self.incarnation) {
             return Err(WriteError::Reopened);
@@ -292,7 +305,7 @@ impl AccountHandle {
         if self.waiting.borrow().len() >= JOBS_MAX {
             return Err(WriteError::Busy);
         }
-        let (waiting, outcome) = Waiting::new(origin, messages, work);
+        let (waiting, outcome) = Waiting::new(origin, messages, also, work);
         self.waiting.borrow_mut().push_back(waiting);
         self.start();
         outcome.await.unwrap_or_else(|_| {

@@ -469,7 +469,8 @@ impl Resolver<'_> {
     }
 
     fn mechanism(&self, text: &At<String>) -> Option<Mechanism> {
-        let known = Mechanism::parse(text.value.as_bytes()).filter(|known| *known != Mechanism::Login);
+        let known = Mechanism::parse(text.value.as_bytes())
+            .filter(|known| !matches!(known, Mechanism::Login | Mechanism::External));
         if known.is_none() {
             let names: Vec<&str> = Mechanism::ALL
                 .into_iter()

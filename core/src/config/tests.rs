@@ -528,6 +528,11 @@ fn wrong_transports_and_routes_are_told() {
             "no username",
         ),
         (
+            "[[transport]]\nname = \"x\"\nkind = \"smtp\"\nhost = \"a.example\"\nusername = \"u\"\npassword = \"p\"\n\
+             mechanisms = [\"EXTERNAL\"]",
+            "no mechanism that is used with relays",
+        ),
+        (
             "[[transport]]\nname = \"x\"\nkind = \"submissions\"\nhost = \"a.example\"\ntls = \"off\"",
             "TLS from the start",
         ),

@@ -128,10 +128,21 @@ impl Connection {
     /// Goes on until something is to be decided, by `deadline` at most.
     pub async fn proceed(&mut self, deadline: Instant) -> Reached {
         self.is_ready = false;
+        let mut has_read = false;
         loop {
             match self.client.next_action() {
-                Action::Send { octets, wait } => self.send(octets, wait, deadline).await,
-                Action::Read { wait } => self.read(wait, deadline).await,
+                Action::Send { octets, wait } => {
+                    has_read = false;
+                    self.send(octets, wait, deadline).await;
+                }
+                Action::Read { wait } => {
+                    if has_read && let Some(transport) = &self.transport {
+                        // What came wasn't all: the rest may wait until that is acknowledged.
+                        transport.acknowledge_at_once();
+                    }
+                    has_read = true;
+                    self.read(wait, deadline).await;
+                }
                 Action::StartTls => return Reached::StartTls,
                 Action::Content => return Reached::Content,
                 Action::Ready => {
@@ -170,7 +181,6 @@ impl Connection {
     async fn read(&mut self, wait: Wait, deadline: Instant) {
         let Some(transport) = &mut self.transport else { return self.client.broken(Broken::Io) };
         let until = deadline.min(Instant::now() + wait.timeout());
-        transport.acknowledge_at_once();
         let mut buffer = [0; READ_OCTETS];
         match timeout_at(until, transport.read(&mut buffer)).await {
             Ok(Ok(0)) => self.client.broken(Broken::Closed),

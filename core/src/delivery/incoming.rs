@@ -32,10 +32,11 @@ use crate::webhooks::{self, Meta, Told};
 
 /// Octets of the part with the fields that are looked at: a report on one recipient has some hundred.
 const STATUS_OCTETS_MAX: u64 = 64 * 1024;
-/// Messages that one step of the start finds.
+/// Messages that one step of a walk finds.
 const STEP: usize = 256;
-/// The pause after a step that failed.
-const PAUSE: Duration = Duration::from_secs(60);
+/// The pauses before what failed is done again; they double.
+const PAUSE_FIRST: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// What a message said of the one that was sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,21 +114,31 @@ impl Reported {
     }
 }
 
-/// Looks at a message, and does what follows from it. What fails is done again at the next start.
+/// Looks at a message that came just now, and does what follows from it. What fails is done again ([`look_at_rest`]).
 pub(crate) async fn look_at(shard: &Rc<Shard>, report: IncomingReport) {
-    let email = report.email.0;
-    if let Err(error) = try_look_at(shard, report).await {
-        error!(email, error, "a message that came for an id can't be looked at; it is at the next start");
+    if !try_look_at(shard, report).await {
+        shard.deliveries.unseen.notify();
     }
 }
 
-async fn try_look_at(shard: &Rc<Shard>, report: IncomingReport) -> Result<(), String> {
+/// Whether it could be looked at.
+async fn try_look_at(shard: &Rc<Shard>, report: IncomingReport) -> bool {
+    let email = report.email.0;
+    let looked = read_and_conclude(shard, report).await;
+    looked
+        .inspect_err(|error| {
+            error!(email, error, "a message that came for an id can't be looked at; it is later")
+        })
+        .is_ok()
+}
+
+async fn read_and_conclude(shard: &Rc<Shard>, report: IncomingReport) -> Result<(), String> {
     let store = Arc::clone(&shard.shared.store);
     let work = move || -> Result<_, StoreError> {
         let reader = store.reader();
-        let reported = read(&reader, report.account, report.email)?;
-        let domain = queue::by_id(&reader, report.account, &report.id)?.map(|sender| domain_of(&sender));
-        Ok((report, reported, domain))
+        let reported = undamaged(read(&reader, report.account, report.email), Reported::UNRECOGNIZED)?;
+        let sender = undamaged(queue::by_id(&reader, report.account, &report.id), None)?;
+        Ok((report, reported, sender.map(|sender| domain_of(&sender))))
     };
     // Nobody waits for it, and it has to be done.
     let built = shard.shared.pool.run_anyway(work).await.map_err(|error| error.to_string())?;
@@ -136,7 +147,18 @@ async fn try_look_at(shard: &Rc<Shard>, report: IncomingReport) -> Result<(), St
     let owner = domain.map_or(shard.id, |domain| ShardId(queue::shard_of(domain, shard.shared.shards.len())));
     let concluded =
         shard.at_shard(owner, move |owner| Box::pin(async move { conclude(&owner, report, reported).await }));
-    concluded.await.unwrap_or(Ok(()))
+    concluded.await.unwrap_or_else(|_| Err("the server stops".to_owned()))
+}
+
+/// What is damaged stays so: it counts as something else, and is not looked at again and again.
+fn undamaged<T>(read: Result<T, StoreError>, otherwise: T) -> Result<T, StoreError> {
+    match read {
+        Err(error @ (StoreError::BadRow(_) | StoreError::BadKey(_) | StoreError::Inconsistent(_))) => {
+            error!(%error, "what belongs to a message that came for an id can't be read");
+            Ok(otherwise)
+        }
+        read => read,
+    }
 }
 
 async fn conclude(owner: &Rc<Shard>, report: IncomingReport, reported: Reported) -> Result<(), String> {
@@ -150,7 +172,7 @@ async fn conclude(owner: &Rc<Shard>, report: IncomingReport, reported: Reported)
         Ok((report, reported, concluded))
     };
     let (report, reported, concluded) = shared.reads.run(read).await.map_err(|error| error.to_string())?;
-    let Concluded { mut batch, about, suppressed } = concluded;
+    let Some(Concluded { mut batch, about, suppressed }) = concluded else { return Ok(()) };
     let call = about.as_ref().and_then(|about| {
         let told = Told {
             event: reported.event(),
@@ -196,15 +218,19 @@ struct About {
     meta: Meta,
 }
 
+/// What follows from a message; none when somebody else looked at it meanwhile.
 fn build(
     reader: &Reader,
     report: &IncomingReport,
     reported: &Reported,
     now: i64,
-) -> Result<Concluded, StoreError> {
+) -> Result<Option<Concluded>, StoreError> {
+    if !queue::is_noted(reader, report)? {
+        return Ok(None);
+    }
     let mut concluded = Concluded { batch: Batch::new(), about: None, suppressed: None };
     queue::looked_at(&mut concluded.batch, report);
-    match queue::by_id(reader, report.account, &report.id)? {
+    match undamaged(queue::by_id(reader, report.account, &report.id), None)? {
         None => {}
         // It is tried again, and what comes of it is what counts.
         Some(Sender::Queued(entry, row, meta)) => {
@@ -232,7 +258,7 @@ fn build(
             concluded.about = Some(About { entry: retired.id, base: retired.row.base, address, meta });
         }
     }
-    Ok(concluded)
+    Ok(Some(concluded))
 }
 
 /// The hash of the domain to which a message was sent.
@@ -267,33 +293,43 @@ fn read(reader: &Reader, account: AccountId, email: EmailId) -> Result<Reported,
     })
 }
 
-/// Looks at messages of accounts that live on this shard which an earlier process didn't get to.
+/// Looks at messages of accounts that live on this shard for which that wasn't done: at the start at those that an earlier
+/// process didn't get to, and later at those for which it failed, again and again with pauses.
 pub(super) async fn look_at_rest(shard: &Rc<Shard>) {
-    let mut last: Option<IncomingReport> = None;
+    let unseen = &shard.deliveries.unseen;
+    let mut pause = PAUSE_FIRST;
     while !shard.shared.shutdown.is_stopping() {
-        let after = last.clone();
-        let step = shard
-            .shared
-            .reads
-            .run(move |reader: &Reader| queue::incoming_reports(reader, after.as_ref(), STEP))
-            .await;
-        let found = match step {
-            Ok(found) => found,
-            Err(error) => {
-                error!(%error, "messages that came for ids can't be read; it is tried again");
-                sleep(PAUSE).await;
-                continue;
+        let seen = unseen.version();
+        match walk(shard).await {
+            Ok(true) => {
+                pause = PAUSE_FIRST;
+                unseen.changed(seen).await;
             }
-        };
+            Ok(false) => {}
+            Err(error) => error!(%error, "messages that came for ids can't be read; it is tried again"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Looks at all that are noted, and says whether none failed.
+async fn walk(shard: &Rc<Shard>) -> Result<bool, StoreError> {
+    let mut last: Option<IncomingReport> = None;
+    let mut is_done = true;
+    loop {
+        let after = last.take();
+        let step = move |reader: &Reader| queue::incoming_reports(reader, after.as_ref(), STEP);
+        let found = shard.shared.reads.run(step).await?;
         last = found.last().cloned();
         let is_last = found.len() < STEP;
         for report in found {
-            if shard.home_of(report.account) == shard.id {
-                look_at(shard, report).await;
+            if shard.home_of(report.account) == shard.id && !shard.shared.shutdown.is_stopping() {
+                is_done &= try_look_at(shard, report).await;
             }
         }
         if is_last {
-            return;
+            return Ok(is_done);
         }
     }
 }

@@ -8,7 +8,8 @@
 //! - An entry is claimed on the disk's side of a crash of the process before anything of it is sent, and its outcome is
 //!   synced before anything else is made of it. What is cut off between is tried again; it is counted when the end of the
 //!   message was sent (`ends`). So is what a fault of the server cut off (`strays`).
-//! - Whoever gets no message is told before the row that knows of it goes.
+//! - What became of a message and the reports on it are one change of the store: whatever is cut off, who is to be told is
+//!   told once.
 //! - Nothing here stops mail from coming in: sessions, memory and work at a time are bounded.
 
 mod attempt;
@@ -25,6 +26,7 @@ mod fronts;
 mod hosts;
 pub(crate) mod incoming;
 mod learned;
+mod letters;
 pub(crate) mod operate;
 mod outcome;
 mod reports;
@@ -51,12 +53,13 @@ use postrider_delivery::destination::Own;
 use postrider_delivery::schedule::{Command, Hosts, Mark, Notice, Schedule, SessionId, Settings};
 use postrider_dns::{Name, parse_name};
 use postrider_storage::engine::{Batch, Durability};
-use postrider_storage::queue::{self, NewQueued, Scheduled};
+use postrider_storage::ids::QueueId;
+use postrider_storage::queue::{self, Edit, NewQueued, Scheduled};
 use postrider_storage::store::StoreError;
 
 pub use counts::Counts;
 pub use ends::{EndsFile, FILE as ENDS_FILE, Noted, noted};
-pub(crate) use reports::{Unstored, into_mailbox};
+pub(crate) use letters::{Mail, Unstored, into_mailbox};
 pub use rules::Rules;
 pub use secure::{Connector, Failed, Pkix, Wanted};
 pub(crate) use start::nonce;
@@ -87,11 +90,15 @@ pub struct Deliveries {
     ends: Rc<ends::Ends>,
     fronts: fronts::Fronts,
     strays: strays::Strays,
+    /// Outcomes that can't be written, and why.
+    unwritten: RefCell<HashMap<QueueId, String>>,
     /// The names and addresses at which this server takes mail.
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
     learned: learned::Learned,
     sts_failed: sts::Failed,
+    /// A message that came for an id couldn't be looked at.
+    unseen: LocalNotify,
     /// Held while what a report says of a recipient is written.
     reporting: Lock,
     /// Sessions that run.
@@ -122,10 +129,12 @@ impl Deliveries {
             ends,
             fronts: fronts::Fronts::default(),
             strays: strays::Strays::default(),
+            unwritten: RefCell::default(),
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
             sts_failed: sts::Failed::default(),
+            unseen: LocalNotify::default(),
             reporting: Lock::default(),
             sessions: Cell::new(0),
         }
@@ -146,6 +155,11 @@ impl Deliveries {
         let notice = Notice { domain: entry.domain, due: entry.due, entry: Some((entry.id.0, account)) };
         self.schedule.borrow_mut().notify(notice, unix_now());
         self.changed.notify();
+    }
+
+    /// Why what came of the last attempt of an entry can't be written; it is tried again.
+    pub(crate) fn unwritten(&self, id: QueueId) -> Option<String> {
+        self.unwritten.borrow().get(&id).cloned()
     }
 
     /// What is known of a domain now; to be taken before its first row is read for [`Self::set`].
@@ -195,6 +209,10 @@ pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) 
 /// A domain's first entry in the schedule; none when nothing waits for it.
 async fn first(shard: &Shard, domain: u64) -> Result<Option<Scheduled>, StoreError> {
     let asked = shard.deliveries.fronts.ask(domain);
+    if asked.from >= Scheduled::end(domain) {
+        // Nothing waits, and nobody has to look for it.
+        return Ok(None);
+    }
     let first = shard.shared.reads.run(move |reader| queue::first(reader, asked.from)).await?;
     shard.deliveries.fronts.found(asked, first);
     Ok(first)
@@ -208,24 +226,43 @@ pub(crate) async fn enqueue(
     message: intake::Message,
     also: Batch,
 ) -> Result<(), String> {
+    enqueue_all(shard, vec![(queued, message)], also).await
+}
+
+/// The same of several messages: all of them are queued, or none.
+async fn enqueue_all(
+    shard: &Rc<Shard>,
+    messages: Vec<(NewQueued, intake::Message)>,
+    also: Batch,
+) -> Result<(), String> {
     let shared = &shard.shared;
     let these = Arc::clone(shared);
+    let incarnation = letters::incarnation(messages.iter().map(|(_, message)| message))
+        .map_err(|()| letters::REOPENED.to_owned())?;
+    let (queued, contents): (Vec<_>, Vec<_>) =
+        messages.into_iter().map(|(queued, message)| (queued, message.batch)).unzip();
     let built = shared.reads.run(move |_| {
         let rules = these.hold_rules.get(&these.store)?;
-        queue::enqueue(|| these.store.new_queue_id(), queued, &rules)
+        let (mut edit, mut entries) = (Edit::default(), Vec::new());
+        for queued in queued {
+            let enqueued = queue::enqueue(|| these.store.new_queue_id(), queued, &rules)?;
+            edit.append(enqueued.edit);
+            entries.extend(enqueued.entries);
+        }
+        Ok((edit, entries))
     });
-    let enqueued = built.await.map_err(|error| error.to_string())?;
-    let (mut batch, delta) = (enqueued.edit.batch, enqueued.edit.delta);
-    batch.append(message.batch);
+    let (edit, entries) = built.await.map_err(|error| error.to_string())?;
+    let (mut batch, delta) = (edit.batch, edit.delta);
+    contents.into_iter().for_each(|content| batch.append(content));
     batch.append(also);
-    let submitted = commit::submit(&shared.committer, batch, Durability::Synced, message.incarnation).await;
+    let submitted = commit::submit(&shared.committer, batch, Durability::Synced, incarnation).await;
     let done = match submitted {
         Ok(submitted) => submitted.done().await,
         Err(error) => Err(error),
     };
     done.map_err(|error| error.to_string())?;
     shared.queue_counts.add(delta);
-    announce(shard, enqueued.entries, 0).await;
+    announce(shard, entries, 0).await;
     Ok(())
 }
 

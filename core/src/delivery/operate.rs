@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use postrider_delivery::outcome::{Failure, Status, Verdict};
-use postrider_delivery::report::{Event, decide};
+use postrider_delivery::report::Event;
 use postrider_storage::committer::CommitError;
 use postrider_storage::directory::WebhookEvent;
 use postrider_storage::engine::Durability;
 use postrider_storage::queue::{
-    self, Bounds, Change, Changed, Chosen, Edit, End, Filter, Listed, Order, domain_hash,
+    self, Bounds, Change, Changed, Chosen, Done, Edit, End, Filter, Listed, Order, domain_hash,
 };
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{AttemptResult, Kind, RecipientRow, Retirement};
@@ -22,11 +22,12 @@ use tracing::info;
 use super::edits::Place;
 use super::events::{self, Happened, Listener};
 use super::outcome::{Keep, Tried, backoff_of, configured_keep, keep_of, until};
+use super::reports::News;
 use super::session::chance;
-use super::{first, reports, translate};
+use super::{first, letters, translate};
 use crate::clock::unix_now;
 use crate::commit;
-use crate::runtime::PoolError;
+use crate::runtime::{PoolError, spawn_task};
 use crate::shard::Shard;
 use crate::webhooks;
 
@@ -55,7 +56,7 @@ pub(crate) enum Trouble {
     Store(#[from] StoreError),
     #[error(transparent)]
     Commit(#[from] CommitError),
-    #[error("the report to the sender can't be written: {0}")]
+    #[error("an entry can't be given up: {0}")]
     Report(String),
 }
 
@@ -91,13 +92,7 @@ pub(crate) async fn operate(
     wish: &Wish,
 ) -> Result<Operated, Trouble> {
     match wish {
-        Wish::Fail(reason) => {
-            let mut operated = Operated::default();
-            for place in entries {
-                fail(shard, filter, place, reason, &mut operated).await?;
-            }
-            Ok(operated)
-        }
+        Wish::Fail(reason) => fail(shard, filter, entries, reason).await,
         Wish::Change(_) | Wish::Drop => change(shard, filter, entries, wish).await,
     }
 }
@@ -235,68 +230,124 @@ async fn tell(shard: &Rc<Shard>, domains: BTreeSet<u64>, kicks: bool) -> Result<
     Ok(())
 }
 
-/// Tells the sender that an entry failed, and removes it.
+/// Removes entries, each in the batch that tells its sender of it. All at once, so that they share a sync.
 async fn fail(
     shard: &Rc<Shard>,
     filter: &Filter,
-    place: Place,
+    entries: Vec<Place>,
     reason: &str,
-    operated: &mut Operated,
-) -> Result<(), Trouble> {
-    let (shared, (domain, id)) = (&shard.shared, place);
-    let _editing = shard.deliveries.edits.operate(&[place]).await;
-    let filter = Filter { ids: Some(vec![id]), ..filter.clone() };
+) -> Result<Operated, Trouble> {
+    let editing = shard.deliveries.edits.operate(&entries).await;
+    let filter = Filter { ids: None, ..filter.clone() };
+    let fail = |place: &Place| {
+        let (shard, reason, place) = (Rc::clone(shard), reason.to_owned(), *place);
+        let filter = Filter { ids: Some(vec![place.1]), ..filter.clone() };
+        spawn_task("give an entry up", async move { fail_one(&shard, filter, place, &reason).await })
+    };
+    let tasks: Vec<_> = entries.iter().map(fail).collect();
+    let mut operated = Operated::default();
+    let mut trouble = None;
+    for (task, place) in tasks.into_iter().zip(&entries) {
+        match task.await {
+            Ok(Ok(Given::Up { recipients })) => {
+                operated.entries += 1;
+                operated.recipients += u64::from(recipients);
+            }
+            Ok(Ok(Given::Busy)) => operated.busy.push(*place),
+            Ok(Ok(Given::Gone)) => {}
+            Ok(Err(error)) => trouble = Some(error),
+            Err(_) => trouble = Some(Trouble::Report("it made the server panic".to_owned())),
+        }
+    }
+    drop(editing);
+    tell(shard, entries.iter().map(|(domain, _)| *domain).collect(), false).await?;
+    trouble.map_or(Ok(operated), Err)
+}
+
+/// What giving an entry up came to.
+enum Given {
+    /// Its recipients were told of.
+    Up {
+        recipients: u32,
+    },
+    Busy,
+    Gone,
+}
+
+async fn fail_one(shard: &Rc<Shard>, filter: Filter, (_, id): Place, reason: &str) -> Result<Given, Trouble> {
+    let shared = &shard.shared;
     let store = Arc::clone(&shared.store);
-    let Some(found) = shared.pool.run(move || find(&store.reader(), &filter)).await?? else { return Ok(()) };
-    let Found { listed, recipients } = found;
+    let found = shared.pool.run(move || find(&store.reader(), &filter)).await??;
+    let Some(Found { listed, recipients }) = found else { return Ok(Given::Gone) };
     if listed.row.claimed {
-        operated.busy.push(place);
-        return Ok(());
+        return Ok(Given::Busy);
     }
     let now = unix_now();
     let failure = Failure::ours(GIVEN_UP, reason);
-    let mut end =
-        End { retirement: Retirement::Failed, result: translate::failed(&failure, now), retired_until: None };
-    let (sender, configured) = (listed.row.sender, configured_keep(&shared.config));
+    let result = translate::failed(&failure, now);
     let mut tried = Tried::new(id, listed.row, recipients, now);
     tried.all(&Verdict::Failed { failure, is_expired: false });
-    report(shard, &tried).await.map_err(Trouble::Report)?;
+    let news = news(shard, &tried);
+    let letters = letters::prepare(shard, &news).await.map_err(Trouble::Report)?;
+    let (done, calls) = match end(shard, &tried, listed.part, result).await {
+        Ok(Ended::Done(done, calls)) => (done, calls),
+        Ok(Ended::Not(given)) => {
+            letters.abandon(shard);
+            return Ok(given);
+        }
+        Err(error) => {
+            letters.abandon(shard);
+            return Err(error);
+        }
+    };
+    letters.commit(shard, &news, done.edit.batch).await.map_err(Trouble::Report)?;
+    shared.queue_counts.add(done.edit.delta);
+    webhooks::announce(shard, calls).await;
+    info!(entry = %id.0, recipients = done.recipients, reason, "given up by an operator");
+    Ok(Given::Up { recipients: done.recipients })
+}
+
+/// The end of recipients, as it can be written.
+enum Ended {
+    /// With what programs are told of it.
+    Done(Done, Vec<ScheduledHook>),
+    Not(Given),
+}
+
+/// Builds the edit that takes recipients out of the queue.
+async fn end(
+    shard: &Rc<Shard>,
+    tried: &Tried,
+    part: Option<Vec<u32>>,
+    result: AttemptResult,
+) -> Result<Ended, Trouble> {
+    let (shared, id, entry) = (&shard.shared, tried.id, tried.entry.clone());
     let listener = events::listener(shard, &tried.entry).await?;
-    let (part, entry, result) = (listed.part, tried.entry.clone(), end.result.clone());
+    let configured = configured_keep(&shared.config);
+    let ending = result.clone();
     let changed = shared.reads.run(move |reader| {
-        end.retired_until = until(keep_of(reader, sender, configured)?, now);
+        let retired_until = until(keep_of(reader, entry.sender, configured)?, ending.time);
+        let end = End { retirement: Retirement::Failed, result: ending, retired_until };
         let chosen = part.as_deref().map_or(Chosen::All, Chosen::These);
         Ok((queue::end(reader, id, chosen, &end)?, events::meta(reader, id, &entry)?))
     });
     let (changed, meta) = changed.await?;
-    match changed {
-        Changed::Done(mut done) => {
-            let event = WebhookEvent::Failed;
-            let happened: Vec<Happened<'_>> = tried
-                .recipients
-                .iter()
-                .map(|(_, row)| Happened {
-                    event,
-                    recipient: &row.address,
-                    result: &result,
-                    suppressing: false,
-                })
-                .collect();
-            let about = (id, &tried.entry, &meta);
-            let calls = listener
-                .map(|listener| listener.add(&shared.store, about, &happened, &mut done.edit.batch))
-                .unwrap_or_default();
-            commit::commit(&shared.committer, done.edit.batch, Durability::Synced).await?;
-            shared.queue_counts.add(done.edit.delta);
-            webhooks::announce(shard, calls).await;
-            info!(entry = %id.0, recipients = done.recipients, reason, "given up by an operator");
-            operated.entries += 1;
-            operated.recipients += u64::from(done.recipients);
-        }
-        Changed::Busy => operated.busy.push(place),
-        Changed::Gone => {}
-    }
-    tell(shard, [domain].into(), false).await
+    let mut done = match changed {
+        Changed::Done(done) => done,
+        Changed::Busy => return Ok(Ended::Not(Given::Busy)),
+        Changed::Gone => return Ok(Ended::Not(Given::Gone)),
+    };
+    let event = WebhookEvent::Failed;
+    let happened: Vec<Happened<'_>> = tried
+        .recipients
+        .iter()
+        .map(|(_, row)| Happened { event, recipient: &row.address, result: &result, suppressing: false })
+        .collect();
+    let about = (id, &tried.entry, &meta);
+    let calls = listener
+        .map(|listener| listener.add(&shared.store, about, &happened, &mut done.edit.batch))
+        .unwrap_or_default();
+    Ok(Ended::Done(done, calls))
 }
 
 /// An entry with all recipients that are meant.
@@ -319,15 +370,12 @@ fn chosen(reader: &Reader, listed: &Listed) -> Result<Vec<(u32, RecipientRow)>, 
     all.filter(|row| row.as_ref().map_or(true, |(number, _)| is_meant(number))).collect()
 }
 
-/// Writes the reports on recipients that failed.
-async fn report(shard: &Rc<Shard>, tried: &Tried) -> Result<(), String> {
+/// That all recipients failed.
+fn news<'a>(shard: &Shard, tried: &'a Tried) -> News<'a> {
     let verdicts: Vec<&Verdict> = tried.verdicts.iter().flatten().collect();
-    let told: Vec<(usize, Event)> = (0..tried.recipients.len()).map(|place| (place, Event::Failed)).collect();
-    let asked: Vec<_> =
-        told.iter().map(|(place, event)| (*event, tried.recipients[*place].1.notify)).collect();
-    let wanted = decide(&reports::about(&tried.entry), &asked);
     let made = u16::try_from(tried.entry.attempts).unwrap_or(u16::MAX);
     let backoff = backoff_of(shard.shared.config.delivery.backoff, &tried.entry);
     let promise = backoff.promise(made, unix_now(), chance(tried.id));
-    reports::write(shard, tried, &told, &wanted, &verdicts, &promise, &mut 0).await
+    let events = tried.recipients.iter().map(|_| Some(Event::Failed));
+    News::new(tried, verdicts, events, promise)
 }

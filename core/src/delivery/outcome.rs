@@ -11,24 +11,25 @@ use futures_lite::future::or;
 use postrider_delivery::backoff::Backoff;
 use postrider_delivery::destination::Target;
 use postrider_delivery::outcome::{Failure, Signal, Status, Verdict};
-use postrider_delivery::report::{Event, decide};
+use postrider_delivery::report::Event;
 use postrider_delivery::route::Route;
 use postrider_delivery::suppression::{Suppress, decide as suppresses};
 use postrider_storage::directory::{Directory, WebhookEvent};
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::suppression::base_address;
-use postrider_storage::queue::{self, Consequence, Edit, Fate, Outcome};
+use postrider_storage::queue::{self, Concluded, Consequence, Edit, Fate, Outcome, Scheduled};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{AttemptResult, Kind, QueueRow, RecipientRow};
 use postrider_storage::store::StoreError;
 use tracing::{error, info};
 
 use super::events::Happened;
+use super::reports::News;
 use super::routing::Routing;
 use super::session::{chance, is_service_report};
 use super::strays::Stray;
-use super::{attempt, events, first, reports, translate};
+use super::{attempt, events, first, letters, translate};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::config::Config;
@@ -36,7 +37,7 @@ use crate::metrics;
 use crate::runtime::oneshot::{Receiver, oneshot};
 use crate::runtime::{sleep, spawn, spawn_task, timeout_at};
 use crate::shard::Shard;
-use crate::webhooks;
+use crate::webhooks::{self, Meta};
 
 /// The pauses before an outcome that couldn't be written is written again; they double.
 const PAUSE_FIRST: Duration = Duration::from_secs(5);
@@ -147,23 +148,32 @@ pub(super) fn start(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> Writin
 }
 
 /// An outcome that couldn't be written yet, as operators see it.
-struct Unwritten<'a>(&'a Shard);
+struct Unwritten<'a> {
+    shard: &'a Shard,
+    id: QueueId,
+}
 
 impl<'a> Unwritten<'a> {
-    fn new(shard: &'a Shard) -> Self {
+    fn new(shard: &'a Shard, id: QueueId) -> Self {
         shard.recorder.change(shard.shared.metrics.queue.unwritten, 1);
-        Self(shard)
+        Self { shard, id }
+    }
+
+    /// Notes why.
+    fn failed(&self, error: String) {
+        self.shard.deliveries.unwritten.borrow_mut().insert(self.id, error);
     }
 }
 
 impl Drop for Unwritten<'_> {
     fn drop(&mut self) {
-        self.0.recorder.change(self.0.shared.metrics.queue.unwritten, -1);
+        self.shard.recorder.change(self.shard.shared.metrics.queue.unwritten, -1);
+        self.shard.deliveries.unwritten.borrow_mut().remove(&self.id);
     }
 }
 
-/// Writes the outcome of an attempt: first the reports on it, then the rows. It is written again until it is on the
-/// disk, or the server stops.
+/// Writes the outcome of an attempt, with the reports on it. It is written again until it is on the disk, or the server
+/// stops.
 pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> Written {
     let now = unix_now();
     let made = u16::try_from(tried.entry.attempts).unwrap_or(u16::MAX);
@@ -171,12 +181,10 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> 
     let verdicts: Vec<&Verdict> =
         tried.verdicts.iter().map(|known| known.as_ref().unwrap_or(&unknown)).collect();
     let tells = backoff.tells_of_delay(made) && !tried.entry.delay_reported;
-    let events: Vec<Option<Event>> = verdicts.iter().map(|verdict| event(verdict, tells)).collect();
-    let due = backoff.due_when_cut_off(made, now, chance(tried.id));
-    let promise = backoff.promise(made, now, chance(tried.id));
     let outcome = Outcome {
+        attempt: tried.entry.attempts,
         now,
-        due,
+        due: backoff.due_when_cut_off(made, now, chance(tried.id)),
         recipients: tried
             .recipients
             .iter()
@@ -191,32 +199,16 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> 
         delay_reported: tells,
         retired_until: tried.keep.and_then(|keep| until(keep, now)),
     };
-    let told: Vec<(usize, Event)> =
-        events.iter().enumerate().filter_map(|(place, event)| Some((place, (*event)?))).collect();
-    let wanted = {
-        let asked: Vec<_> =
-            told.iter().map(|(place, event)| (*event, tried.recipients[*place].1.notify)).collect();
-        decide(&reports::about(&tried.entry), &asked)
-    };
-    let mut written = 0;
+    let events: Vec<Option<Event>> = verdicts.iter().map(|verdict| event(verdict, tells)).collect();
+    let promise = backoff.promise(made, now, chance(tried.id));
+    let news = News::new(&tried, verdicts, events.into_iter(), promise);
     let (mut pause, mut unwritten) = (PAUSE_FIRST, None);
-    loop {
-        let reported = reports::write(shard, &tried, &told, &wanted, &verdicts, &promise, &mut written).await;
-        match reported {
-            Ok(()) => match conclude(shard, &tried, &outcome).await {
-                Ok(()) => break,
-                Err(error) => {
-                    error!(entry = %tried.id.0, %error, "an outcome can't be written; it is tried again");
-                }
-            },
-            Err(error) => {
-                error!(entry = %tried.id.0, %error, "a report can't be written; it is tried again");
-            }
-        }
+    while let Err(error) = conclude(shard, &news, &outcome).await {
+        error!(entry = %tried.id.0, %error, "an outcome can't be written; it is tried again");
         if shard.shared.shutdown.is_stopping() {
             return Written::No;
         }
-        unwritten.get_or_insert_with(|| Unwritten::new(shard));
+        unwritten.get_or_insert_with(|| Unwritten::new(shard, tried.id)).failed(error);
         let stopped = async {
             shard.shared.shutdown.wait().await;
         };
@@ -224,7 +216,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> 
         pause = (pause * 2).min(PAUSE_MAX);
     }
     drop(unwritten);
-    log(shard, &tried, &verdicts, now);
+    log(shard, &tried, &news.verdicts, now);
     Written::Synced
 }
 
@@ -245,42 +237,87 @@ pub(super) fn until(keep: Keep, now: i64) -> Option<i64> {
     keep.map(|seconds| now.saturating_add(i64::from(seconds)))
 }
 
-async fn conclude(shard: &Rc<Shard>, tried: &Tried, outcome: &Outcome) -> Result<(), String> {
-    let (shared, id) = (&shard.shared, tried.id);
-    let (sender, is_known) = (tried.entry.sender, tried.keep.is_some());
+/// Writes an outcome once, with its reports in the same batch.
+async fn conclude(shard: &Rc<Shard>, news: &News<'_>, outcome: &Outcome) -> Result<(), String> {
+    let (shared, tried) = (&shard.shared, news.tried);
+    let id = tried.id;
     let listener = events::listener(shard, &tried.entry).await.map_err(|error| error.to_string())?;
+    let letters = letters::prepare(shard, news).await?;
     let editing = shard.deliveries.edits.conclude(&[id]).await;
-    let built = {
-        let (mut outcome, configured) = (outcome.clone(), configured_keep(&shared.config));
-        let entry = listener.is_some().then(|| tried.entry.clone());
-        let read = shared.reads.run(move |reader| {
-            if !is_known {
-                outcome.retired_until = until(keep_of(reader, sender, configured)?, outcome.now);
-            }
-            let Some(concluded) = queue::outcome(reader, id, &outcome)? else { return Ok(None) };
-            let meta = entry.map(|entry| events::meta(reader, id, &entry)).transpose()?;
-            Ok(Some((concluded, meta.unwrap_or_default())))
-        });
-        read.await
+    let entry = listener.is_some().then(|| tried.entry.clone());
+    let (concluded, meta) = match build(shard, tried, outcome, entry).await {
+        Ok(Built::Outcome(concluded, meta)) => (concluded, meta),
+        Ok(Built::Nothing(left)) => {
+            letters.abandon(shard);
+            left.into_iter().for_each(|left| shard.deliveries.notify(left, 0));
+            return Ok(());
+        }
+        Err(error) => {
+            letters.abandon(shard);
+            return Err(error.to_string());
+        }
     };
-    let Some((concluded, meta)) = built.map_err(|error| error.to_string())? else { return Ok(()) };
-    let (mut edit, left) = (concluded.edit, concluded.left);
+    let Concluded { mut edit, left, suppressed } = concluded;
     let calls = listener.map(|listener| {
-        let happened = happened(tried, outcome, &concluded.suppressed);
+        let happened = happened(tried, outcome, &suppressed);
         listener.add(&shared.store, (id, &tried.entry, &meta), &happened, &mut edit.batch)
     });
-    commit::commit(&shared.committer, edit.batch, Durability::Synced)
-        .await
-        .map_err(|error| error.to_string())?;
+    letters.commit(shard, news, edit.batch).await?;
     drop(editing);
     shared.queue_counts.add(edit.delta);
     webhooks::announce(shard, calls.into_iter().flatten()).await;
-    for address in concluded.suppressed {
+    for address in suppressed {
         info!(%address, "the address is suppressed from now on");
     }
     if let Some(left) = left {
         // The schedule reads the store again when the session ends; a long session is not waited for.
         shard.deliveries.notify(left, 0);
+    }
+    Ok(())
+}
+
+/// An outcome as it is to be written.
+enum Built {
+    /// With what programs are told of the message.
+    Outcome(Concluded, Meta),
+    /// It is there already: an earlier try of which that wasn't known. What waits of the entry has this place.
+    Nothing(Option<Scheduled>),
+}
+
+/// Builds the edit; `told` is the entry when a program is told of it.
+async fn build(
+    shard: &Shard,
+    tried: &Tried,
+    outcome: &Outcome,
+    told: Option<QueueRow>,
+) -> Result<Built, StoreError> {
+    let (id, sender, is_known) = (tried.id, tried.entry.sender, tried.keep.is_some());
+    let (mut outcome, configured) = (outcome.clone(), configured_keep(&shard.shared.config));
+    let read = move |reader: &Reader| {
+        if !is_known {
+            outcome.retired_until = until(keep_of(reader, sender, configured)?, outcome.now);
+        }
+        forget_consequences(reader, sender, &mut outcome)?;
+        let Some(concluded) = queue::outcome(reader, id, &outcome)? else {
+            let left = queue::entry(reader, id)?.map(|row| Scheduled::of(id, &row));
+            return Ok(Built::Nothing(left.filter(|left| left.due < queue::UNDERWAY)));
+        };
+        let meta = told.map(|entry| events::meta(reader, id, &entry)).transpose()?;
+        Ok(Built::Outcome(concluded, meta.unwrap_or_default()))
+    };
+    shard.shared.reads.run(read).await
+}
+
+/// What failed says nothing about later mail of an account that was removed meanwhile.
+fn forget_consequences(reader: &Reader, sender: u32, outcome: &mut Outcome) -> Result<(), StoreError> {
+    let mut consequences = outcome.recipients.iter_mut().filter_map(|(_, fate)| match fate {
+        Fate::Failed(_, consequence) if *consequence != Consequence::None => Some(consequence),
+        _ => None,
+    });
+    let (Some(first), Some(account)) = (consequences.next(), AccountId::new(sender)) else { return Ok(()) };
+    if Directory::new(reader.snapshot()).account(account)?.is_none() {
+        *first = Consequence::None;
+        consequences.for_each(|consequence| *consequence = Consequence::None);
     }
     Ok(())
 }
@@ -372,7 +409,7 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
         let due = shard.shared.reads.run(move |reader| {
             let (mut rows, mut left) = (Vec::new(), 0);
             let mut known: HashMap<_, Routing> = HashMap::new();
-            for due in queue::due(reader, from, now, others + SHARED_MAX)? {
+            for due in queue::due(reader, from, now, others + SHARED_MAX)?.entries {
                 let Some(entry) = queue::entry(reader, due.id)? else { continue };
                 let routing = match known.entry((entry.sender, entry.mail_from.clone())) {
                     Entry::Occupied(known) => known.into_mut(),
@@ -386,7 +423,8 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
                 let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
                 let backoff = backoff_of(configured, &entry);
                 let next = backoff.due_when_cut_off(made, now, chance(due.id));
-                let Some(claimed) = queue::claim(reader, due.id, queue::Attempt { now, next })? else {
+                let Some(claimed) = queue::claim_row(reader, due.id, entry, queue::Attempt { now, next })?
+                else {
                     continue;
                 };
                 rows.push((due.id, claimed, backoff));
@@ -416,13 +454,19 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
             return;
         }
         drop(editing);
-        let mut is_written = true;
+        // All at once, so that they share a sync.
+        let mut written: Vec<Writing> = Vec::with_capacity(rows.len());
         for (id, claimed, backoff) in rows {
             let entry = claimed.entry;
             let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
             let mut tried = Tried::new(id, entry, claimed.recipients, now);
             tried.all(&Verdict::of(failure.clone(), made, backoff.attempts_max));
-            is_written &= start(shard, tried, backoff).done().await.is_some();
+            written.push(start(shard, tried, backoff));
+        }
+        let mut is_written = true;
+        for mut writing in written {
+            // What the store refuses now goes its own way.
+            is_written = is_written && writing.done().await.is_some();
         }
         if others > OTHERS_MAX || !is_written {
             break;

@@ -202,7 +202,7 @@ impl Session {
 
     async fn turn(&mut self, turn: Turn) -> Turned {
         let now = unix_now();
-        let claimed = match self.claim(turn, now).await {
+        let (claimed, left) = match self.claim(turn, now).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, "entries of the queue can't be claimed; they are later");
@@ -210,7 +210,8 @@ impl Session {
                 return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
             }
         };
-        let first_due = self.first_due().await;
+        // What is told since the store was read for it is known to the schedule.
+        let first_due = left.map(|left| left.due);
         let count = claimed.len();
         self.schedule(|schedule, id, now| schedule.claimed(id, count, first_due, now));
         if count == 0
@@ -238,19 +239,28 @@ impl Session {
         Turned::Done(signal)
     }
 
-    async fn claim(&self, turn: Turn, now: i64) -> Result<Vec<(QueueId, Claimed)>, String> {
+    /// Claims entries, and says which one is the first of those that are left.
+    async fn claim(
+        &self,
+        turn: Turn,
+        now: i64,
+    ) -> Result<(Vec<(QueueId, Claimed)>, Option<Scheduled>), String> {
         let deliveries = &self.shard.deliveries;
         let _editing = deliveries.edits.claim(turn.domain).await;
         let shared = &self.shard.shared;
         let backoff = shared.config.delivery.backoff;
-        let from = deliveries.fronts.ask(turn.domain).from;
+        let asked = deliveries.fronts.ask(turn.domain);
         let strays = deliveries.strays.ids();
         let claim = move |reader: &Reader| {
-            let mut ids = choose(reader, &turn, from, now)?;
+            let due = queue::due(reader, asked.from, now, CANDIDATES * turn.entries_max)?;
+            let mut ids = choose(reader, &turn, &due.entries)?;
             ids.retain(|id| !strays.contains(id));
-            claim_these(reader, ids, now, backoff)
+            let claimed = claim_these(reader, ids, now, backoff)?;
+            let is_left = |one: &Scheduled| claimed.iter().all(|(id, _)| *id != one.id);
+            let left = due.entries.into_iter().find(is_left).or(due.next);
+            Ok((claimed, left))
         };
-        let mut claimed = shared.reads.run(claim).await.map_err(|error| error.to_string())?;
+        let (mut claimed, left) = shared.reads.run(claim).await.map_err(|error| error.to_string())?;
         let mut edit = Edit::default();
         for (_, one) in &mut claimed {
             edit.append(std::mem::take(&mut one.edit));
@@ -264,8 +274,9 @@ impl Session {
                 return Err(error.to_string());
             }
         }
+        deliveries.fronts.found(asked, left);
         *self.in_hand.borrow_mut() = ids.collect();
-        Ok(claimed)
+        Ok((claimed, left))
     }
 
     /// Takes what the front entry of those in hand came to, to be written. Its outcome goes its own way from here, whatever
@@ -310,10 +321,9 @@ impl Session {
 }
 
 /// Chooses what to claim of what is due of a domain: what has to come first, then entries of all accounts in turn.
-fn choose(reader: &Reader, turn: &Turn, from: Scheduled, now: i64) -> Result<Vec<QueueId>, StoreError> {
+fn choose(reader: &Reader, turn: &Turn, due: &[Scheduled]) -> Result<Vec<QueueId>, StoreError> {
     let mut chosen: Vec<QueueId> = turn.first.iter().map(|id| QueueId(*id)).collect();
-    let due = queue::due(reader, from, now, CANDIDATES * turn.entries_max)?;
-    let mut due: Vec<QueueId> = due.into_iter().map(|due| due.id).filter(|id| !chosen.contains(id)).collect();
+    let mut due: Vec<QueueId> = due.iter().map(|due| due.id).filter(|id| !chosen.contains(id)).collect();
     if due.len() > turn.entries_max {
         let mut accounts = Vec::with_capacity(due.len());
         for id in &due {
@@ -338,7 +348,8 @@ fn claim_these(
         let Some(row) = queue::entry(reader, id)?.filter(|row| is_due(row, now)) else { continue };
         let made = u16::try_from(row.attempts.saturating_add(1)).unwrap_or(u16::MAX);
         let next = outcome::backoff_of(backoff, &row).due_when_cut_off(made, now, chance(id));
-        claimed.extend(queue::claim(reader, id, Attempt { now, next })?.map(|claimed| (id, claimed)));
+        let claim = queue::claim_row(reader, id, row, Attempt { now, next })?;
+        claimed.extend(claim.map(|claimed| (id, claimed)));
     }
     Ok(claimed)
 }

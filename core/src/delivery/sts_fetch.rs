@@ -11,7 +11,7 @@ use postrider_proto::mta_sts::{
 };
 
 use super::secure::Connector;
-use crate::http::{Client, HttpError, Reach, Server};
+use crate::http::{Asked, Client, HttpError, Reach, Server};
 use crate::lookup::Resolver;
 
 /// Time for all of a fetch (RFC 8461 §3.3 suggests it).
@@ -117,7 +117,8 @@ pub async fn fetch(
     // A domain says where its policy is, as it does for its mail.
     let client = Client { resolver: Some(resolver), connector, reach: &Reach::All };
     let mut reader = response_reader();
-    client.exchange(&server, request.as_bytes(), &mut reader, Instant::now() + FETCH_TIME).await?;
+    let (head, deadline) = (request.as_bytes(), Instant::now() + FETCH_TIME);
+    client.exchange(&server, Asked { head, body: b"", deadline, rest: None }, &mut reader).await?;
     let text = reader.finish().map_err(HttpError::Response)?;
     Ok(Fetched { policy: Policy::parse(&text)?, text })
 }

@@ -2,9 +2,11 @@
 //!
 //! Users set URLs, and the server is inside of networks that they are outside of. So by default only addresses that
 //! anybody on the internet could reach are connected to, by the registries of special addresses (RFC 6890), as they are
-//! kept by IANA.
+//! kept by IANA. An address of this host isn't one of them, public as it may be: what listens there may be out of reach for
+//! all others, by a firewall that this host doesn't pass. Nor are the ports of mail called: whoever answers there would take it for
+//! an attack, and this server for the attacker.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::config::Network;
 
@@ -20,18 +22,69 @@ pub enum Reach {
     PublicAnd(Vec<Network>),
 }
 
+/// Why an address may not be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// Not everybody can reach it.
+    #[error("the host's address {0} is not a public one, and the configuration doesn't allow it")]
+    Private(IpAddr),
+    /// It is this host.
+    #[error("the host's address {0} is one of this server, and the configuration doesn't allow it")]
+    Own(IpAddr),
+    /// Mail is spoken there.
+    #[error("port {0} is one for mail, where nobody speaks HTTP")]
+    Port(u16),
+}
+
+/// Ports where servers of mail, and of its filters, answer: SMTP, POP3, IMAP, ManageSieve.
+const MAIL_PORTS: [u16; 9] = [25, 110, 143, 465, 587, 993, 995, 2525, 4190];
+
 impl Reach {
     /// Whether this address may be connected to.
-    #[must_use]
-    pub fn allows(&self, address: IpAddr) -> bool {
-        match self {
-            Self::All => true,
-            Self::Public => is_public(address),
-            Self::PublicAnd(networks) => {
-                is_public(address) || networks.iter().any(|network| network.contains(address))
-            }
-        }
+    pub fn check(&self, address: SocketAddr) -> Result<(), Forbidden> {
+        self.check_with(address, is_own)
     }
+
+    fn check_with(&self, address: SocketAddr, is_own: impl Fn(IpAddr) -> bool) -> Result<(), Forbidden> {
+        let (address, port) = (address.ip(), address.port());
+        let is_named = match self {
+            Self::All => true,
+            Self::Public => false,
+            Self::PublicAnd(networks) => networks.iter().any(|network| network.contains(address)),
+        };
+        if is_named {
+            return Ok(());
+        }
+        if !is_public(address) {
+            return Err(Forbidden::Private(address));
+        }
+        if MAIL_PORTS.contains(&port) {
+            return Err(Forbidden::Port(port));
+        }
+        if is_own(address.to_canonical()) { Err(Forbidden::Own(address)) } else { Ok(()) }
+    }
+}
+
+/// Whether an address is one of this host, as far as the kernel knows. Nothing is sent.
+fn is_own(address: IpAddr) -> bool {
+    let (any, nobodys): (IpAddr, IpAddr) = match address {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        IpAddr::V6(_) => {
+            (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+        }
+    };
+    // Whoever speaks to itself speaks from the same address.
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    if source.is_ok_and(|source| source.ip() == address) {
+        return true;
+    }
+    // But to a further address of an interface, from its first one. A socket can be bound to addresses of this host alone, unless
+    // the kernel is told to bind to any: then to one for documentation as well.
+    let can_bind = |address| UdpSocket::bind((address, 0)).is_ok();
+    can_bind(address) && !can_bind(nobodys)
 }
 
 fn is_public(address: IpAddr) -> bool {
@@ -107,7 +160,8 @@ mod tests {
             "64:ff9b::101:101",
             "2002:101:101::1",
         ] {
-            assert!(Reach::Public.allows(text.parse().unwrap()), "{text}");
+            let address = SocketAddr::new(text.parse().unwrap(), 443);
+            assert_eq!(Reach::Public.check(address), Ok(()), "{text}");
         }
         for text in [
             "0.0.0.0",
@@ -152,9 +206,9 @@ mod tests {
             "fec0::1",
             "ff02::1",
         ] {
-            let address = text.parse().unwrap();
-            assert!(!Reach::Public.allows(address), "{text}");
-            assert!(Reach::All.allows(address), "{text}");
+            let address = SocketAddr::new(text.parse().unwrap(), 443);
+            assert_eq!(Reach::Public.check(address), Err(Forbidden::Private(address.ip())), "{text}");
+            assert_eq!(Reach::All.check(address), Ok(()), "{text}");
         }
     }
 
@@ -169,7 +223,44 @@ mod tests {
             ("127.0.0.1", false),
             ("1.1.1.1", true),
         ] {
-            assert_eq!(reach.allows(text.parse().unwrap()), allowed, "{text}");
+            let address = SocketAddr::new(text.parse().unwrap(), 443);
+            assert_eq!(reach.check(address).is_ok(), allowed, "{text}");
+        }
+    }
+
+    #[test]
+    fn this_host_is_not_called_however_public_its_address_is() {
+        for text in ["127.0.0.1", "127.0.0.2", "::1"] {
+            let address: IpAddr = text.parse().unwrap();
+            assert!(is_own(address) || UdpSocket::bind((address, 0)).is_err(), "{text}");
+        }
+        for text in ["198.51.100.77", "2001:db8::77"] {
+            assert!(!is_own(text.parse().unwrap()), "{text}");
+        }
+        let own = |address: IpAddr| address == IpAddr::from([1, 1, 1, 1]);
+        let network = |text| Reach::PublicAnd(vec![Network::parse(text).unwrap()]);
+        for (reach, address, expected) in [
+            (Reach::Public, "1.1.1.1:443", Err(Forbidden::Own([1, 1, 1, 1].into()))),
+            (Reach::Public, "1.1.1.2:443", Ok(())),
+            (network("10.0.0.0/8"), "1.1.1.1:443", Err(Forbidden::Own([1, 1, 1, 1].into()))),
+            (network("1.1.1.1/32"), "1.1.1.1:443", Ok(())),
+            (Reach::All, "1.1.1.1:443", Ok(())),
+        ] {
+            assert_eq!(reach.check_with(address.parse().unwrap(), own), expected, "{reach:?} {address}");
+        }
+        let mapped = "[::ffff:1.1.1.1]:443".parse().unwrap();
+        assert!(matches!(Reach::Public.check_with(mapped, own), Err(Forbidden::Own(_))));
+    }
+
+    #[test]
+    fn ports_of_mail_are_not_called() {
+        let port = |port| SocketAddr::from(([1, 1, 1, 1], port));
+        for mail in MAIL_PORTS {
+            assert_eq!(Reach::Public.check(port(mail)), Err(Forbidden::Port(mail)));
+            assert_eq!(Reach::All.check(port(mail)), Ok(()));
+        }
+        for other in [1, 80, 443, 8025, 65535] {
+            assert_eq!(Reach::Public.check(port(other)), Ok(()));
         }
     }
 }

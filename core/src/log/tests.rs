@@ -119,12 +119,16 @@ fn a_long_line_is_cut_at_the_limit() {
     }
 }
 
-/// Blocks the first write until told to go on.
-struct Stuck(mpsc::Receiver<()>);
+/// Tells how much each write has, and waits until it may go on.
+struct Stuck {
+    begun: mpsc::Sender<usize>,
+    go: mpsc::Receiver<()>,
+}
 
 impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.recv();
+        let _ = self.begun.send(bytes.len());
+        let _ = self.go.recv();
         Ok(bytes.len())
     }
 
@@ -133,20 +137,36 @@ impl Write for Stuck {
     }
 }
 
+/// Logs so many lines while the writer is stuck with one before them, of which the length is given. What `after` gets is
+/// told of each write from then on.
+fn behind_a_stuck_line(
+    lines: usize,
+    after: impl FnOnce(usize, mpsc::Sender<()>, mpsc::Receiver<usize>, &LogHandle),
+) {
+    let (begun, begins) = mpsc::channel();
+    let (go, wait) = mpsc::channel();
+    let output = Box::new(Stuck { begun, go: wait });
+    let (subscriber, handle) = subscriber(Format::Text, Levels::default(), output).unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        let line = || tracing::info!(target: "postrider_core::smtp", "line");
+        line();
+        let octets = begins.recv().unwrap();
+        (0..lines).for_each(|_| line());
+        after(octets, go, begins, &handle);
+    });
+}
+
 #[test]
 fn a_full_queue_drops_lines_and_counts_them() {
-    let (go, wait) = mpsc::channel();
-    let (subscriber, handle) = subscriber(Format::Text, Levels::default(), Box::new(Stuck(wait))).unwrap();
-    tracing::subscriber::with_default(subscriber, || {
-        // One line is with the stuck writer (or still in the queue), so the queue takes at most one more.
-        for _ in 0..QUEUE_LINES_MAX {
-            tracing::info!(target: "postrider_core::smtp", "line");
-        }
-        assert_eq!(handle.counts().lost, 0);
-        for _ in 0..10 {
-            tracing::info!(target: "postrider_core::smtp", "line");
-        }
+    behind_a_stuck_line(QUEUE_LINES_MAX, |_, _, _, handle| assert_eq!(handle.counts().lost, 0));
+    behind_a_stuck_line(QUEUE_LINES_MAX + 10, |_, _, _, handle| assert_eq!(handle.counts().lost, 10));
+}
+
+#[test]
+fn lines_that_wait_are_written_together() {
+    behind_a_stuck_line(5, |octets, go, begins, _| {
+        go.send(()).unwrap();
+        assert_eq!(begins.recv().unwrap(), 5 * octets);
+        drop(go);
     });
-    assert!(handle.counts().lost >= 9, "{:?}", handle.counts());
-    drop(go);
 }

@@ -22,6 +22,13 @@ pub struct LineCounts {
     pub lost: u64,
 }
 
+/// Octets of lines that are written together; the last of them may go beyond it.
+const TOGETHER_OCTETS: usize = 64 << 10;
+
+/// How long the thread rests after it wrote. Lines that come meanwhile wake nobody, and are written together: waking the
+/// thread and a write for each line cost a busy shard as much as making the line.
+const REST: Duration = Duration::from_millis(2);
+
 /// How long the end of the process waits for lines to be written.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
@@ -121,19 +128,37 @@ impl Sender {
 
 fn write_lines(queue: &flume::Receiver<Job>, mut output: Box<dyn Write + Send>, counters: &Counters) {
     let mut reported = 0;
+    let mut lines = Vec::new();
     while let Ok(job) = queue.recv() {
-        match job {
-            // Nobody can be told that standard error is closed.
-            Job::Line(line) => drop(output.write_all(&line)),
-            Job::Flush(done) => {
-                let _ = output.flush();
-                let _ = done.send(());
+        let mut next = Some(job);
+        while let Some(job) = next.take() {
+            match job {
+                Job::Line(line) => lines.extend_from_slice(&line),
+                Job::Flush(done) => {
+                    write_out(&mut lines, &mut output);
+                    let _ = output.flush();
+                    let _ = done.send(());
+                }
+            }
+            if lines.len() < TOGETHER_OCTETS {
+                next = queue.try_recv().ok();
             }
         }
+        write_out(&mut lines, &mut output);
         let lost = counters.lost.load(Ordering::Relaxed);
         if lost != reported && queue.is_empty() {
             let _ = writeln!(output, "{} log lines were lost because they came too fast", lost - reported);
             reported = lost;
         }
+        if queue.is_empty() {
+            std::thread::sleep(REST);
+        }
     }
+}
+
+/// Writes lines that were gathered.
+fn write_out(lines: &mut Vec<u8>, output: &mut impl Write) {
+    // Nobody can be told that standard error is closed.
+    let _ = output.write_all(lines);
+    lines.clear();
 }

@@ -14,6 +14,8 @@ label! {
         Stored = "stored",
         /// Its report is stored, and nothing confirms it.
         Unconfirmed = "unconfirmed",
+        /// Its report on TLS has no signature of who reports.
+        Unsigned = "unsigned",
         /// The same report is there.
         Duplicate = "duplicate",
         /// There are too many of the day.

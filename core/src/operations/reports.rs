@@ -8,6 +8,7 @@ use postrider_storage::directory::Directory;
 use postrider_storage::ids::ReportId;
 use postrider_storage::reports::{self, Filter, Listed};
 use postrider_storage::rows;
+use tracing::warn;
 
 use super::{ServerOperations, failure, internal};
 use crate::clock::unix_now;
@@ -66,6 +67,12 @@ impl ServerOperations {
                 reports::list(&reader, &asked, left).map_err(internal)
             });
             let page = page.await?;
+            if page.damaged > 0 {
+                warn!(
+                    reports = page.damaged,
+                    "reports are damaged, and left out of a list; run postrider verifydata"
+                );
+            }
             looked += page.rows as u64;
             left = left.saturating_sub(page.reports.len());
             for listed in page.reports {

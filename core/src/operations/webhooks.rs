@@ -10,8 +10,9 @@ use postrider_storage::reader::Reader;
 use postrider_storage::rows::{HookEnd, HookResult, HookRow, RetiredHookRow};
 use postrider_storage::store::StoreError;
 use postrider_storage::webhooks::{self, HookFilter};
+use serde::Serialize;
 
-use super::queue::{Names, cursor_of, page_max, refused};
+use super::queue::{Names, Teller, cursor_of, page_max, refused};
 use super::{ServerOperations, failure, internal};
 use crate::control::protocol::{
     Answer, FailureKind, QUEUE_IDS_MAX, Request, RetiredWebhookRow, WebhookChange, WebhookDetails,
@@ -34,16 +35,28 @@ impl ServerOperations {
         match request {
             Request::WebhookList { filter, cursor, limit } => {
                 let filter = self.webhook_filter(*filter).await?;
-                self.list_webhooks(filter, cursor.as_deref(), limit, exchange).await
+                self.webhook_pages((cursor.as_deref(), limit), exchange, move |reader, from, bounds| {
+                    let page = webhooks::list(reader, &filter, from, bounds)?;
+                    let mut names = Names::new(reader);
+                    let rows = page.hooks.iter().map(|hook| row(&mut names, hook.id, &hook.row));
+                    Ok((rows.collect::<Result<_, _>>()?, page.next))
+                })
+                .await
             }
             Request::WebhookRetired { filter, cursor, limit } => {
                 let filter = self.webhook_filter(*filter).await?;
-                self.list_retired_webhooks(filter, cursor.as_deref(), limit, exchange).await
+                self.webhook_pages((cursor.as_deref(), limit), exchange, move |reader, from, bounds| {
+                    let page = webhooks::retired(reader, &filter, from, bounds)?;
+                    let mut names = Names::new(reader);
+                    let rows = page.hooks.iter().map(|(until, id, row)| ended(&mut names, *until, *id, row));
+                    Ok((rows.collect::<Result<_, _>>()?, page.next))
+                })
+                .await
             }
             Request::WebhookShow { id } => self.show_webhook(&id).await,
             Request::WebhookChange { filter, change } => {
                 let filter = self.webhook_filter(*filter).await?;
-                self.change_webhooks(filter, change).await
+                self.change_webhooks(filter, change, exchange).await
             }
             Request::WebhookTest { account, incoming } => self.test_webhook(&account, incoming).await,
             // Every other request is carried out elsewhere.
@@ -75,26 +88,26 @@ impl ServerOperations {
         })
     }
 
-    async fn list_webhooks<T: Transport>(
+    /// Shows pages until there are enough rows: what `page` reads from where it is told, and where to go on.
+    async fn webhook_pages<T: Transport, R: Serialize + Send + 'static>(
         &self,
-        filter: HookFilter,
-        cursor: Option<&str>,
-        limit: Option<u32>,
+        (cursor, limit): (Option<&str>, Option<u32>),
         exchange: &mut Exchange<T>,
+        page: impl Fn(&Reader, Option<&Cursor>, Bounds) -> Result<(Vec<R>, Option<Cursor>), StoreError>
+        + Clone
+        + Send
+        + 'static,
     ) -> Result<Answer, OperationError> {
         let mut cursor = cursor.map(cursor_of).transpose()?;
-        let mut left = page_max(limit);
+        let most = page_max(limit);
+        let (mut left, mut teller) = (most, Teller::new("found"));
         while left > 0 {
-            let (filter, from) = (filter.clone(), cursor.take());
-            let page = self.on_idle_pool(move |shared| {
-                let reader = shared.store.reader();
-                let bounds = Bounds { entries_max: left, ..Bounds::default() };
-                let page = webhooks::list(&reader, &filter, from.as_ref(), bounds).map_err(refused)?;
-                let mut names = Names::new(&reader);
-                let rows = page.hooks.iter().map(|hook| row(&mut names, hook.id, &hook.row));
-                Ok((rows.collect::<Result<Vec<_>, _>>().map_err(internal)?, page.next))
+            let (page, from) = (page.clone(), cursor.take());
+            let bounds = Bounds { entries_max: left, ..Bounds::default() };
+            let read = self.on_idle_pool(move |shared| {
+                page(&shared.store.reader(), from.as_ref(), bounds).map_err(refused)
             });
-            let (rows, next): (Vec<WebhookRow>, Option<Cursor>) = page.await?;
+            let (rows, next) = read.await?;
             left = left.saturating_sub(rows.len());
             for row in &rows {
                 exchange.row(row).await?;
@@ -103,38 +116,7 @@ impl ServerOperations {
             if cursor.is_none() {
                 break;
             }
-        }
-        Ok(Answer::Page { next: cursor.map(|cursor| cursor.to_string()) })
-    }
-
-    async fn list_retired_webhooks<T: Transport>(
-        &self,
-        filter: HookFilter,
-        cursor: Option<&str>,
-        limit: Option<u32>,
-        exchange: &mut Exchange<T>,
-    ) -> Result<Answer, OperationError> {
-        let mut cursor = cursor.map(cursor_of).transpose()?;
-        let mut left = page_max(limit);
-        while left > 0 {
-            let (filter, from) = (filter.clone(), cursor.take());
-            let page = self.on_idle_pool(move |shared| {
-                let reader = shared.store.reader();
-                let bounds = Bounds { entries_max: left, ..Bounds::default() };
-                let page = webhooks::retired(&reader, &filter, from.as_ref(), bounds).map_err(refused)?;
-                let mut names = Names::new(&reader);
-                let rows = page.hooks.iter().map(|(until, id, row)| ended(&mut names, *until, *id, row));
-                Ok((rows.collect::<Result<Vec<_>, _>>().map_err(internal)?, page.next))
-            });
-            let (rows, next): (Vec<RetiredWebhookRow>, Option<Cursor>) = page.await?;
-            left = left.saturating_sub(rows.len());
-            for row in &rows {
-                exchange.row(row).await?;
-            }
-            cursor = next;
-            if cursor.is_none() {
-                break;
-            }
+            teller.tell(exchange, (most - left) as u64, None).await?;
         }
         Ok(Answer::Page { next: cursor.map(|cursor| cursor.to_string()) })
     }
@@ -150,10 +132,11 @@ impl ServerOperations {
     }
 
     /// Does something to all calls that a filter means.
-    async fn change_webhooks(
+    async fn change_webhooks<T: Transport>(
         &self,
         filter: HookFilter,
         change: WebhookChange,
+        exchange: &mut Exchange<T>,
     ) -> Result<Answer, OperationError> {
         let wish = match change {
             WebhookChange::Retry => Wish::Retry,
@@ -164,6 +147,7 @@ impl ServerOperations {
             _ => None,
         };
         let (mut cursor, mut changed): (Option<Cursor>, Operated) = (None, Operated::default());
+        let mut teller = Teller::new("changed");
         // What is made while this goes on isn't meant.
         let before = self.shard.shared.store.new_hook_id();
         loop {
@@ -189,6 +173,7 @@ impl ServerOperations {
             if cursor.is_none() {
                 break;
             }
+            teller.tell(exchange, changed.done, None).await?;
         }
         let Operated { done, busy } = changed;
         if let (Some(id), 0, 0) = (one, done, busy) {

@@ -14,10 +14,15 @@ use ring::digest::{Context, SHA256};
 
 /// Labels that are taken off a name until it is ours.
 const LABELS_MAX: usize = 10;
-/// Domains of ours that one report on TLS is about.
+/// Names that are looked up for one report on TLS, and domains of ours that it is about.
+const NAMES_MAX: usize = 500;
 const HOMES_MAX: usize = 16;
+/// Messages or sessions that one report can be about: more than all servers of the world exchange in a day.
+const COUNT_MAX: u64 = 1_000_000_000_000;
 /// How far the end of a report may lie after the message that has it: clocks differ, and some write the end of the day.
 const AHEAD_SECONDS: i64 = 2 * 24 * 60 * 60;
+/// How late it may come in any case.
+const LATE_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// A report about one domain of ours.
 pub(super) struct Judged {
@@ -36,26 +41,38 @@ pub(super) enum Refused {
     #[error("it is about {0:?}, which is no domain of ours")]
     OtherDomain(Box<str>),
     /// Its times can't be.
-    #[error("its times can't be: it ends before it begins, or after it came")]
+    #[error(
+        "its times can't be: it ends before it begins, after it came, or longer before that than reports are kept"
+    )]
     Times,
+    /// It claims so much that sums would be worth nothing.
+    #[error("its numbers can't be: it is about more than {COUNT_MAX} messages or sessions")]
+    Counts,
     /// Without an id nobody knows whether it came before.
     #[error("it has no id")]
     Id,
 }
 
-/// Looks at a report that came with a message of which `todo` is known. `home` gives the domain of ours that a name is, or
-/// lies below.
+/// Looks at a report that came with a message of which `todo` is known. `keep` is for how many seconds reports are kept:
+/// of what ended before that, nobody knows any more whether it came before. `home` gives the domain of ours that a name
+/// is, or lies below.
 pub(super) fn judge(
     report: Report,
     todo: &ReportTodoRow,
+    keep: i64,
     mut home: impl FnMut(&str) -> Result<Option<String>, EngineError>,
 ) -> Result<Result<Vec<Judged>, Refused>, EngineError> {
     let (begin, end, id) = match &report {
         Report::Dmarc(report) => (report.begin, report.end, &report.report_id),
         Report::Tls(report) => (report.start, report.end, &report.report_id),
     };
-    if begin < 0 || end < begin || end > todo.received.saturating_add(AHEAD_SECONDS) {
+    let latest = todo.received.saturating_add(AHEAD_SECONDS);
+    let earliest = latest.saturating_sub(keep).min(todo.received.saturating_sub(LATE_SECONDS));
+    if begin < 0 || end < begin || !(earliest..=latest).contains(&end) {
         return Ok(Err(Refused::Times));
+    }
+    if count_of(&report) > COUNT_MAX {
+        return Ok(Err(Refused::Counts));
     }
     if id.is_empty() {
         return Ok(Err(Refused::Id));
@@ -73,10 +90,11 @@ pub(super) fn judge(
             for policy in policies {
                 let name = &policy.policy_domain;
                 let is_known = known.contains_key(name);
-                if !is_known && known.len() < HOMES_MAX {
+                if !is_known && known.len() < NAMES_MAX {
                     known.insert(name.clone(), home(name)?);
                 }
-                match known.get(name).cloned().flatten() {
+                let domain = known.get(name).cloned().flatten();
+                match domain.filter(|domain| homes.len() < HOMES_MAX || homes.contains_key(domain)) {
                     Some(domain) => homes.entry(domain).or_default().push(policy),
                     None => other = Some(policy.policy_domain),
                 }
@@ -100,9 +118,25 @@ pub(super) fn judge(
     }
 }
 
+/// Everything that a report counts.
+fn count_of(report: &Report) -> u64 {
+    let of_policy = |policy: &tlsrpt::PolicyReport| {
+        let failures = policy.failures.iter().map(|failure| failure.sessions);
+        failures.chain([policy.successful_sessions, policy.failed_sessions]).fold(0, u64::saturating_add)
+    };
+    match report {
+        Report::Dmarc(report) => report.records.iter().map(|one| one.count).fold(0, u64::saturating_add),
+        Report::Tls(report) => report.policies.iter().map(of_policy).fold(0, u64::saturating_add),
+    }
+}
+
 fn of_dmarc(domain: String, report: Box<dmarc::Report>, todo: &ReportTodoRow) -> Judged {
     let (submitter, proof) = author(todo);
-    let mut row = row(ReportKind::Dmarc, &domain, todo, (submitter, proof), &report.report_id);
+    // Who reports on several domains that each have a record may number the reports of each from one on: an id is
+    // unique among reports to the same domain (RFC 9990).
+    let about = report.policy.domain.to_lowercase();
+    let mut row =
+        row(ReportKind::Dmarc, about.trim_end_matches('.'), todo, (submitter, proof), &report.report_id);
     (row.begin, row.end) = (report.begin, report.end);
     (row.organization, row.policy_domain) = (report.organization_name.clone(), report.policy.domain.clone());
     row.entries = u32::try_from(report.records.len()).unwrap_or(u32::MAX);
@@ -143,7 +177,7 @@ fn of_tls(domain: String, report: tlsrpt::Report, todo: &ReportTodoRow) -> Judge
 
 fn row(
     kind: ReportKind,
-    domain: &str,
+    about: &str,
     todo: &ReportTodoRow,
     (submitter, proof): (Box<str>, ReportProof),
     report_id: &str,
@@ -161,7 +195,7 @@ fn row(
         entries: 0,
         left_out: 0,
         text_octets: 0,
-        digest: digest(kind, proof, [domain, &submitter, report_id]),
+        digest: digest(kind, proof, [about, &submitter, report_id]),
         organization: "".into(),
         submitter,
         report_id: report_id.into(),
@@ -221,11 +255,19 @@ fn is_signed_by(domain: &str, signers: &[&str]) -> bool {
     signers.iter().flat_map(|list| list.split(' ')).any(|signer| is_of(domain, signer))
 }
 
-/// Whether a domain is of the same organization as the one that is confirmed.
+/// Whether a domain is of the same organization as the one that is confirmed. Customers of a company that gives out names
+/// are no organization.
 fn is_of(domain: &str, confirmed: &str) -> bool {
     let (Ok(domain), Ok(confirmed)) = (Domain::parse(domain), Domain::parse(confirmed)) else { return false };
-    let organization = |domain: &Domain| organizational_domain(domain, Division::Icann);
+    let organization = |domain: &Domain| organizational_domain(domain, Division::IcannAndPrivate);
     domain == confirmed || organization(&domain).is_some_and(|one| organization(&confirmed) == Some(one))
+}
+
+/// The domain of the organization of a submitter, however many names it has.
+pub(super) fn organization(submitter: &str) -> Box<str> {
+    let domain = Domain::parse(submitter).ok();
+    let above = domain.and_then(|domain| organizational_domain(&domain, Division::IcannAndPrivate));
+    above.map_or_else(|| submitter.into(), |domain| domain.as_str().into())
 }
 
 /// The domain of ours that a name is, or lies below; or a name of this host.

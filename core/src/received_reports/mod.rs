@@ -1,11 +1,12 @@
 //! Reports that other servers send about our domains: found in the mail that came to addresses where they are read,
 //! judged, and stored.
 //!
-//! Reading one takes up to a tenth of a second, so it isn't done before the sender of the message is answered: a row that is
-//! written with the message says that there may be a report. One task of the process, on its first shard, takes these
-//! rows one after the other, has each read on a worker thread when nobody else wants one, and removes the row in the
-//! batch that stores the report. So a flood of reports delays reports alone, nothing is lost when the process dies, and
-//! nothing is stored twice. The message stays in its mailbox whatever comes of it.
+//! Reading one takes some milliseconds, of a hostile one up to seconds, so it isn't done before the sender of the message
+//! is answered: a row that is written with the message says that there may be a report. One task of the process, on its
+//! first shard, takes these rows one after the other, has each read on a worker thread when nobody else wants one, and
+//! removes the row in the batch that stores the report. So a flood of reports delays reports alone, nothing is lost when
+//! the process dies, and nothing is stored twice. What can't be read for trouble with the store is tried again, and holds
+//! up none behind it. The message stays in its mailbox whatever comes of it.
 
 mod judge;
 mod room;
@@ -30,7 +31,7 @@ use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::BlobId;
 use postrider_storage::reader::Reader;
 use postrider_storage::reports as stored;
-use postrider_storage::rows::{ReportProof, ReportTodoRow};
+use postrider_storage::rows::{ReportKind, ReportProof, ReportTodoRow};
 use postrider_storage::store::StoreError;
 use tracing::{error, info, warn};
 
@@ -51,6 +52,8 @@ use room::Room;
 const READER: ShardId = ShardId(0);
 /// How long it waits after trouble with the store.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(30);
+/// Messages that can't be read now, of which so many are tried before it waits.
+const TROUBLES_MAX: usize = 20;
 /// How often it looks for work that nobody told it of: what was written just before a crash, or while it had trouble.
 const EVERY: Duration = Duration::from_secs(10 * 60);
 /// How long it lets others have the workers first, and how often it looks.
@@ -88,9 +91,10 @@ pub fn start(shard: &Rc<Shard>) {
 
 async fn serve(shard: &Rc<Shard>) {
     let room = Arc::new(Mutex::new(Room::default()));
+    let mut place = BlobId(0);
     loop {
         let seen = shard.report_bell.0.version();
-        let wait = match read_all(shard, &room).await {
+        let wait = match read_all(shard, &room, &mut place).await {
             Ok(()) => EVERY,
             Err(trouble) => {
                 warn!(%trouble, "reports wait to be read");
@@ -126,8 +130,12 @@ enum Trouble {
     Commit(#[from] postrider_storage::committer::CommitError),
 }
 
-/// Reads all that waits, in the order in which it came.
-async fn read_all(shard: &Rc<Shard>, room: &Arc<Mutex<Room>>) -> Result<(), Trouble> {
+/// Reads all that waits from a place on, in the order in which it came. What can't be read now stays for the next time,
+/// and those behind it are read nevertheless.
+async fn read_all(shard: &Rc<Shard>, room: &Arc<Mutex<Room>>, place: &mut BlobId) -> Result<(), Trouble> {
+    let mut start = *place;
+    let mut troubles = 0;
+    let mut last = None;
     loop {
         if shard.shared.shutdown.is_stopping() {
             return Ok(());
@@ -138,29 +146,59 @@ async fn read_all(shard: &Rc<Shard>, room: &Arc<Mutex<Room>>) -> Result<(), Trou
             sleep(PATIENCE_PAUSE).await;
         }
         shard.shared.reads.calm().await;
-        let Some((blob, row)) = stored::todo(&shard.shared.store.reader(), BlobId(0))? else { return Ok(()) };
-        let (shared, known) = (Arc::clone(&shard.shared), Arc::clone(room));
-        let done = shard.shared.pool.run(move || {
-            let mut room = known.lock().unwrap_or_else(PoisonError::into_inner);
-            read_one(&shared, &mut room, blob, row)
-        });
-        let mut done = match done.await {
-            Ok(done) => done?,
-            Err(PoolError::Panicked) => {
-                Done::nothing(ReceivedReport::Unreadable, "its reader panicked".into())
+        let Some((blob, row)) = stored::todo(&shard.shared.store.reader(), *place)? else {
+            *place = BlobId(0);
+            match last {
+                Some(trouble) => return Err(trouble),
+                // What was passed over before has its turn again.
+                None if start != *place => start = *place,
+                None => return Ok(()),
             }
-            Err(error) => return Err(Trouble::Pool(error)),
+            continue;
         };
-        stored::remove_todo(&mut done.batch, blob);
-        commit::commit(&shard.shared.committer, done.batch, Durability::Synced).await?;
-        // Counted when it is on the disk: what failed until here is done again.
-        shard.shared.metrics.received.count(&shard.recorder, &done.counted);
-        for (report, why) in &done.outcomes {
-            shard.recorder.increment(shard.shared.metrics.received.outcomes.at([*report as usize]));
-            info!(blob = blob.0, outcome = report.name(), why, "read a report of another server");
+        match read_and_keep(shard, room, blob, row).await {
+            Ok(()) => {}
+            Err(Trouble::Store(error)) => {
+                warn!(blob = blob.0, %error, "the report of a message can't be read now, and waits");
+                last = Some(Trouble::Store(error));
+                troubles += 1;
+            }
+            Err(trouble) => return Err(trouble),
         }
-        room.lock().unwrap_or_else(PoisonError::into_inner).keep();
+        *place = BlobId(blob.0.saturating_add(1));
+        if let Some(trouble) = last.take_if(|_| troubles == TROUBLES_MAX) {
+            return Err(trouble);
+        }
     }
+}
+
+/// Reads the report of one message, and writes what comes of it.
+async fn read_and_keep(
+    shard: &Rc<Shard>,
+    room: &Arc<Mutex<Room>>,
+    blob: BlobId,
+    row: Option<ReportTodoRow>,
+) -> Result<(), Trouble> {
+    let (shared, known) = (Arc::clone(&shard.shared), Arc::clone(room));
+    let done = shard.shared.pool.run(move || {
+        let mut room = known.lock().unwrap_or_else(PoisonError::into_inner);
+        read_one(&shared, &mut room, blob, row)
+    });
+    let mut done = match done.await {
+        Ok(done) => done?,
+        Err(PoolError::Panicked) => Done::nothing(ReceivedReport::Unreadable, "its reader panicked".into()),
+        Err(error) => return Err(Trouble::Pool(error)),
+    };
+    stored::remove_todo(&mut done.batch, blob);
+    commit::commit(&shard.shared.committer, done.batch, Durability::Synced).await?;
+    // Counted when it is on the disk: what failed until here is done again.
+    shard.shared.metrics.received.count(&shard.recorder, &done.counted);
+    for (report, why) in &done.outcomes {
+        shard.recorder.increment(shard.shared.metrics.received.outcomes.at([*report as usize]));
+        info!(blob = blob.0, outcome = report.name(), why, "read a report of another server");
+    }
+    room.lock().unwrap_or_else(PoisonError::into_inner).keep();
+    Ok(())
 }
 
 /// What came of one message.
@@ -209,12 +247,13 @@ fn read_one(
     }
     let directory = Directory::new(reader.snapshot());
     let hostnames = hostnames(&shared.config);
-    let judged = match judge::judge(found, &todo, |name| home(&directory, &hostnames, name))? {
+    let keep = i64::try_from(shared.config.reports.keep.as_secs()).unwrap_or(i64::MAX);
+    let judged = match judge::judge(found, &todo, keep, |name| home(&directory, &hostnames, name))? {
         Ok(judged) => judged,
         Err(refused) => {
             let outcome = match refused {
                 Refused::OtherDomain(_) => ReceivedReport::OtherDomain,
-                Refused::Times | Refused::Id => ReceivedReport::Unreadable,
+                Refused::Times | Refused::Counts | Refused::Id => ReceivedReport::Unreadable,
             };
             return Ok(Done::nothing(outcome, refused.to_string()));
         }
@@ -236,6 +275,11 @@ fn store(
 ) -> Result<(), StoreError> {
     let Judged { domain, mut row, report } = one;
     let about = format!("{} of {} about {domain}", row.report_id, row.submitter);
+    if row.kind == ReportKind::Tls && row.proof == ReportProof::Nothing {
+        // RFC 8460 §3: reports lacking a signature of who reports are ignored.
+        done.outcomes.push((ReceivedReport::Unsigned, about));
+        return Ok(());
+    }
     if stored::known(reader, &row.digest)?.is_some() {
         done.outcomes.push((ReceivedReport::Duplicate, about));
         return Ok(());

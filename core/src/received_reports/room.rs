@@ -9,13 +9,15 @@ use postrider_storage::reports::{Filter, list};
 use postrider_storage::rows::{ReportProof, ReportRow};
 use postrider_storage::store::StoreError;
 
+use super::judge::organization;
+
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// Reports about a domain in a day, and octets of their documents.
 const CONFIRMED_MAX: Used = Used { reports: 2000, octets: 64 << 20 };
 /// Those that nothing confirms.
 const UNCONFIRMED_MAX: Used = Used { reports: 100, octets: 2 << 20 };
-/// Those of one submitter about a domain. Large receivers send one for each of their regions, or each hour.
+/// Those of one organization about a domain. Large receivers send one for each of their regions, or each hour.
 const SUBMITTER_MAX: u32 = 100;
 /// Domains whose counts are remembered; with more, all are found out anew.
 const DOMAINS_MAX: usize = 256;
@@ -44,7 +46,7 @@ struct Day {
     number: i64,
     confirmed: Used,
     unconfirmed: Used,
-    /// By submitter, of those that are confirmed.
+    /// By the organization that submitted them, of those that are confirmed.
     submitters: HashMap<Box<str>, u32>,
 }
 
@@ -54,7 +56,7 @@ impl Day {
             self.unconfirmed.add(row.text_octets);
         } else {
             self.confirmed.add(row.text_octets);
-            *self.submitters.entry(row.submitter.clone()).or_default() += 1;
+            *self.submitters.entry(organization(&row.submitter)).or_default() += 1;
         }
     }
 
@@ -63,7 +65,7 @@ impl Day {
             return self.unconfirmed.has_room(UNCONFIRMED_MAX);
         }
         self.confirmed.has_room(CONFIRMED_MAX)
-            && self.submitters.get(&row.submitter).is_none_or(|count| *count < SUBMITTER_MAX)
+            && self.submitters.get(&organization(&row.submitter)).is_none_or(|count| *count < SUBMITTER_MAX)
     }
 }
 

@@ -22,8 +22,10 @@ use crate::control::protocol::{ANSWER_OCTETS_MAX, DmarcSummary, FailureSummary, 
 
 /// Reports that are read for one step.
 const STEP_REPORTS: usize = 20;
-/// What a stored document expands to at most: it was written from entries of bounded number.
-pub(crate) const DOCUMENT_OCTETS_MAX: usize = 64 << 20;
+/// Octets of documents, expanded, after which a step ends.
+const STEP_OCTETS: usize = 4 << 20;
+/// What a stored document expands to at most.
+pub(crate) const DOCUMENT_OCTETS_MAX: usize = 16 << 20;
 /// Sources, and ways to fail, that are added up; of more, all are one.
 const GROUPS_MAX: usize = 20_000;
 /// Those that are told.
@@ -56,14 +58,26 @@ pub fn summarise(
     summary: &mut Summary,
 ) -> Result<(Option<Filter>, usize), StoreError> {
     let page = list(reader, filter, STEP_REPORTS)?;
-    for listed in page.reports {
+    if page.damaged > 0 {
+        warn!(
+            reports = page.damaged,
+            "reports are damaged, and left out of a summary; run postrider verifydata"
+        );
+    }
+    let mut octets = 0;
+    for (number, listed) in page.reports.into_iter().enumerate() {
+        if octets >= STEP_OCTETS {
+            return Ok((Some(Filter { from: listed.id, ..filter.clone() }), number));
+        }
         let is_confirmed = listed.row.proof != ReportProof::Nothing;
         summary.count(&listed.row, is_confirmed);
         if !is_confirmed {
             continue;
         }
         let Some((_, text)) = get(reader, listed.id)? else { continue };
-        match document(listed.row.kind, &text) {
+        let text = gzip::decompress(&text, DOCUMENT_OCTETS_MAX).unwrap_or_default();
+        octets += text.len();
+        match parse(listed.row.kind, &text) {
             Some(Report::Dmarc(report)) => summary.add_dmarc(&report, &listed.row),
             Some(Report::Tls(report)) => summary.add_tls(&report, &listed.row),
             None => warn!(id = listed.id.0, "the document of a report can't be read"),
@@ -74,10 +88,13 @@ pub fn summarise(
 
 /// Reads a document that is stored.
 pub(crate) fn document(kind: ReportKind, text: &[u8]) -> Option<Report> {
-    let text = gzip::decompress(text, DOCUMENT_OCTETS_MAX).ok()?;
+    parse(kind, &gzip::decompress(text, DOCUMENT_OCTETS_MAX).ok()?)
+}
+
+fn parse(kind: ReportKind, text: &[u8]) -> Option<Report> {
     match kind {
-        ReportKind::Dmarc => dmarc::Report::parse(&text).ok().map(|report| Report::Dmarc(Box::new(report))),
-        ReportKind::Tls => tlsrpt::Report::parse(&text).ok().map(|report| Report::Tls(Box::new(report))),
+        ReportKind::Dmarc => dmarc::Report::parse(text).ok().map(|report| Report::Dmarc(Box::new(report))),
+        ReportKind::Tls => tlsrpt::Report::parse(text).ok().map(|report| Report::Tls(Box::new(report))),
     }
 }
 
@@ -104,11 +121,11 @@ impl Summary {
             ReportKind::Dmarc => (&mut self.dmarc.reports, &mut self.dmarc.unconfirmed),
             ReportKind::Tls => (&mut self.tls.reports, &mut self.tls.unconfirmed),
         };
-        *reports += 1;
         if !is_confirmed {
             *unconfirmed += 1;
             return;
         }
+        *reports += 1;
         match row.kind {
             ReportKind::Dmarc => {
                 add(&mut self.dmarc.messages, row.total);

@@ -12,14 +12,14 @@ use postrider_storage::reports::{self as stored, Filter, TEXT_OCTETS_MAX};
 use postrider_storage::rows::{ReportProof, ReportRow, ReportTodoRow};
 use postrider_storage::store::Store;
 
-use super::judge::tests::{on_mail, on_tls, policy, record, todo};
+use super::judge::tests::{KEEP, on_mail, on_tls, policy, record, todo};
 use super::room::Room;
 use super::summary::{Summary, document, summarise};
 use super::{judge, trim};
 
 fn judged(report: Report, proof: ReportProof) -> (ReportRow, Report) {
     let todo = ReportTodoRow { dmarc: true, signers: "them.example".into(), ..todo() };
-    let judged = judge::judge(report, &todo, |_| Ok(Some("us.example".into()))).unwrap();
+    let judged = judge::judge(report, &todo, KEEP, |_| Ok(Some("us.example".into()))).unwrap();
     let Ok(mut judged) = judged else { panic!() };
     let judge::Judged { mut row, report, .. } = judged.remove(0);
     row.proof = proof;
@@ -89,6 +89,33 @@ fn documents_have_what_counts_most() {
 }
 
 #[test]
+fn documents_are_read_again_whatever_they_expand_to() {
+    // Little in gzip, and each sign is five in XML.
+    let text: Box<str> = "&".repeat(1024).into();
+    let expanding = |_| {
+        let mut record = record(1, false, Disposition::None);
+        (record.header_from, record.envelope_from) = (text.clone(), Some(text.clone()));
+        record
+    };
+    let report = on_mail("us.example", (0..2000).map(expanding).collect());
+    let (mut row, report) = judged(report, ReportProof::Dmarc);
+    let (text, kept) = trim::fit(report, &mut row);
+    assert_eq!(document(row.kind, &text), Some(kept));
+    assert!((1000..2000).contains(&row.left_out), "{}", row.left_out);
+    let wide = || {
+        let mut policy = policy("us.example", 1, &vec![1; 2000]);
+        for failure in &mut policy.failures {
+            failure.reason_code = Some("x".repeat(1024).into());
+        }
+        policy
+    };
+    let (mut row, report) = judged(on_tls(None, (0..20).map(|_| wide()).collect()), ReportProof::Dkim);
+    let (text, kept) = trim::fit(report, &mut row);
+    assert_eq!(document(row.kind, &text), Some(kept));
+    assert!(row.left_out > 0);
+}
+
+#[test]
 fn a_day_has_room_for_so_many_of_each() {
     const DAY: i64 = 24 * 60 * 60;
     let world = World::new();
@@ -106,6 +133,8 @@ fn a_day_has_room_for_so_many_of_each() {
     let real = row(ReportProof::Dmarc, "them.example", 10);
     assert!((0..100).all(|_| take(&real, now)), "which takes no room from those that are confirmed");
     assert!(!take(&real, now), "one submitter has a part of it");
+    let below = row(ReportProof::Dkim, "more.them.example", 10);
+    assert!(!take(&below, now), "however many names it has");
     let mut count = 100;
     while take(&row(ReportProof::Dkim, &format!("{}.example", count / 100), 10), now) {
         count += 1;
@@ -137,6 +166,12 @@ fn what_is_stored_counts_for_its_day() {
     assert!(!room.take(&reader, "us.example", &row, now + 5).unwrap());
     assert!(room.take(&reader, "second.example", &row, now + 5).unwrap());
     assert!(room.take(&reader, "us.example", &row, now + DAY).unwrap());
+    // One that is damaged isn't counted, and doesn't keep others away.
+    let mut batch = Batch::new();
+    let key = postrider_storage::keys::report("us.example", ReportId(first));
+    batch.insert(postrider_storage::engine::Space::Rows, key, b"?".to_vec());
+    world.engine.commit(batch, Durability::Synced).unwrap();
+    assert!(Room::default().take(&world.store.reader(), "us.example", &row, now + 5).unwrap());
 }
 
 #[test]
@@ -160,12 +195,38 @@ fn sums_are_made_page_by_page() {
     }
     let (dmarc, tls) = summary.finish();
     assert_eq!(steps, 3);
-    assert_eq!((dmarc.reports, dmarc.unconfirmed, dmarc.messages), (50, 5, expected));
+    assert_eq!((dmarc.reports, dmarc.unconfirmed, dmarc.messages), (45, 5, expected));
     assert_eq!(dmarc.sources.len(), 1);
     assert_eq!((dmarc.sources[0].messages, dmarc.failed), (expected, (1..50).step_by(2).sum::<u64>()));
     assert_eq!((tls.reports, tls.successful, tls.failed), (1, 5, 5));
     let told: Vec<_> = tls.failures.iter().map(|one| (one.sessions, &*one.reason)).collect();
     assert_eq!(told, [(3, "reason 3"), (2, "reason 2")]);
+}
+
+#[test]
+fn a_step_of_a_sum_reads_so_much() {
+    let world = World::new();
+    let text: Box<str> = "x".repeat(1000).into();
+    let record = || {
+        let mut record = record(1, false, Disposition::None);
+        record.header_from = text.clone();
+        record
+    };
+    for number in 1..=5 {
+        let records = (0..1500).map(|_| record()).collect();
+        world.add(number, on_mail("us.example", records), ReportProof::Dmarc);
+    }
+    let reader = world.store.reader();
+    let domain = Some("us.example".to_owned());
+    let mut filter = Some(Filter { domain, kind: None, from: ReportId(0), before: ReportId(u64::MAX) });
+    let (mut summary, mut steps) = (Summary::default(), Vec::new());
+    while let Some(asked) = filter {
+        let (rest, looked) = summarise(&reader, &asked, &mut summary).unwrap();
+        steps.push(looked);
+        filter = rest;
+    }
+    assert_eq!(steps, [3, 2]);
+    assert_eq!(summary.finish().0.messages, 5 * 1500);
 }
 
 #[test]

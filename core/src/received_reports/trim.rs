@@ -11,6 +11,11 @@ use postrider_storage::rows::ReportRow;
 const ENTRIES_MAX: usize = 2000;
 /// Policies of a report on TLS that are kept.
 const POLICIES_MAX: usize = 100;
+/// What a document may expand to. It has to be read again, and a summary reads many.
+const DOCUMENT_OCTETS_MAX: usize = 4 << 20;
+
+const _: () = assert!(DOCUMENT_OCTETS_MAX <= postrider_proto::dmarc::report::REPORT_OCTETS_MAX);
+const _: () = assert!(DOCUMENT_OCTETS_MAX <= postrider_proto::tlsrpt::REPORT_OCTETS_MAX);
 
 /// The document, in gzip, and the report as it is in there. What is left out are the entries that count least; the row
 /// says how many.
@@ -20,11 +25,14 @@ pub(super) fn fit(mut report: Report, row: &mut ReportRow) -> (Vec<u8>, Report) 
         let left_out = cut(&mut report, most);
         row.left_out = row.left_out.saturating_add(u32::try_from(left_out).unwrap_or(u32::MAX));
         let text = match &report {
-            Report::Dmarc(report) => gzip::compress(report.to_xml().as_bytes()),
-            Report::Tls(report) => gzip::compress(report.to_json().as_bytes()),
+            Report::Dmarc(report) => report.to_xml(),
+            Report::Tls(report) => report.to_json(),
         };
-        if text.len() <= TEXT_OCTETS_MAX || most == 0 {
-            return (text, report);
+        if text.len() <= DOCUMENT_OCTETS_MAX || most == 0 {
+            let compressed = gzip::compress(text.as_bytes());
+            if compressed.len() <= TEXT_OCTETS_MAX || most == 0 {
+                return (compressed, report);
+            }
         }
         most /= 2;
     }

@@ -1,7 +1,7 @@
 //! A message that was received, up to its delivery: whether it is accepted, and the fields in front of it.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::{or, pending};
 use postrider_authentication::content::Content;
@@ -30,10 +30,14 @@ use crate::clock::unix_now;
 use crate::intake::{self, Message};
 use crate::metrics;
 use crate::runtime::oneshot::oneshot;
-use crate::runtime::{LocalNotify, spawn, timeout};
+use crate::runtime::{LocalNotify, sleep, spawn, timeout};
 use crate::signing::{self, By, ToSign};
 use crate::tls::Transport;
 use crate::webhooks::Arrival;
+
+/// How long a client waits for its reply before it is watched whether it is still there. Most messages are stored by then, and
+/// to begin and end a watch costs several system calls.
+const WATCHED_AFTER: Duration = Duration::from_millis(100);
 
 /// The text that goes with an unknown address after the content.
 const NO_SUCH_USERS: Reply = Reply::new(Class::Permanent, 50, (1, 1), "no such user(s)");
@@ -213,6 +217,7 @@ impl Connection {
         let Some(stream) = transport.as_mut() else { return told.await };
         let session = &mut self.session;
         let watch = async {
+            sleep(WATCHED_AFTER).await;
             let read = stream.receive(|input| session.receive(input, Instant::now())).await;
             if !matches!(read, Ok(1..)) {
                 gone.notify();
@@ -280,7 +285,7 @@ impl Connection {
     ) -> Result<Front, Reply> {
         let Some(user) = &self.user else { return Err(Reply::LOCAL_ERROR) };
         let Received { envelope, facts, from, signed, .. } = received;
-        self.check_submission(user.account, facts, message)?;
+        self.check_submission(user.account, envelope, facts, message)?;
         let hostname = &self.service.settings.hostname;
         let results = results::of_submission(hostname, envelope.reverse_path.address(), charset(envelope));
         let received_field = self.received(envelope, None)?;
@@ -372,6 +377,7 @@ impl Connection {
     fn check_submission(
         &self,
         account: AccountId,
+        envelope: &Envelope,
         facts: &ContentFacts,
         message: &Message,
     ) -> Result<(), Reply> {
@@ -381,6 +387,10 @@ impl Connection {
         // Of several fields each reader shows another one.
         let from = from_address(&message.structure).filter(|_| facts.from_fields == 1);
         let Some(from) = from else { return Err(BAD_FROM) };
+        // What is in MAIL FROM too was found to be the user's there.
+        if envelope.reverse_path.address() == Some(&from) {
+            return Ok(());
+        }
         match self.may_send_as(account, &from) {
             Ok(SenderVerdict::Allowed) => Ok(()),
             Ok(SenderVerdict::Refused | SenderVerdict::DomainDisabled) => Err(FROM_NOT_YOURS),

@@ -44,7 +44,7 @@ use super::sending::{End, Sending};
 use crate::accounts::{LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
-use crate::delivery::{self, Unstored, incoming};
+use crate::delivery::{self, Mail, Unstored, incoming};
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
@@ -420,8 +420,10 @@ impl Delivery {
         if let Some(account) = self.sender {
             let message = self.take(&report).await?;
             let content = message.content;
-            match delivery::into_mailbox(&self.shard, account, MailboxName::inbox(), message).await {
-                Ok(()) => return Ok(()),
+            let mail = vec![Mail { message, is_needed: true }];
+            let inbox = MailboxName::inbox();
+            match delivery::into_mailbox(&self.shard, account, inbox, mail, Batch::new()).await {
+                Ok(_) => return Ok(()),
                 Err(Unstored::Refused(why)) => {
                     // There may be room later: it waits for that in the queue.
                     info!(cid = %self.id, %why, "a report has no room in the sender's mailbox");

@@ -52,6 +52,8 @@ const SLEEP_MAX: i64 = 60;
 const CROWDED_OCTETS: usize = 4 << 20;
 /// From here on, a change gets no more calls: it could not be written with them.
 const FULL_OCTETS: usize = BATCH_OCTETS_MAX - (4 << 20);
+/// The fewest places of a shard that makes calls: of fewer none could be kept for those who don't stall.
+const PLACES_MIN: usize = 4;
 /// URLs that are found in one step at the start, and pauses between steps.
 const FOUND_MAX: usize = 1000;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -92,9 +94,10 @@ impl Webhooks {
     }
 }
 
-/// The shards that make calls: as many as there may be calls at a time, at most.
+/// The shards that make calls, whatever their number is: so few that each has at least [`PLACES_MIN`] places, if there are as many.
+/// Calls cost a shard little but time, and URLs that stall hold up those of their shard: few with many places are fairer.
 fn owners(calls_max: usize, shards: usize) -> usize {
-    shards.min(calls_max).max(1)
+    shards.min(calls_max / PLACES_MIN).max(1)
 }
 
 /// How many calls a shard makes at a time: together they are as many as may be.
@@ -154,11 +157,24 @@ fn insert(store: &Store, batch: &mut Batch, row: HookRow) -> Option<ScheduledHoo
 
 /// Tells the shards that make them of calls that are committed. What a crash keeps from them is found at the next start.
 pub async fn announce(shard: &Rc<Shard>, added: impl IntoIterator<Item = ScheduledHook>) {
-    for scheduled in added {
+    for scheduled in first_of_each(added) {
         let to = owner(shard, scheduled.url);
         // A shard that is gone finds it at the next start.
         let _ = shard.send(to, Box::new(move |owner| owner.webhooks.notify(scheduled))).await;
     }
+}
+
+/// The first call of each URL: a message to thousands is told of to one, which has to hear of it once.
+fn first_of_each(added: impl IntoIterator<Item = ScheduledHook>) -> impl Iterator<Item = ScheduledHook> {
+    let mut first: Vec<ScheduledHook> = Vec::new();
+    for scheduled in added {
+        // One or two: what belongs together is of one account, and of one webhook.
+        match first.iter_mut().find(|known| known.url == scheduled.url) {
+            Some(known) => *known = (*known).min(scheduled),
+            None => first.push(scheduled),
+        }
+    }
+    first.into_iter()
 }
 
 /// Starts to make calls.
@@ -226,5 +242,32 @@ async fn find_waiting(shard: &Rc<Shard>) {
     }
     if count > 0 {
         info!(urls = count, "calls of webhooks wait");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_makes_calls_has_enough_places_and_together_they_are_as_many_as_may_be() {
+        for calls_max in 1..=100 {
+            for shards in 1..=130 {
+                let all: Vec<_> = (0..shards).map(|shard| places(calls_max, shards, shard)).collect();
+                assert_eq!(all.iter().sum::<usize>(), calls_max, "{calls_max} {shards}");
+                let (making, idle) = all.split_at(owners(calls_max, shards));
+                let least = PLACES_MIN.min(calls_max);
+                assert!(making.iter().all(|places| *places >= least), "{calls_max} {shards}: {all:?}");
+                assert!(idle.iter().all(|places| *places == 0), "{calls_max} {shards}: {all:?}");
+            }
+        }
+        assert_eq!((owners(10, 1), owners(10, 64), owners(100, 64)), (1, 2, 25));
+    }
+
+    #[test]
+    fn a_shard_is_told_of_a_url_once() {
+        let hook = |url, due, id| ScheduledHook { url, due, id: HookId(id) };
+        let added = [hook(1, 9, 1), hook(2, 5, 2), hook(1, 7, 3), hook(1, 8, 4)];
+        assert_eq!(first_of_each(added).collect::<Vec<_>>(), [hook(1, 7, 3), hook(2, 5, 2)]);
     }
 }

@@ -10,7 +10,7 @@ use postrider_storage::webhooks::{self, DueHook, Ending, Next, ScheduledHook};
 use tracing::{error, info};
 
 use super::attempt::{self, Attempted};
-use super::schedule::After;
+use super::schedule::{After, Pace};
 use super::{Hooks, announce, backoff, of};
 use crate::clock::unix_now;
 use crate::commit;
@@ -19,6 +19,8 @@ use crate::shard::Shard;
 
 /// Calls that are looked at in one turn before one is made: others wait for theirs.
 const LOOKED_MAX: usize = 100;
+/// Whose call takes so long is slow.
+const SLOW_MILLISECONDS: u32 = 5000;
 /// Seconds until a URL has its next turn whose rows can't be read or written.
 const AFTER_FAILURE: i64 = 10;
 
@@ -30,7 +32,7 @@ pub(super) fn spawn_one(shard: &Rc<Shard>, url: u64) {
         let outcome = turn(&running.shard, url).await;
         running.after = Some(outcome.unwrap_or_else(|error| {
             error!(%error, "a call of a webhook can't be read, or its result not be written; it is tried again");
-            After { due: Some(unix_now().saturating_add(AFTER_FAILURE)), failed: None }
+            After { due: Some(unix_now().saturating_add(AFTER_FAILURE)), pace: None }
         }));
     });
 }
@@ -46,7 +48,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let (webhooks, now) = (&self.shard.webhooks, unix_now());
         webhooks.underway.borrow_mut().remove(&self.url);
-        let panicked = After { due: Some(now.saturating_add(AFTER_FAILURE)), failed: Some(true) };
+        let panicked = After { due: Some(now.saturating_add(AFTER_FAILURE)), pace: Some(Pace::Slow) };
         webhooks.schedule.borrow_mut().finished(self.url, self.after.unwrap_or(panicked), now);
         webhooks.changed.notify();
     }
@@ -103,8 +105,8 @@ async fn turn(shard: &Rc<Shard>, url: u64) -> Result<After, Trouble> {
         let now = unix_now();
         let next = shared.reads.run(move |reader| webhooks::next(reader, url, now)).await?;
         let due = match next {
-            Next::Nothing => return Ok(After { due: None, failed: None }),
-            Next::Later(time) => return Ok(After { due: Some(time), failed: None }),
+            Next::Nothing => return Ok(After { due: None, pace: None }),
+            Next::Later(time) => return Ok(After { due: Some(time), pace: None }),
             Next::Due(due) => due,
         };
         let hooks = of(shard, due.row.account).await?;
@@ -138,7 +140,7 @@ async fn turn(shard: &Rc<Shard>, url: u64) -> Result<After, Trouble> {
         announce(shard, moved).await;
     }
     let first = shared.reads.run(move |reader| webhooks::first(reader, url)).await?;
-    Ok(After { due: first.map(|first| first.due), failed: None })
+    Ok(After { due: first.map(|first| first.due), pace: None })
 }
 
 /// Writes what came of an attempt. A power loss may forget it, and then the call is made once more: it is made at least once
@@ -152,6 +154,7 @@ async fn conclude(shard: &Rc<Shard>, url: u64, id: HookId, attempted: Attempted)
         Ok(Some((row, newer)))
     });
     let failed = attempted.status != attempt::TAKEN;
+    let pace = if attempted.milliseconds < SLOW_MILLISECONDS { Pace::Quick } else { Pace::Slow };
     if let Some((old, newer)) = read.await? {
         let now = unix_now();
         let hooks = of(shard, old.account).await?;
@@ -180,7 +183,7 @@ async fn conclude(shard: &Rc<Shard>, url: u64, id: HookId, attempted: Attempted)
         commit::commit(&shared.committer, batch, Durability::Buffered).await?;
     }
     let first = shared.reads.run(move |reader| webhooks::first(reader, url)).await?;
-    Ok(After { due: first.map(|first| first.due), failed: Some(failed) })
+    Ok(After { due: first.map(|first| first.due), pace: Some(pace) })
 }
 
 fn log(id: HookId, row: &HookRow, attempted: &Attempted, end: Option<HookEnd>) {

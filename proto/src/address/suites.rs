@@ -1,21 +1,12 @@
 //! Address data of other projects (`shared/suites/address`).
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::Address;
 
 fn load(name: &str) -> Option<Value> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/suites/address");
-    let fallback = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/suites/address");
-    let found =
-        [path, fallback].into_iter().map(|folder| Path::new(folder).join(name)).find(|file| file.exists());
-    let Some(file) = found else {
-        println!("skipped: {path}/{name} is not there; it comes with the project's shared data");
-        return None;
-    };
+    let file = postrider_testing::suite(&format!("address/{name}"))?;
     Some(serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
 }
 

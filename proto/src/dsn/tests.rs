@@ -1,5 +1,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::*;
 use crate::address::Address;
@@ -354,13 +354,7 @@ fn codes_are_found_in_what_servers_write() {
 
 /// The folders of reports of other projects.
 fn suite(name: &str) -> Option<Vec<PathBuf>> {
-    let places = ["/../../shared/suites/dsn", "/../../../shared/suites/dsn"];
-    let root = places.map(|place| Path::new(concat!(env!("CARGO_MANIFEST_DIR"))).join(&place[1..]));
-    let folder = root.iter().map(|root| root.join(name)).find(|folder| folder.exists());
-    let Some(folder) = folder else {
-        println!("skipped: shared/suites/dsn/{name} is not there; it comes with the project's shared data");
-        return None;
-    };
+    let folder = postrider_testing::suite(&format!("dsn/{name}"))?;
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -370,7 +364,7 @@ fn suite(name: &str) -> Option<Vec<PathBuf>> {
 #[test]
 fn reports_of_other_servers_are_read() {
     for (name, reports_min) in [("sisimai/bsd", 284), ("kumomta/rfc3464", 6), ("enmime", 4)] {
-        let Some(files) = suite(name) else { continue };
+        let Some(files) = suite(name) else { return };
         let mut reports = 0;
         for file in &files {
             let octets = std::fs::read(file).unwrap();

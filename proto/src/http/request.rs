@@ -4,11 +4,14 @@ use super::Host;
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Method<'a> {
+pub enum Method {
     /// What is there.
     Get,
-    /// That this is taken.
-    Post(&'a [u8]),
+    /// That a body is taken, which has so many octets.
+    Post {
+        /// So many.
+        octets: usize,
+    },
 }
 
 /// What a request is about.
@@ -22,13 +25,14 @@ pub struct Resource<'a> {
     pub target: &'a str,
 }
 
-/// A request with these fields besides those that say where it goes, how long it is, and that nothing follows. None when
-/// the target has others than visible ASCII, when a field's name is no token, or when its value has octets that no value has (RFC 9110 §5.5): it could be something else then.
+/// What stands in front of a request's body: these fields besides those that say where it goes, how long it is, and that nothing
+/// follows. None when the target has others than visible ASCII, when a field's name is no token, or when its value has octets that
+/// no value has (RFC 9110 §5.5): it could be something else then.
 #[must_use]
-pub fn request(resource: Resource<'_>, method: Method<'_>, fields: &[(&str, &str)]) -> Option<Vec<u8>> {
-    let (word, body) = match method {
+pub fn request(resource: Resource<'_>, method: Method, fields: &[(&str, &str)]) -> Option<Vec<u8>> {
+    let (word, length) = match method {
         Method::Get => ("GET", None),
-        Method::Post(body) => ("POST", Some(body)),
+        Method::Post { octets } => ("POST", Some(octets)),
     };
     let Resource { host, port, target } = resource;
     if !target.starts_with('/') || !target.bytes().all(|octet| octet.is_ascii_graphic()) {
@@ -42,11 +46,11 @@ pub fn request(resource: Resource<'_>, method: Method<'_>, fields: &[(&str, &str
         }
         out += &format!("{name}: {value}\r\n");
     }
-    if let Some(body) = body {
-        out += &format!("Content-Length: {}\r\n", body.len());
+    if let Some(length) = length {
+        out += &format!("Content-Length: {length}\r\n");
     }
     out += "Connection: close\r\n\r\n";
-    Some([out.as_bytes(), body.unwrap_or_default()].concat())
+    Some(out.into_bytes())
 }
 
 fn is_token(name: &str) -> bool {

@@ -233,7 +233,8 @@ impl ResponseReader {
             Err(_) => return Err(ResponseError::Grammar),
         };
         let after = &input[octets..];
-        let status = response.code.ok_or(ResponseError::Grammar)?;
+        // Three digits, of which the first is a class (RFC 9110 §15).
+        let status = response.code.filter(|code| *code >= 100).ok_or(ResponseError::Grammar)?;
         // What comes before the response itself (RFC 9110 §15.2), except for another protocol.
         if matches!(status, 100 | 102..=199) {
             self.before += octets;
@@ -245,7 +246,7 @@ impl ResponseReader {
         self.state = match status {
             // No body follows, whatever the fields say (RFC 9112 §6.3).
             101 | 204 | 304 => State::Complete,
-            _ => self.accept.framing(response.headers)?,
+            _ => self.accept.framing(response.version, response.headers)?,
         };
         self.status = Some(status);
         Ok(Some(after))
@@ -254,7 +255,7 @@ impl ResponseReader {
 
 impl Accept {
     /// How the body ends, by the fields of a response (RFC 9112 §6.3).
-    fn framing(&self, fields: &[httparse::Header<'_>]) -> Result<State, ResponseError> {
+    fn framing(&self, version: Option<u8>, fields: &[httparse::Header<'_>]) -> Result<State, ResponseError> {
         let values = |name: &'static str| {
             let named = fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
             named.map(|field| field.value.trim_ascii())
@@ -271,7 +272,10 @@ impl Accept {
         }
         let mut codings = values("Transfer-Encoding");
         match (codings.next(), codings.next()) {
-            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => return Ok(State::ChunkLine),
+            // HTTP/1.0 has none: what follows can't be told (RFC 9112 §6.1).
+            (Some(coding), None) if version == Some(1) && coding.eq_ignore_ascii_case(b"chunked") => {
+                return Ok(State::ChunkLine);
+            }
             (None, _) => {}
             _ => return Err(ResponseError::Coding),
         }
@@ -312,7 +316,7 @@ fn line(input: &[u8]) -> Result<Option<Line<'_>>, ResponseError> {
 
 /// `chunk-size [ chunk-ext ]` (RFC 9112 §7.1); no more than what is too long.
 fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.split(|octet| *octet == b';').next()?.trim_ascii();
+    let digits = line.split(|octet| *octet == b';').next()?.trim_ascii_end();
     if digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }

@@ -30,19 +30,6 @@ fn encoded(structure: &Structure) -> Vec<u8> {
     out
 }
 
-/// Where the shared conformance data is, or none with a note that the test is skipped.
-fn suites(test: &str) -> Option<std::path::PathBuf> {
-    let path = std::env::var_os("POSTRIDER_SUITES").map_or_else(
-        || std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/suites")),
-        std::path::PathBuf::from,
-    );
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("{test}: skipped, the conformance data is not at {} (POSTRIDER_SUITES)", path.display());
-    None
-}
-
 /// Random numbers that are the same in every run (xorshift64).
 struct Random(u64);
 

@@ -1,7 +1,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::*;
@@ -11,13 +9,8 @@ fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
 
-/// A file of the suites; says so when it isn't there.
 fn load(name: &str) -> Option<Value> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/suites/mta-sts").join(name);
-    if !file.exists() {
-        println!("skipped: {} is not there; it comes with the project's shared data", file.display());
-        return None;
-    }
+    let file = postrider_testing::suite(&format!("mta-sts/{name}"))?;
     Some(serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
 }
 

@@ -134,23 +134,14 @@ pub fn compact(list: &str) -> (String, usize) {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
-    use std::path::Path;
-
     use super::*;
-
-    const SUITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/suites/dmarc/public-suffix-list");
 
     fn organizational(name: &str, division: Division) -> Option<String> {
         organizational_domain(&Domain::parse(name).ok()?, division).map(|domain| domain.to_string())
     }
 
-    /// A file of the suite; says so when it isn't there.
     fn load(name: &str) -> Option<String> {
-        let file = Path::new(SUITE).join(name);
-        if !file.exists() {
-            println!("skipped: {} is not there; it comes with the project's shared data", file.display());
-            return None;
-        }
+        let file = postrider_testing::suite(&format!("dmarc/public-suffix-list/{name}"))?;
         Some(std::fs::read_to_string(file).unwrap())
     }
 

@@ -1,5 +1,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
-use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::mime::decode::TransferEncoding::{Base64, Identity};
@@ -133,6 +132,11 @@ fn what_is_no_report_says_why() {
         (part("application/json", "7bit", "{\"policies\":[]}"), "not of the schema"),
         (part("text/xml", "7bit", &doctype), "document type"),
         (part("text/xml", "base64", &base64(deep.as_bytes())), "nested too deeply"),
+        // More tags than any report needs take no longer than one.
+        (
+            part("text/xml", "base64", &base64(format!("<feedback>{}", "<a/>".repeat(1_600_000)).as_bytes())),
+            "too large",
+        ),
     ] {
         let error = find_in(&message(&rest)).map(drop).map_err(|error| error.to_string());
         assert!(error.as_ref().is_err_and(|error| error.contains(said)), "{rest:.300}: {error:?}");
@@ -161,17 +165,6 @@ fn nothing_expands_to_much() {
     assert!(candidate(BODY_OCTETS_MAX + 11, Identity).decoder().is_none());
 }
 
-/// The folder of a suite; says so when it isn't there.
-fn suite(name: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let places = ["../../shared/suites", "../../../shared/suites"];
-    let found = places.iter().map(|place| root.join(place).join(name)).find(|place| place.is_dir());
-    if found.is_none() {
-        eprintln!("skipped: shared/suites/{name} is not there; it comes with the project's shared data");
-    }
-    found
-}
-
 #[test]
 fn reports_that_others_collected_are_read() {
     // Folder, number of files that are reports, and the files that are none, with what is wrong.
@@ -183,7 +176,7 @@ fn reports_that_others_collected_are_read() {
         ("tlsrpt/reports-parsedmarc", 4, &[]),
     ];
     for (folder, expected, unreadable) in folders {
-        let Some(place) = suite(folder) else { continue };
+        let Some(place) = postrider_testing::suite(folder) else { return };
         let mut count = 0;
         for entry in std::fs::read_dir(&place).unwrap() {
             let path = entry.unwrap().path();

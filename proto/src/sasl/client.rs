@@ -150,6 +150,11 @@ impl Client {
     fn first_message(&mut self) -> Option<Vec<u8>> {
         let State::Begun { nonce } = &self.state else { return None };
         let ClientCredentials { login, password } = &self.credentials;
+        if self.mechanism == Mechanism::External {
+            // As whom the certificate says (RFC 4422 §A).
+            self.state = State::Done;
+            return Some(Vec::new());
+        }
         if self.mechanism == Mechanism::Plain {
             let message = format!("\0{login}\0{}", password.expose()).into_bytes();
             self.state = State::Done;

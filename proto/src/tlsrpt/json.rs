@@ -1,9 +1,11 @@
 //! Reports as JSON (RFC 8460 §4.4), written as the schema has it and read kindly: with numbers, lists and texts in
 //! the places of each other where that is in use, and without what isn't essential.
 
+use std::fmt;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Failure, PolicyReport, PolicyType, Report, ResultType};
 use crate::smtp::client::reply::harmless;
@@ -103,14 +105,50 @@ struct RawFailure {
     failure_reason_code: Option<String>,
 }
 
-/// A list, which some write as a text when it has one entry, or as null when it has none.
-#[derive(Serialize, Deserialize, Default)]
+/// A list, which some write as a text when it has one entry, or as null when it has none. Read are as many entries as are
+/// kept.
+#[derive(Serialize, Default)]
 #[serde(untagged)]
 enum OneOrMany {
     Many(Vec<String>),
     One(String),
     #[default]
     Nothing,
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+struct OneOrManyVisitor;
+
+impl<'de> Visitor<'de> for OneOrManyVisitor {
+    type Value = OneOrMany;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of texts, or one")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+        Ok(OneOrMany::One(text.to_owned()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<OneOrMany, E> {
+        Ok(OneOrMany::Nothing)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<OneOrMany, A::Error> {
+        let mut texts = Vec::new();
+        while texts.len() < LINES_MAX
+            && let Some(text) = from.next_element()?
+        {
+            texts.push(text);
+        }
+        while from.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(OneOrMany::Many(texts))
+    }
 }
 
 impl OneOrMany {
@@ -124,7 +162,7 @@ impl OneOrMany {
 
     fn texts(self) -> Vec<Box<str>> {
         match self {
-            Self::Many(texts) => texts.into_iter().take(LINES_MAX).map(text).collect(),
+            Self::Many(texts) => texts.into_iter().map(text).collect(),
             Self::One(one) => vec![text(one)],
             Self::Nothing => Vec::new(),
         }

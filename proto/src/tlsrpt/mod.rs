@@ -8,7 +8,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 
-pub use json::ReportError;
+pub use json::{REPORT_OCTETS_MAX, ReportError};
 pub use record::{Destination, Record, RecordError};
 pub use sum::{FAILURES_MAX, LINES_OCTETS_MAX, POLICIES_MAX, add};
 
@@ -144,9 +144,10 @@ impl Report {
         format!("Report Domain: {policy_domain} Submitter: {submitter} Report-ID: <{}>", self.report_id)
     }
 
-    /// The name of the file with the compressed report (RFC 8460 §5.1).
+    /// The name of the file with the compressed report (RFC 8460 §5.1). `unique` is of letters and digits: a day may have
+    /// several reports.
     #[must_use]
-    pub fn file_name(&self, policy_domain: &Domain, submitter: &Domain) -> String {
-        format!("{submitter}!{policy_domain}!{}!{}.json.gz", self.start, self.end)
+    pub fn file_name(&self, policy_domain: &Domain, submitter: &Domain, unique: &str) -> String {
+        format!("{submitter}!{policy_domain}!{}!{}!{unique}.json.gz", self.start, self.end)
     }
 }

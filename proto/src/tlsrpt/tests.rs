@@ -1,5 +1,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
-use std::path::Path;
 
 use super::json::{FAILURES_MAX, POLICIES_MAX, REPORT_OCTETS_MAX};
 use super::*;
@@ -132,7 +131,8 @@ fn reports_come_back() {
         report().subject(&them, &us),
         "Report Domain: them.example Submitter: us.example Report-ID: <1@us.example>"
     );
-    assert_eq!(report().file_name(&them, &us), "us.example!them.example!1795305600!1795391999.json.gz");
+    let name = "us.example!them.example!1795305600!1795391999!a1.json.gz";
+    assert_eq!(report().file_name(&them, &us, "a1"), name);
 }
 
 #[test]
@@ -178,15 +178,29 @@ fn the_limits_of_a_report_hold() {
     assert_eq!(read(&long).unwrap().report_id.len(), 1024);
 }
 
-fn suite(name: &str) -> Option<Vec<u8>> {
-    let places = ["../../shared/suites/tlsrpt", "../../../shared/suites/tlsrpt"];
-    let files = places.map(|place| Path::new(env!("CARGO_MANIFEST_DIR")).join(place).join(name));
-    let Some(file) = files.iter().find(|file| file.exists()) else {
-        println!(
-            "skipped: shared/suites/tlsrpt/{name} is not there; it comes with the project's shared data"
-        );
-        return None;
+#[test]
+fn of_long_lists_as_much_is_read_as_is_kept() {
+    let with = |lines: &str| {
+        format!(
+            "{{\"date-range\":{{\"start-datetime\":\"2016-04-01T00:00:00Z\",\"end-datetime\":\"2016-04-01T23:59:59Z\"}},\
+             \"report-id\":\"x\",\"policies\":[{{\"policy\":{{\"policy-type\":\"sts\",\"policy-string\":[{lines}]}}}}]}}"
+        )
     };
+    let kept = |lines: &str| {
+        let report = Report::parse(with(lines).as_bytes());
+        report.map(|report| report.policies[0].policy_strings.len()).ok()
+    };
+    assert_eq!(kept(""), Some(0));
+    let many = "\"\",".repeat(200);
+    assert_eq!(kept(many.trim_end_matches(',')), Some(200));
+    // What follows isn't looked at, however much it is.
+    assert_eq!(kept(&format!("{many}{}7", many.repeat(1000))), Some(200));
+    assert_eq!(kept("7"), None);
+    assert_eq!(kept(&format!("{many}}}")), None);
+}
+
+fn suite(name: &str) -> Option<Vec<u8>> {
+    let file = postrider_testing::suite(&format!("tlsrpt/{name}"))?;
     Some(std::fs::read(file).unwrap())
 }
 
@@ -200,7 +214,7 @@ fn reports_of_others_are_read() {
         ("reports-parsedmarc/rfc8460.json", 1),
         ("reports-parsedmarc/smtp_tls.json", 1),
     ] {
-        let Some(json) = suite(name) else { continue };
+        let Some(json) = suite(name) else { return };
         let report = Report::parse(&json).unwrap();
         assert_eq!(report.policies.len(), policies, "{name}");
         assert_eq!(Report::parse(report.to_json().as_bytes()).unwrap(), report, "{name}");
@@ -236,7 +250,7 @@ fn reports_in_messages_of_others_are_read() {
         ("reports-mail-auth/rpt02.eml", Some("reports-mail-auth/rpt02.json")),
         ("reports-parsedmarc/google.com_smtp_tls_report.eml", None),
     ] {
-        let Some(message) = suite(name) else { continue };
+        let Some(message) = suite(name) else { return };
         let mut scanner = Scanner::new(Limits::DEFAULT);
         scanner.push(&message);
         let structure = scanner.finish();

@@ -52,7 +52,7 @@ impl Default for Limits {
 const GATHER_EACH: Duration = Duration::from_micros(100);
 
 /// How long a group waits for more members, at most.
-const GATHER_MAX: Duration = Duration::from_millis(2);
+const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// What a completion is told about a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,8 +137,8 @@ struct Queue {
     requests: VecDeque<Request>,
     octets: usize,
     state: State,
-    /// True while a group is being committed.
-    committing: bool,
+    /// With so many requests the thread is woken: none while a group is being committed, when it looks anyway.
+    wake_at: Option<usize>,
     /// Members of the last group.
     last_members: usize,
     waiting_for_room: Vec<Box<dyn FnOnce() + Send>>,
@@ -165,7 +165,7 @@ impl Committer {
                 requests: VecDeque::new(),
                 octets: 0,
                 state: State::Running,
-                committing: false,
+                wake_at: None,
                 last_members: 0,
                 waiting_for_room: Vec::new(),
             }),
@@ -204,7 +204,7 @@ impl Committer {
         queue.octets += octets;
         queue.requests.push_back(request);
         self.shared.metrics.note_queue(queue.requests.len(), queue.octets);
-        let wake = !queue.committing;
+        let wake = queue.is_awaited(limits.group_octets_max);
         drop(queue);
         if wake {
             self.shared.filled.notify_one();
@@ -320,6 +320,13 @@ impl Drop for Committer {
     }
 }
 
+impl Queue {
+    /// Whether the thread sleeps, and has something to do now.
+    fn is_awaited(&self, octets_max: usize) -> bool {
+        self.wake_at.is_some_and(|members| self.requests.len() >= members || self.octets >= octets_max)
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -334,11 +341,11 @@ impl Shared {
     /// Waits for requests and takes what fits in one group. None when closing and all is done.
     fn next_group(&self) -> Option<Vec<Request>> {
         let mut queue = self.lock();
-        queue.committing = false;
         while queue.requests.is_empty() {
             if matches!(queue.state, State::Closing) {
                 return None;
             }
+            queue.wake_at = Some(1);
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue = self.gather(queue);
@@ -353,7 +360,7 @@ impl Shared {
             group.extend(queue.requests.pop_front());
         }
         queue.octets -= octets;
-        queue.committing = true;
+        queue.wake_at = None;
         queue.last_members = group.len();
         self.metrics.note_queue(queue.requests.len(), queue.octets);
         let woken = std::mem::take(&mut queue.waiting_for_room);
@@ -368,6 +375,8 @@ impl Shared {
         let expected = queue.last_members + queue.last_members / 4;
         let members = u32::try_from(queue.last_members).unwrap_or(u32::MAX);
         let until = Instant::now() + GATHER_EACH.saturating_mul(members).min(GATHER_MAX);
+        // Who comes meanwhile doesn't wake this thread: two switches of a processor cost more than a small batch.
+        queue.wake_at = Some(expected);
         while queue.last_members > 1
             && queue.requests.len() < expected
             && queue.octets < self.limits.group_octets_max

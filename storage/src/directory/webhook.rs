@@ -13,7 +13,7 @@ use postrider_proto::sasl::Secret;
 pub enum BadWebhookUrl {
     /// Longer than [`WebhookUrl::OCTETS_MAX`], or with blanks, control characters, or what is not ASCII.
     #[error(
-        "a URL of a webhook has at most 2048 octets of printable ASCII, without blanks; escape others with %"
+        "a URL of a webhook has at most 2048 octets of printable ASCII, without blanks; escape others with %, and write the host as DNS has it (xn--)"
     )]
     Character,
     /// Another scheme, or none.

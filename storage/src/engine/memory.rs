@@ -53,10 +53,18 @@ struct State {
     incarnation: u64,
 }
 
+/// Commits that wait until they are let go on.
+#[derive(Default)]
+struct Held {
+    /// How many go on first, while commits are held.
+    first: Option<u64>,
+    waiting: u64,
+}
+
 /// An engine in memory.
 pub struct MemoryEngine {
     state: Mutex<State>,
-    held: Mutex<bool>,
+    held: Mutex<Held>,
     let_go: Condvar,
     unsettled: AtomicBool,
 }
@@ -84,7 +92,7 @@ impl MemoryEngine {
         };
         Self {
             state: Mutex::new(state),
-            held: Mutex::new(false),
+            held: Mutex::default(),
             let_go: Condvar::new(),
             unsettled: AtomicBool::new(false),
         }
@@ -92,8 +100,23 @@ impl MemoryEngine {
 
     /// Lets commits wait, as on a disk that doesn't answer, until they are let go on.
     pub fn hold_commits(&self, held: bool) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        self.held().first = held.then_some(0);
         self.let_go.notify_all();
+    }
+
+    /// Lets one of the commits that are held go on.
+    pub fn let_one_commit(&self) {
+        self.held().first = Some(1);
+        self.let_go.notify_all();
+    }
+
+    /// How many commits wait until they are let go on.
+    pub fn waiting_commits(&self) -> u64 {
+        self.held().waiting
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets what [`Engine::reads_may_wait`] says. No read waits here.
@@ -102,10 +125,13 @@ impl MemoryEngine {
     }
 
     fn wait_while_held(&self) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        while *held {
+        let mut held = self.held();
+        held.waiting += 1;
+        while held.first == Some(0) {
             held = self.let_go.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
+        held.waiting -= 1;
+        held.first = held.first.map(|first| first.saturating_sub(1));
     }
 
     /// Makes the `nth` commit from now fail; 1 is the next. Replaces an earlier order.

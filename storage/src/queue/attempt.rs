@@ -36,7 +36,19 @@ pub struct Claimed {
 /// Claims an entry for an attempt: counts it and moves the entry to the next attempt's time, so that a crash backs
 /// off. None when the entry is gone, held, or claimed already.
 pub fn claim(reader: &Reader, id: QueueId, attempt: Attempt) -> Result<Option<Claimed>, StoreError> {
-    let Some(old) = entry(reader, id)? else { return Ok(None) };
+    match entry(reader, id)? {
+        Some(row) => claim_row(reader, id, row, attempt),
+        None => Ok(None),
+    }
+}
+
+/// As [`claim`], of an entry whose row `reader` has shown already.
+pub fn claim_row(
+    reader: &Reader,
+    id: QueueId,
+    old: QueueRow,
+    attempt: Attempt,
+) -> Result<Option<Claimed>, StoreError> {
     if old.claimed || old.held != Held::No {
         return Ok(None);
     }
@@ -111,6 +123,8 @@ pub enum Fate {
 /// What came of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outcome {
+    /// Which attempt of the entry it is of: what `attempts` counted when it was claimed.
+    pub attempt: u32,
     /// When it ended, in seconds since 1970.
     pub now: i64,
     /// When those that wait are tried again.
@@ -130,7 +144,7 @@ pub struct Outcome {
 /// An outcome, ready to be written.
 #[derive(Debug)]
 pub struct Concluded {
-    /// The writes. Append the report on what failed, so that no failure is lost.
+    /// The writes. The reports on it belong into the same batch, so that each is made once, whatever is cut off.
     pub edit: Edit,
     /// The entry's place in the schedule, when something of it waits.
     pub left: Option<Scheduled>,
@@ -139,9 +153,10 @@ pub struct Concluded {
 }
 
 /// Writes the outcome of an attempt. With the last recipient the entry goes. Recipients that are gone meanwhile
-/// are passed over; none when the whole entry is.
+/// are passed over; none when the whole entry is, or when this attempt has its outcome: so one of which it wasn't known
+/// whether it was written may be written again.
 pub fn outcome(reader: &Reader, id: QueueId, outcome: &Outcome) -> Result<Option<Concluded>, StoreError> {
-    let Some(old) = entry(reader, id)? else { return Ok(None) };
+    let Some(old) = entry(reader, id)?.filter(|row| awaits(row, outcome.attempt)) else { return Ok(None) };
     let meta = meta_of(reader, id, &old)?;
     let mut new = old.clone();
     let mut edit = Edit::default();
@@ -185,6 +200,12 @@ pub fn outcome(reader: &Reader, id: QueueId, outcome: &Outcome) -> Result<Option
     outcome.dialed.iter().for_each(|address| new.note_dialed(*address));
     edit.replace(id, &old, &new)?;
     Ok(Some(Concluded { edit, left: Some(Scheduled::of(id, &new)), suppressed }))
+}
+
+/// Whether an attempt of an entry still has no outcome. A claim that was lost with the disk's memory is taken for one that
+/// is there.
+fn awaits(row: &QueueRow, attempt: u32) -> bool {
+    row.attempts < attempt || (row.attempts == attempt && row.claimed)
 }
 
 /// One recipient less.

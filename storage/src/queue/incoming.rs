@@ -60,6 +60,11 @@ pub fn incoming_reports(
     Ok(found)
 }
 
+/// Whether a message is still to be looked at.
+pub fn is_noted(reader: &Reader, report: &IncomingReport) -> Result<bool, StoreError> {
+    Ok(reader.get(&keys::incoming_report(report.account, report.email))?.is_some())
+}
+
 /// Adds to a batch that a message was looked at.
 pub fn looked_at(batch: &mut Batch, report: &IncomingReport) {
     batch.remove(Space::Rows, keys::incoming_report(report.account, report.email));

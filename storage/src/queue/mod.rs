@@ -41,7 +41,7 @@ use crate::rows::{BadRow, MARK, QueueMeta, QueueRow, RecipientRow};
 use crate::store::StoreError;
 
 pub use attempt::{
-    Attempt, Claimed, Concluded, Consequence, Fate, Outcome, Released, claim, cut_off, outcome,
+    Attempt, Claimed, Concluded, Consequence, Fate, Outcome, Released, claim, claim_row, cut_off, outcome,
     release_claims, unclaim,
 };
 pub use change::{Change, Changed, Chosen, Done, End, change, end};
@@ -54,11 +54,13 @@ pub use enqueue::{ENQUEUE_OCTETS_MAX, Enqueued, FromId, NewQueued, NewRecipient,
 pub use filter::{Filter, Span};
 pub(crate) use hold::next_rule;
 pub use hold::{HOLD_RULES_MAX, HoldRules, add_hold_rule, hold_rules, remove_hold_rule};
-pub use incoming::{IncomingReport, Sender, append_report, by_id, incoming_reports, knows_id, looked_at};
+pub use incoming::{
+    IncomingReport, Sender, append_report, by_id, incoming_reports, is_noted, knows_id, looked_at,
+};
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredPage, purge_retired, retired};
 pub(crate) use schedule::waiting_in;
-pub use schedule::{Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};
+pub use schedule::{Due, Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};
 pub use walk::IDS_MAX;
 pub(crate) use walk::between;
 

@@ -36,7 +36,8 @@ impl Scheduled {
         Self { domain, due: UNDERWAY, id: QueueId(0) }
     }
 
-    pub(super) fn of(id: QueueId, row: &QueueRow) -> Self {
+    /// The place of an entry.
+    pub fn of(id: QueueId, row: &QueueRow) -> Self {
         Self { domain: domain_hash(&row.domain), due: row.scheduled(), id }
     }
 
@@ -156,23 +157,27 @@ pub fn first(reader: &Reader, from: Scheduled) -> Result<Option<Scheduled>, Stor
     rows(reader, from).next().transpose()
 }
 
-/// The entries of a domain that are due at `now` (seconds since 1970), at most `count_max`, those that have been
-/// due longest first; only those at `from` or behind, as for [`first`]. Held ones are never due.
-pub fn due(
-    reader: &Reader,
-    from: Scheduled,
-    now: i64,
-    count_max: usize,
-) -> Result<Vec<Scheduled>, StoreError> {
-    let mut found = Vec::new();
-    for entry in rows(reader, from).take(count_max) {
+/// Entries of a domain that are due.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Due {
+    /// Those that have been due longest, in the order of their places.
+    pub entries: Vec<Scheduled>,
+    /// The first one behind them, due or not; none when nothing else waits.
+    pub next: Option<Scheduled>,
+}
+
+/// The entries of a domain that are due at `now` (seconds since 1970), at most `count_max`; only those at `from` or behind,
+/// as for [`first`]. Held ones are never due.
+pub fn due(reader: &Reader, from: Scheduled, now: i64, count_max: usize) -> Result<Due, StoreError> {
+    let mut entries = Vec::new();
+    for entry in rows(reader, from) {
         let entry = entry?;
-        if entry.due > now {
-            break;
+        if entry.due > now || entries.len() == count_max {
+            return Ok(Due { entries, next: Some(entry) });
         }
-        found.push(entry);
+        entries.push(entry);
     }
-    Ok(found)
+    Ok(Due { entries, next: None })
 }
 
 /// What can be due for the domain of `from`, there or behind.

@@ -177,3 +177,25 @@ fn rows_without_their_others_are_found() {
         assert!(!removed(key).is_empty(), "{:?}", key());
     }
 }
+
+#[test]
+fn one_that_is_damaged_hides_and_keeps_no_others() {
+    let world = World::new();
+    for id in 1..=3 {
+        world.add("a.example", id, ReportKind::Dmarc);
+    }
+    let mut batch = Batch::new();
+    batch.insert(Space::Rows, keys::report("a.example", ReportId(2)), b"?".to_vec());
+    world.commit(batch);
+    for domain in [None, Some("a.example".to_owned())] {
+        let page = list(&world.1.reader(), &Filter { domain, ..all() }, 100).unwrap();
+        let ids: Vec<u64> = page.reports.iter().map(|listed| listed.id.0).collect();
+        assert_eq!((ids, page.rows, page.damaged), (vec![1, 3], 3, 1));
+    }
+    assert!(get(&world.1.reader(), ReportId(2)).is_err());
+    let (batch, count) = remove_before(&world.1.reader(), ReportId(3), 10).unwrap();
+    world.commit(batch);
+    assert_eq!((count, world.ids(&all(), 100).0), (2, vec![3]));
+    let page = list(&world.1.reader(), &Filter { domain: Some("a.example".into()), ..all() }, 100).unwrap();
+    assert_eq!((page.rows, page.damaged), (1, 0));
+}

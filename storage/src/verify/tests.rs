@@ -89,7 +89,7 @@ fn add_queue(world: &mut World) {
     };
     commit(claim());
     let result = AttemptResult::new(6, 550, None, "", "no");
-    let mut outcome = Outcome { retired_until: Some(9), ..Outcome::default() };
+    let mut outcome = Outcome { attempt: 1, retired_until: Some(9), ..Outcome::default() };
     outcome.recipients.push((0, Fate::Failed(result, Consequence::Strike)));
     commit(queue::outcome(&world.store.reader(), id, &outcome).unwrap().unwrap().edit.batch);
     commit(claim());

@@ -186,3 +186,28 @@ fn a_panicking_completion_does_not_end_the_committer() {
     assert!(committer.try_submit(request).is_ok());
     committer.commit_blocking(batch(2), Durability::Synced).unwrap();
 }
+
+#[test]
+fn who_waits_while_a_group_gathers_is_woken_in_the_end() {
+    const WRITERS: u64 = 4;
+    const EACH: u64 = 100;
+    let (engine, committer) = start(Limits::default());
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let committer = &committer;
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let written =
+                        committer.commit_blocking(batch(writer * EACH + number), Durability::Synced);
+                    assert!(written.is_ok());
+                    // Alone for a moment, so that the thread sleeps without a group, too.
+                    if number % 10 == writer {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(committer.metrics().members.load(Ordering::Relaxed), WRITERS * EACH);
+    assert!(engine.commits() <= WRITERS * EACH);
+}

@@ -18,7 +18,7 @@ fn shim(dir: &Path) -> Option<PathBuf> {
         Ok(status) if status.success() => Some(library),
         Ok(status) => panic!("cc failed: {status}"),
         Err(error) => {
-            eprintln!("skipped: no C compiler ({error})");
+            postrider_testing::skip(format_args!("there is no C compiler ({error})"));
             None
         }
     }

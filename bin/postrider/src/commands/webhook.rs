@@ -60,8 +60,8 @@ fn filter(calls: Calls) -> WebhookFilter {
 }
 
 fn list(server: &Server, arguments: WebhookList) -> Result<()> {
-    let WebhookList { json, limit, cursor, account, url, event } = arguments;
-    let filter = WebhookFilter { ids: Vec::new(), account, url, event };
+    let filter = filter(arguments.calls());
+    let WebhookList { json, limit, cursor, .. } = arguments;
     pages::<WebhookRow>(server, (json, HEADER), limit, cursor, |cursor, limit| Request::WebhookList {
         filter: Box::new(filter.clone()),
         cursor,
@@ -70,8 +70,8 @@ fn list(server: &Server, arguments: WebhookList) -> Result<()> {
 }
 
 fn retired(server: &Server, arguments: WebhookRetired) -> Result<()> {
-    let WebhookRetired { json, limit, cursor, account, url, event } = arguments;
-    let filter = WebhookFilter { ids: Vec::new(), account, url, event };
+    let filter = filter(arguments.calls());
+    let WebhookRetired { json, limit, cursor, .. } = arguments;
     pages::<RetiredWebhookRow>(server, (json, RETIRED_HEADER), limit, cursor, |cursor, limit| {
         Request::WebhookRetired { filter: Box::new(filter.clone()), cursor, limit: Some(limit) }
     })

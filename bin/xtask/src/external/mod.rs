@@ -76,7 +76,7 @@ pub fn run(names: &[String]) -> Result<Summary> {
         eprint!("test {name} ... ");
         if NEED_ROOT.contains(name) && !rustix::process::geteuid().is_root() {
             eprintln!("SKIPPED: it needs root");
-            summary.skipped.push((*name).to_owned());
+            summary.skipped.push(((*name).to_owned(), "it needs root".to_owned()));
             continue;
         }
         match test(&binary) {

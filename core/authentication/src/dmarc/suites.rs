@@ -1,8 +1,5 @@
 //! DMARC data of other projects (`shared/suites/dmarc`).
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
-
-use std::path::Path;
-
 use futures_lite::future::block_on;
 use hickory_proto::rr::rdata::TXT;
 use postrider_dns::script::{Failure, Scope, Script};
@@ -74,12 +71,7 @@ fn is_as_expected(verdict: &Verdict, row: &Value) -> bool {
 
 #[test]
 fn record_discovery_of_mailauth() {
-    let file =
-        format!("{}/../../../shared/suites/dmarc/mailauth-record/cases.json", env!("CARGO_MANIFEST_DIR"));
-    if !Path::new(&file).exists() {
-        println!("skipped: {file} is not there; it comes with the project's shared data");
-        return;
-    }
+    let Some(file) = postrider_testing::suite("dmarc/mailauth-record/cases.json") else { return };
     let rows: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let rows = rows.as_array().unwrap();
     assert_eq!(rows.len(), 26);

@@ -1,8 +1,6 @@
 //! SPF data of other projects (`shared/suites/spf`).
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use std::path::Path;
-
 use futures_lite::future::block_on;
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, TXT};
 use postrider_dns::script::{Failure, Scope, Script};
@@ -12,13 +10,8 @@ use serde_json::Value;
 use super::{Identity, Limits, Query, SpfResult, Verdict, check};
 use crate::names;
 
-/// Reads a file of the suites; says so when it isn't there.
 fn load(name: &str) -> Option<String> {
-    let file = format!("{}/../../../shared/suites/spf/{name}", env!("CARGO_MANIFEST_DIR"));
-    if !Path::new(&file).exists() {
-        println!("skipped: {file} is not there; it comes with the project's shared data");
-        return None;
-    }
+    let file = postrider_testing::suite(&format!("spf/{name}"))?;
     Some(std::fs::read_to_string(file).unwrap())
 }
 

@@ -167,6 +167,9 @@ pub struct QueueDetails {
     pub hold_until: Option<i64>,
     /// Whether the sender was told of a delay.
     pub delay_reported: bool,
+    /// Why the outcome of the last attempt isn't in the store yet, which is tried again; none when nothing keeps it from there.
+    #[serde(default)]
+    pub unwritten: Option<String>,
     /// The sender's ENVID.
     pub envelope_id: Option<String>,
     /// What the sender wants back in reports: `full`, `headers` or none.

@@ -157,7 +157,7 @@ pub struct ReportSummary {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DmarcSummary {
-    /// Reports.
+    /// Reports that something confirms: all else is about them.
     pub reports: u64,
     /// Reports that nothing confirms.
     pub unconfirmed: u64,
@@ -207,7 +207,7 @@ pub struct SourceSummary {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSummary {
-    /// Reports.
+    /// Reports that something confirms: all else is about them.
     pub reports: u64,
     /// Reports that nothing confirms.
     pub unconfirmed: u64,

@@ -14,7 +14,7 @@ use postrider_proto::address::Domain;
 use postrider_storage::directory::Directory;
 use postrider_storage::ids::QueueId;
 use postrider_storage::keys::SYSTEM;
-use postrider_storage::queue::{self, Bounds, Cursor, Filter, Order, Span};
+use postrider_storage::queue::{self, Bounds, Cursor, Filter, Order, Span, domain_hash};
 use postrider_storage::store::{Refusal, StoreError};
 
 use super::edit::find;
@@ -24,6 +24,7 @@ use crate::control::protocol::{
 };
 use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::content::Source;
+use crate::runtime::ShardId;
 use crate::shard::Shared;
 pub(super) use rows::Names;
 
@@ -33,17 +34,17 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 const TEXT_OCTETS_MAX: usize = 500;
 
 /// Tells the client how far the work is, now and then: that is how it is noticed that nobody waits any more.
-struct Teller {
+pub(super) struct Teller {
     told: Instant,
     what: &'static str,
 }
 
 impl Teller {
-    fn new(what: &'static str) -> Self {
+    pub(super) fn new(what: &'static str) -> Self {
         Self { told: Instant::now(), what }
     }
 
-    async fn tell<T: Transport>(
+    pub(super) async fn tell<T: Transport>(
         &mut self,
         exchange: &mut Exchange<T>,
         done: u64,
@@ -153,7 +154,13 @@ impl ServerOperations {
             let prefix = queue::prefix(&reader, id).map_err(internal)?;
             Ok((recipients, Names::new(&reader).details(id, &row, &prefix).map_err(internal)?))
         });
-        let (recipients, details) = shown.await?;
+        let (recipients, mut details) = shown.await?;
+        // Whose entry it is knows why what came of it isn't in the store.
+        let owner = queue::shard_of(domain_hash(&details.row.domain), self.shard.shared.shards.len());
+        let unwritten = self
+            .shard
+            .at_shard(ShardId(owner), move |owner| Box::pin(async move { owner.deliveries.unwritten(id) }));
+        details.unwritten = unwritten.await.unwrap_or_default();
         for recipient in &recipients {
             exchange.row(recipient).await?;
         }

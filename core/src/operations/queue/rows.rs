@@ -93,6 +93,7 @@ impl<'a> Names<'a> {
             max_attempts: (row.max_attempts > 0).then_some(row.max_attempts),
             hold_until: (row.hold_until > 0).then_some(row.hold_until),
             delay_reported: row.delay_reported,
+            unwritten: None,
             envelope_id: filled(&text(&row.envelope_id)),
             ret: match row.ret {
                 Ret::Unspecified => None,

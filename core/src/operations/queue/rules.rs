@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_storage::directory::Directory;
-use postrider_storage::engine::Durability;
+use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::RuleId;
 use postrider_storage::queue::{self, Change, Filter, Span};
 use postrider_storage::rows::{Held, HoldRuleRow};
@@ -20,8 +20,9 @@ use crate::operations::{failure, internal};
 use crate::runtime::sleep;
 
 /// Who took a message just before there was a rule may not have written it yet: it is looked for once more after
-/// this time, among what came since so many seconds before the rule.
-const SETTLING: Duration = Duration::from_millis(500);
+/// this time, and after all is committed that was handed to the committer by then, among what came since so many seconds
+/// before the rule.
+pub(super) const SETTLING: Duration = Duration::from_millis(500);
 const RECENT_SECONDS: i64 = 60;
 
 impl ServerOperations {
@@ -64,6 +65,9 @@ impl ServerOperations {
         let mut filter = Filter::of_rule(&row, 0..=u64::MAX);
         let mut entries = self.change_all(&filter, &wish, exchange).await?.entries;
         sleep(SETTLING).await;
+        // What waits for a slow disk is committed before this, which writes nothing.
+        let settled = commit::commit(&self.shard.shared.committer, Batch::new(), Durability::Buffered).await;
+        settled.map_err(|error| failure::commit(&error))?;
         filter.submitted = Span { from: Some(now.saturating_sub(RECENT_SECONDS)), before: None };
         entries += self.change_all(&filter, &wish, exchange).await?.entries;
         Ok(Answer::HoldRule { id: id.0, held: entries })

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use postrider_proto::smtp::envelope::Notify;
@@ -35,7 +36,11 @@ fn start() -> TestServer {
 
 /// The same, where DNS is what a script says.
 fn start_with(script: &str) -> TestServer {
-    let server = TestServer::with_script(Arc::new(MemoryEngine::new()), script, |config| {
+    start_on(Arc::new(MemoryEngine::new()), script)
+}
+
+fn start_on(engine: Arc<MemoryEngine>, script: &str) -> TestServer {
+    let server = TestServer::with_script(engine, script, |config| {
         config.delivery.keep_retired = Some(Duration::from_secs(1000));
         config.delivery.routes.clear();
     });
@@ -346,6 +351,43 @@ fn hold_rules_hold_what_waits_and_what_comes() {
     assert!(!is_held(enqueue(&server, "anna", &["b@one.example"])[0]));
     let (_, answer) = server.ok(&Request::HoldRuleAdd { rule: HoldRule::default() });
     assert!(matches!(answer, Answer::HoldRule { held: 4, .. }), "all that isn't held yet: {answer:?}");
+}
+
+/// Lets commits go on at its end, so that a test that fails ends.
+struct LetGo<'a>(&'a MemoryEngine);
+
+impl Drop for LetGo<'_> {
+    fn drop(&mut self) {
+        self.0.hold_commits(false);
+    }
+}
+
+#[test]
+fn a_message_that_waits_for_the_disk_with_a_new_rule_is_held() {
+    let engine = Arc::new(MemoryEngine::new());
+    let server = start_on(Arc::clone(&engine), "$ORIGIN example.");
+    let committed = engine.commits();
+    let add = Request::HoldRuleAdd { rule: HoldRule::default() };
+    engine.hold_commits(true);
+    std::thread::scope(|scope| {
+        let held = LetGo(&engine);
+        let (server, add) = (&server, &add);
+        let adding = scope.spawn(move || server.ok(add).1);
+        wait_until(|| engine.waiting_commits() == 1);
+        // There is no rule yet.
+        let coming = scope.spawn(move || enqueue(server, "anna", &["a@one.example"])[0]);
+        let queued = &server.shared.committer.metrics().queue_members;
+        wait_until(|| queued.load(Ordering::Relaxed) == 1);
+        engine.let_one_commit();
+        wait_until(|| engine.commits() == committed + 1 && engine.waiting_commits() == 1);
+        // Longer than the rule waits before it looks again.
+        std::thread::sleep(2 * super::rules::SETTLING);
+        assert!(!adding.is_finished(), "it was not waited for");
+        drop(held);
+        let (id, answer) = (coming.join().unwrap(), adding.join().unwrap());
+        assert!(matches!(answer, Answer::HoldRule { held: 1, .. }), "{answer:?}");
+        assert_ne!(row(server, id).unwrap().held, Held::No);
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ use postrider_storage::directory::ReportKinds;
 use super::*;
 
 const NOW: i64 = 1_700_000_000;
+pub(in crate::received_reports) const KEEP: i64 = 400 * 24 * 60 * 60;
 
 pub(in crate::received_reports) fn todo() -> ReportTodoRow {
     ReportTodoRow {
@@ -96,13 +97,14 @@ pub(in crate::received_reports) fn on_tls(contact: Option<&str>, policies: Vec<P
 
 /// `us.example` is ours, with what lies below.
 fn ours(name: &str) -> Result<Option<String>, EngineError> {
+    let name = name.trim_end_matches('.').to_lowercase();
     let is_ours = name == "us.example" || name.ends_with(".us.example") || name == "second.example";
-    let home = if name == "second.example" { name } else { "us.example" };
+    let home = if name == "second.example" { &*name } else { "us.example" };
     Ok(is_ours.then(|| home.to_owned()))
 }
 
 fn judged(report: Report, todo: &ReportTodoRow) -> Result<Vec<Judged>, Refused> {
-    judge(report, todo, ours).unwrap()
+    judge(report, todo, KEEP, ours).unwrap()
 }
 
 fn only(report: Report, todo: &ReportTodoRow) -> ReportRow {
@@ -122,6 +124,16 @@ fn a_report_on_mail_is_its_authors_when_something_confirms_it() {
         (ReportTodoRow { signers: "other.example notthem.example".into(), ..usual.clone() }, Nothing),
         (ReportTodoRow { spf: "bounce.them.example".into(), ..usual.clone() }, Spf),
         (ReportTodoRow { spf: "example".into(), ..usual.clone() }, Nothing),
+        // Customers of one company don't stand for each other.
+        (
+            ReportTodoRow {
+                from: "bank.github.io".into(),
+                signers: "other.github.io".into(),
+                spf: "github.io".into(),
+                ..usual.clone()
+            },
+            Nothing,
+        ),
         // Such a key is for reports on TLS alone.
         (ReportTodoRow { tls_signers: "them.example".into(), ..usual.clone() }, Nothing),
         (ReportTodoRow { submitted: true, ..usual.clone() }, Submission),
@@ -167,10 +179,10 @@ fn sums_are_made_of_all_entries() {
         record(3, true, Disposition::None),
         record(5, false, Disposition::Quarantine),
         record(7, false, Disposition::Reject),
-        record(u64::MAX, true, Disposition::Other("x".into())),
+        record(9, true, Disposition::Other("x".into())),
     ];
     let row = only(on_mail("mail.us.example", records), &todo());
-    assert_eq!((row.total, row.failed, row.quarantined, row.rejected), (u64::MAX, 12, 5, 7));
+    assert_eq!((row.total, row.failed, row.quarantined, row.rejected), (24, 12, 5, 7));
     assert_eq!((row.entries, &*row.policy_domain, row.kind), (4, "mail.us.example", ReportKind::Dmarc));
     let row =
         only(on_tls(None, vec![policy("us.example", 4, &[1, 2]), policy("mx.us.example", 1, &[])]), &todo());
@@ -192,12 +204,19 @@ fn a_report_on_several_domains_is_parted_and_others_are_left_out() {
     // However many names a report has, few are looked up.
     let mut looked = 0;
     let many = (0..1000).map(|number| policy(&format!("{number}.else.example"), 1, &[])).collect();
-    let refused = judge(on_tls(None, many), &todo(), |_| {
+    let refused = judge(on_tls(None, many), &todo(), KEEP, |_| {
         looked += 1;
         Ok(None)
     });
     assert!(matches!(refused, Ok(Err(Refused::OtherDomain(_)))));
-    assert_eq!(looked, HOMES_MAX);
+    assert_eq!(looked, NAMES_MAX);
+    // Others that come first don't hide what is about ours.
+    let others = (0..HOMES_MAX).map(|number| policy(&format!("{number}.else.example"), 1, &[]));
+    let ours: Vec<_> = others.chain([policy("us.example", 1, &[])]).collect();
+    assert_eq!(only(on_tls(None, ours), &todo()).total, 1);
+    let all_ours = (0..1000).map(|number| policy(&format!("d{number}.example"), 1, &[])).collect();
+    let judged = judge(on_tls(None, all_ours), &todo(), KEEP, |name| Ok(Some(name.to_owned())));
+    assert!(matches!(judged, Ok(Ok(judged)) if judged.len() == HOMES_MAX));
 }
 
 #[test]
@@ -215,6 +234,34 @@ fn what_can_not_be_is_refused() {
     assert_eq!(refused(with(-1, NOW, "1")), Refused::Times);
     assert_eq!(refused(with(NOW, NOW - 1, "1")), Refused::Times);
     assert_eq!(refused(with(0, NOW, "")), Refused::Id);
+    // What came before and was removed for its age isn't new when somebody sends it again.
+    let first = NOW + AHEAD_SECONDS - KEEP;
+    assert!(judged(with(0, first, "1"), &todo()).is_ok());
+    assert_eq!(refused(with(0, first - 1, "1")), Refused::Times);
+    // However shortly they are kept, some are late.
+    let late = |end| judge(with(0, end, "1"), &todo(), 60, ours).unwrap().map(|_| ());
+    assert_eq!(late(NOW - LATE_SECONDS), Ok(()));
+    assert_eq!(late(NOW - LATE_SECONDS - 1), Err(Refused::Times));
+}
+
+#[test]
+fn numbers_that_would_spoil_all_sums_are_refused() {
+    let refused = |report| judged(report, &todo()).map(|_| ()).err();
+    let mail = |counts: &[u64]| {
+        on_mail("us.example", counts.iter().map(|count| record(*count, true, Disposition::None)).collect())
+    };
+    assert_eq!(refused(mail(&[COUNT_MAX - 1, 1])), None);
+    assert_eq!(refused(mail(&[COUNT_MAX, 1])), Some(Refused::Counts));
+    assert_eq!(refused(mail(&[u64::MAX, u64::MAX])), Some(Refused::Counts));
+    let tls = |successful, failures: &[u64]| {
+        let mut policy = policy("us.example", successful, failures);
+        // Failures count by themselves, whatever the sum says.
+        policy.failed_sessions = 0;
+        on_tls(None, vec![policy])
+    };
+    assert_eq!(refused(tls(COUNT_MAX, &[])), None);
+    assert_eq!(refused(tls(1, &[COUNT_MAX])), Some(Refused::Counts));
+    assert_eq!(refused(tls(u64::MAX, &[u64::MAX])), Some(Refused::Counts));
 }
 
 #[test]
@@ -222,10 +269,10 @@ fn a_report_is_known_again_by_who_confirms_it() {
     let confirmed = ReportTodoRow { dmarc: true, ..todo() };
     let digest = |report, todo: &ReportTodoRow| only(report, todo).digest;
     let first = digest(on_mail("us.example", vec![]), &confirmed);
-    assert_eq!(
-        first,
-        digest(on_mail("www.us.example", vec![record(1, true, Disposition::None)]), &confirmed)
-    );
+    let same = on_mail("US.example.", vec![record(1, true, Disposition::None)]);
+    assert_eq!(first, digest(same, &confirmed));
+    // A domain with a record of its own has reports of its own, which may be numbered like the others.
+    assert_ne!(first, digest(on_mail("www.us.example", vec![]), &confirmed));
     let by_spf = ReportTodoRow { spf: "them.example".into(), ..todo() };
     assert_eq!(first, digest(on_mail("us.example", vec![]), &by_spf));
     // A forged one that comes first doesn't take its place.

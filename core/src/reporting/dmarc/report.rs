@@ -61,9 +61,9 @@ pub(super) async fn send(shard: &Rc<Shard>, now: i64, group: &Group) -> Result<S
     };
     let submitter = shard.shared.config.hostname.domain().clone();
     let mut sent = 0;
-    for part in 0..PARTS_MAX {
+    for _ in 0..PARTS_MAX {
         let (group, submitter) = (group.clone(), submitter.clone());
-        let made = read(shard, move |reader| make(reader, &group, since, part, &submitter)).await?;
+        let made = read(shard, move |reader| make(reader, &group, since, &submitter)).await?;
         let has_more = made.has_more;
         match made.parcel {
             Some(parcel) => {
@@ -147,13 +147,7 @@ struct Made {
 }
 
 /// Makes a report of the first evaluations.
-fn make(
-    reader: &Reader,
-    group: &Group,
-    since: i64,
-    part: usize,
-    submitter: &Domain,
-) -> Result<Made, StoreError> {
+fn make(reader: &Reader, group: &Group, since: i64, submitter: &Domain) -> Result<Made, StoreError> {
     let Aggregate { records, ids, begin, policy, has_more } =
         aggregate(evaluations::of(reader, group), since, Limits::DEFAULT)?;
     let mut used = Batch::new();
@@ -174,21 +168,26 @@ fn make(
         report_id: format!("{}.{unique}", hour(begin)).into(),
         begin,
         end: group.due - 1,
-        errors: policy.faults.iter().map(|fault| fault.to_string().into()).collect(),
+        // One element for all: RFC 9990 has no more.
+        errors: (!policy.faults.is_empty()).then(|| faults(&policy).into()).into_iter().collect(),
         generator: None,
         policy: PublishedPolicy::new(&group.domain, &policy),
         records,
     };
-    let unique = (part > 0 || has_more).then_some(&*unique);
     let parcel = Parcel {
         subject: report.subject(submitter),
-        file_name: report.file_name(submitter, unique),
+        file_name: report.file_name(submitter, &unique),
         octets: gzip::compress(report.to_xml().as_bytes()),
         report_id: report.report_id,
         domain: report.policy.domain,
         messages,
     };
     Ok(Made { parcel: Some(parcel), used, has_more })
+}
+
+/// What is wrong with a record.
+fn faults(record: &Record) -> String {
+    record.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Day and hour of a time, as `20261126.00`.

@@ -45,8 +45,9 @@ pub(super) fn write(about: &About<'_>, policies: Vec<PolicyReport>) -> Written {
         policies,
     };
     let unique = hash(format!("{} {} {}", about.domain, to.join(" "), report.to_json()).as_bytes());
-    report.report_id = format!("{}.{unique:016x}@{}", day_word(start), about.submitter).into();
-    let file_name = report.file_name(about.domain, about.submitter);
+    let unique = format!("{unique:016x}");
+    report.report_id = format!("{}.{unique}@{}", day_word(start), about.submitter).into();
+    let file_name = report.file_name(about.domain, about.submitter, &unique);
     let octets = gzip::compress(report.to_json().as_bytes());
     Written { report, file_name, octets }
 }

@@ -68,6 +68,11 @@ fn next_round(now: i64, chance: u64) -> i64 {
     midnight + FIRST + drawn(chance)
 }
 
+/// When a round that was due at a time still is. Where the clock was set back by days, that would be never.
+fn still_due(due: i64, now: i64, chance: u64) -> i64 {
+    due.min(next_round(now, chance))
+}
+
 fn drawn(chance: u64) -> i64 {
     i64::try_from(chance % FIRST_SPREAD.unsigned_abs()).unwrap_or(0)
 }
@@ -84,6 +89,7 @@ pub(super) async fn run(shard: &Rc<Shard>) {
     loop {
         // In pieces, since clocks are set, too.
         while pace.now() < due {
+            due = still_due(due, pace.now(), chance);
             let wait = due.saturating_sub(pace.now()).clamp(1, 600);
             if !pace.pause(Duration::from_secs(wait.unsigned_abs())).await {
                 return;

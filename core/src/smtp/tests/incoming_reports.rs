@@ -1,5 +1,6 @@
 //! Reports of other servers on what our own users sent.
 
+use postrider_storage::account::hash;
 use postrider_storage::directory::{MailSettings, OutgoingWebhook, Webhook, WebhookEvents, WebhookUrl};
 use postrider_storage::engine::{Batch, Durability, Space};
 use postrider_storage::ids::QueueId;
@@ -10,6 +11,7 @@ use postrider_storage::rows::{AttemptResult, HookRow, QueueMeta, ReportedAction,
 use super::ids::{queued, with_ids};
 use super::world::World;
 use crate::clock::unix_now;
+use crate::delivery::incoming;
 use crate::delivery::incoming::tests::{POSTFIX, report_of};
 use crate::testing::wait_until;
 
@@ -130,6 +132,40 @@ fn what_a_crash_cut_off_is_looked_at_after_the_start() {
     let world = world.again();
     wait_until(|| !waits(&world));
     assert_eq!(retired(&world)[0].row.reports.len(), 2);
+}
+
+/// Whoever looks second finds that it is done: a walk at the start may meet what comes just then.
+#[test]
+fn a_report_counts_once_whoever_looks_at_it() {
+    let world = World::new();
+    with_ids(&world);
+    let (from, meta) = sent(&world, "a@x.example");
+    report(&world, &from, &report_of(POSTFIX));
+    assert_eq!(retired(&world)[0].row.reports.len(), 1);
+    let (account, email) = (world.account("anna").unwrap(), world.newest("anna"));
+    let again = queue::IncomingReport { account, email, id: meta.from_id };
+    world.at_home(account, move |home| Box::pin(async move { incoming::look_at(&home, again).await }));
+    assert_eq!(retired(&world)[0].row.reports.len(), 1);
+}
+
+/// What is in its way is set right by somebody; then it is done without a restart.
+#[test]
+fn what_could_not_be_looked_at_is_looked_at_later() {
+    let world = World::delivering("", 9, |_| {});
+    with_ids(&world);
+    let (from, _) = sent(&world, "a@x.example");
+    let anna = world.account("anna").unwrap();
+    let damaged = keys::strikes(anna, hash(b"a@x.example"));
+    let (mut batch, mut repair) = (Batch::new(), Batch::new());
+    batch.insert(Space::Rows, damaged.clone(), b"?".to_vec());
+    repair.remove(Space::Rows, damaged);
+    world.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    let reply = world.smtp().mail("", &[&from], &report_of(POSTFIX));
+    assert!(reply.starts_with("250"), "{reply}");
+    assert!(waits(&world), "its strikes can't be read");
+    world.shared.committer.commit_blocking(repair, Durability::Synced).unwrap();
+    wait_until(|| !waits(&world));
+    assert_eq!(retired(&world)[0].row.reports.len(), 1);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use postrider_storage::{keys, mta_sts};
 use super::other_server::{self, Record};
 use super::world::World;
 use crate::clock::unix_now;
+use crate::control::protocol::{Answer, Request};
 use crate::delivery::announce;
 use crate::testing::wait_until;
 
@@ -339,6 +340,13 @@ fn an_outcome_that_the_store_refuses_waits_and_holds_up_nobody() {
     let unwritten = || world.shared.registry.gauge(world.shared.metrics.queue.unwritten);
     send(&world, &["b@remote.example"]);
     wait_until(|| record.messages().len() == 1 && unwritten() == 1);
+    let id = entries(&world)[0].0.0.to_string();
+    let show = |id| match world.ok(&Request::QueueShow { id }).1 {
+        Answer::QueueEntry(details) => details.unwritten,
+        answer => panic!("{answer:?}"),
+    };
+    // Operators are told why.
+    assert!(show(id).is_some_and(|why| why.contains("the store is damaged")));
     send(&world, &["c@remote.example"]);
     wait_until(|| record.messages().len() == 2 && entries(&world).len() == 1);
     world.shared.committer.commit_blocking(repair, Durability::Synced).unwrap();

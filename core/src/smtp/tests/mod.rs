@@ -23,6 +23,7 @@ mod sequences;
 mod signing;
 mod submission;
 mod tls_reports;
+mod told;
 mod verdicts;
 mod web_server;
 mod webhooks;

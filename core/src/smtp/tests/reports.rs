@@ -11,7 +11,7 @@ use postrider_storage::engine::{Batch, Durability, Engine, Space};
 use postrider_storage::rows::{BlobRow, ReportTodoRow};
 use serde_json::Value;
 
-use super::verdicts::{signed, with_key};
+use super::verdicts::{signed_by, signer, with_key};
 use super::world::{World, address};
 use crate::clock::unix_now;
 use crate::control::protocol::{Answer, FailureKind, ReportFilter, ReportKind, ReportSummary, Request};
@@ -148,7 +148,7 @@ fn a_report_on_dmarc_is_read_stored_once_and_summed() {
     );
     assert_eq!((rows[0]["total"].as_u64(), rows[0]["rejected"].as_u64()), (Some(5), Some(3)));
     let sums = summary(&world, "example.org");
-    assert_eq!((sums.dmarc.reports, sums.dmarc.unconfirmed, sums.tls.reports), (2, 1, 0));
+    assert_eq!((sums.dmarc.reports, sums.dmarc.unconfirmed, sums.tls.reports), (1, 1, 0));
     assert_eq!((sums.dmarc.messages, sums.dmarc.failed, sums.dmarc.rejected), (5, 3, 3));
     let sources: Vec<_> = sums.dmarc.sources.iter().map(|one| (one.source.as_deref(), one.failed)).collect();
     assert_eq!(sources, [(Some("192.0.2.66"), 3), (Some("192.0.2.1"), 0)]);
@@ -179,27 +179,35 @@ fn a_report_on_dmarc_is_read_stored_once_and_summed() {
 
 #[test]
 fn a_report_on_tls_is_confirmed_by_a_signature_alone() {
-    use ReceivedReport::{OtherDomain, Stored, Unconfirmed, Unwanted};
+    use ReceivedReport::{OtherDomain, Stored, Unsigned, Unwanted};
     let (key, script) = with_key("strict");
+    let signer = signer(key, "strict");
     // A key that is for such reports and for no other mail.
     let script = script.replace("s._domainkey.strict TXT \"", "s._domainkey.strict TXT \"s=tlsrpt; ");
     let script = script.replace("s=tlsrpt; v=DKIM1;", "v=DKIM1; s=tlsrpt;");
     let world = start(&script);
     let json = tls("example.org", "tls@strict.example");
     let plain = message("tls@strict.example", "application/tlsrpt+json", json.as_bytes());
-    // SPF and DMARC pass, and that isn't enough (RFC 8460 §3).
-    send(&world, "tls@strict.example", "anna@example.org", &plain, Unconfirmed);
-    assert_eq!(summary(&world, "example.org").tls.failed, 0);
-    let whole = signed(key, "strict", &plain);
+    // SPF and DMARC pass, and that isn't enough: it is ignored (RFC 8460 §3).
+    send(&world, "tls@strict.example", "anna@example.org", &plain, Unsigned);
+    // Neither is a signature of somebody else.
+    let claimed = tls("example.org", "tls@lax.example");
+    let claimed = message("tls@strict.example", "application/tlsrpt+json", claimed.as_bytes());
+    send(&world, "tls@strict.example", "anna@example.org", &signed_by(&signer, &claimed), Unsigned);
+    assert_eq!(listed(&world, of("example.org")).len(), 0);
+    let sums = summary(&world, "example.org").tls;
+    assert_eq!((sums.reports, sums.unconfirmed, sums.successful, sums.failed), (0, 0, 0, 0));
+    assert_eq!(metric(&world, "postrider_tlsrptdb_session_total{type=\"success\"}"), 0);
+    let whole = signed_by(&signer, &plain);
     send(&world, "tls@strict.example", "anna@example.org", &whole, Stored);
     let kind = Some(ReportKind::Tls);
     let rows = listed(&world, ReportFilter { kind, ..of("example.org") });
     let confirmed: Vec<_> = rows.iter().map(|row| row["confirmed_by"].as_str()).collect();
-    assert_eq!(confirmed, [None, Some("dkim")]);
+    assert_eq!(confirmed, [Some("dkim")]);
     // What it says of others is left out.
-    assert_eq!((rows[1]["total"].as_u64(), rows[1]["entries"].as_u64()), (Some(14), Some(1)));
+    assert_eq!((rows[0]["total"].as_u64(), rows[0]["entries"].as_u64()), (Some(14), Some(1)));
     let sums = summary(&world, "example.org");
-    assert_eq!((sums.tls.reports, sums.tls.unconfirmed), (2, 1));
+    assert_eq!((sums.tls.reports, sums.tls.unconfirmed), (1, 0));
     assert_eq!((sums.tls.successful, sums.tls.failed), (10, 4));
     let failure = &sums.tls.failures[0];
     assert_eq!((&*failure.reporter, &*failure.result), ("strict.example", "certificate-expired"));
@@ -210,7 +218,7 @@ fn a_report_on_tls_is_confirmed_by_a_signature_alone() {
     let others =
         message("tls@strict.example", "application/json", tls("else.example", "a@b.example").as_bytes());
     send(&world, "tls@strict.example", "anna@example.org", &others, OtherDomain);
-    assert_eq!((world.counts().reports, world.inbox("anna").len()), (2, 3));
+    assert_eq!((world.counts().reports, world.inbox("anna").len()), (1, 4));
 }
 
 #[test]
@@ -282,6 +290,68 @@ fn reports_come_through_aliases_and_from_our_own_users() {
 }
 
 #[test]
+fn what_cannot_be_read_now_waits_and_holds_up_nobody() {
+    use ReceivedReport::Stored;
+    let world = World::with_script(super::verdicts::SCRIPT, |_| {});
+    let second = Domain::parse("second.example").unwrap();
+    world.change(&[Change::AddDomain { domain: second.clone(), settings: DomainSettings::default() }]);
+    for about in ["second.example", "example.org"] {
+        let report = gz("dmarc@strict.example", &dmarc(about, "d-1"));
+        let reply = world.smtp().mail("dmarc@strict.example", &["anna@example.org"], &report);
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    let account = world.account("anna").unwrap();
+    let engine = Arc::clone(&world.engine);
+    let mut batch = Batch::new();
+    let (key, whole) = {
+        let reader = world.shared.store.reader();
+        let mut emails = reader.emails(account);
+        for number in [1, 2] {
+            let blob = emails.get(postrider_storage::ids::EmailId(number)).unwrap().unwrap().blob;
+            postrider_storage::reports::add_todo(&mut batch, blob, &todo()).unwrap();
+        }
+        // The row of the domain in the directory.
+        let mut rows = reader.prefix(&[0, 0, 0, 0]).map(|row| row.unwrap());
+        rows.find(|(key, _)| {
+            key.len() == 5 + second.as_str().len() && key.ends_with(second.as_str().as_bytes())
+        })
+        .unwrap()
+    };
+    // Whether the first is about a domain of ours can't be said.
+    batch.insert(Space::Rows, key.clone(), b"?".to_vec());
+    drop(world);
+    engine.commit(batch, Durability::Synced).unwrap();
+    let server = TestServer::on(Arc::clone(&engine) as _);
+    wait_until(|| outcomes(&server, Stored) == 1);
+    let next = || {
+        let reader = server.shared.store.reader();
+        postrider_storage::reports::todo(&reader, postrider_storage::ids::BlobId(0)).unwrap()
+    };
+    assert_eq!(next().map(|(_, row)| row), Some(Some(todo())));
+    let mut batch = Batch::new();
+    batch.insert(Space::Rows, key, whole.to_vec());
+    engine.commit(batch, Durability::Synced).unwrap();
+    assert_eq!(listed(&server, of("example.org")).len(), 1);
+    drop(server);
+    let server = TestServer::on(engine as _);
+    wait_until(|| outcomes(&server, Stored) == 1);
+    assert_eq!(listed(&server, of("second.example")).len(), 1);
+}
+
+fn todo() -> ReportTodoRow {
+    ReportTodoRow {
+        kinds: BOTH,
+        received: unix_now(),
+        dmarc: true,
+        submitted: false,
+        from: "strict.example".into(),
+        spf: "".into(),
+        signers: "".into(),
+        tls_signers: "".into(),
+    }
+}
+
+#[test]
 fn what_a_crash_left_unread_is_read_at_the_next_start() {
     use ReceivedReport::{Gone, Stored, Unreadable};
     // Delivered where reports aren't read, so that nothing is done yet.
@@ -296,16 +366,7 @@ fn what_a_crash_left_unread_is_read_at_the_next_start() {
     };
     let engine = Arc::clone(&world.engine);
     drop(world);
-    let todo = ReportTodoRow {
-        kinds: BOTH,
-        received: unix_now(),
-        dmarc: true,
-        submitted: false,
-        from: "strict.example".into(),
-        spf: "".into(),
-        signers: "".into(),
-        tls_signers: "".into(),
-    };
+    let todo = todo();
     let mut batch = Batch::new();
     postrider_storage::reports::add_todo(&mut batch, blob, &todo).unwrap();
     let gone = postrider_storage::ids::BlobId(blob.0 + 1);

@@ -216,7 +216,9 @@ fn what_failed_is_reported_the_day_after_once_also_after_a_restart() {
     let subject =
         format!("Subject: Report Domain: remote.example Submitter: localhost Report-ID: <{id}>\r\n");
     assert!(unfolded.contains(&subject), "{text}");
-    let name = format!("filename=\"localhost!remote.example!{begin}!{}.json.gz\"", begin + DAY_SECONDS - 1);
+    let end = begin + DAY_SECONDS - 1;
+    let unique = id.split(['.', '@']).nth(1).unwrap();
+    let name = format!("filename=\"localhost!remote.example!{begin}!{end}!{unique}.json.gz\"");
     assert!(unfolded.contains(&name), "{text}");
     assert!(unfolded.contains("Content-Type: multipart/report; report-type=\"tlsrpt\"; boundary="), "{text}");
     let date = jiff::Timestamp::from_second(begin).unwrap().strftime("%Y-%m-%d").to_string();

@@ -75,7 +75,7 @@ pub(super) fn with_key(name: &str) -> (PrivateKey, String) {
 }
 
 /// The message with signatures in front of it.
-fn signed_by(signer: &Signer<PrivateKey>, message: &str) -> String {
+pub(super) fn signed_by(signer: &Signer<PrivateKey>, message: &str) -> String {
     let (header, body) = message.split_once("\r\n\r\n").unwrap();
     let mut hasher = signer.body_hasher();
     hasher.push(format!("{}\r\n", body.trim_end()).as_bytes());
@@ -85,10 +85,15 @@ fn signed_by(signer: &Signer<PrivateKey>, message: &str) -> String {
     format!("{fields}{message}")
 }
 
-/// The same with one signature of a domain below `example`.
-pub(super) fn signed(key: PrivateKey, name: &str, message: &str) -> String {
+/// Signs for a domain below `example`.
+pub(super) fn signer(key: PrivateKey, name: &str) -> Signer<PrivateKey> {
     let selector = Selector::parse("s").unwrap();
-    signed_by(&Signer::new(domain(&format!("{name}.example")), vec![SignerKey { selector, key }]), message)
+    Signer::new(domain(&format!("{name}.example")), vec![SignerKey { selector, key }])
+}
+
+/// The same with one signature of such a domain.
+pub(super) fn signed(key: PrivateKey, name: &str, message: &str) -> String {
+    signed_by(&signer(key, name), message)
 }
 
 #[test]

@@ -449,6 +449,28 @@ fn automated_mail_is_marked_and_removed_mail_is_told_of_without_it() {
 }
 
 #[test]
+fn a_call_that_can_not_be_made_holds_up_no_other() {
+    let (port, seen) = web_server::start(|_| response("200 OK"));
+    let world = World::new();
+    set(&world, "ben", None, Some(&format!("http://127.0.0.1:{port}/")));
+    let reply = world.smtp().mail("x@other.example", &["ben@example.org"], "Subject: a\r\n\r\nb");
+    assert!(reply.starts_with("250"), "{reply}");
+    let (id, row) = waiting(&world).pop().unwrap();
+    // What is kept of it is damaged, and it is the first in the schedule.
+    let damaged = HookRow { payload: b"{".as_slice().into(), due: row.due - 10, ..row };
+    let mut batch = postrider_storage::engine::Batch::new();
+    webhooks::add(&mut batch, HookId(id.0 + 1), &damaged).unwrap();
+    world.shared.committer.commit_blocking(batch, postrider_storage::engine::Durability::Synced).unwrap();
+    let world = world.again();
+    wait_until(|| seen.count() == 1 && waiting(&world).len() == 1);
+    let (left, row) = waiting(&world).pop().unwrap();
+    // It has failed, and is tried again later, as any other.
+    assert_eq!((left, row.attempts), (HookId(id.0 + 1), 1));
+    assert!(row.due > unix_now() && row.results[0].error().contains("can't read"), "{row:?}");
+    assert_eq!(seen.all()[0].field("X-Postrider-Webhook-ID"), Some(&*id.0.to_string()));
+}
+
+#[test]
 fn operators_see_calls_make_them_anew_and_cancel_them() {
     let (port, seen) = web_server::start(|number| response(if number < 2 { "503 Later" } else { "200 OK" }));
     let world = delivering();
@@ -473,6 +495,8 @@ fn operators_see_calls_make_them_anew_and_cancel_them() {
     );
     assert_eq!((&rows[0]["attempts"], &rows[0]["last"]["status"]), (&json!(1), &json!(503)));
     assert_eq!(list(filter(|filter| filter.event = Some("failed".to_owned()))).0, "");
+    let retired = |filter| world.ok(&Request::WebhookRetired { filter, cursor: None, limit: None }).0;
+    assert_eq!(retired(filter(|_| {})), "");
     let id = rows[0]["id"].as_str().unwrap().to_owned();
     let Answer::Webhook(shown) = world.ok(&Request::WebhookShow { id: id.clone() }).1 else { panic!() };
     assert_eq!((shown.results.len(), &shown.payload["Event"]), (1, &json!("delivered")));
@@ -488,7 +512,9 @@ fn operators_see_calls_make_them_anew_and_cancel_them() {
     assert_eq!(retried, Answer::WebhooksChanged { calls: 1, busy: 0 });
     wait_until(|| seen.count() == 3 && waiting(&world).is_empty());
     assert_eq!(seen.all()[2].field("X-Postrider-Webhook-Attempt"), Some("2"));
-    let (rows, _) = world.ok(&Request::WebhookRetired { filter: filter(|_| {}), cursor: None, limit: None });
+    let rows = retired(one(&id));
+    assert!(rows.lines().count() == 1 && rows.contains("canceled"), "{rows}");
+    let rows = retired(filter(|_| {}));
     let mut outcomes: Vec<String> = rows
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["outcome"].as_str().unwrap().to_owned())

@@ -11,13 +11,7 @@ use serde_json::Value;
 use crate::dane::{Associations, Verification};
 
 pub(super) fn folder() -> Option<PathBuf> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/suites/dane/smtp-generated");
-    let fallback = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/suites/dane/smtp-generated");
-    let found = [path, fallback].into_iter().map(Path::new).find(|folder| folder.exists());
-    if found.is_none() {
-        eprintln!("skipped: {path} is not there; it comes with the project's shared data");
-    }
-    found.map(Path::to_owned)
+    postrider_testing::suite("dane/smtp-generated")
 }
 
 pub(super) fn cases() -> Option<(PathBuf, Vec<Value>)> {

@@ -1,7 +1,5 @@
 //! The validator against Unbound's own tests (`suites/dnssec/unbound-a`).
 
-use std::path::Path;
-
 use futures_lite::future::block_on;
 use hickory_proto::op::ResponseCode;
 
@@ -83,16 +81,7 @@ fn complaint(check: &Check, verdict: Option<&Verdict>) -> Option<String> {
 
 #[test]
 fn unbounds_scripts_are_judged_as_unbound_does() {
-    let places = ["../../shared/suites", "../shared/suites"];
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let Some(folder) =
-        places.iter().map(|place| here.join(place).join("dnssec/unbound-a")).find(|path| path.is_dir())
-    else {
-        eprintln!(
-            "skipped: suites/dnssec/unbound-a is not there; it holds testdata/val_*.rpl of NLnetLabs/unbound"
-        );
-        return;
-    };
+    let Some(folder) = postrider_testing::suite("dnssec/unbound-a") else { return };
     let mut scripts: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     scripts.retain(|path| path.extension().is_some_and(|extension| extension == "rpl"));
     scripts.sort();

@@ -246,11 +246,10 @@ impl Report {
         )
     }
 
-    /// The name of the file with the compressed report (RFC 7489 §7.2.1.1). When there are several of one interval, each
-    /// has something of letters and digits that the others haven't.
+    /// The name of the file with the compressed report (RFC 7489 §7.2.1.1). `unique` is of letters and digits: whatever
+    /// else is reported of the same time, a file of that name is this one (RFC 9990).
     #[must_use]
-    pub fn file_name(&self, submitter: &Domain, unique: Option<&str>) -> String {
-        let name = format!("{submitter}!{}!{}!{}", self.policy.domain, self.begin, self.end);
-        unique.map_or_else(|| format!("{name}.xml.gz"), |unique| format!("{name}!{unique}.xml.gz"))
+    pub fn file_name(&self, submitter: &Domain, unique: &str) -> String {
+        format!("{submitter}!{}!{}!{}!{unique}.xml.gz", self.policy.domain, self.begin, self.end)
     }
 }

@@ -27,6 +27,8 @@ pub const TEXT_OCTETS_MAX: usize = 1024;
 const LIST_MAX: usize = 100;
 /// Elements in each other.
 const DEPTH_MAX: usize = 24;
+/// Tags, texts and references of a report: more than so many records of some thirty elements have.
+const EVENTS_MAX: usize = 3_000_000;
 /// What no time in seconds is: it would be in the year 5138.
 const SECONDS_MAX: i64 = 100_000_000_000;
 
@@ -102,7 +104,7 @@ const NAMES: [&str; 44] = [
 ];
 
 impl Report {
-    /// Reads XML. Beyond 1 MiB it takes milliseconds.
+    /// Reads XML. Beyond 1 MiB it takes milliseconds, and half a second at most.
     pub fn parse(xml: &[u8]) -> Result<Self, ReportError> {
         if xml.len() > REPORT_OCTETS_MAX {
             return Err(ReportError::TooLarge);
@@ -113,7 +115,7 @@ impl Report {
         config.allow_dangling_amp = true;
         config.expand_empty_elements = true;
         let mut draft = Draft::default();
-        loop {
+        for _ in 0..EVENTS_MAX {
             match reader.read_event()? {
                 Event::Start(start) => draft.open(start.name().as_ref())?,
                 Event::End(_) => {
@@ -130,6 +132,7 @@ impl Report {
                 Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
             }
         }
+        Err(ReportError::TooLarge)
     }
 }
 
@@ -161,6 +164,9 @@ fn resolve(reference: &BytesRef<'_>) -> String {
 
 /// The text as it is kept: without blanks around it and without what could hide or break a line.
 pub(super) fn clean(text: &str) -> Box<str> {
+    if text.is_empty() {
+        return "".into();
+    }
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     let text = harmless(&words.join(" ")).replace(['\u{fffe}', '\u{ffff}'], "?");
     text[..text.floor_char_boundary(TEXT_OCTETS_MAX)].trim_end().into()
@@ -259,7 +265,8 @@ impl Draft {
             self.outside = self.outside.saturating_sub(1);
             return false;
         }
-        let text = clean(&self.text);
+        let is_known = self.path.last().is_some_and(|name| !name.is_empty());
+        let text = if is_known { clean(&self.text) } else { "".into() };
         self.text.clear();
         let mut path = std::mem::take(&mut self.path);
         match &path[..] {

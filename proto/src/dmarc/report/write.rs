@@ -4,6 +4,7 @@
 //! written only when it says something.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 
 use quick_xml::escape::partial_escape;
 
@@ -65,7 +66,7 @@ impl PublishedPolicy {
 impl Record {
     fn write(&self, out: &mut Writer) {
         out.group("row", |out| {
-            out.value("source_ip", self.source.map(|source| source.to_string()).unwrap_or_default());
+            out.value("source_ip", self.source.map(whole).unwrap_or_default());
             out.value("count", self.count);
             out.group("policy_evaluated", |out| {
                 out.value("disposition", self.disposition.name());
@@ -88,6 +89,14 @@ impl Record {
             self.dkim_results.iter().for_each(|result| out.group("dkim", |out| result.write(out)));
             self.spf_results.iter().for_each(|result| out.group("spf", |out| result.write(out)));
         });
+    }
+}
+
+/// An address with all its parts: the schema of RFC 7489 knows no shorter form of IPv6.
+fn whole(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => address.segments().map(|part| format!("{part:x}")).join(":"),
     }
 }
 

@@ -3,23 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::*;
 
-/// Reads a file of the suites; says so when they aren't there.
 fn suite(path: &str) -> Option<String> {
-    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/suites"));
-    let suites = std::env::var_os("POSTRIDER_SUITES").map_or(beside, PathBuf::from);
-    match std::fs::read_to_string(suites.join("imap").join(path)) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            eprintln!("skipped: {path} can't be read ({error}); POSTRIDER_SUITES tells where suites are");
-            None
-        }
-    }
+    let file = postrider_testing::suite(&format!("imap/{path}"))?;
+    Some(std::fs::read_to_string(file).unwrap())
 }
 
 /// The commands that have to parse. A line with another second word is an answer in an exchange,

@@ -60,7 +60,7 @@ fn differing(
     ours: impl Fn(&str) -> Value,
     theirs: impl Fn(&Value) -> Value,
 ) -> Option<(usize, Vec<String>)> {
-    let suites = suites(file)?;
+    let suites = postrider_testing::suites()?;
     let text = std::fs::read_to_string(suites.join("headers/mail-parser").join(file)).unwrap();
     let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
     let mut differing = Vec::new();

@@ -201,7 +201,7 @@ fn compare(row: &Value, suites: &Path, tally: &mut Tally) -> bool {
 
 #[test]
 fn reference_servers_describe_messages_the_same() {
-    let Some(suites) = suites("mime oracle") else { return };
+    let Some(suites) = postrider_testing::suites() else { return };
     let oracle = std::fs::read_to_string(suites.join("imap/mime-oracle-a/oracle.jsonl")).unwrap();
     let mut tally = Tally::default();
     let mut absent = 0;

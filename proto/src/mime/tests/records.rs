@@ -51,7 +51,7 @@ fn records_are_read_back_as_written() {
 
 #[test]
 fn ordinary_records_are_small() {
-    let Some(suites) = suites("record size") else { return };
+    let Some(suites) = postrider_testing::suites() else { return };
     let message = std::fs::read(suites.join("mime/gen_smtp/the-gamut.eml")).unwrap();
     let record = encoded(&scan(&message));
     assert!(record.len() < 2_048, "{}", record.len());

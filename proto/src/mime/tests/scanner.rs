@@ -167,7 +167,7 @@ fn any_cut_of_the_input_gives_the_same_structure() {
 
 #[test]
 fn every_message_of_the_suites_is_the_same_octet_by_octet() {
-    let Some(suites) = suites("mime chunking") else { return };
+    let Some(suites) = postrider_testing::suites() else { return };
     let mut folders = vec![suites.join("mime")];
     let mut count = 0;
     while let Some(folder) = folders.pop() {

@@ -82,7 +82,7 @@ fn long_white_space_is_not_held_back_for_ever() {
 
 #[test]
 fn gmime_pairs() {
-    let Some(suites) = suites("gmime pairs") else { return };
+    let Some(suites) = postrider_testing::suites() else { return };
     let read = |path: &str| std::fs::read(suites.join("mime/gmime-charsets").join(path)).unwrap();
     let decoded = decode(TransferEncoding::QuotedPrintable, &read("encodings/wikipedia.qp")).unwrap();
     assert!(decoded == read("encodings/wikipedia.txt"), "wikipedia.qp");
@@ -111,7 +111,7 @@ fn gmime_pairs() {
 fn gmime_big5_is_decoded() {
     // The Big5 file of the suite is an older state of the text of its UTF-8 file: they differ after
     // the second character whatever decodes them.
-    let Some(suites) = suites("gmime big5") else { return };
+    let Some(suites) = postrider_testing::suites() else { return };
     let octets = std::fs::read(suites.join("mime/gmime-charsets/filters/chinese.big5.txt")).unwrap();
     let text = Charset::new(b"big5").unwrap().decode(&octets);
     assert!(!text.contains('\u{fffd}') && text.chars().count() == 665);

@@ -6,14 +6,8 @@ use super::*;
 use crate::sasl::secrets::{BadSecrets, CramVerifier};
 
 fn suite() -> Option<Value> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/suites/sasl/rfc-vectors/vectors.json");
-    match std::fs::read(path) {
-        Ok(text) => Some(serde_json::from_slice(&text).unwrap()),
-        Err(error) => {
-            eprintln!("skipped: the test data is not at {path}: {error}");
-            None
-        }
-    }
+    let file = postrider_testing::suite("sasl/rfc-vectors/vectors.json")?;
+    Some(serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
 }
 
 fn text<'a>(case: &'a Value, key: &str) -> &'a str {

@@ -20,7 +20,7 @@ const CHALLENGES_MAX: u32 = 6;
 pub struct Authentication {
     /// Who.
     pub credentials: ClientCredentials,
-    /// What is allowed. PLAIN only works under TLS even then.
+    /// What is allowed. PLAIN only works under TLS even then, and EXTERNAL with a certificate of the client.
     pub mechanisms: Vec<Mechanism>,
     /// Fresh printable text without commas.
     pub nonce: String,
@@ -48,7 +48,8 @@ impl Authentication {
         binding: &ChannelBinding,
     ) -> Option<(Mechanism, ClientBinding)> {
         let possible = |mechanism: &Mechanism| match mechanism {
-            Mechanism::External => false,
+            // Who lists EXTERNAL has shown a certificate in the handshake.
+            Mechanism::External => channel == Channel::Tls,
             _ if mechanism.sends_password() => channel == Channel::Tls,
             _ => !mechanism.binds_channel() || binding.is_possible(),
         };

@@ -6,9 +6,9 @@ fn a_claim_backs_off_and_nothing_is_claimed_twice() {
     let world = World::new();
     let id = world.send(&["r@one.example", "s@one.example"])[0];
     let domain = domain_hash("one.example");
-    assert_eq!(due(&world.reader(), Scheduled::start(domain), 99, 10).unwrap(), []);
+    assert_eq!(due(&world.reader(), Scheduled::start(domain), 99, 10).unwrap().entries, []);
     let place = Scheduled { domain, due: 100, id };
-    assert_eq!(due(&world.reader(), Scheduled::start(domain), 100, 10).unwrap(), [place]);
+    assert_eq!(due(&world.reader(), Scheduled::start(domain), 100, 10).unwrap().entries, [place]);
     let claimed = world.claim(id, 1000);
     assert_eq!((claimed.entry.attempts, claimed.entry.last_attempt, claimed.entry.due), (1, 1000, 1450));
     assert_eq!(claimed.entry, world.entry(id));
@@ -26,13 +26,13 @@ fn a_claim_backs_off_and_nothing_is_claimed_twice() {
     assert_eq!(first(&world.reader(), place).unwrap(), Some(place), "at the place itself");
     let behind = Scheduled { id: QueueId(id.0 + 1), ..place };
     assert_eq!(first(&world.reader(), behind).unwrap(), None);
-    assert_eq!(due(&world.reader(), behind, 2000, 10).unwrap(), []);
+    assert_eq!(due(&world.reader(), behind, 2000, 10).unwrap().entries, []);
     assert!(unclaim(&world.reader(), id, 1100).unwrap().is_none());
 
     world.change(id, Chosen::All, &Change::Hold(Held::Operator));
     assert!(claim(&world.reader(), id, again).unwrap().is_none(), "held");
     assert_eq!(
-        due(&world.reader(), Scheduled::start(domain), i64::MAX, 10).unwrap(),
+        due(&world.reader(), Scheduled::start(domain), i64::MAX, 10).unwrap().entries,
         [],
         "what is held is never due"
     );
@@ -46,6 +46,7 @@ fn each_recipient_has_its_own_outcome_and_the_last_takes_the_entry_with_it() {
     world.claim(id, 1000);
     let (fine, wait, bad) = (said(1001, 250, "ok"), said(1001, 451, "later"), said(1001, 550, "no"));
     let mut outcome_of = Outcome {
+        attempt: 1,
         now: 1001,
         due: 1900,
         recipients: vec![
@@ -76,6 +77,7 @@ fn each_recipient_has_its_own_outcome_and_the_last_takes_the_entry_with_it() {
     world.claim(id, 2000);
     outcome_of.recipients = vec![(2, Fate::Failed(bad, Consequence::None))];
     outcome_of.retired_until = None;
+    assert!(outcome(&world.reader(), id, &outcome_of).unwrap().is_none(), "of the attempt before");
     let concluded = world.outcome(id, &outcome_of);
     assert_eq!(concluded.left, None);
     assert!(world.is_gone(id));
@@ -91,6 +93,28 @@ fn an_outcome_without_word_of_a_recipient_lets_it_wait() {
     world.outcome(id, &Outcome { now: 1001, due: 1500, ..Outcome::default() });
     let row = world.entry(id);
     assert_eq!((row.attempts, row.waiting, row.due, row.claimed), (1, 1, 1500, false));
+}
+
+/// When it isn't known whether an outcome was written, it is written again.
+#[test]
+fn an_outcome_counts_once() {
+    let world = World::new();
+    let id = world.send(&["r@one.example", "s@one.example"])[0];
+    let failed = |attempt| Outcome {
+        attempt,
+        now: 1001,
+        due: 1500,
+        recipients: vec![(0, Fate::Failed(said(1001, 550, "no"), Consequence::None))],
+        ..Outcome::default()
+    };
+    // As if the claim had been lost, which isn't synced.
+    assert!(outcome(&world.reader(), id, &failed(1)).unwrap().is_some());
+    world.claim(id, 1000);
+    world.outcome(id, &failed(1));
+    assert!(outcome(&world.reader(), id, &failed(1)).unwrap().is_none(), "it is written");
+    world.claim(id, 2000);
+    assert!(outcome(&world.reader(), id, &failed(1)).unwrap().is_none(), "another attempt is under way");
+    assert!(outcome(&world.reader(), id, &failed(2)).unwrap().is_some());
 }
 
 #[test]
@@ -161,7 +185,11 @@ fn waiting_domains_are_found_in_order_and_within_a_range() {
     }
     assert_eq!(found(0..=u64::MAX), hashes);
     world.verify();
-    let two: Vec<_> = due(&world.reader(), Scheduled::start(domain_hash("d1.example")), 100, 10).unwrap();
-    assert_eq!(two.len(), 2);
-    assert_eq!(due(&world.reader(), Scheduled::start(domain_hash("d1.example")), 100, 1).unwrap(), two[..1]);
+    let start = Scheduled::start(domain_hash("d1.example"));
+    let two = due(&world.reader(), start, 100, 10).unwrap();
+    assert_eq!((two.entries.len(), two.next), (2, None));
+    let one = due(&world.reader(), start, 100, 1).unwrap();
+    assert_eq!((&*one.entries, one.next), (&two.entries[..1], Some(two.entries[1])), "there is more");
+    let none = due(&world.reader(), start, two.entries[0].due - 1, 10).unwrap();
+    assert_eq!((&*none.entries, none.next), (&[][..], Some(two.entries[0])), "it isn't due yet");
 }

@@ -98,8 +98,10 @@ impl World {
         claimed
     }
 
+    /// Writes the outcome of the attempt that is under way.
     fn outcome(&self, id: QueueId, of: &Outcome) -> Concluded {
-        let mut concluded = outcome(&self.reader(), id, of).unwrap().unwrap();
+        let of = Outcome { attempt: self.entry(id).attempts, ..of.clone() };
+        let mut concluded = outcome(&self.reader(), id, &of).unwrap().unwrap();
         self.commit(std::mem::take(&mut concluded.edit).batch);
         concluded
     }

@@ -100,7 +100,8 @@ impl Run {
         };
         let gone = !matches!(fate, Fate::Waits(_));
         let recipients = chosen.iter().map(|number| (*number, fate.clone())).collect();
-        let of = Outcome { now: 301, due: 350, recipients, ..Outcome::default() };
+        let attempt = row.attempts + 1;
+        let of = Outcome { attempt, now: 301, due: 350, recipients, ..Outcome::default() };
         let concluded = outcome(&self.world.reader(), id, &of).unwrap().unwrap();
         self.commit(concluded.edit);
         for (number, address) in addresses {
@@ -178,7 +179,8 @@ impl Run {
         assert_eq!(sums, (self.counts.entries, self.counts.recipients, self.counts.held));
         let due_now = (0..3).flat_map(|domain| {
             let found = due(&reader, Scheduled::start(domain_hash(&format!("d{domain}.example"))), 250, 1000)
-                .unwrap();
+                .unwrap()
+                .entries;
             assert!(found.is_sorted());
             found
         });

@@ -99,6 +99,9 @@ pub fn details(details: &QueueDetails, now: i64) -> Vec<String> {
     if let Some(error) = &row.error {
         lines.push(format!("Last failure: {}", result(error)));
     }
+    lines.extend(details.unwritten.as_ref().map(|error| {
+        format!("What came of the last attempt can't be written, which is tried again: {}", clean(error))
+    }));
     lines.extend(row.transport.as_ref().map(|name| format!("Transport: {}", clean(name))));
     if row.requiretls != QueueRequireTls::Default {
         lines.push(format!("REQUIRETLS: {}", row.requiretls.name()));

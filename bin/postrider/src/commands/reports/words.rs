@@ -127,15 +127,12 @@ fn mail(lines: &mut Vec<String>, dmarc: &DmarcSummary, domain: &str) {
             "No reports on DMARC. Does the record _dmarc.{domain} have rua= with an address here, and are reports \
              read there (postrider address reports)?"
         ));
+        unconfirmed(lines, dmarc.unconfirmed);
         return;
     }
     lines.push(format!(
         "Mail in its name (DMARC): {} messages in {} reports, {} failed; {} were put aside, {} refused.",
-        dmarc.messages,
-        dmarc.reports - dmarc.unconfirmed,
-        dmarc.failed,
-        dmarc.quarantined,
-        dmarc.rejected
+        dmarc.messages, dmarc.reports, dmarc.failed, dmarc.quarantined, dmarc.rejected
     ));
     unconfirmed(lines, dmarc.unconfirmed);
     for source in dmarc.sources.iter().take(SOURCES_MAX) {
@@ -193,13 +190,12 @@ fn connections(lines: &mut Vec<String>, tls: &TlsSummary, domain: &str) {
             "No reports on TLS. Does the record _smtp._tls.{domain} have rua= with an address here, and are reports \
              read there (postrider address reports)?"
         ));
+        unconfirmed(lines, tls.unconfirmed);
         return;
     }
     lines.push(format!(
         "Deliveries to it (TLS): {} sessions succeeded and {} failed, in {} reports.",
-        tls.successful,
-        tls.failed,
-        tls.reports - tls.unconfirmed
+        tls.successful, tls.failed, tls.reports
     ));
     unconfirmed(lines, tls.unconfirmed);
     for failure in tls.failures.iter().take(FAILURES_MAX) {

@@ -3,11 +3,14 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use postrider_core::config::parse_octets;
 use postrider_proto::address::{Address, Domain, HeloName};
 use postrider_proto::sasl::{Limits, Mechanism, Secret, text};
 use postrider_storage::toml;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use toml_edit::Item;
 
 use super::exit::{Code, Failed};
@@ -56,6 +59,14 @@ pub struct Login {
     pub mechanism: Option<Mechanism>,
 }
 
+/// A certificate that is shown to the server, with its key. Both are read with the configuration, as later the program may
+/// no longer read them.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: Arc<PrivateKeyDer<'static>>,
+}
+
 /// Everything that is configured.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -64,6 +75,8 @@ pub struct Config {
     pub tls: Encryption,
     pub trust: Trust,
     pub login: Option<Login>,
+    /// The client's own certificate.
+    pub identity: Option<Identity>,
     /// The address that every message is from.
     pub from: Option<Address>,
     /// The domain of addresses without one.
@@ -85,6 +98,7 @@ impl Default for Config {
             tls: Encryption::Off,
             trust: Trust::Verify(None),
             login: None,
+            identity: None,
             from: None,
             default_domain: None,
             default_recipient: None,
@@ -134,6 +148,8 @@ struct Written {
     username: Option<String>,
     password: Option<Secret<String>>,
     mechanism: Option<(Mechanism, usize)>,
+    chain: Option<Vec<CertificateDer<'static>>>,
+    key: Option<PrivateKeyDer<'static>>,
     rest: Config,
 }
 
@@ -177,6 +193,24 @@ impl Reader<'_> {
             "insecure" => {
                 self.written.insecure = item.as_bool().ok_or_else(|| bad("write true or false"))?;
             }
+            "certificate_file" => {
+                let file = directory.join(text()?);
+                let unusable = |why: &dyn std::fmt::Display| bad(&format!("{}: {why}", file.display()));
+                let octets = bounded(&file).map_err(|error| unusable(&error))?;
+                let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(octets.as_bytes()).collect();
+                let chain = chain.map_err(|error| unusable(&error))?;
+                if chain.is_empty() {
+                    return Err(unusable(&"there is no certificate in it"));
+                }
+                self.written.chain = Some(chain);
+            }
+            "key_file" => {
+                let file = directory.join(text()?);
+                let unusable = |why: &dyn std::fmt::Display| bad(&format!("{}: {why}", file.display()));
+                let octets = bounded(&file).map_err(|error| unusable(&error))?;
+                let key = PrivateKeyDer::from_pem_slice(octets.as_bytes());
+                self.written.key = Some(key.map_err(|error| unusable(&error))?);
+            }
             "username" => self.written.username = Some(text()?.to_owned()),
             "password" | "password_file" => {
                 if self.written.password.is_some() {
@@ -195,9 +229,8 @@ impl Reader<'_> {
                 self.written.password = Some(prepared.map_err(|error| bad(&error.to_string()))?);
             }
             "mechanism" => {
-                let mechanism =
-                    Mechanism::parse(text()?.as_bytes()).filter(|found| *found != Mechanism::External);
-                let expected = "write one of SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, \
+                let mechanism = Mechanism::parse(text()?.as_bytes());
+                let expected = "write one of EXTERNAL, SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, \
                                 CRAM-MD5, PLAIN, LOGIN; without it, the strongest of both sides is used";
                 self.written.mechanism = Some((mechanism.ok_or_else(|| bad(expected))?, at));
             }
@@ -252,14 +285,25 @@ impl Reader<'_> {
                 format!("{mechanism} shows the password to the server, so it needs TLS without insecure");
             return Err(wrong(self.file, self.text, at, &problem));
         }
+        let identity = match (written.chain, written.key) {
+            (Some(chain), Some(key)) => Some(Identity { chain, key: Arc::new(key) }),
+            (None, None) => None,
+            _ => return Err(whole("certificate_file and key_file need each other")),
+        };
+        if identity.is_some() && tls == Encryption::Off {
+            return Err(whole("certificate_file needs TLS to the server"));
+        }
         let mechanism = written.mechanism.map(|(mechanism, _)| mechanism);
+        if mechanism == Some(Mechanism::External) && identity.is_none() {
+            return Err(whole("the mechanism EXTERNAL needs certificate_file and key_file"));
+        }
         let login = match (written.username, written.password) {
             (Some(username), Some(password)) => {
                 let name = text::Login::new(username.as_bytes(), &Limits::DEFAULT);
                 let name = name.map_err(|error| whole(&format!("username can't be used: {error}")))?;
                 Some(Login { username: name.as_str().to_owned(), password, mechanism })
             }
-            (None, None) if mechanism.is_none() => None,
+            (None, None) if mechanism.is_none_or(|mechanism| mechanism == Mechanism::External) => None,
             (Some(_), None) => return Err(whole("there is a username without password or password_file")),
             (None, _) => return Err(whole("there is a password or a mechanism, and no username")),
         };
@@ -272,7 +316,7 @@ impl Reader<'_> {
             Encryption::Off => 25,
         });
         let host = written.host.unwrap_or(written.rest.host);
-        Ok(Config { host, port, tls, trust, login, ..written.rest })
+        Ok(Config { host, port, tls, trust, login, identity, ..written.rest })
     }
 }
 
@@ -346,7 +390,13 @@ mod tests {
             ("tls = \"always\"".to_owned(), "/x/s.toml:1: tls"),
             ("host = \"a\"\nhost = ".to_owned(), "/x/s.toml:2: "),
             ("from = \"nobody\"".to_owned(), "/x/s.toml:1: from"),
-            ("mechanism = \"EXTERNAL\"".to_owned(), "/x/s.toml:1: mechanism"),
+            ("mechanism = \"NONE\"".to_owned(), "/x/s.toml:1: mechanism"),
+            ("mechanism = \"EXTERNAL\"".to_owned(), "needs certificate_file"),
+            (
+                "certificate_file = \"none\"".to_owned(),
+                "/x/s.toml:1: certificate_file can't be used: /x/none: ",
+            ),
+            ("\nkey_file = \"none\"".to_owned(), "/x/s.toml:2: key_file can't be used: /x/none: "),
             ("password = \"a\"\npassword_file = \"b\"".to_owned(), "/x/s.toml:2: password_file"),
             ("password_file = \"none\"".to_owned(), "can't read /x/none"),
             ("username = \"a\"".to_owned(), "without password"),

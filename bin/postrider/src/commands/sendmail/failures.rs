@@ -5,8 +5,6 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use postrider_proto::address::{ForwardPath, ReversePath};
-
 use super::message::{Content, KEPT_PREFIX};
 
 /// The directory, in that of the caller.
@@ -16,9 +14,9 @@ const PIECE_OCTETS: usize = 64 << 10;
 
 /// Who the message was for, and why it wasn't submitted.
 pub struct About<'a> {
-    pub sender: Option<&'a ReversePath>,
+    pub sender: Option<String>,
     /// With what was said about each.
-    pub recipients: &'a [(&'a ForwardPath, &'a str)],
+    pub recipients: Vec<String>,
     pub reason: &'a str,
 }
 
@@ -41,11 +39,11 @@ fn write(mut file: &File, about: &About<'_>, content: &mut Content) -> std::io::
         file.write_all(format!("{KEPT_PREFIX}{name}: {value}\r\n").as_bytes())
     };
     field("Reason", about.reason)?;
-    if let Some(sender) = about.sender {
-        field("Sender", &sender.to_string())?;
+    if let Some(sender) = &about.sender {
+        field("Sender", sender)?;
     }
-    for (recipient, why) in about.recipients {
-        field("Recipient", &format!("{recipient} ({why})"))?;
+    for recipient in &about.recipients {
+        field("Recipient", recipient)?;
     }
     content.rewind()?;
     let mut buffer = vec![0; PIECE_OCTETS];

@@ -12,6 +12,7 @@ use postrider_proto::smtp::client::content::{ContentWriter, Transfer};
 
 use super::config::{Config, RequireTls};
 use super::exit::{Code, Failed};
+use super::lists;
 use super::words::Order;
 
 /// Octets of a header.
@@ -250,7 +251,8 @@ pub fn prepare(head: &[u8], order: &Order, config: &Config, caller: &Caller) -> 
 
 fn one_sender(text: &str, config: &Config, caller: &Caller) -> Result<ReversePath, Failed> {
     let bad = |why: &str| Failed::new(Code::Usage, format!("the sender {text:?} is no address: {why}"));
-    let found = address::parse(text.as_bytes(), 2);
+    let found = lists::mailboxes(text.as_bytes()).take(2).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|why| bad(&why))?;
     let [address] = &found[..] else { return Err(bad("one address is needed")) };
     // A sender without a domain is one of this machine, whoever gets mail for such.
     let config = Config { default_recipient: None, ..config.clone() };
@@ -279,11 +281,14 @@ fn recipients(
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     for list in lists {
-        for address in address::parse(&list, RECIPIENTS_MAX + 1).iter().filter(|one| one.is_mailbox()) {
-            let path = path(address, config, caller).map_err(|why| {
+        for mailbox in lists::mailboxes(&list) {
+            let path = mailbox.and_then(|mailbox| path(&mailbox, config, caller)).map_err(|why| {
                 let shown: String = String::from_utf8_lossy(&list).chars().take(200).collect();
                 Failed::new(Code::Data, format!("{shown:?} has a recipient that is no address: {why}"))
             })?;
+            if found.len() > RECIPIENTS_MAX {
+                break;
+            }
             if seen.insert(path.clone()) {
                 found.push(path);
             }
@@ -497,6 +502,8 @@ mod tests {
             (resent.clone(), "Subject: x\n", Code::Data),
             (resent.clone(), "To: undisclosed-recipients:;\n", Code::Data),
             (resent.clone(), "To: a@-\n", Code::Data),
+            (resent.clone(), "To: a@x.example b@x.example\n", Code::Data),
+            (resent.clone(), "To: a@x.example\nCc: b@@x.example\n", Code::Data),
             (to(Order::default(), &["-x"]), "", Code::Data),
             (to(from("a@x.example, b@x.example"), &["a@x.example"]), "", Code::Usage),
         ] {

@@ -7,6 +7,7 @@
 mod config;
 mod exit;
 mod failures;
+mod lists;
 mod message;
 mod submit;
 #[cfg(test)]
@@ -78,15 +79,26 @@ struct Surroundings {
 
 fn order_of(order: &Order) -> Result<(), Failed> {
     order.check()?;
-    let config = configuration(order)?;
+    let (config, unusable) = match configuration(order)? {
+        Ok(config) => (config, None),
+        Err(failed) => (Config::default(), Some(failed)),
+    };
     let surroundings = Surroundings::find(config)?;
     let input = &mut BufReader::new(std::io::stdin().lock());
-    deliver(order, &surroundings, input)
+    match unusable {
+        None => deliver(order, &surroundings, input),
+        // Whose mistake it is, the caller's message is none the less worth keeping.
+        Some(failed) => {
+            let spool = Spool::read(input, order.ignores_dot, surroundings.config.message_octets_max)?;
+            Err(keep_as_read(order, &surroundings, spool, &failed))
+        }
+    }
 }
 
 /// Reads the configuration, and gives up a group or user that the program was lent for reading it (setgid): the rest
-/// is done as who calls. A caller that names another file can't use what was lent, or it would hand them out.
-fn configuration(order: &Order) -> Result<Config, Failed> {
+/// is done as who calls. A caller that names another file can't use what was lent, or it would hand them out. The inner
+/// error is of the configuration; after the outer one nothing may be done any more.
+fn configuration(order: &Order) -> Result<Result<Config, Failed>, Failed> {
     let is_lent = getuid() != geteuid() || getgid() != getegid();
     let variable = std::env::var_os(config::VARIABLE).filter(|file| !file.is_empty() && !is_lent);
     let named = order.config.as_ref().map(PathBuf::from);
@@ -101,7 +113,7 @@ fn configuration(order: &Order) -> Result<Config, Failed> {
         let given = setresgid(group, group, group).and_then(|()| setresuid(user, user, user));
         given.map_err(|error| Failed::new(Code::Io, format!("can't become who calls again: {error}")))?;
     }
-    config
+    Ok(config)
 }
 
 impl Surroundings {
@@ -142,13 +154,7 @@ fn deliver(order: &Order, surroundings: &Surroundings, input: &mut impl BufRead)
     let spool = Spool::read(input, order.ignores_dot, config.message_octets_max)?;
     let prepared = match message::prepare(&spool.header, order, config, caller) {
         Ok(prepared) => prepared,
-        Err(failed) => {
-            // As it was read: with its Bcc, by which it can be submitted again.
-            let header = spool.header.clone();
-            let about = About { sender: None, recipients: &[], reason: &failed.text };
-            let kept = keep(surroundings, &about, &mut spool.with_header(header));
-            return Err(Failed::new(failed.code, format!("{failed}. {kept}")));
-        }
+        Err(failed) => return Err(keep_as_read(order, surroundings, spool, &failed)),
     };
     let mut content = spool.with_header(prepared.header);
     let envelope = envelope(order, config, prepared.sender, prepared.recipients, &content);
@@ -167,9 +173,21 @@ fn deliver(order: &Order, surroundings: &Surroundings, input: &mut impl BufRead)
         .filter_map(|(path, verdict)| Some((*path, verdict.as_ref().err()?.text.as_str())))
         .collect();
     let reason = reason(&failed, verdicts.len());
-    let about = About { sender: Some(&envelope.reverse_path), recipients: &failed, reason: &reason };
+    let recipients = failed.iter().map(|(path, why)| format!("{path} ({why})")).collect();
+    let about = About { sender: Some(envelope.reverse_path.to_string()), recipients, reason: &reason };
     let kept = keep(surroundings, &about, &mut content);
-    Err(Failed::new(code, format!("the message was not submitted: {reason}. {kept}")))
+    let what = if failed.len() < verdicts.len() { "submitted, but not for all" } else { "not submitted" };
+    Err(Failed::new(code, format!("the message was {what}: {reason}. {kept}")))
+}
+
+/// Keeps a message that wasn't understood as it was read: with its Bcc, by which it can be submitted again, and with what
+/// the caller said of sender and recipients.
+fn keep_as_read(order: &Order, surroundings: &Surroundings, spool: Spool, failed: &Failed) -> Failed {
+    let header = spool.header.clone();
+    let about =
+        About { sender: order.sender.clone(), recipients: order.addresses.clone(), reason: &failed.text };
+    let kept = keep(surroundings, &about, &mut spool.with_header(header));
+    Failed::new(failed.code, format!("{failed}. {kept}"))
 }
 
 /// Why, in one line.

@@ -18,7 +18,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
 
-use super::config::{Config, Encryption, Trust};
+use super::config::{Config, Encryption, Identity, Trust};
 use super::exit::{Code, Failed};
 use super::message::Content;
 use crate::commands::wire::{Timely, Wire};
@@ -220,15 +220,21 @@ fn secure(config: &Config, stream: Timely) -> Result<(Wire, ChannelBinding), Fai
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(&error))?;
-    let tls = match &config.trust {
+    let builder = match &config.trust {
         Trust::Verify(file) => {
             let roots = authorities(file.as_deref()).map_err(|error| Failed::new(Code::Config, error))?;
-            builder.with_root_certificates(roots).with_no_client_auth()
+            builder.with_root_certificates(roots)
         }
         Trust::Anything => {
             let verifier = Arc::new(Verifier::of_anybody(provider));
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+            builder.dangerous().with_custom_certificate_verifier(verifier)
         }
+    };
+    let tls = match &config.identity {
+        None => builder.with_no_client_auth(),
+        Some(Identity { chain, key }) => builder
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(|error| Failed::new(Code::Config, format!("certificate_file and key_file: {error}")))?,
     };
     let bare = config.host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(bare).map_err(|error| failed(&error))?;
@@ -247,16 +253,20 @@ fn secure(config: &Config, stream: Timely) -> Result<(Wire, ChannelBinding), Fai
     Ok((Wire::Tls(Box::new(secured)), ChannelBinding { exporter, unique: None }))
 }
 
-/// How to log in: with the mechanism that is configured, or any that doesn't show the password, or PLAIN to a server
-/// that proved who it is.
+/// How to log in: with the mechanism that is configured, or with a certificate, or any that doesn't show the password, or
+/// PLAIN to a server that proved who it is.
 fn authentication(config: &Config, nonce: String) -> Option<Authentication> {
-    let login = config.login.as_ref()?;
+    let external = config.identity.is_some().then_some(Mechanism::External);
+    let Some(login) = &config.login else {
+        let credentials = ClientCredentials { login: String::new(), password: Secret::new(String::new()) };
+        return Some(Authentication { credentials, mechanisms: vec![external?], nonce });
+    };
     let is_verified = config.tls != Encryption::Off && config.trust != Trust::Anything;
     let mechanisms = match login.mechanism {
         Some(mechanism) => vec![mechanism],
         None => {
             let plain = is_verified.then_some(Mechanism::Plain);
-            Authentication::MECHANISMS.into_iter().chain(plain).collect()
+            Authentication::MECHANISMS.into_iter().chain(plain).chain(external).collect()
         }
     };
     let credentials = ClientCredentials { login: login.username.clone(), password: login.password.clone() };

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
@@ -41,10 +42,19 @@ fn serve(like: Like) -> Server {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &authority).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let verifier = verifier.allow_unauthenticated().build().unwrap();
+    let own = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["client.example".to_owned()]).unwrap();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let client = params.signed_by(&own, &authority).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(
             vec![certificate.der().clone()],
             PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
@@ -52,6 +62,8 @@ fn serve(like: Like) -> Server {
         .unwrap();
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(dir.path().join("client.pem"), client.pem()).unwrap();
+    std::fs::write(dir.path().join("client.key"), own.serialize_pem()).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let said = std::thread::spawn(move || {
@@ -63,6 +75,9 @@ fn serve(like: Like) -> Server {
             let session = ServerConnection::new(Arc::new(config)).unwrap();
             let mut secured = BufReader::with_capacity(1, StreamOwned::new(session, clear.into_inner()));
             speak(&mut secured, like, true, &mut said);
+            if secured.get_ref().conn.peer_certificates().is_some() {
+                said.push("showed a certificate".to_owned());
+            }
         }
         said
     });
@@ -200,13 +215,34 @@ fn a_password_is_not_shown_to_a_server_that_proved_nothing() {
 }
 
 #[test]
+fn a_certificate_logs_in_without_a_password() {
+    let like = Like {
+        has_tls: true,
+        extensions: "\r\n250-AUTH EXTERNAL SCRAM-SHA-256 PLAIN",
+        replies: &[("AUTH", "235 welcome")],
+    };
+    let own = "ca_file = \"ca.pem\"\ncertificate_file = \"client.pem\"\nkey_file = \"client.key\"\n";
+    for login in ["", "mechanism = \"external\"\n", "username = \"a\"\npassword = \"secret\"\n"] {
+        let (result, said, kept) = send(like, &format!("{own}{login}"), &["-t"], MESSAGE);
+        assert_eq!((result, kept), (Ok(()), vec![]), "{login}");
+        assert!(said.contains(&"AUTH EXTERNAL =".to_owned()), "{said:?}");
+        assert_eq!(said.last().unwrap(), "showed a certificate", "{said:?}");
+    }
+    // A server that knows nothing of it isn't given a password that nobody configured.
+    let like = Like { extensions: "\r\n250-AUTH PLAIN", ..like };
+    let (result, said, kept) = send(like, own, &["-t"], MESSAGE);
+    assert_eq!((result.unwrap_err().code, kept.len()), (Code::NoPermission, 1));
+    assert!(!said.iter().any(|line| line.starts_with("AUTH")), "{said:?}");
+}
+
+#[test]
 fn what_is_refused_is_kept_and_its_code_is_that_of_the_reason() {
     let some: Replies = &[("RCPT TO:<c@", "550 5.1.1 no c"), ("RCPT TO:<d@", "451 4.2.0 later")];
     let table: [(Replies, Code, &str); 8] = [
-        (&[("RCPT TO:<c@", "550 5.1.1 no c")], Code::NoUser, "c@x.example: 550"),
+        (&[("RCPT TO:<c@", "550 5.1.1 no c")], Code::NoUser, "submitted, but not for all: c@x.example: 550"),
         (&[("RCPT TO:<c@", "451 4.2.0 later")], Code::Unavailable, "c@x.example: 451"),
         (some, Code::Unavailable, "2 of 3 recipients, c@x.example: 550"),
-        (&[("RCPT", "550 5.1.1 nobody")], Code::NoUser, "submitted: 550 5.1.1 nobody"),
+        (&[("RCPT", "550 5.1.1 nobody")], Code::NoUser, "not submitted: 550 5.1.1 nobody"),
         (&[("MAIL", "451 4.3.0 later")], Code::Temporary, "451 4.3.0 later"),
         (&[("MAIL", "550 5.7.1 never")], Code::Unavailable, "550 5.7.1 never"),
         (&[(".", "554 5.6.0 spam")], Code::Unavailable, "554 5.6.0 spam"),

@@ -5,11 +5,12 @@ use postrider_proto::arc::{MessageSignature, Seal};
 use postrider_proto::dkim::canonical::{Algorithm, Crlf, FieldEnd, write_field, write_field_without};
 use postrider_proto::dkim::header::Header;
 use postrider_proto::dkim::tags::TagList;
+use postrider_testing::suite;
 use serde_json::Value;
 
 use super::*;
 use crate::dkim::SigningKey as _;
-use crate::testing::{ShortKey, block_on, content, read, suite};
+use crate::testing::{ShortKey, block_on, content, read};
 
 /// Scenarios of a file.
 fn scenarios(name: &str) -> Option<Vec<Value>> {

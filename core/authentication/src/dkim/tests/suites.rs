@@ -8,11 +8,12 @@ use postrider_proto::dkim::canonical::{BodyCanonicalizer, Crlf};
 use postrider_proto::dkim::key::KeyRecord;
 use postrider_proto::dkim::signature::{Algorithm, Canonicalization};
 use postrider_proto::dkim::tags::TagList;
+use postrider_testing::suite;
 
 use super::*;
 use crate::content::wanted;
 use crate::dkim::verify::signed_octets;
-use crate::testing::{ShortKey, read, script, suite};
+use crate::testing::{ShortKey, read, script};
 
 fn text(folder: &Path, name: &str) -> String {
     String::from_utf8(read(folder, name)).unwrap()

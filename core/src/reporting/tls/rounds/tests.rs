@@ -19,6 +19,17 @@ fn rounds_begin_some_minutes_after_midnight() {
     assert_ne!(next_round(0, 1), next_round(0, 2));
 }
 
+#[test]
+fn a_clock_that_is_set_back_puts_off_no_round() {
+    let due = next_round(1000 * DAY_SECONDS, 7);
+    for now in [due - 1, due - 600, due - DAY_SECONDS + 1] {
+        assert_eq!(still_due(due, now, 7), due);
+    }
+    assert_eq!(still_due(due, 10 * DAY_SECONDS, 7), next_round(10 * DAY_SECONDS, 7));
+    // One after trouble is sooner, and stays so.
+    assert_eq!(still_due(600, 0, 7), 600);
+}
+
 fn policy(domain: &str, failed: u64) -> PolicyReport {
     let failures =
         (failed > 0).then(|| Failure { sessions: failed, ..Failure::new(ResultType::StarttlsNotSupported) });

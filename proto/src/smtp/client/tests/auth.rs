@@ -43,7 +43,7 @@ fn auth_line(settings: Settings, tls: Option<ChannelBinding>, offer: &str) -> Re
 
 #[test]
 fn the_strongest_mechanism_that_both_have_is_taken_and_a_downgrade_shows() {
-    use Mechanism::{CramMd5, Plain, ScramSha1, ScramSha256};
+    use Mechanism::{CramMd5, External, Plain, ScramSha1, ScramSha256};
     let all = Authentication::MECHANISMS;
     let tls = || Some(binding());
     let no_binding = || Some(ChannelBinding::default());
@@ -61,13 +61,19 @@ fn the_strongest_mechanism_that_both_have_is_taken_and_a_downgrade_shows() {
         (&all, tls(), "CRAM-MD5 PLAIN", "CRAM-MD5 "),
         (&[Plain, CramMd5], tls(), "PLAIN", "PLAIN |fred|secret"),
         (&[Plain, CramMd5], tls(), "PLAIN CRAM-MD5", "CRAM-MD5 "),
+        (&[External, ScramSha256], tls(), "SCRAM-SHA-256 EXTERNAL", "EXTERNAL "),
+        (&[External, ScramSha256], tls(), "SCRAM-SHA-256", "SCRAM-SHA-256 n,,n=fred,r=nonce"),
+        (&[External, ScramSha256], None, "SCRAM-SHA-256 EXTERNAL", "SCRAM-SHA-256 n,,n=fred,r=nonce"),
     ] {
         assert_eq!(auth_line(with(mechanisms), tls, offer).as_deref(), Ok(expected), "{offer}");
     }
     // A password is never said in clear, nor PLAIN used that isn't listed.
-    for (mechanisms, tls, offer) in
-        [(&[Plain][..], None, "PLAIN"), (&all, tls(), "PLAIN LOGIN"), (&all, tls(), "X"), (&all, tls(), "")]
-    {
+    for (mechanisms, tls, offer) in [
+        (&[Plain][..], None, "PLAIN"),
+        (&all, tls(), "PLAIN LOGIN"),
+        (&all, tls(), "EXTERNAL X"),
+        (&all, tls(), ""),
+    ] {
         let end = auth_line(with(mechanisms), tls, offer);
         assert_eq!(end, Err(End::Failed(Failure::NoMechanism)), "{offer}");
     }

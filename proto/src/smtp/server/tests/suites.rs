@@ -1,7 +1,7 @@
 //! Data of other projects (`shared/suites/smtp`).
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use data_encoding::BASE64;
 use serde_json::Value;
@@ -9,13 +9,7 @@ use serde_json::Value;
 use super::*;
 
 fn folder(name: &str) -> Option<PathBuf> {
-    let places = ["/../../shared/suites/smtp", "/../../../shared/suites/smtp"];
-    let found = places.map(|place| Path::new(&format!("{}{place}", env!("CARGO_MANIFEST_DIR"))).join(name));
-    let found = found.into_iter().find(|path| path.exists());
-    if found.is_none() {
-        println!("skipped: shared/suites/smtp/{name} is not there; it comes with the project's shared data");
-    }
-    found
+    postrider_testing::suite(&format!("smtp/{name}"))
 }
 
 /// Threat A1: never two messages, by DATA and by BDAT, cut at every octet, and in step afterwards.

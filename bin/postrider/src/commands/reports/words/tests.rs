@@ -23,7 +23,7 @@ fn a_summary_says_who_failed_and_what_to_do() {
     let mixed = source("192.0.2.4", 4, 6);
     let good = source("2001:db8::5", 0, 10);
     let dmarc = DmarcSummary {
-        reports: 4,
+        reports: 3,
         unconfirmed: 1,
         messages: 50,
         failed: 28,
@@ -78,6 +78,10 @@ fn a_summary_says_who_failed_and_what_to_do() {
     };
     let text = summary(&none, 7).join("\n");
     assert!(text.contains("_dmarc.us.example have rua=") && text.contains("_smtp._tls.us.example have rua="));
+    assert!(!text.contains("left out"));
+    let dmarc = DmarcSummary { unconfirmed: 2, ..DmarcSummary::default() };
+    let text = summary(&ReportSummary { dmarc, ..none }, 7).join("\n");
+    assert!(text.contains("No reports on DMARC") && text.contains("2 reports are left out"), "{text}");
 }
 
 #[test]
