@@ -27,9 +27,6 @@ RETRIES = 'first_retry = "60s"\nlongest_retry = "60s"'
 def fourth_attempt(world, complain):
     """A route that matches from the fourth attempt on: three come directly, the next by Postfix."""
     one = world.one
-    if not one.knows("queue"):
-        print("there is no `postrider queue` to hurry attempts with: skipped", file=sys.stderr)
-        return
     one.configure(f"attempts = 6\n{RETRIES}", TRANSPORTS)
     one.restart()
     recipient = f"someone@{FOURTH.domain}"

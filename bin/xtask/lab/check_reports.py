@@ -8,7 +8,7 @@ from network import wait
 # after midnight, and just before a whole hour, up to 90 s after which reports on DMARC leave.
 FOR_TLS, FOR_DMARC = "tomorrow 00:03:55", "tomorrow 00:59:30"
 # Seconds until both reports have to be there.
-REPORTED_WITHIN = 150
+REPORTED_WITHIN = 300
 
 
 def reports(world, complain):

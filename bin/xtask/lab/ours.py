@@ -100,11 +100,6 @@ ipv6 = false
             raise SystemExit(f"postrider {arguments}: exit status {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def knows(self, command):
-        """Whether the program has a command."""
-        done = subprocess.run([self.program, "help", command], capture_output=True, timeout=60)
-        return done.returncode == 0
-
     def log(self):
         return self.process.text()
 

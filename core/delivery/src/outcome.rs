@@ -340,12 +340,6 @@ impl HostEnd {
             _ => false,
         }
     }
-
-    /// Whether it says for good that there is nobody.
-    #[must_use]
-    pub fn is_nobody(&self) -> bool {
-        *self == Self::NoAddresses
-    }
 }
 
 /// What becomes of a recipient.

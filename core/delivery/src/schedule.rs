@@ -104,7 +104,7 @@ impl Schedule {
         if notice.due == i64::MAX {
             return;
         }
-        let record = self.records.entry(notice.domain).or_insert_with(Record::new);
+        let record = self.records.entry(notice.domain).or_insert_with(|| Record::new(self.settings));
         let is_behind = record.running > 0 || record.is_claiming || record.place == Place::Ready;
         record.told(notice.due);
         if let (true, Some((entry, account))) = (is_behind && notice.due <= now, notice.entry) {
@@ -124,7 +124,7 @@ impl Schedule {
     pub fn set(&mut self, domain: u64, mark: Mark, first_due: Option<i64>, now: i64) {
         let first_due = first_due.unwrap_or(i64::MAX);
         let is_exact = self.mark(domain) == mark;
-        let record = self.records.entry(domain).or_insert_with(Record::new);
+        let record = self.records.entry(domain).or_insert_with(|| Record::new(self.settings));
         if is_exact {
             record.due = first_due;
         }
@@ -198,7 +198,7 @@ impl Schedule {
     /// Gives a session its turn; it counts as active from here.
     fn turn(&mut self, session: SessionId, domain: u64) -> Turn {
         self.active += 1;
-        let record = self.records.entry(domain).or_insert_with(Record::new);
+        let record = self.records.entry(domain).or_insert_with(|| Record::new(self.settings));
         record.running += 1;
         record.is_claiming = true;
         record.waits_for_host = false;

@@ -261,7 +261,10 @@ impl Session {
                             _ => Unreachable::NoRoute,
                         },
                     };
-                    self.schedule(|schedule, id, now| schedule.disconnected(id, Signal::Down, now));
+                    // What goes wrong at a proxy, or behind it, says nothing of the host for those that don't go there.
+                    if way.proxy.is_none() {
+                        self.schedule(|schedule, id, now| schedule.disconnected(id, Signal::Down, now));
+                    }
                     left -= 1;
                 }
             }

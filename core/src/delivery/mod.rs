@@ -29,7 +29,7 @@ mod learned;
 mod letters;
 pub(crate) mod operate;
 mod outcome;
-mod reports;
+pub(crate) mod reports;
 mod routing;
 mod rules;
 mod secure;

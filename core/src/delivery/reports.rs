@@ -7,9 +7,11 @@ use postrider_delivery::outcome::{Class, Failure, Verdict};
 use postrider_delivery::report::{self, About, Event, decide};
 use postrider_proto::address::Address;
 use postrider_proto::dsn::{self, Diagnostic, Letter, Recipient, Returned, TypedAddress};
-use postrider_proto::mime::{self, FieldName};
+use postrider_proto::mime::header::unfold;
+use postrider_proto::mime::{self, FieldName, words};
 use postrider_proto::smtp::client::EnhancedCode;
 use postrider_proto::smtp::envelope::{Hold, Return};
+use postrider_storage::account::Content;
 use postrider_storage::queue;
 use postrider_storage::rows::{QueueRow, Ret};
 use postrider_storage::store::StoreError;
@@ -18,6 +20,7 @@ use super::content::Source;
 use super::outcome::{Tried, result_of};
 use super::{attempt, start, translate};
 use crate::clock::unix_now;
+use crate::reads::Reads;
 use crate::shard::Shard;
 
 /// The largest message that comes back whole.
@@ -102,16 +105,7 @@ pub(super) async fn compose(
         }
         (_, Err(error)) => return Err(error),
     };
-    let structure = {
-        let mut scanner = mime::scan::Scanner::new(mime::Limits::DEFAULT);
-        scanner.push(&original);
-        scanner.finish()
-    };
-    let field = |name| {
-        let value = structure.root().field(name)?;
-        Some(String::from_utf8_lossy(value).trim().to_owned())
-    };
-    let (id, subject) = (field(FieldName::MessageId), field(FieldName::Subject));
+    let (id, subject) = named(&original);
     let report = dsn::Report {
         reporting_mta: shard.shared.config.hostname.as_str().into(),
         arrival: Some(entry.created),
@@ -212,7 +206,15 @@ fn status(failure: Option<&Failure>, verdict: &Verdict) -> EnhancedCode {
 async fn read(shard: &Rc<Shard>, tried: &Tried, octets_max: usize) -> Result<Vec<u8>, StoreError> {
     let (id, reads) = (tried.id, &shard.shared.reads);
     let prefix = reads.run(move |reader| queue::prefix(reader, id)).await?;
-    let mut source = Source::stored(prefix, queue::content(&tried.entry));
+    octets_of(reads, Source::stored(prefix, queue::content(&tried.entry)), octets_max).await
+}
+
+/// The header of a stored message, with the empty line behind it.
+pub(crate) async fn header(reads: &Reads, content: Content) -> Result<Vec<u8>, StoreError> {
+    octets_of(reads, Source::stored(Vec::new(), content), HEADER_OCTETS_MAX).await.map(header_of)
+}
+
+async fn octets_of(reads: &Reads, mut source: Source, octets_max: usize) -> Result<Vec<u8>, StoreError> {
     let mut octets = Vec::new();
     while octets.len() < octets_max
         && let Some(part) = source.next(reads).await?
@@ -221,6 +223,19 @@ async fn read(shard: &Rc<Shard>, tried: &Tried, octets_max: usize) -> Result<Vec
     }
     octets.truncate(octets_max);
     Ok(octets)
+}
+
+/// Message-ID and subject of a message, as reports name it.
+pub(crate) fn named(header: &[u8]) -> (Option<String>, Option<String>) {
+    let structure = {
+        let mut scanner = mime::scan::Scanner::new(mime::Limits::DEFAULT);
+        scanner.push(header);
+        scanner.finish()
+    };
+    let field = |name| Some(structure.root().field(name)?.to_vec());
+    let id = field(FieldName::MessageId).map(|id| String::from_utf8_lossy(&id).trim().to_owned());
+    let subject = field(FieldName::Subject).map(|subject| words::decode(&unfold(&subject)).trim().to_owned());
+    (id, subject)
 }
 
 /// The header with the empty line behind it. One that was cut ends with its last whole line.

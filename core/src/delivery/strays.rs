@@ -102,24 +102,33 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
     let editing = deliveries.edits.conclude(&ids).await;
     let (these, now) = (strays.to_vec(), unix_now());
     let built = shared.reads.run(move |reader| {
-        let (mut edit, mut places) = (Edit::default(), Vec::new());
+        let (mut edit, mut places, mut set, mut failed) = (Edit::default(), Vec::new(), Vec::new(), None);
         for (id, stray) in these {
-            if let Some((one, place)) = right(reader, id, stray, now)? {
-                edit.append(one);
-                places.push(place);
+            // One that can't be read keeps no other from its turn.
+            match right(reader, id, stray, now) {
+                Ok(Some((one, place))) => {
+                    edit.append(one);
+                    places.push(place);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    failed = Some(format!("entry {}: {error}", id.0));
+                    continue;
+                }
             }
+            set.push((id, stray));
         }
-        Ok::<_, StoreError>((edit, places))
+        Ok((edit, places, set, failed))
     });
-    let (edit, places) = built.await.map_err(|error| error.to_string())?;
+    let (edit, places, set, failed) = built.await.map_err(|error| error.to_string())?;
     if !edit.batch.is_empty() {
         let committed = commit::commit(&shared.committer, edit.batch, Durability::Buffered).await;
         committed.map_err(|error| error.to_string())?;
         shared.queue_counts.add(edit.delta);
     }
-    deliveries.strays.forget(strays);
+    deliveries.strays.forget(&set);
     drop(editing);
-    for (id, stray) in strays {
+    for (id, stray) in &set {
         match stray {
             Stray::Untried => info!(entry = %id.0, "an entry that was not tried is given back"),
             Stray::CutOff { .. } => {
@@ -137,7 +146,7 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
     for place in places {
         deliveries.notify(place, 0);
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 fn right(

@@ -41,16 +41,22 @@ pub(super) struct Failed(RefCell<HashMap<Domain, i64>>);
 
 impl Failed {
     fn is_recent(&self, domain: &Domain, now: i64) -> bool {
-        self.0.borrow().get(domain).is_some_and(|until| now < *until)
+        self.0.borrow().get(domain).is_some_and(|until| is_within_back_off(*until, now))
     }
 
     fn note(&self, domain: &Domain, now: i64) {
         let mut failed = self.0.borrow_mut();
-        failed.retain(|_, until| now < *until);
+        failed.retain(|_, until| is_within_back_off(*until, now));
         if failed.len() < FAILED_MAX {
             failed.insert(domain.clone(), now.saturating_add(BACKOFF));
         }
     }
+}
+
+/// Whether a pause that ends then is under way. A clock that was set back doesn't prolong it: a domain would be without its
+/// policy for as long.
+fn is_within_back_off(until: i64, now: i64) -> bool {
+    (1..=BACKOFF).contains(&until.saturating_sub(now))
 }
 
 /// What is kept of a domain, if it can still be used.
@@ -64,6 +70,11 @@ impl Kept {
         let valid = !row.backoff && now < row.valid_until;
         let policy = valid.then(|| Policy::parse(row.policy.as_bytes()).ok()).flatten();
         Self { row, policy }
+    }
+
+    /// Whether it failed a short while ago.
+    fn is_backing_off(&self, now: i64) -> bool {
+        self.row.backoff && is_within_back_off(self.row.valid_until, now)
     }
 }
 
@@ -119,10 +130,7 @@ pub(super) async fn policy(shard: &Rc<Shard>, resolver: &Resolver, domain: &Doma
             }
             Sts::Policy(policy).into()
         }
-        // It failed a short while ago.
-        Some(kept) if kept.row.backoff && now < kept.row.valid_until => {
-            faulty(None, Sts::None, FETCH_ERROR, BACKING_OFF)
-        }
+        Some(kept) if kept.is_backing_off(now) => faulty(None, Sts::None, FETCH_ERROR, BACKING_OFF),
         Some(Kept { policy: Some(policy), .. }) if shard.deliveries.sts_failed.is_recent(domain, now) => {
             faulty(Some(policy), Sts::None, FETCH_ERROR, BACKING_OFF)
         }
@@ -225,5 +233,40 @@ async fn write(shard: &Shard, domain: &Domain, row: &MtaStsRow) {
     };
     if let Err(error) = written {
         warn!(%domain, %error, "a policy of MTA-STS can't be kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// A clock that ran ahead must not leave a domain without its policy once it is right again.
+    #[test]
+    fn a_clock_that_is_set_back_does_not_prolong_the_pause_after_a_failure() {
+        const NOW: i64 = 1_780_000_000;
+        const YEAR: i64 = 365 * 24 * 60 * 60;
+        let kept = |failed: i64| {
+            let row = MtaStsRow {
+                inserted: failed,
+                valid_until: failed + BACKOFF,
+                updated: failed,
+                used: failed,
+                backoff: true,
+                record_id: "1".into(),
+                policy: Box::default(),
+            };
+            Kept::new(row, NOW)
+        };
+        for (failed, expected) in
+            [(NOW, true), (NOW - BACKOFF + 1, true), (NOW - BACKOFF, false), (NOW + YEAR, false)]
+        {
+            assert_eq!(kept(failed).is_backing_off(NOW), expected, "{}", failed - NOW);
+            let noted = Failed::default();
+            let domain = Domain::parse("example.com").unwrap();
+            noted.note(&domain, failed);
+            assert_eq!(noted.is_recent(&domain, NOW), expected, "{}", failed - NOW);
+        }
     }
 }

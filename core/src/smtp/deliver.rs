@@ -31,7 +31,7 @@ use postrider_storage::rows::{Kind, QueueMeta, ReportTodoRow, Ret, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
-use super::bounce::{self, Failed};
+use super::bounce::{self, Told};
 use super::checks::rules::{ByRule, Ruled};
 use super::checks::{Fields, Reports};
 use super::connection::Connection;
@@ -44,7 +44,7 @@ use super::sending::{End, Sending};
 use crate::accounts::{LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
-use crate::delivery::{self, Mail, Unstored, incoming};
+use crate::delivery::{self, Mail, Unstored, incoming, reports};
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
@@ -341,7 +341,7 @@ impl Delivery {
     /// then named in a report to the sender, if that is surely who sent it.
     async fn reply(&self, outcomes: Outcomes) -> Reply {
         let mut failed: Vec<(usize, Reply)> = Vec::new();
-        let mut stored = 0;
+        let (mut stored, mut delivered) = (0, Vec::new());
         let deferral = outcomes.deferral(!outcomes.by_number.values().any(Result::is_ok));
         for (number, outcome) in outcomes.by_number {
             let label = match &outcome {
@@ -351,7 +351,12 @@ impl Delivery {
             };
             self.count(1, label);
             match outcome {
-                Ok(_) => stored += 1,
+                Ok(how) => {
+                    stored += 1;
+                    if how == metrics::Delivery::Stored {
+                        delivered.push(number);
+                    }
+                }
                 Err(reply) => failed.push((number, reply)),
             }
         }
@@ -363,7 +368,8 @@ impl Delivery {
         if stored > 0 && self.reports == Reports::ToNobody {
             // Deviation: RFC 5321 §6.1 wants a report, which would go to whoever's address somebody wrote there. §6.2 permits
             // that there is none, and calls it dangerous: so recipients that may refuse are kept apart at RCPT, and this
-            // is left for accounts that were removed meanwhile.
+            // is left for accounts that were removed meanwhile. RFC 3461 §5.2.3 wants one of a delivery, for which the same
+            // holds.
             for (_, reply) in &failed {
                 info!(cid = %self.id, code = reply.code(), "refused for a recipient, without a report: nothing confirms the sender");
             }
@@ -377,6 +383,10 @@ impl Delivery {
                 // the message twice, but no failure is lost.
                 error!(cid = %self.id, code = reply.code(), "a report on failed recipients could not be queued");
                 return reply;
+            }
+            if let Err(reply) = self.confirm(&delivered).await {
+                // The message doesn't come twice for that.
+                error!(cid = %self.id, code = reply.code(), "a report on a delivery could not be queued");
             }
             return Reply::DELIVERED;
         }
@@ -394,29 +404,41 @@ impl Delivery {
     }
 
     /// Stores a text as a content.
-    async fn take(&self, text: &str) -> Result<intake::Message, Reply> {
+    async fn take(&self, text: &[u8]) -> Result<intake::Message, Reply> {
         let shared = &self.shard.shared;
         let failed = |error| policy::intake_reply(&error, self.id);
         let mut taken = intake::Intake::new(&shared.store, &shared.committer, u64::MAX);
-        taken.push(text.as_bytes()).await.map_err(failed)?;
+        taken.push(text).await.map_err(failed)?;
         taken.finish(Sharing::One).map_err(failed)
     }
 
-    /// Reports to the sender about recipients that did not get the message: into the mailbox of our own user, otherwise by
-    /// the queue.
+    /// Reports to the sender about recipients that did not get the message.
     async fn report(&self, failed: &[(usize, Reply)]) -> Result<(), Reply> {
-        let Some(sender) = self.envelope.reverse_path.address() else { return Ok(()) };
-        let failed: Vec<Failed<'_>> = failed
-            .iter()
-            .filter_map(|(number, reply)| {
-                Some(Failed { recipient: self.envelope.recipients.get(*number)?, reply })
-            })
-            .filter(|failed| failed.recipient.notify.is_none_or(|notify| notify.failure))
-            .collect();
-        if failed.is_empty() {
+        let told = failed.iter().filter_map(|(number, reply)| {
+            Some(Told { recipient: self.envelope.recipients.get(*number)?, failure: Some(reply) })
+        });
+        let told = told.filter(|told| told.recipient.notify.is_none_or(|notify| notify.failure));
+        self.tell(told.collect()).await
+    }
+
+    /// Reports to the sender that the message is in mailboxes, where it asked for that (RFC 3461 §5.2.3).
+    async fn confirm(&self, delivered: &[usize]) -> Result<(), Reply> {
+        let recipients = delivered.iter().filter_map(|number| self.envelope.recipients.get(*number));
+        let asked = recipients.filter(|recipient| recipient.notify.is_some_and(|notify| notify.success));
+        self.tell(asked.map(|recipient| Told { recipient, failure: None }).collect()).await
+    }
+
+    /// Stores a report: in the mailbox of our own user, otherwise in the queue.
+    async fn tell(&self, told: Vec<Told<'_>>) -> Result<(), Reply> {
+        let (Some(sender), false) = (self.envelope.reverse_path.address(), told.is_empty()) else {
             return Ok(());
-        }
-        let report = bounce::report(&self.hostname, sender, &self.envelope, &failed, self.now);
+        };
+        let header = reports::header(&self.shard.shared.reads, self.content).await;
+        let header = header
+            .inspect_err(|error| error!(cid = %self.id, %error, "a report lacks the header of its message"))
+            .ok();
+        let report =
+            bounce::report(&self.hostname, sender, &self.envelope, &told, self.now, header.as_deref());
         if let Some(account) = self.sender {
             let message = self.take(&report).await?;
             let content = message.content;
@@ -425,9 +447,12 @@ impl Delivery {
             match delivery::into_mailbox(&self.shard, account, inbox, mail, Batch::new()).await {
                 Ok(_) => return Ok(()),
                 Err(Unstored::Refused(why)) => {
-                    // There may be room later: it waits for that in the queue.
                     info!(cid = %self.id, %why, "a report has no room in the sender's mailbox");
                     intake::abandon(&self.shard.shared.committer, content);
+                    if told.iter().all(|told| told.failure.is_none()) {
+                        return Ok(());
+                    }
+                    // There may be room later: it waits for that in the queue.
                 }
                 Err(Unstored::Failed(error)) => {
                     error!(cid = %self.id, %error, "a report can't be stored");
@@ -439,7 +464,7 @@ impl Delivery {
         let shared = &self.shard.shared;
         let message = self.take(&report).await?;
         let prefix = match Domain::parse(&self.hostname) {
-            Ok(hostname) => signing::sign_ours(&self.shard, &hostname, report.as_bytes()).await,
+            Ok(hostname) => signing::sign_ours(&self.shard, &hostname, &report).await,
             // A server that is named by an address signs nothing.
             Err(_) => Vec::new(),
         };
@@ -453,7 +478,7 @@ impl Delivery {
             // A report may come back as the message went (RFC 8689 §5).
             require_tls: wish(&self.envelope, self.facts.tls_required),
             smtputf8: self.envelope.smtputf8,
-            eight_bit: true,
+            eight_bit: !report.is_ascii(),
             binary: false,
             ret: Ret::Unspecified,
             envelope_id: Vec::new(),

@@ -87,6 +87,7 @@ Auto-Submitted: auto-replied\r
 MIME-Version: 1.0\r
 Content-Type: multipart/report; report-type=delivery-status;\r
 \tboundary=\"=_report_u1\"\r
+Content-Transfer-Encoding: 8bit\r
 \r
 --=_report_u1\r
 Content-Type: text/plain; charset=utf-8\r
@@ -140,6 +141,34 @@ Message-ID: <m1@us.example>\r
 --=_report_u1--\r
 ";
     assert_eq!(message, expected);
+}
+
+#[test]
+fn a_server_without_a_name_claims_none() {
+    let report = Report { reporting_mta: "[192.0.2.1]".into(), ..report(vec![failed()]) };
+    let message = write(&report, Returned::Nothing, "");
+    assert!(message.contains("Reporting-MTA: x-local-hostname; [192.0.2.1]\r\n"), "{message}");
+    assert_eq!(&*read(message.as_bytes()).unwrap().report.reporting_mta, "[192.0.2.1]");
+}
+
+#[test]
+fn a_subject_is_shown_as_it_was_written() {
+    let to = Address::parse("a@us.example").unwrap();
+    let letter = Letter {
+        to: &to,
+        sender: None,
+        now: NOW,
+        unique: "u1",
+        about: None,
+        subject: Some("Gr\u{fc}\u{df}e"),
+        returned: Returned::Nothing,
+    };
+    let Composed { before, .. } = compose(&report(vec![failed()]), &letter);
+    assert!(before.contains("\r\n  Subject: Gr\u{fc}\u{df}e\r\n"), "{before}");
+    // The part and what it is in say so; what programs read stays ASCII.
+    assert_eq!(before.matches("Content-Transfer-Encoding: 8bit\r\n").count(), 2, "{before}");
+    let status = before.split("message/delivery-status\r\n").nth(1).unwrap();
+    assert!(status.starts_with("Content-Transfer-Encoding: 7bit\r\n") && status.is_ascii(), "{status}");
 }
 
 #[test]

@@ -189,7 +189,10 @@ impl Page {
     fn message(&mut self, report: &Report, letter: &Letter<'_>) {
         self.line(0, "About which message:");
         if let Some(subject) = letter.subject.filter(|subject| !subject.trim().is_empty()) {
+            // The part is UTF-8 in any case; it is encoded on its way where it has to be.
+            let utf8 = std::mem::replace(&mut self.utf8, true);
             self.line(2, &format!("Subject: {subject}"));
+            self.utf8 = utf8;
         }
         if let Some(arrival) = report.arrival {
             self.line(2, &format!("Received here on {}", moment(arrival)));

@@ -4,6 +4,7 @@
 //! the report may have UTF-8; no text of a peer ends a field early.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use super::text::{self, shown};
 use super::{Action, Recipient, Report, TypedAddress};
@@ -79,10 +80,11 @@ pub fn compose(report: &Report, letter: &Letter<'_>) -> Composed {
     field("Auto-Submitted", "auto-replied");
     field("MIME-Version", "1.0");
     field("Content-Type", &format!("multipart/report; report-type=delivery-status; boundary=\"{boundary}\""));
-    if report.utf8 {
+    let text = text::text(report, letter);
+    // RFC 2045 §6.4: as one of its parts says, below.
+    if report.utf8 || letter.returned != Returned::Nothing || !text.is_ascii() {
         field("Content-Transfer-Encoding", "8bit");
     }
-    let text = text::text(report, letter);
     let _ = write!(before, "\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n");
     let _ = write!(before, "Content-Transfer-Encoding: {}\r\n\r\n{text}", encoding(&text));
     let kind = if report.utf8 { "global-delivery-status" } else { "delivery-status" };
@@ -129,7 +131,11 @@ fn status(report: &Report) -> String {
     if let Some(id) = &report.envelope_id {
         fold(&mut out, "Original-Envelope-Id", id, utf8);
     }
-    fold(&mut out, "Reporting-MTA", &format!("dns; {}", report.reporting_mta), utf8);
+    // RFC 3461 §6.3: `dns` is for names of the DNS alone.
+    let name = &*report.reporting_mta;
+    let is_address = name.starts_with('[') || name.parse::<IpAddr>().is_ok();
+    let kind = if is_address { "x-local-hostname" } else { "dns" };
+    fold(&mut out, "Reporting-MTA", &format!("{kind}; {name}"), utf8);
     if let Some(arrival) = report.arrival {
         fold(&mut out, "Arrival-Date", &date(arrival), utf8);
     }

@@ -72,11 +72,6 @@ pub fn unfold(value: &[u8]) -> Vec<u8> {
     out.trim_ascii().to_vec()
 }
 
-/// How many Received fields the header has: the hops of the message (RFC 5321 §6.3).
-pub fn received_count(header: &[u8]) -> usize {
-    all(header, "received").count()
-}
-
 /// Octets of a message id that are taken; RFC 5322 §2.1.1 has no longer lines.
 const MESSAGE_ID_OCTETS_MAX: usize = 998;
 

@@ -16,7 +16,10 @@ pub const SKIPPED: &str = "POSTRIDER_SKIPPED";
 const SUITES: &str = "POSTRIDER_SUITES";
 
 /// Says that the test of this thread can't run, and why.
-#[expect(clippy::missing_panics_doc, reason = "a test that can't tell is to fail")]
+///
+/// # Panics
+///
+/// When it can't be told: then the test is to fail.
 pub fn skip(reason: impl Display) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("a test");

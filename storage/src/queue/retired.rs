@@ -11,6 +11,9 @@ use crate::reader::Reader;
 use crate::rows::{FromIdRow, QueueMeta, QueueRow, RecipientRow, RetiredRow, Retirement};
 use crate::store::{Refusal, StoreError};
 
+/// From here on, what is kept of recipients that leave in one batch is without what programs were told.
+const CROWDED_OCTETS: usize = 8 << 20;
+
 /// A recipient that leaves the queue.
 pub(super) struct Leaving<'a> {
     pub id: QueueId,
@@ -41,6 +44,8 @@ impl Leaving<'_> {
             }
         }
         let Some(until) = until else { return Ok(()) };
+        // Of thousands of recipients, what programs were told is too much for one batch: an outcome comes first.
+        let meta = meta.filter(|_| edit.batch.octets() < CROWDED_OCTETS);
         let row = RetiredRow {
             retirement,
             kind: entry.kind,

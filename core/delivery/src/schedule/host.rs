@@ -76,10 +76,10 @@ struct Host {
 }
 
 impl Host {
-    fn new() -> Self {
+    fn new(settings: Settings) -> Self {
         Self {
             connections: 0,
-            window: Window::NEW,
+            window: Window::new(settings.host_connections_max),
             failures: 0,
             down_until: i64::MIN,
             waiting: HashMap::new(),
@@ -100,9 +100,9 @@ impl Host {
     }
 
     /// Whether nothing of it is worth to be remembered.
-    fn is_as_new(&self) -> bool {
+    fn is_as_new(&self, settings: Settings) -> bool {
         let is_unused = self.connections == 0 && self.waiting.is_empty() && self.kept.is_empty();
-        is_unused && self.failures == 0 && self.window == Window::NEW
+        is_unused && self.failures == 0 && self.window == Window::new(settings.host_connections_max)
     }
 
     fn enter(&mut self, waiter: Waiter) -> bool {
@@ -134,22 +134,44 @@ impl Host {
     }
 }
 
+/// A part of the table.
+#[derive(Debug)]
+struct Part {
+    hosts: HashMap<IpAddr, Host>,
+    /// From so many on it is looked for those that can be forgotten.
+    crowd: usize,
+}
+
+impl Part {
+    const CROWD: usize = HOSTS_REMEMBERED_MAX / PARTS;
+
+    /// Forgets those without connections when too many are remembered: they are found out anew.
+    fn make_room(&mut self) {
+        if self.hosts.len() >= self.crowd {
+            self.hosts.retain(|_, host| host.connections > 0);
+            // Where most have connections, looking each time would be for nothing.
+            self.crowd = Self::CROWD.max(2 * self.hosts.len());
+        }
+    }
+}
+
 /// All hosts that the server connects to.
 #[derive(Debug)]
 pub struct Hosts {
     settings: Settings,
     places: RandomState,
-    parts: [Mutex<HashMap<IpAddr, Host>>; PARTS],
+    parts: [Mutex<Part>; PARTS],
 }
 
 impl Hosts {
     /// None that is known.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, places: RandomState::new(), parts: std::array::from_fn(|_| Mutex::default()) }
+        let part = |_| Mutex::new(Part { hosts: HashMap::new(), crowd: Part::CROWD });
+        Self { settings, places: RandomState::new(), parts: std::array::from_fn(part) }
     }
 
-    fn part(&self, address: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Host>> {
+    fn part(&self, address: IpAddr) -> MutexGuard<'_, Part> {
         let place = self.places.hash_one(address) as usize % PARTS;
         // What is held by a lock is whole at each step.
         self.parts[place].lock().unwrap_or_else(PoisonError::into_inner)
@@ -165,11 +187,8 @@ impl Hosts {
         now: i64,
     ) -> (Admission, Option<usize>) {
         let mut part = self.part(address);
-        // When too many are remembered, those without connections are forgotten: they are found out anew.
-        if part.len() >= HOSTS_REMEMBERED_MAX / PARTS {
-            part.retain(|_, host| host.connections > 0);
-        }
-        let host = part.entry(address).or_insert_with(Host::new);
+        part.make_room();
+        let host = part.hosts.entry(address).or_insert_with(|| Host::new(self.settings));
         if host.down_until > now {
             return (Admission::Down { until: host.down_until }, None);
         }
@@ -191,15 +210,15 @@ impl Hosts {
     /// Forgets a connection; gives the domains that may have their turn now, for which places are kept.
     pub(super) fn release(&self, address: IpAddr, signal: Option<Signal>, now: i64) -> Vec<Waiter> {
         let mut part = self.part(address);
-        let Some(host) = part.get_mut(&address) else { return Vec::new() };
+        let Some(host) = part.hosts.get_mut(&address) else { return Vec::new() };
         if let Some(signal) = signal {
             learn(self.settings, host, signal, now);
         }
         host.connections -= 1;
         host.kept.retain(|(_, until)| *until > now);
         let called = (0..host.room()).map_while(|_| host.call(now)).collect();
-        if host.is_as_new() {
-            part.remove(&address);
+        if host.is_as_new(self.settings) {
+            part.hosts.remove(&address);
         }
         called
     }
@@ -207,11 +226,11 @@ impl Hosts {
     /// Takes that a domain that was called has nothing to send; gives the next one.
     pub(super) fn pass_on(&self, address: IpAddr, waiter: Waiter, now: i64) -> Option<Waiter> {
         let mut part = self.part(address);
-        let host = part.get_mut(&address)?;
+        let host = part.hosts.get_mut(&address)?;
         host.kept.retain(|(kept, until)| *kept != waiter && *until > now);
         let next = if host.room() > 0 { host.call(now) } else { None };
-        if host.is_as_new() {
-            part.remove(&address);
+        if host.is_as_new(self.settings) {
+            part.hosts.remove(&address);
         }
         next
     }
@@ -219,7 +238,7 @@ impl Hosts {
     /// Who waits for a connection to end.
     pub(super) fn waiting(&self, address: IpAddr, shard: usize) -> Waiting {
         let part = self.part(address);
-        match part.get(&address).map(|host| &host.waiting) {
+        match part.hosts.get(&address).map(|host| &host.waiting) {
             Some(waiting) if waiting.contains_key(&shard) => Waiting::Here,
             Some(waiting) if !waiting.is_empty() => Waiting::Elsewhere,
             _ => Waiting::Nobody,
@@ -228,12 +247,12 @@ impl Hosts {
 
     /// Takes the domain of a shard that waits longest: there is a connection for it already.
     pub(super) fn next_here(&self, address: IpAddr, shard: usize) -> Option<u64> {
-        self.part(address).get_mut(&address)?.take_of(shard)
+        self.part(address).hosts.get_mut(&address)?.take_of(shard)
     }
 
     /// Takes that a connection of a shard lies idle, or no longer.
     pub(super) fn lies_idle(&self, address: IpAddr, shard: usize, is_idle: bool) {
-        if let Some(host) = self.part(address).get_mut(&address) {
+        if let Some(host) = self.part(address).hosts.get_mut(&address) {
             if is_idle {
                 host.idle.push(shard);
             } else if let Some(place) = host.idle.iter().position(|idle| *idle == shard) {
@@ -243,14 +262,14 @@ impl Hosts {
     }
 
     pub(super) fn learn(&self, address: IpAddr, signal: Signal, now: i64) {
-        if let Some(host) = self.part(address).get_mut(&address) {
+        if let Some(host) = self.part(address).hosts.get_mut(&address) {
             learn(self.settings, host, signal, now);
         }
     }
 
     pub(super) fn clock_went_back(&self, latest: i64) {
         for part in &self.parts {
-            for host in part.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            for host in part.lock().unwrap_or_else(PoisonError::into_inner).hosts.values_mut() {
                 host.down_until = host.down_until.min(latest);
             }
         }
@@ -258,12 +277,12 @@ impl Hosts {
 
     #[cfg(test)]
     pub(super) fn connections(&self, address: IpAddr) -> u16 {
-        self.part(address).get(&address).map_or(0, |host| host.connections)
+        self.part(address).hosts.get(&address).map_or(0, |host| host.connections)
     }
 
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
-        self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).hosts.len()).sum()
     }
 }
 

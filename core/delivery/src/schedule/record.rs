@@ -1,5 +1,6 @@
 //! What is known of a domain with entries.
 
+use super::Settings;
 use super::window::Window;
 
 /// Where a record is.
@@ -37,7 +38,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
             due: i64::MAX,
             not_before: i64::MIN,
@@ -45,7 +46,7 @@ impl Record {
             epoch: 0,
             failures: 0,
             running: 0,
-            window: Window::NEW,
+            window: Window::new(settings.domain_sessions_max),
             place: Place::None,
             waits_for_host: false,
             is_claiming: false,

@@ -13,8 +13,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Two: one that stalls doesn't hold up everything.
-    pub(super) const NEW: Self = Self { size: 2, credit: 0, is_opening: true };
+    /// Two, where so many are allowed: one that stalls doesn't hold up everything.
+    pub(super) fn new(most: u16) -> Self {
+        Self { size: most.clamp(1, 2), credit: 0, is_opening: true }
+    }
 
     pub(super) fn size(&self) -> u16 {
         self.size
@@ -51,7 +53,7 @@ mod tests {
 
     #[test]
     fn it_opens_fast_and_after_the_first_no_slowly() {
-        let mut window = Window::NEW;
+        let mut window = Window::new(8);
         let grown = |window: &mut Window, times: usize| {
             (0..times).for_each(|_| window.grow(8));
             window.size()
@@ -67,6 +69,16 @@ mod tests {
         window.close();
         window.shrink();
         assert_eq!(window.size(), 1);
+    }
+
+    #[test]
+    fn it_never_opens_further_than_it_may() {
+        for (most, expected) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
+            assert_eq!(Window::new(most).size(), expected);
+            let mut window = Window::new(most);
+            (0..10).for_each(|_| window.grow(most));
+            assert_eq!(window.size(), most.max(1));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use postrider_storage::engine::memory::MemoryEngine;
+use postrider_storage::engine::{Batch, Space};
 use postrider_storage::queue::{Attempt, domain_hash, shard_of};
 use postrider_storage::rows::QueueRow;
 
@@ -80,4 +81,20 @@ fn claimed_entries_that_nobody_has_are_set_right() {
     lose(&server, untried, Stray::Untried);
     wait_until(|| row(&server, untried).is_none());
     assert_eq!(row(&server, waits).unwrap().due, LATER);
+
+    // One whose row can't be read keeps no other from being set right.
+    let (damaged, other) = (add(), add());
+    claim(&server, other);
+    let key = postrider_storage::keys::queue(damaged);
+    let whole = server.shared.store.reader().get(&key).unwrap().unwrap();
+    let write = |value: &[u8]| {
+        let mut batch = Batch::new();
+        batch.insert(Space::Rows, key.clone(), value.to_vec());
+        server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    };
+    write(b"?");
+    lose(&server, damaged, Stray::Endless);
+    lose(&server, other, Stray::Endless);
+    wait_until(|| row(&server, other).unwrap().held == Held::Operator);
+    write(&whole);
 }

@@ -159,7 +159,7 @@ fn a_commit_that_fails_ends_the_sessions_of_its_account_and_the_next_login_works
             line = idle.line();
         }
         assert_eq!([&line, &*idle.line()], [BYE, "EOF"], "{command}");
-        assert!(began.elapsed() < Duration::from_secs(1), "{command}");
+        assert!(began.elapsed() < Duration::from_secs(8), "{command}");
         waiting.send(b"a NOOP\r\n");
         assert_eq!([waiting.line(), waiting.line()], [BYE, "EOF"], "{command}");
         server.shared.committer.reopen().unwrap();

@@ -1,6 +1,7 @@
 //! Changes of entries: what is meant is found first, and then changed some entries at a time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postrider_storage::queue::{self, Bounds, Change, Cursor, Filter, Order, domain_hash, shard_of};
@@ -120,7 +121,8 @@ impl ServerOperations {
         }
     }
 
-    /// The entries that a filter means, by the shard that owns them.
+    /// The entries that a filter means, by the shard that owns them. All pages are of one moment: what is tried or moved
+    /// meanwhile is neither missed nor found twice.
     async fn find_entries<T: Transport>(
         &self,
         filter: &Filter,
@@ -130,10 +132,10 @@ impl ServerOperations {
         let mut found: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
         let mut teller = Teller::new("looked at");
         let (mut cursor, mut looked): (Option<Cursor>, u64) = (None, 0);
+        let reader = Arc::new(self.shard.shared.store.reader());
         loop {
-            let (filter, from) = (filter.clone(), cursor.take());
-            let page = self.on_idle_pool(move |shared| {
-                let reader = shared.store.reader();
+            let (filter, from, reader) = (filter.clone(), cursor.take(), Arc::clone(&reader));
+            let page = self.on_idle_pool(move |_| {
                 let bounds = Bounds { entries_max: FOUND_MAX, ..Bounds::default() };
                 let page = queue::list(&reader, &filter, Order::Ascending, from.as_ref(), bounds);
                 let page = page.map_err(refused)?;

@@ -138,8 +138,15 @@ fn exhausted_descriptors_make_accepting_pause_and_recover() {
     // An accept that waits has the limit of when it began to.
     ping(&mut connect(operators));
     ping(&mut connect(address));
+    let mut stdin = child.stdin.take().unwrap();
+    let began = Instant::now();
     let connections: Vec<_> = (0..80).map(|_| StdStream::connect(address).unwrap()).collect();
-    thread::sleep(Duration::from_millis(700));
+    let mut pauses = 0;
+    while pauses < 3 {
+        thread::sleep(Duration::from_millis(20));
+        stdin.write_all(b"pauses\n").unwrap();
+        pauses = ask("pauses ").parse::<u64>().unwrap();
+    }
     // A service that keeps its connections has one to give, and those behind it wait.
     let mut first = connect(operators);
     ping(&mut first);
@@ -153,12 +160,16 @@ fn exhausted_descriptors_make_accepting_pause_and_recover() {
     let mut pong = [0; 4];
     second.read_exact(&mut pong).unwrap();
     assert_eq!(&pong, b"ping");
-    thread::sleep(Duration::from_millis(300));
-    ping(&mut connect(address));
-    child.stdin.take().unwrap().write_all(b"stop\n").unwrap();
+    // The last that are closed may come after the next that connects, which is then closed, too.
+    wait_until(|| {
+        let mut next = connect(address);
+        next.write_all(b"ping").is_ok() && next.read_exact(&mut [0; 4]).is_ok()
+    });
+    stdin.write_all(b"stop\n").unwrap();
     let pauses: u64 = ask("pauses ").parse().unwrap();
-    // 167,000 failed accepts in half a second without the pause.
-    assert!((2..=14).contains(&pauses), "{pauses} pauses");
+    // 167,000 failed accepts in half a second without the pause. The first pauses of each service are shorter.
+    let most = 2 * (began.elapsed().as_millis() as u64 / 200 + 4);
+    assert!(pauses <= most, "{pauses} pauses in {:?}", began.elapsed());
     let processor_ms: u64 = ask("processor ").parse().unwrap();
     assert!(processor_ms < 300, "{processor_ms} ms of processor time");
     child.wait().unwrap();
@@ -175,8 +186,14 @@ fn emfile_child() -> ! {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(used + 30), maximum }).unwrap();
     println!("\naddress {}\noperators {}", server.address, operators.address);
-    io::stdin().read_line(&mut String::new()).unwrap();
-    println!("\npauses {}", server.accepts.exhausted.load(Relaxed));
+    loop {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).unwrap();
+        println!("\npauses {}", server.accepts.exhausted.load(Relaxed));
+        if line != "pauses\n" {
+            break;
+        }
+    }
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
@@ -350,6 +367,7 @@ fn a_busy_task_that_yields_lets_timers_and_sockets_through() {
         })
         .collect();
     trips.sort();
-    // Without the short preempt timer a round trip takes some 100 ms.
-    assert!(trips[4] < Duration::from_millis(60), "{trips:?}");
+    // Without the short preempt timer a round trip takes some 100 ms. Some of them may be slow because others use the
+    // machine.
+    assert!(trips[2] < Duration::from_millis(60), "{trips:?}");
 }

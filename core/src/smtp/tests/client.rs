@@ -122,6 +122,17 @@ impl Client {
         self.wire.get_mut().flush().unwrap();
     }
 
+    /// Waits a little for a reply. For a client without TLS.
+    pub(super) fn has_reply(&mut self) -> bool {
+        let Wire::Clear(stream) = self.wire.get_ref() else { panic!("TLS") };
+        let patience = stream.read_timeout().unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(25))).unwrap();
+        // The end of the connection is one, too.
+        let came = !self.wire.buffer().is_empty() || stream.peek(&mut [0]).is_ok();
+        stream.set_read_timeout(patience).unwrap();
+        came
+    }
+
     /// The next reply; empty at the end of the connection.
     pub(super) fn reply(&mut self) -> String {
         let mut reply = String::new();

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use postrider_delivery::transport::{Relay, RelayHost, RelayTls, Transport};
+use postrider_delivery::route::Route;
+use postrider_delivery::transport::{Relay, RelayHost, RelayTls, Socks, Transport};
+use postrider_proto::address::Domain;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_storage::account::{self, Quota};
 use postrider_storage::directory::{self, AccountName};
@@ -232,6 +234,25 @@ fn one_connection_serves_several_domains_at_a_host() {
     assert!(here.len() > 1 && record.connections() < here.len(), "{} connections", record.connections());
 }
 
+/// Domains of several shards at one host, which takes one connection.
+#[test]
+fn shards_share_the_connections_that_a_host_takes() {
+    let (port, record) = other_server::start(&["PIPELINING", "X-SLOW"]);
+    let domains: Vec<String> = (0..12).map(|number| format!("d{number}.example")).collect();
+    let records: String =
+        domains.iter().map(|domain| format!("{domain}. MX 10 mx.remote.example.\n")).collect();
+    let world = World::delivering(&format!("{SCRIPT}\n{records}"), port, |config| {
+        config.delivery.host_sessions_max = 1;
+    });
+    let shard = |domain: &String| queue::shard_of(queue::domain_hash(domain), world.shared.shards.len());
+    assert!(domains.iter().any(|domain| shard(domain) != shard(&domains[0])), "there are two of them");
+    for domain in &domains {
+        send(&world, &[&format!("b@{domain}")]);
+    }
+    wait_until(|| record.messages().len() == domains.len() && entries(&world).is_empty());
+    assert_eq!(record.most_under_way(), 1);
+}
+
 #[test]
 fn a_sender_without_room_holds_nothing_up_and_the_postmaster_is_told() {
     let (world, _) = start(&["PIPELINING"]);
@@ -404,6 +425,25 @@ fn a_relay_that_is_down_says_nothing_of_what_goes_another_way() {
         assert!(row(id).is_none_or(|row| row.attempts == 0 && row.last_error.is_none()), "{:?}", row(id));
     }
     assert!(record.messages().len() <= 4 && world.inbox("anna").is_empty());
+}
+
+/// A proxy that is down, and messages to the same host that go without it.
+#[test]
+fn a_proxy_that_is_down_says_nothing_of_a_host() {
+    let (port, record) = other_server::start(&["PIPELINING"]);
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let script = format!("{SCRIPT}    behind  MX 10 mx.remote\n");
+    let world = World::delivering(&script, port, |config| {
+        let hostname = Domain::parse("us.example").unwrap();
+        let proxy = Socks { address: closed, hostname, remote_addresses: Vec::new() };
+        config.delivery.transports.insert("proxy".into(), Transport::Socks(proxy));
+        config.delivery.routes = vec![Route::parse(&[], &["behind.example"], 0, "proxy").unwrap()];
+    });
+    send(&world, &["b@behind.example"]);
+    wait_for_attempts(&world);
+    assert_eq!(record.connections(), 0);
+    send(&world, &["b@remote.example"]);
+    wait_until(|| record.messages().len() == 1);
 }
 
 fn change(world: &World, id: QueueId, change: &Change) -> Vec<Scheduled> {

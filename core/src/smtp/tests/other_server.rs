@@ -29,6 +29,8 @@ pub(super) struct Record {
     /// Every command.
     pub(super) commands: Arc<Mutex<Vec<String>>>,
     pub(super) connections: Arc<Mutex<usize>>,
+    /// Messages that are being taken, and the most of them at a time.
+    under_way: Arc<Mutex<(usize, usize)>>,
 }
 
 impl Record {
@@ -38,6 +40,23 @@ impl Record {
 
     pub(super) fn connections(&self) -> usize {
         *self.connections.lock().unwrap()
+    }
+
+    /// The most messages that were being taken at a time.
+    pub(super) fn most_under_way(&self) -> usize {
+        self.under_way.lock().unwrap().1
+    }
+
+    /// Takes a message slowly, so that others would come meanwhile.
+    fn take_time(&self) {
+        let change = |by: isize| {
+            let mut under_way = self.under_way.lock().unwrap();
+            under_way.0 = under_way.0.checked_add_signed(by).unwrap();
+            under_way.1 = under_way.1.max(under_way.0);
+        };
+        change(1);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        change(-1);
     }
 
     pub(super) fn said(&self, command: &str) -> bool {
@@ -130,6 +149,9 @@ fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std:
                 if seen.recipients.iter().any(|line| line.contains("<policy@")) {
                     "550 5.7.1 not such a message".to_owned()
                 } else {
+                    if extensions.contains(&"X-SLOW") {
+                        record.take_time();
+                    }
                     record.messages.lock().unwrap().push(std::mem::take(&mut seen));
                     "250 2.0.0 taken".to_owned()
                 }

@@ -226,3 +226,41 @@ fn a_damaged_message_is_reported_without_what_it_says() {
     assert!(!report.contains("hello"), "{report}");
     assert!(entries(&world).is_empty());
 }
+
+/// RFC 3461 §5.2.3.
+#[test]
+fn who_asks_hears_of_what_is_in_mailboxes_here() {
+    let world = start();
+    let mut client = world.anna();
+    client.expect("MAIL FROM:<anna@example.org> ENVID=QQ314", "250");
+    client.expect("RCPT TO:<ben@example.org> NOTIFY=SUCCESS ORCPT=rfc822;b@old.example", "250");
+    client.expect("RCPT TO:<cleo@example.org> NOTIFY=FAILURE", "250");
+    client.expect("RCPT TO:<b@remote.example>", "250");
+    assert!(client.data(MESSAGE).starts_with("250"));
+    let reports = world.inbox("anna");
+    let [report] = &reports[..] else { panic!("{reports:?}") };
+    for part in [
+        "Subject: Your message was delivered\r\n",
+        "Your message was delivered to:",
+        "Original-Envelope-Id: QQ314\r\n",
+        "Original-Recipient: rfc822; b@old.example\r\nFinal-Recipient: rfc822; ben@example.org\r\n",
+        "Action: delivered\r\nStatus: 2.1.5\r\n",
+        "\r\n\r\nFrom: anna@example.org\r\nSubject: hello\r\n\r\n",
+    ] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    assert!(
+        !report.contains("cleo@") && !report.contains("b@remote") && !report.contains("\r\nbody"),
+        "{report}"
+    );
+    // Nothing goes to whoever's address an unknown server writes there, nor to the null sender.
+    wait_until(|| entries(&world).is_empty());
+    for sender in ["them@remote.example", ""] {
+        let mut client = world.smtp();
+        client.expect(&format!("MAIL FROM:<{sender}>"), "250");
+        client.expect("RCPT TO:<ben@example.org> NOTIFY=SUCCESS", "250");
+        assert!(client.data(MESSAGE).starts_with("250"));
+        assert!(entries(&world).is_empty(), "{sender}");
+    }
+    assert_eq!((world.inbox("anna").len(), world.inbox("ben").len()), (1, 3));
+}

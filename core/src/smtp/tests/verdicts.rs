@@ -571,7 +571,7 @@ fn mail_of_our_own_users_says_who_sent_it() {
 
 #[test]
 fn a_forgery_is_not_known_by_the_mail_of_whom_it_names() {
-    let delay = Duration::from_millis(700);
+    let delay = Duration::from_millis(1500);
     let world = World::with_script(SCRIPT, |config| {
         config.listeners.iter_mut().for_each(|listener| listener.limits.smtp.first_time_sender_delay = delay);
     });

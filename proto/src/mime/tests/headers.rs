@@ -177,7 +177,7 @@ fn dates_have_an_instant_and_a_day() {
 #[test]
 fn fields_are_found_in_a_header_block() {
     let header = b"Received: a\r\nX: 1\r\n 2\r\nx: 3\nRECEIVED : b\r\njunk\r\n\r\nX: body\r\n";
-    assert_eq!(header::received_count(header), 2);
+    assert_eq!(header::all(header, "received").count(), 2);
     assert_eq!(header::first(header, "x").map(header::unfold).as_deref(), Some(&b"1 2"[..]));
     assert_eq!(header::all(header, "X").count(), 2);
     assert_eq!(header::fields(header).map(|field| field.octets.len()).sum::<usize>(), header.len() - 11);

@@ -117,6 +117,27 @@ fn an_outcome_counts_once() {
     assert!(outcome(&world.reader(), id, &failed(2)).unwrap().is_some());
 }
 
+/// However much is kept of it for programs, and however many recipients it has.
+#[test]
+fn the_outcome_of_the_largest_message_fits_a_batch() {
+    let world = World::new();
+    let addresses: Vec<_> = (0..RECIPIENTS_MAX).map(|number| format!("r{number}@one.example")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let text: String = "x".repeat(QueueMeta::TEXT_OCTETS_MAX);
+    let extra = vec![("key".into(), "x".repeat(QueueMeta::EXTRA_OCTETS_MAX - 3).into())];
+    let meta =
+        QueueMeta { subject: text.clone().into(), message_id: text.into(), extra, ..QueueMeta::default() };
+    let message = NewQueued { meta: Some(meta), ..message(world.content(), &addresses) };
+    let id = world.enqueue(message)[0].id;
+    world.claim(id, 1000);
+    let failed = Fate::Failed(said(1001, 550, &"x".repeat(2000)), Consequence::Strike);
+    let recipients = (0..RECIPIENTS_MAX as u32).map(|number| (number, failed.clone())).collect();
+    world.outcome(id, &Outcome { now: 1001, recipients, retired_until: Some(5000), ..Outcome::default() });
+    assert!(world.is_gone(id));
+    let all = Bounds { entries_max: RECIPIENTS_MAX, rows_max: usize::MAX };
+    assert_eq!(retired(&world.reader(), None, None, all).unwrap().recipients.len(), RECIPIENTS_MAX);
+}
+
 #[test]
 fn attempts_that_were_cut_off_are_found_without_reading_the_queue() {
     let world = World::new();

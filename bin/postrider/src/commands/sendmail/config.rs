@@ -9,7 +9,7 @@ use postrider_core::config::parse_octets;
 use postrider_proto::address::{Address, Domain, HeloName};
 use postrider_proto::sasl::{Limits, Mechanism, Secret, text};
 use postrider_storage::toml;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use toml_edit::Item;
 
@@ -194,22 +194,12 @@ impl Reader<'_> {
                 self.written.insecure = item.as_bool().ok_or_else(|| bad("write true or false"))?;
             }
             "certificate_file" => {
-                let file = directory.join(text()?);
-                let unusable = |why: &dyn std::fmt::Display| bad(&format!("{}: {why}", file.display()));
-                let octets = bounded(&file).map_err(|error| unusable(&error))?;
-                let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(octets.as_bytes()).collect();
-                let chain = chain.map_err(|error| unusable(&error))?;
-                if chain.is_empty() {
-                    return Err(unusable(&"there is no certificate in it"));
-                }
-                self.written.chain = Some(chain);
+                let chain = read_pem(&directory.join(text()?), certificates);
+                self.written.chain = Some(chain.map_err(|why| bad(&why))?);
             }
             "key_file" => {
-                let file = directory.join(text()?);
-                let unusable = |why: &dyn std::fmt::Display| bad(&format!("{}: {why}", file.display()));
-                let octets = bounded(&file).map_err(|error| unusable(&error))?;
-                let key = PrivateKeyDer::from_pem_slice(octets.as_bytes());
-                self.written.key = Some(key.map_err(|error| unusable(&error))?);
+                let key = read_pem(&directory.join(text()?), PrivateKeyDer::from_pem_slice);
+                self.written.key = Some(key.map_err(|why| bad(&why))?);
             }
             "username" => self.written.username = Some(text()?.to_owned()),
             "password" | "password_file" => {
@@ -324,6 +314,18 @@ impl Reader<'_> {
 fn wrong(file: &Path, text: &str, at: usize, problem: &str) -> Failed {
     let line = text.as_bytes()[..at.min(text.len())].iter().filter(|octet| **octet == b'\n').count() + 1;
     Failed::new(Code::Config, format!("{}:{line}: {problem}", file.display()))
+}
+
+/// What a file in PEM holds.
+fn read_pem<T>(file: &Path, read: impl FnOnce(&[u8]) -> Result<T, pem::Error>) -> Result<T, String> {
+    let octets = bounded(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    read(octets.as_bytes()).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// A certificate, with those between it and its authority.
+fn certificates(octets: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    let chain = CertificateDer::pem_slice_iter(octets).collect::<Result<Vec<_>, _>>()?;
+    if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
 }
 
 /// The text of a file that isn't large.

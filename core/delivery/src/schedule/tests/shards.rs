@@ -136,6 +136,24 @@ fn a_host_that_is_down_is_down_for_all_shards() {
 }
 
 #[test]
+fn hosts_with_connections_are_not_forgotten_however_many_there_are() {
+    const HOSTS: u32 = 40_000;
+    let settings = Settings { sessions_max: usize::MAX, ..Settings::DEFAULT };
+    let mut schedule = Schedule::new(settings);
+    let to = |n: u32| IpAddr::from(n.to_be_bytes());
+    let open: Vec<SessionId> = (0..HOSTS)
+        .map(|n| {
+            let session = session(&mut schedule, u64::from(n), 0);
+            assert_eq!(schedule.connect(session, to(n), None, 0), Admission::Go);
+            session
+        })
+        .collect();
+    assert!((0..HOSTS).all(|n| schedule.hosts.connections(to(n)) == 1));
+    open.iter().for_each(|session| schedule.disconnected(*session, Signal::Neutral, 0));
+    assert_eq!(schedule.hosts.remembered(), 0);
+}
+
+#[test]
 fn who_connects_to_the_same_address_again_keeps_the_place() {
     let mut schedule = Schedule::new(SETTINGS);
     let open = [0, 1].map(|domain| session(&mut schedule, domain, 0));

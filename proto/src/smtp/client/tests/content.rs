@@ -170,6 +170,54 @@ fn after_a_chunk_that_was_refused_no_more_content_is_wanted() {
     assert_eq!(client.next_action(), Action::Send { octets: b"RSET\r\n".to_vec(), wait: Wait::Command });
 }
 
+/// With PIPELINING several chunks are on their way when the first of them is refused.
+#[test]
+fn replies_to_chunks_behind_one_that_was_refused_have_no_consequences() {
+    // What a server says to the others is its affair, and that it takes the last doesn't make the message whole.
+    for rest in [["503 no", "503 no"], ["250 ok", "250 taken"], ["451 no", "554 no"]] {
+        let mut client = Client::new(settings(), None);
+        client.receive(b"220 x\r\n");
+        client.next_action();
+        client.receive(b"250-x\r\n250-PIPELINING\r\n250-BINARYMIME\r\n250 CHUNKING\r\n");
+        let mut binary = envelope(&["b", "c"]);
+        binary.body = BodyType::BinaryMime;
+        assert_eq!(client.next_action(), Action::Ready);
+        client.begin(binary).unwrap();
+        let mut sent = Vec::new();
+        let mut send = |client: &mut Client| {
+            let Action::Send { octets, .. } = client.next_action() else { panic!() };
+            sent.extend(octets.split(|octet| *octet == b'\n').next().unwrap().to_vec());
+        };
+        send(&mut client);
+        client.receive(b"250 ok\r\n250 ok\r\n550 who\r\n");
+        for _ in 0..2 {
+            assert_eq!(client.next_action(), Action::Content);
+            client.content(&[b'x'; 70_000]);
+            send(&mut client);
+        }
+        client.content(b"end");
+        client.content_end();
+        send(&mut client);
+        let sent = String::from_utf8(sent).unwrap();
+        assert!(sent.starts_with("MAIL ") && sent.ends_with("BDAT 70000\rBDAT 3 LAST\r"), "{sent}");
+        for said in ["452 4.3.1 full"].iter().chain(&rest) {
+            assert!(matches!(client.next_action(), Action::Read { .. }));
+            client.receive(format!("{said}\r\n").as_bytes());
+        }
+        let Action::Done(finished) = client.next_action() else { panic!() };
+        assert_eq!(
+            outcomes(&finished),
+            ["deferred at Content: 452 4.3.1 full", "refused at Recipient: 550 who"]
+        );
+        assert!(!finished.uncertain);
+        // The next message doesn't begin within this one.
+        assert_eq!(client.next_action(), Action::Ready);
+        client.begin(envelope(&["d"])).unwrap();
+        let Action::Send { octets, .. } = client.next_action() else { panic!() };
+        assert!(octets.starts_with(b"RSET\r\nMAIL FROM:"), "{}", octets.escape_ascii());
+    }
+}
+
 #[test]
 fn data_leaves_in_bounded_pieces() {
     let mut client = Client::new(settings(), None);

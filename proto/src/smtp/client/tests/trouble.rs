@@ -91,6 +91,26 @@ fn after_421_nothing_more_is_said_and_what_has_no_reply_is_tried_again() {
     }
 }
 
+/// A server that closes says so at any time, and nothing is said to it any more.
+#[test]
+fn after_421_before_the_first_message_nothing_more_is_said() {
+    let required = Settings { starttls: StartTls::Required, ..settings() };
+    let starttls = "S: 220 x\nC: EHLO us.example\nS: 250-x\nS: 250 STARTTLS\nC: STARTTLS\n";
+    for (script, stage) in [
+        ("S: 421 4.3.2 bye".to_owned(), Stage::Greeting),
+        ("S: 220 x\nC: EHLO us.example\nS: 421-4.3.2 a\nS: 421 4.3.2 bye".to_owned(), Stage::Hello),
+        ("S: 220 x\nC: EHLO us.example\nS: 502 no\nC: HELO us.example\nS: 421 bye".to_owned(), Stage::Hello),
+        (format!("{starttls}S: 421 4.7.0 bye"), Stage::StartTls),
+        (format!("{starttls}S: 220 go\nTLS\nC: EHLO us.example\nS: 421 bye"), Stage::Hello),
+    ] {
+        for settings in [&settings(), &required] {
+            let ended = run(settings, &script, &[(envelope(&["b"]), b"x")]);
+            let End::Failed(Failure::Refused { stage: at, reply }) = ended.end else { panic!("{script}") };
+            assert_eq!((at, reply.code(), ended.finished.len()), (stage, 421, 0), "{script}");
+        }
+    }
+}
+
 #[test]
 fn a_lone_dot_ends_content_that_nobody_is_to_get() {
     for (replies, expected) in [
