@@ -277,8 +277,12 @@ impl Schedule {
             Admission::Busy { .. } => {
                 state.waits_for_host = record.waits_for_host;
                 match idle {
-                    Some(shard) if shard == self.shard => self.close_idle_to(address, now),
-                    Some(shard) => self.calls.push_back(Call { shard, address, told: Told::MakeRoom }),
+                    Some((shard, at_once)) if shard == self.shard => {
+                        self.close_idle_to(address, at_once, now);
+                    }
+                    Some((shard, at_once)) => {
+                        self.calls.push_back(Call { shard, address, told: Told::MakeRoom { at_once } });
+                    }
                     None => {}
                 }
             }
@@ -299,7 +303,7 @@ impl Schedule {
             return;
         };
         self.sources.remove(source);
-        for waiter in self.hosts.release(address, signal, now) {
+        for waiter in self.hosts.release(address, self.shard, signal, now) {
             self.wake_or_pass_on(address, waiter, now);
         }
     }
@@ -328,7 +332,7 @@ impl Schedule {
                 let waiter = Waiter { shard: self.shard, domain };
                 self.wake_or_pass_on(call.address, waiter, now);
             }
-            Told::MakeRoom => self.close_idle_to(call.address, now),
+            Told::MakeRoom { at_once } => self.close_idle_to(call.address, at_once, now),
         }
     }
 
@@ -370,15 +374,18 @@ impl Schedule {
             return Next::Claim(self.turn(session, domain));
         }
         // A connection that lies idle would keep a place from who waits for one, unless that can take it over: which those
-        // of other shards can't. That it serves the own ones first doesn't last, as it is used up one day.
+        // of other shards can't. They have their own for that, as a new one for each message would cost more than it gives;
+        // what isn't used soon, there are too many of here. That it serves the own ones first doesn't last, as it is used
+        // up one day.
         let waiting = connection.map_or(Waiting::Nobody, |(to, _)| self.hosts.waiting(to, self.shard));
-        let may_wait = match waiting {
-            Waiting::Nobody => true,
-            Waiting::Here => is_shared,
-            Waiting::Elsewhere => false,
+        let wait = match waiting {
+            Waiting::Nobody => Some(self.settings.idle_wait),
+            Waiting::Here if is_shared => Some(self.settings.idle_wait),
+            Waiting::Elsewhere if is_shared => Some(session::IDLE_WHILE_OTHERS_WAIT),
+            Waiting::Here | Waiting::Elsewhere | Waiting::Without => None,
         };
-        if may_wait && self.idle.len() < self.settings.idle_max {
-            self.enter_idle(session, domain, now);
+        if let Some(wait) = wait.filter(|_| self.idle.len() < self.settings.idle_max) {
+            self.enter_idle(session, domain, now.saturating_add(i64::from(wait)));
             self.place(domain, now);
             while let (Waiting::Here, Some((address, _))) = (waiting, connection)
                 && let Some(next) = self.hosts.next_here(address, self.shard)

@@ -113,8 +113,11 @@ pub struct Call {
 pub(super) enum Told {
     /// A place is kept for this domain, which waits for one.
     Woken(u64),
-    /// Somebody waits: an idle connection is to be closed.
-    MakeRoom,
+    /// Somebody waits: an idle connection is to be closed, at once or when it is not used soon.
+    MakeRoom {
+        /// Whether at once.
+        at_once: bool,
+    },
 }
 
 /// What was known of a domain at some moment.

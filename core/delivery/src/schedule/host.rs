@@ -55,13 +55,17 @@ pub(super) enum Waiting {
     Nobody,
     /// A domain of this shard, maybe among others.
     Here,
-    /// Domains of other shards alone.
+    /// Domains of other shards alone, of which each has connections of its own for them.
     Elsewhere,
+    /// Domains of other shards alone, and one of these shards has no connection.
+    Without,
 }
 
 #[derive(Debug)]
 struct Host {
     connections: u16,
+    /// How many of them each shard has; those without aren't here.
+    shards: Vec<(usize, u16)>,
     window: Window,
     failures: u8,
     down_until: i64,
@@ -79,6 +83,7 @@ impl Host {
     fn new(settings: Settings) -> Self {
         Self {
             connections: 0,
+            shards: Vec::new(),
             window: Window::new(settings.host_connections_max),
             failures: 0,
             down_until: i64::MIN,
@@ -97,6 +102,28 @@ impl Host {
     fn room(&self) -> usize {
         let taken = usize::from(self.connections) + self.kept.len();
         usize::from(self.most()).saturating_sub(taken)
+    }
+
+    fn opened(&mut self, shard: usize) {
+        self.connections += 1;
+        match self.shards.iter_mut().find(|(one, _)| *one == shard) {
+            Some((_, connections)) => *connections += 1,
+            None => self.shards.push((shard, 1)),
+        }
+    }
+
+    fn ended(&mut self, shard: usize) {
+        self.connections -= 1;
+        if let Some(place) = self.shards.iter().position(|(one, _)| *one == shard) {
+            self.shards[place].1 -= 1;
+            if self.shards[place].1 == 0 {
+                self.shards.swap_remove(place);
+            }
+        }
+    }
+
+    fn has_some(&self, shard: usize) -> bool {
+        self.shards.iter().any(|(one, _)| *one == shard)
     }
 
     /// Whether nothing of it is worth to be remembered.
@@ -178,14 +205,15 @@ impl Hosts {
     }
 
     /// Whether a domain may connect. `waits` is whether it is among those that wait for a host. When it has to wait, the
-    /// shard that may make room by closing an idle connection is told.
+    /// shard that may make room by closing an idle connection is told, and whether it is to do so at once: where the waiting
+    /// one's shard has connections, it can wait for these.
     pub(super) fn admit(
         &self,
         address: IpAddr,
         waiter: Waiter,
         waits: &mut bool,
         now: i64,
-    ) -> (Admission, Option<usize>) {
+    ) -> (Admission, Option<(usize, bool)>) {
         let mut part = self.part(address);
         part.make_room();
         let host = part.hosts.entry(address).or_insert_with(|| Host::new(self.settings));
@@ -200,21 +228,28 @@ impl Hosts {
             }
             *waits = *waits || host.enter(waiter);
             let own = host.idle.iter().find(|shard| **shard == waiter.shard);
-            let idle = own.or(host.idle.first()).copied();
+            let at_once = own.is_some() || !host.has_some(waiter.shard);
+            let idle = own.or(host.idle.first()).map(|shard| (*shard, at_once));
             return (Admission::Busy { until: now.saturating_add(LOOK_AGAIN_BUSY) }, idle);
         }
-        host.connections += 1;
+        host.opened(waiter.shard);
         (Admission::Go, None)
     }
 
-    /// Forgets a connection; gives the domains that may have their turn now, for which places are kept.
-    pub(super) fn release(&self, address: IpAddr, signal: Option<Signal>, now: i64) -> Vec<Waiter> {
+    /// Forgets a connection of a shard; gives the domains that may have their turn now, for which places are kept.
+    pub(super) fn release(
+        &self,
+        address: IpAddr,
+        shard: usize,
+        signal: Option<Signal>,
+        now: i64,
+    ) -> Vec<Waiter> {
         let mut part = self.part(address);
         let Some(host) = part.hosts.get_mut(&address) else { return Vec::new() };
         if let Some(signal) = signal {
             learn(self.settings, host, signal, now);
         }
-        host.connections -= 1;
+        host.ended(shard);
         host.kept.retain(|(_, until)| *until > now);
         let called = (0..host.room()).map_while(|_| host.call(now)).collect();
         if host.is_as_new(self.settings) {
@@ -238,9 +273,10 @@ impl Hosts {
     /// Who waits for a connection to end.
     pub(super) fn waiting(&self, address: IpAddr, shard: usize) -> Waiting {
         let part = self.part(address);
-        match part.hosts.get(&address).map(|host| &host.waiting) {
-            Some(waiting) if waiting.contains_key(&shard) => Waiting::Here,
-            Some(waiting) if !waiting.is_empty() => Waiting::Elsewhere,
+        match part.hosts.get(&address) {
+            Some(host) if host.waiting.contains_key(&shard) => Waiting::Here,
+            Some(host) if !host.waiting.keys().all(|shard| host.has_some(*shard)) => Waiting::Without,
+            Some(host) if !host.waiting.is_empty() => Waiting::Elsewhere,
             _ => Waiting::Nobody,
         }
     }

@@ -6,6 +6,9 @@ use super::record::Record;
 use super::{Schedule, SessionId};
 use crate::outcome::Signal;
 
+/// Seconds for which a connection may lie idle while domains of other shards wait for one to its host.
+pub(super) const IDLE_WHILE_OTHERS_WAIT: u32 = 1;
+
 /// What a session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -48,8 +51,7 @@ impl Session {
 }
 
 impl Schedule {
-    pub(super) fn enter_idle(&mut self, session: SessionId, domain: u64, now: i64) {
-        let until = now.saturating_add(i64::from(self.settings.idle_wait));
+    pub(super) fn enter_idle(&mut self, session: SessionId, domain: u64, until: i64) {
         self.idle.insert((until, session));
         self.idle_of.entry(domain).or_default().push(session);
         if let Some(state) = self.sessions.get_mut(&session) {
@@ -83,16 +85,19 @@ impl Schedule {
         }
     }
 
-    /// A connection that waits for one domain makes room for another: the one that has waited longest is closed.
-    pub(super) fn close_idle_to(&mut self, address: IpAddr, now: i64) {
+    /// A connection that waits for one domain makes room for another: the one that has waited longest is closed, at once
+    /// or when it is not used soon.
+    pub(super) fn close_idle_to(&mut self, address: IpAddr, at_once: bool, now: i64) {
+        let wait = if at_once { 0 } else { i64::from(IDLE_WHILE_OTHERS_WAIT) };
+        let closed = now.saturating_add(wait);
         let goes_there = |session: &SessionId| {
             let connection = self.sessions.get(session).and_then(|state| state.connection);
             connection.is_some_and(|(to, _)| to == address)
         };
-        let idle = self.idle.iter().find(|(until, session)| *until > now && goes_there(session)).copied();
+        let idle = self.idle.iter().find(|(until, session)| *until > closed && goes_there(session)).copied();
         if let Some((until, session)) = idle {
             self.idle.remove(&(until, session));
-            self.idle.insert((now, session));
+            self.idle.insert((closed, session));
         }
     }
 

@@ -102,6 +102,34 @@ fn a_connection_goes_on_for_its_own_shard_and_ends_for_others() {
     }
 }
 
+/// Each shard goes on with its own connections: one that closed those of another for each message would have to make them
+/// anew, and the other, too.
+#[test]
+fn shards_with_connections_leave_each_other_those_that_are_used() {
+    let [mut one, mut two] = shards(Settings { sessions_max: 50, ..Settings::DEFAULT });
+    let open = session(&mut one, 0, 0);
+    assert_eq!(one.connect(open, address(1), None, 0), Admission::Go);
+    one.share(open);
+    let own = session(&mut two, 1, 0);
+    assert_eq!(two.connect(own, address(1), None, 0), Admission::Go);
+    // One lies idle before the other shard has more to send than its connection can take.
+    assert_eq!(one.next(open, Signal::Neutral, None, 0), Next::Idle);
+    let waits = session(&mut two, 2, 0);
+    busy(&mut two, waits, 0);
+    one.called(&two.next_call().unwrap(), 0);
+    assert_eq!(one.poll(0), None, "it has a while");
+    // It is used again, and has its while again.
+    one.notify(due(0, 0), 0);
+    let Some(Command::Reuse(turn)) = one.poll(0) else { panic!() };
+    one.claimed(turn.session, 1, None, 0);
+    assert_eq!(one.next(open, Signal::Neutral, None, 3), Next::Idle);
+    assert_eq!((one.poll(3), one.next_wake()), (None, Some(4)));
+    // What nobody used is one too many here.
+    assert_eq!(one.poll(4), Some(Command::Close(open)));
+    two.called(&one.next_call().unwrap(), 4);
+    assert_eq!(starts(&mut two, 4), [2]);
+}
+
 #[test]
 fn a_place_for_a_domain_that_has_nothing_more_to_send_goes_to_the_next() {
     let [mut one, mut two, mut three] = shards(Settings { sessions_max: 50, ..Settings::DEFAULT });
