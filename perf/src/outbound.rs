@@ -156,11 +156,10 @@ fn of_postfix(scenario: &Outbound, setup: &Setup, dir: &Path) -> Result<Measured
 /// What our server needs besides: submission, and a way to the sink.
 fn config(setup: &Setup) -> String {
     format!(
-        "\n[delivery]\nconnections_to_a_host = {}\n\n[accounts]\nrecipients_per_day = 4294967295\nfirst_time_recipients_per_day = 4294967295\n\n\
+        "\n[accounts]\nrecipients_per_day = 4294967295\nfirst_time_recipients_per_day = 4294967295\n\n\
          [[listener]]\nname = \"submissions\"\nprotocol = \"submissions\"\naddresses = [\"{}\"]\n\n\
          [[transport]]\nname = \"sink\"\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"off\"\n\n\
          [[route]]\ntransport = \"sink\"\n",
-        postfix::RELAY_CONNECTIONS,
         setup.ports.submission(),
         setup.ports.sink()
     )

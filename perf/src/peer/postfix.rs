@@ -38,10 +38,6 @@ scache    unix  -  -  n  -     1  scache
 postlog   unix-dgram n -  n  -  1  postlogd
 ";
 
-/// Connections to the relay, in place of the 20 that Postfix and our server have by themselves: ours delivers to 16 domains on
-/// two shards, which would close connections for one another.
-pub const RELAY_CONNECTIONS: usize = 40;
-
 /// Where it hands mail over to.
 pub enum Next<'a> {
     /// The mailboxes of its domain, by LMTP.
@@ -74,7 +70,6 @@ pub fn start(dir: &Path, port: u16, domain: &str, next: &Next<'_>) -> Result<Chi
             (
                 format!(
                     "relayhost = [127.0.0.1]:{port}\nsmtp_tls_security_level = none\n\
-                     smtp_destination_concurrency_limit = {RELAY_CONNECTIONS}\n\
                      smtpd_tls_chain_files = {file}\nsmtpd_tls_security_level = may\n"
                 ),
                 " -o smtpd_tls_wrappermode=yes",
