@@ -7,7 +7,8 @@ what it does:
 - `certificate`, `key`: files; without them STARTTLS isn't offered
 - `offers_starttls`: false to take the command without offering it
 - `tls`: "refuse" answers 454 to STARTTLS, "garbage" answers the handshake with what is none, "injected" sends another reply
-  together with that to STARTTLS, "hangs up" closes instead of a reply
+  together with that to STARTTLS, "hangs up" closes instead of a reply, "wants a certificate" ends TLS 1.3 with an alert behind
+  the handshake, since clients show none, "leaves" ends it there in order
 - `clear_extensions`, `tls_extensions`: what EHLO says besides, in clear and under TLS
 - `pause`: seconds before it acknowledges a message
 - `replies`: replies other than usual, by verb (`END` is the end of the content)
@@ -118,7 +119,14 @@ class Session:
             self.seen.data["asked"] = name
 
         context.sni_callback = asked
+        if how in ("wants a certificate", "leaves"):
+            # Before that version the client isn't done with the handshake yet.
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if how == "wants a certificate":
+            context.verify_mode = ssl.CERT_REQUIRED
         await self.writer.start_tls(context)
+        if how == "leaves":
+            return False
         self.seen.data["tls"] = self.writer.get_extra_info("ssl_object").version()
         return True
 

@@ -62,6 +62,7 @@ def ignored(what):
 
 GARBAGE, REFUSING, SILENT = {"tls": "garbage"}, {"tls": "refuse"}, {"offers_starttls": False}
 INJECTING, HANGING_UP = {"tls": "injected"}, {"tls": "hangs up"}
+ASKING, LEAVING = {"tls": "wants a certificate"}, {"tls": "leaves"}
 OFFERS = {"tls_extensions": ["REQUIRETLS"]}
 ENFORCE, NOT_IN_IT = ("enforce", True), ("enforce", False)
 
@@ -74,6 +75,8 @@ ROWS = [
     Row("refused", "open", "clear", host=REFUSING, counts=(FALLBACK,)),
     Row("injected", "open", "clear", host=INJECTING, counts=(FALLBACK,)),
     Row("hanging-up", "open", "clear", host=HANGING_UP, counts=(FALLBACK,)),
+    Row("asking", "open", "clear", host=ASKING, counts=(FALLBACK,)),
+    Row("leaving", "open", "clear", host=LEAVING, counts=(FALLBACK,)),
     Row("hidden", "open", "clear", host=SILENT),
     # TLSA records that nothing signs don't count.
     Row("unsigned", "open", "tls", tlsa="wrong"),
@@ -88,6 +91,7 @@ ROWS = [
     Row("enforce", "open", "tls", certificate="right", policy=ENFORCE),
     Row("enforce-badcert", "open", "nothing", "5.7.5", policy=ENFORCE),
     Row("enforce-badtls", "open", "nothing", "5.7.5", certificate="right", policy=ENFORCE, host=GARBAGE),
+    Row("enforce-asking", "open", "nothing", "5.7.5", certificate="right", policy=ENFORCE, host=ASKING),
     Row("enforce-injected", "open", "nothing", "5.7.5", certificate="right", policy=ENFORCE, host=INJECTING),
     Row("enforce-hidden", "open", "nothing", "5.7.5", certificate=None, policy=ENFORCE, tries=True),
     Row("enforce-tried", "open", "tls", certificate="right", policy=ENFORCE, host=SILENT, tries=True),
@@ -97,6 +101,7 @@ ROWS = [
     Row("right", "dane", "tls", tlsa="right", counts=(DANE,)),
     Row("wrong", "dane", "nothing", "5.7.5", certificate="right", tlsa="wrong", counts=(DANE,)),
     Row("dane-badtls", "dane", "nothing", "5.7.5", tlsa="right", host=GARBAGE, counts=(DANE,)),
+    Row("dane-asking", "dane", "nothing", "5.7.5", tlsa="right", host=ASKING, counts=(DANE,)),
     Row("dane-hidden", "dane", "nothing", "5.7.5", tlsa="right", certificate=None, tries=True, counts=(DANE,)),
     Row("unusable", "dane", "tls", tlsa="unusable", counts=(UNVERIFIED,)),
     Row("unusable-badtls", "dane", "nothing", "5.7.5", tlsa="unusable", host=GARBAGE, counts=(UNVERIFIED,)),
