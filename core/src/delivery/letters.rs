@@ -8,6 +8,7 @@ use postrider_delivery::security::Requirement;
 use postrider_proto::address::Address;
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::Flags;
+use postrider_proto::smtp::envelope::Return;
 use postrider_storage::account::{Content, NewMessage};
 use postrider_storage::blobs::Sharing;
 use postrider_storage::directory::{Directory, Recipient as Asked, Resolution};
@@ -57,7 +58,9 @@ struct To {
 struct Letter {
     action: Action,
     requires_tls: bool,
-    text: Vec<u8>,
+    eight_bit: bool,
+    /// Signatures, where it leaves.
+    prefix: Vec<u8>,
     message: intake::Message,
 }
 
@@ -158,10 +161,8 @@ impl Letters {
                 into_mailbox(shard, *account, mailbox.clone(), mail.collect(), batch).await
             }
             Place::Queue => {
-                let mut queued = Vec::with_capacity(letters.len());
-                for letter in letters {
-                    queued.push((queued_as(shard, news, &letter, &to.address).await, letter.message));
-                }
+                let queued: Vec<_> =
+                    letters.into_iter().map(|letter| queued_as(news, letter, &to.address)).collect();
                 let all = vec![true; queued.len()];
                 enqueue_all(shard, queued, batch).await.map(|()| all).map_err(Unstored::Failed)
             }
@@ -189,13 +190,20 @@ impl Letters {
 
 impl Letter {
     async fn write(shard: &Rc<Shard>, news: &News<'_>, report: &Report, to: &To) -> Result<Self, String> {
+        let composing = &shard.deliveries.composing;
+        let _one = if report.returns == Return::Full { Some(composing.take().await?) } else { None };
         let text = reports::compose(shard, news, report, &to.address, to.is_sender).await;
         let text = text.map_err(|error| error.to_string())?;
         let shared = &shard.shared;
         let mut taken = Intake::new(&shared.store, &shared.committer, u64::MAX);
         taken.push(&text).await.map_err(|error| error.to_string())?;
         let message = taken.finish(Sharing::One).map_err(|error| error.to_string())?;
-        Ok(Self { action: report.action, requires_tls: report.requires_tls, text, message })
+        let prefix = match to.place {
+            Place::Mailbox(..) => Vec::new(),
+            Place::Queue => signing::sign_ours(shard, shared.config.hostname.domain(), &text).await,
+        };
+        let eight_bit = !text.is_ascii();
+        Ok(Self { action: report.action, requires_tls: report.requires_tls, eight_bit, prefix, message })
     }
 }
 
@@ -240,11 +248,11 @@ async fn addressee(shard: &Rc<Shard>, entry: &QueueRow, whom: Addressee) -> Resu
 }
 
 /// A report as it waits for the server of the sender.
-async fn queued_as(shard: &Rc<Shard>, news: &News<'_>, letter: &Letter, to: &Address) -> NewQueued {
+fn queued_as(news: &News<'_>, letter: Letter, to: &Address) -> (NewQueued, intake::Message) {
     let entry = &news.tried.entry;
-    NewQueued {
+    let queued = NewQueued {
         content: letter.message.content,
-        prefix: signing::sign_ours(shard, shard.shared.config.hostname.domain(), &letter.text).await,
+        prefix: letter.prefix,
         created: unix_now(),
         sender: None,
         mail_from: Vec::new(),
@@ -255,7 +263,7 @@ async fn queued_as(shard: &Rc<Shard>, news: &News<'_>, letter: &Letter, to: &Add
             (false, _) => RequireTls::Unset,
         },
         smtputf8: entry.smtputf8,
-        eight_bit: !letter.text.is_ascii(),
+        eight_bit: letter.eight_bit,
         binary: false,
         ret: Ret::Unspecified,
         envelope_id: Vec::new(),
@@ -268,7 +276,8 @@ async fn queued_as(shard: &Rc<Shard>, news: &News<'_>, letter: &Letter, to: &Add
             original: Vec::new(),
             from_id: None,
         }],
-    }
+    };
+    (queued, letter.message)
 }
 
 /// A message of the server for one of its mailboxes.

@@ -101,6 +101,8 @@ pub struct Deliveries {
     unseen: LocalNotify,
     /// Held while what a report says of a recipient is written.
     reporting: Lock,
+    /// Held while a report with a whole message is composed: many would take much memory at once.
+    composing: Lock,
     /// Sessions that run.
     sessions: Cell<i64>,
 }
@@ -136,6 +138,7 @@ impl Deliveries {
             sts_failed: sts::Failed::default(),
             unseen: LocalNotify::default(),
             reporting: Lock::default(),
+            composing: Lock::default(),
             sessions: Cell::new(0),
         }
     }
