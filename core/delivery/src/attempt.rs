@@ -378,12 +378,18 @@ impl<'a> Attempt<'a> {
 }
 
 /// The same host and the address that was connected to, for those of whom it took no more on one connection. One of them at
-/// least has to be out of the way, so that this comes to an end.
+/// least has to be out of the way, so that this comes to an end; and one that broke off, or wants to be left alone, is not
+/// connected to again at once.
 fn on_another_connection(current: &Current, ends: &[RecipientEnd], dialed: &[IpAddr]) -> Option<Current> {
     let places = current.dial.recipients.iter().zip(ends);
     let later: Vec<usize> =
         places.filter(|(_, end)| **end == RecipientEnd::Later).map(|(index, _)| *index).collect();
-    if later.is_empty() || later.len() == current.dial.recipients.len() {
+    let is_in_trouble = |end: &RecipientEnd| match end {
+        RecipientEnd::Broken { .. } => true,
+        RecipientEnd::Refused { answer, .. } => answer.code == 421,
+        RecipientEnd::Delivered { .. } | RecipientEnd::Later => false,
+    };
+    if later.is_empty() || later.len() == current.dial.recipients.len() || ends.iter().any(is_in_trouble) {
         return None;
     }
     let mut again = Current { only: Some(later), ..current.clone() };

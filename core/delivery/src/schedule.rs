@@ -505,7 +505,7 @@ impl Schedule {
                 }
                 self.place(domain, now);
             }
-            self.hosts.clock_went_back(latest);
+            self.hosts.clock_went_back(latest, now);
         }
         self.last_now = now;
     }

@@ -100,10 +100,12 @@ fn is_shared(dial: &Dial) -> bool {
 impl Open {
     /// Whether it is a connection for this, as far as this is known of it.
     fn fits(&self, dial: &Dial, way: &Transported<'_>, channel: &Channel) -> bool {
-        self.host == dial.host
-            && *self.transport == *way.name
-            && self.connection.takes_more()
-            && dial.may_use(&self.address, channel)
+        self.leads_there(dial, way, channel) && self.connection.takes_more()
+    }
+
+    /// The same, used up or not.
+    fn leads_there(&self, dial: &Dial, way: &Transported<'_>, channel: &Channel) -> bool {
+        self.host == dial.host && *self.transport == *way.name && dial.may_use(&self.address, channel)
     }
 }
 
@@ -126,7 +128,12 @@ impl Session {
                 let dialed = vec![open.address];
                 return Ok(self.hand_over(dial, parcel, dialed).await);
             }
-            self.hang_up(Signal::Good);
+            if is_there && open.leads_there(dial, way, &open.channel) {
+                // It is used up. The one that follows has its place: others that wait don't pass it.
+                self.say_good_bye();
+            } else {
+                self.hang_up(Signal::Good);
+            }
         }
         if self.adopt(dial, way).await
             && let Some(open) = &self.open

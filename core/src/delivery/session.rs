@@ -172,10 +172,16 @@ impl Session {
 
     /// Ends the connection, and tells what was learnt of its host.
     pub(super) fn hang_up(&mut self, signal: Signal) {
-        if let Some(open) = self.open.take() {
-            spawn("say good-bye", open.connection.quit());
+        if self.say_good_bye() {
             self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
         }
+    }
+
+    /// Ends the connection, and keeps its place at the host. Says whether there was one.
+    pub(super) fn say_good_bye(&mut self) -> bool {
+        let Some(open) = self.open.take() else { return false };
+        spawn("say good-bye", open.connection.quit());
+        true
     }
 
     /// Waits for the outcome of the message before to be on the disk, and says whether it is: one that the store refuses

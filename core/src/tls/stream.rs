@@ -191,15 +191,18 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Writes what is encrypted already.
+    /// Writes what is encrypted already. When that fails nothing of it is kept, as nothing can be written any more: what the
+    /// other side said before is still there to be read.
     pub async fn flush(&mut self) -> Result<(), TlsError> {
         let Self { stream, session } = self;
-        while session.sent < session.engine.outgoing().len() {
-            session.sent += stream.write(&session.engine.outgoing()[session.sent..]).await?;
+        let mut written = Ok(());
+        while session.sent < session.engine.outgoing().len() && written.is_ok() {
+            let octets = stream.write(&session.engine.outgoing()[session.sent..]).await;
+            written = octets.map(|octets| session.sent += octets);
         }
         session.sent = 0;
         session.engine.outgoing_written();
-        Ok(())
+        Ok(written?)
     }
 
     /// Ends the sending side: close_notify (RFC 8446 §6.1), then the end of the stream. Nothing can

@@ -243,12 +243,13 @@ impl ResponseReader {
         if self.accept.statuses == Statuses::Ok && status != 200 {
             return Err(ResponseError::Status(status));
         }
+        // It was said, whatever follows.
+        self.status = Some(status);
         self.state = match status {
             // No body follows, whatever the fields say (RFC 9112 §6.3).
             101 | 204 | 304 => State::Complete,
             _ => self.accept.framing(response.version, response.headers)?,
         };
-        self.status = Some(status);
         Ok(Some(after))
     }
 }

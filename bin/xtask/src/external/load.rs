@@ -271,6 +271,7 @@ fn without_descriptors_steps(server: &Server, files: u64) -> Result<()> {
     let (over, opened) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut served = 0;
     let mut slowest = Duration::ZERO;
+    let pid = server.pid()?;
     let (share, commands) = thread::scope(|scope| {
         scope.spawn(|| flood(&over, &opened));
         let commands = scope.spawn(|| {
@@ -282,7 +283,7 @@ fn without_descriptors_steps(server: &Server, files: u64) -> Result<()> {
             }
             anyhow::Ok(done)
         });
-        let share = processor_share(server.pid()?, || {
+        let share = processor_share(pid, || {
             let begun = Instant::now();
             while begun.elapsed() < FLOOD {
                 let asked = Instant::now();

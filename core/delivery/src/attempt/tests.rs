@@ -437,6 +437,13 @@ fn recipients_for_whom_there_is_no_place_go_over_another_connection_to_the_same_
     );
     let (a, c) = ("delivered by a.example", "delivered by c.example");
     assert_eq!(words(&done), [a, c, a, a]);
+    // One that broke off with the first ones is not connected to again, and neither is one that says 421.
+    let broken = RecipientEnd::Broken { stage: Stage::Content, how: Broken::Closed };
+    for trouble in [broken, end(421)] {
+        let mut ends = [vec![end(250), trouble, later.clone()], vec![end(250), end(250)]].into_iter();
+        let (dials, _) = run(&Case { recipients: 3, ..CASE }, |_| HostEnd::Transaction(ends.next().unwrap()));
+        assert_eq!(dials, ["a.example Opportunistic [0, 1, 2]", "b.example Opportunistic [1, 2]"]);
+    }
     // A host that takes nobody has no second chance.
     let (dials, done) = run(&CASE, |_| HostEnd::Transaction(vec![later.clone()]));
     assert_eq!((dials.len(), words(&done)), (3, vec!["retry 4.5.3".to_owned()]));

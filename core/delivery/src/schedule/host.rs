@@ -303,10 +303,11 @@ impl Hosts {
         }
     }
 
-    pub(super) fn clock_went_back(&self, latest: i64) {
+    pub(super) fn clock_went_back(&self, latest: i64, now: i64) {
         for part in &self.parts {
             for host in part.lock().unwrap_or_else(PoisonError::into_inner).hosts.values_mut() {
                 host.down_until = host.down_until.min(latest);
+                host.kept.retain(|(_, until)| *until <= now.saturating_add(KEPT));
             }
         }
     }

@@ -151,6 +151,33 @@ fn an_end_without_close_notify_is_an_error_and_with_it_is_not() {
     assert_eq!(*ends.lock().unwrap(), ["truncated", "orderly"]);
 }
 
+/// Who refuses a request may answer before all of it came, and read no more.
+#[test]
+fn what_was_said_before_writing_failed_is_read() {
+    let identity = Identity::new();
+    let heard = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&heard);
+    let server = serve(identity.service(ServiceOptions::SMTP), move |mut transport| {
+        let slot = Arc::clone(&slot);
+        async move {
+            // More than the kernel takes without a reader.
+            assert!(transport.write_all(&vec![b'x'; 64 << 20]).await.is_err());
+            let mut said = [0; 10];
+            let read = transport.read(&mut said).await;
+            let read = read.map(|octets| said[..octets].to_vec()).map_err(|error| error.to_string());
+            *slot.lock().unwrap() = Some(read);
+        }
+    });
+    let mut client = dial(&server, &Arc::new(identity.client(TLS13)), "localhost").unwrap();
+    client.read_exact(&mut [0; 1]).unwrap();
+    client.write_all(b"enough").unwrap();
+    client.flush().unwrap();
+    // It closes with something unread, so that what is sent then fails.
+    drop(client);
+    wait_until(|| heard.lock().unwrap().is_some());
+    assert_eq!(heard.lock().unwrap().take().unwrap(), Ok(b"enough".to_vec()));
+}
+
 #[test]
 fn a_record_changed_on_the_way_ends_the_session() {
     let identity = Identity::new();

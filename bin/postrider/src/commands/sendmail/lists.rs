@@ -73,8 +73,10 @@ fn entries(masked: &[u8]) -> Vec<Range<usize>> {
                 found.push(begin..at);
                 begin = at + 1;
             }
-            // The name of a group stands before its first entry.
-            b':' if !is_within => begin = at + 1,
+            // The name of a group stands before its first entry. An address is no name.
+            b':' if !is_within && !masked[begin..at].iter().any(|octet| b"@<>".contains(octet)) => {
+                begin = at + 1;
+            }
             _ => {}
         }
     }
@@ -181,6 +183,9 @@ mod tests {
             ("anna ben", "a space"),
             // Somebody at the host's own domain.
             ("a@@x.example", "more than one @"),
+            // A colon for a comma: a group has a name.
+            ("a@x.example: b@x.example", "a space"),
+            ("<a@x.example>: b@x.example", "behind"),
             ("a@b@x.example", "more than one @"),
             ("a@", "nothing on one side"),
             ("@x.example", "nothing on one side"),
