@@ -81,6 +81,7 @@ fn storing() -> Vec<Case> {
             world.commit(claimed.edit.batch)?;
             let result = AttemptResult::new(NOW, 250, Some([2, 0, 0]), "mx.example", "taken");
             let outcome = queue::Outcome {
+                attempt: claimed.entry.attempts,
                 now: NOW,
                 due: NOW + 450,
                 recipients: vec![(0, Fate::Delivered(result))],
