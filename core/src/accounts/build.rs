@@ -146,3 +146,40 @@ fn run(state: &Account, store: &Store, mut jobs: VecDeque<Waiting>) -> Built {
     let (batch, pending) = batch.finish();
     Built { batch, pending, published, finishes, rest: jobs }
 }
+
+#[cfg(test)]
+mod tests {
+    use postrider_storage::engine::Space;
+
+    use super::*;
+
+    /// A transaction that shares its batch with so many octets of rows of others.
+    fn job(octets: usize) -> Waiting {
+        let mut attached = Batch::new();
+        if octets > 0 {
+            attached.insert(Space::Rows, b"k".to_vec(), Vec::new());
+            let besides = attached.octets();
+            attached = Batch::new();
+            attached.insert(Space::Rows, b"k".to_vec(), vec![0; octets - besides]);
+        }
+        assert_eq!(attached.octets(), octets);
+        Waiting::new(None, 1, attached, |_| Ok(())).0
+    }
+
+    #[test]
+    fn what_brings_many_rows_of_others_has_a_batch_of_its_own() {
+        let batches = |jobs: &[usize]| {
+            let mut waiting: VecDeque<Waiting> = jobs.iter().copied().map(job).collect();
+            let mut counts = Vec::new();
+            while !waiting.is_empty() {
+                counts.push(take(&mut waiting).len());
+            }
+            counts
+        };
+        let (most, over) = (ATTACHED_OCTETS_MAX, ATTACHED_OCTETS_MAX + 1);
+        assert_eq!(batches(&[0, most, most, 0]), [4]);
+        assert_eq!(batches(&[0, most, over, 0]), [2, 1, 1]);
+        assert_eq!(batches(&[over, over]), [1, 1]);
+        assert_eq!(batches(&[0; JOBS_PER_BATCH_MAX + 1]), [JOBS_PER_BATCH_MAX, 1]);
+    }
+}
