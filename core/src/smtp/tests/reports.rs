@@ -302,13 +302,14 @@ fn what_cannot_be_read_now_waits_and_holds_up_nobody() {
     }
     let account = world.account("anna").unwrap();
     let engine = Arc::clone(&world.engine);
+    let todo = todo();
     let mut batch = Batch::new();
     let (key, whole) = {
         let reader = world.shared.store.reader();
         let mut emails = reader.emails(account);
         for number in [1, 2] {
             let blob = emails.get(postrider_storage::ids::EmailId(number)).unwrap().unwrap().blob;
-            postrider_storage::reports::add_todo(&mut batch, blob, &todo()).unwrap();
+            postrider_storage::reports::add_todo(&mut batch, blob, &todo).unwrap();
         }
         // The row of the domain in the directory.
         let mut rows = reader.prefix(&[0, 0, 0, 0]).map(|row| row.unwrap());
@@ -327,7 +328,7 @@ fn what_cannot_be_read_now_waits_and_holds_up_nobody() {
         let reader = server.shared.store.reader();
         postrider_storage::reports::todo(&reader, postrider_storage::ids::BlobId(0)).unwrap()
     };
-    assert_eq!(next().map(|(_, row)| row), Some(Some(todo())));
+    assert_eq!(next().map(|(_, row)| row), Some(Some(todo)));
     let mut batch = Batch::new();
     batch.insert(Space::Rows, key, whole.to_vec());
     engine.commit(batch, Durability::Synced).unwrap();
