@@ -17,13 +17,21 @@ pub struct Failure {
     pub answer: Option<Answer>,
     /// It in words.
     pub reason: String,
+    /// Whether it came of an attempt: of asking DNS, or a host. Otherwise this server didn't even begin one.
+    pub is_tried: bool,
 }
 
 impl Failure {
     /// Of our own finding.
     #[must_use]
     pub fn ours(status: Status, reason: impl Into<String>) -> Self {
-        Self { status, host: None, stage: None, answer: None, reason: reason.into() }
+        Self { status, host: None, stage: None, answer: None, reason: reason.into(), is_tried: true }
+    }
+
+    /// Of our own decision, before anybody was asked.
+    #[must_use]
+    pub fn untried(status: Status, reason: impl Into<String>) -> Self {
+        Self { is_tried: false, ..Self::ours(status, reason) }
     }
 
     /// By a reply.
@@ -35,6 +43,7 @@ impl Failure {
             stage: Some(stage),
             answer: Some(answer.clone()),
             reason: format!("{host} refused {}: {answer}", stage.words()),
+            is_tried: true,
         }
     }
 
