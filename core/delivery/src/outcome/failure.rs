@@ -61,6 +61,15 @@ impl Failure {
         Self { host: Some(host.to_owned()), ..Self::ours(Status::temporary(4, 2), reason) }
     }
 
+    /// Of other messages to a host that asked to be left alone, or broke off, while one was handed over.
+    #[must_use]
+    pub fn wants_no_more(host: &str) -> Self {
+        let reason = format!(
+            "{host} ended the connections over which mail was handed to it, and is left alone for a while"
+        );
+        Self { host: Some(host.to_owned()), ..Self::ours(Status::temporary(4, 2), reason) }
+    }
+
     /// Of what came of one recipient; none when it was delivered.
     #[must_use]
     pub fn of_recipient(host: &str, end: &RecipientEnd, softens: bool) -> Option<Self> {
