@@ -106,8 +106,19 @@ impl SmallDisk {
     fn take_all(&self) -> Result<PathBuf> {
         let path = self.dir.path().join("ballast");
         let file = File::create(&path)?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, self.free()?)?;
-        Ok(path)
+        let begun = Instant::now();
+        loop {
+            let free = self.free()?;
+            if free == 0 {
+                return Ok(path);
+            }
+            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free) {
+                Ok(()) => return Ok(path),
+                // The server has written since the room was looked at.
+                Err(rustix::io::Errno::NOSPC) if begun.elapsed() < NOTICE_MAX => {}
+                Err(error) => return Err(error).context("taking all the room that is left"),
+            }
+        }
     }
 }
 
