@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postrider_dns::script::Script;
 use postrider_proto::smtp::envelope::Hold;
@@ -136,6 +136,8 @@ impl TestServer {
         let mut config = Config::localserve(dir.path());
         // The least: tests run unoptimised.
         config.passwords.iterations = 4096;
+        // The end of a test is that of its server, as if it had been killed.
+        config.delivery.stop_time = Duration::ZERO;
         change(&mut config);
         let pair = self_signed(dir.path(), &["localhost"]).unwrap();
         let certificates = Certificates::load(&[pair]).unwrap();
@@ -163,6 +165,7 @@ impl TestServer {
             (0..shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
         let shared = Arc::new(Shared {
+            deliveries: crate::delivery::UnderWay::default(),
             hosts: crate::delivery::known_hosts(&config),
             config: Arc::new(config),
             store,
@@ -213,6 +216,8 @@ impl TestServer {
                     let socket = control.lock().unwrap().take().unwrap();
                     control::serve(socket, operations, options, shard.shared.shutdown.clone()).unwrap();
                 }
+                let deadline = shard.shared.shutdown.wait().await;
+                crate::delivery::finish(&shard, Instant::now(), deadline).await;
                 is_done.wait().await;
                 // Answers of the last requests.
                 sleep(Duration::from_millis(50)).await;
