@@ -153,18 +153,23 @@ fn show_entry(server: &Server, arguments: QueueShow) -> Result<()> {
     Ok(())
 }
 
-fn change(server: &Server, written: &Filter, all: bool, change: QueueChange, done: &str) -> Result<()> {
-    match (*written == Filter::default(), all) {
-        (true, false) => {
+/// Sees to it that a change says either which of them are meant or `--all`.
+pub fn one_is_said(them: &str, says_which: bool, all: bool) -> Result<()> {
+    match (says_which, all) {
+        (false, false) => {
             bail!(
-                "nothing says which entries are meant. Name their ids, or what they have in common; or write --all"
+                "nothing says which {them} are meant. Name their ids, or what they have in common; or write --all"
             )
         }
-        (false, true) => {
-            bail!("--all is for all entries. Leave it out, or everything else that says which are meant")
+        (true, true) => {
+            bail!("--all is for all {them}. Leave it out, or everything else that says which are meant")
         }
-        _ => {}
+        _ => Ok(()),
     }
+}
+
+fn change(server: &Server, written: &Filter, all: bool, change: QueueChange, done: &str) -> Result<()> {
+    one_is_said("entries", *written != Filter::default(), all)?;
     let request = Request::QueueChange { filter: Box::new(filter(written, now())?), change };
     let mut bar = Bar::of("entries");
     let answer = server.connect()?.call(&request, None, &mut bar);
