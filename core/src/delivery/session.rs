@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::pending;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use futures_lite::future::or;
 use postrider_delivery::backoff::Backoff;
 use postrider_delivery::outcome::{Failure, Signal};
 use postrider_delivery::schedule::{Afterwards, Ended, Next, SessionId, Turn, pick};
@@ -21,6 +23,7 @@ use postrider_storage::store::StoreError;
 use tracing::{error, warn};
 
 use super::connection::Connection;
+use super::ending::One;
 use super::ends::Slot;
 use super::outcome::{Writing, Written};
 use super::strays::Stray;
@@ -58,7 +61,7 @@ pub(super) struct Session {
     /// The outcome of the message before, on its way to the disk.
     pub(super) writing: Option<Writing>,
     /// Where it notes whose end it sends.
-    pub(super) slot: Slot,
+    pub(super) slot: Rc<Slot>,
     /// What it has claimed, the entry that it delivers in front; without those whose outcome is being written.
     in_hand: Rc<RefCell<VecDeque<QueueId>>>,
     /// Why the last attempt failed, when that would be the same for every message to the domain by this transport.
@@ -82,14 +85,16 @@ pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
         domain: turn.domain,
         open,
         writing: None,
-        slot: shard.deliveries.ends.slot(),
+        slot: Rc::new(shard.deliveries.ends.slot()),
         in_hand: Rc::clone(&in_hand),
         shared: None,
     };
     count_sessions(shard, 1);
     let shard = Rc::clone(shard);
     let id = turn.session;
+    let under_way = One::new(&shard.shared);
     spawn("look after a session", async move {
+        let _under_way = under_way;
         if spawn_task("deliver to a domain", session.run(turn)).await.is_err() {
             // The entry that it delivered may have arrived; the others were not tried. The domain goes on after a pause.
             let mut in_hand = in_hand.take();
@@ -226,20 +231,31 @@ impl Session {
         {
             return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
         }
+        let cut_off = cut_off(Rc::clone(&self.shard), Rc::clone(&self.slot), Rc::clone(&self.in_hand));
+        let turned = or(async { Some(self.each(claimed, now).await) }, cut_off).await;
+        let turned = turned.unwrap_or_else(|| {
+            // In the midst of a message, nothing else can be said.
+            self.open = None;
+            Turned::Postponed(now)
+        });
+        if !self.in_hand.borrow().is_empty() {
+            self.give_back(now).await;
+        }
+        turned
+    }
+
+    /// Delivers what was claimed, until something is in the way of the rest.
+    async fn each(&mut self, claimed: Vec<(QueueId, Claimed)>, now: i64) -> Turned {
         let mut signal = Signal::Neutral;
         for (id, entry) in claimed {
-            let stops = self.shard.shared.shutdown.is_stopping();
-            match if stops { attempt::Ended::Busy(now) } else { attempt::run(self, id, entry).await } {
+            if self.shard.shared.shutdown.is_stopping() {
+                return Turned::Postponed(now);
+            }
+            match attempt::run(self, id, entry).await {
                 attempt::Ended::Tried(learnt) => signal = learnt,
-                attempt::Ended::Busy(until) => {
-                    // They stay due: whoever makes room wakes the domain, before that time.
-                    self.give_back(now).await;
-                    return Turned::Postponed(until);
-                }
-                attempt::Ended::Stuck => {
-                    self.give_back(now).await;
-                    return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
-                }
+                // They stay due: whoever makes room wakes the domain, before that time.
+                attempt::Ended::Busy(until) => return Turned::Postponed(until),
+                attempt::Ended::Stuck => return Turned::Postponed(now + PAUSE_AFTER_FAILURE),
             }
         }
         Turned::Done(signal)
@@ -324,6 +340,17 @@ impl Session {
             self.shard.deliveries.strays.add(ids, Stray::Untried);
         }
     }
+}
+
+/// Ends when the server stops and has no more time, unless the other side may have the message in front: that one is waited
+/// for.
+async fn cut_off<T>(shard: Rc<Shard>, slot: Rc<Slot>, in_hand: Rc<RefCell<VecDeque<QueueId>>>) -> Option<T> {
+    shard.deliveries.cut_off.changed(0).await;
+    let front = in_hand.borrow().front().copied();
+    if front.is_some_and(|front| slot.is_noted(front)) {
+        pending::<()>().await;
+    }
+    None
 }
 
 /// Chooses what to claim of what is due of a domain: what has to come first, then entries of all accounts in turn.

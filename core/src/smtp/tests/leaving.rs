@@ -124,6 +124,7 @@ fn recipients_of_one_message_fare_differently() {
     assert!(report.contains("suppression list") && report.contains("Status: 5.1.0 ("), "{report}");
     assert!(report.contains("550 5.1.1 there is nobody") || report.contains("there is nobody"), "{report}");
     assert!(!report.contains("The address does not exist"), "nobody said so now: {report}");
+    assert!(!report.contains("It was tried") && !report.contains("Last-Attempt-Date"), "{report}");
     assert_eq!(record.connections(), before);
 }
 
