@@ -10,7 +10,7 @@ use postrider_storage::store::StoreError;
 use postrider_storage::webhooks::{self, HookFilter};
 use serde::Serialize;
 
-use super::queue::{Names, Teller, cursor_of, page_max, refused};
+use super::queue::{Names, Teller, cursor_of, number_of, page_max, refused};
 use super::{ServerOperations, failure, internal};
 use crate::control::protocol::{
     Answer, FailureKind, QUEUE_IDS_MAX, Request, RetiredWebhookRow, WebhookChange, WebhookDetails,
@@ -70,7 +70,10 @@ impl ServerOperations {
                 .map_err(|error| failure::invalid(format!("{event:?}: {error}, or incoming")))?;
         }
         let account = match &asked.account {
-            Some(account) => Some(self.account_id(account).await?),
+            Some(account) => match (self.account_id(account).await, number_of(account)) {
+                (Err(_), Some(removed)) => Some(removed),
+                (found, _) => Some(found?),
+            },
             None => None,
         };
         Ok(HookFilter {

@@ -62,7 +62,7 @@ macro_rules! filtered {
         )]
         pub struct $name {
             $($own)*
-            /// submitted by this account; '' is the server itself
+            /// submitted by this account; '' is the server itself, '#7' one that was removed
             #[argh(option)]
             pub account: Option<String>,
             /// a part of the sender's address

@@ -119,6 +119,10 @@ pub(super) fn pages<L: Line>(
         }
     }
     if let Some(cursor) = cursor {
+        if json {
+            terminal::print(&serde_json::json!({ "next": cursor }).to_string());
+            return Ok(());
+        }
         terminal::say(&format!("There may be more: take a greater --limit, or go on with --cursor {cursor}"));
     }
     Ok(())
@@ -174,12 +178,24 @@ fn change(server: &Server, written: &Filter, all: bool, change: QueueChange, don
     let mut bar = Bar::of("entries");
     let answer = server.connect()?.call(&request, None, &mut bar);
     bar.finish();
-    let Answer::QueueChanged { entries, recipients, busy } = answer? else { return Err(unexpected()) };
+    let Answer::QueueChanged { entries, recipients, busy, missing } = answer? else {
+        return Err(unexpected());
+    };
     let verb = if entries == 1 { "entry is" } else { "entries are" };
     let many = if recipients == 1 { "recipient" } else { "recipients" };
     terminal::say(&format!("{entries} {verb} {done} ({recipients} {many})."));
+    let mut problems = Vec::new();
+    if !missing.is_empty() {
+        problems.push(format!("there is no entry {} in the queue", missing.join(", ")));
+    }
     if busy > 0 {
-        bail!("{busy} entries are just being delivered, and nothing was done to them. Try again later");
+        let verb = if busy == 1 { "entry is" } else { "entries are" };
+        problems.push(format!(
+            "{busy} {verb} just being delivered, and nothing was done to them. Try again later"
+        ));
+    }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("; "));
     }
     Ok(())
 }
