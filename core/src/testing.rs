@@ -18,7 +18,7 @@ use postrider_storage::engine::memory::MemoryEngine;
 use postrider_storage::engine::{Durability, Engine};
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
-use postrider_storage::rows::{Kind, RequireTls, Ret};
+use postrider_storage::rows::Ret;
 use postrider_storage::store::Store;
 use postrider_storage::{account, directory, verify};
 
@@ -297,10 +297,7 @@ impl TestServer {
     pub fn enqueue(&self, account: &str, message: &'static str, to: &[&str], due: i64) -> Vec<QueueId> {
         let sender = self.account(account).unwrap();
         let mail_from = format!("{account}@example.org");
-        let recipients: Vec<NewRecipient> = to
-            .iter()
-            .map(|address| NewRecipient { address: address.as_bytes().to_vec(), ..NewRecipient::default() })
-            .collect();
+        let recipients = to.iter().map(|address| NewRecipient::new(*address)).collect();
         self.at_home(sender, move |shard| {
             Box::pin(async move {
                 let shared = Arc::clone(&shard.shared);
@@ -308,22 +305,13 @@ impl TestServer {
                 intake.push(message.as_bytes()).await.unwrap();
                 let message = intake.finish(Sharing::One).unwrap();
                 let queued = NewQueued {
-                    content: message.content,
                     prefix: b"Received: by here\r\n".to_vec(),
-                    created: unix_now(),
                     sender: Some(sender),
                     mail_from: mail_from.into_bytes(),
-                    kind: Kind::Ordinary,
-                    require_tls: RequireTls::Unset,
-                    smtputf8: false,
-                    eight_bit: false,
-                    binary: false,
                     ret: Ret::Full,
                     envelope_id: b"an id".to_vec(),
                     hold_until: Some(Hold::Until(due)),
-                    max_attempts: 0,
-                    meta: None,
-                    recipients,
+                    ..NewQueued::new(message.content, unix_now(), recipients)
                 };
                 let rules = HoldRules::load(&shared.store.reader()).unwrap();
                 let enqueued = queue::enqueue(|| shared.store.new_queue_id(), queued, &rules).unwrap();

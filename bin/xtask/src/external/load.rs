@@ -28,6 +28,8 @@ const MESSAGE: u64 = 8;
 const CLOSING_MAX: Duration = Duration::from_secs(8);
 /// How long a client that behaves may wait while others don't: less than [`IDLE`], and more than a busy machine needs.
 const SERVICE_MAX: Duration = Duration::from_secs(4);
+/// The longest that a command of an operator may take meanwhile.
+const COMMAND_MAX: Duration = Duration::from_secs(30);
 /// How long a flood lasts, how many connections it holds, and how many it opens in a second.
 const FLOOD: Duration = Duration::from_secs(6);
 const FLOOD_HELD: usize = 600;
@@ -277,7 +279,7 @@ fn without_descriptors_steps(server: &Server, files: u64) -> Result<()> {
         let commands = scope.spawn(|| {
             let mut done = 0;
             while !over.load(Ordering::Relaxed) {
-                server.command(&["--socket", &server.socket(), "status"]).context("during the flood")?;
+                server.status_within(COMMAND_MAX).context("during the flood")?;
                 done += 1;
                 thread::sleep(Duration::from_millis(100));
             }

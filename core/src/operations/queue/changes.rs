@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use postrider_storage::ids::QueueId;
 use postrider_storage::queue::{self, Bounds, Change, Cursor, Filter, Order, domain_hash, shard_of};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{Held, RequireTls};
@@ -48,12 +49,31 @@ impl ServerOperations {
             _ => None,
         };
         let filter = self.filter(filter).await?;
+        let missing = self.missing(filter.ids.clone().unwrap_or_default()).await?;
         let Changed { entries, recipients, busy } = self.change_all(&filter, &wish, exchange).await?;
         if let (Some(id), 0, 0) = (one, entries, busy) {
             return Err(no_entry(id));
         }
         tracing::info!(?wish, entries, recipients, busy, "entries of the queue were changed");
-        Ok(Answer::QueueChanged { entries, recipients, busy })
+        Ok(Answer::QueueChanged { entries, recipients, busy, missing })
+    }
+
+    /// Which of these ids no entry has.
+    async fn missing(&self, ids: Vec<QueueId>) -> Result<Vec<String>, OperationError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.on_pool(move |shared| {
+            let reader = shared.store.reader();
+            let mut missing = Vec::new();
+            for id in ids {
+                if queue::entry(&reader, id).map_err(refused)?.is_none() {
+                    missing.push(id.0.to_string());
+                }
+            }
+            Ok(missing)
+        })
+        .await
     }
 
     fn wish(&self, change: QueueChange) -> Result<Wish, OperationError> {
