@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::program::run_command;
+
 /// The ports that `localserve` listens on.
 pub mod port {
     /// SMTP, with STARTTLS.
@@ -80,17 +82,7 @@ impl Localserve {
 
     /// Runs a command of the binary, and returns what it printed.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
-        let output =
-            Command::new(&self.binary).args(arguments).output().context("postrider could not be started")?;
-        if !output.status.success() {
-            bail!(
-                "postrider {} ended with {}: {}",
-                arguments.join(" "),
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        run_command(&self.binary, arguments)
     }
 
     /// The control socket, as the command line wants it.

@@ -36,6 +36,7 @@ mod rules;
 mod secure;
 mod session;
 mod setup;
+mod shares;
 mod start;
 mod strays;
 mod sts;
@@ -107,6 +108,7 @@ pub struct Deliveries {
     composing: Lock,
     /// Sessions that run.
     sessions: Cell<i64>,
+    shares: Rc<shares::Shares>,
     /// What runs when the server stops is over but for answers that are waited for.
     cut_off: LocalNotify,
 }
@@ -144,6 +146,7 @@ impl Deliveries {
             reporting: Lock::default(),
             composing: Lock::default(),
             sessions: Cell::new(0),
+            shares: shares::Shares::new(settings(config).sessions_max),
             cut_off: LocalNotify::new(),
         }
     }

@@ -224,11 +224,10 @@ mod tests {
     use std::thread::JoinHandle;
 
     use postrider_dns::script::Script;
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-    use rustls::{ServerConfig, ServerConnection};
+    use rustls::ServerConnection;
 
     use super::*;
+    use crate::commands::authority::Authority;
 
     const POLICY: &str = "version: STSv1\nmode: enforce\nmx: *.example.org\nmax_age: 86400\n";
 
@@ -245,27 +244,14 @@ mod tests {
     }
 
     /// A host with a certificate for `name`, which gives one answer.
-    fn host(name: &str, answer: String, then: Then) -> (u16, CertificateDer<'static>, JoinHandle<String>) {
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &authority).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .unwrap();
+    fn host(name: &str, answer: String, then: Then) -> (u16, RootCertStore, JoinHandle<String>) {
+        let authority = Authority::new();
+        let config = authority.server(name).config(None);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let serve = std::thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
-            let session = ServerConnection::new(Arc::new(config)).unwrap();
+            let session = ServerConnection::new(config).unwrap();
             let mut secured = StreamOwned::new(session, stream);
             let mut asked = Vec::new();
             let mut buffer = [0; 1024];
@@ -290,13 +276,11 @@ mod tests {
             let _ = secured.flush();
             String::from_utf8(asked).unwrap()
         });
-        (port, authority.der().clone(), serve)
+        (port, authority.roots(), serve)
     }
 
     fn fetched(name: &str, answer: String, then: Then, time: Duration) -> Result<Vec<u8>> {
-        let (port, authority, serve) = host(name, answer, then);
-        let mut roots = RootCertStore::empty();
-        roots.add(authority).unwrap();
+        let (port, roots, serve) = host(name, answer, then);
         let domain = Domain::parse("mta-sts.example.org").unwrap();
         let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let result = fetch(&domain, &addresses, port, roots, Instant::now() + time);
@@ -325,9 +309,7 @@ mod tests {
         }
         // One of an authority that nobody knows.
         let (port, _, serve) = host(NAME, ok(POLICY), Then::Closes);
-        let (_, other, _) = host(NAME, ok(POLICY), Then::Closes);
-        let mut roots = RootCertStore::empty();
-        roots.add(other).unwrap();
+        let roots = Authority::new().roots();
         let domain = Domain::parse(NAME).unwrap();
         let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let error = fetch(&domain, &addresses, port, roots, Instant::now() + LONG).unwrap_err();

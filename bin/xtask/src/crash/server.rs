@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::localserve::{port, tail, told_to_stop};
+use crate::program::{run_command, run_command_within};
 
 /// How long a start may take.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -169,14 +170,12 @@ impl Server {
 
     /// Runs a command of the binary, and returns what it printed.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
-        let output =
-            Command::new(&self.binary).args(arguments).output().context("postrider could not be started")?;
-        let said =
-            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-        if !output.status.success() {
-            bail!("postrider {} ended with {}: {said}", arguments.join(" "), output.status);
-        }
-        Ok(said)
+        run_command(&self.binary, arguments)
+    }
+
+    /// Has the server say how it is, which takes no longer than `limit`.
+    pub fn status_within(&self, limit: Duration) -> Result<String> {
+        run_command_within(&self.binary, &["--socket", &self.socket(), "status"], limit)
     }
 
     /// Checks every invariant of the store, which must not be in use.

@@ -30,6 +30,8 @@ const CLOSING_MAX: Duration = Duration::from_secs(60);
 /// How long a client that behaves may wait while others don't, in half of all cases: less than [`IDLE`], so it doesn't
 /// wait for the others' end, and more than a busy machine needs.
 const SERVICE_MAX: Duration = Duration::from_secs(10);
+/// The longest that a command of an operator may take meanwhile.
+const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// How long a flood lasts at least, and at most until it had its effect; how many connections it holds, and how many it
 /// opens in a second.
 const FLOOD: Duration = Duration::from_secs(6);
@@ -286,7 +288,7 @@ fn without_descriptors_steps(server: &Server, files: u64) -> Result<()> {
         scope.spawn(|| flood(&over, &opened));
         let operator = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                server.command(&["--socket", &server.socket(), "status"]).context("during the flood")?;
+                server.status_within(COMMAND_MAX).context("during the flood")?;
                 commands.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(100));
             }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use postrider_storage::account::Quota;
 
 use super::server::{Peer, Server, Setup, login};
+use crate::testing::wait_until;
 
 /// Names the program.
 const BINARY: &str = "POSTRIDER_BINARY";
@@ -77,6 +78,15 @@ impl Served {
         match self {
             Self::Here(_) => 1000,
             Self::Program(program) => program.validity,
+        }
+    }
+
+    /// Waits until what was begun on connections that are lost is done, and those of so many clients are left. A program
+    /// has had the time for it.
+    pub(super) fn wait_for_lost(&self, clients: usize) {
+        if let Self::Here(server) = self {
+            let clients = i64::try_from(clients).unwrap();
+            wait_until(|| server.connections() == clients);
         }
     }
 

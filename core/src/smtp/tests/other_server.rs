@@ -87,7 +87,16 @@ impl Record {
 
 /// Starts one; `extensions` is what it announces. It ends with the test's process.
 pub(super) fn start(extensions: &'static [&'static str]) -> (u16, Record) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    start_at(Ipv4Addr::LOCALHOST, extensions)
+}
+
+/// The same, at every address of this host.
+pub(super) fn start_everywhere(extensions: &'static [&'static str]) -> (u16, Record) {
+    start_at(Ipv4Addr::UNSPECIFIED, extensions)
+}
+
+fn start_at(address: Ipv4Addr, extensions: &'static [&'static str]) -> (u16, Record) {
+    let listener = TcpListener::bind((address, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let record = Record::default();
     let shared = record.clone();
