@@ -24,6 +24,8 @@ const PASSWORD_OCTETS_MAX: usize = 1024;
 const NAME_OCTETS_MAX: usize = 64;
 /// Routes of a server.
 const ROUTES_MAX: usize = 1000;
+/// Connections to other servers at a time.
+const SESSIONS_MAX: u32 = 200;
 /// Transports of a server.
 const TRANSPORTS_MAX: usize = 1000;
 
@@ -45,10 +47,12 @@ pub struct Delivery {
     pub policy_port: u16,
     /// When messages are tried again, and given up.
     pub backoff: Backoff,
-    /// Connections that a shard has open at a time.
+    /// Connections at a time, of all shards, those included that wait for a next message.
     pub sessions_max: u32,
-    /// Connections to one host at a time, from all shards.
+    /// Of these, to one host.
     pub host_sessions_max: u32,
+    /// And from one local address.
+    pub source_sessions_max: u32,
     /// For how long it is kept what became of messages; none is not at all.
     pub keep_retired: Option<Duration>,
     /// What is done without a route.
@@ -68,8 +72,9 @@ impl Delivery {
             port: 25,
             policy_port: 443,
             backoff: Backoff::MESSAGES,
-            sessions_max: 100,
+            sessions_max: SESSIONS_MAX,
             host_sessions_max: 20,
+            source_sessions_max: SESSIONS_MAX,
             keep_retired: None,
             direct: Direct::DEFAULT,
             transports: BTreeMap::new(),
@@ -117,6 +122,7 @@ pub(super) struct RawDelivery {
     delay_report: Option<At<u16>>,
     connections: Option<At<u32>>,
     host_connections: Option<At<u32>>,
+    source_connections: Option<At<u32>>,
     keep_retired: Option<At<Duration>>,
     direct: RawDirect,
     transports: Vec<RawTransport>,
@@ -198,6 +204,7 @@ pub(super) fn read(
         delay_report: section.number("delay_report_after", 0..=Backoff::ATTEMPTS_MAX),
         connections: section.number("connections", 1..=100_000),
         host_connections: section.number("connections_to_a_host", 1..=10_000),
+        source_connections: section.number("connections_from_an_address", 1..=100_000),
         keep_retired: section.duration("keep_retired", Duration::ZERO..=HOUR * 24 * 3650),
         direct: read_direct(&section),
         transports: transports.into_iter().map(read_transport).collect(),
@@ -273,6 +280,7 @@ impl Resolver<'_> {
             let advice = "Set \"longest_retry\" to at least \"first_retry\"";
             self.problems.add(&place, format!("delivery: {error}"), advice);
         }
+        let sessions_max = raw.connections.map_or(default.sessions_max, |at| at.value);
         let transports = self.transports(raw.transports);
         let routes = self.routes(raw.routes, &transports);
         Delivery {
@@ -281,8 +289,9 @@ impl Resolver<'_> {
             port: raw.port.map_or(default.port, |at| at.value),
             policy_port: raw.policy_port.map_or(default.policy_port, |at| at.value),
             backoff,
-            sessions_max: raw.connections.map_or(default.sessions_max, |at| at.value),
+            sessions_max,
             host_sessions_max: raw.host_connections.map_or(default.host_sessions_max, |at| at.value),
+            source_sessions_max: raw.source_connections.map_or(sessions_max, |at| at.value),
             keep_retired: raw.keep_retired.map(|at| at.value).filter(|time| !time.is_zero()),
             direct: self.direct(&raw.direct),
             transports,
