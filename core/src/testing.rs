@@ -131,6 +131,8 @@ impl TestServer {
         let mut config = Config::localserve(dir.path());
         // The least: tests run unoptimised.
         config.passwords.iterations = 4096;
+        // The end of a test is that of its server, as if it had been killed.
+        config.delivery.stop_time = Duration::ZERO;
         change(&mut config);
         let pair = self_signed(dir.path(), &["localhost"]).unwrap();
         let certificates = Certificates::load(&[pair]).unwrap();
@@ -175,6 +177,7 @@ impl TestServer {
             (0..shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
         let shared = Arc::new(Shared {
+            deliveries: crate::delivery::UnderWay::default(),
             hosts: crate::delivery::known_hosts(&config),
             config: Arc::new(config),
             store,
@@ -218,9 +221,9 @@ impl TestServer {
                     let socket = control.lock().unwrap().take().unwrap();
                     control::serve(socket, operations, options, shard.shared.shutdown.clone()).unwrap();
                 }
-                shard.shared.shutdown.wait().await;
+                let deadline = shard.shared.shutdown.wait().await;
+                crate::delivery::finish(&shard, Instant::now(), deadline).await;
                 // Answers of the last requests.
-                let deadline = shard.shared.shutdown.deadline().unwrap();
                 sleep_until(deadline.max(Instant::now() + Duration::from_millis(50))).await;
             }
         })

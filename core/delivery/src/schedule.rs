@@ -366,6 +366,17 @@ impl Schedule {
         }
     }
 
+    /// Takes that a session's host took a message, and that it goes on with the next one that it claimed.
+    pub fn delivered(&mut self, session: SessionId, now: i64) {
+        let Some(Session { domain, connection, .. }) = self.sessions.get(&session).copied() else { return };
+        self.learn(domain, Signal::Good, now);
+        self.place(domain, now);
+        if let Some((address, _)) = connection {
+            let called = self.hosts.learn(address, Signal::Good, now);
+            self.call(Scope::Host(address), called, now);
+        }
+    }
+
     /// Asks what a session does after its claimed entries are done, and written, over a connection that is good.
     pub fn next(&mut self, session: SessionId, signal: Signal, first_due: Option<i64>, now: i64) -> Next {
         let Some(state) = self.sessions.get(&session) else { return Next::Close };

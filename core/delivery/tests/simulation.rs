@@ -45,6 +45,7 @@ fn every_message_ends_delivered_or_bounced_once() {
         }
         // Limits were reached, and each shard told others of it.
         assert_eq!((summary.sessions_max, summary.from_one_max), (SETTINGS.sessions_max, FROM_ONE_MAX));
+        assert_eq!(summary.to_one_max, u32::from(SETTINGS.host_connections_max));
         assert_eq!(summary.calls > 0, shards > 1);
         assert!(summary.reused > 0 && summary.to_postmaster > 0 && summary.reports.contains_key("delayed"));
     }

@@ -32,6 +32,8 @@ const TRANSPORTS_MAX: usize = 1000;
 const HOUR: Duration = Duration::from_secs(3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const MINUTE: Duration = Duration::from_secs(60);
+/// What `stop_time` is, when nothing is said: docs/containers.md.
+const STOP_TIME: Duration = Duration::from_secs(25);
 
 /// How messages leave.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,6 +55,8 @@ pub struct Delivery {
     pub host_sessions_max: u32,
     /// And from one local address.
     pub source_sessions_max: u32,
+    /// How long a stop waits for answers of servers that may have a message.
+    pub stop_time: Duration,
     /// For how long it is kept what became of messages; none is not at all.
     pub keep_retired: Option<Duration>,
     /// What is done without a route.
@@ -75,6 +79,7 @@ impl Delivery {
             sessions_max: SESSIONS_MAX,
             host_sessions_max: 20,
             source_sessions_max: SESSIONS_MAX,
+            stop_time: STOP_TIME,
             keep_retired: None,
             direct: Direct::DEFAULT,
             transports: BTreeMap::new(),
@@ -85,7 +90,8 @@ impl Delivery {
     /// That of a test, whose other servers are at one port.
     #[cfg(test)]
     pub(crate) fn to_port(hostname: HostName, port: u16) -> Self {
-        Self { port, ..Self::new(hostname) }
+        // The end of a test is that of its server, as if it had been killed.
+        Self { port, stop_time: Duration::ZERO, ..Self::new(hostname) }
     }
 
     /// That of a local instance: everything goes to its own listener.
@@ -123,6 +129,7 @@ pub(super) struct RawDelivery {
     connections: Option<At<u32>>,
     host_connections: Option<At<u32>>,
     source_connections: Option<At<u32>>,
+    stop_time: Option<At<Duration>>,
     keep_retired: Option<At<Duration>>,
     direct: RawDirect,
     transports: Vec<RawTransport>,
@@ -205,6 +212,7 @@ pub(super) fn read(
         connections: section.number("connections", 1..=100_000),
         host_connections: section.number("connections_to_a_host", 1..=10_000),
         source_connections: section.number("connections_from_an_address", 1..=100_000),
+        stop_time: section.duration("stop_time", Duration::ZERO..=MINUTE),
         keep_retired: section.duration("keep_retired", Duration::ZERO..=HOUR * 24 * 3650),
         direct: read_direct(&section),
         transports: transports.into_iter().map(read_transport).collect(),
@@ -290,6 +298,7 @@ impl Resolver<'_> {
             policy_port: raw.policy_port.map_or(default.policy_port, |at| at.value),
             backoff,
             sessions_max,
+            stop_time: raw.stop_time.map_or(default.stop_time, |at| at.value),
             host_sessions_max: raw.host_connections.map_or(default.host_sessions_max, |at| at.value),
             source_sessions_max: raw.source_connections.map_or(sessions_max, |at| at.value),
             keep_retired: raw.keep_retired.map(|at| at.value).filter(|time| !time.is_zero()),

@@ -477,7 +477,7 @@ impl Delivery {
             kind: Kind::Report,
             // A report may come back as the message went (RFC 8689 §5).
             require_tls: wish(&self.envelope, self.facts.tls_required),
-            smtputf8: self.envelope.smtputf8,
+            smtputf8: self.envelope.smtputf8 && !report.is_ascii(),
             eight_bit: !report.is_ascii(),
             binary: false,
             ret: Ret::Unspecified,

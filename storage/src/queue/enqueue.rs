@@ -38,7 +38,7 @@ pub struct NewQueued {
     pub kind: Kind,
     /// What is wanted of transport security.
     pub require_tls: RequireTls,
-    /// RFC 6531.
+    /// Whether header or sender need SMTPUTF8 (RFC 6531); what recipients need is seen in them.
     pub smtputf8: bool,
     /// RFC 6152.
     pub eight_bit: bool,
@@ -125,6 +125,8 @@ pub fn enqueue(
         row.has_meta = meta.is_some();
         // Bounded by RECIPIENTS_MAX.
         row.recipients = recipients.len() as u32;
+        // One recipient who needs it is no reason for other domains to need it.
+        row.smtputf8 |= recipients.iter().any(|recipient| !recipient.address.is_ascii());
         row.waiting = row.recipients;
         row.held = rules.matching(&row).map_or(Held::No, Held::Rule);
         for (number, recipient) in (0..).zip(recipients) {

@@ -23,8 +23,11 @@ use crate::arguments::{
 };
 use crate::{prompt, terminal};
 
-/// How long `stop` waits for the server's end: it gives its connections 3 s.
-const STOP_TIME: Duration = Duration::from_secs(30);
+/// How long `stop` waits for the server's end: it gives its connections 3 s, and answers to messages that left up to a minute
+/// (`stop_time`).
+const STOP_TIME: Duration = Duration::from_secs(75);
+/// When `stop` says that it waits.
+const SOON: Duration = Duration::from_secs(4);
 /// A certificate has a few thousand; a request has to fit in a line.
 pub(super) const PEM_OCTETS_MAX: u64 = 32 << 10;
 
@@ -57,7 +60,10 @@ pub fn stop(server: &Server) -> anyhow::Result<()> {
     let process = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
     let process = process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     call(server, &Request::Stop)?;
-    match process.map(|process| ended(&process)) {
+    if process.as_ref().is_some_and(|process| !ended(process, SOON)) {
+        terminal::say("It waits for what is under way, at most a minute.");
+    }
+    match process.map(|process| ended(&process, STOP_TIME)) {
         Some(true) => terminal::say("The server has stopped."),
         Some(false) => {
             bail!(
@@ -71,11 +77,11 @@ pub fn stop(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for the process to end.
-fn ended(process: &OwnedFd) -> bool {
+/// Waits for the process to end, at most so long.
+fn ended(process: &OwnedFd, time: Duration) -> bool {
     let start = Instant::now();
     loop {
-        let left = STOP_TIME.saturating_sub(start.elapsed());
+        let left = time.saturating_sub(start.elapsed());
         let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) {
             Ok(0) => return false,
@@ -485,7 +491,7 @@ mod tests {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let started = Instant::now();
-        assert_eq!(process.map(|process| ended(&process)), Some(true));
+        assert_eq!(process.map(|process| ended(&process, STOP_TIME)), Some(true));
         assert!(
             started.elapsed() > Duration::from_millis(100) && started.elapsed() < Duration::from_secs(10)
         );

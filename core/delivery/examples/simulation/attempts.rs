@@ -167,6 +167,7 @@ impl Engine {
         let open = self.connections.entry(address).or_default();
         *open += 1;
         assert!(*open <= u32::from(SETTINGS.host_connections_max), "connections to a host are bounded");
+        self.summary.to_one_max = self.summary.to_one_max.max(*open);
         if let Some(source) = source {
             let from = self.from.entry(source).or_default();
             *from += 1;
@@ -241,6 +242,9 @@ impl Engine {
             under.attempt.conclude(entry.attempts, entry.backoff().attempts_max);
         work.signal = signal;
         work.failure = shared;
+        if signal == Signal::Good && !work.entries.is_empty() && work.open.is_some() {
+            self.schedules[session.0].delivered(session.1, self.now);
+        }
         for counter in counters {
             let name = match counter {
                 Counter::Ignored(what) => format!("ignored {}", what.word()),

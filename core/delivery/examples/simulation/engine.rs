@@ -47,6 +47,8 @@ pub struct Summary {
     /// When the last recipient was settled.
     pub ended: i64,
     pub sessions_max: usize,
+    /// Connections to one host, at most.
+    pub to_one_max: u32,
     /// Connections from one address, at most.
     pub from_one_max: u32,
     /// What shards told each other.

@@ -306,6 +306,12 @@ impl Hosts {
         self.is_wanted.load(Ordering::Relaxed)
     }
 
+    /// Sessions that do something, of all shards.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.at(Scope::Server, |places, _| places.in_use())
+    }
+
     /// Takes that a session's connection lies idle; says who waits for its place.
     pub(super) fn lies_idle(&self, scope: Scope, shard: usize, session: SessionId) -> Waiting {
         self.at(scope, |places, _| {

@@ -70,6 +70,11 @@ impl Places {
         self.taken
     }
 
+    /// Those that are taken, and by none whose connection lies idle.
+    pub(super) fn in_use(&self) -> usize {
+        self.taken.saturating_sub(self.idle.len())
+    }
+
     /// Whether nobody has, wants or is promised one.
     pub(super) fn is_unused(&self) -> bool {
         self.taken == 0 && self.waiting.is_empty() && self.kept.is_empty()

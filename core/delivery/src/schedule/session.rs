@@ -194,6 +194,11 @@ impl Schedule {
         (self.active, self.idle.len())
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|state| state.state == State::Idle)
+    }
+
     /// Domains with entries.
     #[must_use]
     pub fn domains(&self) -> usize {

@@ -156,6 +156,7 @@ impl Server {
             (0..setup.shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
         let shared = Arc::new(Shared {
+            deliveries: crate::delivery::UnderWay::default(),
             hosts: crate::delivery::known_hosts(&config),
             config,
             store,

@@ -32,6 +32,7 @@ const SCRIPT: &str = "
     $SERVFAIL broken MX
     nowhere MX 10 mx.nowhere
     plain   A 127.0.0.1
+    xn--rmote-bsa MX 10 mx.remote
 ";
 const MESSAGE: &str = "From: anna@example.org\r\nSubject: hello\r\n\r\nbody\r\n.dot\r\n..dots\r\nend";
 
@@ -124,7 +125,38 @@ fn recipients_of_one_message_fare_differently() {
     assert!(report.contains("suppression list") && report.contains("Status: 5.1.0 ("), "{report}");
     assert!(report.contains("550 5.1.1 there is nobody") || report.contains("there is nobody"), "{report}");
     assert!(!report.contains("The address does not exist"), "nobody said so now: {report}");
+    assert!(!report.contains("It was tried") && !report.contains("Last-Attempt-Date"), "{report}");
     assert_eq!(record.connections(), before);
+}
+
+/// Many programs give SMTPUTF8 whenever it is offered (RFC 6531 §3.2 asks for it where it is needed).
+#[test]
+fn what_does_not_need_smtputf8_goes_to_servers_that_lack_it() {
+    let (world, record) = start(&["PIPELINING", "8BITMIME"]);
+    let mut client = world.anna();
+    let mut given = |to: &[&str], content: &str| {
+        client.expect("MAIL FROM:<anna@example.org> BODY=8BITMIME SMTPUTF8", "250");
+        to.iter().for_each(|to| drop(client.expect(&format!("RCPT TO:<{to}>"), "250")));
+        assert!(client.data(content).starts_with("250"));
+    };
+    let from = "From: anna@example.org\r\n";
+    given(&["b@remote.example"], MESSAGE);
+    given(&["b@r\u{e9}mote.example"], &format!("{from}\r\nd\u{e9}j\u{e0} vu"));
+    given(&["b@remote.example", "\u{e9}@plain.example"], MESSAGE);
+    wait_until(|| record.messages().len() == 3);
+    for seen in record.messages() {
+        assert!(!seen.mail.contains("SMTPUTF8"), "{}", seen.mail);
+        assert_eq!(seen.recipients.len(), 1, "{:?}", seen.recipients);
+        let header = seen.content.split("\r\n\r\n").next().unwrap();
+        assert!(header.is_ascii() && header.contains("UTF8SMTP"), "{header}");
+    }
+    // What needs it waits for a server that has it.
+    given(&["b@remote.example"], &format!("{from}Subject: d\u{e9}j\u{e0} vu\r\n\r\nbody"));
+    wait_for_attempts(&world);
+    let waiting = entries(&world);
+    assert_eq!(waiting.len(), 2, "{waiting:?}");
+    assert!(waiting.iter().all(|(_, row)| row.smtputf8), "{waiting:?}");
+    assert_eq!(record.messages().len(), 3);
 }
 
 #[test]

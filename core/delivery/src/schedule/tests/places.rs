@@ -255,6 +255,70 @@ fn a_host_that_takes_more_wakes_who_waits_before_a_connection_ends() {
     let Next::Claim(_) = both[0].next(open[0], Signal::Good, Some(0), 1) else { panic!() };
     tell(&mut both, 1);
     assert_eq!(starts(&mut both[1], 1), [2]);
+    // Each message counts, and not each turn.
+    for domain in 3..6 {
+        let waits = session(&mut both[1], domain, 1);
+        busy(&mut both[1], waits, 1);
+    }
+    both[0].delivered(open[1], 1);
+    both[0].delivered(open[1], 1);
+    tell(&mut both, 1);
+    assert_eq!(starts(&mut both[1], 1), [3, 4]);
+}
+
+/// Connections that are passed on from domain to domain don't end.
+#[test]
+fn a_host_with_domains_that_wait_gets_as_many_connections_as_it_may_have() {
+    let mut both = shards::<2>(Settings::DEFAULT);
+    let mut open: VecDeque<(usize, SessionId)> = VecDeque::new();
+    (0..400).for_each(|domain| both[usize::from(domain % 2 == 0)].notify(due(domain, 0), 0));
+    let mut most = 0;
+    for now in 0..100 {
+        loop {
+            let mut has_some = tell(&mut both, now) > 0;
+            for (shard, schedule) in both.iter_mut().enumerate() {
+                while let Some(command) = schedule.poll(now) {
+                    has_some = true;
+                    let Command::Start(turn) = command else { continue };
+                    schedule.claimed(turn.session, 1, None, now);
+                    let idle = open.iter().position(|(of, idle)| *of == shard && schedule.is_idle(*idle));
+                    if let Some(idle) = idle
+                        && schedule.take_over(turn.session, open[idle].1, now)
+                    {
+                        open[idle].1 = turn.session;
+                        continue;
+                    }
+                    match schedule.connect(turn.session, address(1), None, now) {
+                        Admission::Go => {
+                            schedule.share(turn.session);
+                            open.push_back((shard, turn.session));
+                        }
+                        Admission::Busy { until } => postpone(schedule, turn.session, until, now),
+                        Admission::Down { .. } => panic!("it is up"),
+                    }
+                }
+            }
+            if !has_some {
+                break;
+            }
+        }
+        most = most.max(both[0].hosts.connections(address(1)));
+        // Each takes a second for a message.
+        let mut left = VecDeque::new();
+        for (shard, session) in std::mem::take(&mut open) {
+            match both[shard].next(session, Signal::Good, None, now) {
+                Next::Idle => left.push_back((shard, session)),
+                _ if both[shard].is_idle(session) => left.push_back((shard, session)),
+                _ => {
+                    let _ = both[shard].finished(session, ended(Signal::Good, None), now);
+                }
+            }
+        }
+        open = left;
+        if now == 8 {
+            assert_eq!(most, Settings::DEFAULT.host_connections_max, "after a few messages");
+        }
+    }
 }
 
 #[test]
