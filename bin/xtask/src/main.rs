@@ -11,6 +11,7 @@ mod install;
 mod localserve;
 #[cfg(test)]
 mod paths;
+mod program;
 mod standards;
 mod suffixes;
 mod summary;

@@ -393,7 +393,11 @@ impl Resolver<'_> {
                         let written = raw.message.as_ref().and_then(|at| at.place.clone());
                         let place = written.or_else(|| raw.code.as_ref().and_then(|at| at.place.clone()));
                         let what = format!("transport {name:?}: {error}");
-                        self.problems.add(&place, what, "Write code = 554 and a message of a line");
+                        self.problems.add(
+                            &place,
+                            what,
+                            "Write code = 554, and a message of a line in printable ASCII",
+                        );
                         None
                     }
                 }
@@ -449,7 +453,19 @@ impl Resolver<'_> {
             let advice = "Choose \"submission\" or \"smtp\", or remove \"tls\"";
             self.problems.add(&place, "\"submissions\" is TLS from the start", advice);
         }
-        Some(Relay { host, port: raw.port.as_ref().map(|at| at.value), tls, auth: self.auth(raw, name) })
+        let auth = self.auth(raw, name);
+        let listed = auth.as_ref().and_then(|auth| auth.mechanisms.as_deref()).unwrap_or_default();
+        if tls != RelayTls::Verified
+            && !listed.is_empty()
+            && listed.iter().all(|known| *known == Mechanism::Plain)
+        {
+            let place = raw.tls.as_ref().and_then(|at| at.place.clone());
+            let what = format!(
+                "transport {name:?} can't log in: PLAIN is for servers whose certificate is verified"
+            );
+            self.problems.add(&place, what, "Remove \"tls\", or list another mechanism as well");
+        }
+        Some(Relay { host, port: raw.port.as_ref().map(|at| at.value), tls, auth })
     }
 
     fn auth(&self, raw: &RawTransport, name: &str) -> Option<Auth> {
@@ -457,6 +473,10 @@ impl Resolver<'_> {
             for at in [&raw.password, &raw.password_file].into_iter().flatten() {
                 let what = format!("transport {name:?} has a password and no username");
                 self.problems.add(&at.place, what, "Write username = \"...\" as well");
+            }
+            for text in raw.mechanisms.iter().flatten() {
+                let what = format!("transport {name:?} has a mechanism and no username");
+                self.problems.add(&text.place, what, "Write username = \"...\" as well");
             }
             return None;
         };

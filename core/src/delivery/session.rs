@@ -39,7 +39,7 @@ const CANDIDATES: usize = 4;
 const PAUSE_AFTER_FAILURE: i64 = 30;
 /// Seconds until a domain is looked at again of which only accounts have due entries that have their share of sessions.
 const PAUSE_OF_SHARE: i64 = 5;
-/// How long one message may take until those behind it are given back, so that others may deliver them.
+/// How long one message may take until those behind it are given back, so that others may deliver them; up to twice that.
 const WAITING_TIME: Duration = Duration::from_secs(5);
 
 /// A connection that took a message.
@@ -249,7 +249,8 @@ impl Session {
         }
         let _share = self.shard.shared.deliveries.shares.take(accounts(&claimed));
         let cut_off = cut_off(Rc::clone(&self.shard), Rc::clone(&self.slot), Rc::clone(&self.in_hand));
-        let turned = or(async { Some(self.each(claimed, now).await) }, cut_off).await;
+        let none_waits = let_none_wait(Rc::clone(&self.shard), Rc::clone(&self.in_hand), (self.domain, now));
+        let turned = or(async { Some(self.each(claimed, now).await) }, or(cut_off, none_waits)).await;
         let turned = turned.unwrap_or_else(|| {
             // In the midst of a message, nothing else can be said.
             self.open = None;
@@ -274,15 +275,10 @@ impl Session {
                 // Others may have it by now.
                 break;
             }
-            let waiting = let_others_wait_no_longer(
-                Rc::clone(&self.shard),
-                Rc::clone(&self.in_hand),
-                (self.domain, now),
-            );
             if signal == Signal::Good && self.open.is_some() {
                 self.schedule(|schedule, id, now| schedule.delivered(id, now));
             }
-            match or(attempt::run(self, id, entry), waiting).await {
+            match attempt::run(self, id, entry).await {
                 attempt::Ended::Tried(learnt) => signal = learnt,
                 // They stay due: whoever makes room wakes the domain, before that time.
                 attempt::Ended::Busy(until) => return Turned::Postponed(until),
@@ -371,19 +367,27 @@ async fn give_back(shard: &Rc<Shard>, ids: Vec<QueueId>, due: i64) {
 }
 
 /// When the message in front takes long, gives those behind it back, which other sessions may deliver then. Never ends.
-async fn let_others_wait_no_longer<T>(
+async fn let_none_wait<T>(
     shard: Rc<Shard>,
     in_hand: Rc<RefCell<VecDeque<QueueId>>>,
     (domain, due): (u64, i64),
 ) -> T {
-    sleep(WAITING_TIME).await;
-    let behind: Vec<QueueId> = {
-        let mut in_hand = in_hand.borrow_mut();
-        let begun = in_hand.len().min(1);
-        in_hand.drain(begun..).collect()
-    };
-    if !behind.is_empty() {
-        let under_way = One::new(&shard.shared);
+    let front = || in_hand.borrow().front().copied();
+    loop {
+        let before = front();
+        sleep(WAITING_TIME).await;
+        if front() != before {
+            continue;
+        }
+        let behind: Vec<QueueId> = {
+            let mut in_hand = in_hand.borrow_mut();
+            let begun = in_hand.len().min(1);
+            in_hand.drain(begun..).collect()
+        };
+        if behind.is_empty() {
+            continue;
+        }
+        let (shard, under_way) = (Rc::clone(&shard), One::new(&shard.shared));
         spawn("give back what waits behind a message", async move {
             let _under_way = under_way;
             give_back(&shard, behind, due).await;
@@ -392,7 +396,6 @@ async fn let_others_wait_no_longer<T>(
             shard.deliveries.changed.notify();
         });
     }
-    pending().await
 }
 
 /// The accounts that sent entries, each once.
