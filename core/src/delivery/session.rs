@@ -251,7 +251,7 @@ impl Session {
         if count == 0 && waits_for_share {
             return Turned::Postponed(now + PAUSE_OF_SHARE);
         }
-        let _share = self.shard.deliveries.shares.take(accounts(&claimed));
+        let _share = self.shard.shared.deliveries.shares.take(accounts(&claimed));
         let cut_off = cut_off(Rc::clone(&self.shard), Rc::clone(&self.slot), Rc::clone(&self.in_hand));
         let none_waits = let_none_wait(Rc::clone(&self.shard), Rc::clone(&self.in_hand), (self.domain, now));
         let turned = or(async { Some(self.each(claimed, now).await) }, or(cut_off, none_waits)).await;
@@ -279,6 +279,9 @@ impl Session {
                 // Others may have it by now.
                 break;
             }
+            if signal == Signal::Good && self.open.is_some() {
+                self.schedule(|schedule, id, now| schedule.delivered(id, now));
+            }
             match attempt::run(self, id, entry).await {
                 attempt::Ended::Tried(learnt) => signal = learnt,
                 // They stay due: whoever makes room wakes the domain, before that time.
@@ -297,8 +300,8 @@ impl Session {
         let backoff = shared.config.delivery.backoff;
         let asked = deliveries.fronts.ask(turn.domain);
         let strays = deliveries.strays.ids();
-        let sessions = usize::try_from(deliveries.sessions.get()).unwrap_or(0);
-        let used_up = deliveries.shares.used_up(sessions);
+        let sessions_max = usize::try_from(shared.config.delivery.sessions_max).unwrap_or(usize::MAX);
+        let used_up = shared.deliveries.shares.used_up(shared.hosts.sessions(), sessions_max);
         let claim = move |reader: &Reader| {
             let due = queue::due(reader, asked.from, now, CANDIDATES * turn.entries_max)?;
             let (mut ids, waits_for_share) = choose(reader, &turn, &due.entries, &used_up)?;
