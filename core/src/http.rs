@@ -207,6 +207,7 @@ mod tests {
 
     use super::*;
     use crate::runtime::tests::on_shard;
+    use crate::testing::{PATIENCE, once};
 
     /// A server that does with its first connection what a test says.
     fn serve(work: impl FnOnce(TcpStream) + Send + 'static) -> u16 {
@@ -259,10 +260,15 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nX: ", None),
             ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
         ] {
-            let (result, seen, took) = post(trickle(at_once), Vec::new(), Duration::from_millis(300), None);
-            assert!(matches!(result, Err(HttpError::Timeout)), "{at_once:?}: {result:?}");
-            assert_eq!(seen, status, "{at_once:?}");
-            assert!(took < Duration::from_secs(5), "{took:?}");
+            // On a busy machine, the time may be over before all is there that came at once.
+            let is_seen = once(|number| {
+                let time = Duration::from_millis(300) * 4_u32.pow(number as u32);
+                let (result, seen, took) = post(trickle(at_once), Vec::new(), time, None);
+                assert!(matches!(result, Err(HttpError::Timeout)), "{at_once:?}: {result:?}");
+                assert!(took >= time && took < time + PATIENCE, "{took:?}");
+                seen == status
+            });
+            assert!(is_seen, "{at_once:?}");
         }
     }
 
@@ -275,10 +281,10 @@ mod tests {
         });
         for port in [trickle("HTTP/1.1 200 OK\r\n\r\n"), silent] {
             let rest = Some(Duration::from_millis(200));
-            let (result, seen, took) = post(port, Vec::new(), Duration::from_secs(60), rest);
+            let (result, seen, took) = post(port, Vec::new(), 2 * PATIENCE, rest);
             assert!(result.is_ok(), "{result:?}");
             assert_eq!(seen, Some(200));
-            assert!(took < Duration::from_secs(20), "{took:?}");
+            assert!(took < PATIENCE, "{took:?}");
         }
     }
 
@@ -290,12 +296,12 @@ mod tests {
             stream.write_all(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n").unwrap();
         });
         // More than the kernel takes without a reader.
-        let (_, seen, took) = post(port, vec![b'x'; 64 << 20], Duration::from_secs(60), None);
+        let (_, seen, took) = post(port, vec![b'x'; 64 << 20], 2 * PATIENCE, None);
         assert_eq!(seen, Some(413));
-        assert!(took < Duration::from_secs(50), "{took:?}");
+        assert!(took < PATIENCE, "{took:?}");
         // One that closes without a word is an error, as ever.
         let port = serve(|mut stream| stream.read_exact(&mut [0; 10]).unwrap());
-        let (result, seen, _) = post(port, vec![b'x'; 64 << 20], Duration::from_secs(60), None);
+        let (result, seen, _) = post(port, vec![b'x'; 64 << 20], 2 * PATIENCE, None);
         assert!(matches!(result, Err(HttpError::Transport(_))), "{result:?}");
         assert_eq!(seen, None);
     }

@@ -70,6 +70,8 @@ enum Trouble {
     Load(#[from] LoadError),
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error(transparent)]
+    Webhooks(#[from] crate::webhooks::Trouble),
 }
 
 /// Counts what a piece of work removed.

@@ -67,6 +67,8 @@ pub struct Shared {
     pub directory_version: crate::webhooks::Version,
     /// How much waits in the queue.
     pub queue_counts: crate::delivery::Counts,
+    /// Deliveries under way.
+    pub deliveries: crate::delivery::UnderWay,
     /// The hosts that mail goes to, as all shards know them.
     pub hosts: Arc<postrider_delivery::schedule::Hosts>,
     /// The rules that hold messages.

@@ -1,6 +1,8 @@
 //! A server for tests: shards, a store in memory and a control socket; and listeners for mail when asked for.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod waiting;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -16,7 +18,7 @@ use postrider_storage::engine::memory::MemoryEngine;
 use postrider_storage::engine::{Durability, Engine};
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, HoldRules, NewQueued, NewRecipient};
-use postrider_storage::rows::{Kind, RequireTls, Ret};
+use postrider_storage::rows::Ret;
 use postrider_storage::store::Store;
 use postrider_storage::{account, directory, verify};
 
@@ -27,7 +29,7 @@ use crate::clock::unix_now;
 use crate::commit;
 use crate::config::{Config, Protocol, TlsMode, TlsVersion};
 use crate::control::protocol::{Answer, Progress, Request};
-use crate::control::{self, Client, ClientError, ControlOptions, Events};
+use crate::control::{self, Client, ClientError, ControlOptions, Events, ExchangeLimits};
 use crate::delivery::{Connector, Deliveries, ENDS_FILE, EndsFile};
 use crate::imap;
 use crate::intake::Intake;
@@ -41,14 +43,15 @@ use crate::runtime::net::{
     AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, WhenExhausted, bind_tcp,
 };
 use crate::runtime::{
-    Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep_until,
-    spawn,
+    Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, oneshot, sleep, spawn,
 };
 use crate::shard::{Local, MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
 use crate::smtp::checks::evaluation::Hourly;
 use crate::smtp::rates::DeliveryRates;
 use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
+
+pub use waiting::{ClosedPort, PATIENCE, once, wait_until, within_one};
 
 /// Octets of headers that a shard of a test keeps at once.
 pub(crate) const HEADERS_OCTETS_MAX: usize = 1 << 20;
@@ -60,6 +63,8 @@ pub struct TestServer {
     /// What its shards share.
     pub shared: Arc<Shared>,
     runtime: Option<Runtime>,
+    /// Begun when the test is done with it: until then its shards run, also when it was stopped.
+    done: Shutdown,
     socket: PathBuf,
     addresses: Vec<(Protocol, SocketAddr)>,
 }
@@ -131,6 +136,8 @@ impl TestServer {
         let mut config = Config::localserve(dir.path());
         // The least: tests run unoptimised.
         config.passwords.iterations = 4096;
+        // The end of a test is that of its server, as if it had been killed.
+        config.delivery.stop_time = Duration::ZERO;
         change(&mut config);
         let pair = self_signed(dir.path(), &["localhost"]).unwrap();
         let certificates = Certificates::load(&[pair]).unwrap();
@@ -152,29 +159,13 @@ impl TestServer {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let metrics = Metrics::register(&mut builder, if names.is_empty() { &["smtp"] } else { &names });
         let shards = 2;
-        let mut mail: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
-        let mut addresses = Vec::new();
-        for (number, listener) in config.listeners.iter().enumerate() {
-            if !serves(listener.protocol) {
-                continue;
-            }
-            let sockets = bind_tcp("127.0.0.1:0".parse().unwrap(), shards, LISTEN_BACKLOG).unwrap();
-            addresses.push((listener.protocol, sockets[0].local_address().unwrap().unwrap()));
-            let options = match listener.protocol {
-                Protocol::Imap | Protocol::Imaps => ServiceOptions::IMAP,
-                _ => ServiceOptions::SMTP,
-            };
-            let tls = (listener.tls != TlsMode::Off)
-                .then(|| TlsService::new(&certificates, options, TlsVersion::Tls12).unwrap());
-            for (shard, socket) in mail.iter_mut().zip(sockets) {
-                shard.push((number, socket, tls.clone()));
-            }
-        }
+        let (mail, addresses) = bind(&config, &certificates, serves, shards);
         let mail = Arc::new(Mutex::new(mail));
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
         let shared = Arc::new(Shared {
+            deliveries: crate::delivery::UnderWay::default(),
             hosts: crate::delivery::known_hosts(&config),
             config: Arc::new(config),
             store,
@@ -197,8 +188,11 @@ impl TestServer {
         let receivers = Arc::new(Mutex::new(receivers.into_iter().map(Some).collect::<Vec<_>>()));
         let options = RuntimeOptions { pin: false, ..RuntimeOptions::new(shards) };
         let all = Arc::clone(&shared);
+        let done = Shutdown::new();
+        let is_done = done.clone();
         let runtime = Runtime::start(&options, shutdown, move |id| {
             let (shared, control, script) = (Arc::clone(&all), Arc::clone(&control), script.clone());
+            let is_done = is_done.clone();
             let work = receivers.lock().unwrap()[id.0].take().unwrap();
             let mail = std::mem::take(&mut mail.lock().unwrap()[id.0]);
             async move {
@@ -210,7 +204,11 @@ impl TestServer {
                 }
                 if id == ShardId(0) {
                     let options = ControlOptions {
-                        limits: control::ExchangeLimits::default(),
+                        limits: ExchangeLimits {
+                            request: PATIENCE,
+                            io: PATIENCE,
+                            ..ExchangeLimits::default()
+                        },
                         recorder: shard.shared.registry.recorder(0),
                         requests: shard.shared.metrics.control_requests,
                     };
@@ -218,14 +216,15 @@ impl TestServer {
                     let socket = control.lock().unwrap().take().unwrap();
                     control::serve(socket, operations, options, shard.shared.shutdown.clone()).unwrap();
                 }
-                shard.shared.shutdown.wait().await;
+                let deadline = shard.shared.shutdown.wait().await;
+                crate::delivery::finish(&shard, Instant::now(), deadline).await;
+                is_done.wait().await;
                 // Answers of the last requests.
-                let deadline = shard.shared.shutdown.deadline().unwrap();
-                sleep_until(deadline.max(Instant::now() + Duration::from_millis(50))).await;
+                sleep(Duration::from_millis(50)).await;
             }
         })
         .unwrap();
-        Self { dir, shared, runtime: Some(runtime), socket, addresses }
+        Self { dir, shared, runtime: Some(runtime), done, socket, addresses }
     }
 
     /// Where a protocol is spoken.
@@ -298,10 +297,7 @@ impl TestServer {
     pub fn enqueue(&self, account: &str, message: &'static str, to: &[&str], due: i64) -> Vec<QueueId> {
         let sender = self.account(account).unwrap();
         let mail_from = format!("{account}@example.org");
-        let recipients: Vec<NewRecipient> = to
-            .iter()
-            .map(|address| NewRecipient { address: address.as_bytes().to_vec(), ..NewRecipient::default() })
-            .collect();
+        let recipients = to.iter().map(|address| NewRecipient::new(*address)).collect();
         self.at_home(sender, move |shard| {
             Box::pin(async move {
                 let shared = Arc::clone(&shard.shared);
@@ -309,22 +305,13 @@ impl TestServer {
                 intake.push(message.as_bytes()).await.unwrap();
                 let message = intake.finish(Sharing::One).unwrap();
                 let queued = NewQueued {
-                    content: message.content,
                     prefix: b"Received: by here\r\n".to_vec(),
-                    created: unix_now(),
                     sender: Some(sender),
                     mail_from: mail_from.into_bytes(),
-                    kind: Kind::Ordinary,
-                    require_tls: RequireTls::Unset,
-                    smtputf8: false,
-                    eight_bit: false,
-                    binary: false,
                     ret: Ret::Full,
                     envelope_id: b"an id".to_vec(),
                     hold_until: Some(Hold::Until(due)),
-                    max_attempts: 0,
-                    meta: None,
-                    recipients,
+                    ..NewQueued::new(message.content, unix_now(), recipients)
                 };
                 let rules = HoldRules::load(&shared.store.reader()).unwrap();
                 let enqueued = queue::enqueue(|| shared.store.new_queue_id(), queued, &rules).unwrap();
@@ -365,6 +352,7 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown().begin(Duration::ZERO);
+            self.done.begin(Duration::ZERO);
             let ended = runtime.join();
             if !thread::panicking() {
                 ended.unwrap();
@@ -372,6 +360,37 @@ impl Drop for TestServer {
             }
         }
     }
+}
+
+/// The number of a listener, its socket, and its TLS.
+type Bound = (usize, BoundSocket, Option<TlsService>);
+
+/// Binds free ports for the listeners of protocols: for each shard, and where they are.
+fn bind(
+    config: &Config,
+    certificates: &Certificates,
+    serves: impl Fn(Protocol) -> bool,
+    shards: usize,
+) -> (Vec<Vec<Bound>>, Vec<(Protocol, SocketAddr)>) {
+    let mut mail: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    for (number, listener) in config.listeners.iter().enumerate() {
+        if !serves(listener.protocol) {
+            continue;
+        }
+        let sockets = bind_tcp("127.0.0.1:0".parse().unwrap(), shards, LISTEN_BACKLOG).unwrap();
+        addresses.push((listener.protocol, sockets[0].local_address().unwrap().unwrap()));
+        let options = match listener.protocol {
+            Protocol::Imap | Protocol::Imaps => ServiceOptions::IMAP,
+            _ => ServiceOptions::SMTP,
+        };
+        let tls = (listener.tls != TlsMode::Off)
+            .then(|| TlsService::new(certificates, options, TlsVersion::Tls12).unwrap());
+        for (shard, socket) in mail.iter_mut().zip(sockets) {
+            shard.push((number, socket, tls.clone()));
+        }
+    }
+    (mail, addresses)
 }
 
 /// Starts what a shard does besides serving.
@@ -452,15 +471,6 @@ fn shard(id: ShardId, shared: Arc<Shared>, resolver: Option<Resolver>) -> Rc<Sha
 pub fn script_of(text: &str) -> Script {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     Script::parse(&lines.join("\n")).unwrap()
-}
-
-/// Waits for something that happens in the background.
-pub fn wait_until(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// A file for [`Deliveries`] that goes with the test.

@@ -49,6 +49,9 @@ pub struct Outbound {
     /// octets of a message's body (default 10240)
     #[argh(option, default = "10_240")]
     size: usize,
+    /// connections that each server may have to the sink (default: what it has by itself, which is 20 for both)
+    #[argh(option)]
+    to_sink: Option<u16>,
     /// threads of our server that serve connections (default 2)
     #[argh(option, default = "2")]
     shards: usize,
@@ -126,7 +129,7 @@ fn print(who: &str, scenario: &Outbound, measured: &Measured) {
 }
 
 fn of_ours(scenario: &Outbound, setup: &Setup, dir: &Path) -> Result<Measured> {
-    let server = Server::start_with(setup, &dir.join("ours"), &config(setup))?;
+    let server = Server::start_with(setup, &dir.join("ours"), &config(setup, scenario.to_sink))?;
     let login = |number: usize| {
         let user = format!("user{}@{DOMAIN}", number % ACCOUNTS);
         Some(Login { user, password: PASSWORD.to_owned() })
@@ -143,7 +146,8 @@ fn of_postfix(scenario: &Outbound, setup: &Setup, dir: &Path) -> Result<Measured
     let own = dir.join("postfix");
     std::fs::create_dir(&own)?;
     let port = setup.ports.peer();
-    let started = postfix::start(&own, port, DOMAIN, &postfix::Next::Relay(setup.ports.sink()))?;
+    let next = postfix::Next::Relay { port: setup.ports.sink(), connections: scenario.to_sink };
+    let started = postfix::start(&own, port, DOMAIN, &next)?;
     let daemon = Daemon::new("postfix", started);
     let pid = daemon.pid();
     let measured =
@@ -153,10 +157,12 @@ fn of_postfix(scenario: &Outbound, setup: &Setup, dir: &Path) -> Result<Measured
     measured
 }
 
-/// What our server needs besides: submission, and a way to the sink.
-fn config(setup: &Setup) -> String {
+/// What our server needs besides: submission, and a way to the sink, with so many connections when that is said.
+fn config(setup: &Setup, to_sink: Option<u16>) -> String {
+    let delivery = to_sink.map(|most| format!("\n[delivery]\nconnections_to_a_host = {most}\n"));
+    let delivery = delivery.unwrap_or_default();
     format!(
-        "\n[accounts]\nrecipients_per_day = 4294967295\nfirst_time_recipients_per_day = 4294967295\n\n\
+        "{delivery}\n[accounts]\nrecipients_per_day = 4294967295\nfirst_time_recipients_per_day = 4294967295\n\n\
          [[listener]]\nname = \"submissions\"\nprotocol = \"submissions\"\naddresses = [\"{}\"]\n\n\
          [[transport]]\nname = \"sink\"\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"off\"\n\n\
          [[route]]\ntransport = \"sink\"\n",
@@ -319,7 +325,7 @@ fn header(sender: &str, number: usize) -> Vec<u8> {
 
 /// Fills a queue with entries that wait for a day, starts the server anew, and reads its memory.
 fn fill(setup: &Setup, dir: &Path, entries: usize) -> Result<()> {
-    let (own, more) = (dir.join("ours"), config(setup));
+    let (own, more) = (dir.join("ours"), config(setup, None));
     let server = Server::start_with(setup, &own, &more)?;
     let login = Login { user: format!("user0@{DOMAIN}"), password: PASSWORD.to_owned() };
     let mut client = connect(&setup.ports.submission(), Some(&login))?;

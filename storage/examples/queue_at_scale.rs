@@ -17,7 +17,7 @@ use postrider_storage::queue::{
     self, Bounds, Change, Changed, Chosen, Edit, Filter, HoldRules, NewQueued, NewRecipient, Order, Span,
     domain_hash, range_of,
 };
-use postrider_storage::rows::{Held, HoldRuleRow, Kind, RequireTls, Ret};
+use postrider_storage::rows::{Held, HoldRuleRow};
 use postrider_storage::store::Store;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -79,26 +79,13 @@ fn fill(directory: &Path, entries: u32, domains: u32) -> Result<()> {
 }
 
 fn message(content: Content, number: u32, domain: u64) -> NewQueued {
+    let recipient = NewRecipient::new(format!("recipient{number}@domain{domain}.example"));
     NewQueued {
-        content,
         prefix: vec![b'p'; 1200],
-        created: START + i64::from(number),
         sender: AccountId::new(1 + number % ACCOUNTS),
         mail_from: format!("sender{}@from{}.example", number % ACCOUNTS, number % 50).into_bytes(),
-        kind: Kind::Ordinary,
-        require_tls: RequireTls::Unset,
-        smtputf8: false,
         eight_bit: true,
-        binary: false,
-        ret: Ret::Unspecified,
-        envelope_id: Vec::new(),
-        hold_until: None,
-        max_attempts: 0,
-        meta: None,
-        recipients: vec![NewRecipient {
-            address: format!("recipient{number}@domain{domain}.example").into_bytes(),
-            ..NewRecipient::default()
-        }],
+        ..NewQueued::new(content, START + i64::from(number), vec![recipient])
     }
 }
 

@@ -16,7 +16,7 @@ use postrider_proto::smtp::envelope::{Envelope, Recipient};
 use postrider_storage::account::Content;
 use postrider_storage::ids::{AccountId, BlobId};
 use postrider_storage::queue::{self, Attempt, Fate, HoldRules, NewQueued, NewRecipient};
-use postrider_storage::rows::{AttemptResult, Kind, RequireTls, Ret};
+use postrider_storage::rows::AttemptResult;
 
 use super::Case;
 use crate::World;
@@ -28,25 +28,12 @@ const DOMAINS: u64 = 100_000;
 
 /// A message of 10 KiB to so many recipients, each in a domain of its own.
 fn queued(recipients: usize) -> NewQueued {
-    let recipient =
-        |number| NewRecipient { address: format!("r@d{number}.example").into(), ..NewRecipient::default() };
+    let recipient = |number| NewRecipient::new(format!("r@d{number}.example"));
     NewQueued {
-        content: Content { blob: BlobId(1), size: 10_240 },
         prefix: b"Received: from [192.0.2.1] by mx.example.org with ESMTPSA;\r\n\tMon, 2 Nov 2026 10:00:00 +0000\r\n".to_vec(),
-        created: NOW,
         sender: AccountId::new(1),
         mail_from: b"sender@example.org".to_vec(),
-        kind: Kind::Ordinary,
-        require_tls: RequireTls::Unset,
-        smtputf8: false,
-        eight_bit: false,
-        binary: false,
-        ret: Ret::Unspecified,
-        envelope_id: Vec::new(),
-        hold_until: None,
-        max_attempts: 0,
-        meta: None,
-        recipients: (0..recipients).map(recipient).collect(),
+        ..NewQueued::new(Content { blob: BlobId(1), size: 10_240 }, NOW, (0..recipients).map(recipient).collect())
     }
 }
 

@@ -47,7 +47,7 @@ pub use settings::{
     RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
 pub use tls::{Tls, TlsCommand, TlsExplain};
-pub use webhook::{Calls, Webhook, WebhookCommand, WebhookList, WebhookRetired};
+pub use webhook::{Webhook, WebhookCommand, WebhookList, WebhookRetired};
 
 /// What ends the program before a command runs.
 #[derive(Debug, Eq, PartialEq)]
@@ -327,7 +327,7 @@ pub struct AccountSetPassword {
 
 /// Change what all messages of an account may take.
 #[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "quota", example = "{command_name} anna '5 GiB'\n  {command_name} anna unlimited")]
+#[argh(subcommand, name = "quota", example = "{command_name} anna '5 GiB'\n{command_name} anna unlimited")]
 pub struct AccountQuota {
     /// the name of the account
     #[argh(positional)]
@@ -342,7 +342,7 @@ pub struct AccountQuota {
 #[argh(
     subcommand,
     name = "quota-messages",
-    example = "{command_name} anna 100000\n  {command_name} anna unlimited"
+    example = "{command_name} anna 100000\n{command_name} anna unlimited"
 )]
 pub struct AccountQuotaMessages {
     /// the name of the account
@@ -398,7 +398,7 @@ pub enum AddressCommand {
 #[argh(
     subcommand,
     name = "add",
-    example = "{command_name} anna.smith@example.com anna\n  {command_name} @example.com anna"
+    example = "{command_name} anna.smith@example.com anna\n{command_name} @example.com anna"
 )]
 pub struct AddressAdd {
     /// the address
@@ -661,7 +661,7 @@ pub struct Export {
 
 /// Show or rebuild the text index of an account, with which its messages are searched.
 #[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "index", example = "{command_name} status anna\n  {command_name} rebuild anna")]
+#[argh(subcommand, name = "index", example = "{command_name} status anna\n{command_name} rebuild anna")]
 pub struct Index {
     #[argh(subcommand)]
     pub command: IndexCommand,

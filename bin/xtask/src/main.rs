@@ -12,6 +12,7 @@ mod install;
 mod localserve;
 #[cfg(test)]
 mod paths;
+mod program;
 mod standards;
 mod suffixes;
 mod summary;

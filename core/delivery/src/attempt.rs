@@ -288,8 +288,8 @@ impl<'a> Attempt<'a> {
         if let HostEnd::Transaction(ends) = &end {
             self.take_recipients(&host, &current.dial.recipients, ends, softens);
             self.again = on_another_connection(&current, ends, dialed);
-            let failure = self.own_failures.iter().flatten().last().cloned();
-            self.keep_shared(&end, failure.as_ref());
+            // What was said there was said of this message, and is nobody else's to know.
+            self.keep_shared(&end, Some(&Failure::wants_no_more(&host)));
         } else if self.again.is_none() {
             let failure = Failure::of_host(&host, &end, self.plan.requirement, softens);
             self.keep_shared(&end, failure.as_ref());

@@ -331,6 +331,23 @@ impl HostEnd {
         }
     }
 
+    /// Whether the host ended the conversation (421, or without a word) before it answered anything of the message but that.
+    #[must_use]
+    pub fn is_before_any_word(&self) -> bool {
+        let Self::Transaction(ends) = self else { return false };
+        !ends.is_empty()
+            && ends.iter().all(|end| match end {
+                RecipientEnd::Refused { stage, answer } => {
+                    matches!(stage, Stage::Greeting | Stage::Mail | Stage::Recipient) && answer.code == 421
+                }
+                RecipientEnd::Broken { stage, how } => {
+                    matches!(stage, Stage::Greeting | Stage::Mail | Stage::Recipient)
+                        && *how == Broken::Closed
+                }
+                RecipientEnd::Delivered { .. } | RecipientEnd::Later => false,
+            })
+    }
+
     /// Whether the host lacks what REQUIRETLS needs.
     #[must_use]
     pub fn lacks_requiretls(&self) -> bool {

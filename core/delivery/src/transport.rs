@@ -255,8 +255,8 @@ pub struct Refusal {
 /// Why values are no refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusalError {
-    /// The code is none of 400 to 599.
-    #[error("the code must be one of 400 to 599")]
+    /// The code is none of 400 to 459 and of 500 to 559.
+    #[error("the code must be one of 400 to 459 or of 500 to 559")]
     Code,
     /// The text is empty, too long, or not printable ASCII.
     #[error("the text must be printable ASCII, of 1 to {FAIL_TEXT_OCTETS_MAX} characters")]

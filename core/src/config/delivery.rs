@@ -30,6 +30,8 @@ const TRANSPORTS_MAX: usize = 1000;
 const HOUR: Duration = Duration::from_secs(3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const MINUTE: Duration = Duration::from_secs(60);
+/// What `stop_time` is, when nothing is said: docs/containers.md.
+const STOP_TIME: Duration = Duration::from_secs(25);
 
 /// How messages leave.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,6 +51,8 @@ pub struct Delivery {
     pub sessions_max: u32,
     /// Connections to one host at a time, from all shards.
     pub host_sessions_max: u32,
+    /// How long a stop waits for answers of servers that may have a message.
+    pub stop_time: Duration,
     /// For how long it is kept what became of messages; none is not at all.
     pub keep_retired: Option<Duration>,
     /// What is done without a route.
@@ -70,6 +74,7 @@ impl Delivery {
             backoff: Backoff::MESSAGES,
             sessions_max: 100,
             host_sessions_max: 20,
+            stop_time: STOP_TIME,
             keep_retired: None,
             direct: Direct::DEFAULT,
             transports: BTreeMap::new(),
@@ -80,7 +85,8 @@ impl Delivery {
     /// That of a test, whose other servers are at one port.
     #[cfg(test)]
     pub(crate) fn to_port(hostname: HostName, port: u16) -> Self {
-        Self { port, ..Self::new(hostname) }
+        // The end of a test is that of its server, as if it had been killed.
+        Self { port, stop_time: Duration::ZERO, ..Self::new(hostname) }
     }
 
     /// That of a local instance: everything goes to its own listener.
@@ -117,6 +123,7 @@ pub(super) struct RawDelivery {
     delay_report: Option<At<u16>>,
     connections: Option<At<u32>>,
     host_connections: Option<At<u32>>,
+    stop_time: Option<At<Duration>>,
     keep_retired: Option<At<Duration>>,
     direct: RawDirect,
     transports: Vec<RawTransport>,
@@ -198,6 +205,7 @@ pub(super) fn read(
         delay_report: section.number("delay_report_after", 0..=Backoff::ATTEMPTS_MAX),
         connections: section.number("connections", 1..=100_000),
         host_connections: section.number("connections_to_a_host", 1..=10_000),
+        stop_time: section.duration("stop_time", Duration::ZERO..=MINUTE),
         keep_retired: section.duration("keep_retired", Duration::ZERO..=HOUR * 24 * 3650),
         direct: read_direct(&section),
         transports: transports.into_iter().map(read_transport).collect(),
@@ -282,6 +290,7 @@ impl Resolver<'_> {
             policy_port: raw.policy_port.map_or(default.policy_port, |at| at.value),
             backoff,
             sessions_max: raw.connections.map_or(default.sessions_max, |at| at.value),
+            stop_time: raw.stop_time.map_or(default.stop_time, |at| at.value),
             host_sessions_max: raw.host_connections.map_or(default.host_sessions_max, |at| at.value),
             keep_retired: raw.keep_retired.map(|at| at.value).filter(|time| !time.is_zero()),
             direct: self.direct(&raw.direct),
@@ -375,7 +384,11 @@ impl Resolver<'_> {
                         let written = raw.message.as_ref().and_then(|at| at.place.clone());
                         let place = written.or_else(|| raw.code.as_ref().and_then(|at| at.place.clone()));
                         let what = format!("transport {name:?}: {error}");
-                        self.problems.add(&place, what, "Write code = 554 and a message of a line");
+                        self.problems.add(
+                            &place,
+                            what,
+                            "Write code = 554, and a message of a line in printable ASCII",
+                        );
                         None
                     }
                 }
@@ -431,7 +444,19 @@ impl Resolver<'_> {
             let advice = "Choose \"submission\" or \"smtp\", or remove \"tls\"";
             self.problems.add(&place, "\"submissions\" is TLS from the start", advice);
         }
-        Some(Relay { host, port: raw.port.as_ref().map(|at| at.value), tls, auth: self.auth(raw, name) })
+        let auth = self.auth(raw, name);
+        let listed = auth.as_ref().and_then(|auth| auth.mechanisms.as_deref()).unwrap_or_default();
+        if tls != RelayTls::Verified
+            && !listed.is_empty()
+            && listed.iter().all(|known| *known == Mechanism::Plain)
+        {
+            let place = raw.tls.as_ref().and_then(|at| at.place.clone());
+            let what = format!(
+                "transport {name:?} can't log in: PLAIN is for servers whose certificate is verified"
+            );
+            self.problems.add(&place, what, "Remove \"tls\", or list another mechanism as well");
+        }
+        Some(Relay { host, port: raw.port.as_ref().map(|at| at.value), tls, auth })
     }
 
     fn auth(&self, raw: &RawTransport, name: &str) -> Option<Auth> {
@@ -439,6 +464,10 @@ impl Resolver<'_> {
             for at in [&raw.password, &raw.password_file].into_iter().flatten() {
                 let what = format!("transport {name:?} has a password and no username");
                 self.problems.add(&at.place, what, "Write username = \"...\" as well");
+            }
+            for text in raw.mechanisms.iter().flatten() {
+                let what = format!("transport {name:?} has a mechanism and no username");
+                self.problems.add(&text.place, what, "Write username = \"...\" as well");
             }
             return None;
         };

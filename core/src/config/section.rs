@@ -188,11 +188,20 @@ impl<'a> Section<'a> {
         match item.as_str().and_then(parse_duration).filter(|value| range.contains(value)) {
             Some(value) => Some(At { value, place: item.span() }),
             None => {
-                let expected = format!(
-                    "Write a time from {} to {}, for example \"30s\", \"5m\", \"1h 30m\" or \"60d\"",
+                let examples = [30, 5 * 60, 90 * 60, 60 * 24 * 3600].map(Duration::from_secs);
+                let examples: Vec<String> = examples
+                    .into_iter()
+                    .filter(|example| range.contains(example))
+                    .map(|example| format!("\"{}\"", show_duration(example)))
+                    .collect();
+                let mut expected = format!(
+                    "Write a time from {} to {}",
                     show_duration(*range.start()),
                     show_duration(*range.end())
                 );
+                if !examples.is_empty() {
+                    expected += &format!(", for example {}", examples.join(", "));
+                }
                 self.wrong(key, &item.span(), &expected);
                 None
             }

@@ -533,6 +533,16 @@ fn wrong_transports_and_routes_are_told() {
             "no mechanism that is used with relays",
         ),
         (
+            "[[transport]]\nname = \"x\"\nkind = \"smtp\"\nhost = \"a.example\"\nusername = \"u\"\npassword = \"p\"\n\
+             mechanisms = [\"PLAIN\"]\ntls = \"unverified\"",
+            "PLAIN is for servers",
+        ),
+        (
+            "[[transport]]\nname = \"x\"\nkind = \"smtp\"\nhost = \"a.example\"\nmechanisms = [\"PLAIN\"]",
+            "a mechanism and no username",
+        ),
+        ("[[transport]]\nname = \"x\"\nkind = \"fail\"\ncode = 599", "400 to 459"),
+        (
             "[[transport]]\nname = \"x\"\nkind = \"submissions\"\nhost = \"a.example\"\ntls = \"off\"",
             "TLS from the start",
         ),

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -20,6 +20,7 @@ use super::server::converse;
 use super::{Client, ClientError, Events};
 use crate::log::ConnectionId;
 use crate::runtime::net::PeerCredentials;
+use crate::testing::{PATIENCE, once};
 
 /// A blocking socket as a transport: each future is ready when it is polled.
 struct Blocking(UnixStream);
@@ -97,11 +98,11 @@ impl Operations for Pretend {
     }
 }
 
-const QUICK: ExchangeLimits = ExchangeLimits {
-    request: Duration::from_millis(200),
-    io: Duration::from_millis(200),
-    input_octets: 4 * CHUNK_OCTETS_MAX as u64,
-};
+/// For clients that do what they should, however late.
+const PATIENT: ExchangeLimits =
+    ExchangeLimits { request: PATIENCE, io: PATIENCE, input_octets: 4 * CHUNK_OCTETS_MAX as u64 };
+/// For those that don't.
+const QUICK: Duration = Duration::from_millis(200);
 
 /// How a conversation ended, and what it left.
 type Ended = (Result<(), Gone>, Pretend);
@@ -136,7 +137,7 @@ impl Events for Seen {
 }
 
 fn ask(request: &Request, input: Option<&mut dyn Read>) -> (Result<Answer, ClientError>, Seen, Pretend) {
-    let (stream, server) = serve(ExchangeLimits { input_octets: 1 << 30, ..QUICK });
+    let (stream, server) = serve(ExchangeLimits { input_octets: 1 << 30, ..PATIENT });
     let mut seen = Seen::default();
     let answer = Client::greeted(stream).unwrap().call(request, input, &mut seen);
     (answer, seen, server.join().unwrap().1)
@@ -252,7 +253,7 @@ fn progress_comes_while_it_is_made() {
 
 #[test]
 fn work_ends_when_the_client_goes_away() {
-    let (mut stream, server) = serve(QUICK);
+    let (mut stream, server) = serve(PATIENT);
     send(&mut stream, &import());
     let mut some = [0; 1000];
     stream.read_exact(&mut some).unwrap();
@@ -264,7 +265,7 @@ fn work_ends_when_the_client_goes_away() {
 
 #[test]
 fn work_ends_when_the_client_stops_reading() {
-    let (mut stream, server) = serve(QUICK);
+    let (mut stream, server) = serve(ExchangeLimits { io: QUICK, ..PATIENT });
     send(&mut stream, &import());
     let (ended, operations) = server.join().unwrap();
     assert_eq!(ended, Err(Gone::Silent));
@@ -274,24 +275,25 @@ fn work_ends_when_the_client_stops_reading() {
 
 #[test]
 fn a_client_that_says_nothing_or_drips_is_left() {
-    let (stream, server) = serve(QUICK);
+    let limits = ExchangeLimits { request: QUICK, ..PATIENT };
+    let (stream, server) = serve(limits);
     assert_eq!(server.join().unwrap().0, Err(Gone::Silent));
     drop(stream);
-    let (mut stream, server) = serve(QUICK);
-    let started = std::time::Instant::now();
+    let (mut stream, server) = serve(limits);
+    let started = Instant::now();
     while stream.write_all(b"{").is_ok() {
         thread::sleep(Duration::from_millis(20));
-        assert!(started.elapsed() < Duration::from_secs(5), "the server still listens");
+        assert!(started.elapsed() < PATIENCE, "the server still listens");
     }
     assert_eq!(server.join().unwrap().0, Err(Gone::Silent));
 }
 
 #[test]
 fn an_acknowledgement_that_never_comes_ends_the_conversation() {
-    let (mut stream, server) = serve(QUICK);
+    let (mut stream, server) = serve(ExchangeLimits { io: QUICK, ..PATIENT });
     send(&mut stream, &Request::DomainList);
     assert_eq!(server.join().unwrap().0, Err(Gone::Silent));
-    let (mut stream, server) = serve(QUICK);
+    let (mut stream, server) = serve(PATIENT);
     send(&mut stream, &Request::DomainList);
     send(&mut stream, &Frame::Ack(1));
     assert!(rest(&stream).contains("an acknowledgement was expected"));
@@ -317,18 +319,18 @@ fn a_line_at_the_limit_is_read_and_one_past_it_is_not() {
         let json = "\"status\"";
         format!("{json}{}\n", " ".repeat(octets - json.len() - 1))
     };
-    let (mut stream, server) = serve(QUICK);
+    let (mut stream, server) = serve(PATIENT);
     stream.write_all(padded(LINE_OCTETS_MAX).as_bytes()).unwrap();
     assert!(rest(&stream).ends_with("{\"done\":{\"applied\":{\"changes\":0}}}\n"));
     assert_eq!(server.join().unwrap().0, Ok(()));
-    let (mut stream, server) = serve(QUICK);
+    let (mut stream, server) = serve(PATIENT);
     let _ = stream.write_all(padded(LINE_OCTETS_MAX + 1).as_bytes());
     assert_eq!(server.join().unwrap().0, Err(Gone::Protocol("a line is too long")));
 }
 
 #[test]
 fn a_chunk_past_the_limit_is_refused() {
-    let (mut stream, server) = serve(QUICK);
+    let (mut stream, server) = serve(PATIENT);
     send(&mut stream, &Request::DirectoryApply { dry_run: false, files: None });
     send(&mut stream, &Frame::Data(u32::try_from(CHUNK_OCTETS_MAX).unwrap() + 1));
     assert!(rest(&stream).contains("a chunk is too long"));
@@ -339,7 +341,7 @@ fn a_chunk_past_the_limit_is_refused() {
 fn input_at_the_limit_is_taken_and_one_chunk_past_it_is_not() {
     let chunk = vec![b'x'; CHUNK_OCTETS_MAX];
     for (more, expected) in [(0_u32, "\"applied\""), (1, "the data is too long")] {
-        let (mut stream, server) = serve(QUICK);
+        let (mut stream, server) = serve(PATIENT);
         send(&mut stream, &Request::DirectoryApply { dry_run: false, files: None });
         for _ in 0..4 {
             send(&mut stream, &Frame::Data(u32::try_from(chunk.len()).unwrap()));
@@ -376,7 +378,7 @@ fn a_request_that_cannot_be_understood_is_answered() {
         "{\"stop\":{\"now\":true}}",
         "{\"domain-remove\":{\"domain\":\"x\",\"now\":true}}",
     ] {
-        let (mut stream, server) = serve(QUICK);
+        let (mut stream, server) = serve(PATIENT);
         stream.write_all(format!("{line}\n").as_bytes()).unwrap();
         let text = rest(&stream);
         assert!(
@@ -434,7 +436,7 @@ mod on_the_runtime {
 
     /// A server at `path`, and the switch that makes it listen no more. The runtime ends by its own: a shard that
     /// ended may leave the socket open, as its tasks are dropped or leaked where they stand.
-    fn start(path: &Path) -> (Runtime, Shutdown, Arc<Registry>, Counter) {
+    fn start(path: &Path, limits: ExchangeLimits) -> (Runtime, Shutdown, Arc<Registry>, Counter) {
         let mut builder = Builder::new();
         let requests = builder.counter("postrider_control_requests_total", "Requests.");
         let registry = builder.build(1);
@@ -442,7 +444,7 @@ mod on_the_runtime {
         let socket = std::sync::Mutex::new(Some(bind(path).unwrap()));
         let (counted, stop, end) = (Arc::clone(&registry), listening.clone(), shutdown.clone());
         let main = Arc::new(move || {
-            let options = ControlOptions { limits: QUICK, recorder: counted.recorder(0), requests };
+            let options = ControlOptions { limits, recorder: counted.recorder(0), requests };
             let socket = socket.lock().unwrap().take().unwrap();
             serve_socket(socket, Rc::new(Pretend::default()), options, stop.clone()).unwrap();
             end.wait()
@@ -461,7 +463,7 @@ mod on_the_runtime {
     fn requests_go_through_a_socket_that_only_its_owner_can_open() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ctl");
-        let (runtime, listening, registry, requests) = start(&path);
+        let (runtime, listening, registry, requests) = start(&path, PATIENT);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let mut seen = Seen::default();
         let answer = Client::connect(&path).unwrap().call(&Request::DomainList, None, &mut seen).unwrap();
@@ -479,20 +481,32 @@ mod on_the_runtime {
 
     #[test]
     fn a_silent_client_holds_up_nobody_and_too_many_are_told() {
+        assert!(once(|number| are_told(QUICK * 4_u32.pow(number as u32))));
+    }
+
+    /// False when it took so long that silent clients may have been left before the last one came.
+    fn are_told(request: Duration) -> bool {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ctl");
-        let (runtime, ..) = start(&path);
+        let (runtime, ..) = start(&path, ExchangeLimits { request, ..PATIENT });
+        let begun = Instant::now();
         let silent: Vec<_> =
             (0..crate::control::CONNECTIONS_MAX - 1).map(|_| UnixStream::connect(&path).unwrap()).collect();
         // The last place is free.
         let last = Client::connect(&path).unwrap();
-        let error = Client::connect(&path).unwrap_err();
-        assert!(error.to_string().contains("too many commands"), "{error}");
-        assert!(last.call(&Request::Status, None, &mut Seen::default()).is_ok());
+        let refused = Client::connect(&path).map(drop);
+        let answer = last.call(&Request::Status, None, &mut Seen::default());
+        let is_in_time = begun.elapsed() < request;
+        if is_in_time {
+            let error = refused.unwrap_err();
+            assert!(error.to_string().contains("too many commands"), "{error}");
+            assert!(answer.is_ok());
+        }
         for stream in silent {
             assert!(rest(&stream).ends_with('\n'), "greeted, and left after a while");
         }
         runtime.shutdown().begin(Duration::from_secs(1));
         runtime.join().unwrap();
+        is_in_time
     }
 }

@@ -63,18 +63,19 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
     let mut tried = Tried::new(id, entry, recipients, now);
     match prepare(session, &tried).await {
         Err(error) => {
-            let failure = Failure::ours(Status::temporary(3, 0), format!("the queue can't be read: {error}"));
+            let failure =
+                Failure::untried(Status::temporary(3, 0), format!("the queue can't be read: {error}"));
             tried.all(&Verdict::of(failure, made, attempts_max));
         }
         Ok(known) => {
             tried.keep = Some(known.routing.keep);
             for (place, row) in &known.suppressed {
-                let failure = Failure::ours(Status::permanent(1, 0), suppressed_words(row));
+                let failure = Failure::untried(Status::permanent(1, 0), suppressed_words(row));
                 tried.verdicts[*place] = Some(Verdict::Failed { failure, is_expired: false });
                 tried.suppressed.push(*place);
             }
             if known.routing.disabled {
-                let failure = Failure::ours(Status::temporary(7, 1), "the sender's domain is disabled");
+                let failure = Failure::untried(Status::temporary(7, 1), "the sender's domain is disabled");
                 tried.all(&Verdict::of(failure, made, attempts_max));
             } else if known.suppressed.len() < tried.recipients.len()
                 && let Err(Busy(until)) = by_transport(session, &mut tried, known, made, attempts_max).await
@@ -134,7 +135,8 @@ async fn by_transport(
     let target = match Target::parse(&tried.entry.domain) {
         Ok(target) => target,
         Err(error) => {
-            let failure = Failure::ours(Status::permanent(1, 2), format!("the recipient's domain: {error}"));
+            let failure =
+                Failure::untried(Status::permanent(1, 2), format!("the recipient's domain: {error}"));
             tried.all(&Verdict::of(failure, made, attempts_max));
             return Ok(());
         }
@@ -144,13 +146,13 @@ async fn by_transport(
     let transport = if name.is_empty() { Some(&default) } else { delivery.transports.get(&*name) };
     let Some(transport) = transport else {
         let reason = format!("there is no transport {name:?} in the configuration");
-        tried.all(&Verdict::of(Failure::ours(Status::temporary(3, 5), reason), made, attempts_max));
+        tried.all(&Verdict::of(Failure::untried(Status::temporary(3, 5), reason), made, attempts_max));
         return Ok(());
     };
     if let Transport::Fail(refusal) = transport {
         let answer = Answer::new(refusal.code(), None, refusal.message());
         let status = Status { subject: 7, detail: 0, ..answer.status() };
-        let failure = Failure::ours(status, format!("{} {}", refusal.code(), refusal.message()));
+        let failure = Failure::untried(status, format!("{} {}", refusal.code(), refusal.message()));
         tried.all(&Verdict::of(failure, made, attempts_max));
         return Ok(());
     }
@@ -232,7 +234,7 @@ async fn over(
     let recipients: Vec<Recipient> =
         waiting.iter().filter_map(|place| recipient(&tried.recipients.get(*place)?.1)).collect();
     if recipients.len() != waiting.len() {
-        let failure = Failure::ours(Status::permanent(1, 3), "the recipient's address can't be read");
+        let failure = Failure::untried(Status::permanent(1, 3), "the recipient's address can't be read");
         tried.all(&Verdict::of(failure, made, attempts_max));
         return Ok(());
     }

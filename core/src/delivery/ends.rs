@@ -130,6 +130,11 @@ impl Slot {
         self.ends.file.0.write_all_at(&encode(noted), self.number.get() * SLOT_OCTETS as u64)
     }
 
+    /// Whether the end of an entry's message was sent, and its outcome isn't on the disk.
+    pub(super) fn is_noted(&self, id: QueueId) -> bool {
+        self.doubt.get().is_some_and(|(noted, _)| noted == id)
+    }
+
     /// Takes that the outcome of what was noted last is on the disk.
     pub(super) fn settle(&self) {
         self.doubt.set(None);

@@ -117,6 +117,7 @@ impl Session {
         way: &Transported<'_>,
         parcel: &Parcel<'_>,
     ) -> Result<HostResult, Busy> {
+        let mut is_used_up = false;
         if let Some(open) = &mut self.open {
             let fits = open.fits(dial, way, &open.channel);
             // One that lay idle may be closed on the other side.
@@ -125,22 +126,23 @@ impl Session {
                 _ => true,
             };
             if fits && is_there {
-                let dialed = vec![open.address];
-                return Ok(self.hand_over(dial, parcel, dialed).await);
-            }
-            if is_there && open.leads_there(dial, way, &open.channel) {
+                if let Some(result) = self.over_used(dial, parcel).await {
+                    return Ok(result);
+                }
+                is_used_up = true;
+            } else if is_there && open.leads_there(dial, way, &open.channel) {
                 // It is used up. The one that follows has its place: others that wait don't pass it.
                 self.say_good_bye();
             } else {
                 self.hang_up(Signal::Good);
             }
         }
-        if self.adopt(dial, way).await
-            && let Some(open) = &self.open
-        {
+        if !is_used_up && self.adopt(dial, way).await {
             // For this domain it is a session of its own.
-            let (dialed, session) = (vec![open.address], open.seen.clone());
-            return Ok(HostResult { session, ..self.hand_over(dial, parcel, dialed).await });
+            let session = self.open.as_ref().and_then(|open| open.seen.clone());
+            if let Some(result) = self.over_used(dial, parcel).await {
+                return Ok(HostResult { session, ..result });
+            }
         }
         let mut dialed = Vec::new();
         let (stream, address) = match self.connect(dial, way, &mut dialed).await? {
@@ -173,6 +175,24 @@ impl Session {
             self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
         }
         Ok(result)
+    }
+
+    /// Hands the message over the open connection, over which others went. None when the host ended it before it said yes or no
+    /// to anything of this message: many servers take some messages on one connection only, and say so by 421, or by
+    /// nothing. That is no word on this message and none on how busy the host is; another connection follows, and has the
+    /// place of this one.
+    async fn over_used(&mut self, dial: &Dial, parcel: &Parcel<'_>) -> Option<HostResult> {
+        let address = self.open.as_ref()?.address;
+        let result = self.hand_over(dial, parcel, vec![address]).await;
+        if self.open.is_none() {
+            if !result.uncertain && result.end.is_before_any_word() {
+                tracing::debug!(host = %dial.host, %address, "a connection that was used before has ended");
+                return None;
+            }
+            let signal = result.end.signal();
+            self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
+        }
+        Some(result)
     }
 
     /// What reports say of a connection to a host. Nothing of one that is to have no TLS, of one that broke off before,
@@ -343,7 +363,7 @@ impl Session {
         Ok(Ready { open, offered, observed })
     }
 
-    /// Hands the message to the host of the open connection.
+    /// Hands the message to the host of the open connection, which is gone afterwards if it can't be used any more.
     async fn hand_over(&mut self, dial: &Dial, parcel: &Parcel<'_>, dialed: Vec<IpAddr>) -> HostResult {
         let (writing, slot) = (RefCell::new(self.writing.take()), &self.slot);
         let Some(open) = &mut self.open else {
@@ -435,12 +455,7 @@ impl Session {
                 ends.into_iter().map(|end| end.unwrap_or_else(|| rest.clone())).collect(),
             ),
         };
-        let is_over = self.open.as_ref().is_some_and(|open| !open.connection.is_ready());
-        if is_over {
-            self.open = None;
-            let signal = end.signal();
-            self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
-        }
+        self.open = self.open.take().filter(|open| open.connection.is_ready());
         HostResult { uncertain, ..HostResult::of(end, dialed) }
     }
 }

@@ -19,6 +19,7 @@ mod counts;
 pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;
+mod ending;
 mod ends;
 mod events;
 mod faults;
@@ -35,6 +36,7 @@ mod rules;
 mod secure;
 mod session;
 mod setup;
+mod shares;
 mod start;
 mod strays;
 mod sts;
@@ -58,6 +60,7 @@ use postrider_storage::queue::{self, Edit, NewQueued, Scheduled};
 use postrider_storage::store::StoreError;
 
 pub use counts::Counts;
+pub use ending::{UnderWay, finish};
 pub use ends::{EndsFile, FILE as ENDS_FILE, Noted, noted};
 pub(crate) use letters::{Mail, Unstored, into_mailbox};
 pub use rules::Rules;
@@ -71,7 +74,7 @@ use crate::commit;
 use crate::config::Config;
 use crate::intake;
 use crate::lock::Lock;
-use crate::runtime::{LocalNotify, ShardId, sleep, spawn};
+use crate::runtime::{LocalNotify, ShardId, sleep, sleep_until, spawn};
 use crate::shard::Shard;
 use session::Open;
 
@@ -105,6 +108,9 @@ pub struct Deliveries {
     composing: Lock,
     /// Sessions that run.
     sessions: Cell<i64>,
+    shares: Rc<shares::Shares>,
+    /// What runs when the server stops is over but for answers that are waited for.
+    cut_off: LocalNotify,
 }
 
 impl Deliveries {
@@ -140,6 +146,8 @@ impl Deliveries {
             reporting: Lock::default(),
             composing: Lock::default(),
             sessions: Cell::new(0),
+            shares: shares::Shares::new(settings(config).sessions_max),
+            cut_off: LocalNotify::new(),
         }
     }
 
@@ -310,11 +318,13 @@ async fn run(shard: &Rc<Shard>) {
         };
         or(or(changed, stopped), sleep(wait)).await;
     }
-    // What lies idle is told good-bye; what runs is cut off with the shard.
+    // What lies idle is told good-bye.
     let idle: Vec<Open> = deliveries.idle.borrow_mut().drain().map(|(_, open)| open).collect();
     for open in idle {
         spawn("say good-bye", open.connection.quit());
     }
+    sleep_until(shutdown.wait().await).await;
+    deliveries.cut_off.notify();
 }
 
 /// Tells other shards what they wait for at hosts that they have in common with this one.

@@ -35,6 +35,8 @@ use crate::webhooks;
 const EDIT_OCTETS_MAX: usize = 4 << 20;
 /// The status of what an operator gave up: other mail system status (RFC 3463 §3.4).
 const GIVEN_UP: Status = Status::permanent(3, 0);
+/// Why, before the operator's own words.
+const BY_OPERATOR: &str = "who runs this server gave it up";
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -283,7 +285,7 @@ async fn fail_one(shard: &Rc<Shard>, filter: Filter, (_, id): Place, reason: &st
         return Ok(Given::Busy);
     }
     let now = unix_now();
-    let failure = Failure::ours(GIVEN_UP, reason);
+    let failure = Failure::ours(GIVEN_UP, format!("{BY_OPERATOR}: {reason}"));
     let result = translate::failed(&failure, now);
     let mut tried = Tried::new(id, listed.row, recipients, now);
     tried.all(&Verdict::Failed { failure, is_expired: false });

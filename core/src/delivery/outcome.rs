@@ -24,6 +24,7 @@ use postrider_storage::rows::{AttemptResult, Kind, QueueRow, RecipientRow};
 use postrider_storage::store::StoreError;
 use tracing::{error, info};
 
+use super::ending::One;
 use super::events::Happened;
 use super::reports::News;
 use super::routing::Routing;
@@ -134,7 +135,9 @@ impl Writing {
 pub(super) fn start(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> Writing {
     let (tell, written) = oneshot();
     let (shard, id) = (Rc::clone(shard), tried.id);
+    let under_way = One::new(&shard.shared);
     spawn("look after an outcome", async move {
+        let _under_way = under_way;
         let writer = Rc::clone(&shard);
         let written =
             spawn_task("write an outcome", async move { write(&writer, tried, backoff).await }).await;

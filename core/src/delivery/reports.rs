@@ -158,6 +158,8 @@ fn recipient(
         report::Action::Relayed => dsn::Action::Relayed,
     };
     let is_delayed = action == dsn::Action::Delayed;
+    // An attempt that ended before it began isn't told of as one.
+    let is_tried = failure.is_none_or(|failure| failure.is_tried);
     let original = attempt::text(&row.original);
     Recipient {
         original: original
@@ -169,7 +171,7 @@ fn recipient(
         remote_mta: (!result.host().is_empty()).then(|| result.host().into()),
         diagnostic: replied.then(|| Diagnostic { kind: "smtp".into(), text: diagnostic(&result).into() }),
         attempts: entry.attempts,
-        last_attempt: (entry.last_attempt > 0).then_some(entry.last_attempt),
+        last_attempt: (is_tried && entry.last_attempt > 0).then_some(entry.last_attempt),
         next_attempt: promise.attempts.first().copied().filter(|_| is_delayed),
         will_retry_until: promise.until().filter(|_| is_delayed),
         ..Recipient::new(&attempt::text(&row.address), action, status(failure, verdict))

@@ -222,7 +222,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-    use std::time::Duration;
 
     use ::ring::digest::{SHA256, digest};
     use postrider_dns::RData;
@@ -235,6 +234,7 @@ mod tests {
 
     use super::*;
     use crate::runtime::tests::on_shard;
+    use crate::testing::PATIENCE;
     use crate::tls::{PemPair, self_signed};
 
     /// Shows any chain, also with a key that isn't its own.
@@ -317,7 +317,7 @@ mod tests {
             let what = format!("{name} {pkix:?} {record:?}");
             let (result, seen) = on_shard(move || async move {
                 let stream = Stream::connect(address).await.unwrap();
-                let deadline = Instant::now() + Duration::from_secs(10);
+                let deadline = Instant::now() + PATIENCE;
                 let name = ServerName::try_from(name).unwrap();
                 match connector.secure(stream, name, wanted, deadline).await {
                     Ok(secured) => (true, secured.seen),
@@ -345,7 +345,7 @@ mod tests {
             let wanted = Wanted { pkix: Pkix::Required, host: host.map(name), dane: None };
             let seen = on_shard(move || async move {
                 let stream = Stream::connect(address).await.unwrap();
-                let deadline = Instant::now() + Duration::from_secs(10);
+                let deadline = Instant::now() + PATIENCE;
                 match connector.secure(stream, name(asked), wanted, deadline).await {
                     Ok(secured) => secured.seen,
                     Err(failed) => failed.seen,
@@ -367,7 +367,7 @@ mod tests {
             let stream = Stream::connect(address).await.unwrap();
             let name = ServerName::try_from("other.example").unwrap();
             let wanted = Wanted { pkix: Pkix::Noted, ..Wanted::default() };
-            connector.secure(stream, name, wanted, Instant::now() + Duration::from_secs(10)).await.err()
+            connector.secure(stream, name, wanted, Instant::now() + PATIENCE).await.err()
         });
         let failed = failed.unwrap();
         assert!(failed.seen.pkix.is_some() && !failed.seen.is_refused, "{failed:?}");
@@ -386,7 +386,7 @@ mod tests {
                 let stream = Stream::connect(address).await.unwrap();
                 let wanted = Wanted { pkix, ..Wanted::default() };
                 let name = ServerName::try_from("mx.example").unwrap();
-                connector.secure(stream, name, wanted, Instant::now() + Duration::from_secs(10)).await.is_ok()
+                connector.secure(stream, name, wanted, Instant::now() + PATIENCE).await.is_ok()
             });
             assert_eq!(result, secured, "{pkix:?}");
         }

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::pending;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_lite::future::or;
 use postrider_delivery::backoff::Backoff;
 use postrider_delivery::outcome::{Failure, Signal};
-use postrider_delivery::schedule::{Afterwards, Ended, Next, SessionId, Turn, pick};
+use postrider_delivery::schedule::{Afterwards, Ended, Next, Notice, SessionId, Turn, pick};
 use postrider_delivery::security::Channel;
 use postrider_delivery::tls_results;
 use postrider_storage::account::hash;
@@ -21,19 +23,24 @@ use postrider_storage::store::StoreError;
 use tracing::{error, warn};
 
 use super::connection::Connection;
+use super::ending::One;
 use super::ends::Slot;
 use super::outcome::{Writing, Written};
 use super::strays::Stray;
 use super::{attempt, first, outcome};
 use crate::clock::unix_now;
 use crate::commit;
-use crate::runtime::{spawn, spawn_task};
+use crate::runtime::{sleep, spawn, spawn_task};
 use crate::shard::Shard;
 
 /// Due entries that are looked at for each that is claimed, so that accounts have their turns.
 const CANDIDATES: usize = 4;
 /// Seconds until a domain is tried again whose entries could not be claimed.
 const PAUSE_AFTER_FAILURE: i64 = 30;
+/// Seconds until a domain is looked at again of which only accounts have due entries that have their share of sessions.
+const PAUSE_OF_SHARE: i64 = 5;
+/// How long one message may take until those behind it are given back, so that others may deliver them; up to twice that.
+const WAITING_TIME: Duration = Duration::from_secs(5);
 
 /// A connection that took a message.
 pub(super) struct Open {
@@ -58,11 +65,20 @@ pub(super) struct Session {
     /// The outcome of the message before, on its way to the disk.
     pub(super) writing: Option<Writing>,
     /// Where it notes whose end it sends.
-    pub(super) slot: Slot,
+    pub(super) slot: Rc<Slot>,
     /// What it has claimed, the entry that it delivers in front; without those whose outcome is being written.
     in_hand: Rc<RefCell<VecDeque<QueueId>>>,
     /// Why the last attempt failed, when that would be the same for every message to the domain by this transport.
     pub(super) shared: Option<(Box<str>, Failure)>,
+}
+
+/// What a turn has to deliver.
+struct Batch {
+    claimed: Vec<(QueueId, Claimed)>,
+    /// The first due entry of those that are left.
+    left: Option<Scheduled>,
+    /// Some were left since their accounts have their share of sessions.
+    waits_for_share: bool,
 }
 
 /// How a turn went.
@@ -82,14 +98,16 @@ pub(super) fn spawn_one(shard: &Rc<Shard>, turn: Turn, open: Option<Open>) {
         domain: turn.domain,
         open,
         writing: None,
-        slot: shard.deliveries.ends.slot(),
+        slot: Rc::new(shard.deliveries.ends.slot()),
         in_hand: Rc::clone(&in_hand),
         shared: None,
     };
     count_sessions(shard, 1);
     let shard = Rc::clone(shard);
     let id = turn.session;
+    let under_way = One::new(&shard.shared);
     spawn("look after a session", async move {
+        let _under_way = under_way;
         if spawn_task("deliver to a domain", session.run(turn)).await.is_err() {
             // The entry that it delivered may have arrived; the others were not tried. The domain goes on after a pause.
             let mut in_hand = in_hand.take();
@@ -208,7 +226,7 @@ impl Session {
 
     async fn turn(&mut self, turn: Turn) -> Turned {
         let now = unix_now();
-        let (claimed, left) = match self.claim(turn, now).await {
+        let Batch { claimed, left, waits_for_share } = match self.claim(turn, now).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, "entries of the queue can't be claimed; they are later");
@@ -226,47 +244,68 @@ impl Session {
         {
             return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
         }
+        if count == 0 && waits_for_share {
+            return Turned::Postponed(now + PAUSE_OF_SHARE);
+        }
+        let _share = self.shard.deliveries.shares.take(accounts(&claimed));
+        let cut_off = cut_off(Rc::clone(&self.shard), Rc::clone(&self.slot), Rc::clone(&self.in_hand));
+        let none_waits = let_none_wait(Rc::clone(&self.shard), Rc::clone(&self.in_hand), (self.domain, now));
+        let turned = or(async { Some(self.each(claimed, now).await) }, or(cut_off, none_waits)).await;
+        let turned = turned.unwrap_or_else(|| {
+            // In the midst of a message, nothing else can be said.
+            self.open = None;
+            Turned::Postponed(now)
+        });
+        let rest: Vec<QueueId> = self.in_hand.borrow().iter().copied().collect();
+        if !rest.is_empty() {
+            give_back(&self.shard, rest, now).await;
+            self.in_hand.borrow_mut().clear();
+        }
+        turned
+    }
+
+    /// Delivers what was claimed, until something is in the way of the rest.
+    async fn each(&mut self, claimed: Vec<(QueueId, Claimed)>, now: i64) -> Turned {
         let mut signal = Signal::Neutral;
         for (id, entry) in claimed {
-            let stops = self.shard.shared.shutdown.is_stopping();
-            match if stops { attempt::Ended::Busy(now) } else { attempt::run(self, id, entry).await } {
+            if self.shard.shared.shutdown.is_stopping() {
+                return Turned::Postponed(now);
+            }
+            if self.in_hand.borrow().front() != Some(&id) {
+                // Others may have it by now.
+                break;
+            }
+            match attempt::run(self, id, entry).await {
                 attempt::Ended::Tried(learnt) => signal = learnt,
-                attempt::Ended::Busy(until) => {
-                    // They stay due: whoever makes room wakes the domain, before that time.
-                    self.give_back(now).await;
-                    return Turned::Postponed(until);
-                }
-                attempt::Ended::Stuck => {
-                    self.give_back(now).await;
-                    return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
-                }
+                // They stay due: whoever makes room wakes the domain, before that time.
+                attempt::Ended::Busy(until) => return Turned::Postponed(until),
+                attempt::Ended::Stuck => return Turned::Postponed(now + PAUSE_AFTER_FAILURE),
             }
         }
         Turned::Done(signal)
     }
 
     /// Claims entries, and says which one is the first of those that are left.
-    async fn claim(
-        &self,
-        turn: Turn,
-        now: i64,
-    ) -> Result<(Vec<(QueueId, Claimed)>, Option<Scheduled>), String> {
+    async fn claim(&self, turn: Turn, now: i64) -> Result<Batch, String> {
         let deliveries = &self.shard.deliveries;
         let _editing = deliveries.edits.claim(turn.domain).await;
         let shared = &self.shard.shared;
         let backoff = shared.config.delivery.backoff;
         let asked = deliveries.fronts.ask(turn.domain);
         let strays = deliveries.strays.ids();
+        let sessions = usize::try_from(deliveries.sessions.get()).unwrap_or(0);
+        let used_up = deliveries.shares.used_up(sessions);
         let claim = move |reader: &Reader| {
             let due = queue::due(reader, asked.from, now, CANDIDATES * turn.entries_max)?;
-            let mut ids = choose(reader, &turn, &due.entries)?;
+            let (mut ids, waits_for_share) = choose(reader, &turn, &due.entries, &used_up)?;
             ids.retain(|id| !strays.contains(id));
             let claimed = claim_these(reader, ids, now, backoff)?;
             let is_left = |one: &Scheduled| claimed.iter().all(|(id, _)| *id != one.id);
             let left = due.entries.into_iter().find(is_left).or(due.next);
-            Ok((claimed, left))
+            Ok(Batch { claimed, left, waits_for_share })
         };
-        let (mut claimed, left) = shared.reads.run(claim).await.map_err(|error| error.to_string())?;
+        let Batch { mut claimed, left, waits_for_share } =
+            shared.reads.run(claim).await.map_err(|error| error.to_string())?;
         let mut edit = Edit::default();
         for (_, one) in &mut claimed {
             edit.append(std::mem::take(&mut one.edit));
@@ -282,7 +321,7 @@ impl Session {
         }
         deliveries.fronts.found(asked, left);
         *self.in_hand.borrow_mut() = ids.collect();
-        Ok((claimed, left))
+        Ok(Batch { claimed, left, waits_for_share })
     }
 
     /// Takes what the front entry of those in hand came to, to be written. Its outcome goes its own way from here, whatever
@@ -291,55 +330,119 @@ impl Session {
         self.in_hand.borrow_mut().pop_front();
         self.writing = Some(outcome::start(&self.shard, tried, backoff));
     }
+}
 
-    /// Gives entries back that were not tried.
-    async fn give_back(&mut self, due: i64) {
-        let shared = &self.shard.shared;
-        let ids: Vec<QueueId> = self.in_hand.borrow().iter().copied().collect();
-        let _editing = self.shard.deliveries.edits.conclude(&ids).await;
-        let these = ids.clone();
-        let undo = move |reader: &Reader| {
-            let mut edit = Edit::default();
-            let mut places = Vec::with_capacity(these.len());
-            for id in &these {
-                if let Some((one, place)) = queue::unclaim(reader, *id, due)? {
-                    edit.append(one);
-                    places.push(place);
-                }
+/// Gives entries back that were not tried. Those that can't be are strays.
+async fn give_back(shard: &Rc<Shard>, ids: Vec<QueueId>, due: i64) {
+    let (shared, deliveries) = (&shard.shared, &shard.deliveries);
+    let _editing = deliveries.edits.conclude(&ids).await;
+    let these = ids.clone();
+    let undo = move |reader: &Reader| {
+        let mut edit = Edit::default();
+        let mut places = Vec::with_capacity(these.len());
+        for id in &these {
+            if let Some((one, place)) = queue::unclaim(reader, *id, due)? {
+                edit.append(one);
+                places.push(place);
             }
-            Ok::<_, StoreError>((edit, places))
-        };
-        let given = match shared.reads.run(undo).await {
-            Ok((edit, _)) if edit.batch.is_empty() => Ok(()),
-            Ok((edit, places)) => {
-                let done = commit::commit(&shared.committer, edit.batch, Durability::Buffered).await;
-                places.into_iter().for_each(|place| self.shard.deliveries.fronts.placed(place));
-                done.map(drop).map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        self.in_hand.borrow_mut().clear();
-        if let Err(error) = given {
-            error!(%error, "claimed entries of the queue can't be given back; they are later");
-            self.shard.deliveries.strays.add(ids, Stray::Untried);
         }
+        Ok::<_, StoreError>((edit, places))
+    };
+    let given = match shared.reads.run(undo).await {
+        Ok((edit, _)) if edit.batch.is_empty() => Ok(()),
+        Ok((edit, places)) => {
+            let done = commit::commit(&shared.committer, edit.batch, Durability::Buffered).await;
+            places.into_iter().for_each(|place| deliveries.fronts.placed(place));
+            done.map(drop).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = given {
+        error!(%error, "claimed entries of the queue can't be given back; they are later");
+        deliveries.strays.add(ids, Stray::Untried);
     }
 }
 
-/// Chooses what to claim of what is due of a domain: what has to come first, then entries of all accounts in turn.
-fn choose(reader: &Reader, turn: &Turn, due: &[Scheduled]) -> Result<Vec<QueueId>, StoreError> {
-    let mut chosen: Vec<QueueId> = turn.first.iter().map(|id| QueueId(*id)).collect();
-    let mut due: Vec<QueueId> = due.iter().map(|due| due.id).filter(|id| !chosen.contains(id)).collect();
-    if due.len() > turn.entries_max {
-        let mut accounts = Vec::with_capacity(due.len());
-        for id in &due {
-            accounts.push(queue::entry(reader, *id)?.map_or(0, |row| row.sender));
+/// When the message in front takes long, gives those behind it back, which other sessions may deliver then. Never ends.
+async fn let_none_wait<T>(
+    shard: Rc<Shard>,
+    in_hand: Rc<RefCell<VecDeque<QueueId>>>,
+    (domain, due): (u64, i64),
+) -> T {
+    let front = || in_hand.borrow().front().copied();
+    loop {
+        let before = front();
+        sleep(WAITING_TIME).await;
+        if front() != before {
+            continue;
         }
-        due = pick(&accounts, turn.entries_max).into_iter().map(|place| due[place]).collect();
+        let behind: Vec<QueueId> = {
+            let mut in_hand = in_hand.borrow_mut();
+            let begun = in_hand.len().min(1);
+            in_hand.drain(begun..).collect()
+        };
+        if behind.is_empty() {
+            continue;
+        }
+        let (shard, under_way) = (Rc::clone(&shard), One::new(&shard.shared));
+        spawn("give back what waits behind a message", async move {
+            let _under_way = under_way;
+            give_back(&shard, behind, due).await;
+            let notice = Notice { domain, due, entry: None };
+            shard.deliveries.schedule.borrow_mut().notify(notice, unix_now());
+            shard.deliveries.changed.notify();
+        });
     }
-    chosen.extend(due);
+}
+
+/// The accounts that sent entries, each once.
+fn accounts(claimed: &[(QueueId, Claimed)]) -> Vec<u32> {
+    let mut accounts: Vec<u32> = claimed.iter().map(|(_, one)| one.entry.sender).collect();
+    accounts.sort_unstable();
+    accounts.dedup();
+    accounts
+}
+
+/// Ends when the server stops and has no more time, unless the other side may have the message in front: that one is waited
+/// for.
+async fn cut_off<T>(shard: Rc<Shard>, slot: Rc<Slot>, in_hand: Rc<RefCell<VecDeque<QueueId>>>) -> Option<T> {
+    shard.deliveries.cut_off.changed(0).await;
+    let front = in_hand.borrow().front().copied();
+    if front.is_some_and(|front| slot.is_noted(front)) {
+        pending::<()>().await;
+    }
+    None
+}
+
+/// Chooses what to claim of what is due of a domain: what has to come first, then entries of all accounts in turn, but for those
+/// that have used up their share of sessions. Says whether some were left for that.
+fn choose(
+    reader: &Reader,
+    turn: &Turn,
+    due: &[Scheduled],
+    used_up: &[u32],
+) -> Result<(Vec<QueueId>, bool), StoreError> {
+    let first = turn.first.iter().map(|id| QueueId(*id));
+    let rest = due.iter().map(|due| due.id).filter(|id| !turn.first.contains(&id.0));
+    if due.len() <= turn.entries_max && used_up.is_empty() {
+        return Ok((first.chain(rest).take(turn.entries_max).collect(), false));
+    }
+    let (mut ids, mut accounts, mut waits_for_share) = (Vec::new(), Vec::new(), false);
+    let mut chosen = Vec::new();
+    for (id, is_first) in first.map(|id| (id, true)).chain(rest.map(|id| (id, false))) {
+        let account = queue::entry(reader, id)?.map_or(0, |row| row.sender);
+        if used_up.contains(&account) {
+            waits_for_share = true;
+        } else if is_first {
+            chosen.push(id);
+        } else {
+            ids.push(id);
+            accounts.push(account);
+        }
+    }
+    chosen.extend(pick(&accounts, turn.entries_max).into_iter().map(|place| ids[place]));
     chosen.truncate(turn.entries_max);
-    Ok(chosen)
+    Ok((chosen, waits_for_share))
 }
 
 /// Claims those of entries that are still due.

@@ -136,30 +136,13 @@ mod tests {
     use postrider_storage::engine::memory::MemoryEngine;
     use postrider_storage::ids::{BlobId, QueueId};
     use postrider_storage::queue::{Attempt, HoldRules, NewQueued, NewRecipient};
-    use postrider_storage::rows::{Kind, RequireTls, Ret};
 
     use super::*;
 
     /// An entry whose first attempt is under way.
     fn under_way(store: &Store, engine: &MemoryEngine, recipient: &str) -> QueueId {
-        let queued = NewQueued {
-            content: Content { blob: BlobId(1), size: 1 },
-            prefix: Vec::new(),
-            created: 1,
-            sender: None,
-            mail_from: Vec::new(),
-            kind: Kind::Ordinary,
-            require_tls: RequireTls::Unset,
-            smtputf8: false,
-            eight_bit: false,
-            binary: false,
-            ret: Ret::Unspecified,
-            envelope_id: Vec::new(),
-            hold_until: None,
-            max_attempts: 0,
-            meta: None,
-            recipients: vec![NewRecipient { address: recipient.into(), ..NewRecipient::default() }],
-        };
+        let queued =
+            NewQueued::new(Content { blob: BlobId(1), size: 1 }, 1, vec![NewRecipient::new(recipient)]);
         let rules = HoldRules::load(&store.reader()).unwrap();
         let enqueued = queue::enqueue(|| store.new_queue_id(), queued, &rules).unwrap();
         engine.commit(enqueued.edit.batch, Durability::Synced).unwrap();

@@ -16,7 +16,7 @@ use crate::runtime::{sleep_until, timeout_at, yield_if_needed};
 use crate::tls::TransportError;
 
 /// What is kept of the time that a stop leaves, for storing what came and for the last words.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the stop of the server means to a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

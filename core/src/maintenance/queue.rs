@@ -1,4 +1,4 @@
-//! What the queue keeps besides messages, and for how long: what became of recipients, failures of addresses, and
+//! What the queue keeps besides messages, and for how long: what became of recipients, calls of webhooks, failures of addresses, and
 //! policies of MTA-STS, which are also fetched anew before they end.
 
 use std::rc::Rc;
@@ -17,6 +17,7 @@ use crate::clock::unix_now;
 use crate::delivery::refresh_policy;
 use crate::metrics::Upkeep;
 use crate::shard::Shard;
+use crate::webhooks::expire;
 
 /// How often it is looked for what is too old, and when first.
 const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -47,6 +48,7 @@ pub(super) async fn purge(shard: &Rc<Shard>) {
         let now = unix_now();
         for (work, outcome) in [
             (Upkeep::Retired, purge_retired_before(shard, now).await),
+            (Upkeep::Webhooks, expire_webhooks(shard, now).await),
             (Upkeep::Webhooks, purge_webhooks_before(shard, now).await),
             (Upkeep::Strikes, purge_strikes(shard, now.saturating_sub(STRIKES_KEPT)).await),
             (Upkeep::Policies, forget_policies(shard, now.saturating_sub(POLICIES_KEPT)).await),
@@ -66,6 +68,19 @@ pub(super) async fn purge_retired_before(shard: &Shard, now: i64) -> Result<(), 
         write(shard, batch).await?;
         count(shard, Upkeep::Retired, removed);
         if removed < ROWS_MAX || !pause(shard, STEP_PAUSE).await {
+            return Ok(());
+        }
+    }
+}
+
+/// Gives up calls of webhooks that wait for too long: their URL may have no turn for them.
+pub(super) async fn expire_webhooks(shard: &Rc<Shard>, now: i64) -> Result<(), Trouble> {
+    let mut after = None;
+    loop {
+        let (ended, next) = expire(shard, after, now).await?;
+        count(shard, Upkeep::Webhooks, ended);
+        after = next;
+        if after.is_none() || !pause(shard, STEP_PAUSE).await {
             return Ok(());
         }
     }

@@ -6,16 +6,20 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use postrider_storage::engine::memory::MemoryEngine;
 use postrider_storage::mta_sts;
+use postrider_storage::queue::Bounds;
 use postrider_storage::queue::suppression::{self, Failure, Verdict};
-use postrider_storage::rows::MtaStsRow;
+use postrider_storage::rows::{HookRow, HookSubject, MtaStsRow};
+use postrider_storage::webhooks::{self as hooks, HookFilter};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
+use crate::metrics::GivenUp;
 use crate::shard::Local;
 use crate::testing::TestServer;
 use crate::tls::self_signed;
+use crate::webhooks::LIFE;
 
 const POLICY: &str = "version: STSv1\r\nmode: enforce\r\nmx: mx.remote.example\r\nmax_age: 86400\r\n";
 
@@ -49,6 +53,43 @@ fn keep(server: &TestServer, rows: &[(&str, MtaStsRow)]) {
 
 fn kept(server: &TestServer) -> Vec<String> {
     mta_sts::from(&server.shared.store.reader(), "").map(|row| row.unwrap().0).collect()
+}
+
+#[test]
+fn calls_whose_turn_never_comes_are_given_up_on_the_shards_that_make_them() {
+    let server = TestServer::start();
+    let now = unix_now();
+    let store = &server.shared.store;
+    // As if their URLs had much to hear, so that they are due much later: with more than one page of those that are too old.
+    let (mut batch, old) = (Batch::new(), 150);
+    let row = |url: usize, created| HookRow {
+        account: AccountId::new(1).unwrap(),
+        subject: HookSubject::Incoming { email: EmailId(1) },
+        created,
+        due: now + 1_000_000,
+        attempts: 0,
+        url: format!("https://u{}.example/", url % 10).into(),
+        payload: b"{}".as_slice().into(),
+        results: Vec::new(),
+    };
+    for number in 0..old {
+        hooks::add(&mut batch, store.new_hook_id(), &row(number, now - LIFE)).unwrap();
+    }
+    let young: Vec<_> = (0..10).map(|_| store.new_hook_id()).collect();
+    for (number, id) in young.iter().enumerate() {
+        hooks::add(&mut batch, *id, &row(number, now - LIFE + 1)).unwrap();
+    }
+    server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    on_first(&server, move |shard| {
+        Box::pin(async move { queue::expire_webhooks(&shard, now).await.unwrap() })
+    });
+    let reader = store.reader();
+    let left = hooks::list(&reader, &HookFilter::default(), None, Bounds::default()).unwrap().hooks;
+    assert_eq!(left.iter().map(|hook| hook.id).collect::<Vec<_>>(), young);
+    let counter = |counter| server.shared.registry.counter(counter);
+    let metrics = &server.shared.metrics;
+    assert_eq!(counter(metrics.webhooks.given_up.at([GivenUp::Age as usize])), old as u64);
+    assert_eq!(counter(metrics.upkeep.removed.at([Upkeep::Webhooks as usize])), old as u64);
 }
 
 #[test]

@@ -555,7 +555,7 @@ label! {
         Reports = "reports",
         /// What became of recipients that left the queue.
         Retired = "retired",
-        /// What became of calls of webhooks.
+        /// Calls of webhooks that wait for too long, and what became of others.
         Webhooks = "webhooks",
         /// Failures of addresses that nothing was sent to for long.
         Strikes = "strikes",

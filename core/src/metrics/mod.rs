@@ -29,7 +29,7 @@ pub use registry::{
 };
 pub use reporting::ReportMetrics;
 pub use text::{MEDIA_TYPE, Text};
-pub use webhooks::{Called, WebhookMetrics};
+pub use webhooks::{Called, GivenUp, WebhookMetrics};
 
 #[cfg(test)]
 mod tests;

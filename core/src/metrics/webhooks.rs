@@ -27,11 +27,26 @@ impl Called {
     const ALL: [&'static str; 8] = ["200", "2xx", "3xx", "4xx", "5xx", "timeout", "forbidden", "error"];
 }
 
+/// Why a call of a webhook is given up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GivenUp {
+    /// Its attempts are made.
+    Attempts,
+    /// It waited for too long.
+    Age,
+}
+
+impl GivenUp {
+    const ALL: [&'static str; 2] = ["attempts", "age"];
+}
+
 /// What comes of calls of webhooks.
 #[derive(Clone, Copy, Debug)]
 pub struct WebhookMetrics {
     /// Attempts, by [`Called`].
     pub results: Counters<1>,
+    /// Calls that are given up, by [`GivenUp`].
+    pub given_up: Counters<1>,
     /// Time of an attempt.
     pub duration: Histogram,
 }
@@ -43,6 +58,11 @@ impl WebhookMetrics {
                 "postrider_webhook_results_total",
                 "Attempts to call webhooks, by the status of the response, or why there was none.",
                 [Label::new("code", Called::ALL)],
+            ),
+            given_up: b.counters(
+                "postrider_webhook_given_up_total",
+                "Calls of webhooks that are given up: all attempts failed, or they waited for too long.",
+                [Label::new("reason", GivenUp::ALL)],
             ),
             duration: b.histogram(
                 "postrider_webhook_request_duration_seconds",

@@ -1,8 +1,6 @@
 //! The requests about calls of webhooks: lists are read page by page on the worker pool; what changes a call is done on the
 //! shard that makes it.
 
-use std::collections::BTreeMap;
-
 use postrider_storage::directory::WebhookEvent;
 use postrider_storage::ids::{AccountId, HookId};
 use postrider_storage::queue::{Bounds, Cursor};
@@ -12,18 +10,14 @@ use postrider_storage::store::StoreError;
 use postrider_storage::webhooks::{self, HookFilter};
 use serde::Serialize;
 
-use super::queue::{Names, Teller, cursor_of, page_max, refused};
+use super::queue::{Names, Teller, cursor_of, number_of, page_max, refused};
 use super::{ServerOperations, failure, internal};
 use crate::control::protocol::{
     Answer, FailureKind, QUEUE_IDS_MAX, Request, RetiredWebhookRow, WebhookChange, WebhookDetails,
     WebhookFilter, WebhookResult, WebhookRow,
 };
 use crate::control::{Exchange, OperationError, Transport};
-use crate::runtime::ShardId;
-use crate::webhooks::{Operated, Wish, operate, owner_of, test};
-
-/// Calls that are changed in one step.
-const CHANGED_MAX: usize = 64;
+use crate::webhooks::{Operated, Trouble, Wish, operate, test};
 
 impl ServerOperations {
     /// Carries out a request about webhooks.
@@ -76,7 +70,10 @@ impl ServerOperations {
                 .map_err(|error| failure::invalid(format!("{event:?}: {error}, or incoming")))?;
         }
         let account = match &asked.account {
-            Some(account) => Some(self.account_id(account).await?),
+            Some(account) => match (self.account_id(account).await, number_of(account)) {
+                (Err(_), Some(removed)) => Some(removed),
+                (found, _) => Some(found?),
+            },
             None => None,
         };
         Ok(HookFilter {
@@ -157,18 +154,15 @@ impl ServerOperations {
                 webhooks::list(&shared.store.reader(), &filter, from.as_ref(), bounds).map_err(refused)
             });
             let page = page.await?;
-            let mut owners: BTreeMap<usize, Vec<HookId>> = BTreeMap::new();
-            for hook in page.hooks.iter().filter(|hook| hook.id < before) {
-                owners.entry(owner_of(&self.shard, &hook.row).0).or_default().push(hook.id);
-            }
-            for (owner, ids) in owners {
-                for some in ids.chunks(CHANGED_MAX) {
-                    let Operated { done, busy } =
-                        self.operate_webhooks(ShardId(owner), some.to_vec(), wish).await?;
-                    changed.done += done;
-                    changed.busy += busy;
-                }
-            }
+            let meant = page.hooks.iter().filter(|hook| hook.id < before);
+            let meant: Vec<_> = meant.map(|hook| (hook.id, webhooks::url_hash(&hook.row.url))).collect();
+            let Operated { done, busy } =
+                operate(&self.shard, meant, wish).await.map_err(|error| match error {
+                    Trouble::Stopping => OperationError::new(FailureKind::Unavailable, error.to_string()),
+                    error => internal(error),
+                })?;
+            changed.done += done;
+            changed.busy += busy;
             cursor = page.next;
             if cursor.is_none() {
                 break;
@@ -181,18 +175,6 @@ impl ServerOperations {
         }
         tracing::info!(?wish, done, busy, "calls of webhooks were changed");
         Ok(Answer::WebhooksChanged { calls: done, busy })
-    }
-
-    async fn operate_webhooks(
-        &self,
-        shard: ShardId,
-        ids: Vec<HookId>,
-        wish: Wish,
-    ) -> Result<Operated, OperationError> {
-        let done = self.shard.at_shard(shard, move |owner| {
-            Box::pin(async move { operate(&owner, ids, wish).await.map_err(internal) })
-        });
-        done.await.unwrap_or_else(|_| Err(OperationError::new(FailureKind::Unavailable, "the server stops")))
     }
 
     async fn test_webhook(&self, account: &str, incoming: bool) -> Result<Answer, OperationError> {
@@ -265,6 +247,7 @@ fn ended(
         HookEnd::Superseded(by) => ("superseded", Some(by.0.to_string())),
         HookEnd::Canceled => ("canceled", None),
         HookEnd::Unwanted => ("unwanted", None),
+        HookEnd::Expired => ("expired", None),
     };
     Ok(RetiredWebhookRow {
         id,

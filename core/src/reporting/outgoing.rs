@@ -116,28 +116,17 @@ pub(crate) async fn send(shard: &Rc<Shard>, draft: Draft<'_>, also: Batch) -> Re
     let message = taken.finish(Sharing::One).map_err(failed)?;
     let content = message.content;
     let recipient = |address: &Address| NewRecipient {
-        address: address.to_string().into(),
         notify: Some(Notify::default()),
-        original: Vec::new(),
-        from_id: None,
+        ..NewRecipient::new(address.to_string())
     };
     let queued = NewQueued {
-        content,
         prefix,
-        created: unix_now(),
-        sender: None,
         mail_from: from.to_string().into(),
         kind: draft.kind,
         require_tls: draft.require_tls,
-        smtputf8: false,
-        eight_bit: false,
-        binary: false,
         ret: Ret::Headers,
-        envelope_id: Vec::new(),
-        hold_until: None,
         max_attempts: ATTEMPTS_MAX,
-        meta: None,
-        recipients: draft.to.iter().map(recipient).collect(),
+        ..NewQueued::new(content, unix_now(), draft.to.iter().map(recipient).collect())
     };
     let queued = delivery::enqueue(shard, queued, message, also).await.map_err(Unsent::Failed);
     if queued.is_err() {

@@ -241,10 +241,11 @@ where
             .make()
             .map_err(|error| error.to_string())?;
         executor.run(async move {
+            // Not one of the tasks that are counted: it never does any work. Before anything else waits, since a shard was
+            // seen to sleep through its first timer, too.
+            glommio::spawn_local(feel_heartbeat(beaten)).detach();
             // The first timer of a thread takes some 15 ms (membarrier registration).
             super::time::sleep(Duration::from_nanos(1)).await;
-            // Not one of the tasks that are counted: it never does any work.
-            glommio::spawn_local(feel_heartbeat(beaten)).detach();
             super::task::spawn_task("main", main(id)).await.map_err(|_| "its main task panicked".to_owned())
         })
     }));

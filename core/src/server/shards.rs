@@ -34,9 +34,7 @@ use crate::runtime::net::{
     AcceptStats, BoundSocket, Gate, Listener as Accepting, ServeOptions, Stream, WhenExhausted,
     widen_file_table,
 };
-use crate::runtime::{
-    AllStats, Pool, PoolLimits, Preflight, Priority, ShardId, Shutdown, sleep, sleep_until, spawn,
-};
+use crate::runtime::{AllStats, Pool, PoolLimits, Preflight, Priority, ShardId, Shutdown, sleep, spawn};
 use crate::shard::{MAILBOX_MAX, Shard, Shared, Work};
 use crate::smtp;
 use crate::smtp::checks::evaluation::Hourly;
@@ -156,6 +154,7 @@ pub(super) fn prepare(
     };
     let accepts = config.listeners.iter().map(|_| Arc::default()).collect();
     let shared = Shared {
+        deliveries: delivery::UnderWay::default(),
         hosts: delivery::known_hosts(&config),
         store,
         committer,
@@ -253,6 +252,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
     webhooks::start(&shard);
     received_reports::start(&shard);
     let deadline = shutdown.wait().await;
+    let began = Instant::now();
     let under_way = || parts.gate.open() > 0 || commands.as_ref().is_some_and(|gate| gate.open() > 0);
     while under_way() && Instant::now() < deadline {
         sleep(STOP_LOOK).await;
@@ -263,8 +263,9 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
             open => warn!(open, "sessions are cut off"),
         }
     }
+    delivery::finish(&shard, began, deadline).await;
     // What other shards still want of this one is answered until all are done.
-    sleep_until(deadline.min(Instant::now() + STOP_LOOK * 10)).await;
+    sleep(STOP_LOOK * 10).await;
 }
 
 /// Starts to accept connections for a listener.

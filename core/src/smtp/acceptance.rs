@@ -251,10 +251,10 @@ impl Connection {
         targets: Vec<Target>,
         gone: &LocalNotify,
     ) -> Result<Front, Reply> {
-        let (envelope, from) = (received.envelope, received.from);
+        let (envelope, facts, from) = (received.envelope, *received.facts, received.from);
         let Conclusion { reverse_name, fields, places, confirmed, reports, evaluations, arrival, reported } =
             self.conclude(received, targets).await?;
-        let trace = self.received(envelope, reverse_name.as_ref())?;
+        let trace = self.received(envelope, facts, reverse_name.as_ref())?;
         let first_time = FirstTime {
             sender: from.map(|from| sender_hash(from, confirmed)),
             delay: self.service.listener.limits.smtp.first_time_sender_delay,
@@ -287,8 +287,9 @@ impl Connection {
         let Received { envelope, facts, from, signed, .. } = received;
         self.check_submission(user.account, envelope, facts, message)?;
         let hostname = &self.service.settings.hostname;
-        let results = results::of_submission(hostname, envelope.reverse_path.address(), charset(envelope));
-        let received_field = self.received(envelope, None)?;
+        let results =
+            results::of_submission(hostname, envelope.reverse_path.address(), charset(envelope, *facts));
+        let received_field = self.received(envelope, *facts, None)?;
         let mut added = String::new();
         let (root, now) = (message.structure.root(), unix_now());
         if root.field(FieldName::MessageId).is_none() {
@@ -345,7 +346,12 @@ impl Connection {
         }
     }
 
-    fn received(&self, envelope: &Envelope, reverse_name: Option<&Domain>) -> Result<String, Reply> {
+    fn received(
+        &self,
+        envelope: &Envelope,
+        facts: ContentFacts,
+        reverse_name: Option<&Domain>,
+    ) -> Result<String, Reply> {
         let Some(hello) = self.session.hello() else { return Err(Reply::LOCAL_ERROR) };
         let is_ours = self.user.is_some();
         let received = trace::Received {
@@ -356,7 +362,8 @@ impl Connection {
             by: &self.service.settings.hostname,
             local_address: self.local.filter(|_| !is_ours),
             dialect: hello.dialect,
-            charset: charset(envelope),
+            charset: charset(envelope, facts),
+            smtputf8: envelope.smtputf8,
             tls: self
                 .tls
                 .as_ref()
@@ -402,8 +409,14 @@ impl Connection {
     }
 }
 
-fn charset(envelope: &Envelope) -> trace::Charset {
-    if envelope.smtputf8 { trace::Charset::Utf8 } else { trace::Charset::Ascii }
+fn charset(envelope: &Envelope, facts: ContentFacts) -> trace::Charset {
+    if needs_utf8(envelope, facts) { trace::Charset::Utf8 } else { trace::Charset::Ascii }
+}
+
+/// Whether a message can only go with SMTPUTF8 (RFC 6531 §3.2): that it came so doesn't say so, since many programs give the
+/// parameter whenever it is offered.
+pub(super) fn needs_utf8(envelope: &Envelope, facts: ContentFacts) -> bool {
+    envelope.smtputf8 && (facts.has_eight_bit_header || envelope.has_utf8_address())
 }
 
 /// The address of the From field, when it holds exactly one.

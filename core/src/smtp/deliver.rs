@@ -27,7 +27,7 @@ use postrider_storage::committer::CommitError;
 use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, MailboxId};
 use postrider_storage::queue::{IncomingReport, NewQueued, NewRecipient};
-use postrider_storage::rows::{Kind, QueueMeta, ReportTodoRow, Ret, SpecialUse};
+use postrider_storage::rows::{Kind, QueueMeta, ReportTodoRow, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
@@ -469,28 +469,13 @@ impl Delivery {
             Err(_) => Vec::new(),
         };
         let queued = NewQueued {
-            content: message.content,
             prefix,
-            created: self.now,
-            sender: None,
-            mail_from: Vec::new(),
             kind: Kind::Report,
             // A report may come back as the message went (RFC 8689 §5).
             require_tls: wish(&self.envelope, self.facts.tls_required),
-            smtputf8: self.envelope.smtputf8,
+            smtputf8: self.envelope.smtputf8 && !report.is_ascii(),
             eight_bit: !report.is_ascii(),
-            binary: false,
-            ret: Ret::Unspecified,
-            envelope_id: Vec::new(),
-            hold_until: None,
-            max_attempts: 0,
-            meta: None,
-            recipients: vec![NewRecipient {
-                address: sender.to_string().into(),
-                notify: None,
-                original: Vec::new(),
-                from_id: None,
-            }],
+            ..NewQueued::new(message.content, self.now, vec![NewRecipient::new(sender.to_string())])
         };
         let queued = self.enqueue(queued, (Some(message.batch), message.incarnation), None).await;
         if queued.is_err() {

@@ -39,16 +39,21 @@ impl Delivery {
                 NewRecipient { from_id, ..recipient }
             })
             .collect();
+        let prefix = self.leaving_prefix();
+        // Of an address of another domain, this one need not know.
+        let sender_is_ascii = envelope.reverse_path.address().is_none_or(Address::is_ascii);
+        let smtputf8 =
+            envelope.smtputf8 && (self.facts.has_eight_bit_header || !prefix.is_ascii() || !sender_is_ascii);
         let queued = NewQueued {
             content: self.content,
-            prefix: self.leaving_prefix(),
             created: self.now,
             sender: self.sender,
             mail_from: envelope.reverse_path.address().map(Address::to_string).unwrap_or_default().into(),
             kind: Kind::Ordinary,
             require_tls: wish(envelope, self.facts.tls_required),
-            smtputf8: envelope.smtputf8,
-            eight_bit: self.facts.has_eight_bit || envelope.smtputf8,
+            smtputf8,
+            eight_bit: self.facts.has_eight_bit || !prefix.is_ascii(),
+            prefix,
             binary: envelope.body == BodyType::BinaryMime,
             ret: match envelope.ret {
                 None => Ret::Unspecified,

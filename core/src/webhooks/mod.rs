@@ -26,21 +26,25 @@ use futures_lite::future::or;
 use postrider_storage::engine::{BATCH_OCTETS_MAX, Batch};
 use postrider_storage::ids::{AccountId, HookId};
 use postrider_storage::queue;
-use postrider_storage::rows::{HookRow, HookSubject};
+use postrider_storage::rows::{HookEnd, HookRow, HookSubject};
 use postrider_storage::store::Store;
 use postrider_storage::webhooks::{self, ScheduledHook};
 use tracing::{error, info};
 
+#[cfg(test)]
+pub(crate) use backoff::LIFE;
 pub use incoming::{Arrival, Stored};
 pub use payload::{Meta, Told};
 pub use settings::{Hooks, Version, of};
 
-pub(crate) use operate::{Operated, Wish, operate, owner_of, test};
+pub(crate) use operate::{Operated, Wish, expire, operate, test};
+pub(crate) use turn::Trouble;
 
 use crate::clock::unix_now;
 use crate::config;
 use crate::delivery::Connector;
 use crate::http::Reach;
+use crate::metrics::GivenUp;
 use crate::runtime::{LocalNotify, ShardId, Turns, sleep, spawn};
 use crate::shard::Shard;
 use payload::Room;
@@ -128,6 +132,16 @@ pub fn add(
     let subject = HookSubject::Outgoing { event: told.event, base: told.base, recipient };
     let payload = payload::outgoing(told, now, room);
     insert(store, batch, new_row(account, subject, webhook.hook.url().as_str(), payload, now))
+}
+
+/// Counts a call that has ended, if it was given up.
+fn count_end(shard: &Shard, end: HookEnd) {
+    let why = match end {
+        HookEnd::Failed => GivenUp::Attempts,
+        HookEnd::Expired => GivenUp::Age,
+        HookEnd::Delivered | HookEnd::Superseded(_) | HookEnd::Canceled | HookEnd::Unwanted => return,
+    };
+    shard.recorder.increment(shard.shared.metrics.webhooks.given_up.at([why as usize]));
 }
 
 /// A call that is due at `now`.

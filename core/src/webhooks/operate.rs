@@ -1,15 +1,17 @@
 //! What operators do to calls. On the shard that makes them: only there they are changed, one change at a time.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::{AccountId, HookId};
 use postrider_storage::rows::{HookEnd, HookRow};
 use postrider_storage::webhooks::{self, Ending};
+use tracing::info;
 
 use super::attempt::{self, Attempted};
 use super::turn::Trouble;
-use super::{incoming, of, payload};
+use super::{backoff, count_end, incoming, of, payload};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::runtime::ShardId;
@@ -22,7 +24,12 @@ pub(crate) enum Wish {
     Retry,
     /// Making them no more.
     Cancel,
+    /// The same, since they waited for too long.
+    Expire,
 }
+
+/// Calls that are changed in one step.
+const CHANGED_MAX: usize = 64;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,21 +40,55 @@ pub(crate) struct Operated {
     pub(crate) busy: u64,
 }
 
-/// The shard that makes a call.
-pub(crate) fn owner_of(shard: &Shard, row: &HookRow) -> ShardId {
-    super::owner(shard, webhooks::url_hash(&row.url))
+/// Ends some calls that wait for longer than a call may, whether or not their turn came, from behind an id: how many, and behind
+/// which id to go on.
+pub(crate) async fn expire(
+    shard: &Rc<Shard>,
+    after: Option<HookId>,
+    now: i64,
+) -> Result<(usize, Option<HookId>), Trouble> {
+    let before = now.saturating_sub(backoff::LIFE).saturating_add(1);
+    let read = move |reader: &_| webhooks::old(reader, after, (before, now), CHANGED_MAX);
+    let found = shard.shared.reads.run(read).await?;
+    let operated = operate(shard, found.hooks, Wish::Expire).await?;
+    Ok((usize::try_from(operated.done).unwrap_or(usize::MAX), found.next))
+}
+
+/// Does something to calls that are given with the hashes of their URLs, each on the shard that makes it.
+pub(crate) async fn operate(
+    shard: &Rc<Shard>,
+    hooks: impl IntoIterator<Item = (HookId, u64)>,
+    wish: Wish,
+) -> Result<Operated, Trouble> {
+    let mut owners: BTreeMap<usize, Vec<HookId>> = BTreeMap::new();
+    for (id, url) in hooks {
+        owners.entry(super::owner(shard, url).0).or_default().push(id);
+    }
+    let mut operated = Operated::default();
+    for (owner, ids) in owners {
+        for some in ids.chunks(CHANGED_MAX) {
+            let some = some.to_vec();
+            let done = shard.at_shard(ShardId(owner), move |owner| {
+                Box::pin(async move { operate_here(&owner, some, wish).await })
+            });
+            let Operated { done, busy } = done.await.unwrap_or(Err(Trouble::Stopping))?;
+            operated.done += done;
+            operated.busy += busy;
+        }
+    }
+    Ok(operated)
 }
 
 /// Does something to calls of this shard.
-pub(crate) async fn operate(shard: &Rc<Shard>, ids: Vec<HookId>, wish: Wish) -> Result<Operated, Trouble> {
+async fn operate_here(shard: &Rc<Shard>, ids: Vec<HookId>, wish: Wish) -> Result<Operated, Trouble> {
     let shared = &shard.shared;
     let mut operated = Operated::default();
-    let (mut batch, mut scheduled) = (Batch::new(), Vec::new());
+    let (mut batch, mut scheduled, mut ended) = (Batch::new(), Vec::new(), Vec::new());
     let changing = shard.webhooks.turns.take().await;
     for id in ids {
         let Some(row) = shared.reads.run(move |reader| webhooks::hook(reader, id)).await? else { continue };
         // Meanwhile its webhook may have moved: then it is another shard's.
-        if owner_of(shard, &row) != shard.id {
+        if super::owner(shard, webhooks::url_hash(&row.url)) != shard.id {
             operated.busy += 1;
             continue;
         }
@@ -61,18 +102,27 @@ pub(crate) async fn operate(shard: &Rc<Shard>, ids: Vec<HookId>, wish: Wish) -> 
                 let new = HookRow { due: row.due.min(now), ..row.clone() };
                 scheduled.push(webhooks::replace(&mut batch, id, &row, &new)?);
             }
-            Wish::Cancel => {
+            Wish::Cancel | Wish::Expire => {
+                let end = if wish == Wish::Cancel { HookEnd::Canceled } else { HookEnd::Expired };
                 let until = of(shard, row.account).await?.until(now);
-                let ending = Ending { end: HookEnd::Canceled, now, until };
-                webhooks::end(&mut batch, id, &row, row.clone(), ending)?;
+                webhooks::end(&mut batch, id, &row, row.clone(), Ending { end, now, until })?;
+                ended.push((id, row.account, end));
             }
         }
         operated.done += 1;
     }
     if !batch.is_empty() {
-        commit::commit(&shared.committer, batch, Durability::Synced).await?;
+        // What a power loss forgets to have ended of itself ends again.
+        let durability = if wish == Wish::Expire { Durability::Buffered } else { Durability::Synced };
+        commit::commit(&shared.committer, batch, durability).await?;
     }
     drop(changing);
+    for (id, account, end) in ended {
+        count_end(shard, end);
+        if end == HookEnd::Expired {
+            info!(hook = id.0, %account, "a call of a webhook is given up: it waited for too long");
+        }
+    }
     scheduled.into_iter().for_each(|scheduled| shard.webhooks.notify(scheduled));
     Ok(operated)
 }

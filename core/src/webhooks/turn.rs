@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use super::attempt::{self, Attempted};
 use super::schedule::{After, Pace};
-use super::{Hooks, announce, backoff, of};
+use super::{Hooks, announce, backoff, count_end, of};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::runtime::spawn;
@@ -63,6 +63,8 @@ pub(crate) enum Trouble {
     Commit(#[from] postrider_storage::committer::CommitError),
     #[error(transparent)]
     Pool(#[from] crate::runtime::PoolError),
+    #[error("the server stops")]
+    Stopping,
 }
 
 /// What is to be done with a call that is due.
@@ -76,9 +78,12 @@ enum Plan {
     Call(Webhook),
 }
 
-fn plan(hooks: &Hooks, due: &DueHook) -> Plan {
+fn plan(hooks: &Hooks, due: &DueHook, now: i64) -> Plan {
     if let Some(newer) = due.newer {
         return Plan::End(HookEnd::Superseded(newer));
+    }
+    if backoff::is_over(due.row.created, now) {
+        return Plan::End(HookEnd::Expired);
     }
     match webhook(hooks, due.row.subject) {
         None => Plan::End(HookEnd::Unwanted),
@@ -111,9 +116,10 @@ async fn turn(shard: &Rc<Shard>, url: u64) -> Result<After, Trouble> {
         };
         let hooks = of(shard, due.row.account).await?;
         let mut batch = Batch::new();
-        let mut moved = None;
-        match plan(&hooks, &due) {
+        let (mut moved, mut ended) = (None, None);
+        match plan(&hooks, &due, now) {
             Plan::End(end) => {
+                ended = Some(end);
                 let ending = Ending { end, now, until: hooks.until(now) };
                 webhooks::end(&mut batch, due.id, &due.row, due.row.clone(), ending)?;
             }
@@ -137,6 +143,9 @@ async fn turn(shard: &Rc<Shard>, url: u64) -> Result<After, Trouble> {
         }
         commit::commit(&shared.committer, batch, Durability::Buffered).await?;
         drop(changing);
+        if let Some(end) = ended {
+            count_end(shard, end);
+        }
         announce(shard, moved).await;
     }
     let first = shared.reads.run(move |reader| webhooks::first(reader, url)).await?;
@@ -162,25 +171,27 @@ async fn conclude(shard: &Rc<Shard>, url: u64, id: HookId, attempted: Attempted)
         let mut row = old.clone();
         row.attempts = row.attempts.saturating_add(1);
         row.note(attempted.result());
-        let pause = backoff::pause(row.attempts, postrider_storage::account::hash(&id.0.to_le_bytes()));
-        let end = match (failed, newer, pause) {
-            (false, ..) => Some(HookEnd::Delivered),
-            (true, Some(newer), _) => Some(HookEnd::Superseded(newer)),
-            (true, None, None) => Some(HookEnd::Failed),
-            (true, None, Some(_)) => None,
+        let chance = postrider_storage::account::hash(&id.0.to_le_bytes());
+        let next = match (failed, newer) {
+            (false, _) => Err(HookEnd::Delivered),
+            (true, Some(newer)) => Err(HookEnd::Superseded(newer)),
+            (true, None) => backoff::next(row.attempts, row.created, now, chance),
         };
-        log(id, &row, &attempted, end);
-        match end {
-            Some(end) => {
+        log(id, &row, &attempted, next.err());
+        match next {
+            Err(end) => {
                 let ending = Ending { end, now, until: hooks.until(now) };
                 webhooks::end(&mut batch, id, &old, row, ending)?;
             }
-            None => {
-                row.due = now.saturating_add(pause.unwrap_or(AFTER_FAILURE));
+            Ok(due) => {
+                row.due = due;
                 let _: ScheduledHook = webhooks::replace(&mut batch, id, &old, &row)?;
             }
         }
         commit::commit(&shared.committer, batch, Durability::Buffered).await?;
+        if let Err(end) = next {
+            count_end(shard, end);
+        }
     }
     let first = shared.reads.run(move |reader| webhooks::first(reader, url)).await?;
     Ok(After { due: first.map(|first| first.due), pace: Some(pace) })
@@ -190,7 +201,7 @@ fn log(id: HookId, row: &HookRow, attempted: &Attempted, end: Option<HookEnd>) {
     let (hook, account, attempt) = (id.0, row.account, row.attempts);
     let outcome = match end {
         Some(HookEnd::Delivered) => "taken",
-        Some(HookEnd::Failed) => "given up",
+        Some(HookEnd::Failed | HookEnd::Expired) => "given up",
         Some(_) => "superseded",
         None => "tried again",
     };
@@ -224,6 +235,7 @@ mod tests {
         let sent = HookSubject::Outgoing { event, base: QueueId(1), recipient: 1 };
         let came = HookSubject::Incoming { email: EmailId(1) };
         let account = AccountId::new(1).unwrap();
+        let over = backoff::LIFE;
         let due = |subject, url: &str, newer| DueHook {
             id: HookId(5),
             row: new_row(account, subject, url, Vec::new(), 0),
@@ -231,16 +243,19 @@ mod tests {
             older: Vec::new(),
         };
         let superseded = Plan::End(HookEnd::Superseded(HookId(6)));
-        for (subject, url, newer, hooks, expected) in [
-            (sent, a, None, &hooks, Plan::Call(webhook(a))),
-            (sent, b, None, &hooks, Plan::Move(a.into())),
-            (sent, a, Some(HookId(6)), &hooks, superseded),
-            (came, b, None, &hooks, Plan::Call(webhook(b))),
-            (came, a, None, &hooks, Plan::Move(b.into())),
-            (sent, a, None, &Hooks::default(), Plan::End(HookEnd::Unwanted)),
-            (came, a, None, &Hooks::default(), Plan::End(HookEnd::Unwanted)),
+        let newer = Some(HookId(6));
+        for (subject, url, newer, hooks, now, expected) in [
+            (sent, a, None, &hooks, over - 1, Plan::Call(webhook(a))),
+            (sent, b, None, &hooks, over - 1, Plan::Move(a.into())),
+            (sent, a, newer, &hooks, over, superseded),
+            (sent, a, None, &hooks, over, Plan::End(HookEnd::Expired)),
+            (came, b, None, &hooks, over - 1, Plan::Call(webhook(b))),
+            (came, a, None, &hooks, over - 1, Plan::Move(b.into())),
+            (came, a, None, &hooks, over, Plan::End(HookEnd::Expired)),
+            (sent, a, None, &Hooks::default(), 0, Plan::End(HookEnd::Unwanted)),
+            (came, a, None, &Hooks::default(), 0, Plan::End(HookEnd::Unwanted)),
         ] {
-            assert_eq!(plan(hooks, &due(subject, url, newer)), expected, "{subject:?} {url}");
+            assert_eq!(plan(hooks, &due(subject, url, newer), now), expected, "{subject:?} {url} {now}");
         }
     }
 }

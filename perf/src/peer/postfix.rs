@@ -42,8 +42,9 @@ postlog   unix-dgram n -  n  -  1  postlogd
 pub enum Next<'a> {
     /// The mailboxes of its domain, by LMTP.
     Mailboxes(&'a Path),
-    /// A server on this port of loopback, for all mail, which comes over TLS from the start.
-    Relay(u16),
+    /// A server on this port of loopback, for all mail, which comes over TLS from the start; with so many connections to
+    /// it when that is said.
+    Relay { port: u16, connections: Option<u16> },
 }
 
 /// Starts it in the foreground, on this port of loopback.
@@ -63,13 +64,15 @@ pub fn start(dir: &Path, port: u16, domain: &str, next: &Next<'_>) -> Result<Chi
                 "",
             )
         }
-        Next::Relay(port) => {
+        Next::Relay { port, connections } => {
             let file = config.join("certificate.pem");
             write_certificate(&file, domain)?;
             let file = file.display();
+            let most = connections.map(|most| format!("smtp_destination_concurrency_limit = {most}\n"));
+            let most = most.unwrap_or_default();
             (
                 format!(
-                    "relayhost = [127.0.0.1]:{port}\nsmtp_tls_security_level = none\n\
+                    "relayhost = [127.0.0.1]:{port}\nsmtp_tls_security_level = none\n{most}\
                      smtpd_tls_chain_files = {file}\nsmtpd_tls_security_level = may\n"
                 ),
                 " -o smtpd_tls_wrappermode=yes",

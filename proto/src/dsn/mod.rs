@@ -1,6 +1,7 @@
 //! Delivery status notifications (RFC 3464, in the container of RFC 6522, international ones by RFC 6533): as
 //! values, written as messages whose text is for a person, and read from messages of other servers.
 
+mod meaning;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -105,9 +106,9 @@ pub struct Recipient {
     pub status: EnhancedCode,
     /// What happened in our words, as a clause without a full stop: where no server said anything.
     pub reason: Option<Box<str>>,
-    /// The server that said it.
+    /// The server that said it, or that it is about.
     pub remote_mta: Option<Box<str>>,
-    /// What it said.
+    /// What it said; without a server, what this one said of a mailbox here.
     pub diagnostic: Option<Diagnostic>,
     /// Attempts so far; 0 when that isn't known. For the text only.
     pub attempts: u32,

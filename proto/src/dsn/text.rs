@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
+use super::meaning::meaning;
 use super::write::pieces;
 use super::{Action, Letter, Recipient, Report, Returned};
-use crate::smtp::client::EnhancedCode;
 
 /// Columns of the text.
 const COLUMNS: usize = 72;
@@ -28,7 +28,7 @@ pub(super) fn shown(text: &str, utf8: bool) -> String {
 
 /// The whole text.
 pub(super) fn text(report: &Report, letter: &Letter<'_>) -> String {
-    let mut page = Page { out: String::new(), utf8: report.utf8 };
+    let mut page = Page { out: String::new() };
     page.line(0, &format!("This is the mail server {}.", report.reporting_mta));
     for action in [Action::Failed, Action::Delayed, Action::Delivered, Action::Relayed, Action::Expanded] {
         let concerned: Vec<&Recipient> =
@@ -88,9 +88,9 @@ const fn closing(action: Action) -> &'static str {
 /// The end of a report that doesn't go to the sender.
 const TOLD_TO_NOBODY: &str = "It will not be tried again, and its sender was not told.";
 
+/// The part is UTF-8 whatever the report may have elsewhere: it is encoded on its way where it has to be.
 struct Page {
     out: String,
-    utf8: bool,
 }
 
 impl Page {
@@ -101,7 +101,7 @@ impl Page {
 
     /// A paragraph, wrapped, each line after so many spaces.
     fn line(&mut self, indent: usize, text: &str) {
-        let text = shown(text, self.utf8);
+        let text = shown(text, true);
         let mut column = 0;
         for piece in text.split(' ').filter(|word| !word.is_empty()).flat_map(pieces) {
             let width = piece.chars().count();
@@ -128,7 +128,7 @@ impl Page {
             Some(original) => self.line(2, &format!("{name} (for {})", original.address)),
             None => self.line(2, name),
         }
-        let advice = meaning(recipient.status);
+        let advice = meaning(recipient);
         let is_good = !matches!(recipient.action, Action::Failed | Action::Delayed);
         if let Some((what, _)) = advice.filter(|_| !is_good) {
             self.line(4, what);
@@ -139,7 +139,7 @@ impl Page {
         if let Some(diagnostic) = &recipient.diagnostic {
             match &recipient.remote_mta {
                 Some(server) => self.line(4, &format!("The server {server} said:")),
-                None => self.line(4, "The answer was:"),
+                None => self.line(4, "This server said:"),
             }
             self.line(6, &diagnostic.text);
         }
@@ -189,10 +189,7 @@ impl Page {
     fn message(&mut self, report: &Report, letter: &Letter<'_>) {
         self.line(0, "About which message:");
         if let Some(subject) = letter.subject.filter(|subject| !subject.trim().is_empty()) {
-            // The part is UTF-8 in any case; it is encoded on its way where it has to be.
-            let utf8 = std::mem::replace(&mut self.utf8, true);
             self.line(2, &format!("Subject: {subject}"));
-            self.utf8 = utf8;
         }
         if let Some(arrival) = report.arrival {
             self.line(2, &format!("Received here on {}", moment(arrival)));
@@ -212,67 +209,4 @@ impl Page {
 fn moment(unix_seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(unix_seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%A, %-d %B %Y, %H:%M UTC").to_string()
-}
-
-/// What a status means (RFC 3463 §3, RFC 7372, RFC 7505, RFC 8689), and what its receiver can do. None where the
-/// code says nothing.
-fn meaning(status: EnhancedCode) -> Option<(&'static str, &'static str)> {
-    const CONTACT: &str = "Please reach the recipient in another way, and tell what the server said.";
-    Some(match (status.subject, status.detail) {
-        (1, 1 | 3) => (
-            "The address does not exist there.",
-            "Please check how the address is written, and ask the recipient for the right one.",
-        ),
-        (1, 2 | 4) => (
-            "The part of the address behind the @ leads nowhere.",
-            "Please check how the address is written.",
-        ),
-        (1, 6) => ("The recipient has moved and left no new address.", "Please ask the recipient for it."),
-        (1, 7 | 8) => (
-            "The other server does not accept your address as a sender.",
-            "Please ask whoever runs your mail server whether your address is set up for sending.",
-        ),
-        (1, 10) => ("This domain takes no mail at all.", "Please ask the recipient for another address."),
-        (2, 1) => ("The mailbox is switched off.", CONTACT),
-        (2, 2) => ("The mailbox is full.", "Please try again later, or reach the recipient in another way."),
-        (2, 3) | (3, 4) => (
-            "The message is too large.",
-            "Please send it with fewer or smaller attachments, or offer them for download.",
-        ),
-        (3, 1) => ("The other server has no space left.", "Please try again later."),
-        (3, _) => ("The other server has a problem of its own.", "Please try again later."),
-        (4, 1) => (
-            "The other server does not answer.",
-            "Please try again later, and check how the address is written.",
-        ),
-        (4, 2) => ("The connection to the other server broke.", "Please try again later."),
-        (4, 3 | 4) => (
-            "The server for this address could not be found.",
-            "Please check how the part of the address behind the @ is written.",
-        ),
-        (4, 6) => (
-            "The message went round in circles between servers.",
-            "Please tell the recipient that mail to this address is forwarded in a circle.",
-        ),
-        (4, 7) => ("It took too long.", "Please try again later, or reach the recipient in another way."),
-        (5, 3) => ("There were too many recipients for one message.", "Please send it to fewer at a time."),
-        (5, _) => ("The two servers did not understand each other.", CONTACT),
-        (6, 7..=10) => (
-            "The other server does not know international addresses.",
-            "Please ask the recipient for an address in plain letters.",
-        ),
-        (6, _) => {
-            ("The other server can not take the content in this form.", "Please send it in a simpler form.")
-        }
-        (7, 10 | 30) => (
-            "The message may only be sent protected, and the other server can not do that.",
-            "Please use another way, or send it without that requirement.",
-        ),
-        (7, 20..=27) => (
-            "The other server does not believe that the message is from your domain.",
-            "Please ask whoever runs your mail server to check SPF, DKIM and DMARC of your domain.",
-        ),
-        (7, _) => ("The other server refuses the message by its own rules.", CONTACT),
-        _ => return None,
-    })
 }

@@ -1,7 +1,7 @@
 //! Composing a report as a message.
 //!
-//! Always holds: the message has CR and LF only as CR LF, no line over 998 octets, and no eight-bit octet unless
-//! the report may have UTF-8; no text of a peer ends a field early.
+//! Always holds: the message has CR and LF only as CR LF, no line over 998 octets, and no eight-bit octet outside the
+//! text for a person unless the report may have UTF-8; no text of a peer ends a field early.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;

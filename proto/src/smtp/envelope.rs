@@ -118,4 +118,15 @@ impl Envelope {
             hold: None,
         }
     }
+
+    /// Whether an address can't do without SMTPUTF8: domains always can.
+    pub fn has_utf8_address(&self) -> bool {
+        let is_ascii = |path: &ForwardPath| match path {
+            ForwardPath::Postmaster => true,
+            ForwardPath::Address(address) => address.is_ascii(),
+            ForwardPath::Literal(address) => address.localpart.is_ascii(),
+        };
+        self.reverse_path.address().is_some_and(|address| !address.is_ascii())
+            || self.recipients.iter().any(|recipient| !is_ascii(&recipient.path))
+    }
 }

@@ -55,8 +55,10 @@ pub struct Received<'a> {
     pub local_address: Option<IpAddr>,
     /// EHLO or HELO.
     pub dialect: Dialect,
-    /// SMTPUTF8
+    /// Whether it may have UTF-8: where an address or the header of the message has it anyway.
     pub charset: Charset,
+    /// Whether the client gave SMTPUTF8. Many do so for every message.
+    pub smtputf8: bool,
     /// Encrypted or not, and how.
     pub tls: Option<TlsFacts<'a>>,
     /// Whether the client was authenticated.
@@ -84,7 +86,8 @@ impl Received<'_> {
     /// The keyword of the `with` clause (RFC 3848, RFC 6531 §4.3).
     pub fn protocol(&self) -> &'static str {
         let channel = if self.tls.is_some() { Channel::Tls } else { Channel::Clear };
-        match (self.charset, channel, self.authenticated) {
+        let charset = if self.smtputf8 { Charset::Utf8 } else { Charset::Ascii };
+        match (charset, channel, self.authenticated) {
             (Charset::Utf8, Channel::Clear, Authenticated::No) => "UTF8SMTP",
             (Charset::Utf8, Channel::Tls, Authenticated::No) => "UTF8SMTPS",
             (Charset::Utf8, Channel::Clear, Authenticated::Yes) => "UTF8SMTPA",
@@ -205,6 +208,7 @@ mod tests {
             local_address: Some("192.0.2.1".parse().unwrap()),
             dialect: Dialect::Esmtp,
             charset: Charset::Ascii,
+            smtputf8: false,
             tls: Some(TLS),
             authenticated: Authenticated::No,
             requiretls: true,
@@ -240,6 +244,7 @@ mod tests {
             local_address: None,
             dialect: Dialect::Smtp,
             charset: Charset::Ascii,
+            smtputf8: false,
             tls: None,
             authenticated: Authenticated::No,
             requiretls: false,
@@ -252,7 +257,7 @@ mod tests {
         assert_eq!(received.protocol(), "ESMTP");
         received.authenticated = Authenticated::Yes;
         assert_eq!(received.protocol(), "ESMTPA");
-        received.charset = Charset::Utf8;
+        received.smtputf8 = true;
         assert_eq!(received.protocol(), "UTF8SMTPA");
         received.tls = Some(TLS);
         assert_eq!(received.protocol(), "UTF8SMTPSA");
@@ -274,6 +279,7 @@ mod tests {
                 local_address: None,
                 dialect: Dialect::Esmtp,
                 charset: Charset::Utf8,
+                smtputf8: true,
                 tls: Some(TlsFacts { version: "TLS\r\nX: y", cipher_suite: "(evil)" }),
                 authenticated: Authenticated::No,
                 requiretls: false,

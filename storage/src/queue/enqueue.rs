@@ -38,7 +38,7 @@ pub struct NewQueued {
     pub kind: Kind,
     /// What is wanted of transport security.
     pub require_tls: RequireTls,
-    /// RFC 6531.
+    /// Whether header or sender need SMTPUTF8 (RFC 6531); what recipients need is seen in them.
     pub smtputf8: bool,
     /// RFC 6152.
     pub eight_bit: bool,
@@ -58,6 +58,30 @@ pub struct NewQueued {
     pub meta: Option<QueueMeta>,
 }
 
+impl NewQueued {
+    /// A message of the server itself, with nothing in front of it and the null reverse path, that asks for nothing.
+    pub fn new(content: Content, created: i64, recipients: Vec<NewRecipient>) -> Self {
+        Self {
+            content,
+            prefix: Vec::new(),
+            created,
+            sender: None,
+            mail_from: Vec::new(),
+            kind: Kind::Ordinary,
+            require_tls: RequireTls::Unset,
+            smtputf8: false,
+            eight_bit: false,
+            binary: false,
+            ret: Ret::Unspecified,
+            envelope_id: Vec::new(),
+            hold_until: None,
+            max_attempts: 0,
+            recipients,
+            meta: None,
+        }
+    }
+}
+
 /// One recipient.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NewRecipient {
@@ -69,6 +93,13 @@ pub struct NewRecipient {
     pub original: Vec<u8>,
     /// What is in the reverse path instead, when it is one of its own: then this is an entry of its own.
     pub from_id: Option<FromId>,
+}
+
+impl NewRecipient {
+    /// One of whom nothing else is said.
+    pub fn new(address: impl Into<Vec<u8>>) -> Self {
+        Self { address: address.into(), ..Self::default() }
+    }
 }
 
 /// An id by which reports on a recipient are known.
@@ -125,6 +156,8 @@ pub fn enqueue(
         row.has_meta = meta.is_some();
         // Bounded by RECIPIENTS_MAX.
         row.recipients = recipients.len() as u32;
+        // One recipient who needs it is no reason for other domains to need it.
+        row.smtputf8 |= recipients.iter().any(|recipient| !recipient.address.is_ascii());
         row.waiting = row.recipients;
         row.held = rules.matching(&row).map_or(Held::No, Held::Rule);
         for (number, recipient) in (0..).zip(recipients) {

@@ -102,6 +102,8 @@ pub enum HookEnd {
     Canceled,
     /// The account has no such webhook any more.
     Unwanted,
+    /// It waited for longer than a call may, whether or not attempts were made.
+    Expired,
 }
 
 /// A call that ended.
@@ -275,6 +277,7 @@ impl RetiredHookRow {
             HookEnd::Superseded(by) => (2, by.0),
             HookEnd::Canceled => (3, 0),
             HookEnd::Unwanted => (4, 0),
+            HookEnd::Expired => (5, 0),
         };
         let fixed = RetiredHookLayout {
             version: RetiredHookLayout::VERSION,
@@ -295,6 +298,7 @@ impl RetiredHookRow {
             2 => HookEnd::Superseded(HookId(row.superseded_by.get())),
             3 => HookEnd::Canceled,
             4 => HookEnd::Unwanted,
+            5 => HookEnd::Expired,
             _ => return Err(field::<RetiredHookLayout>("end")),
         };
         Ok(Self { end, ended: row.ended.get(), hook: HookRow::decode(tail)? })

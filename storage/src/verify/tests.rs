@@ -12,8 +12,7 @@ use crate::ids::{AccountId, EmailId};
 use crate::keys::{self, table};
 use crate::queue::{self, Consequence, Fate, HoldRules, NewQueued, NewRecipient, Outcome, suppression};
 use crate::rows::{
-    AttemptResult, HoldRuleRow, HookEnd, HookResult, HookRow, HookSubject, Kind, MtaStsRow, RequireTls, Ret,
-    SpecialUse, TlsKnownRow,
+    AttemptResult, HoldRuleRow, HookEnd, HookResult, HookRow, HookSubject, MtaStsRow, SpecialUse, TlsKnownRow,
 };
 use crate::store::Store;
 use crate::text::{Builder, Place};
@@ -57,24 +56,12 @@ fn add_queue(world: &mut World) {
     let reader = world.store.reader();
     let blob = reader.email(account, EmailId(1)).unwrap().unwrap().blob;
     let content = Content { blob, size: reader.blob(blob).unwrap().unwrap().size };
-    let address = |text: &str| NewRecipient { address: text.as_bytes().to_vec(), ..NewRecipient::default() };
+    let to = ["c@one.example", "d@one.example", "e@two.example"].map(NewRecipient::new);
     let message = NewQueued {
-        content,
         prefix: b"P: x\r\n".to_vec(),
-        created: 5,
         sender: Some(account),
         mail_from: b"a@b.example".to_vec(),
-        kind: Kind::Ordinary,
-        require_tls: RequireTls::Unset,
-        smtputf8: false,
-        eight_bit: false,
-        binary: false,
-        ret: Ret::Unspecified,
-        envelope_id: Vec::new(),
-        hold_until: None,
-        max_attempts: 0,
-        meta: None,
-        recipients: ["c@one.example", "d@one.example", "e@two.example"].map(address).into(),
+        ..NewQueued::new(content, 5, to.into())
     };
     let commit = |batch| world.engine.commit(batch, Durability::Synced).unwrap();
     let (_, batch) = queue::add_hold_rule(&reader, &HoldRuleRow::default()).unwrap();

@@ -110,6 +110,41 @@ pub fn list(
     Ok(page)
 }
 
+/// Some calls that wait and were made before a time.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OldHooks {
+    /// They, with the hash of the URL of each.
+    pub hooks: Vec<(HookId, u64)>,
+    /// After which id to go on; none at the end. There may be more even when nothing was found.
+    pub next: Option<HookId>,
+}
+
+/// Finds calls that were made before a time, in the order of their ids, from behind one: it looks at `rows_max` rows at most, and not beyond
+/// the first call that is younger. One that was made after `now`, by a clock that was wrong, is passed over. Times are seconds since 1970.
+pub fn old(
+    reader: &Reader,
+    after: Option<HookId>,
+    (before, now): (i64, i64),
+    rows_max: usize,
+) -> Result<OldHooks, StoreError> {
+    let mut found = OldHooks::default();
+    let first = after.map_or_else(all, |id| keys::hook(HookId(id.0.saturating_add(1))));
+    let behind = keys::after(&all()).unwrap_or_default();
+    for (place, row) in between(reader, &first, &behind, Order::Ascending, None).take(rows_max).enumerate() {
+        let (key, value) = row?;
+        let (id, row) = (HookId(keys::last_number(&key)?), HookRow::decode(&value)?);
+        if row.created < before {
+            found.hooks.push((id, url_hash(&row.url)));
+        } else if row.created <= now {
+            return Ok(found);
+        }
+        if place + 1 == rows_max {
+            found.next = Some(id);
+        }
+    }
+    Ok(found)
+}
+
 /// Some of what became of calls.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RetiredHookPage {

@@ -21,7 +21,9 @@ use crate::reader::Reader;
 use crate::rows::{HookEnd, HookRow, HookSubject, MARK, RetiredHookRow};
 use crate::store::{Refusal, StoreError};
 
-pub use list::{HookFilter, HookPage, ListedHook, RetiredHookPage, list, purge_retired, retired};
+pub use list::{
+    HookFilter, HookPage, ListedHook, OldHooks, RetiredHookPage, list, old, purge_retired, retired,
+};
 
 /// Calls that are superseded in one step.
 pub const SUPERSEDED_MAX: usize = 64;

@@ -170,6 +170,26 @@ fn lists_have_filters_and_pages() {
 }
 
 #[test]
+fn what_is_old_is_found_by_a_look_at_it_and_one_more() {
+    let world = world();
+    let add = |url, created| world.add(&HookRow { created, ..row(url, 500, INCOMING) });
+    let [a, b] = [add(A, 100), add(B, 100)];
+    // A clock that was wrong is passed over, one call that is younger is the end.
+    let wrong = add(A, 9_000);
+    let c = add(A, 199);
+    add(B, 200);
+    add(A, 100);
+    let found = |after, rows_max| old(&world.reader(), after, (200, 300), rows_max).unwrap();
+    let all = vec![(a, url_hash(A)), (b, url_hash(B)), (c, url_hash(A))];
+    assert_eq!(found(None, 10), OldHooks { hooks: all.clone(), next: None });
+    assert_eq!(found(None, 2), OldHooks { hooks: all[..2].to_vec(), next: Some(b) });
+    assert_eq!(found(Some(b), 1), OldHooks { hooks: Vec::new(), next: Some(wrong) });
+    assert_eq!(found(Some(wrong), 1), OldHooks { hooks: all[2..].to_vec(), next: Some(c) });
+    assert_eq!(found(Some(c), 1), OldHooks::default());
+    assert_eq!(old(&world.reader(), None, (100, 300), 10).unwrap(), OldHooks::default());
+}
+
+#[test]
 fn what_ended_is_forgotten_in_time() {
     let world = world();
     for until in [10, 20, 30] {

@@ -20,7 +20,7 @@ pub enum SettingsCommand {
 
 /// Show what is set.
 #[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "show", example = "{command_name} anna\n  {command_name} --json --secrets anna")]
+#[argh(subcommand, name = "show", example = "{command_name} anna\n{command_name} --json --secrets anna")]
 pub struct SettingsShow {
     /// one JSON object
     #[argh(switch)]
@@ -74,7 +74,7 @@ pub struct SettingsSet {
     subcommand,
     name = "webhook",
     example = "{command_name} --secret-file hook.key --event failed --event delayed outgoing shop \
-               https://shop.example.com/mail\n  {command_name} --off incoming shop"
+               https://shop.example.com/mail\n{command_name} --off incoming shop"
 )]
 pub struct SettingsWebhook {
     /// tell it no longer

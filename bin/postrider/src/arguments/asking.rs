@@ -30,18 +30,16 @@ pub struct Asking<'a> {
 }
 
 /// Defines the arguments of a command, and adds those that such commands share. `argh` can't take them from another
-/// struct, and they come with each command, not before it. (Types are words here, since `argh` looks at them.)
+/// struct, and they come with each command, not before it.
 macro_rules! asking {
     (
         $(#[$($outer:tt)*])*
-        pub struct $name:ident {
-            $($(#[$($inner:tt)*])* pub $field:ident: $kind:ident $(<$of:ident>)?,)*
-        }
+        pub struct $name:ident { $($own:tt)* }
     ) => {
         #[derive(Debug, FromArgs, PartialEq)]
         $(#[$($outer)*])*
         pub struct $name {
-            $($(#[$($inner)*])* pub $field: $kind $(<$of>)?,)*
+            $($own)*
             /// a resolver to ask: ADDRESS, ADDRESS:PORT or tls://ADDRESS#NAME (repeatable)
             #[argh(option, from_str_fn(upstream))]
             pub resolver: Vec<postrider_dns::resolver::Upstream>,

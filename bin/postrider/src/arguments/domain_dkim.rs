@@ -35,7 +35,7 @@ pub enum DomainDkimCommand {
 #[argh(
     subcommand,
     name = "add",
-    example = "{command_name} example.com\n  {command_name} --algorithm ed25519 --publish-only example.com\n  \
+    example = "{command_name} example.com\n{command_name} --algorithm ed25519 --publish-only example.com\n\
                {command_name} --selector mail --key-file mail.pem example.com"
 )]
 pub struct DomainDkimAdd {

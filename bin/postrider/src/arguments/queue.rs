@@ -48,19 +48,21 @@ pub struct Filter {
 }
 
 /// Defines the arguments of a command about entries, and adds those that say which. (`argh` can't take them from another
-/// struct. Types are words here, since `argh` looks at them.)
+/// struct.)
 macro_rules! filtered {
     (
         $(#[$($outer:tt)*])*
-        pub struct $name:ident {
-            $($(#[$($inner:tt)*])* pub $field:ident: $kind:ident $(<$of:ident>)?,)*
-        }
+        pub struct $name:ident { $($own:tt)* }
     ) => {
         #[derive(Debug, FromArgs, PartialEq)]
         $(#[$($outer)*])*
+        #[argh(
+            note = "What is given has to be so all at once. Times are ages or waits such as 90s, 30m, 2h or '1d 12h', or times such as \
+                    2026-11-26T18:00 (of this host's time zone) or 2026-11-26T18:00Z."
+        )]
         pub struct $name {
-            $($(#[$($inner)*])* pub $field: $kind $(<$of>)?,)*
-            /// submitted by this account; '' is the server itself
+            $($own)*
+            /// submitted by this account; '' is the server itself, '#7' one that was removed
             #[argh(option)]
             pub account: Option<String>,
             /// a part of the sender's address
@@ -81,10 +83,10 @@ macro_rules! filtered {
             /// submitted more than so long ago ("2h"), or before this time
             #[argh(option)]
             pub submitted_before: Option<String>,
-            /// the next attempt is not within this time ("2h"), or not before a time
+            /// the next attempt is after so long ("2h"), or at this time or later
             #[argh(option)]
             pub next_after: Option<String>,
-            /// the next attempt is within this time ("2h"), or before a time
+            /// the next attempt is within so long ("2h"), or before this time
             #[argh(option)]
             pub next_before: Option<String>,
             /// only what is held
@@ -93,7 +95,7 @@ macro_rules! filtered {
             /// only what is not held
             #[argh(switch)]
             pub not_held: bool,
-            /// with this transport set; '' is by routes
+            /// with this transport set; '' is none set, so that routes say
             #[argh(option)]
             pub transport: Option<String>,
             /// ids of entries
@@ -126,13 +128,10 @@ macro_rules! filtered {
 
 filtered! {
     /// List entries, in the order in which they were submitted; those of one --recipient-domain by the next attempt.
-    /// Everything that is given has to be so.
     #[argh(
         subcommand,
         name = "list",
-        example = "{command_name} --to @example.org --not-held\n  {command_name} --account anna --submitted-before 2d",
-        note = "Times are ages or waits such as 90s, 30m, 2h or 1d 12h, or times such as 2026-11-26T18:00 (of this host's time zone) \
-                or 2026-11-26T18:00Z."
+        example = "{command_name} --to @example.org --not-held\n{command_name} --account anna --submitted-before 2d",
     )]
     pub struct QueueList {
         /// one JSON object in a line for each
@@ -177,7 +176,7 @@ filtered! {
     #[argh(
         subcommand,
         name = "hold",
-        example = "{command_name} 1874919424000000000\n  {command_name} --from @example.com --recipient-domain example.org"
+        example = "{command_name} 1874919424000000000\n{command_name} --from @example.com --recipient-domain example.org"
     )]
     pub struct QueueHold {
         /// all entries, when nothing else is said
@@ -201,7 +200,7 @@ filtered! {
     #[argh(
         subcommand,
         name = "schedule",
-        example = "{command_name} --at now --recipient-domain example.org\n  {command_name} --at 2h 1874919424000000000\n  \
+        example = "{command_name} --at now --recipient-domain example.org\n{command_name} --at 2h 1874919424000000000\n\
                    {command_name} --at 2026-11-27T06:00 --all"
     )]
     pub struct QueueSchedule {
@@ -219,7 +218,7 @@ filtered! {
     #[argh(
         subcommand,
         name = "transport",
-        example = "{command_name} --set relay --to @example.org\n  {command_name} --set '' --transport relay"
+        example = "{command_name} --set relay --to @example.org\n{command_name} --set '' --transport relay"
     )]
     pub struct QueueTransport {
         /// the transport; '' is by routes again
@@ -312,7 +311,7 @@ pub struct HoldRulesList {
 #[argh(
     subcommand,
     name = "add",
-    example = "{command_name} --account anna --recipient-domain example.org --comment 'until the list is checked'\n  \
+    example = "{command_name} --account anna --recipient-domain example.org --comment 'until the list is checked'\n\
                {command_name} --all"
 )]
 pub struct HoldRulesAdd {
@@ -417,7 +416,8 @@ pub struct SuppressionsRm {
     pub address: String,
 }
 
-/// List recipients that have left the queue, the last ones first, for as long as the configuration keeps them.
+/// List recipients that have left the queue, the last ones first, for as long as the configuration or the account keeps
+/// them.
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "retired", example = "{command_name} --account anna --limit 20")]
 pub struct QueueRetired {

@@ -30,13 +30,13 @@ pub enum ReportsCommand {
 #[argh(
     subcommand,
     name = "summary",
-    example = "{command_name} example.com\n  {command_name} --days 30 example.com"
+    example = "{command_name} example.com\n{command_name} --days 30 example.com"
 )]
 pub struct ReportsSummary {
     /// one JSON object
     #[argh(switch)]
     pub json: bool,
-    /// of reports that came in so many days (default: 7)
+    /// of reports that came in the last so many days (default: 7)
     #[argh(option, default = "7")]
     pub days: u32,
     /// the domain
@@ -62,15 +62,15 @@ pub struct ReportsList {
     /// dmarc or tls (default: both)
     #[argh(option)]
     pub kind: Option<String>,
-    /// that came since (default: 30d)
+    /// that came less than so long ago ("7d"), or at this time or later (default: 30d)
     #[argh(option, default = "String::from(\"30d\")")]
     pub since: String,
-    /// that came before (default: now)
+    /// that came more than so long ago, or before this time (default: now)
     #[argh(option, default = "String::from(\"now\")")]
     pub until: String,
     /// the most reports (default: 1000)
     #[argh(option, default = "1000")]
-    pub max: u32,
+    pub limit: u32,
     /// go on where an earlier list ended
     #[argh(option)]
     pub cursor: Option<String>,
@@ -90,7 +90,7 @@ pub struct ReportsShow {
 
 /// Write the document of a report to standard output, as it was understood: XML on DMARC, JSON on TLS.
 #[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "dump", example = "{command_name} 1874919424000000000")]
+#[argh(subcommand, name = "dump", example = "{command_name} 1874919424000000000 > report.xml")]
 pub struct ReportsDump {
     /// the id of the report
     #[argh(positional)]

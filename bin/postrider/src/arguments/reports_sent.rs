@@ -5,14 +5,14 @@ use argh::FromArgs;
 /// List how TLS with other servers went, as far as it isn't reported yet: by UTC day, recipient domain and policy. What
 /// happened in the last minute may be missing.
 #[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "results", example = "{command_name}\n  {command_name} --json --max 100")]
+#[argh(subcommand, name = "results", example = "{command_name}\n{command_name} --json --limit 100")]
 pub struct ReportsResults {
     /// one JSON object in a line for each
     #[argh(switch)]
     pub json: bool,
     /// the most results (default: 1000)
     #[argh(option, default = "1000")]
-    pub max: u32,
+    pub limit: u32,
     /// go on where an earlier list ended
     #[argh(option)]
     pub cursor: Option<String>,
@@ -48,7 +48,7 @@ pub struct ReportsSuppressList {
 #[argh(
     subcommand,
     name = "add",
-    example = "{command_name} reports@example.org\n  {command_name} --until 30d --comment 'it bounces' reports@example.org"
+    example = "{command_name} reports@example.org\n{command_name} --until 30d --comment 'it bounces' reports@example.org"
 )]
 pub struct ReportsSuppressAdd {
     /// until when, as a length of time such as 30d or a time (default: for ever)

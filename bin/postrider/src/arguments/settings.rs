@@ -125,7 +125,7 @@ pub struct RuleMove {
 #[argh(
     subcommand,
     name = "require-authentication",
-    example = "{command_name} orders@example.com 'Sign your mail, see https://example.com/mail'\n  {command_name} \
+    example = "{command_name} orders@example.com 'Sign your mail, see https://example.com/mail'\n{command_name} \
                --off orders@example.com"
 )]
 pub struct AddressRequireAuthentication {
@@ -145,7 +145,7 @@ pub struct AddressRequireAuthentication {
 #[argh(
     subcommand,
     name = "reports",
-    example = "{command_name} reports@example.com dmarc tls\n  {command_name} --off reports@example.com"
+    example = "{command_name} reports@example.com dmarc tls\n{command_name} --off reports@example.com"
 )]
 pub struct AddressReports {
     /// read none any more

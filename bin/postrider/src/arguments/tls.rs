@@ -8,7 +8,7 @@ use postrider_proto::address::HeloName;
 
 use super::asking::{belief, upstream};
 
-/// Look at TLS with other servers.
+/// Look at how mail to a domain would be secured, and why.
 #[derive(Debug, FromArgs, PartialEq)]
 #[argh(subcommand, name = "tls", example = "{command_name} explain example.org")]
 pub struct Tls {

@@ -1,10 +1,18 @@
 //! The arguments of `postrider webhook`.
 
 use argh::FromArgs;
+use postrider_core::control::protocol::WebhookFilter;
 
-/// Calls of webhooks: the programs that accounts have told of messages that they sent and got.
+/// Look at the calls by which programs of accounts are told of messages that these sent and got, and decide on them. (Which
+/// program is told, says postrider account settings webhook.)
 #[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "webhook", example = "{command_name} list --account anna")]
+#[argh(
+    subcommand,
+    name = "webhook",
+    example = "{command_name} list --account anna\n{command_name} retry --url https://app.example.com/hook",
+    note = "A call that isn't answered with status 200 within 60 seconds is made again, after 1 minute first and 16 hours last. After 12 \
+            attempts, or three days, it is given up."
+)]
 pub struct Webhook {
     #[argh(subcommand)]
     pub command: WebhookCommand,
@@ -21,28 +29,17 @@ pub enum WebhookCommand {
     Test(WebhookTest),
 }
 
-/// Which calls are meant, as it was written.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Calls {
-    pub ids: Vec<String>,
-    pub account: Option<String>,
-    pub url: Option<String>,
-    pub event: Option<String>,
-}
-
 /// Defines the arguments of a command about calls, and adds those that say which. (`argh` can't take them from another
-/// struct. Types are words here, since `argh` looks at them.)
+/// struct.)
 macro_rules! of_calls {
     (
         $(#[$($outer:tt)*])*
-        pub struct $name:ident {
-            $($(#[$($inner:tt)*])* pub $field:ident: $kind:ident $(<$of:ident>)?,)*
-        }
+        pub struct $name:ident { $($own:tt)* }
     ) => {
         #[derive(Debug, FromArgs, PartialEq)]
         $(#[$($outer)*])*
         pub struct $name {
-            $($(#[$($inner)*])* pub $field: $kind $(<$of>)?,)*
+            $($own)*
             /// only those of this account
             #[argh(option)]
             pub account: Option<String>,
@@ -52,15 +49,15 @@ macro_rules! of_calls {
             /// only those that tell of this: delivered, suppressed, delayed, failed, relayed, expanded, canceled, unrecognized or incoming
             #[argh(option)]
             pub event: Option<String>,
-            /// only these
+            /// ids of calls
             #[argh(positional)]
             pub ids: Vec<String>,
         }
 
         impl $name {
             /// Which calls are meant.
-            pub fn calls(&self) -> Calls {
-                Calls {
+            pub fn filter(&self) -> WebhookFilter {
+                WebhookFilter {
                     ids: self.ids.clone(),
                     account: self.account.clone(),
                     url: self.url.clone(),
@@ -100,10 +97,10 @@ pub struct WebhookShow {
 }
 
 of_calls! {
-    /// Make calls now that wait for their next attempt.
+    /// Make calls now that wait for their next attempt. They get no more attempts, and no more time, by that.
     #[argh(subcommand, name = "retry", example = "{command_name} --account anna")]
     pub struct WebhookRetry {
-        /// all calls
+        /// all calls, when nothing else is said
         #[argh(switch)]
         pub all: bool,
     }
@@ -113,7 +110,7 @@ of_calls! {
     /// Make calls no more that wait.
     #[argh(subcommand, name = "cancel", example = "{command_name} 1893456000000000000")]
     pub struct WebhookCancel {
-        /// all calls
+        /// all calls, when nothing else is said
         #[argh(switch)]
         pub all: bool,
     }
@@ -121,7 +118,14 @@ of_calls! {
 
 of_calls! {
     /// List calls that ended, for as long as their accounts keep them.
-    #[argh(subcommand, name = "retired", example = "{command_name} --account anna --limit 20")]
+    #[argh(
+        subcommand,
+        name = "retired",
+        example = "{command_name} --account anna --limit 20",
+        note = "An account keeps none unless that is set, as with: postrider account settings set --keep-webhooks 7d anna. Outcomes: \
+                delivered; failed, after 12 attempts; expired, after three days; superseded by a later call about the same message; canceled \
+                by an operator; unwanted, since the account has no such webhook any more."
+    )]
     pub struct WebhookRetired {
         /// one JSON object in a line for each
         #[argh(switch)]

@@ -23,8 +23,11 @@ use crate::arguments::{
 };
 use crate::{prompt, terminal};
 
-/// How long `stop` waits for the server's end: it gives its connections 3 s.
-const STOP_TIME: Duration = Duration::from_secs(30);
+/// How long `stop` waits for the server's end: it gives its connections 3 s, and answers to messages that left up to a minute
+/// (`stop_time`).
+const STOP_TIME: Duration = Duration::from_secs(75);
+/// When `stop` says that it waits.
+const SOON: Duration = Duration::from_secs(4);
 /// A certificate has a few thousand; a request has to fit in a line.
 pub(super) const PEM_OCTETS_MAX: u64 = 32 << 10;
 
@@ -57,7 +60,10 @@ pub fn stop(server: &Server) -> anyhow::Result<()> {
     let process = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
     let process = process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     call(server, &Request::Stop)?;
-    match process.map(|process| ended(&process)) {
+    if process.as_ref().is_some_and(|process| !ended(process, SOON)) {
+        terminal::say("It waits for what is under way, at most a minute.");
+    }
+    match process.map(|process| ended(&process, STOP_TIME)) {
         Some(true) => terminal::say("The server has stopped."),
         Some(false) => {
             bail!(
@@ -71,11 +77,11 @@ pub fn stop(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for the process to end.
-fn ended(process: &OwnedFd) -> bool {
+/// Waits for the process to end, at most so long.
+fn ended(process: &OwnedFd, time: Duration) -> bool {
     let start = Instant::now();
     loop {
-        let left = STOP_TIME.saturating_sub(start.elapsed());
+        let left = time.saturating_sub(start.elapsed());
         let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) {
             Ok(0) => return false,
@@ -480,15 +486,24 @@ mod tests {
 
     #[test]
     fn the_end_of_a_process_is_waited_for() {
-        let child = std::process::Command::new("sleep").arg("0.2").spawn();
-        let Ok(mut child) = child else { panic!("sleep can't be started") };
+        use std::process::{Command, Stdio};
+        use std::sync::atomic::{AtomicBool, Ordering};
+        // It ends when its input does.
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn();
+        let Ok(mut child) = child else { panic!("cat can't be started") };
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let started = Instant::now();
-        assert_eq!(process.map(|process| ended(&process)), Some(true));
-        assert!(
-            started.elapsed() > Duration::from_millis(100) && started.elapsed() < Duration::from_secs(10)
-        );
+        let Some(process) = process else { panic!("a process has no descriptor") };
+        let told = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| (ended(&process, STOP_TIME), told.load(Ordering::SeqCst)));
+            // A wait that doesn't wait is over within this time, most often.
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!waiting.is_finished(), "the end of a process that runs");
+            told.store(true, Ordering::SeqCst);
+            drop(child.stdin.take());
+            assert_eq!(waiting.join().ok(), Some((true, true)));
+        });
         assert!(child.wait().is_ok());
     }
 

@@ -2,6 +2,8 @@
 
 mod account_settings;
 mod authentication;
+#[cfg(test)]
+mod authority;
 mod config;
 mod control;
 mod dial;

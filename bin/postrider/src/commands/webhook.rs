@@ -10,11 +10,11 @@ use postrider_core::control::protocol::{
 
 use super::control::{call, unexpected};
 use super::locate::Server;
-use super::queue::pages;
 use super::queue::show::clean;
 use super::queue::times::{local, now, short, when};
+use super::queue::{one_is_said, pages};
 use super::show::Line;
-use crate::arguments::{Calls, WebhookCommand, WebhookList, WebhookRetired};
+use crate::arguments::{WebhookCommand, WebhookList, WebhookRetired};
 use crate::terminal;
 
 /// What the columns of a list are.
@@ -35,10 +35,10 @@ pub fn webhook(server: &Server, command: WebhookCommand) -> Result<()> {
             show(&details, arguments.json)
         }
         WebhookCommand::Retry(arguments) => {
-            change(server, arguments.calls(), arguments.all, WebhookChange::Retry, "due now")
+            change(server, arguments.filter(), arguments.all, WebhookChange::Retry, "due now")
         }
         WebhookCommand::Cancel(arguments) => {
-            change(server, arguments.calls(), arguments.all, WebhookChange::Cancel, "canceled")
+            change(server, arguments.filter(), arguments.all, WebhookChange::Cancel, "canceled")
         }
         WebhookCommand::Test(arguments) => {
             let request = Request::WebhookTest { account: arguments.account, incoming: arguments.incoming };
@@ -54,13 +54,8 @@ pub fn webhook(server: &Server, command: WebhookCommand) -> Result<()> {
     }
 }
 
-fn filter(calls: Calls) -> WebhookFilter {
-    let Calls { ids, account, url, event } = calls;
-    WebhookFilter { ids, account, url, event }
-}
-
 fn list(server: &Server, arguments: WebhookList) -> Result<()> {
-    let filter = filter(arguments.calls());
+    let filter = arguments.filter();
     let WebhookList { json, limit, cursor, .. } = arguments;
     pages::<WebhookRow>(server, (json, HEADER), limit, cursor, |cursor, limit| Request::WebhookList {
         filter: Box::new(filter.clone()),
@@ -70,7 +65,7 @@ fn list(server: &Server, arguments: WebhookList) -> Result<()> {
 }
 
 fn retired(server: &Server, arguments: WebhookRetired) -> Result<()> {
-    let filter = filter(arguments.calls());
+    let filter = arguments.filter();
     let WebhookRetired { json, limit, cursor, .. } = arguments;
     pages::<RetiredWebhookRow>(server, (json, RETIRED_HEADER), limit, cursor, |cursor, limit| {
         Request::WebhookRetired { filter: Box::new(filter.clone()), cursor, limit: Some(limit) }
@@ -91,19 +86,15 @@ fn show(details: &WebhookDetails, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn change(server: &Server, calls: Calls, all: bool, change: WebhookChange, done: &str) -> Result<()> {
-    match (calls == Calls::default(), all) {
-        (true, false) => {
-            bail!(
-                "nothing says which calls are meant. Name their ids, or what they have in common; or write --all"
-            )
-        }
-        (false, true) => {
-            bail!("--all is for all calls. Leave it out, or everything else that says which are meant")
-        }
-        _ => {}
-    }
-    let request = Request::WebhookChange { filter: Box::new(filter(calls)), change };
+fn change(
+    server: &Server,
+    filter: WebhookFilter,
+    all: bool,
+    change: WebhookChange,
+    done: &str,
+) -> Result<()> {
+    one_is_said("calls", filter != WebhookFilter::default(), all)?;
+    let request = Request::WebhookChange { filter: Box::new(filter), change };
     let Answer::WebhooksChanged { calls, busy } = call(server, &request)? else { return Err(unexpected()) };
     let verb = if calls == 1 { "call is" } else { "calls are" };
     terminal::say(&format!("{calls} {verb} {done}."));

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::localserve::{port, tail};
+use crate::localserve::{port, tail, told_to_stop};
+use crate::program::{run_command, run_command_within};
 
 /// How long a start may take.
 const START_MAX: Duration = Duration::from_secs(60);
 
 /// How long the ports of a killed server may stay taken.
-const PORTS_FREE_MAX: Duration = Duration::from_secs(5);
+const PORTS_FREE_MAX: Duration = Duration::from_secs(60);
 
 /// A directory for `localserve`, and the process when one runs.
 pub struct Server {
@@ -153,7 +154,7 @@ impl Server {
 
     /// Stops the server as an operator would.
     pub fn stop(&mut self) -> Result<()> {
-        self.command(&["--socket", &self.socket(), "stop"])?;
+        told_to_stop(self.command(&["--socket", &self.socket(), "stop"]))?;
         let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
         let status = child.wait()?;
         if !status.success() {
@@ -169,14 +170,12 @@ impl Server {
 
     /// Runs a command of the binary, and returns what it printed.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
-        let output =
-            Command::new(&self.binary).args(arguments).output().context("postrider could not be started")?;
-        let said =
-            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-        if !output.status.success() {
-            bail!("postrider {} ended with {}: {said}", arguments.join(" "), output.status);
-        }
-        Ok(said)
+        run_command(&self.binary, arguments)
+    }
+
+    /// Has the server say how it is, which takes no longer than `limit`.
+    pub fn status_within(&self, limit: Duration) -> Result<String> {
+        run_command_within(&self.binary, &["--socket", &self.socket(), "status"], limit)
     }
 
     /// Checks every invariant of the store, which must not be in use.

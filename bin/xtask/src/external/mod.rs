@@ -13,12 +13,12 @@ mod swaks;
 mod sync;
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::localserve::Localserve;
+use crate::program::{run_fed, run_program};
 use crate::summary::Summary;
 use crate::{cargo, install};
 
@@ -105,43 +105,6 @@ fn listens_within_a_second(binary: &Path) -> Result<()> {
         }
     }
     bail!("took {best:?}")
-}
-
-/// Runs a program with a limit of time; its output on success, an error with all of it otherwise.
-fn run_program(command: &mut Command, limit: Duration) -> Result<Output> {
-    run_fed(command, Stdio::null(), limit)
-}
-
-/// The same with something to read.
-fn run_fed(command: &mut Command, input: Stdio, limit: Duration) -> Result<Output> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let out = tempfile::NamedTempFile::new()?;
-    let err = tempfile::NamedTempFile::new()?;
-    let mut child = command
-        .stdin(input)
-        .stdout(out.reopen()?)
-        .stderr(err.reopen()?)
-        .spawn()
-        .with_context(|| format!("{name} could not be started"))?;
-    let begun = Instant::now();
-    let status = loop {
-        match child.try_wait()? {
-            Some(status) => break Some(status),
-            None if begun.elapsed() > limit => {
-                child.kill()?;
-                child.wait()?;
-                break None;
-            }
-            None => std::thread::sleep(Duration::from_millis(10)),
-        }
-    };
-    let (stdout, stderr) = (std::fs::read(out.path())?, std::fs::read(err.path())?);
-    let text = || format!("{}\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    match status {
-        None => bail!("{name} was not done after {limit:?}:\n{}", text()),
-        Some(status) if !status.success() => bail!("{name} ended with {status}:\n{}", text()),
-        Some(status) => Ok(Output { status, stdout, stderr }),
-    }
 }
 
 #[cfg(test)]

@@ -17,13 +17,21 @@ pub struct Failure {
     pub answer: Option<Answer>,
     /// It in words.
     pub reason: String,
+    /// Whether it came of an attempt: of asking DNS, or a host. Otherwise this server didn't even begin one.
+    pub is_tried: bool,
 }
 
 impl Failure {
     /// Of our own finding.
     #[must_use]
     pub fn ours(status: Status, reason: impl Into<String>) -> Self {
-        Self { status, host: None, stage: None, answer: None, reason: reason.into() }
+        Self { status, host: None, stage: None, answer: None, reason: reason.into(), is_tried: true }
+    }
+
+    /// Of our own decision, before anybody was asked.
+    #[must_use]
+    pub fn untried(status: Status, reason: impl Into<String>) -> Self {
+        Self { is_tried: false, ..Self::ours(status, reason) }
     }
 
     /// By a reply.
@@ -35,6 +43,7 @@ impl Failure {
             stage: Some(stage),
             answer: Some(answer.clone()),
             reason: format!("{host} refused {}: {answer}", stage.words()),
+            is_tried: true,
         }
     }
 
@@ -49,6 +58,15 @@ impl Failure {
             Broken::Malformed => "answered with what is no reply",
         };
         let reason = format!("{host} {how} at {}", stage.words());
+        Self { host: Some(host.to_owned()), ..Self::ours(Status::temporary(4, 2), reason) }
+    }
+
+    /// Of other messages to a host that asked to be left alone, or broke off, while one was handed over.
+    #[must_use]
+    pub fn wants_no_more(host: &str) -> Self {
+        let reason = format!(
+            "{host} ended the connections over which mail was handed to it, and is left alone for a while"
+        );
         Self { host: Some(host.to_owned()), ..Self::ours(Status::temporary(4, 2), reason) }
     }
 

@@ -70,6 +70,8 @@ pub enum Answer {
         recipients: u64,
         /// Entries that were not, since an attempt is under way.
         busy: u64,
+        /// Ids that were named, and that no entry has.
+        missing: Vec<String>,
     },
     /// A call of a webhook.
     Webhook(Box<WebhookDetails>),

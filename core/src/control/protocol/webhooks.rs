@@ -90,7 +90,8 @@ pub struct RetiredWebhookRow {
     pub created: i64,
     /// Attempts made.
     pub attempts: u32,
-    /// `delivered`, `failed`, `superseded`, `canceled`, or `unwanted` when the account has no such webhook any more.
+    /// `delivered`, `failed`, `superseded`, `canceled`, `unwanted` when the account has no such webhook any more, or `expired` when
+    /// it waited for too long.
     pub outcome: String,
     /// The call that took its place.
     pub superseded_by: Option<String>,

@@ -94,6 +94,7 @@ fn clients_at_random_on_shared_mailboxes_know_what_is_there() {
             threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
         });
         report(&crowd, &results, seed);
+        server.wait_for_lost(crowd.len() + observers.len());
         let compared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             compare(&facts, &mut crowd, &mut observers);
         }));

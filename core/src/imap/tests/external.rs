@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +21,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::server::{Server, Setup};
 use crate::config::{Listener, Protocol, Switch, TlsMode};
+use crate::testing::PATIENCE;
 use crate::tls::fingerprint_of_pem;
 
 type Version = &'static SupportedProtocolVersion;
@@ -92,7 +92,7 @@ impl Client {
 
     fn connect(&self, server: &Server) -> Peer {
         let stream = TcpStream::connect(server.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(Arc::clone(&self.config), name).unwrap();
         Peer(BufReader::new(StreamOwned::new(connection, stream)))

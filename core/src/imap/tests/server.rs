@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -44,6 +44,7 @@ use crate::runtime::{
     Pool, PoolLimits, Priority, Runtime, RuntimeOptions, ShardId, Shutdown, channel, sleep, spawn,
 };
 use crate::shard::{MAILBOX_MAX, Shard, Shared};
+use crate::testing::PATIENCE;
 use crate::tls::{Certificates, ServiceOptions, TlsService, self_signed};
 
 const NOW: i64 = 1_700_000_000;
@@ -61,6 +62,8 @@ pub(super) struct Server {
     /// The account of `user@localhost`.
     pub(super) account: AccountId,
     runtime: Option<Runtime>,
+    /// Begun when the test is done with it: until then its shards run, also when it was stopped.
+    done: Shutdown,
     _dir: tempfile::TempDir,
 }
 
@@ -156,6 +159,7 @@ impl Server {
             (0..setup.shards).map(|_| channel::bounded(MAILBOX_MAX)).unzip();
         let shutdown = Shutdown::new();
         let shared = Arc::new(Shared {
+            deliveries: crate::delivery::UnderWay::default(),
             hosts: crate::delivery::known_hosts(&config),
             config,
             store,
@@ -180,17 +184,18 @@ impl Server {
         let parts: Vec<_> = sockets.into_iter().zip(receivers).map(Some).collect();
         let parts = Arc::new(Mutex::new(parts));
         let options = RuntimeOptions { pin: false, ..RuntimeOptions::new(setup.shards) };
-        let (all, stop) = (Arc::clone(&shared), shutdown.clone());
+        let (all, stop, done) = (Arc::clone(&shared), shutdown.clone(), Shutdown::new());
+        let ends = done.clone();
         let runtime = Runtime::start(&options, shutdown, move |id| {
             let (socket, work) = parts.lock().unwrap()[id.0].take().unwrap();
             let (shared, service, stop) = (Arc::clone(&all), Arc::clone(&service), stop.clone());
+            let ends = ends.clone();
             async move {
                 let shard = shard(id, shared);
                 spawn("work", Rc::clone(&shard).serve_others(work));
-                let gate = Gate::new(1000);
                 let options = ServeOptions {
                     label: "imap",
-                    gate: gate.clone(),
+                    gate: Gate::new(1000),
                     busy: b"* BYE\r\n",
                     exhausted: WhenExhausted::Close,
                     stats: Arc::new(AcceptStats::default()),
@@ -198,19 +203,16 @@ impl Server {
                 Listener::new(socket).unwrap().serve(options, stop.clone(), move |stream: Stream| {
                     serve(Rc::clone(&shard), Arc::clone(&service), stream)
                 });
-                let deadline = stop.wait().await;
-                while gate.open() > 0 && Instant::now() < deadline {
-                    sleep(Duration::from_millis(10)).await;
-                }
+                ends.wait().await;
                 sleep(Duration::from_millis(300)).await;
             }
         })
         .unwrap();
-        Self { address, shared, account, runtime: Some(runtime), _dir: dir }
+        Self { address, shared, account, runtime: Some(runtime), done, _dir: dir }
     }
 
     pub(super) fn connect(&self) -> Peer {
-        Peer::connect(self.address, Duration::from_secs(5))
+        Peer::connect(self.address, PATIENCE)
     }
 
     /// A client that has logged in.
@@ -252,15 +254,22 @@ impl Server {
         self._dir.path().join("selfsigned.pem")
     }
 
-    /// Asks the server to stop.
-    pub(super) fn stop(&self) {
-        self.shared.shutdown.begin(Duration::from_secs(3));
+    /// Connections that are open. Of one whose client is gone, what it was sent is done before it is none.
+    pub(super) fn connections(&self) -> i64 {
+        let open = self.shared.metrics.connections_open.at([Protocol::Imap as usize]);
+        self.shared.registry.gauge(open)
+    }
+
+    /// Asks the server to stop, in so much time.
+    pub(super) fn stop(&self, time: Duration) {
+        self.shared.shutdown.begin(time);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.shutdown.begin(Duration::ZERO);
+        self.done.begin(Duration::ZERO);
         self.runtime.take().unwrap().join().unwrap();
     }
 }

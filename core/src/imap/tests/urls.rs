@@ -1,8 +1,6 @@
 //! What a dialog of one account can't show of APPEND and URLs: other accounts on other shards, and clients
 //! that go away in the middle.
 
-use std::time::{Duration, Instant};
-
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_storage::blobs;
 use postrider_storage::engine::{Durability, Space};
@@ -10,6 +8,7 @@ use postrider_storage::ids::BlobId;
 use postrider_storage::keys::{SYSTEM, of_table, table};
 
 use super::server::{Peer, Server, Setup};
+use crate::testing::wait_until;
 
 fn log_in(server: &Server, name: &str) -> Peer {
     let mut peer = server.connect();
@@ -135,15 +134,13 @@ fn a_client_that_goes_away_in_the_middle_leaves_nothing() {
         let mut peer = log_in(&server, "user");
         ask(&mut peer, "SELECT Inbox");
         peer.send(beginning.as_bytes());
-        // So that the server has read it.
-        std::thread::sleep(Duration::from_millis(100));
+        // So that the server has read something of it.
+        wait_until(|| contents(&server) > 1);
         drop(peer);
-        let until = Instant::now() + Duration::from_secs(5);
-        while pending(&server) > 0 || contents(&server) > 1 {
-            assert!(Instant::now() < until, "{} contents are left", contents(&server));
-            std::thread::sleep(Duration::from_millis(10));
+        wait_until(|| {
             collect(&server);
-        }
+            pending(&server) == 0 && contents(&server) == 1
+        });
         let lines = ask(&mut watcher, "STATUS Inbox (MESSAGES UIDNEXT)");
         assert_eq!(lines[0], "* STATUS Inbox (MESSAGES 1 UIDNEXT 2)");
     }

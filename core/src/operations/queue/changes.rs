@@ -1,10 +1,13 @@
 //! Changes of entries: what is meant is found first, and then changed some entries at a time.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use postrider_storage::ids::QueueId;
 use postrider_storage::queue::{self, Bounds, Change, Cursor, Filter, Order, domain_hash, shard_of};
+use postrider_storage::reader::Reader;
 use postrider_storage::rows::{Held, RequireTls};
 
 use super::{ServerOperations, Teller, id_of, no_entry, refused, text};
@@ -13,12 +16,13 @@ use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::edits::Place;
 use crate::delivery::operate::{Operated, Trouble, Wish, operate};
 use crate::operations::{failure, internal};
-use crate::runtime::{ShardId, sleep};
+use crate::runtime::{ShardId, sleep, spawn_task};
+use crate::shard::Shard;
 
-/// Entries that are found in one step.
-const FOUND_MAX: usize = 1000;
+/// Entries that are found in one step; so few in tests that there are several.
+const FOUND_MAX: usize = if cfg!(test) { 3 } else { 4096 };
 /// Entries that are changed in one step, and that are failed, which takes a report each.
-const CHANGED_MAX: usize = 64;
+const CHANGED_MAX: usize = 512;
 const FAILED_MAX: usize = 8;
 /// How long an entry is waited for whose attempt is under way, and between looks.
 const BUSY_TIME: Duration = Duration::from_secs(3);
@@ -45,12 +49,31 @@ impl ServerOperations {
             _ => None,
         };
         let filter = self.filter(filter).await?;
+        let missing = self.missing(filter.ids.clone().unwrap_or_default()).await?;
         let Changed { entries, recipients, busy } = self.change_all(&filter, &wish, exchange).await?;
         if let (Some(id), 0, 0) = (one, entries, busy) {
             return Err(no_entry(id));
         }
         tracing::info!(?wish, entries, recipients, busy, "entries of the queue were changed");
-        Ok(Answer::QueueChanged { entries, recipients, busy })
+        Ok(Answer::QueueChanged { entries, recipients, busy, missing })
+    }
+
+    /// Which of these ids no entry has.
+    async fn missing(&self, ids: Vec<QueueId>) -> Result<Vec<String>, OperationError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.on_pool(move |shared| {
+            let reader = shared.store.reader();
+            let mut missing = Vec::new();
+            for id in ids {
+                if queue::entry(&reader, id).map_err(refused)?.is_none() {
+                    missing.push(id.0.to_string());
+                }
+            }
+            Ok(missing)
+        })
+        .await
     }
 
     fn wish(&self, change: QueueChange) -> Result<Wish, OperationError> {
@@ -81,95 +104,152 @@ impl ServerOperations {
     }
 
     /// Does something to all entries that a filter means at the start, and still means when it is their turn. Those
-    /// that an attempt is under way for are waited for, a short time.
+    /// that an attempt is under way for are waited for, a short time. They are found page by page in one moment's view of the
+    /// queue: what is tried or moved meanwhile is neither missed nor found twice, and memory doesn't follow their number.
     pub(super) async fn change_all<T: Transport>(
         &self,
         filter: &Filter,
         wish: &Wish,
         exchange: &mut Exchange<T>,
     ) -> Result<Changed, OperationError> {
-        let mut waiting = self.find_entries(filter, exchange).await?;
-        let total = waiting.values().map(Vec::len).sum::<usize>() as u64;
+        let reader = Arc::new(self.shard.shared.store.reader());
+        let total = self.count_entries(&reader, filter, exchange).await?;
         let mut changed = Changed::default();
         let mut teller = Teller::new("changed");
-        let began = Instant::now();
+        let (mut cursor, mut busy): (Option<Cursor>, Vec<Place>) = (None, Vec::new());
         loop {
-            let mut busy: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
-            for (shard, mut entries) in waiting {
-                // What is taken from the end costs nothing.
-                entries.reverse();
-                while !entries.is_empty() {
-                    let most = if matches!(wish, Wish::Fail(_)) { FAILED_MAX } else { CHANGED_MAX };
-                    let some = entries.split_off(entries.len().saturating_sub(most));
-                    let done = self.operate(ShardId(shard), filter.clone(), some, wish.clone()).await?;
-                    changed.entries += done.entries;
-                    changed.recipients += done.recipients;
-                    if !done.busy.is_empty() {
-                        busy.entry(shard).or_default().extend(done.busy);
-                    }
-                    entries.extend(done.left);
-                    teller.tell(exchange, changed.entries, Some(total)).await?;
-                }
+            let page = self.page(&reader, filter, cursor.take()).await?;
+            busy.extend(self.change_some(filter, wish, page.entries, &mut changed).await?);
+            teller.tell(exchange, changed.entries, Some(total)).await?;
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
             }
-            if busy.is_empty() || began.elapsed() >= BUSY_TIME {
-                changed.busy = busy.values().map(Vec::len).sum::<usize>() as u64;
-                return Ok(changed);
-            }
-            waiting = busy;
+        }
+        drop(reader);
+        let began = Instant::now();
+        while !busy.is_empty() && began.elapsed() < BUSY_TIME {
             sleep(BUSY_PAUSE).await;
+            let again = std::mem::take(&mut busy);
+            busy = self.change_some(filter, wish, again, &mut changed).await?;
             teller.tell(exchange, changed.entries, Some(total)).await?;
         }
+        changed.busy = busy.len() as u64;
+        Ok(changed)
     }
 
-    /// The entries that a filter means, by the shard that owns them. All pages are of one moment: what is tried or moved
-    /// meanwhile is neither missed nor found twice.
-    async fn find_entries<T: Transport>(
+    /// How many entries a filter means.
+    async fn count_entries<T: Transport>(
         &self,
+        reader: &Arc<Reader>,
         filter: &Filter,
         exchange: &mut Exchange<T>,
-    ) -> Result<BTreeMap<usize, Vec<Place>>, OperationError> {
-        let shards = self.shard.shared.shards.len();
-        let mut found: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+    ) -> Result<u64, OperationError> {
         let mut teller = Teller::new("looked at");
-        let (mut cursor, mut looked): (Option<Cursor>, u64) = (None, 0);
-        let reader = Arc::new(self.shard.shared.store.reader());
+        let (mut cursor, mut looked, mut count): (Option<Cursor>, u64, u64) = (None, 0, 0);
         loop {
-            let (filter, from, reader) = (filter.clone(), cursor.take(), Arc::clone(&reader));
-            let page = self.on_idle_pool(move |_| {
-                let bounds = Bounds { entries_max: FOUND_MAX, ..Bounds::default() };
-                let page = queue::list(&reader, &filter, Order::Ascending, from.as_ref(), bounds);
-                let page = page.map_err(refused)?;
-                let entries = page.entries.iter().map(|listed| (domain_hash(&listed.row.domain), listed.id));
-                Ok((entries.collect::<Vec<_>>(), page.next, page.rows))
-            });
-            let (entries, next, rows) = page.await?;
-            for (domain, id) in entries {
-                found.entry(shard_of(domain, shards)).or_default().push((domain, id));
-            }
-            looked += rows as u64;
-            cursor = next;
+            let page = self.page(reader, filter, cursor.take()).await?;
+            looked += page.rows;
+            count += page.entries.len() as u64;
+            cursor = page.next;
             if cursor.is_none() {
-                return Ok(found);
+                return Ok(count);
             }
             teller.tell(exchange, looked, None).await?;
         }
     }
 
-    async fn operate(
+    async fn page(
         &self,
-        shard: ShardId,
-        filter: Filter,
-        entries: Vec<Place>,
-        wish: Wish,
-    ) -> Result<Operated, OperationError> {
-        let done = self.shard.at_shard(shard, move |owner| {
-            Box::pin(async move { operate(&owner, &filter, entries, &wish).await })
+        reader: &Arc<Reader>,
+        filter: &Filter,
+        from: Option<Cursor>,
+    ) -> Result<Page, OperationError> {
+        let (filter, reader) = (filter.clone(), Arc::clone(reader));
+        let page = self.on_idle_pool(move |_| {
+            let bounds = Bounds { entries_max: FOUND_MAX, ..Bounds::default() };
+            let page =
+                queue::list(&reader, &filter, Order::Ascending, from.as_ref(), bounds).map_err(refused)?;
+            let entries = page.entries.iter().map(|listed| (domain_hash(&listed.row.domain), listed.id));
+            Ok(Page { entries: entries.collect(), next: page.next, rows: page.rows as u64 })
         });
-        match done.await {
-            Ok(done) => done.map_err(troubled),
-            Err(_) => Err(OperationError::new(FailureKind::Unavailable, "the server stops")),
-        }
+        page.await
     }
+
+    /// Does something to entries, on all shards that own some at once. Returns those for which an attempt is under way.
+    async fn change_some(
+        &self,
+        filter: &Filter,
+        wish: &Wish,
+        entries: Vec<Place>,
+        changed: &mut Changed,
+    ) -> Result<Vec<Place>, OperationError> {
+        let shards = self.shard.shared.shards.len();
+        let mut owned: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+        for place in entries {
+            owned.entry(shard_of(place.0, shards)).or_default().push(place);
+        }
+        let tasks: Vec<_> = owned
+            .into_iter()
+            .map(|(owner, entries)| {
+                let (shard, filter, wish) = (Rc::clone(&self.shard), filter.clone(), wish.clone());
+                spawn_task("change entries of a shard", async move {
+                    change_owned(&shard, ShardId(owner), &filter, &wish, entries).await
+                })
+            })
+            .collect();
+        let (mut busy, mut trouble) = (Vec::new(), None);
+        for task in tasks {
+            match task.await {
+                Ok(Ok(done)) => {
+                    changed.entries += done.entries;
+                    changed.recipients += done.recipients;
+                    busy.extend(done.busy);
+                }
+                Ok(Err(error)) => trouble = Some(error),
+                Err(_) => trouble = Some(internal("it made the server panic")),
+            }
+        }
+        trouble.map_or(Ok(busy), Err)
+    }
+}
+
+/// Entries that a filter means.
+struct Page {
+    entries: Vec<Place>,
+    next: Option<Cursor>,
+    /// Rows that were looked at for it.
+    rows: u64,
+}
+
+/// Does something to entries of one shard, some at a time.
+async fn change_owned(
+    shard: &Rc<Shard>,
+    owner: ShardId,
+    filter: &Filter,
+    wish: &Wish,
+    mut entries: Vec<Place>,
+) -> Result<Operated, OperationError> {
+    let most = if matches!(wish, Wish::Fail(_)) { FAILED_MAX } else { CHANGED_MAX };
+    let mut all = Operated::default();
+    // What is taken from the end costs nothing.
+    entries.reverse();
+    while !entries.is_empty() {
+        let some = entries.split_off(entries.len().saturating_sub(most));
+        let (filter, wish) = (filter.clone(), wish.clone());
+        let done = shard.at_shard(owner, move |owner| {
+            Box::pin(async move { operate(&owner, &filter, some, &wish).await })
+        });
+        let Ok(done) = done.await else {
+            return Err(OperationError::new(FailureKind::Unavailable, "the server stops"));
+        };
+        let done = done.map_err(troubled)?;
+        all.entries += done.entries;
+        all.recipients += done.recipients;
+        all.busy.extend(done.busy);
+        entries.extend(done.left);
+    }
+    Ok(all)
 }
 
 fn troubled(trouble: Trouble) -> OperationError {

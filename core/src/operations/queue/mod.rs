@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use postrider_proto::address::Domain;
 use postrider_storage::directory::Directory;
-use postrider_storage::ids::QueueId;
+use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::keys::SYSTEM;
 use postrider_storage::queue::{self, Bounds, Cursor, Filter, Order, Span, domain_hash};
 use postrider_storage::store::{Refusal, StoreError};
@@ -244,13 +244,22 @@ fn sender_domain(text: &str) -> Result<String, OperationError> {
     if text.is_empty() { Ok(String::new()) } else { failure::domain(text).map(|domain| domain.to_string()) }
 }
 
+/// The number of an account that is named as one that was removed: `#7`.
+pub(super) fn number_of(name: &str) -> Option<AccountId> {
+    name.strip_prefix('#').and_then(|number| number.parse().ok()).and_then(AccountId::new)
+}
+
 /// The number of an account that submits; that of an empty name is the server's.
 fn submitter(shared: &Shared, name: &str) -> Result<u32, OperationError> {
     if name.is_empty() {
         return Ok(SYSTEM);
     }
     let reader = shared.store.reader();
-    find(&Directory::new(reader.snapshot()), &failure::account(name)?).map(|account| account.id.get())
+    let found = find(&Directory::new(reader.snapshot()), &failure::account(name)?);
+    match (found, number_of(name)) {
+        (Err(_), Some(removed)) => Ok(removed.get()),
+        (found, _) => found.map(|account| account.id.get()),
+    }
 }
 
 fn filter_of(shared: &Shared, asked: QueueFilter) -> Result<Filter, OperationError> {

@@ -77,7 +77,7 @@ fn of(id: QueueId) -> QueueFilter {
 
 fn change(server: &TestServer, filter: QueueFilter, change: QueueChange) -> (u64, u64, u64) {
     let (_, answer) = server.ok(&Request::QueueChange { filter: Box::new(filter), change });
-    let Answer::QueueChanged { entries, recipients, busy } = answer else { panic!("{answer:?}") };
+    let Answer::QueueChanged { entries, recipients, busy, .. } = answer else { panic!("{answer:?}") };
     (entries, recipients, busy)
 }
 
@@ -161,6 +161,10 @@ fn a_list_has_what_everything_that_was_given_is_true_of() {
         cursor: cursor.map(text),
         limit: None,
     };
+    // As an account is shown that was removed.
+    let number = format!("#{}", server.account("anna").unwrap().get());
+    let removed = QueueFilter { account: Some(number), ..any.clone() };
+    assert_eq!(list(&server, &removed, None, 100).0, ids(&entries[..2]));
     let nobody = QueueFilter { account: Some(text("carl")), ..any.clone() };
     assert_eq!(server.fails(&bad(nobody, None)).0, FailureKind::NotFound);
     assert_eq!(server.fails(&bad(any.clone(), Some("0g"))).0, FailureKind::Invalid);
@@ -222,6 +226,17 @@ fn entries_are_held_released_scheduled_and_routed() {
     assert_eq!(&*row(&server, entries[2]).unwrap().transport, "");
     let gone = Request::QueueChange { filter: Box::new(of(QueueId(7))), change: QueueChange::Hold };
     assert_eq!(server.fails(&gone).0, FailureKind::NotFound);
+}
+
+#[test]
+fn ids_that_no_entry_has_are_named() {
+    let server = start();
+    let [id] = enqueue(&server, "anna", &["a@one.example"])[..] else { panic!("one entry") };
+    let filter = QueueFilter { ids: vec![id.0.to_string(), text("5")], ..QueueFilter::default() };
+    let request = Request::QueueChange { filter: Box::new(filter), change: QueueChange::Hold };
+    let (_, answer) = server.ok(&request);
+    let Answer::QueueChanged { entries, missing, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!((entries, missing), (1, vec![text("5")]));
 }
 
 #[test]

@@ -8,13 +8,14 @@ use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::net::{
     AcceptStats, BoundSocket, Gate, LISTEN_BACKLOG, Listener, ServeOptions, Stream, WhenExhausted, bind_tcp,
 };
 use super::*;
+use crate::testing::PATIENCE;
+pub(crate) use crate::testing::wait_until;
 
 pub(crate) const LOCAL: &str = "127.0.0.1:0";
 
@@ -86,7 +87,7 @@ impl Server {
 
     pub(crate) fn connect(&self) -> StdStream {
         let stream = StdStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
@@ -139,12 +140,4 @@ pub(crate) fn ping(stream: &mut StdStream) {
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"ping");
-}
-
-pub(crate) fn wait_until(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain");
-        thread::sleep(Duration::from_millis(2));
-    }
 }

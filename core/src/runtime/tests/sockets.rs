@@ -13,6 +13,7 @@ use super::super::net::{
 };
 use super::super::*;
 use super::*;
+use crate::testing::once;
 
 #[test]
 fn every_connection_is_accepted_while_timers_fire() {
@@ -36,13 +37,17 @@ fn every_connection_is_accepted_while_timers_fire() {
 
 #[test]
 fn stop_ends_a_pending_accept_and_frees_the_address() {
-    let gate = Gate::new(10);
-    let server = Server::start(1, &gate, echo);
-    let address = server.address;
-    ping(&mut server.connect());
-    drop(server);
-    // The pending accept held the socket open in the kernel; now nobody listens.
-    bind_tcp(address, 1, LISTEN_BACKLOG).unwrap();
+    let is_free = |_| {
+        let gate = Gate::new(10);
+        let server = Server::start(1, &gate, echo);
+        let address = server.address;
+        ping(&mut server.connect());
+        drop(server);
+        // The pending accept held the socket open in the kernel; now nobody listens.
+        bind_tcp(address, 1, LISTEN_BACKLOG).is_ok()
+    };
+    // Another process may be given the port just then.
+    assert!(once(is_free));
 }
 
 #[test]
@@ -56,14 +61,18 @@ fn a_second_server_cannot_share_the_port() {
 
 #[test]
 fn ipv6_sockets_leave_ipv4_alone() {
-    let six = match bind_tcp("[::]:0".parse().unwrap(), 1, LISTEN_BACKLOG) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
-            return postrider_testing::skip("this host has no IPv6");
-        }
-        six => six.unwrap(),
-    };
-    let port = six[0].local_address().unwrap().unwrap().port();
-    bind_tcp(SocketAddr::from(([0, 0, 0, 0], port)), 1, LISTEN_BACKLOG).unwrap();
+    let six = || bind_tcp("[::]:0".parse().unwrap(), 1, LISTEN_BACKLOG);
+    if let Err(error) = six()
+        && matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+    {
+        return postrider_testing::skip("this host has no IPv6");
+    }
+    // Something else may have the port of IPv4.
+    assert!(once(|_| {
+        let six = six().unwrap();
+        let port = six[0].local_address().unwrap().unwrap().port();
+        bind_tcp(SocketAddr::from(([0, 0, 0, 0], port)), 1, LISTEN_BACKLOG).is_ok()
+    }));
 }
 
 #[test]
@@ -132,7 +141,7 @@ fn exhausted_descriptors_make_accepting_pause_and_recover() {
     let operators: SocketAddr = ask("operators ").parse().unwrap();
     let connect = |address| {
         let stream = StdStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     };
     // An accept that waits has the limit of when it began to.
@@ -156,7 +165,7 @@ fn exhausted_descriptors_make_accepting_pause_and_recover() {
     let kind = second.read(&mut [0; 4]).unwrap_err().kind();
     assert!(matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{kind:?}");
     drop(connections);
-    second.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    second.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut pong = [0; 4];
     second.read_exact(&mut pong).unwrap();
     assert_eq!(&pong, b"ping");
@@ -181,7 +190,9 @@ fn emfile_child() -> ! {
     let server = Server::start(1, &Gate::new(1000), echo);
     let kept = ServeOptions { exhausted: WhenExhausted::Wait, ..options(&Gate::new(1000)) };
     let operators = Server::start_with(1, kept, echo);
-    thread::sleep(Duration::from_millis(50));
+    // What their shards open at their start is open.
+    ping(&mut server.connect());
+    ping(&mut operators.connect());
     let used = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(used + 30), maximum }).unwrap();
@@ -248,7 +259,7 @@ fn five_hundred_sessions_move_to_another_shard() {
     .unwrap();
     let mut clients: Vec<_> = (0..SESSIONS).map(|_| StdStream::connect(address).unwrap()).collect();
     for client in &mut clients {
-        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.write_all(b"L").unwrap();
     }
     for client in &mut clients {
@@ -358,16 +369,19 @@ fn a_busy_task_that_yields_lets_timers_and_sockets_through() {
         });
         echo(stream).await;
     });
-    let mut client = server.connect();
-    let mut trips: Vec<_> = (0..9)
-        .map(|_| {
-            let began = Instant::now();
-            ping(&mut client);
-            began.elapsed()
-        })
-        .collect();
-    trips.sort();
+    let trips = |_| {
+        let mut client = server.connect();
+        let mut trips: Vec<_> = (0..9)
+            .map(|_| {
+                let began = Instant::now();
+                ping(&mut client);
+                began.elapsed()
+            })
+            .collect();
+        trips.sort();
+        trips[2]
+    };
     // Without the short preempt timer a round trip takes some 100 ms. Some of them may be slow because others use the
     // machine.
-    assert!(trips[2] < Duration::from_millis(60), "{trips:?}");
+    assert!(once(|number| trips(number) < Duration::from_millis(60)));
 }

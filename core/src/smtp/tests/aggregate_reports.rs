@@ -29,7 +29,7 @@ use super::other_server;
 use super::world::{World, address};
 use crate::reporting::dmarc::round;
 use crate::reporting::pace::{Led, Pace};
-use crate::testing::wait_until;
+use crate::testing::{wait_until, within_one};
 
 const SCRIPT: &str = "
     $ORIGIN example.
@@ -144,6 +144,10 @@ fn metrics(world: &World) -> (u64, u64) {
 
 #[test]
 fn a_day_of_mail_is_reported_once() {
+    within_one(DAY, a_day_of_mail);
+}
+
+fn a_day_of_mail() {
     let world = start(SCRIPT);
     assert!(send(&world, "a@strict.example", "anna@example.org").starts_with("250"));
     assert!(send(&world, "b@strict.example", "ben@example.org").starts_with("250"));
@@ -240,6 +244,10 @@ fn a_day_of_mail_is_reported_once() {
 
 #[test]
 fn what_comes_late_is_in_a_report_of_another_name() {
+    within_one(DAY, what_comes_late);
+}
+
+fn what_comes_late() {
     let world = start(SCRIPT);
     let late = |number: usize| {
         assert!(send(&world, "a@strict.example", "anna@example.org").starts_with("250"));
@@ -261,6 +269,10 @@ fn what_comes_late_is_in_a_report_of_another_name() {
 
 #[test]
 fn what_is_no_reason_for_a_report_is_in_none_of_its_own() {
+    within_one(DAY, what_is_no_reason);
+}
+
+fn what_is_no_reason() {
     let world = start(SCRIPT);
     let reads = Destination { reports: ReportKinds { dmarc: true, tls: false }, ..Destination::default() };
     world.change(&[Change::SetDestination {
@@ -446,6 +458,10 @@ fn a_report_that_is_too_large_is_announced() {
 
 #[test]
 fn the_reports_of_a_round_are_spread() {
+    within_one(DAY, reports_of_a_round);
+}
+
+fn reports_of_a_round() {
     let mut script = SCRIPT.to_owned();
     let names: Vec<String> = (0..12).map(|number| format!("d{number}")).collect();
     for name in &names {

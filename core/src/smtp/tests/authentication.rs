@@ -4,8 +4,11 @@ use postrider_proto::sasl::Mechanism;
 
 use super::world::World;
 use crate::config::Protocol;
+use crate::testing::within_one;
 
 const LOGIN: &str = "anna@example.org";
+/// The seconds in which failures are counted.
+const MINUTE: i64 = 60;
 
 #[test]
 fn every_mechanism_works() {
@@ -44,6 +47,10 @@ fn a_wrong_password_and_an_unknown_user_look_the_same() {
 
 #[test]
 fn failures_end_the_connection_and_then_shut_the_address_out() {
+    within_one(MINUTE, failures_shut_out);
+}
+
+fn failures_shut_out() {
     let world = World::with(|config| {
         config.unlimited.clear();
         for listener in &mut config.listeners {

@@ -14,6 +14,8 @@ use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use crate::testing::PATIENCE;
+
 pub(super) enum Wire {
     Clear(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
@@ -99,7 +101,7 @@ impl Client {
     /// Connects, and reads nothing.
     pub(super) fn dial(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { wire: BufReader::new(Wire::Clear(stream)), exporter: None }
     }
 

@@ -10,6 +10,7 @@ mod checks;
 mod client;
 mod company;
 mod destinations;
+mod ending;
 mod failures;
 mod first_time;
 mod floods;

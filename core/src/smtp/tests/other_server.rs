@@ -1,8 +1,10 @@
 //! Another server that messages leave for. What it replies is decided by localparts: `nobody` is refused for good,
-//! `later` for now, `policy` for what was sent; everybody else gets the message.
+//! `later` for now, `policy` for what was sent; `held` and `slow` are answered when the test lets them, at the end of the
+//! content and at RCPT; everybody else gets the message.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustls::crypto::ring::default_provider;
@@ -31,6 +33,8 @@ pub(super) struct Record {
     pub(super) connections: Arc<Mutex<usize>>,
     /// Messages that are being taken, and the most of them at a time.
     under_way: Arc<Mutex<(usize, usize)>>,
+    /// What waits for the test's permission, and whether it is there.
+    held: Arc<(AtomicUsize, AtomicBool)>,
 }
 
 impl Record {
@@ -59,6 +63,23 @@ impl Record {
         change(-1);
     }
 
+    /// Replies that are held back.
+    pub(super) fn held(&self) -> usize {
+        self.held.0.load(Ordering::SeqCst)
+    }
+
+    /// Lets them go.
+    pub(super) fn let_go(&self) {
+        self.held.1.store(true, Ordering::SeqCst);
+    }
+
+    fn hold(&self) {
+        self.held.0.fetch_add(1, Ordering::SeqCst);
+        while !self.held.1.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     pub(super) fn said(&self, command: &str) -> bool {
         self.commands.lock().unwrap().iter().any(|line| line.starts_with(command))
     }
@@ -66,7 +87,16 @@ impl Record {
 
 /// Starts one; `extensions` is what it announces. It ends with the test's process.
 pub(super) fn start(extensions: &'static [&'static str]) -> (u16, Record) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    start_at(Ipv4Addr::LOCALHOST, extensions)
+}
+
+/// The same, at every address of this host.
+pub(super) fn start_everywhere(extensions: &'static [&'static str]) -> (u16, Record) {
+    start_at(Ipv4Addr::UNSPECIFIED, extensions)
+}
+
+fn start_at(address: Ipv4Addr, extensions: &'static [&'static str]) -> (u16, Record) {
+    let listener = TcpListener::bind((address, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let record = Record::default();
     let shared = record.clone();
@@ -109,7 +139,7 @@ fn shake_hands_and_leave(mut stream: TcpStream, asks: bool) -> std::io::Result<(
 fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?);
     stream.write_all(b"220 other.example\r\n")?;
-    let mut seen = Seen::default();
+    let (mut seen, mut taken) = (Seen::default(), 0);
     loop {
         let mut line = String::new();
         if lines.read_line(&mut line)? == 0 {
@@ -123,6 +153,10 @@ fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std:
                 extensions.iter().for_each(|extension| reply += &format!("250-{extension}\r\n"));
                 reply + "250 ENHANCEDSTATUSCODES"
             }
+            "MAIL" if taken == 3 && extensions.contains(&"X-FEW") => {
+                return stream.write_all(b"421 4.7.0 too many messages on this connection\r\n");
+            }
+            "MAIL" if taken == 3 && extensions.contains(&"X-FEW-SILENTLY") => return Ok(()),
             "MAIL" => {
                 seen = Seen { mail: line.clone(), ..Seen::default() };
                 "250 2.1.0 ok".to_owned()
@@ -130,6 +164,9 @@ fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std:
             "RCPT" if line.contains("<nobody@") => "550 5.1.1 there is nobody".to_owned(),
             "RCPT" if line.contains("<later@") => "451 4.2.0 come back".to_owned(),
             "RCPT" => {
+                if line.contains("<slow@") {
+                    record.hold();
+                }
                 seen.recipients.push(line.clone());
                 "250 2.1.5 ok".to_owned()
             }
@@ -146,6 +183,9 @@ fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std:
                     }
                     seen.content += line.strip_prefix('.').unwrap_or(&line);
                 }
+                if seen.recipients.iter().any(|line| line.contains("<held@")) {
+                    record.hold();
+                }
                 if seen.recipients.iter().any(|line| line.contains("<policy@")) {
                     "550 5.7.1 not such a message".to_owned()
                 } else {
@@ -153,6 +193,7 @@ fn converse(mut stream: TcpStream, extensions: &[&str], record: &Record) -> std:
                         record.take_time();
                     }
                     record.messages.lock().unwrap().push(std::mem::take(&mut seen));
+                    taken += 1;
                     "250 2.0.0 taken".to_owned()
                 }
             }

@@ -88,25 +88,13 @@ fn enqueue(world: &World, sender: Option<AccountId>, notify: Option<Notify>) {
             let mut intake = crate::intake::Intake::new(&shared.store, &shared.committer, 1 << 20);
             intake.push(MESSAGE.as_bytes()).await.unwrap();
             let message = intake.finish(postrider_storage::blobs::Sharing::One).unwrap();
-            let recipient =
-                NewRecipient { address: b"a@null.example".to_vec(), notify, ..NewRecipient::default() };
+            let recipient = NewRecipient { notify, ..NewRecipient::new("a@null.example") };
             let queued = NewQueued {
-                content: message.content,
                 prefix: b"Received: by here\r\n".to_vec(),
-                created: 1_700_000_000,
                 sender,
                 mail_from: b"them@remote.example".to_vec(),
-                kind: Kind::Ordinary,
-                require_tls: postrider_storage::rows::RequireTls::Unset,
-                smtputf8: false,
-                eight_bit: false,
-                binary: false,
-                ret: postrider_storage::rows::Ret::Unspecified,
-                envelope_id: Vec::new(),
                 hold_until: Some(postrider_proto::smtp::envelope::Hold::Until(LATER)),
-                max_attempts: 0,
-                meta: None,
-                recipients: vec![recipient],
+                ..NewQueued::new(message.content, 1_700_000_000, vec![recipient])
             };
             let batch = postrider_storage::engine::Batch::new();
             crate::delivery::enqueue(&home, queued, message, batch).await.unwrap();

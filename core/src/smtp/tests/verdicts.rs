@@ -15,7 +15,7 @@ use super::world::World;
 use crate::clock::unix_now;
 use crate::config::Consequence;
 use crate::metrics::{Finding, Limit, Method, Reason, Verdict};
-use crate::testing::wait_until;
+use crate::testing::{once, wait_until};
 
 pub(super) const SCRIPT: &str = "
     $SECURE .
@@ -576,15 +576,26 @@ fn a_forgery_is_not_known_by_the_mail_of_whom_it_names() {
         config.listeners.iter_mut().for_each(|listener| listener.limits.smtp.first_time_sender_delay = delay);
     });
     let mut client = world.smtp();
-    let mut timed = |sender: &str| {
+    let mut timed = |sender: &str, number: usize| {
         let begun = Instant::now();
-        let reply = client.mail(sender, &["anna@example.org"], "From: <a@client.example>\r\n\r\nbody");
+        let message = format!("From: <a{number}@client.example>\r\n\r\nbody");
+        let reply = client.mail(sender, &["anna@example.org"], &message);
         assert!(reply.starts_with("250"), "{reply}");
         begun.elapsed()
     };
-    assert!(timed("a@client.example") >= delay);
-    assert!(timed("a@client.example") < delay);
+    // What is known may be late as well, on a busy machine.
+    let is_known = once(|number| {
+        assert!(timed("a@client.example", number) >= delay);
+        timed("a@client.example", number) < delay
+    });
+    assert!(is_known);
     // SPF of another domain confirms nothing about the author; without a policy it isn't refused, but it waits.
-    assert!(timed("x@lax.example") >= delay);
-    assert!(timed("x@lax.example") < delay);
+    let is_known = once(|number| {
+        if number > 0 {
+            timed("a@client.example", number);
+        }
+        assert!(timed("x@lax.example", number) >= delay);
+        timed("x@lax.example", number) < delay
+    });
+    assert!(is_known);
 }

@@ -19,9 +19,10 @@ use super::world::World;
 use crate::clock::unix_now;
 use crate::control::protocol::{Answer, Request, WebhookChange, WebhookFilter};
 use crate::http::Reach;
-use crate::metrics::Called;
+use crate::metrics::{Called, GivenUp};
 use crate::testing::wait_until;
 use crate::tls::self_signed;
+use crate::webhooks::LIFE;
 
 const SCRIPT: &str = "
     $ORIGIN example.
@@ -466,8 +467,40 @@ fn a_call_that_can_not_be_made_holds_up_no_other() {
     let (left, row) = waiting(&world).pop().unwrap();
     // It has failed, and is tried again later, as any other.
     assert_eq!((left, row.attempts), (HookId(id.0 + 1), 1));
-    assert!(row.due > unix_now() && row.results[0].error().contains("can't read"), "{row:?}");
+    assert!(row.due > row.results[0].time && row.results[0].error().contains("can't read"), "{row:?}");
     assert_eq!(seen.all()[0].field("X-Postrider-Webhook-ID"), Some(&*id.0.to_string()));
+}
+
+#[test]
+fn a_call_that_waited_for_too_long_is_given_up() {
+    let (port, seen) = web_server::start(|_| response("503 Later"));
+    let world = World::new();
+    set(&world, "ben", None, Some(&format!("http://127.0.0.1:{port}/")));
+    let reply = world.smtp().mail("x@other.example", &["ben@example.org"], "Subject: a\r\n\r\nb");
+    assert!(reply.starts_with("250"), "{reply}");
+    let (young, row) = waiting(&world).pop().unwrap();
+    // One whose turn comes too late, and one whose next attempt would come too late: its eleventh has failed.
+    let (never, last) = (HookId(young.0 + 1), HookId(young.0 + 2));
+    let mut batch = postrider_storage::engine::Batch::new();
+    let now = unix_now();
+    for (id, created, attempts) in [(never, now - LIFE, 0), (last, now - LIFE + 3600, 10)] {
+        webhooks::add(&mut batch, id, &HookRow { created, attempts, ..row.clone() }).unwrap();
+    }
+    world.shared.committer.commit_blocking(batch, postrider_storage::engine::Durability::Synced).unwrap();
+    let world = world.again();
+    wait_until(|| seen.count() == 2 && waiting(&world).len() == 1 && waiting(&world)[0].1.attempts == 1);
+    assert_eq!(waiting(&world)[0].0, young);
+    let ended = ended(&world);
+    let [(first, unmade), (second, made)] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!((*first, unmade.end, unmade.hook.attempts), (never, HookEnd::Expired, 0));
+    assert_eq!((*second, made.end, made.hook.attempts), (last, HookEnd::Expired, 11));
+    assert_eq!(made.hook.results.last().map(|result| result.status), Some(503), "it says why");
+    let given_up = world.shared.metrics.webhooks.given_up.at([GivenUp::Age as usize]);
+    wait_until(|| world.shared.registry.counter(given_up) == 2);
+    let filter = Box::new(WebhookFilter::default());
+    let (rows, _) = world.ok(&Request::WebhookRetired { filter, cursor: None, limit: None });
+    assert_eq!(rows.matches("\"expired\"").count(), 2, "{rows}");
+    world.verify();
 }
 
 #[test]

@@ -250,6 +250,11 @@ impl World {
         reader.message(account, inbox, last).unwrap().unwrap().email
     }
 
+    /// Sessions with other servers that do something. Connections that lie idle are none.
+    pub(super) fn delivering_sessions(&self) -> i64 {
+        self.shared.registry.gauge(self.shared.metrics.queue.sessions)
+    }
+
     /// What the store holds.
     pub(super) fn counts(&self) -> Counts {
         let reader = self.shared.store.reader();

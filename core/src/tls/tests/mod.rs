@@ -20,6 +20,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::*;
 use crate::runtime::net::{Gate, Stream};
 use crate::runtime::tests::Server;
+use crate::testing::PATIENCE;
 
 type Versions = &'static [&'static SupportedProtocolVersion];
 
@@ -70,7 +71,7 @@ impl Identity {
 }
 
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(10)
+    Instant::now() + PATIENCE
 }
 
 /// Serves TLS on one shard.
@@ -79,13 +80,13 @@ where
     H: Fn(Transport) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
-    serve_outcomes(service, handler).0
+    serve_outcomes(service, PATIENCE, handler).0
 }
 
 type Outcomes = Arc<Mutex<Vec<String>>>;
 
-/// Serves TLS on one shard and notes the reasons of failed handshakes.
-fn serve_outcomes<H, F>(service: TlsService, handler: H) -> (Server, Outcomes)
+/// Serves TLS on one shard and notes the reasons of failed handshakes. They may take so much `time`.
+fn serve_outcomes<H, F>(service: TlsService, time: Duration, handler: H) -> (Server, Outcomes)
 where
     H: Fn(Transport) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + 'static,
@@ -95,7 +96,7 @@ where
     let server = Server::start(1, &Gate::new(1000), move |stream: Stream| {
         let (service, handler, notes) = (service.clone(), handler.clone(), Arc::clone(&notes));
         async move {
-            let deadline = Instant::now() + Duration::from_millis(1500);
+            let deadline = Instant::now() + time;
             match Transport::Plain(stream).start_tls(&service, Ask::Nothing, deadline).await {
                 Ok(transport) => handler(transport).await,
                 Err(TransportError::Tls(error)) => notes.lock().unwrap().push(error.reason().into_owned()),

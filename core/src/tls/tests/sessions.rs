@@ -245,7 +245,7 @@ fn sessions_move_to_another_shard_in_the_middle_of_a_record() {
     let mut clients = Vec::new();
     for _ in 0..SESSIONS {
         let mut socket = StdStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let mut connection = ClientConnection::new(Arc::clone(&config), name).unwrap();
         while connection.is_handshaking() {

@@ -16,6 +16,8 @@ pub struct ContentFacts {
     pub has_separator: bool,
     /// Whether there is an octet over 127.
     pub has_eight_bit: bool,
+    /// Whether there is one in the header, which is UTF-8 then or nothing at all (RFC 6532 §3.2).
+    pub has_eight_bit_header: bool,
 }
 
 /// What the `TLS-Required` fields of a message say (RFC 8689 §3).
@@ -96,11 +98,17 @@ impl HeaderWatch {
             match self.state {
                 State::Body => return,
                 State::Rest => {
-                    let Some(line_feed) = memchr::memchr(b'\n', rest) else { return };
+                    let end = memchr::memchr(b'\n', rest);
+                    let line = &rest[..end.unwrap_or(rest.len())];
+                    self.facts.has_eight_bit_header |= !line.is_ascii();
+                    let Some(line_feed) = end else { return };
                     rest = &rest[line_feed..];
                     self.state = State::LineStart;
                 }
-                _ => self.step(byte),
+                _ => {
+                    self.facts.has_eight_bit_header |= !byte.is_ascii();
+                    self.step(byte);
+                }
             }
             rest = &rest[1..];
         }
@@ -210,6 +218,7 @@ mod tests {
                 tls_required: TlsRequired::Absent,
                 has_separator,
                 has_eight_bit: false,
+                has_eight_bit_header: false,
             };
             for cut in 0..=content.len() {
                 assert_eq!(watch(content, cut), expected, "{} cut at {cut}", content.escape_ascii());
@@ -238,5 +247,21 @@ mod tests {
     fn eight_bit_content_is_noticed() {
         assert!(watch(b"a: b\r\n\r\n\xc3\xbc", 3).has_eight_bit);
         assert!(watch(b"\xff", 0).has_eight_bit);
+        for (content, is_in_header) in [
+            (&b"a: b\r\n\r\n\xc3\xbc"[..], false),
+            (b"a: b\n\n\xc3\xbc", false),
+            (b"Subject: \xc3\xbc\r\n\r\nbody", true),
+            (b"\xc3: b\r\n\r\nbody", true),
+            (b"From\xc3: b\r\n", true),
+            (b"TLS-Required: \xc3\r\n", true),
+            (b"a: b\r\n c\xc3", true),
+        ] {
+            for cut in 0..=content.len() {
+                let facts = watch(content, cut);
+                let shown = content.escape_ascii();
+                assert!(facts.has_eight_bit, "{shown} cut at {cut}");
+                assert_eq!(facts.has_eight_bit_header, is_in_header, "{shown} cut at {cut}");
+            }
+        }
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use super::capabilities::{Capabilities, Extension};
-use crate::address::ForwardPath;
 use crate::smtp::envelope::{BodyType, Envelope, Notify, OriginalRecipient, Recipient, Return};
 use crate::smtp::xtext;
 
@@ -62,14 +61,7 @@ pub(super) fn check(envelope: &Envelope, capabilities: &Capabilities) -> Result<
 
 /// Whether SMTPUTF8 was asked for, or an address can't do without.
 fn needs_utf8(envelope: &Envelope) -> bool {
-    let is_ascii = |path: &ForwardPath| match path {
-        ForwardPath::Postmaster => true,
-        ForwardPath::Address(address) => address.is_ascii(),
-        ForwardPath::Literal(address) => address.localpart.is_ascii(),
-    };
-    envelope.smtputf8
-        || envelope.reverse_path.address().is_some_and(|address| !address.is_ascii())
-        || envelope.recipients.iter().any(|recipient| !is_ascii(&recipient.path))
+    envelope.smtputf8 || envelope.has_utf8_address()
 }
 
 /// MAIL for a message that passed [`check`], with its line end.

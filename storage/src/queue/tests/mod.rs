@@ -120,31 +120,18 @@ impl World {
 }
 
 fn message(content: Content, recipients: &[&str]) -> NewQueued {
+    let recipient = |address: &&str| NewRecipient {
+        original: b"rfc822;r@example.net".to_vec(),
+        ..NewRecipient::new(*address)
+    };
     NewQueued {
-        content,
         prefix: b"Received: x\r\n".to_vec(),
-        created: 100,
         sender: AccountId::new(3),
         mail_from: b"a@sender.example".to_vec(),
-        kind: Kind::Ordinary,
-        require_tls: RequireTls::Unset,
-        smtputf8: false,
         eight_bit: true,
-        binary: false,
         ret: Ret::Full,
         envelope_id: b"id".to_vec(),
-        hold_until: None,
-        max_attempts: 0,
-        meta: None,
-        recipients: recipients
-            .iter()
-            .map(|address| NewRecipient {
-                address: address.as_bytes().to_vec(),
-                notify: None,
-                original: b"rfc822;r@example.net".to_vec(),
-                from_id: None,
-            })
-            .collect(),
+        ..NewQueued::new(content, 100, recipients.iter().map(recipient).collect())
     }
 }
 

@@ -337,6 +337,7 @@ fn rows_of_webhooks_have_these_bytes() {
         (HookEnd::Superseded(HookId(0x6b)), "02 000000000000 6b00000000000000"),
         (HookEnd::Canceled, "03 000000000000 0000000000000000"),
         (HookEnd::Unwanted, "04 000000000000 0000000000000000"),
+        (HookEnd::Expired, "05 000000000000 0000000000000000"),
     ] {
         let row = RetiredHookRow { end, ended: 0x6c, hook: hook.clone() };
         let retired = format!("01 {octets} 6c00000000000000 {text}");

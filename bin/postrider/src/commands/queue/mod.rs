@@ -119,6 +119,10 @@ pub(super) fn pages<L: Line>(
         }
     }
     if let Some(cursor) = cursor {
+        if json {
+            terminal::print(&serde_json::json!({ "next": cursor }).to_string());
+            return Ok(());
+        }
         terminal::say(&format!("There may be more: take a greater --limit, or go on with --cursor {cursor}"));
     }
     Ok(())
@@ -153,28 +157,45 @@ fn show_entry(server: &Server, arguments: QueueShow) -> Result<()> {
     Ok(())
 }
 
-fn change(server: &Server, written: &Filter, all: bool, change: QueueChange, done: &str) -> Result<()> {
-    match (*written == Filter::default(), all) {
-        (true, false) => {
+/// Sees to it that a change says either which of them are meant or `--all`.
+pub fn one_is_said(them: &str, says_which: bool, all: bool) -> Result<()> {
+    match (says_which, all) {
+        (false, false) => {
             bail!(
-                "nothing says which entries are meant. Name their ids, or what they have in common; or write --all"
+                "nothing says which {them} are meant. Name their ids, or what they have in common; or write --all"
             )
         }
-        (false, true) => {
-            bail!("--all is for all entries. Leave it out, or everything else that says which are meant")
+        (true, true) => {
+            bail!("--all is for all {them}. Leave it out, or everything else that says which are meant")
         }
-        _ => {}
+        _ => Ok(()),
     }
+}
+
+fn change(server: &Server, written: &Filter, all: bool, change: QueueChange, done: &str) -> Result<()> {
+    one_is_said("entries", *written != Filter::default(), all)?;
     let request = Request::QueueChange { filter: Box::new(filter(written, now())?), change };
     let mut bar = Bar::of("entries");
     let answer = server.connect()?.call(&request, None, &mut bar);
     bar.finish();
-    let Answer::QueueChanged { entries, recipients, busy } = answer? else { return Err(unexpected()) };
+    let Answer::QueueChanged { entries, recipients, busy, missing } = answer? else {
+        return Err(unexpected());
+    };
     let verb = if entries == 1 { "entry is" } else { "entries are" };
     let many = if recipients == 1 { "recipient" } else { "recipients" };
     terminal::say(&format!("{entries} {verb} {done} ({recipients} {many})."));
+    let mut problems = Vec::new();
+    if !missing.is_empty() {
+        problems.push(format!("there is no entry {} in the queue", missing.join(", ")));
+    }
     if busy > 0 {
-        bail!("{busy} entries are just being delivered, and nothing was done to them. Try again later");
+        let verb = if busy == 1 { "entry is" } else { "entries are" };
+        problems.push(format!(
+            "{busy} {verb} just being delivered, and nothing was done to them. Try again later"
+        ));
+    }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("; "));
     }
     Ok(())
 }

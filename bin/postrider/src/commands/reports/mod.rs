@@ -64,7 +64,7 @@ fn list(server: &Server, arguments: &ReportsList) -> Result<()> {
         until: Some(moment(&arguments.until, now, Direction::Ago)?.saturating_add(1)),
     };
     let shown = (arguments.json, words::HEADER);
-    pages::<ReportRow>(server, shown, arguments.max, arguments.cursor.clone(), |cursor, limit| {
+    pages::<ReportRow>(server, shown, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
         Request::ReportList { filter: filter.clone(), cursor, limit: Some(limit) }
     })
 }

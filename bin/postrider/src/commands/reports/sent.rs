@@ -13,7 +13,7 @@ use crate::commands::show::Line;
 /// `postrider reports results`
 pub(super) fn results(server: &Server, arguments: &ReportsResults) -> Result<()> {
     let shown = (arguments.json, "day\trecipients\tpolicy\tsuccessful\tfailed");
-    pages::<TlsResultRow>(server, shown, arguments.max, arguments.cursor.clone(), |cursor, limit| {
+    pages::<TlsResultRow>(server, shown, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
         Request::ReportResults { cursor, limit: Some(limit) }
     })
 }

@@ -225,10 +225,8 @@ pub fn prepare(head: &[u8], order: &Order, config: &Config, caller: &Caller) -> 
     let mut out = Vec::with_capacity(head.len() + 256);
     for field in header::fields(head) {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
-        let prefix = field.name.get(..KEPT_PREFIX.len());
-        let is_kept = prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(KEPT_PREFIX.as_bytes()));
         let is_replaced = config.from.is_some() && is("from");
-        if !(is("bcc") || is("resent-bcc") || is("return-path") || is_kept || is_replaced) {
+        if !(is("bcc") || is("resent-bcc") || is("return-path") || is_kept(field.name) || is_replaced) {
             out.extend_from_slice(field.octets);
         }
     }
@@ -247,6 +245,18 @@ pub fn prepare(head: &[u8], order: &Order, config: &Config, caller: &Caller) -> 
         add("TLS-Required", b"No");
     }
     Ok(Prepared { sender, recipients, header: out })
+}
+
+/// Whether a field is one of a kept message.
+fn is_kept(name: &[u8]) -> bool {
+    let prefix = name.get(..KEPT_PREFIX.len());
+    prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(KEPT_PREFIX.as_bytes()))
+}
+
+/// A header without the fields of a kept message: whoever wrote the message says nothing there.
+pub fn without_kept(head: &[u8]) -> Vec<u8> {
+    let fields = header::fields(head).filter(|field| !is_kept(field.name));
+    fields.flat_map(|field| field.octets).copied().collect()
 }
 
 fn one_sender(text: &str, config: &Config, caller: &Caller) -> Result<ReversePath, Failed> {

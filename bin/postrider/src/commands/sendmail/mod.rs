@@ -4,6 +4,7 @@
 //! Always holds: a message that was read whole is either taken by the server for all its recipients, or kept in a
 //! file whose name is said; only when that fails too does a message get lost, and that is said as well.
 
+mod again;
 mod config;
 mod exit;
 mod failures;
@@ -16,7 +17,7 @@ mod words;
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use jiff::Zoned;
@@ -29,7 +30,7 @@ use crate::arguments::{Early, Top};
 use crate::terminal;
 use config::{Config, RequireTls};
 use exit::{Code, Failed};
-use failures::About;
+use failures::{Unsent, comment};
 use message::{Caller, Content, Spool};
 use submit::{Verdict, submit};
 use words::{Job, Order};
@@ -38,6 +39,10 @@ use words::{Job, Order};
 pub fn run(words: &[String]) -> ExitCode {
     match words::read(words) {
         Ok(Job::Submit(order)) => match order_of(&order) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failed) => fail(&failed),
+        },
+        Ok(Job::Again(order, files)) => match again(&order, &files) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failed) => fail(&failed),
         },
@@ -90,9 +95,15 @@ fn order_of(order: &Order) -> Result<(), Failed> {
         // Whose mistake it is, the caller's message is none the less worth keeping.
         Some(failed) => {
             let spool = Spool::read(input, order.ignores_dot, surroundings.config.message_octets_max)?;
-            Err(keep_as_read(order, &surroundings, spool, &failed))
+            Err(surroundings.keep_and_tell(&mut as_read(order, spool, failed)))
         }
     }
+}
+
+/// Submits messages that were kept. What their files say of a configuration doesn't count.
+fn again(order: &Order, files: &[String]) -> Result<(), Failed> {
+    let mut surroundings = Surroundings::find(configuration(order)??)?;
+    again::run(files, &mut surroundings, order.verbose)
 }
 
 /// Reads the configuration, and gives up a group or user that the program was lent for reading it (setgid): the rest
@@ -135,6 +146,26 @@ impl Surroundings {
         };
         Ok(Self { config, caller, hello, home: std::env::home_dir() })
     }
+
+    /// Keeps a message; where, or why not.
+    fn keep(&self, unsent: &mut Unsent) -> Result<PathBuf, String> {
+        let Some(home) = self.home.as_deref().filter(|home| home.is_absolute()) else {
+            return Err("there is no home directory to keep it in".to_owned());
+        };
+        let kept = unsent.keep(home, &self.caller.unique);
+        kept.map_err(|error| format!("it can't be kept in {}: {error}", home.display()))
+    }
+
+    /// Keeps a message, and adds to what is told of it where it is.
+    fn keep_and_tell(&self, unsent: &mut Unsent) -> Failed {
+        let kept = match self.keep(unsent) {
+            Ok(file) => {
+                format!("It is kept in {0}. To submit it again: sendmail --again {0}", file.display())
+            }
+            Err(why) => format!("It is lost: {why}"),
+        };
+        Failed::new(unsent.failed.code, format!("{}. {kept}", unsent.failed))
+    }
 }
 
 /// Octets that nobody can know before, as text of letters and digits.
@@ -150,15 +181,24 @@ fn random() -> Result<String, Failed> {
 
 /// Reads a message, submits it, and keeps it when that fails.
 fn deliver(order: &Order, surroundings: &Surroundings, input: &mut impl BufRead) -> Result<(), Failed> {
+    let spool = Spool::read(input, order.ignores_dot, surroundings.config.message_octets_max)?;
+    attempt(order, surroundings, spool).map_err(|mut unsent| surroundings.keep_and_tell(&mut unsent))
+}
+
+/// Submits a message. One that fails is given back with all that has to be known to submit it again.
+fn attempt(order: &Order, surroundings: &Surroundings, spool: Spool) -> Result<(), Box<Unsent>> {
     let Surroundings { config, caller, hello, .. } = surroundings;
-    let spool = Spool::read(input, order.ignores_dot, config.message_octets_max)?;
     let prepared = match message::prepare(&spool.header, order, config, caller) {
         Ok(prepared) => prepared,
-        Err(failed) => return Err(keep_as_read(order, surroundings, spool, &failed)),
+        Err(failed) => return Err(Box::new(as_read(order, spool, failed))),
+    };
+    let unique = match random() {
+        Ok(unique) => unique,
+        Err(failed) => return Err(Box::new(as_read(order, spool, failed))),
     };
     let mut content = spool.with_header(prepared.header);
     let envelope = envelope(order, config, prepared.sender, prepared.recipients, &content);
-    let verdicts = submit(config, hello.clone(), random()?, &envelope, &mut content);
+    let verdicts = submit(config, hello.clone(), unique, &envelope, &mut content);
     let paths: Vec<&ForwardPath> = envelope.recipients.iter().map(|recipient| &recipient.path).collect();
     if order.verbose {
         for (path, verdict) in paths.iter().zip(&verdicts) {
@@ -173,21 +213,34 @@ fn deliver(order: &Order, surroundings: &Surroundings, input: &mut impl BufRead)
         .filter_map(|(path, verdict)| Some((*path, verdict.as_ref().err()?.text.as_str())))
         .collect();
     let reason = reason(&failed, verdicts.len());
-    let recipients = failed.iter().map(|(path, why)| format!("{path} ({why})")).collect();
-    let about = About { sender: Some(envelope.reverse_path.to_string()), recipients, reason: &reason };
-    let kept = keep(surroundings, &about, &mut content);
-    let what = if failed.len() < verdicts.len() { "submitted, but not for all" } else { "not submitted" };
-    Err(Failed::new(code, format!("the message was {what}: {reason}. {kept}")))
+    let is_partial = failed.len() < verdicts.len();
+    let what = if is_partial { "submitted, but not for all" } else { "not submitted" };
+    // The recipients are those of the envelope now, and the author stands in the header.
+    let order = Order { from_header: false, full_name: None, ..order.clone() };
+    Err(Box::new(Unsent {
+        is_partial,
+        failed: Failed::new(code, format!("the message was {what}: {reason}")),
+        options: order.options(),
+        sender: Some(envelope.reverse_path.to_string()),
+        recipients: failed.iter().map(|(path, why)| format!("{path} {}", comment(why))).collect(),
+        reason,
+        content,
+    }))
 }
 
-/// Keeps a message that wasn't understood as it was read: with its Bcc, by which it can be submitted again, and with what
+/// A message that wasn't understood, as it was read: with its Bcc, by which it can be submitted again, and with what
 /// the caller said of sender and recipients.
-fn keep_as_read(order: &Order, surroundings: &Surroundings, spool: Spool, failed: &Failed) -> Failed {
-    let header = spool.header.clone();
-    let about =
-        About { sender: order.sender.clone(), recipients: order.addresses.clone(), reason: &failed.text };
-    let kept = keep(surroundings, &about, &mut spool.with_header(header));
-    Failed::new(failed.code, format!("{failed}. {kept}"))
+fn as_read(order: &Order, spool: Spool, failed: Failed) -> Unsent {
+    let header = message::without_kept(&spool.header);
+    Unsent {
+        is_partial: false,
+        reason: failed.text.clone(),
+        failed,
+        options: order.options(),
+        sender: order.sender.clone(),
+        recipients: order.addresses.clone(),
+        content: spool.with_header(header),
+    }
 }
 
 /// Why, in one line.
@@ -214,17 +267,6 @@ fn code_of(verdicts: &[Verdict]) -> Option<Code> {
         Some(temporary) => *temporary,
         None => first,
     })
-}
-
-/// Keeps a message; says where, or why not.
-fn keep(surroundings: &Surroundings, about: &About<'_>, content: &mut Content) -> String {
-    let Some(home) = surroundings.home.as_deref().filter(|home| home.is_absolute()) else {
-        return "It is lost: there is no home directory to keep it in".to_owned();
-    };
-    match failures::keep(Path::new(home), &surroundings.caller.unique, about, content) {
-        Ok(file) => format!("It is kept in {}", file.display()),
-        Err(error) => format!("It is lost: it can't be kept in {}: {error}", home.display()),
-    }
 }
 
 /// What is said to the server about the message.

@@ -4,16 +4,14 @@
 use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Arc;
+use std::path::Path;
 use std::thread::JoinHandle;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
 use super::*;
+use crate::commands::authority::Authority;
 
 /// How commands begin, and the reply to each.
 type Replies = &'static [(&'static str, &'static str)];
@@ -36,34 +34,13 @@ struct Server {
 
 /// A server for one connection, and a home directory with the certificate of its authority.
 fn serve(like: Like) -> Server {
-    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority).unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority.der().clone()).unwrap();
-    let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let verifier = verifier.allow_unauthenticated().build().unwrap();
-    let own = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["client.example".to_owned()]).unwrap();
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    let client = params.signed_by(&own, &authority).unwrap();
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        )
-        .unwrap();
+    let authority = Authority::new();
+    let config = authority.server("127.0.0.1").config(Some(&authority));
+    let client = authority.client("client.example");
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
-    std::fs::write(dir.path().join("client.pem"), client.pem()).unwrap();
-    std::fs::write(dir.path().join("client.key"), own.serialize_pem()).unwrap();
+    std::fs::write(dir.path().join("client.pem"), client.certificate.pem()).unwrap();
+    std::fs::write(dir.path().join("client.key"), client.key.serialize_pem()).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let said = std::thread::spawn(move || {
@@ -72,7 +49,7 @@ fn serve(like: Like) -> Server {
         let mut clear = BufReader::with_capacity(1, stream);
         clear.get_mut().write_all(b"220 here\r\n").unwrap();
         if speak(&mut clear, like, false, &mut said) {
-            let session = ServerConnection::new(Arc::new(config)).unwrap();
+            let session = ServerConnection::new(config).unwrap();
             let mut secured = BufReader::with_capacity(1, StreamOwned::new(session, clear.into_inner()));
             speak(&mut secured, like, true, &mut said);
             if secured.get_ref().conn.peer_certificates().is_some() {
@@ -127,6 +104,21 @@ const LOGIN: &str = "ca_file = \"ca.pem\"\nusername = \"a@x.example\"\npassword 
 const MESSAGE: &str = "To: b@x.example, c@x.example\nBcc: d@x.example\nFrom: a@x.example\nDate: x\n\
                        Message-ID: <y@z>\n\n.body\n";
 
+/// Who calls from `home`.
+fn surroundings(config: Config, home: &Path) -> Surroundings {
+    Surroundings {
+        config,
+        caller: Caller {
+            user: "anna".into(),
+            domain: Domain::parse("host.example").unwrap(),
+            date: "now".into(),
+            unique: "u1".into(),
+        },
+        hello: HeloName::parse("host.example").unwrap(),
+        home: Some(home.to_owned()),
+    }
+}
+
 /// Submits a message; what came of it, what was said to the server, and the files that were kept.
 fn send(
     like: Like,
@@ -138,17 +130,8 @@ fn send(
     let config = format!("host = \"127.0.0.1\"\nport = {port}\n{config}");
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     let Ok(Job::Submit(order)) = words::read(&words) else { panic!("{words:?}") };
-    let surroundings = Surroundings {
-        config: Config::parse(&config, &dir.path().join("s.toml")).unwrap(),
-        caller: Caller {
-            user: "anna".into(),
-            domain: Domain::parse("host.example").unwrap(),
-            date: "now".into(),
-            unique: "u1".into(),
-        },
-        hello: HeloName::parse("host.example").unwrap(),
-        home: Some(dir.path().to_owned()),
-    };
+    let config = Config::parse(&config, &dir.path().join("s.toml")).unwrap();
+    let surroundings = surroundings(config, dir.path());
     let result = deliver(&order, &surroundings, &mut text.as_bytes());
     let said = said.join().unwrap();
     let kept = dir.path().join("postrider-sendmail.failures");
@@ -275,26 +258,88 @@ fn what_the_server_can_not_take_and_what_has_no_recipients_is_kept() {
     assert_eq!(said, ["EHLO host.example", "QUIT"]);
 
     let dir = tempfile::tempdir().unwrap();
-    let surroundings = Surroundings {
-        config: Config::default(),
-        caller: Caller {
-            user: "anna".into(),
-            domain: Domain::parse("host.example").unwrap(),
-            date: "now".into(),
-            unique: "u2".into(),
-        },
-        hello: HeloName::parse("host.example").unwrap(),
-        home: Some(dir.path().to_owned()),
-    };
+    let surroundings = surroundings(Config::default(), dir.path());
     let text = "Subject: x\nBcc: nobody@-\n\nbody\n";
     let order = Order { from_header: true, ..Order::default() };
     let failed = deliver(&order, &surroundings, &mut text.as_bytes()).unwrap_err();
     assert_eq!(failed.code, Code::Data);
-    let kept = std::fs::read_to_string(dir.path().join("postrider-sendmail.failures/u2.eml")).unwrap();
+    let kept = std::fs::read_to_string(dir.path().join("postrider-sendmail.failures/u1.eml")).unwrap();
     assert!(kept.ends_with("\r\nSubject: x\r\nBcc: nobody@-\r\n\r\nbody\r\n"), "{kept}");
     // A name that is taken is never written over, and that the message is lost is said.
     let failed = deliver(&order, &surroundings, &mut text.as_bytes()).unwrap_err();
     assert!(failed.text.contains("It is lost"), "{failed}");
+}
+
+/// Submits a kept message again; what came of it, what was said to the server, and what is kept now, its file first.
+fn send_again(like: Like, text: &str) -> (Result<(), Failed>, Vec<String>, Vec<String>) {
+    let Server { port, dir, said } = serve(like);
+    let file = dir.path().join("kept.eml");
+    std::fs::write(&file, text).unwrap();
+    let config = format!("host = \"127.0.0.1\"\nport = {port}\n{OFF}");
+    let config = Config::parse(&config, &dir.path().join("s.toml")).unwrap();
+    let files = [file.display().to_string()];
+    let result = again::run(&files, &mut surroundings(config, dir.path()), false);
+    let kept = [file, dir.path().join("postrider-sendmail.failures/u1.0.eml")];
+    let kept = kept.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+    // One that never spoke to the server lets it end.
+    drop(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
+    (result, said.join().unwrap(), kept)
+}
+
+#[test]
+fn what_is_kept_is_submitted_again_for_those_who_do_not_have_it() {
+    // What a server says names no recipient.
+    let replies: Replies =
+        &[("RCPT TO:<c@", "550 5.1.1 (no) e@x.example) ("), ("RCPT TO:<d@", "451 later \\")];
+    let words = ["-ti", "-f", "s@x.example", "-N", "delay", "-V", "id1"];
+    let like = Like { extensions: "\r\n250-DSN", ..Like::default() };
+    let (_, _, kept) = send(Like { replies, ..like }, OFF, &words, MESSAGE);
+    let [kept] = &kept[..] else { panic!("{kept:?}") };
+
+    let (result, said, left) = send_again(like, kept);
+    assert_eq!((result, left), (Ok(()), vec![]));
+    let envelope: Vec<&str> =
+        said.iter().filter(|line| line.contains(':')).take(3).map(String::as_str).collect();
+    let [mail, first, second] = envelope[..] else { panic!("{said:?}") };
+    assert!(mail.starts_with("MAIL FROM:<s@x.example>") && mail.contains("ENVID=id1"), "{mail}");
+    assert_eq!([first, second], ["RCPT TO:<c@x.example> NOTIFY=DELAY", "RCPT TO:<d@x.example> NOTIFY=DELAY"]);
+    let content: Vec<&str> = said.iter().skip_while(|line| *line != "DATA").map(String::as_str).collect();
+    assert_eq!(content[1], "To: b@x.example, c@x.example", "{content:?}");
+    assert_eq!(content[content.len() - 3..], ["..body", ".", "QUIT"]);
+
+    // While nobody has it, the file stays; once some have it, there is one for the others.
+    let (result, _, left) = send_again(Like { replies: &[("MAIL", "451 4.3.0 later")], ..like }, kept);
+    assert_eq!((result.unwrap_err().code, &left[..]), (Code::Temporary, &[kept.clone()][..]));
+    let (result, _, left) = send_again(Like { replies: &[("RCPT TO:<c@", "550 no")], ..like }, kept);
+    let failed = result.unwrap_err();
+    assert!(failed.code == Code::Unavailable && failed.text.contains("u1.0.eml"), "{failed}");
+    let [left] = &left[..] else { panic!("{left:?}") };
+    assert!(left.contains("Recipient: c@x.example (550 no)") && !left.contains("Recipient: d@"), "{left}");
+    assert!(left.contains("-Ndelay") && left.contains("-Vid1"), "{left}");
+}
+
+#[test]
+fn what_was_kept_as_it_was_read_is_submitted_to_nobody_else() {
+    let text =
+        "Postrider-Failed-Recipient: e@x.example\nFrom: a@x.example\nBcc: b@x.example, nobody@-\n\n.\nx\n";
+    let dir = tempfile::tempdir().unwrap();
+    let surroundings = surroundings(Config::default(), dir.path());
+    let order = Order { from_header: true, ignores_dot: true, ..Order::default() };
+    deliver(&order, &surroundings, &mut text.as_bytes()).unwrap_err();
+    let kept = std::fs::read_to_string(dir.path().join("postrider-sendmail.failures/u1.eml")).unwrap();
+    let (result, said, left) = send_again(Like::default(), &kept);
+    assert_eq!((result.unwrap_err().code, said.len(), left.len()), (Code::Data, 0, 1));
+    // Whoever mends the address has it submitted.
+    let (result, said, left) = send_again(Like::default(), &kept.replace(", nobody@-", ""));
+    assert_eq!((result, left.len()), (Ok(()), 0));
+    let recipients: Vec<_> = said.iter().filter(|line| line.starts_with("RCPT")).collect();
+    assert_eq!(recipients, ["RCPT TO:<b@x.example>"]);
+    assert!(said.ends_with(&["..", "x", ".", "QUIT"].map(str::to_owned)), "{said:?}");
+    // What isn't a kept message is left alone.
+    for text in [MESSAGE, "", "Postrider-Failed-Reason: x\r\nPostrider-Failed-Option: -bp\r\n\r\nx"] {
+        let (result, said, left) = send_again(Like::default(), text);
+        assert_eq!((result.unwrap_err().code, said.len(), left.len()), (Code::Data, 0, 1), "{text:?}");
+    }
 }
 
 #[test]

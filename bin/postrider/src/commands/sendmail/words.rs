@@ -15,6 +15,8 @@ const ENVELOPE_ID_OCTETS_MAX: usize = 100;
 pub enum Job {
     /// Submit a message.
     Submit(Box<Order>),
+    /// Submit messages that were kept: these files.
+    Again(Box<Order>, Vec<String>),
     /// Say how it is used.
     Help,
     /// Say that there is no queue here.
@@ -57,6 +59,27 @@ impl Order {
         let problem = "there is no recipient: name some, or take those of the header with -t";
         Err(Failed::new(Code::Usage, problem))
     }
+
+    /// The words that say what this says of how the message is submitted, but for sender and addresses.
+    pub fn options(&self) -> Vec<String> {
+        let notify = self.notify.map(|notify| {
+            let words = [(notify.success, "success"), (notify.failure, "failure"), (notify.delay, "delay")];
+            let wanted: Vec<&str> = words.into_iter().filter_map(|(is, word)| is.then_some(word)).collect();
+            if wanted.is_empty() { "-Nnever".to_owned() } else { format!("-N{}", wanted.join(",")) }
+        });
+        let ret = self.ret.map(|ret| match ret {
+            Return::Full => "-Rfull".to_owned(),
+            Return::Headers => "-Rhdrs".to_owned(),
+        });
+        let given = |letter: char, value: &Option<String>| {
+            value.as_ref().filter(|value| !value.is_empty()).map(|value| format!("-{letter}{value}"))
+        };
+        let header = self.from_header.then(|| "-t".to_owned());
+        [header, given('F', &self.full_name), notify, ret, given('V', &self.envelope_id)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
 }
 
 /// Reads the words. An error says what is wrong with them.
@@ -73,6 +96,13 @@ pub fn read(words: &[String]) -> Result<Job, String> {
         match word.as_str() {
             "--" => only_addresses = true,
             "--help" => return Ok(Job::Help),
+            "--again" => {
+                let files = words.as_slice().to_vec();
+                if files.is_empty() {
+                    return Err("--again needs files that were kept".to_owned());
+                }
+                return Ok(Job::Again(Box::new(order), files));
+            }
             "--config" => order.config = Some(words.next().ok_or("--config needs a file")?.clone()),
             long if long.starts_with("--") => match long.strip_prefix("--config=") {
                 Some(file) => order.config = Some(file.to_owned()),
@@ -294,6 +324,27 @@ mod tests {
     }
 
     #[test]
+    fn options_say_what_they_were_made_of() {
+        let table: [&[&str]; 4] = [
+            &[],
+            &["-t", "-FA b", "-Nnever", "-Rfull"],
+            &["-Nsuccess,failure,delay", "-Rhdrs", "-Vid 1"],
+            &["-Ndelay"],
+        ];
+        for text in table {
+            let read = order(text);
+            assert_eq!(read.options(), text);
+            assert_eq!(
+                words(&read.options().iter().map(String::as_str).collect::<Vec<_>>()).unwrap(),
+                words(text).unwrap()
+            );
+        }
+        let again = Order { verbose: true, ..Order::default() };
+        let files = vec!["-a".to_owned(), "b".to_owned()];
+        assert_eq!(words(&["-v", "--again", "-a", "b"]), Ok(Job::Again(Box::new(again), files)));
+    }
+
+    #[test]
     fn without_addresses_and_header_there_are_no_recipients() {
         assert_eq!(order(&["-i"]).check().unwrap_err().code, Code::Usage);
         assert_eq!(order(&["-t"]).check(), Ok(()));
@@ -327,6 +378,7 @@ mod tests {
             (&["-é"], "no option -é"),
             (&["--verbose"], "no option --verbose"),
             (&["--config"], "needs a file"),
+            (&["--again"], "needs files"),
             (&["-N", "often"], "never"),
             (&["-Rsome"], "full or hdrs"),
             (&["-V", ""], "envelope id"),

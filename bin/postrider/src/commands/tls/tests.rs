@@ -7,13 +7,11 @@ use std::sync::Arc;
 
 use postrider_dns::script::Script;
 use postrider_proto::mta_sts::Policy;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use ring::digest::{SHA256, digest};
-use rustls::crypto::ring as provider;
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{RootCertStore, ServerConnection, StreamOwned};
 
 use super::*;
+use crate::commands::authority::Authority;
 
 /// An authority, and a host `mx.remote.example` with a certificate of it.
 struct Server {
@@ -37,26 +35,11 @@ struct Like {
 }
 
 fn serve(like: Like) -> Server {
-    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["mx.remote.example".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        )
-        .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.der().clone()).unwrap();
+    let authority = Authority::new();
+    let host = authority.server("mx.remote.example");
+    let (config, roots) = (host.config(None), authority.roots());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let config = Arc::new(config);
     let said = std::thread::spawn(move || {
         let mut said = Vec::new();
         for _ in 0..like.connections.max(1) {
@@ -76,7 +59,7 @@ fn serve(like: Like) -> Server {
         }
         said
     });
-    let key = digest(&SHA256, &rcgen::PublicKeyData::subject_public_key_info(&key));
+    let key = digest(&SHA256, &rcgen::PublicKeyData::subject_public_key_info(&host.key));
     let key = key.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
     Server { port, roots, key, said }
 }

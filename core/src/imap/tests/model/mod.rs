@@ -148,6 +148,7 @@ fn play_with(seed: u64, shards: usize, users: &[(&'static str, Habits)]) {
             let compares = step % 20 == 19;
             round(&mut clients, &mut dice, !compares);
             if compares {
+                served.wait_for_lost(clients.len());
                 check(server, &mut clients);
             }
         }
