@@ -8,6 +8,7 @@
 mod evaluations;
 mod queue;
 mod reports;
+mod tls_known;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -92,6 +93,8 @@ pub fn start(shard: &Rc<Shard>) {
     spawn("tidy accounts", async move { tidy_accounts(&tidied, before).await });
     let purged = Rc::clone(shard);
     spawn("purge tombstones", async move { purge_tombstones(&purged).await });
+    let forgets = Rc::clone(shard);
+    spawn("forget the TLS of domains", async move { tls_known::forget(&forgets).await });
     if textindex::is_on(shard) {
         spawn("index texts", textindex::serve(Rc::clone(shard)));
         if shard.shared.config.search.text_index == TextIndex::Always {
@@ -554,3 +557,13 @@ async fn collect_space(shard: &Rc<Shard>, collector: Arc<Collector>) {
 mod queue_tests;
 #[cfg(test)]
 mod tests;
+
+/// For how long what is known of the TLS of a domain is kept, for tests.
+#[cfg(test)]
+pub(crate) const TLS_KNOWN_KEPT: i64 = tls_known::KEPT;
+
+/// Does at once what is done daily with what is known of the TLS of domains.
+#[cfg(test)]
+pub(crate) async fn forget_tls_known(shard: &Rc<Shard>, time: i64) -> Result<usize, String> {
+    tls_known::forget_before(shard, time).await.map_err(|error| error.to_string())
+}

@@ -24,6 +24,7 @@
 //! | account | 0x21 | TLSKNOWN | recipient domain | [`TlsKnownRow`](crate::rows::TlsKnownRow) |
 //! | account | 0x22 | OUTGOING | time i64 ‖ queue id u64 | [`OutgoingRow`](crate::rows::OutgoingRow) |
 //! | account | 0x23 | RECIPIENTS | bucket u16 | [`SendersRow`](crate::rows::SendersRow), of whom it sent to |
+//! | account | 0x24 | TLSAGE | period u32 ‖ recipient domain | version |
 //! | account | 0x30 | TEXT | - | [`TextRow`](crate::rows::TextRow) |
 //! | account | 0x31 | TERMS | segment u32 ‖ first term | dictionary block, see [`text`](crate::text) |
 //! | account | 0x32 | POSTINGS | segment u32 ‖ chunk u32 | version ‖ octets |
@@ -126,6 +127,8 @@ pub mod table {
     pub const OUTGOING: u8 = 0x22;
     /// Account: to whom it sent.
     pub const RECIPIENTS: u8 = 0x23;
+    /// Account: the domains of TLSKNOWN by their age.
+    pub const TLSAGE: u8 = 0x24;
     /// Account: the text index, its segments.
     pub const TEXT: u8 = 0x30;
     /// Account: dictionaries of the text index.
@@ -400,6 +403,18 @@ pub fn outgoing_parts(key: &[u8]) -> Result<(i64, QueueId), BadKey> {
 /// What is known of the transport security of a recipient domain.
 pub fn tls_known(account: AccountId, domain: &str) -> Key {
     build(account.get(), table::TLSKNOWN, &[domain.as_bytes()])
+}
+
+/// That a domain of TLSKNOWN was last updated in a period.
+pub fn tls_age(account: AccountId, period: u32, domain: &str) -> Key {
+    build(account.get(), table::TLSAGE, &[&period.to_be_bytes(), domain.as_bytes()])
+}
+
+/// Period and domain of a key of TLSAGE.
+pub fn tls_age_parts(key: &[u8]) -> Result<(u32, &str), BadKey> {
+    let (_, _, rest) = split(key)?;
+    let (period, domain) = rest.split_first_chunk::<4>().ok_or_else(|| bad(key))?;
+    Ok((u32::from_be_bytes(*period), std::str::from_utf8(domain).map_err(|_| bad(key))?))
 }
 
 /// The text index of an account.

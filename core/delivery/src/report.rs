@@ -129,8 +129,10 @@ pub fn decide(about: &About, recipients: &[(Event, Option<Notify>)]) -> Vec<Repo
     reports
 }
 
-/// RFC 3461 §6.2: the whole message only with failures. RFC 8689 §5: with REQUIRETLS never.
-fn returns(about: &About, action: Action) -> Return {
+/// What a report brings back of the message. RFC 3461 §4.3: the whole message only with failures. RFC 8689 §5: with REQUIRETLS
+/// never.
+#[must_use]
+pub fn returns(about: &About, action: Action) -> Return {
     let wants_all = about.ret == Some(Return::Full) && about.requirement != Requirement::Required;
     if action == Action::Failed && wants_all && about.fits { Return::Full } else { Return::Headers }
 }

@@ -50,13 +50,13 @@ fn kind(failure: &Failure) -> Suppress {
     }
     let is_permanent = answer.class() == Class::Permanent;
     match answer.enhanced {
+        // Content and policy, also where the class is another than the code's.
+        Some((_, 6 | 7, _)) => Suppress::No,
         // The enhanced code is more exact than the other, when both are of one class.
         Some((class, subject, detail)) if class == answer.code / 100 => match (subject, detail) {
             (1, detail) if ADDRESS_DETAILS.contains(&detail) && is_permanent => Suppress::Now,
             (2, 1) if is_permanent => Suppress::Now,
             (1, _) => Suppress::No,
-            // Content and policy.
-            (6 | 7, _) => Suppress::No,
             _ => Suppress::Strike,
         },
         _ if answer.code == 521 => Suppress::Now,
@@ -110,8 +110,10 @@ mod tests {
             (rcpt, 450, Some((4, 1, 1)), No),
             (rcpt, 554, None, Strike),
             (rcpt, 550, Some((5, 0, 0)), Strike),
-            // Codes of two classes: the basic one counts.
-            (rcpt, 550, Some((4, 7, 1)), Now),
+            // Codes of two classes: the basic one counts, but policy and content stay what they are.
+            (rcpt, 550, Some((4, 1, 1)), Now),
+            (rcpt, 550, Some((4, 7, 1)), No),
+            (rcpt, 550, Some((4, 6, 0)), No),
         ] {
             assert_eq!(after(stage, code, enhanced, 0), expected, "{stage:?} {code} {enhanced:?}");
         }

@@ -4,7 +4,8 @@
 //! A session is judged by what a policy asks for, also where the sender's wish set the policy aside:
 //! - by the policy of MTA-STS of the recipient's domain, which counts authorities and listed hosts;
 //! - by the TLSA records of the host;
-//! - by neither: then any TLS is right, and whether authorities vouch for the certificate doesn't count.
+//! - by neither: then any TLS is right (RFC 8460 §4.2.1, §4.2.2), and whether authorities vouch for the certificate doesn't
+//!   count.
 //!
 //! Each session counts once under the recipient's domain and once under the host. One that another policy broke off
 //! counts there alone. What never came to TLS isn't reported, as hosts that can't be reached (RFC 8460 §4.3.4).

@@ -24,9 +24,14 @@ use super::{attempt, enqueue_all, translate};
 use crate::accounts::{LoadError, WriteError};
 use crate::clock::unix_now;
 use crate::commit;
-use crate::intake::{self, Intake};
+use crate::intake::{self, Intake, IntakeError};
+use crate::lock::Held;
+use crate::runtime::yield_if_needed;
 use crate::shard::{OpenError, Shard};
 use crate::signing;
+
+/// Octets that are stored before other tasks may run.
+const PIECE_OCTETS: usize = 64 * 1024;
 
 /// Why messages aren't stored.
 #[derive(Debug, thiserror::Error)]
@@ -190,14 +195,11 @@ impl Letters {
 
 impl Letter {
     async fn write(shard: &Rc<Shard>, news: &News<'_>, report: &Report, to: &To) -> Result<Self, String> {
-        let composing = &shard.deliveries.composing;
-        let _one = if report.returns == Return::Full { Some(composing.take().await?) } else { None };
+        let _one = if report.returns == Return::Full { Some(composing(shard).await?) } else { None };
         let text = reports::compose(shard, news, report, &to.address, to.is_sender).await;
         let text = text.map_err(|error| error.to_string())?;
         let shared = &shard.shared;
-        let mut taken = Intake::new(&shared.store, &shared.committer, u64::MAX);
-        taken.push(&text).await.map_err(|error| error.to_string())?;
-        let message = taken.finish(Sharing::One).map_err(|error| error.to_string())?;
+        let message = taken(shard, &text).await.map_err(|error| error.to_string())?;
         let prefix = match to.place {
             Place::Mailbox(..) => Vec::new(),
             Place::Queue => signing::sign_ours(shard, shared.config.hostname.domain(), &text).await,
@@ -205,6 +207,21 @@ impl Letter {
         let eight_bit = !text.is_ascii();
         Ok(Self { action: report.action, requires_tls: report.requires_tls, eight_bit, prefix, message })
     }
+}
+
+/// Waits until no other report is made on this shard that brings a whole message back: they are in memory.
+pub(crate) async fn composing(shard: &Shard) -> Result<Held<'_>, &'static str> {
+    shard.deliveries.composing.take().await
+}
+
+/// Stores a text as a content that one user takes.
+pub(crate) async fn taken(shard: &Shard, text: &[u8]) -> Result<intake::Message, IntakeError> {
+    let mut taken = Intake::new(&shard.shared.store, &shard.shared.committer, u64::MAX);
+    for piece in text.chunks(PIECE_OCTETS) {
+        taken.push(piece).await?;
+        yield_if_needed().await;
+    }
+    taken.finish(Sharing::One)
 }
 
 fn abandon(shard: &Shard, contents: impl IntoIterator<Item = Content>) {

@@ -39,9 +39,13 @@ pub(super) fn about(entry: &QueueRow) -> About {
             Ret::Full => Some(Return::Full),
             Ret::Headers => Some(Return::Headers),
         },
-        // What isn't made of lines can't be a part of a report.
-        fits: entry.size <= FULL_OCTETS_MAX && !entry.binary,
+        fits: fits(entry.size, entry.binary),
     }
+}
+
+/// Whether a whole message may come back with a report. What isn't made of lines can't be a part of one.
+pub(crate) const fn fits(octets: u64, is_binary: bool) -> bool {
+    octets <= FULL_OCTETS_MAX && !is_binary
 }
 
 /// What came of recipients of an entry, and who is told of it.
@@ -92,9 +96,10 @@ pub(super) async fn compose(
         .filter_map(|place| Some((&tried.recipients.get(*place)?.1, *verdicts.get(*place)?)))
         .map(|(row, verdict)| recipient(row, verdict, wanted.action, entry, promise, now))
         .collect();
-    let read = match wanted.returns {
-        Return::Full => read(shard, tried, usize::MAX).await,
-        Return::Headers => read(shard, tried, HEADER_OCTETS_MAX).await.map(header_of),
+    let (id, reads) = (tried.id, &shard.shared.reads);
+    let read = match reads.run(move |reader| queue::prefix(reader, id)).await {
+        Ok(prefix) => returned(reads, Source::stored(prefix, queue::content(entry)), wanted.returns).await,
+        Err(error) => Err(error),
     };
     let (returned, original) = match (wanted.returns, read) {
         (Return::Full, Ok(whole)) => (Returned::Full, whole),
@@ -204,18 +209,23 @@ fn status(failure: Option<&Failure>, verdict: &Verdict) -> EnhancedCode {
     }
 }
 
-/// The message, at most so much of it; what is longer is cut.
-async fn read(shard: &Rc<Shard>, tried: &Tried, octets_max: usize) -> Result<Vec<u8>, StoreError> {
-    let (id, reads) = (tried.id, &shard.shared.reads);
-    let prefix = reads.run(move |reader| queue::prefix(reader, id)).await?;
-    octets_of(reads, Source::stored(prefix, queue::content(&tried.entry)), octets_max).await
+/// What a report brings back of a stored message: all of it, or the header with the empty line behind it.
+pub(crate) async fn original(
+    reads: &Reads,
+    content: Content,
+    returns: Return,
+) -> Result<Vec<u8>, StoreError> {
+    returned(reads, Source::stored(Vec::new(), content), returns).await
 }
 
-/// The header of a stored message, with the empty line behind it.
-pub(crate) async fn header(reads: &Reads, content: Content) -> Result<Vec<u8>, StoreError> {
-    octets_of(reads, Source::stored(Vec::new(), content), HEADER_OCTETS_MAX).await.map(header_of)
+async fn returned(reads: &Reads, source: Source, returns: Return) -> Result<Vec<u8>, StoreError> {
+    match returns {
+        Return::Full => octets_of(reads, source, usize::MAX).await,
+        Return::Headers => octets_of(reads, source, HEADER_OCTETS_MAX).await.map(header_of),
+    }
 }
 
+/// A message, at most so much of it; what is longer is cut.
 async fn octets_of(reads: &Reads, mut source: Source, octets_max: usize) -> Result<Vec<u8>, StoreError> {
     let mut octets = Vec::new();
     while octets.len() < octets_max
@@ -227,11 +237,11 @@ async fn octets_of(reads: &Reads, mut source: Source, octets_max: usize) -> Resu
     Ok(octets)
 }
 
-/// Message-ID and subject of a message, as reports name it.
-pub(crate) fn named(header: &[u8]) -> (Option<String>, Option<String>) {
+/// Message-ID and subject of a message, as reports name it: of what its header may be at most, whatever is behind it.
+pub(crate) fn named(message: &[u8]) -> (Option<String>, Option<String>) {
     let structure = {
         let mut scanner = mime::scan::Scanner::new(mime::Limits::DEFAULT);
-        scanner.push(header);
+        scanner.push(&message[..message.len().min(HEADER_OCTETS_MAX)]);
         scanner.finish()
     };
     let field = |name| Some(structure.root().field(name)?.to_vec());

@@ -1,13 +1,14 @@
 //! Claimed entries that no session has any more: what could not be given back, and what a fault of the server cut off.
-//! They are set right here, again and again until that is on the disk, so that none waits for the next start.
+//! They are set right here, again and again until that is on the disk, so that none waits for the next start. One whose row
+//! can't be read waits for itself alone: it is told of, and looked at again with pauses, while others go on at once.
 
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
@@ -15,16 +16,16 @@ use postrider_storage::queue::{self, Edit};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{AttemptResult, Held};
 use postrider_storage::store::StoreError;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::clock::unix_now;
 use crate::commit;
-use crate::runtime::{LocalNotify, sleep};
+use crate::runtime::{LocalNotify, sleep, timeout_at};
 use crate::shard::Shard;
 
-/// The pauses between two tries; they double.
-const PAUSE_FIRST: Duration = Duration::from_secs(5);
-const PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
+/// The pauses between two tries, the first and the longest; they double.
+type Pauses = (Duration, Duration);
+const PAUSES: Pauses = (Duration::from_secs(5), Duration::from_secs(5 * 60));
 /// Entries that one edit sets right.
 const STEP: usize = 256;
 
@@ -43,17 +44,43 @@ pub(super) enum Stray {
     Endless,
 }
 
+/// A stray that waits to be set right.
+#[derive(Clone, Copy)]
+struct Waiting {
+    stray: Stray,
+    /// Its row is damaged: when it is looked at again, and the pause before that.
+    again: Option<(Instant, Duration)>,
+}
+
 /// The strays of a shard.
-#[derive(Default)]
 pub(super) struct Strays {
-    found: RefCell<BTreeMap<QueueId, Stray>>,
+    found: RefCell<BTreeMap<QueueId, Waiting>>,
     changed: LocalNotify,
+    pauses: Cell<Pauses>,
+}
+
+impl Default for Strays {
+    fn default() -> Self {
+        Self { found: RefCell::default(), changed: LocalNotify::default(), pauses: Cell::new(PAUSES) }
+    }
+}
+
+/// What there is to do.
+enum Next {
+    Now(Vec<(QueueId, Stray)>),
+    At(Instant),
+    Nothing,
 }
 
 impl Strays {
     /// Takes entries that nobody has any more. Until they are set right nobody may claim them.
     pub(super) fn add(&self, ids: impl IntoIterator<Item = QueueId>, stray: Stray) {
-        self.found.borrow_mut().extend(ids.into_iter().map(|id| (id, stray)));
+        let mut found = self.found.borrow_mut();
+        for id in ids {
+            let again = found.get(&id).and_then(|known| known.again);
+            found.insert(id, Waiting { stray, again });
+        }
+        drop(found);
         self.changed.notify();
     }
 
@@ -62,47 +89,76 @@ impl Strays {
         self.found.borrow().keys().copied().collect()
     }
 
-    fn some(&self) -> Vec<(QueueId, Stray)> {
-        self.found.borrow().iter().take(STEP).map(|(id, stray)| (*id, *stray)).collect()
+    fn next(&self, now: Instant) -> Next {
+        let found = self.found.borrow();
+        let is_ready = |waiting: &Waiting| waiting.again.is_none_or(|(at, _)| at <= now);
+        let ready = found.iter().filter(|(_, waiting)| is_ready(waiting));
+        let ready: Vec<_> = ready.map(|(id, waiting)| (*id, waiting.stray)).take(STEP).collect();
+        if !ready.is_empty() {
+            return Next::Now(ready);
+        }
+        let first = found.values().filter_map(|waiting| waiting.again).map(|(at, _)| at).min();
+        first.map_or(Next::Nothing, Next::At)
     }
 
-    fn forget(&self, strays: &[(QueueId, Stray)]) {
+    /// Takes that the row of one is damaged; says whether that is new.
+    fn damaged(&self, id: QueueId, now: Instant) -> bool {
+        let (first, longest) = self.pauses.get();
         let mut found = self.found.borrow_mut();
-        for (id, _) in strays {
-            found.remove(id);
-        }
+        let Some(waiting) = found.get_mut(&id) else { return false };
+        let before = waiting.again;
+        let pause = before.map_or(first, |(_, pause)| (pause * 2).min(longest));
+        waiting.again = Some((now + pause, pause));
+        before.is_none()
+    }
+
+    /// Takes that these are set right; gives how many of them had been damaged.
+    fn forget(&self, strays: &[(QueueId, Stray)]) -> usize {
+        let mut found = self.found.borrow_mut();
+        let forgotten = strays.iter().filter_map(|(id, _)| found.remove(id));
+        forgotten.filter(|waiting| waiting.again.is_some()).count()
     }
 }
 
 /// Sets strays right, as long as the server runs. What is left then is found at the next start.
 pub(super) async fn run(shard: &Rc<Shard>) {
     let strays = &shard.deliveries.strays;
-    let mut pause = PAUSE_FIRST;
+    let (pause_first, pause_max) = PAUSES;
+    let mut pause = pause_first;
     while !shard.shared.shutdown.is_stopping() {
         let seen = strays.changed.version();
-        let some = strays.some();
-        if some.is_empty() {
-            strays.changed.changed(seen).await;
-            continue;
-        }
+        let some = match strays.next(Instant::now()) {
+            Next::Now(some) => some,
+            Next::At(time) => {
+                // Either more came, or it is time.
+                let _ = timeout_at(time, strays.changed.changed(seen)).await;
+                continue;
+            }
+            Next::Nothing => {
+                strays.changed.changed(seen).await;
+                continue;
+            }
+        };
         match set_right(shard, &some).await {
-            Ok(()) => pause = PAUSE_FIRST,
+            Ok(()) => pause = pause_first,
             Err(error) => {
                 warn!(%error, entries = some.len(), "claimed entries of the queue can't be given back; they are later");
                 sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
+                pause = (pause * 2).min(pause_max);
             }
         }
     }
 }
 
+/// Sets these right, but for those that are damaged. Fails when the store takes none of it.
 async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(), String> {
     let (shared, deliveries) = (&shard.shared, &shard.deliveries);
     let ids: Vec<QueueId> = strays.iter().map(|(id, _)| *id).collect();
     let editing = deliveries.edits.conclude(&ids).await;
     let (these, now) = (strays.to_vec(), unix_now());
     let built = shared.reads.run(move |reader| {
-        let (mut edit, mut places, mut set, mut failed) = (Edit::default(), Vec::new(), Vec::new(), None);
+        let (mut edit, mut places, mut set, mut damaged) =
+            (Edit::default(), Vec::new(), Vec::new(), Vec::new());
         for (id, stray) in these {
             // One that can't be read keeps no other from its turn.
             match right(reader, id, stray, now) {
@@ -112,22 +168,32 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    failed = Some(format!("entry {}: {error}", id.0));
+                    damaged.push((id, error));
                     continue;
                 }
             }
             set.push((id, stray));
         }
-        Ok((edit, places, set, failed))
+        Ok((edit, places, set, damaged))
     });
-    let (edit, places, set, failed) = built.await.map_err(|error| error.to_string())?;
+    let (edit, places, set, damaged) = built.await.map_err(|error| error.to_string())?;
     if !edit.batch.is_empty() {
         let committed = commit::commit(&shared.committer, edit.batch, Durability::Buffered).await;
         committed.map_err(|error| error.to_string())?;
         shared.queue_counts.add(edit.delta);
     }
-    deliveries.strays.forget(&set);
+    let mended = deliveries.strays.forget(&set);
     drop(editing);
+    let mut more = -i64::try_from(mended).unwrap_or(0);
+    for (id, error) in damaged {
+        if deliveries.strays.damaged(id, Instant::now()) {
+            more += 1;
+            error!(entry = %id.0, %error, "an entry of the queue is damaged and can't be given back; it is looked at again with pauses, and holds up no other. See postrider verifydata");
+        } else {
+            debug!(entry = %id.0, %error, "an entry of the queue is still damaged");
+        }
+    }
+    shard.recorder.change(shared.metrics.queue.damaged, more);
     for (id, stray) in &set {
         match stray {
             Stray::Untried => info!(entry = %id.0, "an entry that was not tried is given back"),
@@ -146,7 +212,7 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
     for place in places {
         deliveries.notify(place, 0);
     }
-    failed.map_or(Ok(()), Err)
+    Ok(())
 }
 
 fn right(

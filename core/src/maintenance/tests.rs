@@ -272,3 +272,67 @@ fn reports_go_when_they_are_older_than_they_are_kept() {
     assert_eq!(list(&server.shared.store.reader(), &all, 1000).unwrap().reports.len(), 10);
     assert_eq!(removed(&server, Upkeep::Reports), 240);
 }
+
+#[test]
+fn the_tls_of_domains_is_forgotten_in_steps_and_only_by_the_home_of_the_account() {
+    use postrider_storage::account::tls_known_list;
+    use postrider_storage::rows::TlsKnownRow;
+
+    let server = TestServer::start();
+    server.ok(&Request::DomainAdd { domain: "example.org".to_owned(), disabled: false });
+    let accounts: Vec<AccountId> = ["anna", "bert", "carl", "dora"]
+        .into_iter()
+        .map(|name| {
+            server.ok(&Request::AccountAdd {
+                account: name.to_owned(),
+                address: format!("{name}@example.org"),
+                password: Secret("long enough".to_owned()),
+                quota: None,
+            });
+            server.account(name).unwrap()
+        })
+        .collect();
+    let now = unix_now();
+    let old = now - tls_known::KEPT - TlsKnownRow::PERIOD;
+    for account in accounts.clone() {
+        server.at_home(account, move |home| {
+            Box::pin(async move {
+                let account = home.open_account(account).await.unwrap();
+                for step in 0..5 {
+                    let noted = account.transact_many(None, None, 500, move |tx| {
+                        for number in 0..500 {
+                            let updated = if number < 400 { old } else { now };
+                            let row = TlsKnownRow { updated, ..TlsKnownRow::default() };
+                            tx.note_tls_known(&format!("d{step}-{number}.example"), row)?;
+                        }
+                        Ok(())
+                    });
+                    noted.await.unwrap();
+                }
+            })
+        });
+    }
+    let left =
+        |account: AccountId| tls_known_list(&server.shared.store.reader(), account, "", 9999).unwrap().len();
+    let forget = |account| {
+        server.at_home(account, move |home| {
+            Box::pin(async move {
+                let here = home.id;
+                let forgotten = tls_known::forget_before(&home, now - tls_known::KEPT).await;
+                (here, forgotten.map_err(|error| error.to_string()).unwrap())
+            })
+        })
+    };
+    for account in &accounts {
+        let (here, forgotten) = forget(*account);
+        let shards = server.shared.shards.len();
+        let (of_here, others): (Vec<AccountId>, Vec<AccountId>) =
+            accounts.iter().copied().partition(|account| home_of(*account, shards) == here);
+        // More than a transaction may touch; the second round finds nothing.
+        assert!(forgotten == 2000 * of_here.len() || forgotten == 0, "{forgotten}");
+        assert!(of_here.iter().all(|account| left(*account) == 500));
+        assert!(others.iter().all(|account| [500, 2500].contains(&left(*account))));
+    }
+    assert_eq!(removed(&server, Upkeep::TlsKnown), 8000);
+    server.verify();
+}

@@ -561,6 +561,8 @@ label! {
         Strikes = "strikes",
         /// Policies of MTA-STS that weren't used for long.
         Policies = "policies",
+        /// What is known of the TLS of domains that an account sent nothing to for long.
+        TlsKnown = "tls_known",
         /// How TLS with other servers went on days that are too long ago to be reported.
         TlsResults = "tls_results",
         /// Disk space.

@@ -38,6 +38,8 @@ pub struct QueueMetrics {
     pub sessions: Gauge,
     /// Outcomes of attempts that couldn't be written yet.
     pub unwritten: Gauge,
+    /// Entries whose attempt is over and whose rows can't be read.
+    pub damaged: Gauge,
     /// Attempts that may have delivered without knowing.
     pub possible_duplicates: Counter,
     /// Lookups of a domain's hosts.
@@ -88,6 +90,10 @@ impl QueueMetrics {
             unwritten: b.gauge(
                 "postrider_queue_unwritten_outcomes",
                 "Outcomes of attempts that the store has refused so far; they are written again.",
+            ),
+            damaged: b.gauge(
+                "postrider_queue_damaged_entries",
+                "Entries of the queue that were cut off in an attempt and can't be given back, since their rows are damaged; they are looked at again.",
             ),
             possible_duplicates: b.counter(
                 "postrider_queue_possible_duplicates_total",

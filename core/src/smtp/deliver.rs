@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use postrider_proto::address::{Address, Domain, ForwardPath};
+use postrider_proto::address::{Address, ForwardPath};
 use postrider_proto::imap::mailbox::MailboxName;
 use postrider_proto::imap::types::Flags;
 use postrider_proto::smtp::Reply;
@@ -26,17 +26,15 @@ use postrider_storage::blobs::Sharing;
 use postrider_storage::committer::CommitError;
 use postrider_storage::engine::{Batch, Durability, Incarnation};
 use postrider_storage::ids::{AccountId, MailboxId};
-use postrider_storage::queue::{IncomingReport, NewQueued, NewRecipient};
-use postrider_storage::rows::{Kind, QueueMeta, ReportTodoRow, SpecialUse};
+use postrider_storage::queue::IncomingReport;
+use postrider_storage::rows::{QueueMeta, ReportTodoRow, SpecialUse};
 use postrider_storage::store::{Refusal, StoreError};
 use tracing::{error, info};
 
-use super::bounce::{self, Told};
 use super::checks::rules::{ByRule, Ruled};
 use super::checks::{Fields, Reports};
 use super::connection::Connection;
 use super::first_time::{FirstTime, Waited};
-use super::leaving::wish;
 use super::outcomes::{Outcome, Outcomes};
 use super::policy;
 use super::recipients::{Drop, Place};
@@ -44,14 +42,13 @@ use super::sending::{End, Sending};
 use crate::accounts::{LoadError, WriteError};
 use crate::commit;
 use crate::config::DeliveryLimits;
-use crate::delivery::{self, Mail, Unstored, incoming, reports};
+use crate::delivery::incoming;
 use crate::intake;
 use crate::log::ConnectionId;
 use crate::metrics;
 use crate::received_reports;
 use crate::runtime::{spawn, spawn_task};
 use crate::shard::{OpenError, Shard};
-use crate::signing;
 use crate::webhooks::{self, Arrival, Hooks, Stored};
 
 /// A message on its way to its recipients.
@@ -403,87 +400,6 @@ impl Delivery {
         let (class, basic) = if permanent { (Class::Permanent, 54) } else { (Class::Transient, 51) };
         let lines: Vec<String> = failed.iter().map(|(_, r)| format!("{} {}", r.code(), r.text())).collect();
         Reply::new(class, basic, (3, 0), "").with_text(lines.join("\n") + "\nmultiple errors")
-    }
-
-    /// Stores a text as a content.
-    async fn take(&self, text: &[u8]) -> Result<intake::Message, Reply> {
-        let shared = &self.shard.shared;
-        let failed = |error| policy::intake_reply(&error, self.id);
-        let mut taken = intake::Intake::new(&shared.store, &shared.committer, u64::MAX);
-        taken.push(text).await.map_err(failed)?;
-        taken.finish(Sharing::One).map_err(failed)
-    }
-
-    /// Reports to the sender about recipients that did not get the message.
-    async fn report(&self, failed: &[(usize, Reply)]) -> Result<(), Reply> {
-        let told = failed.iter().filter_map(|(number, reply)| {
-            Some(Told { recipient: self.envelope.recipients.get(*number)?, failure: Some(reply) })
-        });
-        let told = told.filter(|told| told.recipient.notify.is_none_or(|notify| notify.failure));
-        self.tell(told.collect()).await
-    }
-
-    /// Reports to the sender that the message is in mailboxes, where it asked for that (RFC 3461 §5.2.3).
-    async fn confirm(&self, delivered: &[usize]) -> Result<(), Reply> {
-        let recipients = delivered.iter().filter_map(|number| self.envelope.recipients.get(*number));
-        let asked = recipients.filter(|recipient| recipient.notify.is_some_and(|notify| notify.success));
-        self.tell(asked.map(|recipient| Told { recipient, failure: None }).collect()).await
-    }
-
-    /// Stores a report: in the mailbox of our own user, otherwise in the queue.
-    async fn tell(&self, told: Vec<Told<'_>>) -> Result<(), Reply> {
-        let (Some(sender), false) = (self.envelope.reverse_path.address(), told.is_empty()) else {
-            return Ok(());
-        };
-        let header = reports::header(&self.shard.shared.reads, self.content).await;
-        let header = header
-            .inspect_err(|error| error!(cid = %self.id, %error, "a report lacks the header of its message"))
-            .ok();
-        let report =
-            bounce::report(&self.hostname, sender, &self.envelope, &told, self.now, header.as_deref());
-        if let Some(account) = self.sender {
-            let message = self.take(&report).await?;
-            let content = message.content;
-            let mail = vec![Mail { message, is_needed: true }];
-            let inbox = MailboxName::inbox();
-            match delivery::into_mailbox(&self.shard, account, inbox, mail, Batch::new()).await {
-                Ok(_) => return Ok(()),
-                Err(Unstored::Refused(why)) => {
-                    info!(cid = %self.id, %why, "a report has no room in the sender's mailbox");
-                    intake::abandon(&self.shard.shared.committer, content);
-                    if told.iter().all(|told| told.failure.is_none()) {
-                        return Ok(());
-                    }
-                    // There may be room later: it waits for that in the queue.
-                }
-                Err(Unstored::Failed(error)) => {
-                    error!(cid = %self.id, %error, "a report can't be stored");
-                    intake::abandon(&self.shard.shared.committer, content);
-                    return Err(Reply::LOCAL_ERROR);
-                }
-            }
-        }
-        let shared = &self.shard.shared;
-        let message = self.take(&report).await?;
-        let prefix = match Domain::parse(&self.hostname) {
-            Ok(hostname) => signing::sign_ours(&self.shard, &hostname, &report).await,
-            // A server that is named by an address signs nothing.
-            Err(_) => Vec::new(),
-        };
-        let queued = NewQueued {
-            prefix,
-            kind: Kind::Report,
-            // A report may come back as the message went (RFC 8689 §5).
-            require_tls: wish(&self.envelope, self.facts.tls_required),
-            smtputf8: self.envelope.smtputf8 && !report.is_ascii(),
-            eight_bit: !report.is_ascii(),
-            ..NewQueued::new(message.content, self.now, vec![NewRecipient::new(sender.to_string())])
-        };
-        let queued = self.enqueue(queued, (Some(message.batch), message.incarnation), None).await;
-        if queued.is_err() {
-            intake::abandon(&shared.committer, message.content);
-        }
-        queued.map(drop)
     }
 }
 

@@ -54,7 +54,7 @@ pub use remove::{Removal, remove_account};
 pub use senders::{SENDER_DAYS, knows_sender};
 pub use sharing::unshare;
 pub use threads::{ThreadInfo, hash};
-pub use tls_known::{TlsKnown, tls_known, tls_known_list};
+pub use tls_known::{TlsKnown, has_old_tls_known, tls_known, tls_known_list};
 
 /// The most messages that one transaction touches, by default. At most about 1100 octets are written for
 /// each (a moved message with the most keywords, alone in its PACK block), so that a transaction fits

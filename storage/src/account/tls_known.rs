@@ -1,10 +1,13 @@
 //! What an account's deliveries learned of the transport security of recipient domains; the last connection's.
+//!
+//! An index has the domains by the time at which they were last updated, in periods of 30 days: so what is old is found
+//! without looking at what isn't, and a row that is renewed every day moves there once in a period.
 
 use super::{Swept, Tx};
 use crate::ids::AccountId;
 use crate::keys::{self, table};
 use crate::reader::Reader;
-use crate::rows::TlsKnownRow;
+use crate::rows::{MARK, TlsKnownRow};
 use crate::store::{Refusal, StoreError};
 
 /// The longest domain.
@@ -45,6 +48,15 @@ pub fn tls_known_list(
     .collect()
 }
 
+/// Whether an account has domains whose period is before that of `time` (seconds since 1970): one seek.
+pub fn has_old_tls_known(reader: &Reader, account: AccountId, time: i64) -> Result<bool, StoreError> {
+    let oldest = reader.prefix(&keys::of_table(account.get(), table::TLSAGE)).next().transpose()?;
+    Ok(match oldest {
+        Some((key, _)) => keys::tls_age_parts(&key)?.0 < period_of(time),
+        None => false,
+    })
+}
+
 impl Tx<'_, '_> {
     /// Notes what is known of a recipient domain (lower-case ASCII), in place of what was. No session sees it, so it
     /// takes no modification sequence.
@@ -53,26 +65,49 @@ impl Tx<'_, '_> {
             return Err(Refusal::TextTooLong.into());
         }
         self.head()?;
-        self.insert(keys::tls_known(self.account(), domain), row.encode());
+        let (account, period) = (self.account(), row.period());
+        let key = keys::tls_known(account, domain);
+        // What can't be read is replaced; where its age was noted goes when that is old.
+        let before = self.batch.overlay.get(self.batch.reader, &key)?;
+        let before = before.and_then(|before| TlsKnownRow::decode(&before).ok()).map(|row| row.period());
+        if before != Some(period) {
+            if let Some(before) = before {
+                self.remove(keys::tls_age(account, before, domain));
+            }
+            self.insert(keys::tls_age(account, period, domain), MARK.to_vec());
+        }
+        self.insert(key, row.encode());
         Ok(())
     }
 
-    /// Forgets what was last updated before `time` (seconds since 1970), of the first domains from `from` on that one
-    /// transaction may touch. Gives how many it looked at, and the domain to go on from.
-    pub fn forget_tls_known(&mut self, from: &str, time: i64) -> Result<(Swept, Option<String>), StoreError> {
+    /// Forgets domains whose period is before that of `time` (seconds since 1970), as many as one transaction may touch;
+    /// looks at no others. Gives them, and how far it came.
+    pub fn forget_tls_known(&mut self, time: i64) -> Result<(Swept, Vec<String>), StoreError> {
         let rows_max = self.batch.account.limits.messages_max;
-        let prefix = keys::of_table(self.account().get(), table::TLSKNOWN);
-        let first = keys::tls_known(self.account(), from);
-        let rows = self.batch.overlay.scan(self.batch.reader, &first, &prefix);
-        let mut rows: Vec<_> = rows.take(rows_max + 1).collect::<Result<_, _>>()?;
-        let next = if rows.len() > rows_max { rows.pop() } else { None };
-        let next = next.map(|(key, _)| keys::domain_of(&key).map(str::to_owned)).transpose()?;
-        let swept = Swept { rows: rows.len(), more: next.is_some() };
-        for (key, value) in rows {
-            if TlsKnownRow::decode(&value)?.updated < time {
+        let (account, periods) = (self.account(), period_of(time));
+        let mut forgotten = Vec::new();
+        let ages = self.first_rows(&keys::of_table(account.get(), table::TLSAGE), rows_max)?;
+        let mut swept = Swept { rows: 0, more: ages.len() == rows_max };
+        for (age, _) in ages {
+            let (period, domain) = keys::tls_age_parts(&age)?;
+            if period >= periods {
+                swept.more = false;
+                break;
+            }
+            let key = keys::tls_known(account, domain);
+            let row = self.batch.overlay.get(self.batch.reader, &key)?;
+            // One that can't be read was no younger when this was noted.
+            if row.is_some_and(|row| TlsKnownRow::decode(&row).map_or(true, |row| row.period() == period)) {
+                forgotten.push(domain.to_owned());
                 self.remove(key);
             }
+            self.remove(age);
+            swept.rows += 1;
         }
-        Ok((swept, next))
+        Ok((swept, forgotten))
     }
+}
+
+fn period_of(time: i64) -> u32 {
+    TlsKnownRow { updated: time, ..TlsKnownRow::default() }.period()
 }

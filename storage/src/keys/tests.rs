@@ -58,6 +58,7 @@ fn keys_of_an_account_have_these_bytes() {
         (recipients(a, 0x0abc), "01020304230abc"),
         (outgoing(a, 5, QueueId(0x66)), "010203042280000000000000050000000000000066"),
         (tls_known(a, "a.b"), "0102030421612e62"),
+        (tls_age(a, 0x77, "a.b"), "010203042400000077612e62"),
         (text(a), "0102030430"),
         (terms(a, 0x77, b"\x01ab"), "010203043100000077016162"),
         (postings(a, 0x77, 0x88), "01020304320000007700000088"),
@@ -207,6 +208,10 @@ fn keys_are_read_as_they_were_written_and_others_are_refused() {
     }
     assert_eq!(domain_of(&tls_known(account(), "a.b")), Ok("a.b"));
     assert!(domain_of(&[0, 0, 0, 0, 0x2d, 0xff]).is_err());
+    assert_eq!(tls_age_parts(&tls_age(account(), 7, "a.b")), Ok((7, "a.b")));
+    for bad in [&[0, 0, 0, 1, 0x24, 0, 0, 0][..], &[0, 0, 0, 1, 0x24, 0, 0, 0, 7, 0xff]] {
+        assert!(tls_age_parts(bad).is_err(), "{bad:02x?}");
+    }
     let id = EvaluationId { time: -3, blob: BlobId(5), recipient: 6 };
     let key = evaluation(&group(), id);
     assert_eq!(evaluation_parts(&key), Ok((group(), id)));

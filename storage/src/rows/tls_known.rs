@@ -56,6 +56,14 @@ const DNSSEC: u8 = 1 << 2;
 const DANE: u8 = 1 << 3;
 
 impl TlsKnownRow {
+    /// The period in which it was updated. Times before 1970 count as 1970.
+    pub fn period(&self) -> u32 {
+        u32::try_from(self.updated.max(0) / Self::PERIOD).unwrap_or(u32::MAX)
+    }
+
+    /// The seconds that are one period: rows are found by their age in periods.
+    pub const PERIOD: i64 = 30 * 24 * 60 * 60;
+
     /// The bytes that are stored.
     pub fn encode(self) -> Vec<u8> {
         TlsKnownLayout {

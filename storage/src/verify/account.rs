@@ -364,14 +364,27 @@ fn outgoing(reader: &Reader, account: AccountId, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// What is known of domains is readable.
+/// What is known of domains is readable, and found by its age.
 fn tls_known(reader: &Reader, account: AccountId, report: &mut Report) -> Result<(), StoreError> {
     for row in reader.prefix(&keys::of_table(account.get(), table::TLSKNOWN)) {
         let (key, value) = row?;
         let place = format!("account {account} TLSKNOWN");
         let Some(domain) = report.read(keys::domain_of(&key), &place)? else { continue };
         report.check(!domain.is_empty(), &place, "is of no domain");
-        report.read(TlsKnownRow::decode(&value), format_args!("{place} {domain}"))?;
+        let place = format!("{place} {domain}");
+        let Some(row) = report.read(TlsKnownRow::decode(&value), &place)? else { continue };
+        let age = keys::tls_age(account, row.period(), domain);
+        report.check(reader.get(&age)?.is_some(), &place, "is not in TLSAGE");
+    }
+    for row in reader.prefix(&keys::of_table(account.get(), table::TLSAGE)) {
+        let (key, _) = row?;
+        let place = format!("account {account} TLSAGE");
+        let Some((period, domain)) = report.read(keys::tls_age_parts(&key), &place)? else { continue };
+        // One that can't be read was told of above.
+        let known = reader.get(&keys::tls_known(account, domain))?;
+        let fits =
+            known.is_some_and(|row| TlsKnownRow::decode(&row).map_or(true, |row| row.period() == period));
+        report.check(fits, format_args!("{place} {period} {domain}"), "is not the age of a row of TLSKNOWN");
     }
     Ok(())
 }
@@ -397,6 +410,7 @@ fn tables(reader: &Reader, account: AccountId, report: &mut Report) -> Result<()
         table::RECIPIENTS,
         table::OUTGOING,
         table::TLSKNOWN,
+        table::TLSAGE,
         table::TEXT,
         table::TERMS,
         table::POSTINGS,

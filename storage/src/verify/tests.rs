@@ -140,7 +140,7 @@ fn no_row_can_be_missing() {
                     .contains(&key[4])
                     || key[4] == table::HOLDRULE && key[8] != 0
             }
-            false => key[4] == table::TLSKNOWN || key[4] == table::SUBSCRIPTION,
+            false => key[4] == table::SUBSCRIPTION,
         };
         let may = known || key[4] == table::PACK && block;
         if space == Space::Rows && may {
@@ -192,6 +192,8 @@ fn rows_that_belong_to_nothing_are_seen() {
         keys::pack(account, unknown, uid(1)),
         keys::email_refs(account, email),
         keys::thread_message(account, 1, email),
+        keys::tls_age(account, 1, "one.example"),
+        keys::tls_age(account, 0, "two.example"),
         keys::acl(account, unknown),
         keys::shared(crate::rows::Grantee::Anyone, account, unknown),
         keys::thread_subject(account, 1, 1, email),

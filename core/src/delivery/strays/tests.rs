@@ -25,24 +25,25 @@ fn claim(server: &TestServer, id: QueueId) {
     server.shared.committer.commit_blocking(claimed.edit.batch, Durability::Synced).unwrap();
 }
 
-/// Tells the shard that owns the domain. Of one that was cut off with attempts left, the end was sent.
-fn lose(server: &TestServer, id: QueueId, stray: Stray) {
+/// Has something done on the shard that owns the domain.
+fn on_owner(server: &TestServer, work: impl FnOnce(Rc<Shard>) + Send + 'static) {
     let owner = shard_of(domain_hash("null.example"), server.shared.shards.len());
     server.at_home(server.account("anna").unwrap(), move |home| {
-        Box::pin(async move {
-            let tell = Box::new(move |owner: Rc<Shard>| {
-                if let Stray::CutOff { attempts_max: 5 } = stray {
-                    owner.deliveries.ends.slot().note((id, 1)).unwrap();
-                }
-                owner.deliveries.strays.add([id], stray);
-            });
-            assert!(home.send(ShardId(owner), tell).await.is_ok());
-        })
+        Box::pin(async move { assert!(home.send(ShardId(owner), Box::new(work)).await.is_ok()) })
     });
 }
 
-#[test]
-fn claimed_entries_that_nobody_has_are_set_right() {
+/// Tells the shard that owns the domain. Of one that was cut off with attempts left, the end was sent.
+fn lose(server: &TestServer, id: QueueId, stray: Stray) {
+    on_owner(server, move |owner| {
+        if let Stray::CutOff { attempts_max: 5 } = stray {
+            owner.deliveries.ends.slot().note((id, 1)).unwrap();
+        }
+        owner.deliveries.strays.add([id], stray);
+    });
+}
+
+fn start() -> TestServer {
     let script = "$ORIGIN example.\nnull MX 0 .\n";
     let server = TestServer::delivering(Arc::new(MemoryEngine::new()), script, |config| {
         config.delivery.routes.clear();
@@ -54,6 +55,12 @@ fn claimed_entries_that_nobody_has_are_set_right() {
         password: Secret("a password".to_owned()),
         quota: None,
     });
+    server
+}
+
+#[test]
+fn claimed_entries_that_nobody_has_are_set_right() {
+    let server = start();
     let add = || server.enqueue("anna", MESSAGE, &["b@null.example"], LATER)[0];
 
     // One that isn't claimed stays as it is.
@@ -81,20 +88,56 @@ fn claimed_entries_that_nobody_has_are_set_right() {
     lose(&server, untried, Stray::Untried);
     wait_until(|| row(&server, untried).is_none());
     assert_eq!(row(&server, waits).unwrap().due, LATER);
+}
 
-    // One whose row can't be read keeps no other from being set right.
-    let (damaged, other) = (add(), add());
-    claim(&server, other);
-    let key = postrider_storage::keys::queue(damaged);
-    let whole = server.shared.store.reader().get(&key).unwrap().unwrap();
-    let write = |value: &[u8]| {
+#[test]
+fn a_damaged_entry_is_told_of_and_looked_at_again_and_others_go_on_at_once() {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let server = start();
+    let add = || server.enqueue("anna", MESSAGE, &["b@null.example"], LATER)[0];
+    let pauses = |pauses| on_owner(&server, move |owner| owner.deliveries.strays.pauses.set(pauses));
+    let damaged_count = || server.shared.registry.gauge(server.shared.metrics.queue.damaged);
+    let write = |rows: Vec<(QueueId, Option<Vec<u8>>)>| {
         let mut batch = Batch::new();
-        batch.insert(Space::Rows, key.clone(), value.to_vec());
+        for (id, value) in rows {
+            let key = postrider_storage::keys::queue(id);
+            match value {
+                Some(value) => batch.insert(Space::Rows, key, value),
+                None => batch.remove(Space::Rows, key),
+            }
+        }
         server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
     };
-    write(b"?");
-    lose(&server, damaged, Stray::Endless);
-    lose(&server, other, Stray::Endless);
-    wait_until(|| row(&server, other).unwrap().held == Held::Operator);
-    write(&whole);
+
+    // It is set right once it can be read.
+    pauses((Duration::from_millis(1), Duration::from_millis(20)));
+    let id = add();
+    claim(&server, id);
+    let whole = server.shared.store.reader().get(&postrider_storage::keys::queue(id)).unwrap().unwrap();
+    write(vec![(id, Some(b"?".to_vec()))]);
+    lose(&server, id, Stray::Endless);
+    wait_until(|| damaged_count() == 1);
+    // Whoever finds it once more doesn't count it once more.
+    lose(&server, id, Stray::Endless);
+    write(vec![(id, Some(whole.to_vec()))]);
+    wait_until(|| row(&server, id).unwrap().held == Held::Operator);
+    wait_until(|| damaged_count() == 0);
+
+    // More of them than one edit takes, before all others, and not looked at again while this runs.
+    pauses((HOUR, HOUR));
+    let made_up: Vec<QueueId> = (1..).map(QueueId).take(2 * STEP).collect();
+    let many = i64::try_from(made_up.len()).unwrap();
+    assert!(made_up.iter().all(|one| *one < id));
+    write(made_up.iter().map(|id| (*id, Some(b"?".to_vec()))).collect());
+    let these = made_up.clone();
+    on_owner(&server, move |owner| owner.deliveries.strays.add(these, Stray::Untried));
+    wait_until(|| damaged_count() == many);
+    for stray in [Stray::Endless, Stray::CutOff { attempts_max: 1 }] {
+        let other = add();
+        claim(&server, other);
+        lose(&server, other, stray);
+        wait_until(|| row(&server, other).unwrap().held == Held::Operator);
+    }
+    assert_eq!(damaged_count(), many);
+    write(made_up.iter().map(|id| (*id, None)).collect());
 }

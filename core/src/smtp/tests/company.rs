@@ -271,3 +271,62 @@ fn our_own_users_get_reports() {
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(stored(&world, &["small", "ben", "anna"]), (vec![0, 1, 1], 0));
 }
+
+/// RFC 3461 §4.3: the whole message with a failure when that is asked for, and otherwise its header.
+#[test]
+fn the_whole_message_comes_back_of_what_failed_when_its_sender_asks_for_it() {
+    let world = World::new();
+    let text = |octets: usize| {
+        let lines = format!("{}\r\n", "line ".repeat(15)).repeat(octets / 77 + 1);
+        format!(
+            "From: anna@example.org\r\nMessage-ID: <one@example.org>\r\nSubject: hello\r\n\r\n{lines}the end\r\n"
+        )
+    };
+    let huge = (1 << 20) + 1;
+    for (parameters, octets, notify, is_whole) in [
+        (" RET=FULL", 1000, "", true),
+        (" RET=FULL", 500_000, "", true),
+        (" RET=FULL", huge, "", false),
+        (" RET=HDRS", 1000, "", false),
+        ("", 1000, "", false),
+        (" RET=FULL REQUIRETLS", 1000, "", false),
+        (" RET=FULL BODY=BINARYMIME", 1000, "", false),
+        (" RET=FULL SMTPUTF8", 1000, "", true),
+        // Of what went well there is never more than the header.
+        (" RET=FULL", 1000, " NOTIFY=SUCCESS", false),
+    ] {
+        let case = format!("{parameters}{notify} {octets}");
+        let (text, before) = (text(octets), world.inbox("anna").len());
+        let mut client = world.anna();
+        client.expect(&format!("MAIL FROM:<anna@example.org>{parameters}"), "250");
+        client.expect(&format!("RCPT TO:<ben@example.org>{notify}"), "250");
+        if notify.is_empty() {
+            client.expect("RCPT TO:<small@example.org>", "250");
+        }
+        let reply = match parameters.contains("BINARYMIME") {
+            true => {
+                client.send(format!("BDAT {} LAST\r\n{text}", text.len()).as_bytes());
+                client.reply()
+            }
+            false => client.data(text.strip_suffix("\r\n").unwrap()),
+        };
+        assert!(reply.starts_with("250"), "{case}: {reply}");
+        let reports = world.inbox("anna");
+        assert_eq!(reports.len(), before + 1, "{case}");
+        let report = reports.last().unwrap();
+        let kind = match (is_whole, parameters.contains("SMTPUTF8")) {
+            (true, false) => "message/rfc822",
+            (true, true) => "message/global",
+            (false, _) => "text/rfc822-headers",
+        };
+        assert!(report.contains(&format!("\r\nContent-Type: {kind}\r\n")), "{case}");
+        assert!(report.contains("\r\nIn-Reply-To: <one@example.org>\r\n"), "{case}");
+        let returned = match is_whole {
+            true => text.clone(),
+            false => text.split_inclusive("\r\n\r\n").next().unwrap().to_owned(),
+        };
+        let (_, from) = report.split_once("\r\n\r\nFrom: anna@").unwrap();
+        let (shown, _) = from.rsplit_once("\r\n--=_report_").unwrap();
+        assert!(format!("From: anna@{shown}") == returned, "{case}: {} octets came back", shown.len());
+    }
+}

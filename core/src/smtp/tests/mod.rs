@@ -16,6 +16,7 @@ mod first_time;
 mod floods;
 mod ids;
 mod incoming_reports;
+mod learned;
 mod leaving;
 mod limits;
 mod other_server;

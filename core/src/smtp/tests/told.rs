@@ -80,6 +80,34 @@ fn who_is_told_and_what_it_is_told_of_are_one_change() {
     }
 }
 
+/// A disk that is full for one commit, whichever: of a claim, which is set right and made again, or of an outcome, which is
+/// written again.
+#[test]
+fn what_the_store_refuses_once_is_neither_lost_nor_done_twice() {
+    for nth in 1..=4 {
+        let (port, record) = other_server::start(&["PIPELINING"]);
+        let world = World::delivering(SCRIPT, port, |_| {});
+        world.enqueue("anna", MESSAGE, &["b@remote.example"], LATER);
+        // The first mail of an account makes its mailboxes.
+        assert!(world.smtp().mail("", &["anna@example.org"], MESSAGE).starts_with("250"));
+        let before = world.engine.commits();
+        world.engine.fail_commit(nth, Fault::Full);
+        wait_until(|| {
+            // A domain whose claim failed has a pause, which this ends.
+            world.try_to(&hurry());
+            entries(&world).is_empty()
+        });
+        // What operators want, a claim, and an outcome.
+        assert!(world.engine.commits() >= before + nth.min(3));
+        assert_eq!(record.messages().len(), 1, "{nth}");
+        let queue = world.shared.metrics.queue;
+        wait_until(|| world.shared.registry.gauge(queue.unwritten) == 0);
+        assert_eq!(world.shared.registry.gauge(queue.damaged), 0);
+        assert_eq!(world.shared.registry.counter(queue.possible_duplicates), 0);
+        assert_eq!(world.inbox("anna").len(), 1, "{nth}: nobody is told of what went well");
+    }
+}
+
 /// Puts a message into the queue that isn't of one of our users.
 fn enqueue(world: &World, sender: Option<AccountId>, notify: Option<Notify>) {
     world.at_home(world.account("anna").unwrap(), move |home| {
