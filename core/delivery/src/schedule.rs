@@ -185,7 +185,7 @@ impl Schedule {
                     if let Some(record) = self.records.get_mut(&domain) {
                         record.place = Place::Ready;
                     }
-                    let Some(asked) = asked else { return None };
+                    let asked = asked?;
                     self.ask(Scope::Server, asked, now);
                     if asked.shard != self.shard {
                         return None;
