@@ -42,6 +42,7 @@ mod strays;
 mod sts;
 mod sts_fetch;
 mod translate;
+mod ways;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -92,6 +93,7 @@ pub struct Deliveries {
     edits: edits::Edits,
     ends: Rc<ends::Ends>,
     fronts: fronts::Fronts,
+    ways: ways::Ways,
     strays: strays::Strays,
     /// Outcomes that can't be written, and why.
     unwritten: RefCell<HashMap<QueueId, String>>,
@@ -135,6 +137,7 @@ impl Deliveries {
             edits: edits::Edits::default(),
             ends,
             fronts: fronts::Fronts::default(),
+            ways: ways::Ways::default(),
             strays: strays::Strays::default(),
             unwritten: RefCell::default(),
             names,

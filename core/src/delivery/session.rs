@@ -25,6 +25,7 @@ use tracing::{error, warn};
 use super::connection::Connection;
 use super::ending::One;
 use super::ends::Slot;
+use super::hosts::Busy;
 use super::outcome::{Writing, Written};
 use super::strays::Stray;
 use super::{attempt, first, outcome};
@@ -139,6 +140,9 @@ impl Session {
     async fn run(mut self, first: Turn) {
         let mut turn = first;
         let (signal, postponed) = loop {
+            if let Err(Busy(until)) = self.take_place() {
+                break (Signal::Neutral, Some(until));
+            }
             let turned = self.turn(turn).await;
             let is_written = self.written().await;
             let signal = match turned {
