@@ -130,11 +130,11 @@ fn an_account_whose_messages_stall_leaves_sessions_to_others() {
     for number in 1..=24 {
         script += &format!("d{number} MX 10 m{number}.d{number}\nm{number}.d{number} A 127.0.1.{number}\n");
     }
-    let world = World::delivering(&script, port, |config| config.delivery.sessions_max = 4);
+    let world = World::delivering(&script, port, |config| config.delivery.sessions_max = 8);
     for number in 1..=20 {
         send(&world, &format!("slow@d{number}.example"));
     }
-    // Three of four sessions of each of two shards.
+    // Three of four places.
     wait_until(|| record.held() == 6);
     for number in 21..=24 {
         let ids = world.enqueue("ben", MESSAGE, &[&format!("b@d{number}.example")], unix_now());
