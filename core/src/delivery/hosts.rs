@@ -375,11 +375,24 @@ impl Session {
         let has_dsn = open.connection.capabilities().has(Extension::Dsn);
         let mut ends: Vec<Option<RecipientEnd>> = vec![None; dial.recipients.len()];
         let mut uncertain = false;
+        let has_eight_bit = open.connection.capabilities().has(Extension::EightBitMime);
+        let target = if has_eight_bit { Target::EightBit } else { Target::SevenBit };
         let mut narrow: Option<Rc<Fit>> = None;
+        let mut is_too_wide = parcel.original.has_long_lines();
         let end = loop {
             let pending: Vec<usize> = (0..ends.len()).filter(|place| ends[*place].is_none()).collect();
             if pending.is_empty() {
                 break None;
+            }
+            if std::mem::take(&mut is_too_wide) {
+                match parcel.original.fit(&self.shard, target).await {
+                    Ok(fit) => narrow = Some(fit).filter(|fit| !fit.is_original()),
+                    // What may not be touched goes as it came: many servers take it.
+                    Err(NotFit::Obstacle(obstacle)) => {
+                        tracing::debug!(host = %dial.host, %obstacle, "long lines stay as they are");
+                    }
+                    Err(NotFit::Store(error)) => break Some(unreadable(&error)),
+                }
             }
             let mut envelope = parcel.envelope.clone();
             envelope.requiretls = hand.as_ref().is_ok_and(|hand| hand.requiretls);
@@ -425,8 +438,6 @@ impl Session {
                 Err(SendError::Unsendable(why @ (Unsendable::EightBit | Unsendable::Binary)))
                     if narrow.is_none() =>
                 {
-                    let has_eight_bit = open.connection.capabilities().has(Extension::EightBitMime);
-                    let target = if has_eight_bit { Target::EightBit } else { Target::SevenBit };
                     match parcel.original.fit(&self.shard, target).await {
                         Ok(fit) => narrow = Some(fit),
                         Err(NotFit::Obstacle(obstacle)) => {
