@@ -179,6 +179,12 @@ impl Schedule {
         waiting.into_iter().chain(idle).min()
     }
 
+    /// How many domains are due, and wait for their turn: until there is a session for one of them.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     fn start(&mut self, domain: u64) -> Command {
         let idle = self.idle_of.get(&domain).and_then(|sessions| sessions.last().copied());
         match idle {

@@ -94,7 +94,7 @@ impl HostResult {
 /// Whether a connection is as good for other domains at the host. A certificate that TLSA records vouch for may be right by the
 /// name of the domain.
 fn is_shared(dial: &Dial) -> bool {
-    !dial.rule.verification.has_dane()
+    !dial.rule.verification.has_dane() && !dial.rule.observed.has_dane()
 }
 
 impl Open {
@@ -152,6 +152,7 @@ impl Session {
         let sending = stream.local_address().ok().flatten().filter(|_| way.proxy.is_none());
         let mut came = Came::default();
         let ready = self.set_up(dial, way, stream, address, &mut came).await;
+        self.count_dane(dial, &came);
         let session = self.watched(dial, sending, address, came);
         let mut result = match ready {
             Ok(ready) => {
@@ -193,6 +194,20 @@ impl Session {
             self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
         }
         Some(result)
+    }
+
+    /// Counts the comparison of a certificate with TLSA records.
+    fn count_dane(&self, dial: &Dial, came: &Came) {
+        let (known, recorder) = (&self.shard.shared.metrics.queue, &self.shard.recorder);
+        if came.seen.is_compared {
+            recorder.increment(known.dane_verified);
+        }
+        if came.seen.dane.is_some() {
+            recorder.increment(known.dane_mismatches);
+            if dial.rule.is_relaxed {
+                recorder.increment(known.ignored_at_host.at([0]));
+            }
+        }
     }
 
     /// What reports say of a connection to a host. Nothing of one that is to have no TLS, of one that broke off before,
