@@ -5,16 +5,19 @@
 
 use postrider_proto::dmarc::Record;
 use postrider_proto::dmarc::report::Interval;
+use tracing::{info, warn};
 
-use crate::engine::{Batch, Space};
+use crate::engine::{Batch, Durability, Space};
 use crate::ids::BlobId;
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
 use crate::rows::EvaluationRow;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// Seconds for which an evaluation may be reported.
 pub const RETENTION_SECONDS: i64 = 48 * 60 * 60;
+/// Octets from which on what was converted is committed.
+const BATCH_OCTETS: usize = 1024 * 1024;
 /// The longest domain that there is.
 const DOMAIN_OCTETS_MAX: usize = 253;
 
@@ -129,17 +132,31 @@ pub fn remove_before(reader: &Reader, time: i64, rows_max: usize) -> Result<(Bat
     Ok((batch, count))
 }
 
-/// The batch that puts evaluations of the table by time where they are looked for now, at most `rows_max`, and how many.
-pub fn move_old(reader: &Reader, rows_max: usize) -> Result<(Batch, usize), StoreError> {
-    let mut batch = Batch::new();
-    let mut count = 0;
-    for row in reader.prefix(&keys::of_table(SYSTEM, table::EVALUATION_V1)).take(rows_max) {
+/// Puts evaluations of formats 1 and 2 of the store, in a table by time, where they are looked for now. Nothing else may use
+/// the store meanwhile. Each batch takes what it puts elsewhere, so the work may be cut off behind any of them, and goes on
+/// when the store is opened again. The last one isn't synced: the caller syncs by writing the format.
+pub(crate) fn convert(store: &Store) -> Result<(), StoreError> {
+    let reader = store.reader();
+    let (mut batch, mut moved) = (Batch::new(), 0_u64);
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::EVALUATION_V1)) {
         let (key, value) = row?;
-        record(&mut batch, keys::evaluation_v1_parts(&key)?, &EvaluationRow::decode(&value)?);
+        let read = || Ok::<_, StoreError>((keys::evaluation_v1_parts(&key)?, EvaluationRow::decode(&value)?));
+        match read() {
+            Ok((id, row)) => record(&mut batch, id, &row),
+            // It is a line of a report; what else was damaged with it, verifydata tells.
+            Err(error) => warn!(%error, "an evaluation of DMARC can't be read, and won't be reported"),
+        }
+        moved += 1;
         batch.remove(Space::Rows, key);
-        count += 1;
+        if batch.octets() >= BATCH_OCTETS {
+            store.engine().commit(std::mem::take(&mut batch), Durability::Buffered)?;
+        }
     }
-    Ok((batch, count))
+    if moved > 0 {
+        info!(moved, "evaluations of DMARC were converted");
+        store.engine().commit(batch, Durability::Buffered)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -150,9 +167,9 @@ mod tests {
 
     use super::*;
     use crate::committer::{self, Committer};
-    use crate::engine::memory::MemoryEngine;
+    use crate::engine::memory::{Crash, Fault, MemoryEngine};
     use crate::engine::{Durability, Engine};
-    use crate::rows::Disposition;
+    use crate::rows::{Disposition, FormatRow};
     use crate::store::Store;
     use crate::verify;
 
@@ -256,24 +273,50 @@ mod tests {
         assert_eq!((count, world.due(i64::MAX)), (1, vec![b(7200), b(172_800)]));
     }
 
-    #[test]
-    fn evaluations_of_earlier_versions_find_their_reports() {
-        let world = World::new();
+    /// A store of format 2 with evaluations, so many that a conversion has several batches, and one that can't be read.
+    fn earlier(count: i64) -> Arc<MemoryEngine> {
+        let engine = Arc::new(MemoryEngine::new());
         let mut batch = Batch::new();
-        for time in [5, 6, 4000] {
-            let key = keys::evaluation_v1(id(time));
-            batch.insert(Space::Rows, key, hourly("a.example").encode().unwrap());
+        for time in 0..count {
+            batch.insert(Space::Rows, keys::evaluation_v1(id(time)), hourly("a.example").encode().unwrap());
         }
-        world.commit(batch);
-        assert_eq!(world.due(i64::MAX), []);
-        for moved in [2, 1, 0] {
-            let (batch, count) = move_old(&world.store.reader(), 2).unwrap();
-            assert_eq!(count, moved);
-            world.commit(batch);
+        batch.insert(Space::Rows, keys::evaluation_v1(id(count)), [1, 2, 3]);
+        batch.insert(Space::Rows, keys::format(), FormatRow { format: 2, converting: 0 }.encode());
+        engine.commit(batch, Durability::Synced).unwrap();
+        engine
+    }
+
+    #[test]
+    fn evaluations_of_earlier_formats_find_their_reports_wherever_the_conversion_is_cut_off() {
+        const COUNT: i64 = 12_000;
+        let mut cut = 0;
+        for nth in 1.. {
+            let engine = earlier(COUNT);
+            engine.fail_commit(nth, Fault::Write);
+            let opened = Store::open(Arc::clone(&engine) as Arc<dyn Engine>);
+            let is_done = opened.is_ok();
+            drop(opened);
+            if !is_done {
+                cut += 1;
+                engine.crash(Crash::KeepUnsynced(engine.unsynced() / 2));
+            }
+            let store = Store::open(Arc::clone(&engine) as Arc<dyn Engine>).unwrap();
+            let reader = store.reader();
+            let times: Vec<_> = all(&reader).map(|row| row.unwrap().0.time).collect();
+            assert_eq!(times, (0..COUNT).collect::<Vec<_>>());
+            let groups = due(&reader, i64::MAX, None, 100).unwrap();
+            assert_eq!(
+                groups.iter().map(|group| group.due).collect::<Vec<_>>(),
+                [3600, 7200, 10_800, 14_400]
+            );
+            let row = of(&reader, &groups[0]).next().unwrap().unwrap().1;
+            assert_eq!(row, hourly("a.example"));
+            let report = verify::verify(reader, None, &mut |_| {}).unwrap();
+            assert!(report.is_clean(), "{:?}", report.violations);
+            if is_done {
+                break;
+            }
         }
-        assert_eq!(world.due(i64::MAX), [(3600, "a.example".to_owned()), (7200, "a.example".to_owned())]);
-        let rows: Vec<_> = all(&world.store.reader()).map(|row| row.unwrap()).collect();
-        assert_eq!(rows.iter().map(|(id, _)| id.time).collect::<Vec<_>>(), [5, 6, 4000]);
-        assert!(rows.iter().all(|(_, row)| *row == hourly("a.example")));
+        assert!(cut > 4, "there were several batches: {cut}");
     }
 }

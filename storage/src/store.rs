@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::directory::{self, PlanState, stage};
 use crate::engine::{Batch, Durability, Engine, EngineError, Space};
+use crate::evaluations;
 use crate::ids::{BlobId, HookId, QueueId, ReportId};
 use crate::keys::{self, BadKey, SYSTEM, table};
 use crate::queue;
@@ -19,7 +20,7 @@ use crate::rows::{BadRow, FormatRow};
 /// The format that this program writes, and the newest that it reads.
 ///
 /// Format 2 has the queue by recipient domain; a store of format 1 is converted when it is opened. Format 3 has entries
-/// under way behind all others, and rows that earlier programs don't know; of format 2 nothing has to be converted.
+/// under way behind all others, evaluations of DMARC by their reports, and rows that earlier programs don't know.
 pub const FORMAT: u32 = 3;
 
 /// Why something could not be done in the store.
@@ -197,6 +198,8 @@ impl Store {
             if from == FORMAT_1 {
                 queue::convert(&store)?;
             }
+            queue::convert_claims(&store)?;
+            evaluations::convert(&store)?;
             write_format(&*store.engine, 0)?;
         }
         Ok(store)

@@ -181,7 +181,10 @@ fn records_of_dane_are_shown_with_their_use() {
 
 #[test]
 fn where_nobody_answers_the_command_fails_and_wrong_calls_are_told() {
-    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // It takes datagrams of one peer alone, so the system refuses those of others. Closed, its port could be another's soon.
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect("127.0.0.1:9").unwrap();
+    let closed = socket.local_addr().unwrap().to_string();
     let failed = run(&["dns", "lookup", "--resolver", &closed, "--json", "A", "example"], "");
     assert_eq!(failed.status.code(), Some(1), "{}", text(&failed.stderr));
     let json: serde_json::Value = serde_json::from_slice(&failed.stdout).unwrap();

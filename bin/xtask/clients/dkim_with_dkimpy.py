@@ -68,7 +68,7 @@ def lookup(name, timeout=5):
 
 
 def postrider(*arguments, message=b""):
-    done = subprocess.run([PROGRAM, *arguments], input=message, capture_output=True, timeout=60)
+    done = subprocess.run([PROGRAM, *arguments], input=message, capture_output=True, timeout=180)
     if done.returncode != 0:
         raise SystemExit(f"{arguments}: exit status {done.returncode}: {done.stderr.decode()}")
     return done.stdout

@@ -49,14 +49,14 @@ class Servers:
             shutil.copy(self.programs / program, copy)
         process = subprocess.Popen([*self.prefix, copy, *arguments], stdout=log, stderr=log, cwd=self.directory)
         self.running.append((name, process))
-        deadline = time.time() + 20
+        deadline = time.monotonic() + 60
         query = dns.message.make_query(".", "SOA")
         while True:
             try:
-                dns.query.udp(query, address, timeout=0.3)
+                dns.query.udp(query, address, timeout=1)
                 return
             except (dns.exception.Timeout, OSError):
-                if process.poll() is not None or time.time() > deadline:
+                if process.poll() is not None or time.monotonic() > deadline:
                     text = (self.directory / f"{name}.log").read_text()
                     raise SystemExit(f"{name} doesn't answer (exit status {process.poll()}): {text[-4000:]}")
                 time.sleep(0.05)
@@ -66,7 +66,7 @@ class Servers:
             process.send_signal(signal.SIGTERM)
         for _, process in self.running:
             try:
-                process.wait(10)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -218,7 +218,7 @@ def misbehaving():
 
 def forward(octets):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream:
-        upstream.settimeout(5)
+        upstream.settimeout(60)
         upstream.connect((PLAIN, 53))
         upstream.send(octets)
         return upstream.recv(65535)
@@ -242,7 +242,7 @@ def streams(address):
     listener = socket.create_server((address, 53))
     while True:
         stream, _ = listener.accept()
-        with stream, socket.create_connection((PLAIN, 53), timeout=5) as upstream:
+        with stream, socket.create_connection((PLAIN, 53), timeout=60) as upstream:
             def whole(source):
                 head = source.recv(2, socket.MSG_WAITALL)
                 return head + source.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)

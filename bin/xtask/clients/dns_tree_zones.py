@@ -179,7 +179,7 @@ def zones():
 
 
 def run(*command, **more):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, **more)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=180, **more)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(map(str, command))}: exit status {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout

@@ -57,7 +57,7 @@ def check(condition, *said):
 
 
 def run(*arguments, message=b"", status=0):
-    done = subprocess.run(arguments, input=message, capture_output=True, timeout=60)
+    done = subprocess.run(arguments, input=message, capture_output=True, timeout=180)
     check(done.returncode == status, arguments, done.returncode, done.stdout.decode(), done.stderr.decode())
     return done.stdout
 
@@ -113,9 +113,9 @@ class Mail:
         path = self.directory / "message"
         path.write_bytes(message)
         done = subprocess.run(
-            ["/usr/bin/swaks", "--server", "127.0.0.1", "--port", self.smtp, "--helo", helo, "--timeout", "30",
+            ["/usr/bin/swaks", "--server", "127.0.0.1", "--port", self.smtp, "--helo", helo, "--timeout", "120",
              "--local-interface", client, "--from", sender, "--to", self.user, "--tls", "--data", f"@{path}"],
-            capture_output=True, timeout=60,
+            capture_output=True, timeout=180,
         )
         said = done.stdout.decode() + done.stderr.decode()
         replies = [line for line in said.splitlines() if re.match(r"^<[-~*]*[ ~*]*\s*[245]\d\d ", line)]
@@ -313,7 +313,7 @@ def opendkim_agrees(program, directory, verify):
                 for text, verdict in ((ours, "key) succeeded"), (ours.replace(b"a test", b"no test"), ") failed: ")):
                     path.write_bytes(text)
                     done = subprocess.run(["/usr/sbin/opendkim", "-t", str(path), "-x", str(configuration)],
-                                          capture_output=True, timeout=60)
+                                          capture_output=True, timeout=180)
                     said = done.stdout.decode() + done.stderr.decode()
                     check(verdict in said and f"s={kind}" in said, "OpenDKIM says", said, "and not", verdict)
                 # Its short signatures change how it folds its own field, and then it doesn't verify them, either.

@@ -16,7 +16,7 @@ import time
 PORT, TLS_PORT, USER, PASSWORD, CERTIFICATE = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6]
 CONTEXT = ssl.create_default_context(cafile=CERTIFICATE)
 HOME = tempfile.mkdtemp()
-SECONDS = 60
+SECONDS = 180
 
 SETTINGS = f"""
 set folder="imaps://localhost:{TLS_PORT}/"
@@ -46,7 +46,7 @@ set debug_file="{HOME}/debug"
 
 
 def connect():
-    client = imaplib.IMAP4_SSL("localhost", TLS_PORT, ssl_context=CONTEXT, timeout=20)
+    client = imaplib.IMAP4_SSL("localhost", TLS_PORT, ssl_context=CONTEXT, timeout=SECONDS)
     client.login(USER, PASSWORD)
     return client
 

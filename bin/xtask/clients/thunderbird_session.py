@@ -20,7 +20,7 @@ CONTEXT = ssl.create_default_context(cafile=CERTIFICATE)
 HOME = tempfile.mkdtemp()
 PROFILE = os.path.join(HOME, "profile")
 MARIONETTE_PORT = 2829
-SECONDS = 60
+SECONDS = 180
 
 PREFERENCES = {
     "app.update.enabled": False,
@@ -120,15 +120,16 @@ class Thunderbird:
                 text = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
                 file.write(f'user_pref("{name}", {text});\n')
         environment = {**os.environ, "HOME": HOME, "MOZ_HEADLESS": "1", "MOZ_LOG": "IMAP:4,sync", "MOZ_LOG_FILE": os.path.join(HOME, "log")}
+        # However this one ends, that doesn't stay.
         self.process = subprocess.Popen(
-            ["/usr/bin/thunderbird", "--headless", "--no-remote", "--marionette", "--remote-allow-system-access", "--profile", PROFILE],
+            ["/usr/bin/setpriv", "--pdeathsig", "KILL", "/usr/bin/thunderbird", "--headless", "--no-remote", "--marionette", "--remote-allow-system-access", "--profile", PROFILE],
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
-        self.marionette = Marionette(host="127.0.0.1", port=MARIONETTE_PORT)
+        self.marionette = Marionette(host="127.0.0.1", port=MARIONETTE_PORT, socket_timeout=SECONDS, startup_timeout=SECONDS)
         self.marionette.raise_for_port(timeout=SECONDS)
         self.marionette.start_session()
         self.marionette.set_context("chrome")
-        self.marionette.timeout.script = 30
+        self.marionette.timeout.script = SECONDS
 
     def run(self, script, *arguments):
         return self.marionette.execute_script(script, script_args=arguments)
@@ -156,7 +157,7 @@ class Thunderbird:
 
 
 def connect():
-    client = imaplib.IMAP4_SSL("localhost", TLS_PORT, ssl_context=CONTEXT, timeout=20)
+    client = imaplib.IMAP4_SSL("localhost", TLS_PORT, ssl_context=CONTEXT, timeout=SECONDS)
     client.login(USER, PASSWORD)
     return client
 

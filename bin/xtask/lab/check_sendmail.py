@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 
+from network import PATIENCE
 from ours import PASSWORD
 from world import ONE
 
@@ -48,7 +49,7 @@ from = "{world.one.mailbox}"
 """)
 
         def call(*words, subject="by sendmail"):
-            return subprocess.run(["unshare", "--mount", "bash", "-ec", AS_USER, "-", name, *words], timeout=60,
+            return subprocess.run(["unshare", "--mount", "bash", "-ec", AS_USER, "-", name, *words], timeout=PATIENCE,
                                   input=f"Subject: {subject}\n\nhello\n", capture_output=True, text=True)
 
         if call("cat", "/etc/sendmail.password").returncode == 0:

@@ -17,6 +17,7 @@ and `policies`: `address`, `certificate`, `key`, and `directory`, in which a fil
 """
 
 import asyncio
+import itertools
 import json
 import pathlib
 import ssl
@@ -27,11 +28,13 @@ LINE_MAX = 1 << 16
 
 
 class Seen:
-    """What was seen of a connection."""
+    """What was seen of a connection, and its number among all of this process."""
+
+    numbers = itertools.count(1)
 
     def __init__(self, host, peer, record):
         self.record = record
-        self.data = {"host": host, "peer": peer, "tls": None, "asked": None, "starttls": False, "lines": [],
+        self.data = {"host": host, "peer": peer, "number": next(self.numbers), "tls": None, "asked": None, "starttls": False, "lines": [],
                      "messages": 0, "end": "closed"}
 
     def write(self, kind, **more):

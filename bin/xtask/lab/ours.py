@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.request
 
-from network import Host, Process, listening, listens, wait
+from network import PATIENCE, START, Host, Process, listening, listens, wait
 
 PASSWORD = "a word of the laboratory"
 PORTS = (25, 465, 587, 993, 8010)
@@ -68,20 +68,25 @@ ipv6 = false
 """)
 
     def start(self, clock=None):
-        """With a clock that begins at a time (as `date` reads it) if one is given."""
+        """With a clock that begins at a time (as `date` reads it, in UTC) if one is given."""
         # The kernel lets go of the sockets of a killed process a little later than of the process.
         for port in PORTS:
-            wait(lambda port=port: not listening(self.address, port), 20, f"port {port} of {self.name} isn't free")
+            wait(lambda port=port: not listening(self.address, port), START, f"port {port} of {self.name} isn't free")
         # Durations stay those of the system.
-        moved = ["env", "DONT_FAKE_MONOTONIC=1", "faketime", clock] if clock else []
+        moved = ["env", "TZ=UTC", "DONT_FAKE_MONOTONIC=1", "faketime", clock] if clock else []
         self.process = Process(self.host, self.name, self.directory / "log", *moved, self.program, "serve", "--config",
                                self.config)
         for port in PORTS:
             self.process.wait_for(listens(self.address, port))
 
     def stop(self):
-        self.command("stop")
-        self.process.process.wait(30)
+        try:
+            self.command("stop")
+        except SystemExit as error:
+            # That is what it says after a while.
+            if "still runs after" not in str(error):
+                raise
+        self.process.process.wait(PATIENCE)
 
     def restart(self):
         self.stop()
@@ -95,7 +100,7 @@ ipv6 = false
 
     def command(self, *arguments, text=""):
         done = subprocess.run([self.program, "--config", str(self.config), *arguments], input=text, capture_output=True,
-                              text=True, timeout=60)
+                              text=True, timeout=PATIENCE)
         if done.returncode != 0:
             raise SystemExit(f"postrider {arguments}: exit status {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -105,7 +110,7 @@ ipv6 = false
 
     def submit(self, recipients, subject, wish=None, sender=None, options=(), recipient_options=(), lines=()):
         """Submits a message as a user's program does. Gives it."""
-        session = smtplib.SMTP_SSL(self.address, 465, timeout=30, context=self.context)
+        session = smtplib.SMTP_SSL(self.address, 465, timeout=PATIENCE, context=self.context)
         session.login(self.mailbox, PASSWORD)
         text = message(sender or self.mailbox, recipients, subject, [*lines, *(["TLS-Required: No"] if wish == "no" else [])])
         options = [*options, *(["REQUIRETLS"] if wish == "required" else [])]
@@ -115,7 +120,7 @@ ipv6 = false
 
     def messages(self):
         """All messages in the inbox, and the text of each."""
-        session = imaplib.IMAP4_SSL(self.address, 993, ssl_context=self.context)
+        session = imaplib.IMAP4_SSL(self.address, 993, ssl_context=self.context, timeout=PATIENCE)
         session.login(self.mailbox, PASSWORD)
         session.select("Inbox", readonly=True)
         _, answer = session.fetch("1:*", "(BODY.PEEK[])")
@@ -136,11 +141,11 @@ ipv6 = false
 
     def metrics(self):
         """The metrics, by name with labels."""
-        with urllib.request.urlopen(f"http://{self.address}:8010/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.address}:8010/metrics", timeout=PATIENCE) as answer:
             lines = answer.read().decode().splitlines()
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
-    def wait_for_mail(self, subject, seconds=30):
+    def wait_for_mail(self, subject, seconds=PATIENCE):
         """The message with a subject in the inbox."""
         def check():
             return next((one for one in self.messages() if one["Subject"] == subject), None)
@@ -162,7 +167,7 @@ def message(sender, recipients, subject, lines=(), octets=0):
 
 def swaks(*arguments):
     """Runs swaks from the laboratory's own place."""
-    done = subprocess.run(["swaks", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["swaks", "--timeout", str(PATIENCE // 2), *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode != 0:
         raise SystemExit(f"swaks {arguments}: exit status {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout

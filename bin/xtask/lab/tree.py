@@ -11,7 +11,11 @@ import dns_tree_zones as zones  # noqa: E402
 from dns_tree_servers import Servers  # noqa: E402
 from dns_tree_zones import Signers, Zone, digests, flipped  # noqa: E402
 
-from network import Host  # noqa: E402
+import dns.message  # noqa: E402
+import dns.query  # noqa: E402
+import dns.rrset  # noqa: E402
+
+from network import PATIENCE, Host, wait  # noqa: E402
 
 ROOT, TOP, DOMAINS = "10.53.0.1", "10.53.0.2", "10.53.0.3"
 # Peers ask the one that validates; ours validates itself.
@@ -53,10 +57,19 @@ class Tree:
         self.servers.unbound("validating", VALIDATING, validates=True)
 
     def change(self, old, new):
-        """Changes the zone that isn't signed."""
+        """Changes a record of the zone that isn't signed, and waits until that is what is served."""
         zone = next(zone for zone in self.domains if zone.name == "open.lab.")
         text = zone.file.read_text()
         assert old in text, old
         zone.file.write_text(text.replace(old, new))
         pid = int((self.directory / f"nsd-{DOMAINS}" / "nsd.pid").read_text())
         os.kill(pid, signal.SIGHUP)
+        name, life, _, kind, data = new.split(" ", 4)
+        due = dns.rrset.from_text(name, int(life), "IN", kind, data)
+
+        def served():
+            try:
+                return due in dns.query.udp(dns.message.make_query(name, kind), DOMAINS, timeout=5).answer
+            except dns.exception.Timeout:
+                return False
+        wait(served, PATIENCE, f"{DOMAINS} doesn't serve {new}")

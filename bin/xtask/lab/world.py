@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from certificates import Authority, dkim, tlsa
-from network import Host, Process, listens, prepare, resolve_by, wait
+from network import PATIENCE, Host, Process, listens, prepare, resolve_by, wait
 from ours import PASSWORD, Server
 from peers import Dante, Postfix
 from rows import ROWS, Row
@@ -152,7 +152,12 @@ class World:
         lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         return [one for one in lines if name in (None, one["host"]) and kind in (None, one["kind"])]
 
-    def wait_for_message(self, row, subject, seconds=30):
+    def has_ended(self, row):
+        """Whether every connection to a host was recorded with all that was said on it, which is done at its end."""
+        seen = self.seen(row.mx)
+        return sum(one["kind"] == "connected" for one in seen) == sum(one["kind"] == "connection" for one in seen)
+
+    def wait_for_message(self, row, subject, seconds=PATIENCE):
         """The message with a subject that a host took."""
         def check():
             found = [one for one in self.seen(row.mx, "message") if f"Subject: {subject}\r\n" in one["content"]]

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -114,10 +115,12 @@ pub fn install_or_explain() -> Result<()> {
     }
     eprintln!("== installing {}", packages.join(" "));
     let _quiet = NoServices::declare()?;
-    apt(&["update", "-qq"])?;
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
     arguments.extend(&packages);
-    apt(&arguments)?;
+    patiently("installing with apt-get", &PAUSES, || {
+        apt(&["update", "-qq"])?;
+        apt(&arguments)
+    })?;
     match missing.iter().find(|program| !Path::new(program.file).exists()) {
         Some(program) => bail!("package {} was installed but {} isn't there", program.package, program.file),
         None => {
@@ -183,15 +186,24 @@ fn unpack() -> Result<()> {
         }
         eprintln!("== unpacking {package}");
         let downloads = tempfile::tempdir()?;
-        // apt downloads as a user of its own where it can.
-        apt_in(downloads.path(), &["-o", "APT::Sandbox::User=root", "download", "-qq", package])?;
+        let mut is_first = true;
+        patiently(&format!("downloading {package}"), &PAUSES, || {
+            // What apt knows of its mirrors may be too old, or nothing.
+            if !std::mem::take(&mut is_first) {
+                apt(&["update", "-qq"])?;
+            }
+            // apt downloads as a user of its own where it can.
+            apt_in(downloads.path(), &["-o", "APT::Sandbox::User=root", "download", "-qq", package])
+        })?;
         let file_of = |entry: std::io::Result<std::fs::DirEntry>| entry.map(|entry| entry.path());
         let Some(downloaded) = std::fs::read_dir(downloads.path())?.map(file_of).next().transpose()? else {
             bail!("package {package} can't be downloaded");
         };
         let depends = Command::new("dpkg-deb").arg("-f").arg(&downloaded).arg("Depends").output()?;
         let depends = String::from_utf8_lossy(&depends.stdout).trim().to_owned();
-        apt(&["satisfy", "-y", "-qq", "--no-install-recommends", &depends])?;
+        patiently(&format!("installing what {package} needs"), &PAUSES, || {
+            apt(&["satisfy", "-y", "-qq", "--no-install-recommends", &depends])
+        })?;
         std::fs::create_dir_all(&target)?;
         let status = Command::new("dpkg-deb").arg("-x").arg(&downloaded).arg(&target).status()?;
         if !status.success() || !target.join(file).exists() {
@@ -212,24 +224,55 @@ const FROM_PYPI: [(&str, &str); 2] =
 
 fn install_from_pypi() -> Result<()> {
     let target = python_packages();
-    for (package, file) in FROM_PYPI {
-        if target.join(file).exists() {
-            continue;
+    if FROM_PYPI.iter().all(|(_, file)| target.join(file).exists()) {
+        return Ok(());
+    }
+    let packages = FROM_PYPI.map(|(package, _)| package);
+    eprintln!("== installing {} from PyPI", packages.join(" "));
+    // All of them into a new folder, so that what was cut off is never taken for complete.
+    let new = target.with_extension("new");
+    patiently("installing from PyPI", &PAUSES, || {
+        if new.exists() {
+            std::fs::remove_dir_all(&new)?;
         }
         let status = Command::new("/usr/bin/python3")
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-            .arg(&target)
-            .arg(package)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(["--retries", "5", "--timeout", "60", "--target"])
+            .arg(&new)
+            .args(packages)
             .status()
             .context("/usr/bin/python3 could not be started")?;
         if !status.success() {
             bail!(
-                "{package} could not be installed. By hand: python3 -m pip install --target {} {package}",
+                "{0} could not be installed. By hand: python3 -m pip install --target {1} {0}",
+                packages.join(" "),
                 target.display()
             );
         }
+        Ok(())
+    })?;
+    if target.exists() {
+        std::fs::remove_dir_all(&target)?;
     }
-    Ok(())
+    std::fs::rename(&new, &target)?;
+    match FROM_PYPI.iter().find(|(_, file)| !target.join(file).exists()) {
+        Some((package, file)) => bail!("{package} was installed from PyPI but {file} isn't there"),
+        None => Ok(()),
+    }
+}
+
+/// The pauses before what needs a mirror is tried again.
+const PAUSES: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(60)];
+
+/// Does what needs a mirror, and after each of `pauses` again when it failed: a mirror may be slow for a while, or answer
+/// with an error once.
+fn patiently(what: &str, pauses: &[Duration], mut act: impl FnMut() -> Result<()>) -> Result<()> {
+    for pause in pauses {
+        let Err(error) = act() else { return Ok(()) };
+        eprintln!("{what} failed, and is tried again in {} s: {error:#}", pause.as_secs());
+        std::thread::sleep(*pause);
+    }
+    act().with_context(|| format!("{what} failed {} times", pauses.len() + 1))
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {
@@ -238,6 +281,16 @@ fn apt(arguments: &[&str]) -> Result<()> {
 
 fn apt_in(directory: &Path, arguments: &[&str]) -> Result<()> {
     let status = Command::new("apt-get")
+        // apt waits two minutes for a mirror that says nothing, and asks it once. Another apt may be at work.
+        .args([
+            "-o",
+            "Acquire::Retries=3",
+            "-o",
+            "Acquire::http::Timeout=30",
+            "-o",
+            "Acquire::https::Timeout=30",
+        ])
+        .args(["-o", "DPkg::Lock::Timeout=300"])
         .args(arguments)
         .current_dir(directory)
         .env("DEBIAN_FRONTEND", "noninteractive")
@@ -248,4 +301,27 @@ fn apt_in(directory: &Path, arguments: &[&str]) -> Result<()> {
         bail!("apt-get {} failed", arguments.join(" "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_once_is_tried_again_and_what_fails_always_says_why() {
+        let pauses = [Duration::ZERO; 2];
+        let mut tries = 0;
+        let mut fails_before = |count: u32| {
+            tries = 0;
+            let result = patiently("fetching", &pauses, || {
+                tries += 1;
+                if tries < count { bail!("mirror {tries} is gone") } else { Ok(()) }
+            });
+            (tries, result.err().map(|error| format!("{error:#}")))
+        };
+        assert_eq!(fails_before(1), (1, None));
+        assert_eq!(fails_before(3), (3, None));
+        let failed = "fetching failed 3 times: mirror 3 is gone".to_owned();
+        assert_eq!(fails_before(4), (3, Some(failed)));
+    }
 }

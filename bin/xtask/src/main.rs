@@ -7,6 +7,7 @@ mod cargo;
 mod counts;
 mod crash;
 mod external;
+mod fixture;
 mod install;
 mod localserve;
 #[cfg(test)]
@@ -40,6 +41,7 @@ enum Task {
     Lab(external::lab::Lab),
     Crash(crash::Crash),
     Counts(counts::Counts),
+    Fixture(fixture::Fixture),
     Install(Install),
     Standards(standards::Standards),
     PublicSuffixes(suffixes::PublicSuffixes),
@@ -94,6 +96,7 @@ fn run(task: &Task) -> Result<bool> {
         Task::Lab(arguments) => external::lab::run(arguments),
         Task::Crash(arguments) => crash::run(arguments),
         Task::Counts(arguments) => counts::run(arguments),
+        Task::Fixture(arguments) => fixture::run(arguments),
         Task::Standards(arguments) => standards::run(arguments),
         Task::PublicSuffixes(arguments) => suffixes::run(arguments),
         Task::Install(Install {}) => install::install_or_explain().map(|()| true),

@@ -4,23 +4,25 @@
 //! time, and takes commands by [`Schedule::poll`] until there are none. Entries stay in the store: here is one small
 //! record for each domain that has some (see [`Schedule::octets`]).
 //!
-//! Each shard of a server has one. What is known of hosts they have in common ([`Hosts`]); what one has to tell another of
-//! them is taken by [`Schedule::next_call`], and given to the other's [`Schedule::called`].
+//! Each shard of a server has one. What is known of hosts, and how many connections there are, they have in common
+//! ([`Hosts`]); what one has to tell another of that is taken by [`Schedule::next_call`], and given to the other's
+//! [`Schedule::called`].
 //!
 //! Always holds:
 //! - Domains that are due have their turns in a ring, so that none waits for another's backlog.
-//! - There are never more sessions, connections to a host (of all shards), or connections from an address than the
-//!   settings say.
+//! - There are never more sessions, connections to a host, or connections from an address, of all shards, than the
+//!   settings say; and who waits for one to end is woken when it ends, whichever shard it is of.
 //! - A domain or host that can't be reached costs one connection at a time, and with pauses that grow.
 //! - A due time that was told is never lost, whatever is read from the store at the same time: a record's `epoch`
 //!   says whether what a session read may be older than what the schedule knows.
 
 mod command;
 mod host;
+mod kept;
 mod lane;
+mod places;
 mod record;
 mod session;
-mod source;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -37,11 +39,11 @@ pub use lane::pick;
 use crate::limits::ENTRIES_MAX;
 use crate::outcome::Signal;
 use command::Told;
-use host::{Waiter, Waiting};
+use kept::Kept;
 use lane::Lanes;
+use places::{Asked, Scope, Waiter, Waiting};
 use record::{Place, Record};
 use session::{Session, State};
-use source::Sources;
 
 /// After so many sessions in a row that were told to come later, all that is due comes later.
 const SLOWER_SHARED_AFTER: u8 = 3;
@@ -57,6 +59,12 @@ pub struct Schedule {
     sessions_made: u64,
     /// Sessions that aren't idle.
     active: usize,
+    /// It is among the shards that wait for a place for a session.
+    waits_for_place: bool,
+    /// One is kept for it.
+    has_place: bool,
+    /// What is kept for domains that waited for a place for a connection.
+    kept: Kept,
     idle: BTreeSet<(i64, SessionId)>,
     /// The idle ones of a domain.
     idle_of: HashMap<u64, Vec<SessionId>>,
@@ -65,7 +73,6 @@ pub struct Schedule {
     shard: usize,
     /// What others are to be told.
     calls: VecDeque<Call>,
-    sources: Sources,
     lanes: Lanes,
     last_now: i64,
 }
@@ -87,12 +94,14 @@ impl Schedule {
             sessions: HashMap::new(),
             sessions_made: 0,
             active: 0,
+            waits_for_place: false,
+            has_place: false,
+            kept: Kept::default(),
             idle: BTreeSet::new(),
             idle_of: HashMap::new(),
             hosts,
             shard,
             calls: VecDeque::new(),
-            sources: Sources::default(),
             lanes: Lanes::default(),
             last_now: i64::MIN,
             settings,
@@ -143,12 +152,7 @@ impl Schedule {
     /// What is to be done now; to be called until it is nothing.
     pub fn poll(&mut self, now: i64) -> Option<Command> {
         self.look_at_clock(now);
-        if let Some(session) =
-            self.idle.first().filter(|(until, _)| *until <= now).map(|(_, session)| *session)
-        {
-            self.forget_idle(session, now);
-            return Some(Command::Close(session));
-        }
+        self.give_up_until(now);
         while let Some((at, domain)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
             self.waiting.remove(&(at, domain));
             if let Some(record) = self.records.get_mut(&domain) {
@@ -156,17 +160,43 @@ impl Schedule {
                 self.ready.push_back(domain);
             }
         }
-        while self.active < self.settings.sessions_max {
-            let domain = self.ready.pop_front()?;
-            let Some(record) = self.records.get_mut(&domain) else { continue };
-            if record.place != Place::Ready {
+        loop {
+            let over = self.idle.first().filter(|(until, _)| *until <= now).map(|(_, session)| *session);
+            if let Some(session) = over {
+                self.forget_idle(session, now);
+                return Some(Command::Close(session));
+            }
+            let Some(domain) = self.ready.pop_front() else { break };
+            let Some(record) = self.records.get_mut(&domain).filter(|record| record.place == Place::Ready)
+            else {
+                continue;
+            };
+            record.place = Place::None;
+            if !record.is_startable(now) {
+                self.place(domain, now);
+                self.give_up_unheld(domain, now);
                 continue;
             }
-            record.place = Place::None;
-            if record.is_startable(now) {
-                return Some(self.start(domain));
+            match self.start(domain, now) {
+                Ok(command) => return Some(command),
+                Err(asked) => {
+                    // It is first when there is a place.
+                    self.ready.push_front(domain);
+                    if let Some(record) = self.records.get_mut(&domain) {
+                        record.place = Place::Ready;
+                    }
+                    let asked = asked?;
+                    self.ask(Scope::Server, asked, now);
+                    if asked.shard != self.shard {
+                        return None;
+                    }
+                }
             }
-            self.place(domain, now);
+        }
+        if std::mem::take(&mut self.has_place) {
+            let waiter = Waiter { shard: self.shard, domain: 0 };
+            let called = self.hosts.pass_on(Scope::Server, waiter, now);
+            self.call(Scope::Server, called, now);
         }
         None
     }
@@ -176,7 +206,7 @@ impl Schedule {
     pub fn next_wake(&self) -> Option<i64> {
         let waiting = self.waiting.first().map(|(at, _)| *at);
         let idle = self.idle.first().map(|(until, _)| *until);
-        waiting.into_iter().chain(idle).min()
+        waiting.into_iter().chain(idle).chain(self.kept.first_end()).min()
     }
 
     /// How many domains are due, and wait for their turn: until there is a session for one of them.
@@ -185,20 +215,23 @@ impl Schedule {
         self.ready.len()
     }
 
-    fn start(&mut self, domain: u64) -> Command {
+    /// Gives a domain its turn, if there is a place for its session; otherwise says who may make room.
+    fn start(&mut self, domain: u64, now: i64) -> Result<Command, Option<Asked>> {
         let idle = self.idle_of.get(&domain).and_then(|sessions| sessions.last().copied());
-        match idle {
-            Some(session) => {
-                self.leave_idle(session);
-                Command::Reuse(self.turn(session, domain))
-            }
-            None => {
-                self.sessions_made += 1;
-                let session = SessionId(self.sessions_made);
-                self.sessions.insert(session, Session::new(domain));
-                Command::Start(self.turn(session, domain))
-            }
+        if let Some(session) = idle {
+            self.leave_idle(session);
+            // It has a connection.
+            self.give_up_unheld(domain, now);
+            return Ok(Command::Reuse(self.turn(session, domain)));
         }
+        let waiter = Waiter { shard: self.shard, domain: 0 };
+        self.has_place = false;
+        self.hosts.take(Scope::Server, waiter, &mut self.waits_for_place, now)?;
+        self.sessions_made += 1;
+        let session = SessionId(self.sessions_made);
+        self.kept.begins(domain, session);
+        self.sessions.insert(session, Session::new(domain));
+        Ok(Command::Start(self.turn(session, domain)))
     }
 
     /// Gives a session its turn; it counts as active from here.
@@ -207,7 +240,7 @@ impl Schedule {
         let record = self.records.entry(domain).or_insert_with(|| Record::new(self.settings));
         record.running += 1;
         record.is_claiming = true;
-        record.waits_for_host = false;
+        record.waits_for_place = false;
         // What it reads counts, and what is told meanwhile.
         record.due = i64::MAX;
         if let Some(state) = self.sessions.get_mut(&session) {
@@ -268,33 +301,37 @@ impl Schedule {
         let Some(record) = self.records.get_mut(&state.domain) else {
             return Admission::Busy { until: now.saturating_add(1) };
         };
-        if self.sources.is_full(source, self.settings.source_connections_max) {
-            return Admission::Busy { until: now.saturating_add(source::LOOK_AGAIN) };
-        }
-        let (waits, waiter) =
-            (&mut record.waits_for_host, Waiter { shard: self.shard, domain: state.domain });
-        let (admission, idle) = self.hosts.admit(address, waiter, waits, now);
-        match admission {
+        let domain = state.domain;
+        let waiter = Waiter { shard: self.shard, domain };
+        let admitted = self.hosts.admit(address, source, waiter, &mut record.waits_for_place, now);
+        match admitted.admission {
             Admission::Go => {
-                self.sources.add(source);
                 state.connection = Some((address, source));
                 state.is_shared = false;
             }
             Admission::Busy { .. } => {
-                state.waits_for_host = record.waits_for_host;
-                match idle {
-                    Some((shard, at_once)) if shard == self.shard => {
-                        self.close_idle_to(address, at_once, now);
-                    }
-                    Some((shard, at_once)) => {
-                        self.calls.push_back(Call { shard, address, told: Told::MakeRoom { at_once } });
-                    }
-                    None => {}
-                }
+                state.waits_for_place = record.waits_for_place;
+                record.is_leaving = record.waits_for_place;
             }
             Admission::Down { .. } => {}
         }
-        admission
+        if let Some(scope) = self.kept.of(domain, session) {
+            let is_of_host = scope == Scope::Host(address);
+            let is_of_source = source.is_some_and(|source| scope == Scope::Source(source));
+            match admitted.admission {
+                Admission::Go if is_of_host || is_of_source => {
+                    self.kept.take(domain);
+                }
+                // Another address may be the one.
+                Admission::Down { .. } if !is_of_host => {}
+                _ => self.give_up_of(session, now),
+            }
+        }
+        self.call(Scope::Host(address), admitted.called, now);
+        if let (Some(full), Some(asked)) = (admitted.full, admitted.asked) {
+            self.ask(full, asked, now);
+        }
+        admitted.admission
     }
 
     /// Takes that a session's connection, or its attempt at one, has ended, and what was learnt of the host.
@@ -308,22 +345,14 @@ impl Schedule {
         else {
             return;
         };
-        self.sources.remove(source);
-        for waiter in self.hosts.release(address, self.shard, signal, now) {
-            self.wake_or_pass_on(address, waiter, now);
+        // First, since who is woken at the host will want that, too.
+        let from = source.map(Scope::Source);
+        let called = from.map_or_else(Vec::new, |from| self.hosts.release(from, self.shard, now));
+        let at_host = self.hosts.disconnected(address, self.shard, signal, now);
+        if let Some(from) = from {
+            self.call(from, called, now);
         }
-    }
-
-    /// Wakes a domain for which a place at a host is kept, or the next one where it has nothing to send.
-    fn wake_or_pass_on(&mut self, address: IpAddr, waiter: Waiter, now: i64) {
-        let mut called = Some(waiter);
-        while let Some(waiter) = called {
-            let Waiter { shard, domain } = waiter;
-            if shard != self.shard {
-                return self.calls.push_back(Call { shard, address, told: Told::Woken(domain) });
-            }
-            called = if self.wake(domain, now) { None } else { self.hosts.pass_on(address, waiter, now) };
-        }
+        self.call(Scope::Host(address), at_host, now);
     }
 
     /// What another shard is to be told; to be called until it is nothing, as [`Schedule::poll`].
@@ -334,26 +363,24 @@ impl Schedule {
     /// Takes what another shard told.
     pub fn called(&mut self, call: &Call, now: i64) {
         match call.told {
-            Told::Woken(domain) => {
-                let waiter = Waiter { shard: self.shard, domain };
-                self.wake_or_pass_on(call.address, waiter, now);
+            Told::Woken { scope, domain } => {
+                self.call(scope, vec![Waiter { shard: self.shard, domain }], now);
             }
-            Told::MakeRoom { at_once } => self.close_idle_to(call.address, at_once, now),
+            Told::MakeRoom { scope, session, at_once } => {
+                self.ask(scope, Asked { shard: self.shard, session, at_once }, now);
+            }
         }
     }
 
-    /// Wakes a domain that waits for a host; whether it did.
-    fn wake(&mut self, domain: u64, now: i64) -> bool {
-        let Some(record) = self.records.get_mut(&domain).filter(|record| record.waits_for_host) else {
-            return false;
-        };
-        record.waits_for_host = false;
-        if record.failures > 0 {
-            return false;
-        }
-        record.not_before = record.not_before.min(now);
+    /// Takes that a session's host took a message, and that it goes on with the next one that it claimed.
+    pub fn delivered(&mut self, session: SessionId, now: i64) {
+        let Some(Session { domain, connection, .. }) = self.sessions.get(&session).copied() else { return };
+        self.learn(domain, Signal::Good, now);
         self.place(domain, now);
-        true
+        if let Some((address, _)) = connection {
+            let called = self.hosts.learn(address, Signal::Good, now);
+            self.call(Scope::Host(address), called, now);
+        }
     }
 
     /// Asks what a session does after its claimed entries are done, and written, over a connection that is good.
@@ -365,36 +392,30 @@ impl Schedule {
             return Next::Close;
         }
         self.read(session, first_due);
+        self.give_up_of(session, now);
         self.learn(domain, signal, now);
         if let Some((address, _)) = connection {
-            self.hosts.learn(address, signal, now);
+            let called = self.hosts.learn(address, signal, now);
+            self.call(Scope::Host(address), called, now);
         }
         let is_used_up = transactions >= crate::limits::TRANSACTIONS_MAX;
         let Some(record) = self.records.get_mut(&domain).filter(|_| !is_used_up) else { return Next::Close };
         // As if it had ended: whether it goes on is decided like every other turn.
         record.running -= 1;
         self.active -= 1;
-        let others_wait = self.active + 1 >= self.settings.sessions_max && !self.ready.is_empty();
+        let others_wait = self.hosts.is_wanted();
         if record.is_startable(now) && !others_wait {
             // Its place in the ring is found to be void when its turn comes.
             return Next::Claim(self.turn(session, domain));
         }
-        // A connection that lies idle would keep a place from who waits for one, unless that can take it over: which those
-        // of other shards can't. They have their own for that, as a new one for each message would cost more than it gives;
-        // what isn't used soon, there are too many of here. That it serves the own ones first doesn't last, as it is used
-        // up one day.
-        let waiting = connection.map_or(Waiting::Nobody, |(to, _)| self.hosts.waiting(to, self.shard));
-        let wait = match waiting {
-            Waiting::Nobody => Some(self.settings.idle_wait),
-            Waiting::Here if is_shared => Some(self.settings.idle_wait),
-            Waiting::Elsewhere if is_shared => Some(session::IDLE_WHILE_OTHERS_WAIT),
-            Waiting::Here | Waiting::Elsewhere | Waiting::Without => None,
-        };
-        if let Some(wait) = wait.filter(|_| self.idle.len() < self.settings.idle_max) {
+        if !others_wait
+            && let Some(connection) = connection
+            && let Some((wait, waiting)) = self.rest(session, connection, is_shared)
+        {
             self.enter_idle(session, domain, now.saturating_add(i64::from(wait)));
             self.place(domain, now);
-            while let (Waiting::Here, Some((address, _))) = (waiting, connection)
-                && let Some(next) = self.hosts.next_here(address, self.shard)
+            while waiting == Waiting::Here
+                && let Some(next) = self.hosts.next_here(connection.0, self.shard)
             {
                 if self.wake(next, now) {
                     break;
@@ -402,6 +423,7 @@ impl Schedule {
             }
             return Next::Idle;
         }
+        let Some(record) = self.records.get_mut(&domain) else { return Next::Close };
         record.running += 1;
         self.active += 1;
         Next::Close
@@ -416,6 +438,7 @@ impl Schedule {
         }
         self.disconnect(session, None, now);
         self.read(session, ended.first_due);
+        self.give_up_of(session, now);
         let Some(state) = self.sessions.remove(&session) else { return Afterwards::Nothing };
         self.learn(state.domain, ended.signal, now);
         if !is_idle {
@@ -423,8 +446,9 @@ impl Schedule {
             if let Some(record) = self.records.get_mut(&state.domain) {
                 record.running -= 1;
                 record.is_claiming &= state.state != State::Claiming;
+                record.is_leaving &= !state.waits_for_place;
                 // Room that was made between its answer and its end counts: nobody would wake the domain again.
-                let is_woken = state.waits_for_host && !record.waits_for_host;
+                let is_woken = state.waits_for_place && !record.waits_for_place;
                 if let Some(until) = ended.postponed.filter(|_| !is_woken) {
                     record.not_before = record.not_before.max(until);
                 }
@@ -439,6 +463,12 @@ impl Schedule {
             is_settled && record.due <= now && record.running == 0
         });
         self.place(state.domain, now);
+        if state.waits_for_place && self.records.get(&state.domain).is_none_or(|it| it.place != Place::Ready)
+        {
+            // It was woken on its way out, and has nothing to send.
+            self.give_up_unheld(state.domain, now);
+        }
+        self.release_place(now);
         if shares { Afterwards::Share } else { Afterwards::Nothing }
     }
 
@@ -512,6 +542,7 @@ impl Schedule {
                 self.place(domain, now);
             }
             self.hosts.clock_went_back(latest, now);
+            self.give_up_all(now);
         }
         self.last_now = now;
     }

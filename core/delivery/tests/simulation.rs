@@ -9,10 +9,10 @@ mod servers;
 #[path = "../examples/simulation/world.rs"]
 mod world;
 
-use engine::{Engine, Options, Summary};
+use engine::{Engine, FROM_ONE_MAX, Options, SETTINGS, Summary};
 
-fn run(messages: u32, domains: u32, seed: u64) -> Summary {
-    let summary = Engine::new(Options { messages, domains, seed }).run();
+fn run(messages: u32, domains: u32, seed: u64, shards: usize) -> Summary {
+    let summary = Engine::new(Options { messages, domains, seed, shards }).run();
     // Tables are as large as their hashes happen to fall.
     Summary { schedule_octets_max: 0, ..summary }
 }
@@ -22,8 +22,8 @@ fn run(messages: u32, domains: u32, seed: u64) -> Summary {
 #[test]
 fn every_message_ends_delivered_or_bounced_once() {
     let (messages, domains) = if cfg!(debug_assertions) { (20_000, 2_000) } else { (60_000, 10_000) };
-    for seed in [1, 2] {
-        let summary = run(messages, domains, seed);
+    for (seed, shards) in [(1, 1), (2, 4)] {
+        let summary = run(messages, domains, seed, shards);
         assert!(summary.recipients > u64::from(messages) && summary.ended < 14 * world::DAY);
         // Everything happened.
         for status in [
@@ -43,20 +43,24 @@ fn every_message_ends_delivered_or_bounced_once() {
         ] {
             assert!(summary.counters.contains_key(counter), "{counter}: {:?}", summary.counters);
         }
+        // Limits were reached, and each shard told others of it.
+        assert_eq!((summary.sessions_max, summary.from_one_max), (SETTINGS.sessions_max, FROM_ONE_MAX));
+        assert_eq!(summary.to_one_max, u32::from(SETTINGS.host_connections_max));
+        assert_eq!(summary.calls > 0, shards > 1);
         assert!(summary.reused > 0 && summary.to_postmaster > 0 && summary.reports.contains_key("delayed"));
     }
 }
 
 #[test]
 fn a_seed_decides_everything() {
-    assert_eq!(run(1_500, 300, 7), run(1_500, 300, 7));
-    assert_ne!(run(1_500, 300, 7), run(1_500, 300, 8));
+    assert_eq!(run(1_500, 300, 7, 3), run(1_500, 300, 7, 3));
+    assert_ne!(run(1_500, 300, 7, 3), run(1_500, 300, 8, 3));
 }
 
 /// A backlog for a domain that can't be reached ends as soon as a single message would.
 #[test]
 fn a_backlog_for_one_dead_domain_ends_in_time() {
     // Domain 70 refuses every connection: half of all messages, or more, are for it and the like.
-    let summary = run(2_000, 71, 3);
+    let summary = run(2_000, 71, 3, 1);
     assert!(summary.latest <= 3600, "{summary:?}");
 }

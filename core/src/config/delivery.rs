@@ -24,6 +24,8 @@ const PASSWORD_OCTETS_MAX: usize = 1024;
 const NAME_OCTETS_MAX: usize = 64;
 /// Routes of a server.
 const ROUTES_MAX: usize = 1000;
+/// Connections to other servers at a time.
+const SESSIONS_MAX: u32 = 200;
 /// Transports of a server.
 const TRANSPORTS_MAX: usize = 1000;
 
@@ -47,10 +49,12 @@ pub struct Delivery {
     pub policy_port: u16,
     /// When messages are tried again, and given up.
     pub backoff: Backoff,
-    /// Connections that a shard has open at a time.
+    /// Connections at a time, of all shards, those included that wait for a next message.
     pub sessions_max: u32,
-    /// Connections to one host at a time, from all shards.
+    /// Of these, to one host.
     pub host_sessions_max: u32,
+    /// And from one local address.
+    pub source_sessions_max: u32,
     /// How long a stop waits for answers of servers that may have a message.
     pub stop_time: Duration,
     /// For how long it is kept what became of messages; none is not at all.
@@ -72,8 +76,9 @@ impl Delivery {
             port: 25,
             policy_port: 443,
             backoff: Backoff::MESSAGES,
-            sessions_max: 100,
+            sessions_max: SESSIONS_MAX,
             host_sessions_max: 20,
+            source_sessions_max: SESSIONS_MAX,
             stop_time: STOP_TIME,
             keep_retired: None,
             direct: Direct::DEFAULT,
@@ -123,6 +128,7 @@ pub(super) struct RawDelivery {
     delay_report: Option<At<u16>>,
     connections: Option<At<u32>>,
     host_connections: Option<At<u32>>,
+    source_connections: Option<At<u32>>,
     stop_time: Option<At<Duration>>,
     keep_retired: Option<At<Duration>>,
     direct: RawDirect,
@@ -205,6 +211,7 @@ pub(super) fn read(
         delay_report: section.number("delay_report_after", 0..=Backoff::ATTEMPTS_MAX),
         connections: section.number("connections", 1..=100_000),
         host_connections: section.number("connections_to_a_host", 1..=10_000),
+        source_connections: section.number("connections_from_an_address", 1..=100_000),
         stop_time: section.duration("stop_time", Duration::ZERO..=MINUTE),
         keep_retired: section.duration("keep_retired", Duration::ZERO..=HOUR * 24 * 3650),
         direct: read_direct(&section),
@@ -281,6 +288,7 @@ impl Resolver<'_> {
             let advice = "Set \"longest_retry\" to at least \"first_retry\"";
             self.problems.add(&place, format!("delivery: {error}"), advice);
         }
+        let sessions_max = raw.connections.map_or(default.sessions_max, |at| at.value);
         let transports = self.transports(raw.transports);
         let routes = self.routes(raw.routes, &transports);
         Delivery {
@@ -289,9 +297,10 @@ impl Resolver<'_> {
             port: raw.port.map_or(default.port, |at| at.value),
             policy_port: raw.policy_port.map_or(default.policy_port, |at| at.value),
             backoff,
-            sessions_max: raw.connections.map_or(default.sessions_max, |at| at.value),
+            sessions_max,
             stop_time: raw.stop_time.map_or(default.stop_time, |at| at.value),
             host_sessions_max: raw.host_connections.map_or(default.host_sessions_max, |at| at.value),
+            source_sessions_max: raw.source_connections.map_or(sessions_max, |at| at.value),
             keep_retired: raw.keep_retired.map(|at| at.value).filter(|time| !time.is_zero()),
             direct: self.direct(&raw.direct),
             transports,

@@ -564,3 +564,15 @@ fn wrong_transports_and_routes_are_told() {
         assert!(found.iter().any(|problem| problem.contains(expected)), "{text}: {found:?}");
     }
 }
+
+#[test]
+fn connections_from_an_address_are_as_many_as_all_unless_said() {
+    for (text, expected) in [
+        ("", (200, 200)),
+        ("connections = 7", (7, 7)),
+        ("connections = 7\nconnections_from_an_address = 3", (7, 3)),
+    ] {
+        let delivery = parse(&with(&format!("[delivery]\n{text}"))).unwrap().delivery;
+        assert_eq!((delivery.sessions_max, delivery.source_sessions_max), expected, "{text}");
+    }
+}

@@ -256,6 +256,6 @@ fn read_chunk(input: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
 fn misunderstood() -> ClientError {
     ClientError::Lost(io::Error::new(
         io::ErrorKind::InvalidData,
-        "it said what this command doesn't understand",
+        "it said what this command doesn't understand. Are both the same version? Restart the server after an upgrade",
     ))
 }

@@ -378,6 +378,7 @@ async fn drive(
 fn transported<'a>(name: &'a str, transport: &'a Transport, hello: &'a HeloName) -> Transported<'a> {
     Transported {
         name,
+        is_relay: transport.relay().is_some(),
         hello,
         local: match transport {
             Transport::Direct(direct) => direct.local,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::shares::Shares;
 use crate::runtime::{ShardId, sleep};
 use crate::shard::{Shard, Shared};
 
@@ -19,21 +20,25 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Sessions and outcomes that are being written, on all shards: one may need another shard to end.
 #[derive(Debug, Default)]
-pub struct UnderWay(AtomicUsize);
+pub struct UnderWay {
+    count: AtomicUsize,
+    /// What accounts have of the sessions.
+    pub(super) shares: Arc<Shares>,
+}
 
 /// One of them, until it is dropped.
 pub(super) struct One(Arc<Shared>);
 
 impl One {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        shared.deliveries.0.fetch_add(1, Ordering::Relaxed);
+        shared.deliveries.count.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(shared))
     }
 }
 
 impl Drop for One {
     fn drop(&mut self) {
-        self.0.deliveries.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.deliveries.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -41,7 +46,7 @@ impl Drop for One {
 /// `deadline`.
 pub async fn finish(shard: &Rc<Shard>, began: Instant, deadline: Instant) {
     let shared = &shard.shared;
-    let under_way = || shared.deliveries.0.load(Ordering::Relaxed);
+    let under_way = || shared.deliveries.count.load(Ordering::Relaxed);
     let until = deadline.max(began + shared.config.delivery.stop_time);
     let is_first = shard.id == ShardId(0);
     let mut is_told = !is_first;

@@ -23,6 +23,7 @@ use super::ends::Noted;
 use super::outcome::Written;
 use super::session::{Open, Session};
 use super::setup::{Came, converse};
+use super::ways::LastWay;
 use super::{faults, translate};
 use crate::runtime::net::Stream;
 use crate::runtime::spawn;
@@ -40,6 +41,8 @@ const TRANSACTION_TIME: Duration = Duration::from_secs(30 * 60);
 pub(super) struct Transported<'a> {
     /// Its name; empty for direct delivery without a route.
     pub(super) name: &'a str,
+    /// It leads to a relay, whatever the domain.
+    pub(super) is_relay: bool,
     /// What we call ourselves.
     pub(super) hello: &'a HeloName,
     pub(super) local: LocalAddresses,
@@ -137,6 +140,7 @@ impl Session {
                 self.hang_up(Signal::Good);
             }
         }
+        self.note_way(dial, way);
         if !is_used_up && self.adopt(dial, way).await {
             // For this domain it is a session of its own.
             let session = self.open.as_ref().and_then(|open| open.seen.clone());
@@ -232,34 +236,51 @@ impl Session {
         })
     }
 
+    /// Notes where the mail of the domain goes, for the session that comes next.
+    fn note_way(&self, dial: &Dial, way: &Transported<'_>) {
+        let address = dial.addresses.first().filter(|_| way.is_relay && is_shared(dial));
+        let known = address.map(|address| LastWay {
+            transport: way.name.into(),
+            host: dial.host.clone(),
+            address: *address,
+            source: way.local.to(address),
+        });
+        self.shard.deliveries.ways.note(self.domain, known);
+    }
+
     /// Takes over a connection to the host that lies idle after a message to another domain; whether there was one.
     ///
     /// Not where TLSA records count: a certificate may be right for them by the name of that other domain.
     async fn adopt(&mut self, dial: &Dial, way: &Transported<'_>) -> bool {
-        if !is_shared(dial) {
+        let is_right = |open: &Open| open.fits(dial, way, &Channel { dane: false, ..open.channel });
+        if !is_shared(dial) || !self.take_over(is_right) {
             return false;
         }
-        let found = {
-            let mut idle = self.shard.deliveries.idle.borrow_mut();
-            let found =
-                idle.iter().find(|(_, open)| open.fits(dial, way, &Channel { dane: false, ..open.channel }));
-            let found = found.map(|(session, _)| *session);
-            found.and_then(|session| Some((session, idle.remove(&session)?)))
-        };
-        let Some((idle, mut open)) = found else { return false };
-        if !self.schedule(|schedule, id, now| schedule.take_over(id, idle, now)) {
-            spawn("say good-bye", open.connection.quit());
-            return false;
-        }
-        let is_alive = match open.rested {
+        let Some(open) = &mut self.open else { return false };
+        let is_alive = match open.rested.take() {
             Some(rested) => open.connection.is_alive(rested).await,
             None => true,
         };
-        self.open = Some(Open { channel: Channel { dane: false, ..open.channel }, rested: None, ..open });
         if !is_alive {
             self.hang_up(Signal::Good);
         }
         is_alive
+    }
+
+    /// Takes over a connection that lies idle and is as it is wanted, whoever it was of; whether there was one.
+    pub(super) fn take_over(&mut self, is_right: impl Fn(&Open) -> bool) -> bool {
+        let found = {
+            let mut idle = self.shard.deliveries.idle.borrow_mut();
+            let found = idle.iter().find(|(_, open)| is_right(open)).map(|(session, _)| *session);
+            found.and_then(|session| Some((session, idle.remove(&session)?)))
+        };
+        let Some((idle, open)) = found else { return false };
+        if !self.schedule(|schedule, id, now| schedule.take_over(id, idle, now)) {
+            spawn("say good-bye", open.connection.quit());
+            return false;
+        }
+        self.open = Some(Open { channel: Channel { dane: false, ..open.channel }, ..open });
+        true
     }
 
     /// Connects to the first address that takes the connection.

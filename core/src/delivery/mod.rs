@@ -42,6 +42,7 @@ mod strays;
 mod sts;
 mod sts_fetch;
 mod translate;
+mod ways;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -92,6 +93,7 @@ pub struct Deliveries {
     edits: edits::Edits,
     ends: Rc<ends::Ends>,
     fronts: fronts::Fronts,
+    ways: ways::Ways,
     strays: strays::Strays,
     /// Outcomes that can't be written, and why.
     unwritten: RefCell<HashMap<QueueId, String>>,
@@ -108,7 +110,6 @@ pub struct Deliveries {
     composing: Lock,
     /// Sessions that run.
     sessions: Cell<i64>,
-    shares: Rc<shares::Shares>,
     /// What runs when the server stops is over but for answers that are waited for.
     cut_off: LocalNotify,
 }
@@ -136,6 +137,7 @@ impl Deliveries {
             edits: edits::Edits::default(),
             ends,
             fronts: fronts::Fronts::default(),
+            ways: ways::Ways::default(),
             strays: strays::Strays::default(),
             unwritten: RefCell::default(),
             names,
@@ -146,7 +148,6 @@ impl Deliveries {
             reporting: Lock::default(),
             composing: Lock::default(),
             sessions: Cell::new(0),
-            shares: shares::Shares::new(settings(config).sessions_max),
             cut_off: LocalNotify::new(),
         }
     }
@@ -191,7 +192,7 @@ impl Deliveries {
     }
 }
 
-/// What is known of hosts that mail goes to, for all shards: nothing yet.
+/// What is known of hosts that mail goes to, and of the connections to them, for all shards: nothing yet.
 pub fn known_hosts(config: &Config) -> Arc<Hosts> {
     Arc::new(Hosts::new(settings(config)))
 }
@@ -199,11 +200,12 @@ pub fn known_hosts(config: &Config) -> Arc<Hosts> {
 fn settings(config: &Config) -> Settings {
     let delivery = &config.delivery;
     let host = u16::try_from(delivery.host_sessions_max).unwrap_or(u16::MAX);
+    let most = |most: u32| usize::try_from(most).unwrap_or(usize::MAX);
     Settings {
-        sessions_max: usize::try_from(delivery.sessions_max).unwrap_or(usize::MAX),
+        sessions_max: most(delivery.sessions_max),
         domain_sessions_max: host,
         host_connections_max: host,
-        source_connections_max: u16::try_from(delivery.sessions_max).unwrap_or(u16::MAX),
+        source_connections_max: most(delivery.source_sessions_max),
         ..Settings::DEFAULT
     }
 }
@@ -332,19 +334,19 @@ async fn run(shard: &Rc<Shard>) {
     deliveries.cut_off.notify();
 }
 
-/// Tells other shards what they wait for at hosts that they have in common with this one.
+/// Tells other shards that there is a place for a connection that they wait for, or that this one waits for theirs.
 fn tell_others(shard: &Rc<Shard>) {
     loop {
         let call = shard.deliveries.schedule.borrow_mut().next_call();
         let Some(call) = call else { return };
         let from = Rc::clone(shard);
-        spawn("tell another shard of a host", async move {
+        spawn("tell another shard of connections", async move {
             let to = ShardId(call.shard);
             let told = move |shard: Rc<Shard>| {
                 shard.deliveries.schedule.borrow_mut().called(&call, unix_now());
                 shard.deliveries.changed.notify();
             };
-            // One that is gone delivers nothing.
+            // One that is gone takes the server with it.
             let _ = from.send(to, Box::new(told)).await;
         });
     }

@@ -377,19 +377,20 @@ fn fate(verdict: &Verdict, now: i64) -> Fate {
 fn log(shard: &Shard, tried: &Tried, verdicts: &[&Verdict], now: i64) {
     let known = &shard.shared.metrics.queue;
     let (entry, attempt, seconds) = (tried.id.0, tried.entry.attempts, now - tried.began);
+    let (account, from) = (tried.entry.sender, attempt::text(&tried.entry.mail_from));
     for ((_, row), verdict) in tried.recipients.iter().zip(verdicts) {
         let to = attempt::text(&row.address);
         let result = match verdict {
             Verdict::Delivered { host, answer, .. } => {
-                info!(entry, attempt, %to, %host, reply = %answer, seconds, "delivered to another server");
+                info!(entry, attempt, account, %from, %to, %host, reply = %answer, seconds, "delivered to another server");
                 metrics::Leaving::Delivered
             }
             Verdict::Retry(failure) => {
-                info!(entry, attempt, %to, reason = %failure.reason, "not delivered yet");
+                info!(entry, attempt, account, %from, %to, reason = %failure.reason, "not delivered yet");
                 metrics::Leaving::Deferred
             }
             Verdict::Failed { failure, is_expired } => {
-                info!(entry, attempt, %to, reason = %failure.reason, expired = is_expired, "not delivered");
+                info!(entry, attempt, account, %from, %to, reason = %failure.reason, expired = is_expired, "not delivered");
                 if tried.entry.kind == Kind::DmarcReport {
                     shard.recorder.increment(known.dmarc_report_failures);
                 }

@@ -25,6 +25,7 @@ use tracing::{error, warn};
 use super::connection::Connection;
 use super::ending::One;
 use super::ends::Slot;
+use super::hosts::Busy;
 use super::outcome::{Writing, Written};
 use super::strays::Stray;
 use super::{attempt, first, outcome};
@@ -39,7 +40,7 @@ const CANDIDATES: usize = 4;
 const PAUSE_AFTER_FAILURE: i64 = 30;
 /// Seconds until a domain is looked at again of which only accounts have due entries that have their share of sessions.
 const PAUSE_OF_SHARE: i64 = 5;
-/// How long one message may take until those behind it are given back, so that others may deliver them.
+/// How long one message may take until those behind it are given back, so that others may deliver them; up to twice that.
 const WAITING_TIME: Duration = Duration::from_secs(5);
 
 /// A connection that took a message.
@@ -139,6 +140,9 @@ impl Session {
     async fn run(mut self, first: Turn) {
         let mut turn = first;
         let (signal, postponed) = loop {
+            if let Err(Busy(until)) = self.take_place() {
+                break (Signal::Neutral, Some(until));
+            }
             let turned = self.turn(turn).await;
             let is_written = self.written().await;
             let signal = match turned {
@@ -247,9 +251,10 @@ impl Session {
         if count == 0 && waits_for_share {
             return Turned::Postponed(now + PAUSE_OF_SHARE);
         }
-        let _share = self.shard.deliveries.shares.take(accounts(&claimed));
+        let _share = self.shard.shared.deliveries.shares.take(accounts(&claimed));
         let cut_off = cut_off(Rc::clone(&self.shard), Rc::clone(&self.slot), Rc::clone(&self.in_hand));
-        let turned = or(async { Some(self.each(claimed, now).await) }, cut_off).await;
+        let none_waits = let_none_wait(Rc::clone(&self.shard), Rc::clone(&self.in_hand), (self.domain, now));
+        let turned = or(async { Some(self.each(claimed, now).await) }, or(cut_off, none_waits)).await;
         let turned = turned.unwrap_or_else(|| {
             // In the midst of a message, nothing else can be said.
             self.open = None;
@@ -274,12 +279,10 @@ impl Session {
                 // Others may have it by now.
                 break;
             }
-            let waiting = let_others_wait_no_longer(
-                Rc::clone(&self.shard),
-                Rc::clone(&self.in_hand),
-                (self.domain, now),
-            );
-            match or(attempt::run(self, id, entry), waiting).await {
+            if signal == Signal::Good && self.open.is_some() {
+                self.schedule(|schedule, id, now| schedule.delivered(id, now));
+            }
+            match attempt::run(self, id, entry).await {
                 attempt::Ended::Tried(learnt) => signal = learnt,
                 // They stay due: whoever makes room wakes the domain, before that time.
                 attempt::Ended::Busy(until) => return Turned::Postponed(until),
@@ -297,8 +300,8 @@ impl Session {
         let backoff = shared.config.delivery.backoff;
         let asked = deliveries.fronts.ask(turn.domain);
         let strays = deliveries.strays.ids();
-        let sessions = usize::try_from(deliveries.sessions.get()).unwrap_or(0);
-        let used_up = deliveries.shares.used_up(sessions);
+        let sessions_max = usize::try_from(shared.config.delivery.sessions_max).unwrap_or(usize::MAX);
+        let used_up = shared.deliveries.shares.used_up(shared.hosts.sessions(), sessions_max);
         let claim = move |reader: &Reader| {
             let due = queue::due(reader, asked.from, now, CANDIDATES * turn.entries_max)?;
             let (mut ids, waits_for_share) = choose(reader, &turn, &due.entries, &used_up)?;
@@ -368,19 +371,27 @@ async fn give_back(shard: &Rc<Shard>, ids: Vec<QueueId>, due: i64) {
 }
 
 /// When the message in front takes long, gives those behind it back, which other sessions may deliver then. Never ends.
-async fn let_others_wait_no_longer<T>(
+async fn let_none_wait<T>(
     shard: Rc<Shard>,
     in_hand: Rc<RefCell<VecDeque<QueueId>>>,
     (domain, due): (u64, i64),
 ) -> T {
-    sleep(WAITING_TIME).await;
-    let behind: Vec<QueueId> = {
-        let mut in_hand = in_hand.borrow_mut();
-        let begun = in_hand.len().min(1);
-        in_hand.drain(begun..).collect()
-    };
-    if !behind.is_empty() {
-        let under_way = One::new(&shard.shared);
+    let front = || in_hand.borrow().front().copied();
+    loop {
+        let before = front();
+        sleep(WAITING_TIME).await;
+        if front() != before {
+            continue;
+        }
+        let behind: Vec<QueueId> = {
+            let mut in_hand = in_hand.borrow_mut();
+            let begun = in_hand.len().min(1);
+            in_hand.drain(begun..).collect()
+        };
+        if behind.is_empty() {
+            continue;
+        }
+        let (shard, under_way) = (Rc::clone(&shard), One::new(&shard.shared));
         spawn("give back what waits behind a message", async move {
             let _under_way = under_way;
             give_back(&shard, behind, due).await;
@@ -389,7 +400,6 @@ async fn let_others_wait_no_longer<T>(
             shard.deliveries.changed.notify();
         });
     }
-    pending().await
 }
 
 /// The accounts that sent entries, each once.

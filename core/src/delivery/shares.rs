@@ -1,51 +1,51 @@
 //! How many sessions the messages of an account take. One whose messages go to servers that stall would have all of them, and
 //! nobody else's mail would leave.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The sessions of a shard, by the accounts whose entries they have in hand.
+/// The sessions of all shards, by the accounts whose entries they have in hand.
+#[derive(Debug, Default)]
 pub(super) struct Shares {
-    sessions_max: usize,
-    taken: RefCell<HashMap<u32, usize>>,
+    taken: Mutex<HashMap<u32, usize>>,
 }
 
 impl Shares {
-    pub(super) fn new(sessions_max: usize) -> Rc<Self> {
-        Rc::new(Self { sessions_max, taken: RefCell::default() })
+    fn taken(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+        // What is held by the lock is whole at each step.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Accounts that get no further session now: those that have half of them, when so many run that the last quarter
     /// begins, which is for others.
-    pub(super) fn used_up(&self, sessions: usize) -> Vec<u32> {
-        if sessions.saturating_mul(4) <= self.sessions_max.saturating_mul(3) {
+    pub(super) fn used_up(&self, sessions: usize, sessions_max: usize) -> Vec<u32> {
+        if sessions.saturating_mul(4) <= sessions_max.saturating_mul(3) {
             return Vec::new();
         }
-        let taken = self.taken.borrow();
-        let has_half = |count: usize| count.saturating_mul(2) >= self.sessions_max;
+        let taken = self.taken();
+        let has_half = |count: usize| count.saturating_mul(2) >= sessions_max;
         taken.iter().filter(|(_, count)| has_half(**count)).map(|(account, _)| *account).collect()
     }
 
     /// Takes that a session has entries of accounts in hand, each given once.
-    pub(super) fn take(self: &Rc<Self>, accounts: Vec<u32>) -> Share {
-        let mut taken = self.taken.borrow_mut();
+    pub(super) fn take(self: &Arc<Self>, accounts: Vec<u32>) -> Share {
+        let mut taken = self.taken();
         for account in &accounts {
             *taken.entry(*account).or_default() += 1;
         }
-        Share { shares: Rc::clone(self), accounts }
+        Share { shares: Arc::clone(self), accounts }
     }
 }
 
 /// What a session has in hand, until it is dropped.
 pub(super) struct Share {
-    shares: Rc<Shares>,
+    shares: Arc<Shares>,
     accounts: Vec<u32>,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut taken = self.shares.taken.borrow_mut();
+        let mut taken = self.shares.taken();
         for account in &self.accounts {
             if let Some(count) = taken.get_mut(account) {
                 *count -= 1;
@@ -63,24 +63,24 @@ mod tests {
 
     #[test]
     fn the_last_quarter_is_for_those_with_less_than_half() {
-        let shares = Shares::new(8);
+        let shares = Arc::new(Shares::default());
         let mut held: Vec<Share> = (0..4).map(|_| shares.take(vec![1])).collect();
         held.push(shares.take(vec![1, 2]));
-        assert!(shares.used_up(6).is_empty(), "while there are enough, one may have most of them");
-        assert_eq!(shares.used_up(7), [1]);
+        assert!(shares.used_up(6, 8).is_empty(), "while there are enough, one may have most of them");
+        assert_eq!(shares.used_up(7, 8), [1]);
         held.remove(0);
-        assert_eq!(shares.used_up(7), [1], "half of them");
+        assert_eq!(shares.used_up(7, 8), [1], "half of them");
         held.remove(0);
-        assert!(shares.used_up(8).is_empty());
+        assert!(shares.used_up(8, 8).is_empty());
         held.clear();
-        assert!(shares.taken.borrow().is_empty(), "what nobody has takes no memory");
+        assert!(shares.taken().is_empty(), "what nobody has takes no memory");
     }
 
     #[test]
     fn a_single_session_is_for_everybody() {
-        let shares = Shares::new(1);
-        assert!(shares.used_up(1).is_empty());
+        let shares = Arc::new(Shares::default());
+        assert!(shares.used_up(1, 1).is_empty());
         let _held = shares.take(vec![1]);
-        assert_eq!(shares.used_up(1), [1]);
+        assert_eq!(shares.used_up(1, 1), [1]);
     }
 }

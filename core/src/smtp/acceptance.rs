@@ -7,7 +7,7 @@ use futures_lite::future::{or, pending};
 use postrider_authentication::content::Content;
 use postrider_proto::address::{Address, Domain};
 use postrider_proto::dkim::header::HeaderError;
-use postrider_proto::mime::{self, FieldName};
+use postrider_proto::mime::{self, FieldName, header};
 use postrider_proto::smtp::Reply;
 use postrider_proto::smtp::body::ContentFacts;
 use postrider_proto::smtp::envelope::Envelope;
@@ -58,6 +58,8 @@ struct Front {
     signatures: String,
     /// What programs are told of it, where they are.
     meta: Option<QueueMeta>,
+    /// The id of a message of our own users, as the log has it.
+    message_id: String,
     places: Vec<Place>,
     reports: Reports,
     /// What is kept for reports of DMARC.
@@ -161,6 +163,7 @@ impl Connection {
             trace: front.trace,
             signatures: front.signatures,
             meta: front.meta,
+            message_id: front.message_id,
             reports: front.reports,
             now: unix_now(),
             hostname: self.service.settings.hostname.to_string(),
@@ -266,6 +269,7 @@ impl Connection {
             trace,
             signatures,
             meta: None,
+            message_id: String::new(),
             places,
             reports,
             evaluations,
@@ -292,9 +296,15 @@ impl Connection {
         let received_field = self.received(envelope, *facts, None)?;
         let mut added = String::new();
         let (root, now) = (message.structure.root(), unix_now());
-        if root.field(FieldName::MessageId).is_none() {
-            added += &format!("Message-ID: <{}.{now}@{hostname}>\r\n", self.id);
-        }
+        let message_id = match root.field(FieldName::MessageId) {
+            Some(value) => header::message_id(value).unwrap_or_default(),
+            None => {
+                let made = format!("{}.{now}@{hostname}", self.id);
+                added += &format!("Message-ID: <{made}>\r\n");
+                made.into_bytes()
+            }
+        };
+        let message_id = String::from_utf8_lossy(&message_id).into_owned();
         if root.field(FieldName::Date).is_none() {
             added += &format!("Date: {}\r\n", trace::date(now));
         }
@@ -325,6 +335,7 @@ impl Connection {
             trace,
             signatures,
             meta,
+            message_id,
             places,
             reports,
             evaluations,

@@ -69,6 +69,8 @@ pub(super) struct Delivery {
     pub(super) signatures: String,
     /// What programs are told of it, where they are.
     pub(super) meta: Option<QueueMeta>,
+    /// Its id, of one of our own users.
+    pub(super) message_id: String,
     /// Whether the sender may be told of recipients that didn't get the message.
     pub(super) reports: Reports,
     pub(super) now: i64,

@@ -6,9 +6,10 @@ use postrider_proto::address::{Address, ForwardPath};
 use postrider_proto::smtp::body::TlsRequired;
 use postrider_proto::smtp::envelope::{self, BodyType, Envelope, Return};
 use postrider_storage::engine::{Batch, Durability, Incarnation};
-use postrider_storage::ids::AccountId;
+use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, NewQueued, NewRecipient};
 use postrider_storage::rows::{Kind, RequireTls, Ret};
+use tracing::{debug, info};
 
 use super::deliver::Delivery;
 use super::outcomes::Outcome;
@@ -79,6 +80,8 @@ impl Delivery {
     ) -> Outcome {
         let shared = &self.shard.shared;
         let account = queued.sender.map_or(0, AccountId::get);
+        let (kind, recipients) = (queued.kind, queued.recipients.len());
+        let octets = queued.content.size + queued.prefix.len() as u64;
         shared.reads.calm().await;
         let rules = shared.hold_rules.get(&shared.store);
         let enqueued = rules.and_then(|rules| queue::enqueue(|| shared.store.new_queue_id(), queued, &rules));
@@ -106,8 +109,21 @@ impl Delivery {
         }
         self.settle(allowed, End::Queued).await;
         shared.queue_counts.add(delta);
+        if let (Kind::Ordinary, Some(first)) = (kind, enqueued.entries.first()) {
+            self.log_queued(account, first.id, octets, recipients);
+            for other in enqueued.entries.iter().skip(1) {
+                debug!(cid = %self.id, entry = other.id.0, base = first.id.0, "queued");
+            }
+        }
         delivery::announce(&self.shard, enqueued.entries, account).await;
         Ok(metrics::Delivery::Queued)
+    }
+
+    /// Says who queued what. The lines on what became of it have the entry, and the same account and sender.
+    fn log_queued(&self, account: u32, entry: QueueId, octets: u64, recipients: usize) {
+        let from = self.envelope.reverse_path.address().map(Address::to_string).unwrap_or_default();
+        let message_id = &self.message_id;
+        info!(cid = %self.id, entry = entry.0, account, %from, %message_id, octets, recipients, "queued");
     }
 
     /// The fields in front of the message when it leaves for other servers.

@@ -1,4 +1,5 @@
-//! What tests of all crates share: where the data of other projects is, and how a test says that it can't run.
+//! What tests of all crates share: where the data of other projects is, how a test says that it can't run, and how much
+//! work something is.
 //!
 //! The test harness knows no tests that are left out while they run: such a test returns, and counts as passed. So that
 //! nobody takes it for one, [`skip`] writes its name and the reason to the file that `POSTRIDER_SKIPPED` names, and
@@ -8,6 +9,9 @@ use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Names the file that tests that can't run are written to.
 pub const SKIPPED: &str = "POSTRIDER_SKIPPED";
@@ -70,6 +74,15 @@ fn within(suites: &Path, path: &str) -> PathBuf {
     found
 }
 
+/// What some work takes of the processor, on this thread. Unlike what a clock says, it doesn't depend on what else the
+/// machine does, so a test can demand that work is little.
+pub fn processor_time<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+    let begun = now();
+    let done = work();
+    (done, now().saturating_sub(begun))
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
@@ -91,5 +104,15 @@ mod tests {
     #[should_panic(expected = "no/such/file is not there")]
     fn data_that_was_moved_is_no_reason_to_skip() {
         within(&std::env::temp_dir(), "no/such/file");
+    }
+
+    #[test]
+    fn only_work_takes_time_of_the_processor() {
+        let (sum, time) =
+            processor_time(|| (0..1_000_000_u64).fold(1, |sum, number| sum ^ (sum << 1) ^ number));
+        assert!(sum != 0 && time > Duration::ZERO);
+        let begun = std::time::Instant::now();
+        let ((), waited) = processor_time(|| std::thread::sleep(Duration::from_millis(50)));
+        assert!(waited < begun.elapsed());
     }
 }

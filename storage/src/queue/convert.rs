@@ -1,11 +1,12 @@
-//! From format 1, in which a message had recipients of all domains, each scheduled by itself, to entries.
+//! From format 1, in which a message had recipients of all domains, each scheduled by itself, to entries; and from formats
+//! before 3, in which entries under way had another place in the schedule.
 //!
 //! What always holds: every batch leaves each recipient in the queue exactly once, either of a message of format 1 or
 //! of an entry. So the work may be cut off behind any batch, and goes on when the store is opened again.
 
 use tracing::{error, info, warn};
 
-use super::edit::Edit;
+use super::edit::{Edit, place};
 use super::enqueue::by_domain;
 use crate::engine::{Durability, Space};
 use crate::ids::QueueId;
@@ -37,6 +38,35 @@ pub(crate) fn convert(store: &Store) -> Result<(), StoreError> {
     let Work { messages, entries, .. } = work;
     info!(messages, entries, "the queue was converted from format 1");
     Ok(())
+}
+
+/// Puts what formats before 3 had under way behind all others of its domain: its place was where its next attempt was due.
+/// Nothing else may use the store meanwhile, and it may be done again. The last of the batches isn't synced.
+pub(crate) fn convert_claims(store: &Store) -> Result<(), StoreError> {
+    let reader = store.reader();
+    let mut work = Work { store, edit: Edit::default(), messages: 0, entries: 0 };
+    for row in reader.prefix(&keys::of_table(SYSTEM, table::CLAIMED)) {
+        let [id] = keys::numbers(&row?.0, [8])?;
+        let id = QueueId(id);
+        let row = match super::entry(&reader, id) {
+            Ok(Some(row)) => row,
+            Ok(None) => continue,
+            Err(error @ (StoreError::BadRow(_) | StoreError::BadKey(_))) => {
+                error!(id = id.0, %error, "an entry of the queue can't be converted, and is left as it is");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let (from, to) = (place(id, &QueueRow { claimed: false, ..row.clone() }), place(id, &row));
+        if from != to {
+            work.edit.remove(from);
+            work.edit.insert(to, MARK);
+        }
+        if work.edit.batch.octets() >= BATCH_OCTETS {
+            work.commit()?;
+        }
+    }
+    work.commit()
 }
 
 struct Work<'a> {

@@ -45,7 +45,7 @@ pub use attempt::{
     release_claims, unclaim,
 };
 pub use change::{Change, Changed, Chosen, Done, End, change, end};
-pub(crate) use convert::convert;
+pub(crate) use convert::{convert, convert_claims};
 pub use count::{Counted, QueueCounts, count, count_some};
 pub use cursor::Cursor;
 pub(crate) use edit::place;

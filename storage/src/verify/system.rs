@@ -39,7 +39,7 @@ pub(super) fn check(
     tls_results(reader, report)?;
     report_suppressions(reader, report)?;
     reports::check(reader, report)?;
-    const TABLES: [u8; 34] = [
+    const TABLES: [u8; 33] = [
         table::FORMAT,
         table::BLOB,
         table::BLOBREF,
@@ -55,7 +55,6 @@ pub(super) fn check(
         table::CLAIMED,
         table::QUEUEPREFIX,
         table::EVALUATION,
-        table::EVALUATION_V1,
         table::HOLDRULE,
         table::RETIRED,
         table::SUPPRESSION,

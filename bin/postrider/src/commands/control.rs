@@ -486,15 +486,24 @@ mod tests {
 
     #[test]
     fn the_end_of_a_process_is_waited_for() {
-        let child = std::process::Command::new("sleep").arg("0.2").spawn();
-        let Ok(mut child) = child else { panic!("sleep can't be started") };
+        use std::process::{Command, Stdio};
+        use std::sync::atomic::{AtomicBool, Ordering};
+        // It ends when its input does.
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn();
+        let Ok(mut child) = child else { panic!("cat can't be started") };
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let started = Instant::now();
-        assert_eq!(process.map(|process| ended(&process, STOP_TIME)), Some(true));
-        assert!(
-            started.elapsed() > Duration::from_millis(100) && started.elapsed() < Duration::from_secs(10)
-        );
+        let Some(process) = process else { panic!("a process has no descriptor") };
+        let told = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| (ended(&process, STOP_TIME), told.load(Ordering::SeqCst)));
+            // A wait that doesn't wait is over within this time, most often.
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!waiting.is_finished(), "the end of a process that runs");
+            told.store(true, Ordering::SeqCst);
+            drop(child.stdin.take());
+            assert_eq!(waiting.join().ok(), Some((true, true)));
+        });
         assert!(child.wait().is_ok());
     }
 

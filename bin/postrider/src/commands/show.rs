@@ -102,11 +102,20 @@ impl<L: Line> Events for Rows<L> {
             if self.json {
                 (self.out)(&String::from_utf8_lossy(&line));
             } else {
-                (self.out)(&serde_json::from_slice::<L>(&line)?.line());
+                let row: L = serde_json::from_slice(&line).map_err(of_another_version)?;
+                (self.out)(&row.line());
             }
         }
         Ok(())
     }
+}
+
+/// Rows get fields with time, and a server goes on running when another version is installed.
+fn of_another_version(error: serde_json::Error) -> io::Error {
+    io::Error::other(format!(
+        "the server tells what this command doesn't understand ({error}). Are both the same version? Restart the server after an \
+         upgrade"
+    ))
 }
 
 /// Writes streamed data as it is.
@@ -244,6 +253,16 @@ mod tests {
         let expected = ["", "\t1 rule\treads reports of dmarc and tls", "\t2 rules\tauthenticated mail only"];
         let lines = rows.map(|row| row.line());
         assert_eq!(lines, expected.map(|rest| format!("a@x.example\tanna{rest}")));
+    }
+
+    #[test]
+    fn rows_of_another_version_are_said_to_be_that() {
+        let mut rows = Rows::<DomainRow>::new(false);
+        let error = rows.data(b"{\"domain\":\"a.example\"}\n").unwrap_err().to_string();
+        assert!(
+            error.contains("disabled") && error.contains("Restart the server after an upgrade"),
+            "{error}"
+        );
     }
 
     #[test]

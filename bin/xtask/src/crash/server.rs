@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::localserve::{port, tail};
+use crate::localserve::{port, tail, told_to_stop};
 use crate::program::{run_command, run_command_within};
 
 /// How long a start may take.
 const START_MAX: Duration = Duration::from_secs(60);
 
 /// How long the ports of a killed server may stay taken.
-const PORTS_FREE_MAX: Duration = Duration::from_secs(5);
+const PORTS_FREE_MAX: Duration = Duration::from_secs(60);
 
 /// A directory for `localserve`, and the process when one runs.
 pub struct Server {
@@ -154,7 +154,7 @@ impl Server {
 
     /// Stops the server as an operator would.
     pub fn stop(&mut self) -> Result<()> {
-        self.command(&["--socket", &self.socket(), "stop"])?;
+        told_to_stop(self.command(&["--socket", &self.socket(), "stop"]))?;
         let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
         let status = child.wait()?;
         if !status.success() {

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use super::run_program;
 use crate::localserve::{Localserve, PASSWORD, USER, port};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// One request over imaps; what curl printed.
 pub fn imap(server: &Localserve, path: &str, request: Option<&str>) -> Result<String> {
@@ -20,7 +20,7 @@ pub fn imap(server: &Localserve, path: &str, request: Option<&str>) -> Result<St
         "--silent",
         "--show-error",
         "--max-time",
-        "30",
+        "120",
         "--user",
         &format!("{USER}:{PASSWORD}"),
         "--cacert",
@@ -45,7 +45,7 @@ pub fn fetches(binary: &Path) -> Result<()> {
         "--silent",
         "--show-error",
         "--max-time",
-        "30",
+        "120",
         "--mail-from",
         "a@example.org",
         "--mail-rcpt",

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::load::median;
 use crate::crash::{self, Cut, Imap, Names, Plan, Server, Smtp, Token, compile_shim, contents};
 use crate::localserve::USER;
 
@@ -19,7 +22,7 @@ const SLOW_BELOW_OCTETS: u64 = 80 << 20;
 /// Messages that are more than enough to fill the disk.
 const FILLING_MAX: u64 = 20_000;
 /// How long the server may take to notice that there is room, or none.
-const NOTICE_MAX: Duration = Duration::from_secs(30);
+const NOTICE_MAX: Duration = Duration::from_secs(120);
 /// How long nothing may be acknowledged after a failed sync.
 const SILENCE: Duration = Duration::from_secs(4);
 /// Rounds of the crash runs, and where their random choices begin.
@@ -31,18 +34,20 @@ const SEED: u64 = 20_261_122;
 const SLOW_SYNC: u64 = 1000;
 const SLOW_CLIENTS: u64 = 64;
 const SLOW_MESSAGES: u64 = 3;
-const SLOW_WAIT_MAX: Duration = Duration::from_secs(15);
+const SLOW_WAIT_MAX: Duration = Duration::from_secs(60);
 /// What the server may take of memory meanwhile.
 const SLOW_MEMORY_MAX: u64 = 96 << 20;
 
 /// Connections that deliver while flushes and compactions stand still, the octets of their messages, and how
-/// long that lasts.
+/// long that lasts at least, once it is felt, and how long it may take until then.
 const SENDERS: u64 = 40;
 const LARGE_OCTETS: usize = 100_000;
-const STALLED_FOR: Duration = Duration::from_secs(6);
+const STALLED_FOR: Duration = Duration::from_secs(3);
+const STALLED_WITHIN: Duration = Duration::from_secs(120);
 /// More milliseconds than a stand-still may last.
 const FOR_EVER_MS: u64 = 600_000;
-/// Reading needs no sync, so flushes that stand still are no reason to wait.
+/// Reading needs no sync, so flushes that stand still are no reason to wait. Half of all reads take less, whatever else the
+/// machine does; one that waited would wait until its client gives up.
 const READ_MAX: Duration = Duration::from_secs(2);
 /// What the server may take of memory while it can't write what it is sent.
 const STALLED_MEMORY_MAX_KIB: u64 = 160 << 10;
@@ -101,8 +106,19 @@ impl SmallDisk {
     fn take_all(&self) -> Result<PathBuf> {
         let path = self.dir.path().join("ballast");
         let file = File::create(&path)?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, self.free()?)?;
-        Ok(path)
+        let begun = Instant::now();
+        loop {
+            let free = self.free()?;
+            if free == 0 {
+                return Ok(path);
+            }
+            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free) {
+                Ok(()) => return Ok(path),
+                // The server has written since the room was looked at.
+                Err(rustix::io::Errno::NOSPC) if begun.elapsed() < NOTICE_MAX => {}
+                Err(error) => return Err(error).context("taking all the room that is left"),
+            }
+        }
     }
 }
 
@@ -350,11 +366,11 @@ fn slow_disk_steps(server: &Server) -> Result<()> {
                 })
             })
             .collect();
-        let mut read = Duration::ZERO;
+        let mut reads = Vec::new();
         while !clients.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             let asked = Instant::now();
             reader.done("FETCH 1 BODY.PEEK[]")?;
-            read = read.max(asked.elapsed());
+            reads.push(asked.elapsed());
             std::thread::sleep(Duration::from_millis(100));
         }
         let mut slowest = Duration::ZERO;
@@ -362,15 +378,16 @@ fn slow_disk_steps(server: &Server) -> Result<()> {
             let Ok(outcome) = client.join() else { bail!("a client died") };
             slowest = slowest.max(outcome?);
         }
-        Ok((slowest, read))
+        Ok((slowest, median(&mut reads)))
     })?;
     ensure!(slowest > Duration::from_millis(SLOW_SYNC), "the disk isn't slow: {slowest:?}");
     ensure!(slowest < SLOW_WAIT_MAX, "a delivery took {slowest:?}");
-    ensure!(read < Duration::from_millis(SLOW_SYNC), "a reader waited {read:?} for the disk");
+    // Who waits for a sync comes in the midst of one, and often has to wait for the next.
+    ensure!(read < Duration::from_millis(SLOW_SYNC / 2), "a reader waited {read:?} for the disk");
     let peak = server.peak_kib()? << 10;
     ensure!(peak < SLOW_MEMORY_MAX, "{peak} octets of memory");
     eprint!(
-        "{} messages in {:.1?}, the slowest in {slowest:.1?}, reading at most {read:.1?}, {} MiB ... ",
+        "{} messages in {:.1?}, the slowest in {slowest:.1?}, half of all reads within {read:.1?}, {} MiB ... ",
         SLOW_CLIENTS * SLOW_MESSAGES,
         begun.elapsed(),
         peak >> 20
@@ -409,10 +426,10 @@ fn stalled_disk_steps(server: &mut Server, slow: &Path) -> Result<()> {
     ensure!(reply.starts_with("250"), "{reply}");
     write_whole(slow, &format!("0 {FOR_EVER_MS}"))?;
     let mut flood = Flood::default();
-    let reads = flood.run(STALLED_FOR, || fs::remove_file(slow))?;
+    let reads = flood.run(|| fs::remove_file(slow))?;
     let peak = server.peak_kib()?;
-    eprint!("{flood}, reading {reads:.1?} at most, {} MiB ... ", peak >> 10);
-    ensure!(flood.slowest >= STALLED_FOR / 2, "nothing stood still");
+    eprint!("{flood}, half of all reads within {reads:.1?}, {} MiB ... ", peak >> 10);
+    ensure!(flood.slowest >= STALLED_FOR, "nothing stood still");
     ensure!(reads < READ_MAX, "reading took {reads:?} while flushes stood still");
     ensure!(peak < STALLED_MEMORY_MAX_KIB, "{peak} KiB of memory");
     sender.is_served_within(NOTICE_MAX)?;
@@ -438,14 +455,19 @@ impl std::fmt::Display for Flood {
 }
 
 impl Flood {
-    /// Delivers over many connections for this time, then calls `relieve` and waits for the last replies.
-    /// Returns how long reading took at most meanwhile.
-    fn run(&mut self, time: Duration, relieve: impl FnOnce() -> std::io::Result<()>) -> Result<Duration> {
-        let until = Instant::now() + time;
+    /// Delivers over many connections until one of them has waited for [`STALLED_FOR`], then calls `relieve` and waits for
+    /// the last replies. Returns how long reading took meanwhile, in the middle.
+    fn run(&mut self, relieve: impl FnOnce() -> std::io::Result<()>) -> Result<Duration> {
+        let over = AtomicBool::new(false);
+        let waiting: Vec<Mutex<Option<Instant>>> = (0..SENDERS).map(|_| Mutex::default()).collect();
         std::thread::scope(|scope| {
-            let senders: Vec<_> =
-                (0..SENDERS).map(|number| scope.spawn(move || Self::send(number, until))).collect();
-            let reads = Self::read(until);
+            let over = &over;
+            let senders: Vec<_> = (0..SENDERS)
+                .zip(&waiting)
+                .map(|(number, since)| scope.spawn(move || Self::send(number, since, over)))
+                .collect();
+            let reads = Self::read(&waiting);
+            over.store(true, Ordering::Relaxed);
             relieve()?;
             for sender in senders {
                 let Ok(sent) = sender.join() else { bail!("a sender panicked") };
@@ -459,16 +481,18 @@ impl Flood {
         })
     }
 
-    /// One sender: each reply is a 250 or asks to try again, and comes in time.
-    fn send(number: u64, until: Instant) -> Result<Self> {
+    /// One sender: each reply is a 250 or asks to try again, and comes in time. `since` says what it waits since.
+    fn send(number: u64, since: &Mutex<Option<Instant>>, over: &AtomicBool) -> Result<Self> {
         let mut sent = Self::default();
         let mut smtp = Smtp::connect()?;
         let mut messages = (1..).map(|message| Token::new(1, SENDERS_FROM + number, message));
-        while Instant::now() < until {
+        while !over.load(Ordering::Relaxed) {
             let large = messages.find(|token| token.content().len() > LARGE_OCTETS);
             let token = large.context("numbers never end")?;
             let begun = Instant::now();
+            *since.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
             let reply = smtp.deliver(USER, &token.content())?;
+            *since.lock().unwrap_or_else(PoisonError::into_inner) = None;
             sent.slowest = sent.slowest.max(begun.elapsed());
             match &reply[..1] {
                 "2" => drop(sent.taken.insert(token)),
@@ -482,21 +506,26 @@ impl Flood {
         Ok(sent)
     }
 
-    /// Connects, logs in, opens the mailbox that all send to and reads a message of it, again and again; the
-    /// longest that took.
-    fn read(until: Instant) -> Result<Duration> {
-        let mut slowest = Duration::ZERO;
-        while Instant::now() < until {
+    /// Connects, logs in, opens the mailbox that all send to and reads a message of it, again and again until one who
+    /// sends has waited long enough; the middle of how long that took.
+    fn read(waiting: &[Mutex<Option<Instant>>]) -> Result<Duration> {
+        let stands_still = || {
+            let since =
+                waiting.iter().filter_map(|since| *since.lock().unwrap_or_else(PoisonError::into_inner));
+            since.map(|since| since.elapsed()).max().is_some_and(|longest| longest >= STALLED_FOR)
+        };
+        let (until, mut times) = (Instant::now() + STALLED_WITHIN, Vec::new());
+        while times.is_empty() || (!stands_still() && Instant::now() < until) {
             let begun = Instant::now();
             Smtp::connect()?;
             let mut imap = Imap::login()?;
             imap.done("EXAMINE Inbox")?;
             imap.done("FETCH 1 (BODY.PEEK[])")?;
             imap.done("NOOP")?;
-            slowest = slowest.max(begun.elapsed());
+            times.push(begun.elapsed());
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(slowest)
+        Ok(median(&mut times))
     }
 }
 

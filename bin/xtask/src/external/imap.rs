@@ -13,7 +13,7 @@ use super::run_program;
 use crate::cargo;
 
 /// The time for all dialogs; they take half a minute on two idle cores.
-const DIALOGS_MAX: Duration = Duration::from_secs(600);
+const DIALOGS_MAX: Duration = Duration::from_secs(1200);
 /// The time for the clients beyond what was asked for: the start, the last commands, the checks.
 const CLIENTS_MORE: Duration = Duration::from_secs(300);
 

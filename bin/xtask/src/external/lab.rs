@@ -15,7 +15,7 @@ use crate::{cargo, install};
 /// Rounds of `kill -9` within the tests.
 const ROUNDS: u32 = 4;
 /// How long all checks of the tests may take.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+const LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Start the laboratory in network namespaces and run its checks, all of them or those whose name contains NAME. Needs root.
 #[derive(FromArgs)]

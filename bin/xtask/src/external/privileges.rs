@@ -1,6 +1,7 @@
 //! The change of user: what runs and what is kept belongs to the configured one.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -30,12 +31,21 @@ pub fn started_as_root(binary: &Path) -> Result<()> {
 }
 
 fn runs_as_nobody(pid: u32) -> Result<()> {
+    let mut seen = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let status = fs::read_to_string(task?.path().join("status"))?;
+        let status = match fs::read_to_string(task?.path().join("status")) {
+            Ok(status) => status,
+            // A thread may end while the server runs, before its file is opened or after.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error.into()),
+        };
+        seen += 1;
         let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
         let all = uids.split_whitespace().all(|uid| uid == NOBODY.1.to_string());
         ensure!(all && !uids.is_empty(), "a thread runs as {uids}");
     }
+    ensure!(seen > 0, "the server has no threads");
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::run_program;
 use crate::localserve::{Localserve, PASSWORD, USER, port};
 use crate::{cargo, install};
 
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(600);
 
 pub fn imaplib(binary: &Path) -> Result<()> {
     script(binary, "imaplib_session.py")
@@ -49,7 +49,7 @@ pub fn dns_tree(binary: &Path) -> Result<()> {
     command.args(["--net", "/usr/bin/python3"]);
     command.arg(cargo::root().join("bin/xtask/clients/dns_tree.py"));
     command.arg(binary).arg(install::unpacked_programs()).arg(files.path());
-    run_program(&mut command, 3 * LIMIT).map(drop)
+    run_program(&mut command, 2 * LIMIT).map(drop)
 }
 
 fn script(binary: &Path, name: &str) -> Result<()> {

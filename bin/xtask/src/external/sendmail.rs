@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use super::{curl, run_fed};
 use crate::localserve::{Localserve, PASSWORD, USER, port};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Messages go to the server with each login over TLS; one that is refused is kept, and can be sent again.
 pub fn submits(binary: &Path) -> Result<()> {

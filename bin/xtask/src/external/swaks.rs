@@ -9,7 +9,7 @@ use anyhow::{Result, bail, ensure};
 use super::run_program;
 use crate::localserve::{Localserve, PASSWORD, USER, port};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 fn swaks(port: u16, more: &[&str]) -> Command {
     let mut command = Command::new("/usr/bin/swaks");
@@ -21,7 +21,7 @@ fn swaks(port: u16, more: &[&str]) -> Command {
         "--helo",
         "client.example",
         "--timeout",
-        "20",
+        "120",
     ]);
     command.args(more);
     command

@@ -13,7 +13,7 @@ use super::{curl, run_program};
 use crate::localserve::{Localserve, PASSWORD, USER, port};
 
 const MESSAGES: usize = 5000;
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(1200);
 
 /// An mbox file with [`MESSAGES`] small messages.
 fn write_mbox(path: &Path) -> Result<()> {

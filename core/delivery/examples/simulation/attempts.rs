@@ -8,11 +8,11 @@ use futures_lite::future::block_on;
 use postrider_delivery::attempt::{Attempt, Conclusion, Dial, Plan, Step};
 use postrider_delivery::destination::{Destination, Own, Target, Unfound, find};
 use postrider_delivery::outcome::{Failure, HostEnd, Signal, Unreachable};
-use postrider_delivery::schedule::{Admission, SessionId};
+use postrider_delivery::schedule::Admission;
 use postrider_delivery::security::{Channel, Counter, Here};
 use postrider_delivery::transport::Families;
 
-use crate::engine::{Engine, OWN, SETTINGS, mix};
+use crate::engine::{Engine, FROM_ONE_MAX, Key, OWN, SETTINGS, mix};
 use crate::servers::{Visit, meet};
 use crate::world;
 
@@ -49,7 +49,7 @@ enum Connecting {
 
 impl Engine {
     /// Begins with the next claimed entry, or ends the session's turn.
-    pub fn next_entry(&mut self, session: SessionId) {
+    pub fn next_entry(&mut self, session: Key) {
         loop {
             let work = self.work.get_mut(&session).expect("a session");
             let Some(id) = work.entries.pop_front() else { return self.turn_ended(session) };
@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// Goes on with the attempt of a session until it waits (true) or is concluded.
-    fn step(&mut self, session: SessionId) -> bool {
+    fn step(&mut self, session: Key) -> bool {
         loop {
             let work = self.work.get_mut(&session).expect("a session");
             let under = work.current.as_mut().expect("an attempt");
@@ -134,7 +134,7 @@ impl Engine {
         }
     }
 
-    fn connect(&mut self, session: SessionId) -> Connecting {
+    fn connect(&mut self, session: Key) -> Connecting {
         let work = self.work.get_mut(&session).expect("a session");
         let under = work.current.as_mut().expect("an attempt");
         let dial = under.dial.as_ref().expect("a host");
@@ -144,7 +144,7 @@ impl Engine {
             return self.visit(session, address, Some(channel));
         }
         if let Some((address, _)) = work.open.take() {
-            self.schedule.disconnected(session, Signal::Neutral, self.now);
+            self.schedules[session.0].disconnected(session.1, Signal::Neutral, self.now);
             self.hang_up(address);
         }
         let work = self.work.get_mut(&session).expect("a session");
@@ -152,7 +152,8 @@ impl Engine {
         let Some(address) = under.addresses.pop_front() else {
             return Connecting::Ended(HostEnd::Unreachable(Unreachable::TimedOut));
         };
-        match self.schedule.connect(session, address, None, self.now) {
+        let source = world::source(address);
+        match self.schedules[session.0].connect(session.1, address, source, self.now) {
             Admission::Go => {}
             Admission::Down { until } if under.addresses.is_empty() => {
                 return Connecting::Ended(HostEnd::Unreachable(Unreachable::Known { until }));
@@ -166,11 +167,18 @@ impl Engine {
         let open = self.connections.entry(address).or_default();
         *open += 1;
         assert!(*open <= u32::from(SETTINGS.host_connections_max), "connections to a host are bounded");
+        self.summary.to_one_max = self.summary.to_one_max.max(*open);
+        if let Some(source) = source {
+            let from = self.from.entry(source).or_default();
+            *from += 1;
+            self.summary.from_one_max = self.summary.from_one_max.max(*from);
+            assert!(*from <= FROM_ONE_MAX, "connections from an address are bounded");
+        }
         self.summary.connections += 1;
         self.visit(session, address, None)
     }
 
-    fn visit(&mut self, session: SessionId, address: IpAddr, open: Option<Channel>) -> Connecting {
+    fn visit(&mut self, session: Key, address: IpAddr, open: Option<Channel>) -> Connecting {
         let work = self.work.get_mut(&session).expect("a session");
         let under = work.current.as_mut().expect("an attempt");
         let entry = &mut self.entries[under.entry as usize];
@@ -198,14 +206,14 @@ impl Engine {
     }
 
     /// A connection has come to its end, or to the end of a transaction.
-    pub fn go_on(&mut self, session: SessionId) {
+    pub fn go_on(&mut self, session: Key) {
         let work = self.work.get_mut(&session).expect("a session");
         let under = work.current.as_mut().expect("an attempt");
         let (end, channel) = under.end.take().expect("an end");
         let address = *under.tried.last().expect("an address");
         work.open = channel.map(|channel| (address, channel));
         if channel.is_none() {
-            self.schedule.disconnected(session, end.signal(), self.now);
+            self.schedules[session.0].disconnected(session.1, end.signal(), self.now);
             self.hang_up(address);
         }
         let work = self.work.get_mut(&session).expect("a session");
@@ -219,14 +227,14 @@ impl Engine {
         }
     }
 
-    fn host_ended(&mut self, session: SessionId, end: HostEnd) {
+    fn host_ended(&mut self, session: Key, end: HostEnd) {
         let work = self.work.get_mut(&session).expect("a session");
         let under = work.current.as_mut().expect("an attempt");
         under.attempt.ended(end, &under.tried);
         under.dial = None;
     }
 
-    fn conclude(&mut self, session: SessionId) {
+    fn conclude(&mut self, session: Key) {
         let work = self.work.get_mut(&session).expect("a session");
         let under = work.current.take().expect("an attempt");
         let entry = &self.entries[under.entry as usize];
@@ -234,6 +242,9 @@ impl Engine {
             under.attempt.conclude(entry.attempts, entry.backoff().attempts_max);
         work.signal = signal;
         work.failure = shared;
+        if signal == Signal::Good && !work.entries.is_empty() && work.open.is_some() {
+            self.schedules[session.0].delivered(session.1, self.now);
+        }
         for counter in counters {
             let name = match counter {
                 Counter::Ignored(what) => format!("ignored {}", what.word()),

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use postrider_delivery::backoff::Backoff;
 use postrider_delivery::limits::{ENTRIES_MAX, ROWS_READ_MAX};
@@ -11,7 +12,7 @@ use postrider_delivery::order::Dialed;
 use postrider_delivery::outcome::{Failure, Signal, Verdict};
 use postrider_delivery::report::{self, About, Addressee, Event as Reported};
 use postrider_delivery::schedule::{
-    Afterwards, Command, Ended, Next, Notice, Schedule, SessionId, Settings, Turn, pick,
+    Afterwards, Call, Command, Ended, Hosts, Next, Notice, Schedule, SessionId, Settings, Turn, pick,
 };
 use postrider_delivery::security::{Kind, Requirement};
 
@@ -24,6 +25,7 @@ pub struct Options {
     pub messages: u32,
     pub domains: u32,
     pub seed: u64,
+    pub shards: usize,
 }
 
 /// What came of it.
@@ -45,6 +47,12 @@ pub struct Summary {
     /// When the last recipient was settled.
     pub ended: i64,
     pub sessions_max: usize,
+    /// Connections to one host, at most.
+    pub to_one_max: u32,
+    /// Connections from one address, at most.
+    pub from_one_max: u32,
+    /// What shards told each other.
+    pub calls: u64,
     pub schedule_octets_max: usize,
 }
 
@@ -52,7 +60,12 @@ pub struct Summary {
 const RATE: i64 = 500;
 /// No attempt is later than this: pauses, and the wait for one's turn when all is submitted at once.
 const LATE_MAX: i64 = 4 * 3600;
-pub const SETTINGS: Settings = Settings { sessions_max: 400, ..Settings::DEFAULT };
+pub const SETTINGS: Settings =
+    Settings { sessions_max: 400, source_connections_max: FROM_ONE_MAX as usize, ..Settings::DEFAULT };
+pub const FROM_ONE_MAX: u32 = 300;
+
+/// A session, and its shard.
+pub type Key = (usize, SessionId);
 pub static OWN: [IpAddr; 1] = [world::OWN];
 
 pub struct Entry {
@@ -86,15 +99,20 @@ pub struct Engine {
     pub options: Options,
     pub now: i64,
     pub dns: Dns,
-    pub schedule: Schedule,
+    /// Those of the shards.
+    pub schedules: Vec<Schedule>,
+    /// What shards haven't heard yet.
+    pub calls: VecDeque<Call>,
     pub entries: Vec<Entry>,
     /// The rows of each domain.
     pub rows: Vec<BTreeSet<(i64, u32)>>,
     pub held: Vec<u32>,
-    pub work: BTreeMap<SessionId, Work>,
-    pub events: BinaryHeap<Reverse<(i64, u64, SessionId)>>,
+    pub work: BTreeMap<Key, Work>,
+    pub events: BinaryHeap<Reverse<(i64, u64, Key)>>,
     pub event_count: u64,
     pub connections: HashMap<IpAddr, u32>,
+    /// By where they come from.
+    pub from: HashMap<IpAddr, u32>,
     pub of_domain: HashMap<u32, u32>,
     pub chance: u64,
     pub summary: Summary,
@@ -113,11 +131,14 @@ fn hash(domain: u32) -> u64 {
 
 impl Engine {
     pub fn new(options: Options) -> Self {
+        let hosts = Arc::new(Hosts::new(SETTINGS));
+        let of_shard = |shard| Schedule::of_shard(SETTINGS, Arc::clone(&hosts), shard);
         Self {
             options,
             now: 0,
             dns: Dns { now: 0.into() },
-            schedule: Schedule::new(SETTINGS),
+            schedules: (0..options.shards).map(of_shard).collect(),
+            calls: VecDeque::new(),
             entries: Vec::new(),
             rows: vec![BTreeSet::new(); options.domains as usize],
             held: Vec::new(),
@@ -125,6 +146,7 @@ impl Engine {
             events: BinaryHeap::new(),
             event_count: 0,
             connections: HashMap::new(),
+            from: HashMap::new(),
             of_domain: HashMap::new(),
             chance: options.seed,
             summary: Summary::default(),
@@ -135,18 +157,17 @@ impl Engine {
         let mut by_hash: HashMap<u64, u32> = HashMap::new();
         by_hash.extend((0..self.options.domains).map(|domain| (hash(domain), domain)));
         loop {
-            while let Some(command) = self.schedule.poll(self.now) {
-                self.obey(command, &by_hash);
-            }
+            self.poll(&by_hash);
             self.check();
             let submits = (self.entries.len() < self.options.messages as usize)
                 .then_some(self.entries.len() as i64 / RATE);
             let releases = (!self.held.is_empty()).then_some(DAY / 4);
             let event = self.events.peek().map(|Reverse((at, _, _))| *at);
-            let next = [submits, releases, event, self.schedule.next_wake()].into_iter().flatten().min();
+            let wake = self.schedules.iter().filter_map(Schedule::next_wake).min();
+            let next = [submits, releases, event, wake].into_iter().flatten().min();
             let Some(next) = next else { break };
             self.now = self.now.max(next);
-            assert!(self.now <= 14 * DAY, "two weeks are over, and {} domains wait", self.schedule.domains());
+            assert!(self.now <= 14 * DAY, "two weeks are over, and {} domains wait", self.domains());
             self.dns.now.set(self.now);
             if submits == Some(next) {
                 self.submit();
@@ -161,10 +182,42 @@ impl Engine {
         self.settle()
     }
 
+    /// Has all shards do what is to be done now. They hear of each other after they have done something, one at a time.
+    fn poll(&mut self, by_hash: &HashMap<u64, u32>) {
+        loop {
+            for shard in 0..self.schedules.len() {
+                while let Some(command) = self.schedules[shard].poll(self.now) {
+                    self.obey(shard, command, by_hash);
+                    self.check();
+                }
+                self.calls.extend(std::iter::from_fn(|| self.schedules[shard].next_call()));
+            }
+            let Some(call) = self.calls.pop_front() else { return };
+            self.summary.calls += 1;
+            self.schedules[call.shard].called(&call, self.now);
+        }
+    }
+
+    fn shard_of(&self, domain: u32) -> usize {
+        (mix(hash(domain)) % self.schedules.len() as u64) as usize
+    }
+
+    fn schedule(&mut self, domain: u32) -> &mut Schedule {
+        let shard = self.shard_of(domain);
+        &mut self.schedules[shard]
+    }
+
+    fn domains(&self) -> usize {
+        self.schedules.iter().map(Schedule::domains).sum()
+    }
+
     /// Everything that must hold in the end.
     fn settle(mut self) -> Summary {
         assert!(self.work.is_empty() && self.rows.iter().all(BTreeSet::is_empty), "nothing is left");
-        assert_eq!((self.schedule.domains(), self.schedule.sessions()), (0, (0, 0)));
+        for schedule in &self.schedules {
+            assert_eq!((schedule.domains(), schedule.sessions()), (0, (0, 0)));
+        }
+        assert!(self.connections.values().chain(self.from.values()).all(|open| *open == 0));
         for entry in &self.entries {
             let all = (1_u8 << entry.recipients) - 1;
             assert_eq!((entry.delivered | entry.failed, entry.delivered & entry.failed), (all, 0));
@@ -177,12 +230,18 @@ impl Engine {
 
     /// Limits, always.
     fn check(&mut self) {
-        let (active, idle) = self.schedule.sessions();
-        assert!(active <= SETTINGS.sessions_max && idle <= SETTINGS.idle_max);
-        assert_eq!(active + idle, self.work.len());
-        self.summary.sessions_max = self.summary.sessions_max.max(active);
+        let mut sessions = 0;
+        for schedule in &self.schedules {
+            let (active, idle) = schedule.sessions();
+            assert!(idle <= SETTINGS.idle_max);
+            sessions += active + idle;
+        }
+        assert!(sessions <= SETTINGS.sessions_max, "sessions are bounded, of all shards together");
+        assert_eq!(sessions, self.work.len());
+        self.summary.sessions_max = self.summary.sessions_max.max(sessions);
         if self.event_count.is_multiple_of(1024) {
-            self.summary.schedule_octets_max = self.summary.schedule_octets_max.max(self.schedule.octets());
+            let octets = self.schedules.iter().map(Schedule::octets).sum();
+            self.summary.schedule_octets_max = self.summary.schedule_octets_max.max(octets);
         }
     }
 
@@ -227,18 +286,23 @@ impl Engine {
         if is_held {
             self.held.push(id);
         }
-        self.schedule.notify(notice, self.now);
+        let now = self.now;
+        self.schedule(domain).notify(notice, now);
     }
 
     /// An operator releases what is held.
     fn release(&mut self) {
         for id in std::mem::take(&mut self.held) {
             self.move_row(id, Some(self.now));
-            let domain = self.entries[id as usize].domain;
-            let first_due = self.first_due(domain);
-            let mark = self.schedule.mark(hash(domain));
-            self.schedule.set(hash(domain), mark, first_due, self.now);
+            self.set(self.entries[id as usize].domain);
         }
+    }
+
+    fn set(&mut self, domain: u32) {
+        let (first_due, now) = (self.first_due(domain), self.now);
+        let schedule = self.schedule(domain);
+        let mark = schedule.mark(hash(domain));
+        schedule.set(hash(domain), mark, first_due, now);
     }
 
     fn move_row(&mut self, id: u32, due: Option<i64>) {
@@ -255,10 +319,11 @@ impl Engine {
         self.rows[domain as usize].first().map(|(due, _)| *due)
     }
 
-    fn obey(&mut self, command: Command, by_hash: &HashMap<u64, u32>) {
+    fn obey(&mut self, shard: usize, command: Command, by_hash: &HashMap<u64, u32>) {
         match command {
             Command::Start(turn) => {
                 let domain = by_hash[&turn.domain];
+                assert_eq!(shard, self.shard_of(domain));
                 let work = Work {
                     domain,
                     entries: VecDeque::new(),
@@ -268,15 +333,15 @@ impl Engine {
                     signal: Signal::Neutral,
                     failure: None,
                 };
-                self.work.insert(turn.session, work);
+                self.work.insert((shard, turn.session), work);
                 let running = self.of_domain.entry(domain).or_default();
                 *running += 1;
                 assert!(*running <= u32::from(SETTINGS.domain_sessions_max) + SETTINGS.idle_max as u32);
-                self.claim(&turn);
+                self.claim(shard, &turn);
             }
-            Command::Reuse(turn) => self.claim(&turn),
+            Command::Reuse(turn) => self.claim(shard, &turn),
             Command::Close(session) => {
-                let work = self.work.remove(&session).expect("an idle session");
+                let work = self.work.remove(&(shard, session)).expect("an idle session");
                 self.left(work);
             }
         }
@@ -290,12 +355,15 @@ impl Engine {
     }
 
     pub fn hang_up(&mut self, address: IpAddr) {
+        if let Some(source) = world::source(address) {
+            *self.from.entry(source).or_default() -= 1;
+        }
         *self.connections.entry(address).or_default() -= 1;
     }
 
-    fn claim(&mut self, turn: &Turn) {
-        let now = self.now;
-        let work = self.work.get_mut(&turn.session).expect("a session");
+    fn claim(&mut self, shard: usize, turn: &Turn) {
+        let (now, session) = (self.now, (shard, turn.session));
+        let work = self.work.get_mut(&session).expect("a session");
         assert!(work.entries.is_empty() && work.current.is_none());
         let (domain, rows) = (work.domain, &self.rows[work.domain as usize]);
         let mut ids: Vec<u32> = Vec::new();
@@ -316,11 +384,11 @@ impl Engine {
         for id in &ids {
             self.count_attempt(*id);
         }
-        let work = self.work.get_mut(&turn.session).expect("a session");
+        let work = self.work.get_mut(&session).expect("a session");
         work.entries.extend(&ids);
         let first_due = self.first_due(domain);
-        self.schedule.claimed(turn.session, ids.len(), first_due, now);
-        self.next_entry(turn.session);
+        self.schedules[shard].claimed(turn.session, ids.len(), first_due, now);
+        self.next_entry(session);
     }
 
     /// Attempts are in the order and at the times that are documented.
@@ -405,7 +473,7 @@ impl Engine {
     }
 
     /// The host is busy: claims are undone, and due times are as they were or sooner.
-    pub fn postpone(&mut self, session: SessionId, until: i64) {
+    pub fn postpone(&mut self, session: Key, until: i64) {
         let work = self.work.remove(&session).expect("a session");
         let under = work.current.as_ref().expect("an attempt");
         for id in std::iter::once(under.entry).chain(work.entries.iter().copied()) {
@@ -420,15 +488,15 @@ impl Engine {
         self.end(session, work, Ended { signal: Signal::Neutral, postponed: Some(until), first_due: None });
     }
 
-    pub fn turn_ended(&mut self, session: SessionId) {
+    pub fn turn_ended(&mut self, session: Key) {
         let work = self.work.get_mut(&session).expect("a session");
         // What is known of the domain is looked up anew in its next turn.
         work.destination = None;
         let (domain, signal, is_open) = (work.domain, work.signal, work.open.is_some());
         let first_due = self.first_due(domain);
         if is_open {
-            match self.schedule.next(session, signal, first_due, self.now) {
-                Next::Claim(turn) => return self.claim(&turn),
+            match self.schedules[session.0].next(session.1, signal, first_due, self.now) {
+                Next::Claim(turn) => return self.claim(session.0, &turn),
                 Next::Idle => return,
                 Next::Close => {}
             }
@@ -437,11 +505,11 @@ impl Engine {
         self.end(session, work, Ended { signal, postponed: None, first_due: None });
     }
 
-    fn end(&mut self, session: SessionId, work: Work, ended: Ended) {
+    fn end(&mut self, session: Key, work: Work, ended: Ended) {
         let ended = Ended { first_due: self.first_due(work.domain), ..ended };
         let (domain, failure) = (work.domain, work.failure.clone());
         self.left(work);
-        if self.schedule.finished(session, ended, self.now) == Afterwards::Share {
+        if self.schedules[session.0].finished(session.1, ended, self.now) == Afterwards::Share {
             let failure = failure.expect("what failed has a failure");
             self.share(domain, &failure);
         }
@@ -456,8 +524,6 @@ impl Engine {
             self.count_attempt(id);
             self.fail_all(id, failure);
         }
-        let first_due = self.first_due(domain);
-        let mark = self.schedule.mark(hash(domain));
-        self.schedule.set(hash(domain), mark, first_due, self.now);
+        self.set(domain);
     }
 }

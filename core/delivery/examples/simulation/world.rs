@@ -16,6 +16,12 @@ const PROVIDERS: u32 = 5;
 /// The address of the server that sends.
 pub const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 
+/// Where connections to an address come from; none is the system's choice. All with IPv4 come from one, which has the fewest
+/// places.
+pub fn source(address: IpAddr) -> Option<IpAddr> {
+    address.is_ipv4().then_some(OWN)
+}
+
 /// How a domain is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {

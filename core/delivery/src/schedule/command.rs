@@ -1,24 +1,24 @@
 //! What the schedule is told and what it wants.
 
-use std::net::IpAddr;
-
+use super::places::Scope;
 use crate::outcome::Signal;
 
-/// What the operator decides. Sessions, idle connections and connections from an address are for one shard.
+/// What the operator decides. Limits are those of all shards that have [`super::Hosts`] in common, unless they say something
+/// else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Sessions that do something at the same time.
+    /// Sessions: those that do something, and those whose connections wait for a next message.
     pub sessions_max: usize,
-    /// Connections that wait for a next message besides.
+    /// Of these, connections of one shard that wait.
     pub idle_max: usize,
     /// For how long they do, in seconds.
     pub idle_wait: u32,
-    /// Sessions for one domain.
+    /// Sessions for one domain, those that wait not counted.
     pub domain_sessions_max: u16,
-    /// Connections to one address, of all shards that have [`super::Hosts`] in common.
+    /// Connections to one address.
     pub host_connections_max: u16,
     /// Connections from one local address.
-    pub source_connections_max: u16,
+    pub source_connections_max: usize,
     /// The first pause of what can't be reached, in seconds. It doubles each time.
     pub pause_first: u32,
     /// The longest pause, in seconds.
@@ -28,12 +28,12 @@ pub struct Settings {
 impl Settings {
     /// What is used where nothing else is said.
     pub const DEFAULT: Self = Self {
-        sessions_max: 100,
+        sessions_max: 200,
         idle_max: 32,
         idle_wait: 10,
         domain_sessions_max: 20,
         host_connections_max: 20,
-        source_connections_max: 100,
+        source_connections_max: 200,
         pause_first: 60,
         pause_max: 900,
     };
@@ -100,21 +100,29 @@ pub struct Ended {
     pub first_due: Option<i64>,
 }
 
-/// What the schedule of another shard is to be told of a host that both connect to.
+/// What the schedule of another shard is to be told of places for connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The shard.
     pub shard: usize,
-    pub(super) address: IpAddr,
     pub(super) told: Told,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// A place is kept for this domain, which waits for one.
-    Woken(u64),
+    Woken {
+        /// Of what.
+        scope: Scope,
+        /// The domain.
+        domain: u64,
+    },
     /// Somebody waits: an idle connection is to be closed, at once or when it is not used soon.
     MakeRoom {
+        /// For a place of what.
+        scope: Scope,
+        /// Whose connection.
+        session: SessionId,
         /// Whether at once.
         at_once: bool,
     },

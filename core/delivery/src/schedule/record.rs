@@ -31,8 +31,10 @@ pub(super) struct Record {
     pub(super) running: u16,
     pub(super) window: Window,
     pub(super) place: Place,
-    /// It is among those that wait for a connection to a host to end.
-    pub(super) waits_for_host: bool,
+    /// It is among those that wait for a place for a connection.
+    pub(super) waits_for_place: bool,
+    /// A session that found none has not ended yet.
+    pub(super) is_leaving: bool,
     /// A session reads and claims its entries.
     pub(super) is_claiming: bool,
 }
@@ -48,7 +50,8 @@ impl Record {
             running: 0,
             window: Window::new(settings.domain_sessions_max),
             place: Place::None,
-            waits_for_host: false,
+            waits_for_place: false,
+            is_leaving: false,
             is_claiming: false,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::places::{Scope, Waiting};
 use super::record::Record;
 use super::{Schedule, SessionId};
 use crate::outcome::Signal;
@@ -20,6 +21,15 @@ pub(super) enum State {
     Idle,
 }
 
+/// Where a connection goes to, and where it comes from.
+pub(super) type Connection = (IpAddr, Option<IpAddr>);
+
+/// What a session with this connection has places of.
+fn scopes(connection: Option<Connection>) -> [Option<Scope>; 3] {
+    let (host, source) = connection.map_or((None, None), |(host, source)| (Some(host), source));
+    [host.map(Scope::Host), source.map(Scope::Source), Some(Scope::Server)]
+}
+
 /// One session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Session {
@@ -28,10 +38,9 @@ pub(super) struct Session {
     pub(super) epoch: u32,
     pub(super) state: State,
     pub(super) transactions: u32,
-    /// Where its connection goes to, and where it comes from.
-    pub(super) connection: Option<(IpAddr, Option<IpAddr>)>,
-    /// It was told that its host is busy, and its domain is woken when there is room.
-    pub(super) waits_for_host: bool,
+    pub(super) connection: Option<Connection>,
+    /// It was told that there is no place for a connection, and its domain is woken when there is one.
+    pub(super) waits_for_place: bool,
     /// Its connection is as good for every other domain that wants one to the same address.
     pub(super) is_shared: bool,
 }
@@ -44,35 +53,71 @@ impl Session {
             state: State::Claiming,
             transactions: 0,
             connection: None,
-            waits_for_host: false,
+            waits_for_place: false,
             is_shared: false,
         }
     }
 }
 
 impl Schedule {
+    /// Whether a session's connection may lie idle, for how many seconds, and who waits for one to its host.
+    ///
+    /// It would keep a place from who waits for one, unless that can take it over: which those of other shards can't. They
+    /// have their own for that, as a new one for each message would cost more than it gives; what isn't used soon, there are
+    /// too many of here. That it serves the own ones first doesn't last, as it is used up one day.
+    pub(super) fn rest(
+        &self,
+        session: SessionId,
+        connection: Connection,
+        is_shared: bool,
+    ) -> Option<(u32, Waiting)> {
+        if self.idle.len() >= self.settings.idle_max {
+            return None;
+        }
+        // Who begins to wait from here on sees that it lies idle.
+        let mut waiting = Waiting::Nobody;
+        let mut is_wanted = false;
+        for scope in scopes(Some(connection)).into_iter().flatten() {
+            let wait = self.hosts.lies_idle(scope, self.shard, session);
+            match scope {
+                Scope::Host(_) => waiting = wait,
+                Scope::Server | Scope::Source(_) => is_wanted |= wait != Waiting::Nobody,
+            }
+        }
+        let wait = match waiting {
+            _ if is_wanted => None,
+            Waiting::Nobody => Some(self.settings.idle_wait),
+            Waiting::Here if is_shared => Some(self.settings.idle_wait),
+            Waiting::Elsewhere if is_shared => Some(IDLE_WHILE_OTHERS_WAIT),
+            Waiting::Here | Waiting::Elsewhere | Waiting::Without => None,
+        };
+        if wait.is_none() {
+            self.is_used(session, Some(connection));
+        }
+        wait.map(|wait| (wait, waiting))
+    }
+
+    fn is_used(&self, session: SessionId, connection: Option<Connection>) {
+        for scope in scopes(connection).into_iter().flatten() {
+            self.hosts.is_used(scope, self.shard, session);
+        }
+    }
+
+    /// Lets a session lie idle that may ([`Schedule::rest`]).
     pub(super) fn enter_idle(&mut self, session: SessionId, domain: u64, until: i64) {
         self.idle.insert((until, session));
         self.idle_of.entry(domain).or_default().push(session);
         if let Some(state) = self.sessions.get_mut(&session) {
             state.state = State::Idle;
         }
-        self.tell_idle(session, true);
-    }
-
-    fn tell_idle(&self, session: SessionId, is_idle: bool) {
-        let connection = self.sessions.get(&session).and_then(|state| state.connection);
-        if let Some((address, _)) = connection {
-            self.hosts.lies_idle(address, self.shard, is_idle);
-        }
     }
 
     pub(super) fn leave_idle(&mut self, session: SessionId) {
         // There are few.
         self.idle.retain(|(_, idle)| *idle != session);
-        self.tell_idle(session, false);
-        if let Some(state) = self.sessions.get(&session) {
-            self.drop_idle_of(state.domain, session);
+        if let Some(Session { domain, connection, .. }) = self.sessions.get(&session).copied() {
+            self.is_used(session, connection);
+            self.drop_idle_of(domain, session);
         }
     }
 
@@ -85,20 +130,25 @@ impl Schedule {
         }
     }
 
-    /// A connection that waits for one domain makes room for another: the one that has waited longest is closed, at once
-    /// or when it is not used soon.
-    pub(super) fn close_idle_to(&mut self, address: IpAddr, at_once: bool, now: i64) {
+    /// A connection that waits for one domain makes room for another, at once or when it is not used soon; false when it is
+    /// used or gone.
+    pub(super) fn close_idle(&mut self, session: SessionId, at_once: bool, now: i64) -> bool {
         let wait = if at_once { 0 } else { i64::from(IDLE_WHILE_OTHERS_WAIT) };
         let closed = now.saturating_add(wait);
-        let goes_there = |session: &SessionId| {
-            let connection = self.sessions.get(session).and_then(|state| state.connection);
-            connection.is_some_and(|(to, _)| to == address)
+        let Some((until, _)) = self.idle.iter().find(|(_, idle)| *idle == session).copied() else {
+            return false;
         };
-        let idle = self.idle.iter().find(|(until, session)| *until > closed && goes_there(session)).copied();
-        if let Some((until, session)) = idle {
+        if until > closed {
             self.idle.remove(&(until, session));
             self.idle.insert((closed, session));
         }
+        true
+    }
+
+    /// Gives the place of a session that has ended back.
+    pub(super) fn release_place(&mut self, now: i64) {
+        let called = self.hosts.release(Scope::Server, self.shard, now);
+        self.call(Scope::Server, called, now);
     }
 
     /// Takes that a session's connection is as good for other domains at the host.
@@ -116,6 +166,7 @@ impl Schedule {
             return false;
         }
         self.disconnected(session, Signal::Neutral, now);
+        self.give_up_of(session, now);
         self.leave_idle(idle);
         let Some(before) = self.sessions.remove(&idle) else { return false };
         if let Some(state) = self.sessions.get_mut(&session) {
@@ -124,6 +175,7 @@ impl Schedule {
             state.is_shared = before.is_shared;
         }
         self.place(before.domain, now);
+        self.release_place(now);
         true
     }
 
@@ -132,6 +184,7 @@ impl Schedule {
         self.disconnect(session, None, now);
         if let Some(state) = self.sessions.remove(&session) {
             self.place(state.domain, now);
+            self.release_place(now);
         }
     }
 
@@ -139,6 +192,11 @@ impl Schedule {
     #[must_use]
     pub fn sessions(&self) -> (usize, usize) {
         (self.active, self.idle.len())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|state| state.state == State::Idle)
     }
 
     /// Domains with entries.

@@ -52,7 +52,6 @@ fn until_next(now: i64, chance: u32) -> Duration {
 
 /// Sends all reports that are due.
 pub(crate) async fn round(shard: &Rc<Shard>, pace: &impl Pace) -> Result<(), String> {
-    move_old(shard).await?;
     let due = due(shard, pace.now()).await?;
     if due.is_empty() || !can_sign(shard).await {
         return Ok(());
@@ -91,17 +90,6 @@ async fn due(shard: &Shard, now: i64) -> Result<Vec<Group>, String> {
         }
     }
     Ok(found)
-}
-
-/// Puts what an earlier version kept where it is looked for.
-async fn move_old(shard: &Shard) -> Result<(), String> {
-    loop {
-        let (batch, moved) = read(shard, |reader| evaluations::move_old(reader, ROWS_MAX)).await?;
-        write(shard, batch).await?;
-        if moved < ROWS_MAX {
-            return Ok(());
-        }
-    }
 }
 
 /// Removes what would have been in a report that nobody wants.

@@ -290,6 +290,28 @@ fn shards_share_the_connections_that_a_host_takes() {
     assert_eq!(record.most_under_way(), 1);
 }
 
+/// Domains of several shards by a relay that takes one connection, in two rounds: in the second one the way is known before
+/// anything is claimed.
+#[test]
+fn all_domains_have_their_turn_at_a_relay_that_takes_one_connection() {
+    let (port, record) = other_server::start(&["PIPELINING", "X-SLOW"]);
+    let world = World::delivering(SCRIPT, port, |config| {
+        config.delivery.host_sessions_max = 1;
+        let host = RelayHost::Address(Ipv4Addr::LOCALHOST.into());
+        let relay = Relay { host, port: Some(port), tls: RelayTls::None, auth: None };
+        config.delivery.transports.insert("relay".into(), Transport::Smtp(relay));
+        config.delivery.routes = vec![Route::parse(&[], &[], 0, "relay").unwrap()];
+    });
+    for round in 1..=2 {
+        for number in 0..6 {
+            send(&world, &[&format!("b@d{number}.example")]);
+            send(&world, &[&format!("c@d{number}.example")]);
+        }
+        wait_until(|| record.messages().len() == round * 12 && entries(&world).is_empty());
+    }
+    assert_eq!(record.most_under_way(), 1);
+}
+
 #[test]
 fn a_sender_without_room_holds_nothing_up_and_the_postmaster_is_told() {
     let (world, _) = start(&["PIPELINING"]);

@@ -109,6 +109,8 @@ struct Label {
     fields: Vec<(u64, u64)>,
     /// Where a further field would go.
     end: u64,
+    /// Whether the last line has no end of its own.
+    is_open: bool,
     is_mime: bool,
     has_type: bool,
 }
@@ -252,9 +254,15 @@ impl<'a> Survey<'a> {
                 field.push_str("Content-Type: text/plain; charset=unknown-8bit\r\n");
             }
         }
-        let first = label.fields.first().copied().unwrap_or((label.end, label.end));
-        edits.push(Edit { start: first.0, end: first.1, what: What::Replace(field.into_bytes()) });
-        for &(start, end) in label.fields.iter().skip(1) {
+        let mut place = label.fields.first().copied().unwrap_or((label.end, label.end));
+        // The line end behind a header without a body is the delimiter's. With another one there would be a body, in which a
+        // delimiter could be one of other parts.
+        if let Some(&last) = label.fields.last().filter(|last| label.is_open && last.1 == label.end) {
+            place = last;
+            field.truncate(field.len() - 2);
+        }
+        edits.push(Edit { start: place.0, end: place.1, what: What::Replace(field.into_bytes()) });
+        for &(start, end) in label.fields.iter().filter(|other| **other != place) {
             edits.push(Edit { start, end, what: What::Replace(Vec::new()) });
         }
     }
@@ -310,7 +318,7 @@ fn regions(structure: &Structure) -> Vec<Region> {
 
 /// What a header that starts at `start` says of the encoding.
 fn label(header: &[u8], start: u64) -> Label {
-    let mut found = Label::default();
+    let mut found = Label { is_open: !header.ends_with(b"\n"), ..Label::default() };
     let mut at = start;
     for field in fields(header) {
         let end = at + field.octets.len() as u64;

@@ -91,6 +91,22 @@ fn crlf(text: &str) -> Vec<u8> {
     text.replace('\n', "\r\n").into_bytes()
 }
 
+/// With a line end more, the delimiter would be one of the inner parts.
+#[test]
+fn a_header_without_a_body_gets_none() {
+    for labels in [
+        "Content-Transfer-Encoding: 8bit",
+        "Content-Transfer-Encoding: 8bit\nContent-Transfer-Encoding: binary",
+    ] {
+        let message = format!(
+            "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=b\n{labels}\n--b\n\n\
+             x\n--b--\n"
+        );
+        let result = fits(&crlf(&message), Target::SevenBit);
+        assert!(result.contains("boundary=b\r\nContent-Transfer-Encoding: 7bit\r\n--b\r\n"), "{result:?}");
+    }
+}
+
 #[test]
 fn text_becomes_quoted_printable() {
     let message = crlf(

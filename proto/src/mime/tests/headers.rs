@@ -244,12 +244,13 @@ fn base_subjects_are_those_of_rfc_5256() {
 
 #[test]
 fn base_subjects_of_hostile_values_take_linear_time() {
-    let start = std::time::Instant::now();
-    for piece in ["[]", "[x] ", "re:", "[fwd:", "(fwd)", "re[", "[fwd: ] ", "=?a?b?", "=?utf-8?q?=?="] {
-        base_subject(piece.repeat(65_536 / piece.len()).as_bytes());
-    }
-    base_subject([b"[x]".repeat(10_000), b"re: y".to_vec()].concat().as_slice());
-    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+    let ((), took) = postrider_testing::processor_time(|| {
+        for piece in ["[]", "[x] ", "re:", "[fwd:", "(fwd)", "re[", "[fwd: ] ", "=?a?b?", "=?utf-8?q?=?="] {
+            base_subject(piece.repeat(65_536 / piece.len()).as_bytes());
+        }
+        base_subject([b"[x]".repeat(10_000), b"re: y".to_vec()].concat().as_slice());
+    });
+    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
 }
 
 #[test]
@@ -282,11 +283,12 @@ fn message_ids_are_the_same_however_they_are_quoted() {
     }
     let long = |octets: usize| format!("<{}@b>", "x".repeat(octets - 2));
     assert_eq!((ids(&long(998)).len(), ids(&long(999)).len()), (1, 0));
-    let start = std::time::Instant::now();
-    for piece in ["<", "\"", "<\"", "<a@", "<a@b>", "\\"] {
-        ids(&piece.repeat(65_536 / piece.len()));
-    }
-    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+    let ((), took) = postrider_testing::processor_time(|| {
+        for piece in ["<", "\"", "<\"", "<a@", "<a@b>", "\\"] {
+            ids(&piece.repeat(65_536 / piece.len()));
+        }
+    });
+    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn a_message_of_format_1_that_cannot_be_read_is_left_and_told_of() {
 
 /// Format 2 had an entry under way where its next attempt was due.
 #[test]
-fn what_format_2_had_under_way_is_released() {
+fn what_format_2_had_under_way_is_put_behind_all_others_and_released() {
     let mut world = World::new();
     let id = world.send(&["r@one.example"])[0];
     let row = world.claim(id, 1000).entry;
@@ -239,6 +239,7 @@ fn what_format_2_had_under_way_is_released() {
     world.reopen().unwrap();
     let format = FormatRow::decode(&world.reader().get(&keys::format()).unwrap().unwrap()).unwrap();
     assert_eq!(format, FormatRow { format: FORMAT, converting: 0 });
+    world.verify();
     let released = release_claims(&world.reader(), 10).unwrap();
     assert_eq!(released.entries, [(id, 1)]);
     world.commit(released.edit.batch);

@@ -31,7 +31,14 @@ proptest! {
     /// Whatever happens, limits hold, and when everything has ended nothing is left over.
     #[test]
     fn whatever_happens_limits_hold_and_nothing_is_stuck(events in prop::collection::vec(event(), 0..200)) {
-        let settings = Settings { sessions_max: 3, idle_max: 1, host_connections_max: 2, ..Settings::DEFAULT };
+        let settings = Settings {
+            sessions_max: 3,
+            idle_max: 1,
+            host_connections_max: 2,
+            source_connections_max: 2,
+            ..Settings::DEFAULT
+        };
+        let source = |n: u8| (n > 0).then(|| address(200 + n));
         let mut schedule = Schedule::new(settings);
         let mut open: Vec<SessionId> = Vec::new();
         let mut now = 0;
@@ -44,10 +51,12 @@ proptest! {
                 }
             }
             let (active, idle) = schedule.sessions();
-            assert!(active <= settings.sessions_max && idle <= settings.idle_max);
+            assert!(active + idle <= settings.sessions_max && idle <= settings.idle_max);
             assert_eq!(active + idle, open.len());
             for n in 0..3 {
                 assert!(schedule.hosts.connections(address(n)) <= settings.host_connections_max);
+                let from = source(n).map_or(0, |source| schedule.hosts.taken(Scope::Source(source)));
+                assert!(from <= settings.source_connections_max);
             }
         };
         for event in events {
@@ -62,7 +71,7 @@ proptest! {
                     schedule.claimed(session, usize::from(!none), (!none).then_some(now), now);
                 }
                 (Event::Connect { address: n }, Some(session)) => {
-                    schedule.connect(session, address(n), None, now);
+                    schedule.connect(session, address(n), source(n), now);
                 }
                 (Event::End { signal, again }, Some(session)) => {
                     open.remove(0);
@@ -88,6 +97,10 @@ proptest! {
         }
         prop_assert_eq!((schedule.domains(), schedule.sessions()), (0, (0, 0)));
         prop_assert_eq!(schedule.next_wake(), None);
-        prop_assert_eq!(schedule.sources.open(), 0);
+        for n in 0..3 {
+            prop_assert_eq!(schedule.hosts.connections(address(n)), 0);
+            prop_assert_eq!(source(n).map_or(0, |source| schedule.hosts.taken(Scope::Source(source))), 0);
+        }
+        prop_assert_eq!(schedule.hosts.taken(Scope::Server), 0);
     }
 }

@@ -1,17 +1,15 @@
 //! Schedules that have hosts in common.
 
-use proptest::prelude::*;
-
 use super::*;
 
 /// So many shards.
-fn shards<const N: usize>(settings: Settings) -> [Schedule; N] {
+pub(super) fn shards<const N: usize>(settings: Settings) -> [Schedule; N] {
     let hosts = Arc::new(Hosts::new(settings));
     std::array::from_fn(|shard| Schedule::of_shard(settings, Arc::clone(&hosts), shard))
 }
 
 /// A session of a domain that is due and may have its turn.
-fn session(schedule: &mut Schedule, domain: u64, now: i64) -> SessionId {
+pub(super) fn session(schedule: &mut Schedule, domain: u64, now: i64) -> SessionId {
     schedule.notify(due(domain, now), now);
     let turn = started(schedule, now);
     assert_eq!(turn.domain, domain);
@@ -20,13 +18,17 @@ fn session(schedule: &mut Schedule, domain: u64, now: i64) -> SessionId {
 }
 
 /// Ends a session that found its host busy.
-fn postpone(schedule: &mut Schedule, session: SessionId, until: i64, now: i64) {
+pub(super) fn postpone(schedule: &mut Schedule, session: SessionId, until: i64, now: i64) {
     let postponed = Ended { postponed: Some(until), ..ended(Signal::Neutral, Some(0)) };
     let _ = schedule.finished(session, postponed, now);
 }
 
-fn busy(schedule: &mut Schedule, session: SessionId, now: i64) {
-    let Admission::Busy { until } = schedule.connect(session, address(1), None, now) else { panic!() };
+pub(super) fn busy(schedule: &mut Schedule, session: SessionId, now: i64) {
+    busy_from(schedule, session, None, now);
+}
+
+pub(super) fn busy_from(schedule: &mut Schedule, session: SessionId, source: Option<IpAddr>, now: i64) {
+    let Admission::Busy { until } = schedule.connect(session, address(1), source, now) else { panic!() };
     postpone(schedule, session, until, now);
     assert_eq!(schedule.poll(now), None, "it waits for the host");
 }
@@ -195,164 +197,4 @@ fn who_connects_to_the_same_address_again_keeps_the_place() {
     // To another address it doesn't.
     assert_eq!(schedule.connect(open[0], address(2), None, 1), Admission::Go);
     assert_eq!(starts(&mut schedule, 1), [2]);
-}
-
-#[derive(Clone, Debug)]
-enum Event {
-    Notify {
-        domain: u64,
-    },
-    Connect {
-        address: u8,
-    },
-    End {
-        signal: Signal,
-        again: bool,
-    },
-    Next {
-        shares: bool,
-    },
-    Adopt,
-    /// Others hear of what was told so far.
-    Tell,
-    Wait(i64),
-}
-
-fn event() -> impl Strategy<Value = (usize, Event)> {
-    let signal =
-        prop_oneof![Just(Signal::Good), Just(Signal::Neutral), Just(Signal::Slower), Just(Signal::Down)];
-    let event = prop_oneof![
-        2 => (0..4_u64).prop_map(|domain| Event::Notify { domain }),
-        3 => (0..2_u8).prop_map(|address| Event::Connect { address }),
-        2 => (signal, any::<bool>()).prop_map(|(signal, again)| Event::End { signal, again }),
-        2 => any::<bool>().prop_map(|shares| Event::Next { shares }),
-        1 => Just(Event::Adopt),
-        2 => Just(Event::Tell),
-        1 => (1..40_i64).prop_map(Event::Wait),
-    ];
-    (0..3_usize, event)
-}
-
-/// A shard with what its driver knows.
-struct Driven {
-    schedule: Schedule,
-    /// Sessions that do something, and those that lie idle.
-    open: Vec<SessionId>,
-    idle: Vec<SessionId>,
-}
-
-impl Driven {
-    fn poll(&mut self, now: i64) {
-        while let Some(command) = self.schedule.poll(now) {
-            match command {
-                Command::Start(turn) => {
-                    self.schedule.claimed(turn.session, 1, None, now);
-                    self.open.push(turn.session);
-                }
-                Command::Reuse(turn) => {
-                    self.schedule.claimed(turn.session, 1, None, now);
-                    self.idle.retain(|one| *one != turn.session);
-                    self.open.push(turn.session);
-                }
-                Command::Close(session) => self.idle.retain(|one| *one != session),
-            }
-        }
-    }
-
-    fn run(&mut self, event: &Event, now: i64) {
-        let first = self.open.first().copied();
-        match (event, first) {
-            (Event::Notify { domain }, _) => self.schedule.notify(due(*domain, now), now),
-            (Event::Connect { address: n }, Some(session)) => {
-                if let Admission::Busy { until } = self.schedule.connect(session, address(*n), None, now) {
-                    self.open.remove(0);
-                    postpone(&mut self.schedule, session, until, now);
-                }
-            }
-            (Event::End { signal, again }, Some(session)) => {
-                self.open.remove(0);
-                let _ = self.schedule.finished(session, ended(*signal, again.then_some(now)), now);
-            }
-            (Event::Next { shares }, Some(session)) => {
-                if *shares {
-                    self.schedule.share(session);
-                }
-                self.open.remove(0);
-                match self.schedule.next(session, Signal::Good, None, now) {
-                    Next::Claim(_) => {
-                        self.schedule.claimed(session, 1, None, now);
-                        self.open.push(session);
-                    }
-                    Next::Idle => self.idle.push(session),
-                    Next::Close => {
-                        let _ = self.schedule.finished(session, ended(Signal::Good, None), now);
-                    }
-                }
-            }
-            (Event::Adopt, Some(session)) => {
-                if let Some(idle) = self.idle.first().copied()
-                    && self.schedule.take_over(session, idle, now)
-                {
-                    self.idle.remove(0);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-proptest! {
-    /// Whatever happens on whichever shard, however late they hear of each other: the limit of a host holds, and when
-    /// everything has ended no place is taken.
-    #[test]
-    fn whatever_happens_on_shards_the_limits_of_hosts_hold(events in prop::collection::vec(event(), 0..300)) {
-        let settings = Settings { host_connections_max: 3, idle_max: 2, sessions_max: 4, ..Settings::DEFAULT };
-        let mut driven = shards::<3>(settings)
-            .map(|schedule| Driven { schedule, open: Vec::new(), idle: Vec::new() });
-        let mut calls: Vec<Call> = Vec::new();
-        let mut now = 0;
-        let mut step = |driven: &mut [Driven; 3], shard: usize, event: &Event, now: i64| {
-            driven[shard].run(event, now);
-            if matches!(event, Event::Tell) {
-                for call in calls.drain(..) {
-                    driven[call.shard].schedule.called(&call, now);
-                }
-            }
-            for one in driven.iter_mut() {
-                one.poll(now);
-                calls.extend(std::iter::from_fn(|| one.schedule.next_call()));
-            }
-            for n in 0..2 {
-                assert!(driven[0].schedule.hosts.connections(address(n)) <= settings.host_connections_max);
-            }
-        };
-        for (shard, event) in events {
-            if let Event::Wait(seconds) = event {
-                now += seconds;
-            }
-            // A domain is of one shard.
-            let event = match event {
-                Event::Notify { domain } => Event::Notify { domain: domain * 3 + shard as u64 },
-                other => other,
-            };
-            step(&mut driven, shard, &event, now);
-        }
-        for _ in 0..1000 {
-            for shard in 0..3 {
-                for _ in 0..driven[shard].open.len() {
-                    step(&mut driven, shard, &Event::End { signal: Signal::Good, again: false }, now);
-                }
-                step(&mut driven, shard, &Event::Tell, now);
-            }
-            let wake = driven.iter().filter_map(|one| one.schedule.next_wake()).min();
-            now = now.max(wake.unwrap_or(now));
-        }
-        for one in &driven {
-            prop_assert_eq!((one.schedule.domains(), one.schedule.sessions()), (0, (0, 0)));
-            prop_assert!(one.open.is_empty() && one.idle.is_empty());
-        }
-        for n in 0..2 {
-            prop_assert_eq!(driven[0].schedule.hosts.connections(address(n)), 0);
-        }
-    }
 }
