@@ -241,8 +241,8 @@ where
             .make()
             .map_err(|error| error.to_string())?;
         executor.run(async move {
-            // Not one of the tasks that are counted: it never does any work. Before anything else waits, since a shard was
-            // seen to sleep through its first timer, too.
+            // Not one of the tasks that are counted: it never does any work. Before anything else waits, since shards were
+            // seen to sleep from their start on.
             glommio::spawn_local(feel_heartbeat(beaten)).detach();
             // The first timer of a thread takes some 15 ms (membarrier registration).
             super::time::sleep(Duration::from_nanos(1)).await;
