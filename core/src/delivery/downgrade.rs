@@ -83,6 +83,22 @@ impl Original {
         self.has_long_lines
     }
 
+    /// With shorter lines. None when these may not be touched: it goes as it came, since many servers take it.
+    pub(super) async fn shortened(
+        &self,
+        shard: &Shard,
+        target: Target,
+    ) -> Result<Option<Rc<Fit>>, StoreError> {
+        match self.fit(shard, target).await {
+            Ok(fit) => Ok(Some(fit).filter(|fit| !fit.plan.is_empty())),
+            Err(NotFit::Obstacle(obstacle)) => {
+                tracing::debug!(%obstacle, "long lines stay as they are");
+                Ok(None)
+            }
+            Err(NotFit::Store(error)) => Err(error),
+        }
+    }
+
     /// As it is.
     pub(super) fn source(&self) -> Source {
         Source::stored(self.prefix.clone(), self.content)
@@ -165,11 +181,6 @@ impl Original {
 }
 
 impl Fit {
-    /// Whether it is the message as it was.
-    pub(super) fn is_original(&self) -> bool {
-        self.plan.is_empty()
-    }
-
     /// What MAIL says of it.
     pub(super) const fn body(&self) -> BodyType {
         match self.target {

@@ -421,13 +421,9 @@ impl Session {
                 break None;
             }
             if std::mem::take(&mut is_too_wide) {
-                match parcel.original.fit(&self.shard, target).await {
-                    Ok(fit) => narrow = Some(fit).filter(|fit| !fit.is_original()),
-                    // What may not be touched goes as it came: many servers take it.
-                    Err(NotFit::Obstacle(obstacle)) => {
-                        tracing::debug!(host = %dial.host, %obstacle, "long lines stay as they are");
-                    }
-                    Err(NotFit::Store(error)) => break Some(unreadable(&error)),
+                match parcel.original.shortened(&self.shard, target).await {
+                    Ok(fit) => narrow = fit,
+                    Err(error) => break Some(unreadable(&error)),
                 }
             }
             let mut envelope = parcel.envelope.clone();
