@@ -372,11 +372,10 @@ impl Schedule {
         }
     }
 
-    /// Takes that a session's host took a message, and that it goes on with the next one that it claimed.
+    /// Takes that a session's host took a message, and that it goes on with the next one that it claimed. The host may take
+    /// more; more sessions for the domain would be for what this one has claimed.
     pub fn delivered(&mut self, session: SessionId, now: i64) {
-        let Some(Session { domain, connection, .. }) = self.sessions.get(&session).copied() else { return };
-        self.learn(domain, Signal::Good, now);
-        self.place(domain, now);
+        let connection = self.sessions.get(&session).and_then(|state| state.connection);
         if let Some((address, _)) = connection {
             let called = self.hosts.learn(address, Signal::Good, now);
             self.call(Scope::Host(address), called, now);
