@@ -52,6 +52,10 @@ DANE = "postrider_queue_destination_dane_required_total"
 UNVERIFIED = "postrider_queue_destination_dane_starttlsunverified_total"
 TLSA_ERRORS = "postrider_queue_destination_dane_gathertlsa_errors_total"
 FALLBACK = "postrider_queue_plaintext_fallback_total"
+# A certificate is compared with TLSA records; none of them is about it.
+COMPARED = "postrider_dane_verify_total"
+MISMATCH = "postrider_dane_verify_errors_total"
+AT_HOST = 'postrider_smtpclient_tlsrequiredno_ignored_total{ignored="daneverification"}'
 NO_POLICY = 'postrider_queue_requiretls_unsupported_total{reason="nopolicy"}'
 NO_REQUIRETLS = 'postrider_queue_requiretls_unsupported_total{reason="norequiretls"}'
 
@@ -98,41 +102,47 @@ ROWS = [
     Row("enforce-other", "open", "untouched", "5.7.5", certificate="right", policy=NOT_IN_IT),
     Row("unknown", "bogus", "untouched", "5.7.5", policy=ENFORCE),
     # DANE.
-    Row("right", "dane", "tls", tlsa="right", counts=(DANE,)),
-    Row("wrong", "dane", "nothing", "5.7.5", certificate="right", tlsa="wrong", counts=(DANE,)),
+    Row("right", "dane", "tls", tlsa="right", counts=(DANE, COMPARED)),
+    Row("wrong", "dane", "nothing", "5.7.5", certificate="right", tlsa="wrong", counts=(DANE, COMPARED, MISMATCH)),
     Row("dane-badtls", "dane", "nothing", "5.7.5", tlsa="right", host=GARBAGE, counts=(DANE,)),
-    Row("dane-asking", "dane", "nothing", "5.7.5", tlsa="right", host=ASKING, counts=(DANE,)),
+    Row("dane-asking", "dane", "nothing", "5.7.5", tlsa="right", host=ASKING, counts=(DANE, COMPARED)),
     Row("dane-hidden", "dane", "nothing", "5.7.5", tlsa="right", certificate=None, tries=True, counts=(DANE,)),
     Row("unusable", "dane", "tls", tlsa="unusable", counts=(UNVERIFIED,)),
     Row("unusable-badtls", "dane", "nothing", "5.7.5", tlsa="unusable", host=GARBAGE, counts=(UNVERIFIED,)),
     Row("tlsa", "bogus", "untouched", "5.7.5", tlsa="right", counts=(TLSA_ERRORS,)),
     # Both.
-    Row("both", "dane", "tls", certificate="right", tlsa="right", policy=ENFORCE, counts=(DANE,)),
-    Row("both-dane", "dane", "nothing", "5.7.5", tlsa="right", policy=ENFORCE, counts=(DANE,)),
-    Row("both-authority", "dane", "nothing", "5.7.5", certificate="right", tlsa="wrong", policy=ENFORCE, counts=(DANE,)),
+    Row("both", "dane", "tls", certificate="right", tlsa="right", policy=ENFORCE, counts=(DANE, COMPARED)),
+    Row("both-dane", "dane", "nothing", "5.7.5", tlsa="right", policy=ENFORCE, counts=(DANE, COMPARED)),
+    Row("both-authority", "dane", "nothing", "5.7.5", certificate="right", tlsa="wrong", policy=ENFORCE,
+        counts=(DANE, COMPARED, MISMATCH)),
     Row("both-unusable", "dane", "tls", certificate="right", tlsa="unusable", policy=ENFORCE, counts=(UNVERIFIED,)),
     Row("both-unusable-bad", "dane", "nothing", "5.7.5", tlsa="unusable", policy=ENFORCE, counts=(UNVERIFIED,)),
     Row("both-other", "dane", "untouched", "5.7.5", certificate="right", tlsa="right", policy=NOT_IN_IT, counts=(DANE,)),
-    Row("both-testing", "dane", "tls", tlsa="right", policy=("testing", False), counts=(DANE,)),
+    Row("both-testing", "dane", "tls", tlsa="right", policy=("testing", False), counts=(DANE, COMPARED)),
     # REQUIRETLS.
-    Row("require", "dane", "tls", tlsa="right", host=OFFERS, wish="required", requiretls=True, counts=(DANE,)),
+    Row("require", "dane", "tls", tlsa="right", host=OFFERS, wish="required", requiretls=True, counts=(DANE, COMPARED)),
     Row("require-sts", "open", "tls", certificate="right", policy=ENFORCE, host=OFFERS, wish="required", requiretls=True),
-    Row("require-lacking", "dane", "nothing", "5.7.30", tlsa="right", wish="required", counts=(DANE, NO_REQUIRETLS)),
+    Row("require-lacking", "dane", "nothing", "5.7.30", tlsa="right", wish="required",
+        counts=(DANE, NO_REQUIRETLS, COMPARED)),
     # It is offered in clear alone, where it means nothing.
     Row("require-clear", "dane", "nothing", "5.7.30", tlsa="right", host={"clear_extensions": ["REQUIRETLS"]}, wish="required",
-        counts=(DANE, NO_REQUIRETLS)),
+        counts=(DANE, NO_REQUIRETLS, COMPARED)),
     Row("require-nothing", "open", "untouched", "5.7.30", certificate="right", host=OFFERS, wish="required",
         counts=(NO_POLICY,)),
     Row("require-testing", "open", "untouched", "5.7.30", certificate="right", policy=("testing", True), host=OFFERS,
         wish="required", counts=(NO_POLICY,)),
-    Row("require-wrong", "dane", "nothing", "5.7.10", tlsa="wrong", host=OFFERS, wish="required", counts=(DANE,)),
+    Row("require-wrong", "dane", "nothing", "5.7.10", tlsa="wrong", host=OFFERS, wish="required",
+        counts=(DANE, COMPARED, MISMATCH)),
     Row("require-unusable", "dane", "untouched", "5.7.30", tlsa="unusable", host=OFFERS, wish="required",
         counts=(UNVERIFIED, NO_POLICY)),
     # TLS-Required: No.
     Row("no-other", "open", "tls", policy=NOT_IN_IT, wish="no", counts=(ignored("mtastsmx"), ignored("badtls"))),
     Row("no-badcert", "open", "tls", policy=ENFORCE, wish="no", counts=(ignored("badtls"),)),
     Row("no-badtls", "open", "clear", policy=ENFORCE, host=GARBAGE, wish="no", counts=(FALLBACK, ignored("badtls"))),
-    Row("no-wrong", "dane", "tls", tlsa="wrong", wish="no", counts=(ignored("badtls"), DANE)),
+    Row("no-wrong", "dane", "tls", tlsa="wrong", wish="no", counts=(ignored("badtls"), DANE, COMPARED, MISMATCH, AT_HOST)),
+    Row("no-records", "dane", "tls", certificate="right", tlsa="wrong", wish="no",
+        counts=(ignored("badtls"), DANE, COMPARED, MISMATCH, AT_HOST)),
+    Row("no-right", "dane", "tls", certificate="right", tlsa="right", wish="no", counts=(DANE, COMPARED)),
     Row("no-tlsa", "bogus", "tls", tlsa="right", wish="no", counts=(TLSA_ERRORS, ignored("badtlsa"), ignored("badtls"))),
     Row("no-unknown", "bogus", "tls", policy=ENFORCE, wish="no", counts=(ignored("mtastspolicy"), ignored("badtls"))),
 ]

@@ -209,6 +209,12 @@ impl Schedule {
         waiting.into_iter().chain(idle).chain(self.kept.first_end()).min()
     }
 
+    /// How many domains are due, and wait for their turn: until there is a session for one of them.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Gives a domain its turn, if there is a place for its session; otherwise says who may make room.
     fn start(&mut self, domain: u64, now: i64) -> Result<Command, Option<Asked>> {
         let idle = self.idle_of.get(&domain).and_then(|sessions| sessions.last().copied());

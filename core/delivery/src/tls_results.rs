@@ -205,11 +205,6 @@ fn of_host(tried: &Tried, session: Option<&Session>) -> Judged {
         let is_passed_over = tried.end == HostEnd::Skipped(Skip::TlsaUnknown);
         return is_passed_over.then(|| vec![unknown()]);
     };
-    // Where the sender's wish set them aside, the certificate isn't compared with the records.
-    let is_compared = tried.rule.is_none_or(|rule| rule.verification.has_dane());
-    if facts.dane == DaneHost::Usable && !is_compared && session.tls == Tls::Established {
-        return None;
-    }
     let fault = match facts.dane {
         DaneHost::No => None,
         DaneHost::Usable => session.dane.clone(),

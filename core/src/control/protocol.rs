@@ -30,7 +30,8 @@ pub use answer::Answer;
 pub use domains::{DkimAlgorithm, DkimKeyRow, DomainRow};
 pub use queue::{
     HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,
-    QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult, QueueRow, RetiredRow, SuppressionRow,
+    QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult, QueueRow, RetiredFilter, RetiredRow,
+    SuppressionRow,
 };
 pub use reports::{
     DmarcEntry, DmarcSummary, FailureSummary, REPORT_PAGE_MAX, ReportEntry, ReportFilter, ReportKind,

@@ -26,6 +26,7 @@ use super::session::{Session, chance};
 use super::{learned, sts, translate};
 use crate::clock::unix_now;
 use crate::lookup::{Questions, Resolver};
+use crate::metrics::{AttemptResult, AttemptTls};
 use crate::reporting;
 use crate::resolver::unanswered;
 use crate::shard::Shard;
@@ -85,8 +86,10 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
         }
     }
     let signal = tried.signal;
-    let duration = session.shard.shared.metrics.queue.attempt_duration;
-    session.shard.recorder.observe_duration(duration, began.elapsed());
+    let (known, recorder) = (&session.shard.shared.metrics.queue, &session.shard.recorder);
+    let result = AttemptResult::of(&tried.verdicts);
+    recorder.increment(known.attempts(tried.entry.attempts, result));
+    recorder.observe_duration(known.attempt_duration(tried.tls, result), began.elapsed());
     let is_written = session.written().await;
     session.conclude(tried, backoff);
     if is_written { Ended::Tried(signal) } else { Ended::Stuck }
@@ -275,6 +278,7 @@ async fn over(
         count(&shard, *counter);
     }
     tried.signal = conclusion.signal;
+    tried.tls = AttemptTls::of(&conclusion.tried);
     session.shared = conclusion.shared.map(|failure| (name.into(), failure));
     tried.dialed = conclusion.tried.iter().flat_map(|host| host.addresses.iter().copied()).collect();
     for (place, verdict) in waiting.iter().zip(conclusion.verdicts) {

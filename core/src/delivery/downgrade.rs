@@ -1,4 +1,5 @@
-//! A message made fit for a server that doesn't take what it holds (RFC 6152 §3, RFC 3030 §3), and signed as it is then.
+//! A message made fit for a server that doesn't take what it holds (RFC 6152 §3, RFC 3030 §3), or for all, since its lines
+//! are too long (RFC 5321 §4.5.3.1.6), and signed as it is then.
 //!
 //! The stored message goes by three times: to find out what is to be done, to hash what will be sent, and to send it. So
 //! memory doesn't depend on its size. Signatures that were made of it before are left away.
@@ -28,6 +29,8 @@ pub(super) struct Original {
     signatures: usize,
     content: Content,
     signer: Signer,
+    /// It is ours, and has lines that no server has to take.
+    has_long_lines: bool,
     /// As the last host took it that took less, for the next.
     kept: RefCell<Option<Rc<Fit>>>,
 }
@@ -69,7 +72,31 @@ impl Original {
             _ => Signer::Server,
         };
         let content = postrider_storage::queue::content(entry);
-        Self { signatures: signatures(&prefix), prefix, content, signer, kept: RefCell::default() }
+        // Binary content goes to servers that take it as it is.
+        let has_long_lines = entry.long_lines && !entry.binary && signer != Signer::Nobody;
+        let kept = RefCell::default();
+        Self { signatures: signatures(&prefix), prefix, content, signer, has_long_lines, kept }
+    }
+
+    /// Whether its lines are to be made shorter, where they may be.
+    pub(super) const fn has_long_lines(&self) -> bool {
+        self.has_long_lines
+    }
+
+    /// With shorter lines. None when these may not be touched: it goes as it came, since many servers take it.
+    pub(super) async fn shortened(
+        &self,
+        shard: &Shard,
+        target: Target,
+    ) -> Result<Option<Rc<Fit>>, StoreError> {
+        match self.fit(shard, target).await {
+            Ok(fit) => Ok(Some(fit).filter(|fit| !fit.plan.is_empty())),
+            Err(NotFit::Obstacle(obstacle)) => {
+                tracing::debug!(%obstacle, "long lines stay as they are");
+                Ok(None)
+            }
+            Err(NotFit::Store(error)) => Err(error),
+        }
     }
 
     /// As it is.

@@ -97,7 +97,7 @@ impl HostResult {
 /// Whether a connection is as good for other domains at the host. A certificate that TLSA records vouch for may be right by the
 /// name of the domain.
 fn is_shared(dial: &Dial) -> bool {
-    !dial.rule.verification.has_dane()
+    !dial.rule.verification.has_dane() && !dial.rule.observed.has_dane()
 }
 
 impl Open {
@@ -156,6 +156,7 @@ impl Session {
         let sending = stream.local_address().ok().flatten().filter(|_| way.proxy.is_none());
         let mut came = Came::default();
         let ready = self.set_up(dial, way, stream, address, &mut came).await;
+        self.count_dane(dial, &came);
         let session = self.watched(dial, sending, address, came);
         let mut result = match ready {
             Ok(ready) => {
@@ -197,6 +198,20 @@ impl Session {
             self.schedule(|schedule, id, now| schedule.disconnected(id, signal, now));
         }
         Some(result)
+    }
+
+    /// Counts the comparison of a certificate with TLSA records.
+    fn count_dane(&self, dial: &Dial, came: &Came) {
+        let (known, recorder) = (&self.shard.shared.metrics.queue, &self.shard.recorder);
+        if came.seen.is_compared {
+            recorder.increment(known.dane_verified);
+        }
+        if came.seen.dane.is_some() {
+            recorder.increment(known.dane_mismatches);
+            if dial.rule.is_relaxed {
+                recorder.increment(known.ignored_at_host.at([0]));
+            }
+        }
     }
 
     /// What reports say of a connection to a host. Nothing of one that is to have no TLS, of one that broke off before,
@@ -396,11 +411,20 @@ impl Session {
         let has_dsn = open.connection.capabilities().has(Extension::Dsn);
         let mut ends: Vec<Option<RecipientEnd>> = vec![None; dial.recipients.len()];
         let mut uncertain = false;
+        let has_eight_bit = open.connection.capabilities().has(Extension::EightBitMime);
+        let target = if has_eight_bit { Target::EightBit } else { Target::SevenBit };
         let mut narrow: Option<Rc<Fit>> = None;
+        let mut is_too_wide = parcel.original.has_long_lines();
         let end = loop {
             let pending: Vec<usize> = (0..ends.len()).filter(|place| ends[*place].is_none()).collect();
             if pending.is_empty() {
                 break None;
+            }
+            if std::mem::take(&mut is_too_wide) {
+                match parcel.original.shortened(&self.shard, target).await {
+                    Ok(fit) => narrow = fit,
+                    Err(error) => break Some(unreadable(&error)),
+                }
             }
             let mut envelope = parcel.envelope.clone();
             envelope.requiretls = hand.as_ref().is_ok_and(|hand| hand.requiretls);
@@ -446,8 +470,6 @@ impl Session {
                 Err(SendError::Unsendable(why @ (Unsendable::EightBit | Unsendable::Binary)))
                     if narrow.is_none() =>
                 {
-                    let has_eight_bit = open.connection.capabilities().has(Extension::EightBitMime);
-                    let target = if has_eight_bit { Target::EightBit } else { Target::SevenBit };
                     match parcel.original.fit(&self.shard, target).await {
                         Ok(fit) => narrow = Some(fit),
                         Err(NotFit::Obstacle(obstacle)) => {

@@ -109,9 +109,24 @@ impl Reported {
             Action::Expanded => ReportedAction::Expanded,
         };
         let code = self.code.unwrap_or(0);
-        let result = AttemptResult::new(now, code, self.enhanced, &self.host, &self.text);
+        let result = AttemptResult::new(now, code, self.enhanced, &self.host, without_codes(&self.text));
         Some(ReportedResult { action, result })
     }
+}
+
+/// A reply without the codes that it begins with: results have these in places of their own.
+fn without_codes(text: &str) -> &str {
+    let Some((code, rest)) = text.split_at_checked(3) else { return text };
+    let Some(rest) = rest.strip_prefix([' ', '-']).filter(|_| is_number(code)) else { return text };
+    let Some((enhanced, said)) = rest.split_once(' ') else { return rest };
+    let is_enhanced = enhanced.split('.').count() == 3
+        && enhanced.split('.').all(is_number)
+        && enhanced.split('.').next() == code.get(..1);
+    if is_enhanced { said } else { rest }
+}
+
+fn is_number(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|octet| octet.is_ascii_digit())
 }
 
 /// Looks at a message that came just now, and does what follows from it. What fails is done again ([`look_at_rest`]).

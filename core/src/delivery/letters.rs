@@ -282,6 +282,7 @@ fn queued_as(news: &News<'_>, letter: Letter, to: &Address) -> (NewQueued, intak
         smtputf8: entry.smtputf8,
         eight_bit: letter.eight_bit,
         binary: false,
+        long_lines: false,
         ret: Ret::Unspecified,
         envelope_id: Vec::new(),
         hold_until: None,

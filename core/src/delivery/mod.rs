@@ -310,7 +310,12 @@ async fn run(shard: &Rc<Shard>) {
             carry_out(shard, command);
         }
         tell_others(shard);
-        let wake = deliveries.schedule.borrow().next_wake();
+        let (wake, ready) = {
+            let schedule = deliveries.schedule.borrow();
+            (schedule.next_wake(), schedule.ready())
+        };
+        let known = &shard.shared.metrics.queue;
+        shard.recorder.set(known.domains_ready, i64::try_from(ready).unwrap_or(i64::MAX));
         let wait = wake.map_or(SLEEP_MAX, |wake| wake.saturating_sub(now).clamp(1, SLEEP_MAX));
         let wait = Duration::from_secs(u64::try_from(wait).unwrap_or(1));
         let changed = async {

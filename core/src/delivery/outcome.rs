@@ -75,6 +75,8 @@ pub(super) struct Tried {
     /// How long what becomes of it is known, where the account was looked at.
     pub(super) keep: Option<Keep>,
     pub(super) began: i64,
+    /// What TLS had to give.
+    pub(super) tls: metrics::AttemptTls,
 }
 
 /// For how many seconds it is known what became of a message; none is not at all.
@@ -98,6 +100,7 @@ impl Tried {
             signal: Signal::Neutral,
             keep: None,
             began,
+            tls: metrics::AttemptTls::None,
         }
     }
 
@@ -465,6 +468,8 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
             let made = u16::try_from(entry.attempts).unwrap_or(u16::MAX);
             let mut tried = Tried::new(id, entry, claimed.recipients, now);
             tried.all(&Verdict::of(failure.clone(), made, backoff.attempts_max));
+            let result = metrics::AttemptResult::of(&tried.verdicts);
+            shard.recorder.increment(shard.shared.metrics.queue.attempts(tried.entry.attempts, result));
             written.push(start(shard, tried, backoff));
         }
         let mut is_written = true;

@@ -27,6 +27,8 @@ pub struct Wanted {
     /// A certificate that TLSA records are about. Records of which none can be used ask for nothing
     /// (RFC 7672 §2.2.2).
     pub dane: Option<dane::Verification>,
+    /// What these say is noted and changes nothing.
+    pub dane_is_noted: bool,
 }
 
 /// Whether authorities count.
@@ -48,6 +50,8 @@ pub struct Seen {
     pub pkix: Option<Error>,
     /// Why TLSA records aren't about it. None when they are, or there are none.
     pub dane: Option<Mismatch>,
+    /// Whether the certificate was compared with TLSA records.
+    pub is_compared: bool,
     /// Whether one of these was reason enough to end the handshake.
     pub is_refused: bool,
 }
@@ -186,11 +190,14 @@ impl ServerCertVerifier for Judge {
         let dane =
             records.and_then(|records| records.decide(end_entity, intermediates, now, algorithms).err());
         let refusal = match (&dane, &pkix) {
-            (Some(mismatch), _) => Some(dane::Verifier::refusal(mismatch.clone())),
-            (None, Some(error)) if self.wanted.pkix == Pkix::Required => Some(error.clone()),
-            (None, _) => None,
+            (Some(mismatch), _) if !self.wanted.dane_is_noted => {
+                Some(dane::Verifier::refusal(mismatch.clone()))
+            }
+            (_, Some(error)) if self.wanted.pkix == Pkix::Required => Some(error.clone()),
+            _ => None,
         };
-        self.seen.get_or_init(|| Seen { pkix, dane, is_refused: refusal.is_some() });
+        let (is_compared, is_refused) = (records.is_some(), refusal.is_some());
+        self.seen.get_or_init(|| Seen { pkix, dane, is_compared, is_refused });
         refusal.map_or_else(|| Ok(ServerCertVerified::assertion()), Err)
     }
 
@@ -297,24 +304,29 @@ mod tests {
             digest(&SHA256, &certificate).as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
         let right = format!("3 0 1 {hash}");
         let wrong = format!("3 0 1 {}", "00".repeat(32));
-        // The authorities, the name asked for, what is wanted; whether it is secured, and what was seen to be wrong.
+        // The authorities, the name asked for, what is wanted, whether records are only noted; whether it is secured, and what
+        // was seen to be wrong.
         let rows = [
-            (&pair, "mx.example", Pkix::Required, None, true, [false, false]),
-            (&pair, "other.example", Pkix::Required, None, false, [true, false]),
-            (&pair, "other.example", Pkix::Noted, None, true, [true, false]),
-            (&pair, "other.example", Pkix::Ignored, None, true, [false, false]),
-            (&stranger, "mx.example", Pkix::Required, None, false, [true, false]),
-            (&stranger, "mx.example", Pkix::Noted, None, true, [true, false]),
+            (&pair, "mx.example", Pkix::Required, None, false, true, [false, false]),
+            (&pair, "other.example", Pkix::Required, None, false, false, [true, false]),
+            (&pair, "other.example", Pkix::Noted, None, false, true, [true, false]),
+            (&pair, "other.example", Pkix::Ignored, None, false, true, [false, false]),
+            (&stranger, "mx.example", Pkix::Required, None, false, false, [true, false]),
+            (&stranger, "mx.example", Pkix::Noted, None, false, true, [true, false]),
             // DANE-EE counts whatever the name is, and whoever the authority.
-            (&stranger, "other.example", Pkix::Noted, Some(&right), true, [true, false]),
-            (&pair, "mx.example", Pkix::Noted, Some(&wrong), false, [false, true]),
-            (&pair, "mx.example", Pkix::Required, Some(&right), true, [false, false]),
-            (&stranger, "mx.example", Pkix::Required, Some(&right), false, [true, false]),
+            (&stranger, "other.example", Pkix::Noted, Some(&right), false, true, [true, false]),
+            (&pair, "mx.example", Pkix::Noted, Some(&wrong), false, false, [false, true]),
+            (&pair, "mx.example", Pkix::Required, Some(&right), false, true, [false, false]),
+            (&stranger, "mx.example", Pkix::Required, Some(&right), false, false, [true, false]),
+            // The sender's wish sets records aside, and nothing else.
+            (&pair, "mx.example", Pkix::Noted, Some(&wrong), true, true, [false, true]),
+            (&pair, "mx.example", Pkix::Noted, Some(&right), true, true, [false, false]),
+            (&stranger, "mx.example", Pkix::Required, Some(&wrong), true, false, [true, true]),
         ];
-        for (authorities, name, pkix, record, secured, seen_wrong) in rows {
+        for (authorities, name, pkix, record, dane_is_noted, secured, seen_wrong) in rows {
             let connector = Connector::new(Some(&authorities.chain));
-            let wanted = Wanted { pkix, dane: record.map(|record| dane(record)), host: None };
-            let what = format!("{name} {pkix:?} {record:?}");
+            let wanted = Wanted { pkix, dane: record.map(|record| dane(record)), dane_is_noted, host: None };
+            let what = format!("{name} {pkix:?} {record:?} {dane_is_noted}");
             let (result, seen) = on_shard(move || async move {
                 let stream = Stream::connect(address).await.unwrap();
                 let deadline = Instant::now() + PATIENCE;
@@ -326,6 +338,7 @@ mod tests {
             });
             assert_eq!(result, secured, "{what}");
             assert_eq!([seen.pkix.is_some(), seen.dane.is_some()], seen_wrong, "{what}: {seen:?}");
+            assert_eq!(seen.is_compared, record.is_some(), "{what}");
         }
     }
 
@@ -342,7 +355,7 @@ mod tests {
         ] {
             let connector = Connector::new(Some(&pair.chain));
             let name = |text: &'static str| ServerName::try_from(text).unwrap();
-            let wanted = Wanted { pkix: Pkix::Required, host: host.map(name), dane: None };
+            let wanted = Wanted { pkix: Pkix::Required, host: host.map(name), ..Wanted::default() };
             let seen = on_shard(move || async move {
                 let stream = Stream::connect(address).await.unwrap();
                 let deadline = Instant::now() + PATIENCE;

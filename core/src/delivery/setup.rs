@@ -53,7 +53,8 @@ pub(super) async fn converse(
         },
         // RFC 8461 §4.2: of the host, whichever name has the TLSA records.
         host: name_of(&dial.host),
-        dane: dial.dane.clone().filter(|_| rule.verification.has_dane()),
+        dane: dial.dane.clone().filter(|_| rule.verification.has_dane() || rule.observed.has_dane()),
+        dane_is_noted: !rule.verification.has_dane(),
     };
     let settings = Settings {
         name: way.hello.clone(),

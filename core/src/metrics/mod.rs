@@ -19,7 +19,7 @@ pub use catalogue::{
     DnsSource, DnsWay, Finding, ImapCommand, Limit, Mechanism, Method, Metrics, Queue, Reason, Refusal,
     ReplyClass, SmtpCommand, Upkeep, Verdict, mechanism,
 };
-pub use delivery::{Leaving, QueueMetrics};
+pub use delivery::{AttemptResult, AttemptTls, Leaving, QueueMetrics};
 pub use measured::{write_commits, write_shards, write_store};
 pub use process::write_process;
 pub use received::{ReceivedMetrics, ReceivedReport};

@@ -56,6 +56,7 @@ impl Delivery {
             eight_bit: self.facts.has_eight_bit || !prefix.is_ascii(),
             prefix,
             binary: envelope.body == BodyType::BinaryMime,
+            long_lines: self.facts.has_long_line,
             ret: match envelope.ret {
                 None => Ret::Unspecified,
                 Some(Return::Full) => Ret::Full,

@@ -214,6 +214,8 @@ fn entry(message: &Message<'_>, domain: &str, recipients: &[(u32, RecipientV1)])
         smtputf8: row.smtputf8,
         eight_bit: row.eight_bit,
         binary: row.binary,
+        // Older programs didn't look.
+        long_lines: false,
         ret: row.ret,
         envelope_id: row.envelope_id.clone(),
         mail_from: row.mail_from.clone(),

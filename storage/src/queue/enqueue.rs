@@ -44,6 +44,8 @@ pub struct NewQueued {
     pub eight_bit: bool,
     /// RFC 3030.
     pub binary: bool,
+    /// RFC 5321 §4.5.3.1.6.
+    pub long_lines: bool,
     /// RFC 3461 RET.
     pub ret: Ret,
     /// RFC 3461 ENVID, decoded; empty without one.
@@ -72,6 +74,7 @@ impl NewQueued {
             smtputf8: false,
             eight_bit: false,
             binary: false,
+            long_lines: false,
             ret: Ret::Unspecified,
             envelope_id: Vec::new(),
             hold_until: None,
@@ -218,6 +221,7 @@ fn entry_of(message: &NewQueued, base: QueueId, domain: Box<str>) -> QueueRow {
         smtputf8: message.smtputf8,
         eight_bit: message.eight_bit,
         binary: message.binary,
+        long_lines: message.long_lines,
         ret: message.ret,
         envelope_id: message.envelope_id.clone().into(),
         mail_from: message.mail_from.clone().into(),

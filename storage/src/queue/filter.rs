@@ -108,6 +108,6 @@ impl Filter {
 }
 
 /// Whether `part` is in a text, in whatever case.
-fn contains(text: &[u8], part: &str) -> bool {
+pub(super) fn contains(text: &[u8], part: &str) -> bool {
     String::from_utf8_lossy(text).to_lowercase().contains(&part.to_lowercase())
 }

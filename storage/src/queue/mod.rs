@@ -58,7 +58,7 @@ pub use incoming::{
     IncomingReport, Sender, append_report, by_id, incoming_reports, is_noted, knows_id, looked_at,
 };
 pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
-pub use retired::{Retired, RetiredPage, purge_retired, retired};
+pub use retired::{Retired, RetiredFilter, RetiredPage, purge_retired, retired};
 pub(crate) use schedule::waiting_in;
 pub use schedule::{Due, Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};
 pub use walk::IDS_MAX;

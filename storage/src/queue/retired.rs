@@ -2,6 +2,7 @@
 
 use super::cursor::Cursor;
 use super::edit::Edit;
+use super::filter::contains;
 use super::list::{Bounds, Order};
 use super::walk::between;
 use crate::engine::{Batch, Space};
@@ -89,10 +90,35 @@ pub struct RetiredPage {
     pub next: Option<Cursor>,
 }
 
-/// Lists what became of recipients of one account's messages ([`SYSTEM`]: of the system's), or of all.
+/// Which recipients are meant: those for which all that is given holds. Without anything, all of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RetiredFilter {
+    /// Of this entry, or of one of the same submission.
+    pub entry: Option<QueueId>,
+    /// Of messages of this account; [`SYSTEM`]: of the system.
+    pub account: Option<u32>,
+    /// This is a part of the reverse path, in whatever case.
+    pub from: Option<String>,
+    /// This is a part of the address, in whatever case.
+    pub to: Option<String>,
+    /// This became of them.
+    pub outcome: Option<Retirement>,
+}
+
+impl RetiredFilter {
+    fn matches(&self, id: QueueId, row: &RetiredRow) -> bool {
+        self.account.is_none_or(|account| account == row.sender)
+            && self.outcome.is_none_or(|outcome| outcome == row.retirement)
+            && self.entry.is_none_or(|entry| entry == id || entry == row.base)
+            && self.from.as_deref().is_none_or(|part| contains(&row.mail_from, part))
+            && self.to.as_deref().is_none_or(|part| contains(&row.address, part))
+    }
+}
+
+/// Lists what became of recipients.
 pub fn retired(
     reader: &Reader,
-    sender: Option<u32>,
+    filter: &RetiredFilter,
     cursor: Option<&Cursor>,
     bounds: Bounds,
 ) -> Result<RetiredPage, StoreError> {
@@ -109,8 +135,8 @@ pub fn retired(
             break;
         }
         let row = RetiredRow::decode(&value)?;
-        if sender.is_none_or(|sender| sender == row.sender) {
-            let (until, id, number) = keys::retired_parts(&key)?;
+        let (until, id, number) = keys::retired_parts(&key)?;
+        if filter.matches(id, &row) {
             page.recipients.push(Retired { until, id, number, row });
         }
         last = Some(key);

@@ -116,6 +116,8 @@ pub struct QueueRow {
     pub eight_bit: bool,
     /// RFC 3030: the body is not made of lines.
     pub binary: bool,
+    /// RFC 5321 §4.5.3.1.6: there are lines of over 998 octets.
+    pub long_lines: bool,
     /// RFC 3461 RET.
     pub ret: Ret,
     /// RFC 3461 ENVID, decoded; empty without one.
@@ -187,6 +189,7 @@ impl Fixed for QueueLayout {
     const VERSION: u8 = 2;
 }
 
+const LONG_LINES: u8 = 1;
 pub(super) const SMTPUTF8: u8 = 1 << 1;
 pub(super) const EIGHT_BIT: u8 = 1 << 2;
 pub(super) const BINARY: u8 = 1 << 3;
@@ -224,6 +227,7 @@ impl QueueRow {
             traits: bit(self.smtputf8, SMTPUTF8)
                 | bit(self.eight_bit, EIGHT_BIT)
                 | bit(self.binary, BINARY)
+                | bit(self.long_lines, LONG_LINES)
                 | bit(self.claimed, CLAIMED)
                 | bit(self.delay_reported, DELAY_REPORTED)
                 | bit(self.hold_for, HOLD_FOR)
@@ -305,6 +309,7 @@ impl QueueRow {
             smtputf8: row.traits & SMTPUTF8 != 0,
             eight_bit: row.traits & EIGHT_BIT != 0,
             binary: row.traits & BINARY != 0,
+            long_lines: row.traits & LONG_LINES != 0,
             ret: Ret::of(row.ret).ok_or(bad("RET"))?,
             envelope_id: tail.octets(row.envelope_id.get())?.into(),
             mail_from: tail.octets(row.mail_from.get())?.into(),

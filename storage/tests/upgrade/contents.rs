@@ -8,7 +8,7 @@ use postrider_storage::blobs::BlobReader;
 use postrider_storage::directory::{Directory, Export};
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::keys::{self, table};
-use postrider_storage::queue::{self, Bounds, suppression};
+use postrider_storage::queue::{self, Bounds, RetiredFilter, suppression};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{AclRow, AttemptResult, SendersRow, StrikesRow, TextRow};
 use postrider_storage::{evaluations, mta_sts};
@@ -132,7 +132,7 @@ fn queued(reader: &Reader, out: &mut String) {
         writeln!(out, "hold rule {} {about:?} {} {:?}", id.0, row.created, row.comment).unwrap();
     }
     let bounds = Bounds { entries_max: 10_000, rows_max: 10_000 };
-    for gone in queue::retired(reader, None, None, bounds).unwrap().recipients {
+    for gone in queue::retired(reader, &RetiredFilter::default(), None, bounds).unwrap().recipients {
         let row = gone.row;
         let times = (gone.until, row.created, row.ended);
         writeln!(

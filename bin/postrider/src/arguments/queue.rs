@@ -433,4 +433,16 @@ pub struct QueueRetired {
     /// only what this account submitted; '' is the server itself
     #[argh(option)]
     pub account: Option<String>,
+    /// only of this entry, or of entries of the same submission
+    #[argh(option)]
+    pub entry: Option<String>,
+    /// only with this in the sender's address, in whatever case
+    #[argh(option)]
+    pub from: Option<String>,
+    /// only with this in the recipient's address, in whatever case
+    #[argh(option)]
+    pub to: Option<String>,
+    /// only delivered, failed or dropped ones
+    #[argh(option)]
+    pub outcome: Option<String>,
 }

@@ -31,6 +31,24 @@ pub const FIELDS: [&str; 13] = [
     "Content-Transfer-Encoding",
 ];
 
+/// Fields that are signed as often as the message has them, unless a domain says otherwise: a list may add its own. Those of
+/// RFC 6376 §5.4.1 that aren't among [`FIELDS`], and the one without which receivers offer no unsubscribing by one click
+/// (RFC 8058 §4).
+pub const PRESENT_FIELDS: [&str; 12] = [
+    "Resent-Date",
+    "Resent-From",
+    "Resent-To",
+    "Resent-Cc",
+    "List-Id",
+    "List-Help",
+    "List-Unsubscribe",
+    "List-Unsubscribe-Post",
+    "List-Subscribe",
+    "List-Post",
+    "List-Owner",
+    "List-Archive",
+];
+
 /// What makes a signature of octets.
 pub trait SigningKey {
     /// What it makes.
@@ -94,21 +112,25 @@ pub struct Signer<K> {
     pub fields: Vec<String>,
     /// Whether these fields are named once more than the message has them.
     pub oversign: bool,
+    /// Names of further fields that are signed where the message has them, and never named once more.
+    pub present_fields: Vec<String>,
     /// Seconds after which a signature expires; never where there is none.
     pub lifetime: Option<u64>,
 }
 
 impl<K: SigningKey> Signer<K> {
-    /// One with the defaults: relaxed in both, [`FIELDS`] oversigned, no expiration.
+    /// One with the defaults: relaxed in both, [`FIELDS`] oversigned, [`PRESENT_FIELDS`], no expiration.
     #[must_use]
     pub fn new(domain: Domain, keys: Vec<SignerKey<K>>) -> Self {
-        let fields = FIELDS.iter().map(|name| (*name).to_owned()).collect();
+        let owned = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let (fields, present_fields) = (owned(&FIELDS), owned(&PRESENT_FIELDS));
         Self {
             domain,
             keys,
             canonicalization: Canonicalization::RELAXED,
             fields,
             oversign: true,
+            present_fields,
             lifetime: None,
         }
     }
@@ -136,7 +158,10 @@ impl<K: SigningKey> Signer<K> {
         if header.named("From").len() != 1 {
             return Err(SignError::From);
         }
-        let names = signed_names(&header, &self.fields, self.oversign)?;
+        let mut names = signed_names(&header, &self.fields, self.oversign)?;
+        for name in &self.present_fields {
+            mention(&mut names, name, header.named(name).len())?;
+        }
         let algorithm = self.canonicalization.header;
         let mut fields = Vec::with_capacity(4096);
         for field in header.select(&names) {
@@ -177,13 +202,17 @@ pub(crate) fn signed_names<'a>(
     let from = fields.iter().any(|name| name.eq_ignore_ascii_case("From"));
     let missing = (!from).then_some("From");
     for name in missing.into_iter().chain(fields.iter().map(String::as_str)) {
-        let mentions = header.named(name).len() + usize::from(oversign);
-        if names.len() + mentions > SIGNED_FIELDS_MAX {
-            return Err(SignError::TooManyFields);
-        }
-        names.extend(std::iter::repeat_n(name, mentions));
+        mention(&mut names, name, header.named(name).len() + usize::from(oversign))?;
     }
     Ok(names)
+}
+
+fn mention<'a>(names: &mut Vec<&'a str>, name: &'a str, mentions: usize) -> Result<(), SignError> {
+    if names.len() + mentions > SIGNED_FIELDS_MAX {
+        return Err(SignError::TooManyFields);
+    }
+    names.extend(std::iter::repeat_n(name, mentions));
+    Ok(())
 }
 
 /// An identity in dkim-quoted-printable (RFC 6376 §2.11).

@@ -277,21 +277,35 @@ fn failures_say_where_they_were() {
 }
 
 #[test]
-fn a_certificate_that_nobody_compared_with_the_records_is_no_success() {
+fn what_a_wish_set_aside_is_told_all_the_same() {
     let mut relaxed = tried(StsHost::None, DaneHost::Usable, HostEnd::NoAddresses);
     let facts = relaxed.facts.map(|facts| Facts { requirement: Requirement::No, ..facts });
     relaxed.rule = facts.and_then(|facts| crate::security::rule(&facts).rule.ok());
-    for (tls, expected) in [
-        (Tls::Established, &["domain no-policy-found them.example 1+0"][..]),
+    let mismatch = Fault::from(&Mismatch::NoMatch);
+    for (tls, dane, expected) in [
+        (
+            Tls::Established,
+            None,
+            &["domain no-policy-found them.example 1+0", "host tlsa base.example 1+0"][..],
+        ),
+        (
+            Tls::Established,
+            Some(mismatch),
+            &[
+                "domain no-policy-found them.example 1+0",
+                "host tlsa base.example 0+1 certificate-not-trusted",
+            ],
+        ),
         (
             Tls::NotOffered,
+            None,
             &[
                 "domain no-policy-found them.example 0+1 starttls-not-supported",
                 "host tlsa base.example 0+1 starttls-not-supported",
             ],
         ),
     ] {
-        let found = of(&Sts::None, None, &[(relaxed.clone(), Some(session(tls)))]);
+        let found = of(&Sts::None, None, &[(relaxed.clone(), Some(Session { dane, ..session(tls) }))]);
         assert_eq!(shown(&found), expected);
     }
 }

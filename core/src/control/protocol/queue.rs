@@ -9,6 +9,22 @@ pub const QUEUE_IDS_MAX: usize = 1000;
 /// The most entries of a page; the default, too.
 pub const QUEUE_PAGE_MAX: u32 = 1000;
 
+/// Which recipients that left the queue are meant: those for which all that is given holds. Without anything, all of them.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetiredFilter {
+    /// Of this entry, or of one of the same submission.
+    pub entry: Option<String>,
+    /// Of messages of this account; empty: of the server itself.
+    pub account: Option<String>,
+    /// A part of the sender's address, in whatever case.
+    pub from: Option<String>,
+    /// A part of the recipient's address, in whatever case.
+    pub to: Option<String>,
+    /// `delivered`, `failed` or `dropped`.
+    pub outcome: Option<String>,
+}
+
 /// Which entries are meant: those for which all that is given holds. Without anything, all of them.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(doc)]
 use super::*;
 use super::{
-    DkimAlgorithm, HoldRule, MailRule, MailSetting, QueueChange, QueueFilter, ReportFilter, Route,
-    RouteOwner, Secret, WebhookChange, WebhookFilter,
+    DkimAlgorithm, HoldRule, MailRule, MailSetting, QueueChange, QueueFilter, ReportFilter, RetiredFilter,
+    Route, RouteOwner, Secret, WebhookChange, WebhookFilter,
 };
 
 /// The format of messages in files.
@@ -479,8 +479,8 @@ pub enum Request {
     },
     /// Streams [`RetiredRow`]s, the last ones first, and answers [`Answer::Page`].
     RetiredList {
-        /// Only those that this account submitted; empty: that the server did.
-        account: Option<String>,
+        /// Which of them.
+        filter: Box<RetiredFilter>,
         /// Where to go on; none is the start.
         cursor: Option<String>,
         /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.

@@ -101,5 +101,24 @@ fn a_report_that_this_program_writes_is_understood() {
     recipient.diagnostic = Some(dsn::Diagnostic { kind: "smtp".into(), text: "550 5.2.1 disabled".into() });
     let found = Reported::of(&recipient);
     assert_eq!((found.code, found.enhanced, &*found.host), (Some(550), Some([5, 2, 1]), "mx.x.example"));
-    assert_eq!(found.result(9).map(|result| result.action), Some(ReportedAction::Failed));
+    let result = found.result(9);
+    let said = result.as_ref().map(|result| (result.action, result.result.text()));
+    assert_eq!(said, Some((ReportedAction::Failed, "disabled")));
+}
+
+#[test]
+fn results_have_what_was_said_without_its_codes() {
+    for (text, said) in [
+        ("550 5.1.1 nobody", "nobody"),
+        ("550-5.1.1 nobody 550 5.1.1 here", "nobody 550 5.1.1 here"),
+        ("550 nobody", "nobody"),
+        ("550 10.0.0 is not your version", "10.0.0 is not your version"),
+        ("550 5.1 nobody", "5.1 nobody"),
+        ("nobody", "nobody"),
+        ("5501 times", "5501 times"),
+        ("\u{e4}\u{e4}", "\u{e4}\u{e4}"),
+        ("550", "550"),
+    ] {
+        assert_eq!(without_codes(text), said, "{text}");
+    }
 }

@@ -88,8 +88,8 @@ impl ServerOperations {
             Request::SuppressionList { account } => {
                 self.list_suppressions(account.as_deref(), exchange).await
             }
-            Request::RetiredList { account, cursor, limit } => {
-                self.list_retired(account, cursor.as_deref(), limit, exchange).await
+            Request::RetiredList { filter, cursor, limit } => {
+                self.list_retired(*filter, cursor.as_deref(), limit, exchange).await
             }
             // Every other request is carried out elsewhere.
             other => Err(internal(format!("request {} is not known here", other.name()))),

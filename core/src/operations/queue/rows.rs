@@ -17,6 +17,19 @@ use crate::control::protocol::{
     self, QueueDetails, QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult,
 };
 
+/// What may have become of a recipient.
+pub(super) const RETIREMENTS: [Retirement; 3] =
+    [Retirement::Delivered, Retirement::Failed, Retirement::Dropped];
+
+/// The word for it.
+pub(super) const fn outcome(retirement: Retirement) -> &'static str {
+    match retirement {
+        Retirement::Delivered => "delivered",
+        Retirement::Failed => "failed",
+        Retirement::Dropped => "dropped",
+    }
+}
+
 /// Names of accounts, by their numbers: most rows of a page are of few.
 pub(in crate::operations) struct Names<'a> {
     reader: &'a Reader,
@@ -115,12 +128,7 @@ impl<'a> Names<'a> {
             account: self.of(row.sender)?,
             from: text(&row.mail_from),
             to: text(&row.address),
-            outcome: match row.retirement {
-                Retirement::Delivered => "delivered",
-                Retirement::Failed => "failed",
-                Retirement::Dropped => "dropped",
-            }
-            .to_owned(),
+            outcome: outcome(row.retirement).to_owned(),
             submitted: row.created,
             ended: row.ended,
             until: retired.until,

@@ -5,13 +5,14 @@ use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::queue::suppression::{self, Failure, Suppressed};
 use postrider_storage::queue::{self, Bounds};
 
-use super::rows::Names;
-use super::{ServerOperations, Teller, cursor_of, page_max, refused, submitter, text};
+use super::rows::{Names, RETIREMENTS, outcome};
+use super::{ServerOperations, Teller, cursor_of, id_of, page_max, refused, submitter, text};
 use crate::clock::unix_now;
 use crate::commit;
-use crate::control::protocol::{Answer, FailureKind, SuppressionRow};
+use crate::control::protocol::{Answer, FailureKind, RetiredFilter, SuppressionRow};
 use crate::control::{Exchange, OperationError, Transport};
 use crate::operations::{failure, internal};
+use crate::shard::Shared;
 
 /// Rows that are read at a time.
 const PAGE: usize = 256;
@@ -113,22 +114,22 @@ impl ServerOperations {
 
     pub(super) async fn list_retired<T: Transport>(
         &self,
-        account: Option<String>,
+        asked: RetiredFilter,
         cursor: Option<&str>,
         limit: Option<u32>,
         exchange: &mut Exchange<T>,
     ) -> Result<Answer, OperationError> {
         let mut cursor = cursor.map(cursor_of).transpose()?;
-        let sender = self.on_pool(move |shared| account.map(|name| submitter(shared, &name)).transpose());
-        let sender = sender.await?;
+        let filter = self.on_pool(move |shared| retired_filter(shared, asked)).await?;
         let mut left = page_max(limit);
         let mut teller = Teller::new("listed");
         let mut done = 0;
         while left > 0 {
             let (from, bounds) = (cursor.take(), Bounds { entries_max: left, ..Bounds::default() });
+            let filter = filter.clone();
             let page = self.on_pool(move |shared| {
                 let reader = shared.store.reader();
-                let page = queue::retired(&reader, sender, from.as_ref(), bounds).map_err(refused)?;
+                let page = queue::retired(&reader, &filter, from.as_ref(), bounds).map_err(refused)?;
                 let mut names = Names::new(&reader);
                 let rows =
                     page.recipients.iter().map(|row| names.retired(row)).collect::<Result<Vec<_>, _>>();
@@ -148,6 +149,22 @@ impl ServerOperations {
         }
         Ok(Answer::Page { next: cursor.map(|cursor| cursor.to_string()) })
     }
+}
+
+fn retired_filter(shared: &Shared, asked: RetiredFilter) -> Result<queue::RetiredFilter, OperationError> {
+    let wanted = asked.outcome.map(|name| {
+        let known = RETIREMENTS.into_iter().find(|known| outcome(*known) == name);
+        let problem =
+            || failure::invalid(format!("{name:?} is no outcome. Write delivered, failed or dropped"));
+        known.ok_or_else(problem)
+    });
+    Ok(queue::RetiredFilter {
+        entry: asked.entry.as_deref().map(id_of).transpose()?,
+        account: asked.account.as_deref().map(|name| submitter(shared, name)).transpose()?,
+        from: asked.from,
+        to: asked.to,
+        outcome: wanted.transpose()?,
+    })
 }
 
 fn shown(suppressed: Suppressed, account: String) -> SuppressionRow {

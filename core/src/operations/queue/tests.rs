@@ -18,7 +18,7 @@ use postrider_storage::store::StoreError;
 use crate::commit;
 use crate::control::protocol::{
     Answer, FailureKind, HoldRule, QueueChange, QueueDetails, QueueFilter, QueueRecipientRow,
-    QueueRequireTls, Request, Secret,
+    QueueRequireTls, Request, RetiredFilter, Secret,
 };
 use crate::testing::{TestServer, wait_until};
 
@@ -69,6 +69,10 @@ fn addresses(server: &TestServer, id: QueueId) -> Vec<String> {
     let reader = server.shared.store.reader();
     let rows = queue::recipients(&reader, id).map(|row| row.unwrap().1.address.to_vec());
     rows.map(|address| String::from_utf8(address).unwrap()).collect()
+}
+
+fn retired(filter: RetiredFilter) -> Request {
+    Request::RetiredList { filter: Box::new(filter), cursor: None, limit: None }
 }
 
 fn of(id: QueueId) -> QueueFilter {
@@ -275,7 +279,7 @@ fn who_sent_what_is_given_up_hears_of_it_and_nobody_of_what_is_dropped() {
     assert_eq!(inbox(&server, "anna").len(), 1);
     assert_eq!(server.shared.queue_counts.get(), queue::Delta::default());
     let (rows, answer) =
-        server.ok(&Request::RetiredList { account: Some(text("anna")), cursor: None, limit: None });
+        server.ok(&retired(RetiredFilter { account: Some(text("anna")), ..RetiredFilter::default() }));
     assert!(matches!(answer, Answer::Page { next: None }), "{answer:?}");
     let mut outcomes: Vec<(String, String)> = rows
         .lines()
@@ -285,8 +289,20 @@ fn who_sent_what_is_given_up_hears_of_it_and_nobody_of_what_is_dropped() {
     outcomes.sort();
     let expected = [("a@one.example", "dropped"), ("b@one.example", "failed"), ("c@two.example", "dropped")];
     assert_eq!(outcomes, expected.map(|(to, outcome)| (text(to), text(outcome))));
-    let nobody = Request::RetiredList { account: Some(text("bo")), cursor: None, limit: None };
-    assert_eq!(server.ok(&nobody).0, "");
+    let count = |filter: RetiredFilter| server.ok(&retired(filter)).0.lines().count();
+    for (filter, expected) in [
+        (RetiredFilter { account: Some(text("bo")), ..RetiredFilter::default() }, 0),
+        (RetiredFilter { to: Some(text("@ONE.example")), ..RetiredFilter::default() }, 2),
+        (RetiredFilter { from: Some(text("anna@")), ..RetiredFilter::default() }, 3),
+        (RetiredFilter { from: Some(text("bo@")), ..RetiredFilter::default() }, 0),
+        (RetiredFilter { outcome: Some(text("dropped")), ..RetiredFilter::default() }, 2),
+        (RetiredFilter { entry: Some(entries[1].0.to_string()), ..RetiredFilter::default() }, 1),
+        (RetiredFilter { entry: Some(text("7")), ..RetiredFilter::default() }, 0),
+    ] {
+        assert_eq!(count(filter.clone()), expected, "{filter:?}");
+    }
+    let unknown = retired(RetiredFilter { outcome: Some(text("lost")), ..RetiredFilter::default() });
+    assert_eq!(server.fails(&unknown).0, FailureKind::Invalid);
     let two_lines = QueueChange::Fail { reason: text("one\r\ntwo") };
     let request = Request::QueueChange { filter: Box::default(), change: two_lines };
     assert_eq!(server.fails(&request).0, FailureKind::Invalid);

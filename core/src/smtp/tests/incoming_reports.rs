@@ -5,7 +5,7 @@ use postrider_storage::directory::{MailSettings, OutgoingWebhook, Webhook, Webho
 use postrider_storage::engine::{Batch, Durability, Space};
 use postrider_storage::ids::QueueId;
 use postrider_storage::keys::{self, SYSTEM, table};
-use postrider_storage::queue::{self, Bounds, Chosen, Retired, suppression};
+use postrider_storage::queue::{self, Bounds, Chosen, Retired, RetiredFilter, suppression};
 use postrider_storage::rows::{AttemptResult, HookRow, QueueMeta, ReportedAction, Retirement};
 
 use super::ids::{queued, with_ids};
@@ -38,7 +38,9 @@ fn retire(world: &World, id: QueueId, end: &queue::End) {
 }
 
 fn retired(world: &World) -> Vec<Retired> {
-    queue::retired(&world.shared.store.reader(), None, None, Bounds::default()).unwrap().recipients
+    queue::retired(&world.shared.store.reader(), &RetiredFilter::default(), None, Bounds::default())
+        .unwrap()
+        .recipients
 }
 
 /// Whether a message is still to be looked at.

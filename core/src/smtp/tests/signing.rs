@@ -151,6 +151,36 @@ fn what_is_sent_is_signed_after_it_was_made_fit() {
     assert!(!record.messages()[0].mail.contains("BODY="));
 }
 
+/// RFC 5321 §4.5.3.1.6: servers need not take lines of over 998 octets.
+#[test]
+fn long_lines_are_made_short_and_signed_after_that() {
+    let (world, record) = start(ALL);
+    let html = format!("<p>{}=</p>\r\n<p>short</p>\r\n", "word ".repeat(1200));
+    let part = format!("Content-Type: text/html; charset=us-ascii\r\n\r\n{html}");
+    let given = |kind: &str| {
+        let content = format!(
+            "From: anna@example.org\r\nSubject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/{kind}\r\n\r\n\
+             --b\r\n{part}\r\n--b\r\nContent-Type: text/plain\r\n\r\nplain\r\n--b--\r\n"
+        );
+        let mut client = world.anna();
+        assert!(client.mail("anna@example.org", &["b@remote.example"], &content).starts_with("250"));
+    };
+    given("alternative; boundary=b");
+    let message = only(&record);
+    assert!(message.lines().all(|line| line.len() <= 998), "{message}");
+    assert_eq!(message.matches("Content-Transfer-Encoding: quoted-printable\r\n").count(), 1, "{message}");
+    assert_eq!(results(&message), both_pass("anna@example.org"));
+    let encoded = message.split("quoted-printable\r\n\r\n").nth(1).unwrap();
+    let encoded = encoded.split("\r\n--b\r\n").next().unwrap();
+    assert_eq!(encoded.replace("=\r\n", "").replace("=3D", "="), html);
+    // What its author signed may not be touched, and goes as it came.
+    given("signed; boundary=b; protocol=\"application/x\"");
+    wait_until(|| record.messages().len() == 2);
+    let message = &record.messages()[1].content;
+    assert!(message.contains(&part), "{message}");
+    assert_eq!(results(message), both_pass("anna@example.org"));
+}
+
 /// Sends binary content by BDAT to a server with these extensions, and gives what came there.
 fn binary(extensions: &'static [&'static str], body: &str) -> (String, String) {
     let (world, record) = start(extensions);

@@ -1,6 +1,9 @@
 //! What the session itself needs to know of content that passes: its size, its `Received` fields (RFC
 //! 5321 §6.3), its `From` fields, what it says of TLS (RFC 8689 §3) and whether its header ends.
 
+/// Octets of a line, its end not counted (RFC 5322 §2.1.1, RFC 5321 §4.5.3.1.6).
+const LINE_OCTETS_MAX: usize = 998;
+
 /// What is known of content that was received in whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ContentFacts {
@@ -18,6 +21,8 @@ pub struct ContentFacts {
     pub has_eight_bit: bool,
     /// Whether there is one in the header, which is UTF-8 then or nothing at all (RFC 6532 §3.2).
     pub has_eight_bit_header: bool,
+    /// Whether there is a line of over 998 octets, its end not counted.
+    pub has_long_line: bool,
 }
 
 /// What the `TLS-Required` fields of a message say (RFC 8689 §3).
@@ -37,6 +42,8 @@ pub enum TlsRequired {
 pub struct HeaderWatch {
     facts: ContentFacts,
     state: State,
+    /// Octets since the last line feed.
+    line: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -93,6 +100,7 @@ impl HeaderWatch {
     pub fn push(&mut self, content: &[u8]) {
         self.facts.octets += content.len() as u64;
         self.facts.has_eight_bit = self.facts.has_eight_bit || !content.is_ascii();
+        self.measure(content);
         let mut rest = content;
         while let Some(&byte) = rest.first() {
             match self.state {
@@ -111,6 +119,27 @@ impl HeaderWatch {
                 }
             }
             rest = &rest[1..];
+        }
+    }
+
+    /// Looks for a long line: in each stretch that has to hold a line feed, for the last one, which is near its end.
+    fn measure(&mut self, mut rest: &[u8]) {
+        while !self.facts.has_long_line {
+            // With CR and LF.
+            let Some(stretch) = rest.get(..(LINE_OCTETS_MAX + 2).saturating_sub(self.line)) else {
+                self.line = match memchr::memrchr(b'\n', rest) {
+                    Some(line_feed) => rest.len() - line_feed - 1,
+                    None => self.line + rest.len(),
+                };
+                return;
+            };
+            match memchr::memrchr(b'\n', stretch) {
+                Some(line_feed) => {
+                    rest = &rest[line_feed + 1..];
+                    self.line = 0;
+                }
+                None => self.facts.has_long_line = true,
+            }
         }
     }
 
@@ -219,6 +248,7 @@ mod tests {
                 has_separator,
                 has_eight_bit: false,
                 has_eight_bit_header: false,
+                has_long_line: false,
             };
             for cut in 0..=content.len() {
                 assert_eq!(watch(content, cut), expected, "{} cut at {cut}", content.escape_ascii());
@@ -239,6 +269,27 @@ mod tests {
                     "{} cut at {cut}",
                     content.escape_ascii()
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn long_lines_are_noticed_wherever_they_stand() {
+        let line = |octets: usize| "x".repeat(octets) + "\r\n";
+        let fits = [line(998), line(0), line(1), line(998), line(998)].concat();
+        for (content, is_long) in [
+            (fits.clone(), false),
+            (format!("a: b\r\n\r\n{fits}{}", "x".repeat(998)), false),
+            (format!("{fits}{}", line(999)), true),
+            (format!("{fits}{}{fits}", line(5000)), true),
+            (format!("a: {}\r\n b", "x".repeat(996)), true),
+            (line(999), true),
+            ("x".repeat(1000), true),
+            (line(76).repeat(100), false),
+        ] {
+            for cut in (0..content.len()).step_by(7) {
+                let facts = watch(content.as_bytes(), cut);
+                assert_eq!(facts.has_long_line, is_long, "{} octets cut at {cut}", content.len());
             }
         }
     }

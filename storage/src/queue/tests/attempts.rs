@@ -69,7 +69,7 @@ fn each_recipient_has_its_own_outcome_and_the_last_takes_the_entry_with_it() {
     assert_eq!((row.waiting, row.recipients, row.claimed, row.delay_reported), (1, 3, false, true));
     assert_eq!((row.last_error.as_ref(), row.dialed.len()), (Some(&wait), 1));
     assert_eq!(recipient(&world.reader(), id, 2).unwrap().unwrap().result, Some(wait.clone()));
-    let ended = retired(&world.reader(), Some(3), None, Bounds::default()).unwrap().recipients;
+    let ended = retired(&world.reader(), &of(Some(3)), None, Bounds::default()).unwrap().recipients;
     let facts: Vec<_> = ended.iter().map(|ended| (ended.number, ended.row.retirement)).collect();
     assert_eq!(facts, [(1, Retirement::Failed), (0, Retirement::Delivered)], "the first word counts");
     assert_eq!(ended[0].row.result, Some(bad.clone()));
@@ -82,7 +82,7 @@ fn each_recipient_has_its_own_outcome_and_the_last_takes_the_entry_with_it() {
     assert_eq!(concluded.left, None);
     assert!(world.is_gone(id));
     assert!(outcome(&world.reader(), id, &outcome_of).unwrap().is_none());
-    assert_eq!(retired(&world.reader(), None, None, Bounds::default()).unwrap().recipients.len(), 2);
+    assert_eq!(retired(&world.reader(), &of(None), None, Bounds::default()).unwrap().recipients.len(), 2);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn the_outcome_of_the_largest_message_fits_a_batch() {
     world.outcome(id, &Outcome { now: 1001, recipients, retired_until: Some(5000), ..Outcome::default() });
     assert!(world.is_gone(id));
     let all = Bounds { entries_max: RECIPIENTS_MAX, rows_max: usize::MAX };
-    assert_eq!(retired(&world.reader(), None, None, all).unwrap().recipients.len(), RECIPIENTS_MAX);
+    assert_eq!(retired(&world.reader(), &of(None), None, all).unwrap().recipients.len(), RECIPIENTS_MAX);
 }
 
 #[test]

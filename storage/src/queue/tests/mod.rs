@@ -135,6 +135,10 @@ fn message(content: Content, recipients: &[&str]) -> NewQueued {
     }
 }
 
+fn of(account: Option<u32>) -> RetiredFilter {
+    RetiredFilter { account, ..RetiredFilter::default() }
+}
+
 fn said(time: i64, code: u16, text: &str) -> AttemptResult {
     AttemptResult::new(time, code, Some([code / 100, 1, 1]), "mx.example.net", text)
 }

@@ -80,7 +80,7 @@ fn recipients_are_taken_out_and_it_is_known_for_a_while() {
     assert_eq!(take(Chosen::All, Some(2000)), (0, 2));
     assert!(world.is_gone(id));
     let page = |sender, cursor: Option<&Cursor>, entries_max, rows_max| {
-        let page = retired(&world.reader(), sender, cursor, Bounds { entries_max, rows_max }).unwrap();
+        let page = retired(&world.reader(), &of(sender), cursor, Bounds { entries_max, rows_max }).unwrap();
         (page.recipients.iter().map(|ended| ended.number).collect::<Vec<_>>(), page.next)
     };
     let (some, next) = page(None, None, 2, 100);
@@ -89,8 +89,22 @@ fn recipients_are_taken_out_and_it_is_known_for_a_while() {
     assert_eq!((rest, end_of), (vec![0], None));
     let (none, next) = page(Some(4), None, 10, 2);
     assert!(none.is_empty() && next.is_some(), "two rows were looked at, and there are more");
-    let row = retired(&world.reader(), Some(3), None, Bounds::default()).unwrap().recipients.pop().unwrap();
+    let row =
+        retired(&world.reader(), &of(Some(3)), None, Bounds::default()).unwrap().recipients.pop().unwrap();
     assert_eq!((row.until, &*row.row.address, row.row.ended), (1000, &b"r@one.example"[..], 70));
+    let any = RetiredFilter::default();
+    for (filter, expected) in [
+        (any.clone(), 3),
+        (RetiredFilter { to: Some("S@One".into()), ..any.clone() }, 1),
+        (RetiredFilter { to: Some("@one.example".into()), from: Some("nobody".into()), ..any.clone() }, 0),
+        (RetiredFilter { entry: Some(id), ..any.clone() }, 3),
+        (RetiredFilter { entry: Some(QueueId(id.0 + 1)), ..any.clone() }, 0),
+        (RetiredFilter { outcome: Some(Retirement::Dropped), ..any.clone() }, 3),
+        (RetiredFilter { outcome: Some(Retirement::Failed), ..any }, 0),
+    ] {
+        let found = retired(&world.reader(), &filter, None, Bounds::default()).unwrap().recipients.len();
+        assert_eq!(found, expected, "{filter:?}");
+    }
     for (now, rows_max, gone) in [(999, 10, 0), (1000, 10, 1), (5000, 1, 1), (5000, 10, 1), (5000, 10, 0)] {
         let (batch, count) = purge_retired(&world.reader(), now, rows_max).unwrap();
         assert_eq!(count, gone);

@@ -31,6 +31,7 @@ fn queued() -> QueueRow {
         smtputf8: true,
         eight_bit: false,
         binary: false,
+        long_lines: false,
         ret: Ret::Headers,
         envelope_id: (*b"id").into(),
         mail_from: (*b"a@b").into(),
@@ -73,10 +74,12 @@ fn rows_of_the_queue_have_these_bytes() {
         dialed: Box::default(),
         eight_bit: true,
         binary: true,
+        long_lines: true,
         kind: Kind::Ordinary,
         require_tls: RequireTls::Unset,
         ..queued()
     };
+    assert_eq!(plain.encode().unwrap()[1], 0xef);
     assert_eq!(QueueRow::decode(&plain.encode().unwrap()).unwrap(), plain);
 
     let recipient = RecipientRow {

@@ -8,7 +8,7 @@ pub(super) mod times;
 use anyhow::{Result, bail};
 use postrider_core::control::protocol::{
     Answer, HoldRule, HoldRuleRow, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueRecipientRow, QueueRow,
-    Request, RetiredRow, SuppressionRow,
+    Request, RetiredFilter, RetiredRow, SuppressionRow,
 };
 
 use super::control::{Collected, call, list, simple, unexpected};
@@ -55,7 +55,13 @@ pub fn queue(server: &Server, command: QueueCommand) -> Result<()> {
         }
         QueueCommand::Fail(arguments) => {
             let fail = QueueChange::Fail { reason: arguments.reason.clone() };
-            change(server, &arguments.filter(), arguments.all, fail, "given up, and the senders told")
+            change(
+                server,
+                &arguments.filter(),
+                arguments.all,
+                fail,
+                "given up, and the senders told who want to be",
+            )
         }
         QueueCommand::Drop(arguments) => {
             change(server, &arguments.filter(), arguments.all, QueueChange::Drop, "dropped")
@@ -138,9 +144,16 @@ fn list_entries(server: &Server, arguments: &QueueList) -> Result<()> {
 }
 
 fn list_retired(server: &Server, arguments: &QueueRetired) -> Result<()> {
-    let (account, shown) = (&arguments.account, (arguments.json, show::RETIRED_HEADER));
+    let shown = (arguments.json, show::RETIRED_HEADER);
+    let filter = Box::new(RetiredFilter {
+        entry: arguments.entry.clone(),
+        account: arguments.account.clone(),
+        from: arguments.from.clone(),
+        to: arguments.to.clone(),
+        outcome: arguments.outcome.clone(),
+    });
     pages::<RetiredRow>(server, shown, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
-        Request::RetiredList { account: account.clone(), cursor, limit: Some(limit) }
+        Request::RetiredList { filter: filter.clone(), cursor, limit: Some(limit) }
     })
 }
 

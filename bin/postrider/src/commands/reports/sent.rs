@@ -1,7 +1,7 @@
 //! What is recorded for reports to other domains, and who gets none.
 
 use anyhow::Result;
-use postrider_core::control::protocol::{ReportSuppressionRow, Request, TlsResultRow};
+use postrider_core::control::protocol::{ReportSuppressionRow, Request, TlsResultFailure, TlsResultRow};
 
 use crate::arguments::{ReportsResults, ReportsSuppressCommand};
 use crate::commands::control::{list, simple};
@@ -54,21 +54,37 @@ impl Line for TlsResultRow {
                 policy.successful,
                 policy.failed
             );
+            // Reports tell more of them apart than is shown.
+            let mut shown: Vec<(String, u64)> = Vec::new();
             for failure in &policy.failures {
-                line += &format!("\n\t{} times {}", failure.sessions, failure.result_type);
-                let places = failure.host.iter().chain(&failure.address).map(String::as_str);
-                let place = places.collect::<Vec<_>>().join(" ");
-                if !place.is_empty() {
-                    line += &format!(" at {place}");
+                let what = what_failed(failure);
+                match shown.iter_mut().find(|(known, _)| *known == what) {
+                    Some((_, sessions)) => *sessions += failure.sessions,
+                    None => shown.push((what, failure.sessions)),
                 }
-                if let Some(reason) = &failure.reason {
-                    line += &format!(": {reason}");
-                }
+            }
+            for (what, sessions) in shown {
+                let times = if sessions == 1 { "time" } else { "times" };
+                line += &format!("\n\t{sessions} {times} {what}");
             }
             line
         });
         lines.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// What failed, where and why.
+fn what_failed(failure: &TlsResultFailure) -> String {
+    let mut what = failure.result_type.clone();
+    let places = failure.host.iter().chain(&failure.address).map(String::as_str);
+    let place = places.collect::<Vec<_>>().join(" ");
+    if !place.is_empty() {
+        what += &format!(" at {place}");
+    }
+    if let Some(reason) = &failure.reason {
+        what += &format!(": {reason}");
+    }
+    what
 }
 
 impl Line for ReportSuppressionRow {
@@ -81,7 +97,7 @@ impl Line for ReportSuppressionRow {
 
 #[cfg(test)]
 mod tests {
-    use postrider_core::control::protocol::{TlsResultFailure, TlsResultPolicy};
+    use postrider_core::control::protocol::TlsResultPolicy;
 
     use super::*;
 
@@ -97,8 +113,12 @@ mod tests {
         let policy = TlsResultPolicy {
             policy_type: "tlsa".to_owned(),
             successful: 1,
-            failed: 2,
-            failures: vec![failure],
+            failed: 4,
+            failures: vec![
+                failure.clone(),
+                TlsResultFailure { host: None, address: None, sessions: 1, ..failure.clone() },
+                TlsResultFailure { sessions: 1, ..failure },
+            ],
         };
         let row = TlsResultRow {
             day: "2026-11-26".to_owned(),
@@ -110,8 +130,8 @@ mod tests {
         };
         assert_eq!(
             row.line(),
-            "2026-11-26\tthem.example\thost mx.example (tlsa)\t1\t2\n\t2 times certificate-expired at mx.example \
-             192.0.2.1: yesterday"
+            "2026-11-26\tthem.example\thost mx.example (tlsa)\t1\t4\n\t3 times certificate-expired at mx.example \
+             192.0.2.1: yesterday\n\t1 time certificate-expired: yesterday"
         );
     }
 }

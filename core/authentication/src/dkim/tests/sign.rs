@@ -82,6 +82,32 @@ fn no_field_can_be_added_later() {
 }
 
 #[test]
+fn what_the_message_has_of_lists_is_signed_and_lists_may_add_theirs() {
+    let unsubscribe = "List-Unsubscribe: <https://example.com/u/1>\r\n\
+                       List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n";
+    let header = format!("{unsubscribe}Resent-To: a@example.com\r\nResent-To: b@example.com\r\n{HEADER}");
+    let fields = sign(&signer(), &header, BODY).unwrap();
+    for signature in signatures(&fields) {
+        let mentions = |name: &str| signature.content.fields.iter().filter(|field| &***field == name).count();
+        let names = ["List-Unsubscribe", "List-Unsubscribe-Post", "Resent-To", "List-Id", "From"];
+        assert_eq!(names.map(mentions), [1, 1, 2, 0, 2]);
+    }
+    let results = |header: &str| -> Vec<_> {
+        let message = format!("{fields}{header}\r\n{BODY}");
+        verified(&content(message.as_bytes()), &Policy::default(), &script()).iter().map(told).collect()
+    };
+    let passes = || [("pass", None), ("pass", None)];
+    assert_eq!(results(&header), passes());
+    let changed = [header.replace("/u/1", "/u/2"), header.replace("One-Click", "All"), HEADER.to_owned()];
+    for other in changed {
+        let fails = || ("fail", Some(Reason::Mismatch));
+        assert_eq!(results(&other), [fails(), fails()], "{other}");
+    }
+    // A list that passes the message on has fields of its own.
+    assert_eq!(results(&format!("List-Id: <l.example>\r\nList-Post: NO\r\n{header}")), passes());
+}
+
+#[test]
 fn an_identity_and_an_expiration_are_written() {
     let mut signer = signer();
     signer.lifetime = Some(3600);
