@@ -93,6 +93,8 @@ fn what_the_store_refuses_once_is_neither_lost_nor_done_twice() {
         let before = world.engine.commits();
         world.engine.fail_commit(nth, Fault::Full);
         wait_until(|| {
+            // There is room again; nothing when it isn't stopped.
+            let _ = world.shared.committer.reopen();
             // A domain whose claim failed has a pause, which this ends.
             world.try_to(&hurry());
             entries(&world).is_empty()
