@@ -32,7 +32,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use command::{Afterwards, Call, Command, Ended, Mark, Next, Notice, SessionId, Settings, Turn};
+pub use command::{
+    Afterwards, Call, Command, Ended, Mark, Next, Notice, Obstacle, SessionId, Settings, Turn,
+};
 pub use host::{Admission, Hosts};
 pub use lane::pick;
 
@@ -146,6 +148,21 @@ impl Schedule {
         if let Some(record) = self.records.get_mut(&domain) {
             record.not_before = i64::MIN;
             self.place(domain, now);
+        }
+    }
+
+    /// What keeps a domain whose entries are due from its turn.
+    #[must_use]
+    pub fn obstacle(&self, domain: u64, now: i64) -> Option<Obstacle> {
+        let record = self.records.get(&domain).filter(|record| record.due <= now)?;
+        if record.not_before > now {
+            Some(Obstacle::Pause { until: record.not_before, failures: record.failures })
+        } else if record.waits_for_place {
+            Some(Obstacle::Connections)
+        } else if record.place == Place::Ready && self.hosts.sessions() >= self.settings.sessions_max {
+            Some(Obstacle::Sessions)
+        } else {
+            None
         }
     }
 

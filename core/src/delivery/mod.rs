@@ -53,7 +53,7 @@ use std::time::Duration;
 
 use futures_lite::future::or;
 use postrider_delivery::destination::Own;
-use postrider_delivery::schedule::{Command, Hosts, Mark, Notice, Schedule, SessionId, Settings};
+use postrider_delivery::schedule::{Command, Hosts, Mark, Notice, Obstacle, Schedule, SessionId, Settings};
 use postrider_dns::{Name, parse_name};
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::QueueId;
@@ -173,6 +173,23 @@ impl Deliveries {
     /// Why what came of the last attempt of an entry can't be written; it is tried again.
     pub(crate) fn unwritten(&self, id: QueueId) -> Option<String> {
         self.unwritten.borrow().get(&id).cloned()
+    }
+
+    /// What keeps a domain from its turn now, in words.
+    pub(crate) fn obstacle(&self, domain: u64) -> Option<String> {
+        Some(match self.schedule.borrow().obstacle(domain, unix_now())? {
+            Obstacle::Pause { until, failures } => {
+                let times =
+                    if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
+                let until = jiff::Timestamp::from_second(until).unwrap_or(jiff::Timestamp::MAX);
+                format!(
+                    "its servers could not be reached, or wanted no more, {times}; the domain is left alone until \
+                     {until}, unless it is scheduled for now"
+                )
+            }
+            Obstacle::Connections => "there are as many connections to its host as there may be".to_owned(),
+            Obstacle::Sessions => "all connections of the server are in use".to_owned(),
+        })
     }
 
     /// What is known of a domain now; to be taken before its first row is read for [`Self::set`].

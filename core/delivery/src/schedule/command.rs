@@ -3,6 +3,22 @@
 use super::places::Scope;
 use crate::outcome::Signal;
 
+/// What keeps a domain from its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It is left alone until then, after so many failures in a row.
+    Pause {
+        /// Seconds since 1970.
+        until: i64,
+        /// How often it could not be reached, or wanted less, one time after the other.
+        failures: u8,
+    },
+    /// Its host, or the address that is connected from, has as many connections as it may have.
+    Connections,
+    /// All sessions are taken.
+    Sessions,
+}
+
 /// What the operator decides. Limits are those of all shards that have [`super::Hosts`] in common, unless they say something
 /// else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

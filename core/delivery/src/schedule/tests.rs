@@ -172,6 +172,27 @@ fn a_domain_that_cannot_be_reached_costs_little() {
 }
 
 #[test]
+fn what_keeps_a_domain_from_its_turn_is_known() {
+    let mut schedule = schedule();
+    schedule.notify(due(1, 0), 0);
+    assert_eq!(schedule.obstacle(1, 0), None, "it has its turn next");
+    let turn = started(&mut schedule, 0);
+    schedule.claimed(turn.session, 1, Some(0), 0);
+    let _ = schedule.finished(turn.session, ended(Signal::Down, Some(0)), 0);
+    assert_eq!(schedule.obstacle(1, 10), Some(Obstacle::Pause { until: 60, failures: 1 }));
+    assert_eq!(schedule.obstacle(2, 10), None, "nothing is known of it");
+    schedule.kick(1, 10);
+    assert_eq!(schedule.obstacle(1, 10), None);
+    for domain in 2..=5 {
+        schedule.notify(due(domain, 10), 10);
+    }
+    assert_eq!(starts(&mut schedule, 10), [1, 2, 3, 4]);
+    assert_eq!(schedule.obstacle(5, 10), Some(Obstacle::Sessions));
+    schedule.notify(due(6, 99), 10);
+    assert_eq!(schedule.obstacle(6, 10), None, "it isn't due");
+}
+
+#[test]
 fn who_says_421_gets_fewer_connections_and_then_a_pause() {
     let mut schedule = Schedule::new(Settings { sessions_max: 50, ..Settings::DEFAULT });
     schedule.notify(due(1, 0), 0);

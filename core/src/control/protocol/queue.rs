@@ -186,6 +186,9 @@ pub struct QueueDetails {
     /// Why the outcome of the last attempt isn't in the store yet, which is tried again; none when nothing keeps it from there.
     #[serde(default)]
     pub unwritten: Option<String>,
+    /// What keeps it from its attempt although it is due; none when nothing does, or it isn't due.
+    #[serde(default)]
+    pub waits_for: Option<String>,
     /// The sender's ENVID.
     pub envelope_id: Option<String>,
     /// What the sender wants back in reports: `full`, `headers` or none.

@@ -19,6 +19,7 @@ use postrider_storage::store::{Refusal, StoreError};
 
 use super::edit::find;
 use super::{ServerOperations, failure, internal};
+use crate::clock::unix_now;
 use crate::control::protocol::{
     Answer, FailureKind, Progress, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueFilter, Request,
 };
@@ -155,12 +156,16 @@ impl ServerOperations {
             Ok((recipients, Names::new(&reader).details(id, &row, &prefix).map_err(internal)?))
         });
         let (recipients, mut details) = shown.await?;
-        // Whose entry it is knows why what came of it isn't in the store.
-        let owner = queue::shard_of(domain_hash(&details.row.domain), self.shard.shared.shards.len());
-        let unwritten = self
-            .shard
-            .at_shard(ShardId(owner), move |owner| Box::pin(async move { owner.deliveries.unwritten(id) }));
-        details.unwritten = unwritten.await.unwrap_or_default();
+        // Whose entry it is knows why what came of it isn't in the store, and why it has no turn.
+        let domain = domain_hash(&details.row.domain);
+        let owner = queue::shard_of(domain, self.shard.shared.shards.len());
+        let known = self.shard.at_shard(ShardId(owner), move |owner| {
+            Box::pin(async move { (owner.deliveries.unwritten(id), owner.deliveries.obstacle(domain)) })
+        });
+        let obstacle;
+        (details.unwritten, obstacle) = known.await.unwrap_or_default();
+        let is_due = details.row.next_attempt.is_some_and(|time| time <= unix_now());
+        details.waits_for = obstacle.filter(|_| is_due && !details.row.underway);
         for recipient in &recipients {
             exchange.row(recipient).await?;
         }

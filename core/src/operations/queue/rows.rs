@@ -107,6 +107,7 @@ impl<'a> Names<'a> {
             hold_until: (row.hold_until > 0).then_some(row.hold_until),
             delay_reported: row.delay_reported,
             unwritten: None,
+            waits_for: None,
             envelope_id: filled(&text(&row.envelope_id)),
             ret: match row.ret {
                 Ret::Unspecified => None,

@@ -99,6 +99,7 @@ pub fn details(details: &QueueDetails, now: i64) -> Vec<String> {
     if let Some(error) = &row.error {
         lines.push(format!("Last failure: {}", result(error)));
     }
+    lines.extend(details.waits_for.as_ref().map(|why| format!("It waits: {}", clean(why))));
     lines.extend(details.unwritten.as_ref().map(|error| {
         format!("What came of the last attempt can't be written, which is tried again: {}", clean(error))
     }));
