@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::account;
 use crate::directory::{self, PlanState, stage};
 use crate::engine::{Batch, Durability, Engine, EngineError, Space};
 use crate::evaluations;
@@ -20,7 +21,7 @@ use crate::rows::{BadRow, FormatRow};
 /// The format that this program writes, and the newest that it reads.
 ///
 /// Format 2 has the queue by recipient domain; a store of format 1 is converted when it is opened. Format 3 has entries
-/// under way behind all others, evaluations of DMARC by their reports, and rows that earlier programs don't know.
+/// under way behind all others, evaluations of DMARC by their reports, what is known of TLS by its age, too, and rows that earlier programs don't know.
 pub const FORMAT: u32 = 3;
 
 /// Why something could not be done in the store.
@@ -200,6 +201,7 @@ impl Store {
             }
             queue::convert_claims(&store)?;
             evaluations::convert(&store)?;
+            account::convert_tls_known(&store)?;
             write_format(&*store.engine, 0)?;
         }
         Ok(store)

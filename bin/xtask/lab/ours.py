@@ -80,12 +80,7 @@ ipv6 = false
             self.process.wait_for(listens(self.address, port))
 
     def stop(self):
-        try:
-            self.command("stop")
-        except SystemExit as error:
-            # That is what it says after a while.
-            if "still runs after" not in str(error):
-                raise
+        self.command("stop")
         self.process.process.wait(PATIENCE)
 
     def restart(self):

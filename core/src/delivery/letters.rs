@@ -282,7 +282,8 @@ fn queued_as(news: &News<'_>, letter: Letter, to: &Address) -> (NewQueued, intak
         smtputf8: entry.smtputf8,
         eight_bit: letter.eight_bit,
         binary: false,
-        long_lines: false,
+        // Those of the message, where it comes back.
+        long_lines: entry.long_lines,
         ret: Ret::Unspecified,
         envelope_id: Vec::new(),
         hold_until: None,

@@ -27,6 +27,7 @@ use super::ending::One;
 use super::ends::Slot;
 use super::hosts::Busy;
 use super::outcome::{Writing, Written};
+use super::shares::Share;
 use super::strays::Stray;
 use super::{attempt, first, outcome};
 use crate::clock::unix_now;
@@ -40,6 +41,8 @@ const CANDIDATES: usize = 4;
 const PAUSE_AFTER_FAILURE: i64 = 30;
 /// Seconds until a domain is looked at again of which only accounts have due entries that have their share of sessions.
 const PAUSE_OF_SHARE: i64 = 5;
+/// How often so many entries are passed over, all of accounts that have their share of sessions, to find one of another.
+const PAGES_PASSED_MAX: usize = 20;
 /// How long one message may take until those behind it are given back, so that others may deliver them; up to twice that.
 const WAITING_TIME: Duration = Duration::from_secs(5);
 
@@ -251,7 +254,6 @@ impl Session {
         if count == 0 && waits_for_share {
             return Turned::Postponed(now + PAUSE_OF_SHARE);
         }
-        let _share = self.shard.shared.deliveries.shares.take(accounts(&claimed));
         let cut_off = cut_off(Rc::clone(&self.shard), Rc::clone(&self.slot), Rc::clone(&self.in_hand));
         let none_waits = let_none_wait(Rc::clone(&self.shard), Rc::clone(&self.in_hand), (self.domain, now));
         let turned = or(async { Some(self.each(claimed, now).await) }, or(cut_off, none_waits)).await;
@@ -271,6 +273,8 @@ impl Session {
     /// Delivers what was claimed, until something is in the way of the rest.
     async fn each(&mut self, claimed: Vec<(QueueId, Claimed)>, now: i64) -> Turned {
         let mut signal = Signal::Neutral;
+        // That of the account whose entry is being delivered; mostly all are of one.
+        let mut share: Option<Share> = None;
         for (id, entry) in claimed {
             if self.shard.shared.shutdown.is_stopping() {
                 return Turned::Postponed(now);
@@ -281,6 +285,11 @@ impl Session {
             }
             if signal == Signal::Good && self.open.is_some() {
                 self.schedule(|schedule, id, now| schedule.delivered(id, now));
+            }
+            let account = entry.entry.sender;
+            if share.as_ref().is_none_or(|share| share.account() != account) {
+                drop(share.take());
+                share = Some(self.shard.shared.deliveries.shares.take(account));
             }
             match attempt::run(self, id, entry).await {
                 attempt::Ended::Tried(learnt) => signal = learnt,
@@ -303,12 +312,24 @@ impl Session {
         let sessions_max = usize::try_from(shared.config.delivery.sessions_max).unwrap_or(usize::MAX);
         let used_up = shared.deliveries.shares.used_up(shared.hosts.sessions(), sessions_max);
         let claim = move |reader: &Reader| {
-            let due = queue::due(reader, asked.from, now, CANDIDATES * turn.entries_max)?;
+            let candidates = CANDIDATES * turn.entries_max;
+            let mut due = queue::due(reader, asked.from, now, candidates)?;
             let (mut ids, waits_for_share) = choose(reader, &turn, &due.entries, &used_up)?;
+            // Others may stand behind those that have their share.
+            let mut passed = None;
+            for _ in 0..PAGES_PASSED_MAX {
+                let Some(next) = due.next.filter(|next| ids.is_empty() && waits_for_share && next.due <= now)
+                else {
+                    break;
+                };
+                passed = passed.or(due.entries.first().copied());
+                due = queue::due(reader, next, now, candidates)?;
+                ids = choose(reader, &Turn { first: Vec::new(), ..turn.clone() }, &due.entries, &used_up)?.0;
+            }
             ids.retain(|id| !strays.contains(id));
             let claimed = claim_these(reader, ids, now, backoff)?;
             let is_left = |one: &Scheduled| claimed.iter().all(|(id, _)| *id != one.id);
-            let left = due.entries.into_iter().find(is_left).or(due.next);
+            let left = passed.or_else(|| due.entries.iter().copied().find(is_left).or(due.next));
             Ok(Batch { claimed, left, waits_for_share })
         };
         let Batch { mut claimed, left, waits_for_share } =
@@ -402,14 +423,6 @@ async fn let_none_wait<T>(
     }
 }
 
-/// The accounts that sent entries, each once.
-fn accounts(claimed: &[(QueueId, Claimed)]) -> Vec<u32> {
-    let mut accounts: Vec<u32> = claimed.iter().map(|(_, one)| one.entry.sender).collect();
-    accounts.sort_unstable();
-    accounts.dedup();
-    accounts
-}
-
 /// Ends when the server stops and has no more time, unless the other side may have the message in front: that one is waited
 /// for.
 async fn cut_off<T>(shard: Rc<Shard>, slot: Rc<Slot>, in_hand: Rc<RefCell<VecDeque<QueueId>>>) -> Option<T> {
@@ -459,8 +472,12 @@ fn claim_these(
     now: i64,
     backoff: Backoff,
 ) -> Result<Vec<(QueueId, Claimed)>, StoreError> {
-    let mut claimed = Vec::new();
+    let mut claimed: Vec<(QueueId, Claimed)> = Vec::with_capacity(ids.len());
     for id in ids {
+        // Nothing is claimed twice, whoever named it twice.
+        if claimed.iter().any(|(known, _)| *known == id) {
+            continue;
+        }
         let Some(row) = queue::entry(reader, id)?.filter(|row| is_due(row, now)) else { continue };
         let made = u16::try_from(row.attempts.saturating_add(1)).unwrap_or(u16::MAX);
         let next = outcome::backoff_of(backoff, &row).due_when_cut_off(made, now, chance(id));

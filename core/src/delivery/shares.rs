@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The sessions of all shards, by the accounts whose entries they have in hand.
+/// The sessions of all shards, by the accounts whose entries they deliver.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     taken: Mutex<HashMap<u32, usize>>,
@@ -27,31 +27,33 @@ impl Shares {
         taken.iter().filter(|(_, count)| has_half(**count)).map(|(account, _)| *account).collect()
     }
 
-    /// Takes that a session has entries of accounts in hand, each given once.
-    pub(super) fn take(self: &Arc<Self>, accounts: Vec<u32>) -> Share {
-        let mut taken = self.taken();
-        for account in &accounts {
-            *taken.entry(*account).or_default() += 1;
-        }
-        Share { shares: Arc::clone(self), accounts }
+    /// Takes that a session delivers entries of an account.
+    pub(super) fn take(self: &Arc<Self>, account: u32) -> Share {
+        *self.taken().entry(account).or_default() += 1;
+        Share { shares: Arc::clone(self), account }
     }
 }
 
-/// What a session has in hand, until it is dropped.
+/// That a session does so, until it is dropped.
 pub(super) struct Share {
     shares: Arc<Shares>,
-    accounts: Vec<u32>,
+    account: u32,
+}
+
+impl Share {
+    /// Whose entries they are.
+    pub(super) const fn account(&self) -> u32 {
+        self.account
+    }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         let mut taken = self.shares.taken();
-        for account in &self.accounts {
-            if let Some(count) = taken.get_mut(account) {
-                *count -= 1;
-                if *count == 0 {
-                    taken.remove(account);
-                }
+        if let Some(count) = taken.get_mut(&self.account) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.account);
             }
         }
     }
@@ -64,8 +66,8 @@ mod tests {
     #[test]
     fn the_last_quarter_is_for_those_with_less_than_half() {
         let shares = Arc::new(Shares::default());
-        let mut held: Vec<Share> = (0..4).map(|_| shares.take(vec![1])).collect();
-        held.push(shares.take(vec![1, 2]));
+        let mut held: Vec<Share> = (0..4).map(|_| shares.take(1)).collect();
+        held.push(shares.take(1));
         assert!(shares.used_up(6, 8).is_empty(), "while there are enough, one may have most of them");
         assert_eq!(shares.used_up(7, 8), [1]);
         held.remove(0);
@@ -80,7 +82,7 @@ mod tests {
     fn a_single_session_is_for_everybody() {
         let shares = Arc::new(Shares::default());
         assert!(shares.used_up(1, 1).is_empty());
-        let _held = shares.take(vec![1]);
+        let _held = shares.take(1);
         assert_eq!(shares.used_up(1, 1), [1]);
     }
 }

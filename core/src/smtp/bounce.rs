@@ -124,6 +124,7 @@ impl Delivery {
             require_tls: wish(&self.envelope, self.facts.tls_required),
             smtputf8: self.envelope.smtputf8 && !report.is_ascii(),
             eight_bit: !report.is_ascii(),
+            long_lines: returns == Return::Full && self.facts.has_long_line,
             ..NewQueued::new(message.content, self.now, vec![NewRecipient::new(sender.to_string())])
         };
         let queued = self.enqueue(queued, (Some(message.batch), message.incarnation), None).await;

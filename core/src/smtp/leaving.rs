@@ -56,7 +56,8 @@ impl Delivery {
             eight_bit: self.facts.has_eight_bit || !prefix.is_ascii(),
             prefix,
             binary: envelope.body == BodyType::BinaryMime,
-            long_lines: self.facts.has_long_line,
+            // What its sender signed leaves as it is: most servers take it, and a broken signature nobody mends.
+            long_lines: self.facts.has_long_line && self.facts.dkim_signatures == 0,
             ret: match envelope.ret {
                 None => Ret::Unspecified,
                 Some(Return::Full) => Ret::Full,

@@ -54,6 +54,7 @@ pub use remove::{Removal, remove_account};
 pub use senders::{SENDER_DAYS, knows_sender};
 pub use sharing::unshare;
 pub use threads::{ThreadInfo, hash};
+pub(crate) use tls_known::convert as convert_tls_known;
 pub use tls_known::{TlsKnown, has_old_tls_known, tls_known, tls_known_list};
 
 /// The most messages that one transaction touches, by default. At most about 1100 octets are written for

@@ -3,15 +3,20 @@
 //! An index has the domains by the time at which they were last updated, in periods of 30 days: so what is old is found
 //! without looking at what isn't, and a row that is renewed every day moves there once in a period.
 
+use tracing::info;
+
 use super::{Swept, Tx};
+use crate::engine::{Batch, Durability, Space};
 use crate::ids::AccountId;
 use crate::keys::{self, table};
 use crate::reader::Reader;
 use crate::rows::{MARK, TlsKnownRow};
-use crate::store::{Refusal, StoreError};
+use crate::store::{Refusal, Store, StoreError};
 
 /// The longest domain.
 const DOMAIN_OCTETS_MAX: usize = 255;
+/// Octets from which on what is converted is committed.
+const BATCH_OCTETS: usize = 1024 * 1024;
 
 /// What is known of a domain.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +60,34 @@ pub fn has_old_tls_known(reader: &Reader, account: AccountId, time: i64) -> Resu
         Some((key, _)) => keys::tls_age_parts(&key)?.0 < period_of(time),
         None => false,
     })
+}
+
+/// Indexes what formats before 3 knew of domains by its age. Nothing else may use the store meanwhile, and it may be done again.
+/// The last of the batches isn't synced: the caller syncs by writing the format.
+pub(crate) fn convert(store: &Store) -> Result<(), StoreError> {
+    let reader = store.reader();
+    let (mut batch, mut indexed) = (Batch::new(), 0_u64);
+    let Some(first) = AccountId::new(1) else { return Ok(()) };
+    for account in reader.accounts_from(first) {
+        let account = account?;
+        for row in reader.prefix(&keys::of_table(account.get(), table::TLSKNOWN)) {
+            let (key, value) = row?;
+            // What can't be read, verifydata tells of; the next delivery replaces it.
+            let (Ok(domain), Ok(row)) = (keys::domain_of(&key), TlsKnownRow::decode(&value)) else {
+                continue;
+            };
+            batch.insert(Space::Rows, keys::tls_age(account, row.period(), domain), MARK.to_vec());
+            indexed += 1;
+            if batch.octets() >= BATCH_OCTETS {
+                store.engine().commit(std::mem::take(&mut batch), Durability::Buffered)?;
+            }
+        }
+    }
+    if indexed > 0 {
+        info!(indexed, "what is known of the TLS of domains was indexed by its age");
+        store.engine().commit(batch, Durability::Buffered)?;
+    }
+    Ok(())
 }
 
 impl Tx<'_, '_> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::localserve::{port, tail, told_to_stop};
+use crate::localserve::{port, tail};
 use crate::program::{run_command, run_command_within};
 
 /// How long a start may take.
@@ -154,7 +154,7 @@ impl Server {
 
     /// Stops the server as an operator would.
     pub fn stop(&mut self) -> Result<()> {
-        told_to_stop(self.command(&["--socket", &self.socket(), "stop"]))?;
+        self.command(&["--socket", &self.socket(), "stop"])?;
         let Some(mut child) = self.child.take() else { bail!("the server isn't running") };
         let status = child.wait()?;
         if !status.success() {

@@ -111,10 +111,10 @@ impl Part {
         Self { hosts: HashMap::new(), sources: HashMap::new(), crowd: Self::CROWD }
     }
 
-    /// Forgets hosts without connections when too many are remembered: they are found out anew.
+    /// Forgets hosts that nobody has, keeps or waits for a connection to when too many are remembered: they are found out anew.
     fn make_room(&mut self) {
         if self.hosts.len() >= self.crowd {
-            self.hosts.retain(|_, host| host.places.taken() > 0);
+            self.hosts.retain(|_, host| !host.places.is_unused());
             // Where most have connections, looking each time would be for nothing.
             self.crowd = Self::CROWD.max(2 * self.hosts.len());
         }

@@ -40,6 +40,9 @@ impl Lanes {
             return;
         }
         let lane = self.lanes.entry(domain).or_default();
+        if lane.iter().any(|(known, _)| *known == entry) {
+            return;
+        }
         let of_account = lane.iter().filter(|(_, other)| *other == account).count();
         if lane.len() < LANE_MAX && of_account < LANE_ACCOUNT_MAX {
             lane.push_back((entry, account));
@@ -83,6 +86,8 @@ mod tests {
             lanes.add(1, entry, 7);
         }
         lanes.add(1, 100, 8);
+        // One that is told of again, by whomever.
+        lanes.add(1, 100, 0);
         assert_eq!(lanes.take(1), [0, 100, 1, 2, 3]);
         assert!(lanes.take(1).is_empty() && lanes.lanes.is_empty());
         for account in 0..1000 {

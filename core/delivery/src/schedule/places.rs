@@ -66,6 +66,7 @@ pub(super) struct Places {
 }
 
 impl Places {
+    #[cfg(test)]
     pub(super) fn taken(&self) -> usize {
         self.taken
     }

@@ -136,6 +136,10 @@ fn an_account_whose_messages_stall_leaves_sessions_to_others() {
     }
     // Three of the four sessions that all shards have together.
     wait_until(|| record.held() == 3);
+    // More of the first account's than are looked at for one turn stand in front of the other's.
+    for _ in 0..90 {
+        world.enqueue("anna", MESSAGE, &["b@d24.example"], unix_now() - 10);
+    }
     for number in 21..=24 {
         let ids = world.enqueue("ben", MESSAGE, &[&format!("b@d{number}.example")], unix_now());
         tell_of(&world, "ben", ids[0]);
@@ -143,5 +147,5 @@ fn an_account_whose_messages_stall_leaves_sessions_to_others() {
     wait_until(|| record.messages().len() == 4);
     assert_eq!(record.held(), 3);
     record.let_go();
-    wait_until(|| record.messages().len() == 24);
+    wait_until(|| record.messages().len() == 24 + 90);
 }

@@ -15,6 +15,8 @@ pub struct ContentFacts {
     pub from_fields: u32,
     /// What its `TLS-Required` fields say.
     pub tls_required: TlsRequired,
+    /// `DKIM-Signature` fields in the header: who sent it signed it itself.
+    pub dkim_signatures: u32,
     /// Whether an empty line ended the header.
     pub has_separator: bool,
     /// Whether there is an octet over 127.
@@ -69,6 +71,7 @@ enum Field {
     Received,
     From,
     TlsRequired,
+    DkimSignature,
 }
 
 impl Field {
@@ -77,6 +80,7 @@ impl Field {
             Self::Received => b"received",
             Self::From => b"from",
             Self::TlsRequired => b"tls-required",
+            Self::DkimSignature => b"dkim-signature",
         }
     }
 
@@ -85,6 +89,7 @@ impl Field {
             b'r' | b'R' => Some(Self::Received),
             b'f' | b'F' => Some(Self::From),
             b't' | b'T' => Some(Self::TlsRequired),
+            b'd' | b'D' => Some(Self::DkimSignature),
             _ => None,
         }
     }
@@ -164,6 +169,7 @@ impl HeaderWatch {
             (_, b':', Some(field)) => match field {
                 Field::Received => counted(&mut self.facts.received_fields),
                 Field::From => counted(&mut self.facts.from_fields),
+                Field::DkimSignature => counted(&mut self.facts.dkim_signatures),
                 Field::TlsRequired => State::Value(0),
             },
             (State::Value(matched @ (0 | 2)), b' ' | b'\t' | b'\r', _) => State::Value(matched),
@@ -244,6 +250,7 @@ mod tests {
                 octets: content.len() as u64,
                 received_fields,
                 from_fields: 0,
+                dkim_signatures: 0,
                 tls_required: TlsRequired::Absent,
                 has_separator,
                 has_eight_bit: false,
@@ -253,6 +260,14 @@ mod tests {
             for cut in 0..=content.len() {
                 assert_eq!(watch(content, cut), expected, "{} cut at {cut}", content.escape_ascii());
             }
+        }
+    }
+
+    #[test]
+    fn signatures_of_the_sender_are_counted() {
+        let content = b"Date: x\r\nDKIM-Signature: v=1\r\n d=x\r\ndkim-signature : y\r\nDKIM: z\r\n\r\nDKIM-Signature: body";
+        for cut in 0..=content.len() {
+            assert_eq!(watch(content, cut).dkim_signatures, 2, "cut at {cut}");
         }
     }
 
