@@ -32,10 +32,10 @@ def fourth_attempt(world, complain):
     recipient = f"someone@{FOURTH.domain}"
     one.submit([recipient], "fourth")
     for number in range(1, 4):
-        wait(lambda number=number: f"attempt={number} to={recipient}" in one.log(), PATIENCE,
+        wait(lambda number=number: re.search(rf" attempt={number} .* to={recipient} ", one.log()), PATIENCE,
              lambda number=number: f"fourth: attempt {number} isn't made: {one.log()[-2000:]}")
         one.command("queue", "schedule", "--at", "now", "--recipient-domain", FOURTH.domain)
-    if not wait(lambda: re.search(rf"attempt=4 to={recipient} host=(\S+)", one.log()), PATIENCE, "fourth: no fourth attempt"):
+    if not wait(lambda: re.search(rf" attempt=4 .* to={recipient} host=(\S+)", one.log()), PATIENCE, "fourth: no fourth attempt"):
         complain("fourth: the fourth attempt failed")
     wait(lambda: f"to=<{recipient}>" in world.postfix.text(), PATIENCE, "fourth: Postfix has nothing")
 
