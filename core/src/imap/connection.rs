@@ -33,6 +33,7 @@ use crate::auth::User;
 use crate::clock::unix_now;
 use crate::log::ConnectionId;
 use crate::metrics;
+use crate::runtime::yield_if_needed;
 use crate::shard::Shard;
 
 /// What clients are greeted with.
@@ -249,6 +250,8 @@ impl Connection {
                 }
             }
             self.out.flush_if_full().await?;
+            // One read may hold thousands of commands.
+            yield_if_needed().await;
         }
     }
 

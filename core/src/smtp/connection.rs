@@ -25,7 +25,7 @@ use crate::log::ConnectionId;
 use crate::lookup::Questions;
 use crate::metrics;
 use crate::runtime::net::Stream;
-use crate::runtime::{Shutdown, sleep, timeout_at};
+use crate::runtime::{Shutdown, sleep, timeout_at, yield_if_needed};
 use crate::shard::Shard;
 use crate::tls::{ClientCertificate, Transport, TransportError};
 
@@ -244,6 +244,8 @@ impl Connection {
     /// Does everything that the session wants done now.
     async fn work(&mut self, transport: &mut Option<Transport>) -> Result<(), End> {
         loop {
+            // One read may hold thousands of commands.
+            yield_if_needed().await;
             self.take_content().await;
             let action = self.session.poll();
             // It may have gone on with a chunk that came together with its command, and that belongs before the action.

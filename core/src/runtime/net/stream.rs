@@ -2,6 +2,10 @@
 //!
 //! Reading is readiness based: while nothing arrives, no buffer is held, neither by the kernel nor
 //! by the stream, and dropping a read loses nothing.
+//!
+//! A peer that is as fast as the server has its next octets there whenever they are asked for, and room for
+//! what is written: nothing would ever wait. So reads and writes are where a task that has used up its time
+//! gives way, and no session can hold its shard for itself.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -15,6 +19,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::super::yield_if_needed;
 use super::gate::Permit;
 use crate::sys;
 
@@ -105,6 +110,7 @@ impl Stream {
 
     /// Reads what has arrived into `buffer`, at most its length; 0 at the end of the stream.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        yield_if_needed().await;
         poll_fn(|context| Pin::new(&mut self.inner).poll_read(context, buffer)).await
     }
 
@@ -117,6 +123,7 @@ impl Stream {
         prefix: &[u8],
         take: impl FnOnce(&mut [u8], usize) -> T,
     ) -> io::Result<T> {
+        yield_if_needed().await;
         let mut take = Some(take);
         poll_fn(|context| {
             SCRATCH.with_borrow_mut(|scratch| {
@@ -150,6 +157,7 @@ impl Stream {
 
     /// Writes a part of `bytes`, at least one octet. When dropped before it is ready, nothing was.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        yield_if_needed().await;
         let count = poll_fn(|context| Pin::new(&mut self.inner).poll_write(context, bytes)).await?;
         if count == 0 && !bytes.is_empty() { Err(io::ErrorKind::WriteZero.into()) } else { Ok(count) }
     }

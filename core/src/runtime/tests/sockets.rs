@@ -1,8 +1,10 @@
 //! Accepting, the cap, exhaustion, moving, reading and writing.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -384,4 +386,32 @@ fn a_busy_task_that_yields_lets_timers_and_sockets_through() {
     // Without the short preempt timer a round trip takes some 100 ms. Some of them may be slow because others use the
     // machine.
     assert!(once(|number| trips(number) < Duration::from_millis(60)));
+}
+
+#[test]
+fn a_task_whose_stream_always_has_more_gives_way() {
+    const OCTETS: usize = 100_000;
+    let (mut theirs, ours) = StdUnixStream::pair().unwrap();
+    theirs.write_all(&vec![b'x'; OCTETS]).unwrap();
+    let turns = on_shard(async move || {
+        let is_read = Rc::new(Cell::new(false));
+        let all_read = Rc::clone(&is_read);
+        spawn("reads", async move {
+            let mut stream = DetachedStream::from_fd(ours.into()).attach();
+            let mut octet = [0];
+            for _ in 0..OCTETS {
+                // What is asked for is there each time, and fills the buffer: this never waits.
+                assert_eq!(stream.read(&mut octet).await.unwrap(), 1);
+            }
+            all_read.set(true);
+        });
+        let mut turns = 0;
+        while !is_read.get() {
+            yield_now().await;
+            turns += 1;
+        }
+        turns
+    });
+    // So many system calls take some ten times the 2 ms of a run. One turn comes before the first run.
+    assert!(turns > 3, "{turns} turns");
 }
