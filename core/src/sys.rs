@@ -1,5 +1,5 @@
-//! The only unsafe code of this crate: three raw system calls that no safe wrapper offers, a setting of the
-//! memory allocator, and handing an owned file descriptor to a type that only takes raw ones.
+//! The only unsafe code of this crate: three raw system calls that no safe wrapper offers, and handing an owned
+//! file descriptor to a type that only takes raw ones.
 #![expect(unsafe_code, reason = "the one module of this crate where unsafe is allowed")]
 
 use std::io;
@@ -16,21 +16,6 @@ pub(crate) fn borrow<T>(owner: &T, raw: RawFd) -> BorrowedFd<'_> {
     let _ = owner;
     // SAFETY: `owner` keeps the descriptor open, and the borrow of it lasts as long as the result.
     unsafe { BorrowedFd::borrow_raw(raw) }
-}
-
-/// Lets the C library's allocator have so many arenas, from which all threads take; to be called before there are
-/// threads. By itself it has eight for each core, and each keeps what is free in it: in a server of two shards
-/// that was 38 of 89 MB.
-pub(crate) fn limit_arenas(arenas: usize) {
-    #[cfg(target_env = "gnu")]
-    {
-        let arenas = libc::c_int::try_from(arenas).unwrap_or(libc::c_int::MAX);
-        // SAFETY: sets a number in the allocator, under its own lock. It refuses what it doesn't know, which is no
-        // matter.
-        let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
-    }
-    #[cfg(not(target_env = "gnu"))]
-    let _ = arenas;
 }
 
 /// Size of `struct io_uring_params` in 32-bit words (uapi/linux/io_uring.h).

@@ -6,7 +6,8 @@
 //! [`settle`] takes it away, or [`abandon`] does when nobody took the message. A content of one chunk
 //! for one recipient needs none of that: it is committed with that recipient's rows. When an account
 //! drops its reference it leaves a BLOBGC row; [`collect`] looks at these, and removes what has no
-//! reference left.
+//! reference left. The queue, whose contents mostly live for a moment, removes those that it alone
+//! has at once ([`let_go`]).
 //!
 //! What always holds: a BLOB row is written with or after all its chunks. References are added only in
 //! the batch of the BLOB row, or while the BLOBPENDING row is there; so a content without either can
@@ -168,6 +169,34 @@ pub fn recover_pending(reader: &Reader, blobs_max: usize) -> Result<Vec<Batch>, 
     Ok(batches)
 }
 
+/// The most chunks that [`let_go`] removes at once: a batch may be about many contents.
+const CHUNKS_AT_ONCE_MAX: u32 = 16;
+
+/// Ends the use of a content that `reader` still shows, as part of `batch`. When it was the last one, the content goes
+/// with it: what is removed so soon that it is still in the engine's memory never gets into a blob file. Larger contents,
+/// and those that others use, are left to the collector.
+pub(crate) fn let_go(
+    reader: &Reader,
+    batch: &mut Batch,
+    blob: BlobId,
+    (owner, user): (u32, u64),
+) -> Result<(), StoreError> {
+    let used = keys::blob_ref(blob, owner, user);
+    let mut uses = reader.prefix(&keys::blob_refs(blob));
+    let is_last = match (uses.next().transpose()?, uses.next()) {
+        // It can gain none any more, unless it is pending.
+        (Some((only, _)), None) => *only == *used && reader.get(&keys::blob_pending(blob))?.is_none(),
+        _ => false,
+    };
+    batch.remove(Space::Rows, used);
+    let row = if is_last { reader.blob(blob)? } else { None };
+    match row.filter(|row| row.chunks <= CHUNKS_AT_ONCE_MAX) {
+        Some(row) => remove_chunks(batch, blob, row.chunks),
+        None => batch.insert(Space::Rows, keys::blob_gc(blob, owner, user), MARK),
+    }
+    Ok(())
+}
+
 /// One step of removing unused contents.
 #[derive(Debug, Default)]
 #[must_use = "the batch is to be committed"]
@@ -225,14 +254,18 @@ pub fn collect(reader: &Reader, from: BlobId, chunks_max: usize) -> Result<Colle
 /// Removes a content; how many chunks.
 fn remove(reader: &Reader, blob: BlobId, collected: &mut Collected) -> Result<usize, StoreError> {
     let (chunks, octets) = extent(reader, blob)?;
-    for chunk in 0..chunks {
-        collected.batch.remove(Space::Blobs, keys::chunk(blob, chunk));
-    }
-    collected.batch.remove(Space::Rows, keys::blob(blob));
+    remove_chunks(&mut collected.batch, blob, chunks);
     collected.blobs += 1;
     collected.chunks += chunks as usize;
     collected.octets += octets;
     Ok(chunks as usize)
+}
+
+fn remove_chunks(batch: &mut Batch, blob: BlobId, chunks: u32) {
+    for chunk in 0..chunks {
+        batch.remove(Space::Blobs, keys::chunk(blob, chunk));
+    }
+    batch.remove(Space::Rows, keys::blob(blob));
 }
 
 /// How many chunks to remove, and their octets. A content that was never finished has no row that says it.

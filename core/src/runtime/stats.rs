@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 /// From this length on a single run of a task counts as a stall.
 pub const STALL_MIN: Duration = Duration::from_millis(50);
 
-/// How old the reading of the processor time may be that a stall is compared with: reading takes ten
-/// microseconds, longer than most polls.
+/// How old the reading of the processor time may be that a stall is compared with: reading takes a
+/// system call, as long as many a poll.
 const PROCESSOR_READ: Duration = Duration::from_millis(10);
 
 /// Instants are kept as nanoseconds since this one, so that they fit an atomic.
@@ -155,10 +155,10 @@ fn nanos_since_epoch() -> u64 {
     EPOCH.elapsed().as_nanos() as u64 | 1
 }
 
-/// The processor time of this thread; 0 where the kernel doesn't tell.
+/// The processor time of this thread.
 fn thread_nanos() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split_ascii_whitespace().next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// A label as the small number that tasks carry.

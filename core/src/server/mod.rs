@@ -24,15 +24,10 @@ use crate::log::{self, LogError};
 use crate::resolver::ResolverError;
 use crate::runtime::net::{BoundSocket, LISTEN_BACKLOG, reserve_tcp};
 use crate::runtime::{PreflightError, Runtime, RuntimeError, RuntimeOptions, Shutdown, preflight};
-use crate::sys;
 use crate::tls::{Certificates, PemPair, ServiceOptions, Tickets, TlsConfigError, TlsService, self_signed};
 
 /// How long sessions may take to finish when the server stops.
 pub const STOP_GRACE: Duration = Duration::from_secs(3);
-
-/// Arenas of the memory allocator for each shard. With one, a durable message took some 14 % more processor time;
-/// with two as much as with all that there may be.
-const ARENAS_EACH: usize = 2;
 
 /// How long the start waits for a port that is in use.
 const PORT_WAIT: Duration = Duration::from_secs(3);
@@ -117,7 +112,6 @@ struct BoundListener {
 pub fn serve(config: Config) -> Result<(), ServeError> {
     let begun = Instant::now();
     let shards = config.shards.map_or_else(cores, usize::from);
-    sys::limit_arenas(ARENAS_EACH * shards);
     let host = preflight()?;
     let log = log::start(config.log.format, config.log.levels.clone())?;
     std::fs::create_dir_all(&config.data_dir).map_err(system("can't make the data directory"))?;

@@ -208,3 +208,78 @@ fn a_store_of_a_newer_format_is_refused_with_advice() {
     engine.commit(batch, Durability::Synced).unwrap();
     assert!(Store::open(engine).is_err(), "rows without a format");
 }
+
+/// The writes that end a use of a content, committed.
+fn let_go_of(store: &Store, blob: BlobId, used: (u32, u64)) {
+    let mut batch = Batch::new();
+    let_go(&store.reader(), &mut batch, blob, used).unwrap();
+    commit(store, batch);
+}
+
+fn used_by(store: &Store, blob: BlobId, uses: &[(u32, u64)]) {
+    let mut batch = Batch::new();
+    for (owner, user) in uses {
+        batch.insert(Space::Rows, keys::blob_ref(blob, *owner, *user), MARK);
+    }
+    commit(store, batch);
+}
+
+/// Contents, chunks, and contents to collect.
+fn left(store: &Store) -> (u64, u64, u64) {
+    let report = crate::verify::verify(store.reader(), None, &mut |_| {}).unwrap();
+    (report.counts.blobs, report.counts.chunks, report.counts.blobs_to_collect)
+}
+
+#[test]
+fn the_last_use_takes_its_content_along() {
+    let store = store();
+    for (chunks, after) in [(0, (0, 0, 0)), (1, (0, 0, 0)), (16, (0, 0, 0)), (17, (1, 17, 1))] {
+        let (content, _) = write(&store, &vec![b'x'; chunks * CHUNK_OCTETS], CHUNK_OCTETS, Sharing::One);
+        used_by(&store, content.blob, &[(SYSTEM, 7)]);
+        let_go_of(&store, content.blob, (SYSTEM, 7));
+        assert_eq!(left(&store), after, "{chunks} chunks");
+    }
+}
+
+#[test]
+fn what_others_use_or_may_use_yet_is_left_to_the_collector() {
+    let store = store();
+    let (content, _) = write(&store, b"shared", 100, Sharing::One);
+    used_by(&store, content.blob, &[(SYSTEM, 7), (3, 8)]);
+    let_go_of(&store, content.blob, (SYSTEM, 7));
+    assert_eq!(left(&store), (1, 1, 1));
+    // Both end at the same time: none sees that it is the last one.
+    used_by(&store, content.blob, &[(SYSTEM, 7)]);
+    let reader = store.reader();
+    for used in [(SYSTEM, 7), (3, 8)] {
+        let mut batch = Batch::new();
+        let_go(&reader, &mut batch, content.blob, used).unwrap();
+        commit(&store, batch);
+    }
+    assert_eq!(left(&store), (1, 1, 2), "each use left a row");
+    let collected = collect(&store.reader(), BlobId(0), usize::MAX).unwrap();
+    assert_eq!((collected.blobs, collected.chunks), (1, 1));
+    commit(&store, collected.batch);
+    assert_eq!(left(&store), (0, 0, 0));
+    // Its other recipients are still being written.
+    let (content, _) = write(&store, b"shared", 100, Sharing::Several);
+    used_by(&store, content.blob, &[(SYSTEM, 7)]);
+    let_go_of(&store, content.blob, (SYSTEM, 7));
+    assert_eq!(left(&store), (1, 1, 2), "it is still being taken, and then looked at");
+}
+
+#[test]
+fn a_to_do_row_of_a_content_that_went_at_once_is_no_harm() {
+    let store = store();
+    let (content, _) = write(&store, b"shared", 100, Sharing::One);
+    used_by(&store, content.blob, &[(SYSTEM, 7), (SYSTEM, 8)]);
+    let_go_of(&store, content.blob, (SYSTEM, 7));
+    let_go_of(&store, content.blob, (SYSTEM, 8));
+    let report = crate::verify::verify(store.reader(), None, &mut |_| {}).unwrap();
+    assert!(report.is_clean(), "{:?}", report.violations);
+    assert_eq!((report.counts.blobs, report.counts.chunks), (0, 0));
+    let collected = collect(&store.reader(), BlobId(0), usize::MAX).unwrap();
+    assert_eq!((collected.chunks, collected.octets, collected.next), (0, 0, None));
+    commit(&store, collected.batch);
+    assert_eq!(left(&store), (0, 0, 0));
+}

@@ -190,7 +190,7 @@ pub fn outcome(reader: &Reader, id: QueueId, outcome: &Outcome) -> Result<Option
         new.waiting = fewer(new.waiting)?;
     }
     if new.waiting == 0 {
-        edit.erase(id, &old);
+        edit.erase(reader, id, &old)?;
         return Ok(Some(Concluded { edit, left: None, suppressed }));
     }
     new.claimed = false;

@@ -1,8 +1,10 @@
 //! How the rows of an entry are written together.
 
+use crate::blobs;
 use crate::engine::{Batch, Space};
 use crate::ids::QueueId;
 use crate::keys::{self, SYSTEM};
+use crate::reader::Reader;
 use crate::rows::{FromIdRow, Held, MARK, QueueMeta, QueueRow, RecipientRow};
 use crate::store::{Refusal, StoreError};
 
@@ -90,8 +92,8 @@ impl Edit {
         Ok(())
     }
 
-    /// Removes an entry whose recipients are removed, and with them its id. Its content is left to the collector.
-    pub(super) fn erase(&mut self, id: QueueId, row: &QueueRow) {
+    /// Removes an entry whose recipients are removed, with its id, and its content where nobody else has that.
+    pub(super) fn erase(&mut self, reader: &Reader, id: QueueId, row: &QueueRow) -> Result<(), StoreError> {
         self.remove(keys::queue(id));
         self.remove(keys::queue_prefix(id));
         if row.has_meta {
@@ -102,9 +104,15 @@ impl Edit {
         if row.claimed {
             self.remove(keys::queue_claimed(id));
         }
-        self.remove(keys::blob_ref(row.blob, SYSTEM, id.0));
-        self.insert(keys::blob_gc(row.blob, SYSTEM, id.0), MARK);
+        if row.attempts <= 1 {
+            blobs::let_go(reader, &mut self.batch, row.blob, (SYSTEM, id.0))?;
+        } else {
+            // It is in a blob file by now. The collector counts what it removes, and has such files rewritten.
+            self.remove(keys::blob_ref(row.blob, SYSTEM, id.0));
+            self.insert(keys::blob_gc(row.blob, SYSTEM, id.0), MARK);
+        }
         self.count(row, -1);
+        Ok(())
     }
 
     /// Writes a recipient.

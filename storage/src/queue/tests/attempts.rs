@@ -1,4 +1,5 @@
 use super::*;
+use crate::blobs;
 use crate::rows::{Held, Retirement};
 
 #[test]
@@ -213,4 +214,28 @@ fn waiting_domains_are_found_in_order_and_within_a_range() {
     assert_eq!((&*one.entries, one.next), (&two.entries[..1], Some(two.entries[1])), "there is more");
     let none = due(&world.reader(), start, two.entries[0].due - 1, 10).unwrap();
     assert_eq!((&*none.entries, none.next), (&[][..], Some(two.entries[0])), "it isn't due yet");
+}
+
+#[test]
+fn a_content_goes_with_its_last_entry_at_once_when_that_left_at_its_first_attempt() {
+    let left = |attempts: i64| {
+        let world = World::new();
+        let content = world.content();
+        let id = world.enqueue(message(content, &["r@one.example"]))[0].id;
+        world.commit(blobs::settle(content.blob));
+        let mut ended =
+            Outcome { attempt: 1, now: 1001, due: 2000, recipients: Vec::new(), ..Outcome::default() };
+        for attempt in 1..=attempts {
+            world.claim(id, 1000 * attempt);
+            let is_last = attempt == attempts;
+            ended.recipients =
+                if is_last { vec![(0, Fate::Delivered(said(1001, 250, "ok")))] } else { Vec::new() };
+            world.outcome(id, &ended);
+        }
+        assert!(world.is_gone(id));
+        let counts = verify(world.reader(), None, &mut |_| {}).unwrap().counts;
+        (counts.blobs, counts.chunks, counts.blobs_to_collect)
+    };
+    assert_eq!(left(1), (0, 0, 0));
+    assert_eq!(left(2), (1, 1, 1), "the collector counts it");
 }
