@@ -162,9 +162,10 @@ fn find(directory: &Directory<'_>, by: By) -> Result<Option<Found>, StoreError> 
     match by {
         By::Author(address) => {
             let keys = signing(&address.domain)?;
-            let Some(settings) = directory.domain(&address.domain)?.filter(|_| !keys.is_empty()) else {
+            if keys.is_empty() {
                 return Ok(None);
-            };
+            }
+            let Some(settings) = directory.domain(&address.domain)? else { return Ok(None) };
             let localpart = settings.canonical(address.localpart.as_str());
             let domain = address.domain;
             let identity = Some(Identity { localpart, domain: domain.clone() });
