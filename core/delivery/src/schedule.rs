@@ -264,7 +264,7 @@ impl Schedule {
             state.state = State::Claiming;
             state.epoch = record.epoch;
         }
-        Turn { session, domain, entries_max: ENTRIES_MAX, first: self.lanes.take(domain) }
+        Turn { session, domain, entries_max: ENTRIES_MAX, first: self.lanes.give(domain, session) }
     }
 
     /// Takes that a session has claimed this many entries, and what the domain's first row says after that. With no
@@ -407,6 +407,7 @@ impl Schedule {
         if state.state != State::Running || connection.is_none() {
             return Next::Close;
         }
+        self.lanes.settle(session);
         self.read(session, first_due);
         self.give_up_of(session, now);
         self.learn(domain, signal, now);
@@ -456,6 +457,11 @@ impl Schedule {
         self.read(session, ended.first_due);
         self.give_up_of(session, now);
         let Some(state) = self.sessions.remove(&session) else { return Afterwards::Nothing };
+        if ended.postponed.is_some() {
+            self.lanes.take_back(state.domain, session);
+        } else {
+            self.lanes.settle(session);
+        }
         self.learn(state.domain, ended.signal, now);
         if !is_idle {
             self.active -= 1;
@@ -530,7 +536,7 @@ impl Schedule {
         if record.due == i64::MAX {
             if record.running == 0 && !self.idle_of.contains_key(&domain) {
                 entry.remove();
-                self.lanes.take(domain);
+                self.lanes.forget(domain);
             }
         } else if record.has_room() {
             if at <= now {
