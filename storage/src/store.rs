@@ -55,6 +55,16 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether it is about the rows that were asked for alone, so that others may be right.
+    pub const fn is_of_rows(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::BadRow(_) | Self::BadKey(_) | Self::Inconsistent(_) => true,
+            Self::Engine(_) | Self::NewerFormat { .. } => false,
+        }
+    }
+}
+
 /// Why a transaction of an account was refused. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {

@@ -45,10 +45,19 @@ use kept::Kept;
 use lane::Lanes;
 use places::{Asked, Scope, Waiter, Waiting};
 use record::{Place, Record};
-use session::{Session, State};
+use session::{Connection, Session, State};
 
 /// After so many sessions in a row that were told to come later, all that is due comes later.
 const SLOWER_SHARED_AFTER: u8 = 3;
+
+/// What a session does when there is no place for its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IfBusy {
+    /// It ends, and its domain waits.
+    Leave,
+    /// It does without.
+    GoOn,
+}
 
 /// The schedule. See the module.
 #[derive(Debug)]
@@ -243,7 +252,7 @@ impl Schedule {
         }
         let waiter = Waiter { shard: self.shard, domain: 0 };
         self.has_place = false;
-        self.hosts.take(Scope::Server, waiter, &mut self.waits_for_place, now)?;
+        self.hosts.take(Scope::Server, waiter, Some(&mut self.waits_for_place), now)?;
         self.sessions_made += 1;
         let session = SessionId(self.sessions_made);
         self.kept.begins(domain, session);
@@ -264,7 +273,7 @@ impl Schedule {
             state.state = State::Claiming;
             state.epoch = record.epoch;
         }
-        Turn { session, domain, entries_max: ENTRIES_MAX, first: self.lanes.take(domain) }
+        Turn { session, domain, entries_max: ENTRIES_MAX, first: self.lanes.give(domain, session) }
     }
 
     /// Takes that a session has claimed this many entries, and what the domain's first row says after that. With no
@@ -298,11 +307,34 @@ impl Schedule {
 
     /// Asks whether a session may connect from `source` (none: the system's choice) to an address. A connection that
     /// the session had counts as ended; one to the same address leaves its place to this one.
+    ///
+    /// If there is no place, its domain waits for one, and the session ends as postponed.
     pub fn connect(
         &mut self,
         session: SessionId,
         address: IpAddr,
         source: Option<IpAddr>,
+        now: i64,
+    ) -> Admission {
+        self.admit(session, (address, source), IfBusy::Leave, now)
+    }
+
+    /// The same for a session that has tried something already, and goes on if there is no place: nobody waits for one.
+    pub fn try_connect(
+        &mut self,
+        session: SessionId,
+        address: IpAddr,
+        source: Option<IpAddr>,
+        now: i64,
+    ) -> Admission {
+        self.admit(session, (address, source), IfBusy::GoOn, now)
+    }
+
+    fn admit(
+        &mut self,
+        session: SessionId,
+        (address, source): Connection,
+        if_busy: IfBusy,
         now: i64,
     ) -> Admission {
         let kept =
@@ -320,17 +352,18 @@ impl Schedule {
         };
         let domain = state.domain;
         let waiter = Waiter { shard: self.shard, domain };
-        let admitted = self.hosts.admit(address, source, waiter, &mut record.waits_for_place, now);
+        let waits = (if_busy == IfBusy::Leave).then_some(&mut record.waits_for_place);
+        let admitted = self.hosts.admit(address, source, waiter, waits, now);
         match admitted.admission {
             Admission::Go => {
                 state.connection = Some((address, source));
                 state.is_shared = false;
             }
-            Admission::Busy { .. } => {
+            Admission::Busy { .. } if if_busy == IfBusy::Leave => {
                 state.waits_for_place = record.waits_for_place;
                 record.is_leaving = record.waits_for_place;
             }
-            Admission::Down { .. } => {}
+            Admission::Busy { .. } | Admission::Down { .. } => {}
         }
         if let Some(scope) = self.kept.of(domain, session) {
             let is_of_host = scope == Scope::Host(address);
@@ -407,6 +440,7 @@ impl Schedule {
         if state.state != State::Running || connection.is_none() {
             return Next::Close;
         }
+        self.lanes.settle(session);
         self.read(session, first_due);
         self.give_up_of(session, now);
         self.learn(domain, signal, now);
@@ -456,6 +490,11 @@ impl Schedule {
         self.read(session, ended.first_due);
         self.give_up_of(session, now);
         let Some(state) = self.sessions.remove(&session) else { return Afterwards::Nothing };
+        if ended.postponed.is_some() {
+            self.lanes.take_back(state.domain, session);
+        } else {
+            self.lanes.settle(session);
+        }
         self.learn(state.domain, ended.signal, now);
         if !is_idle {
             self.active -= 1;
@@ -530,7 +569,7 @@ impl Schedule {
         if record.due == i64::MAX {
             if record.running == 0 && !self.idle_of.contains_key(&domain) {
                 entry.remove();
-                self.lanes.take(domain);
+                self.lanes.forget(domain);
             }
         } else if record.has_room() {
             if at <= now {

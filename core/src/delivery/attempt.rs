@@ -19,7 +19,7 @@ use postrider_storage::rows::{Kind, QueueRow, RecipientRow, Ret, SuppressionRow}
 use postrider_storage::store::StoreError;
 
 use super::downgrade::Original;
-use super::hosts::{Busy, Offered, Parcel, Transported};
+use super::hosts::{Busy, Offered, Parcel, Transported, Tries};
 use super::outcome::{Tried, configured_keep};
 use super::routing::Routing;
 use super::session::{Session, chance};
@@ -350,15 +350,15 @@ async fn drive(
     let shard = Rc::clone(&session.shard);
     let mut offered = None;
     let mut sessions = Vec::new();
-    let mut began = false;
+    let mut tries = Tries::First;
     while let Step::Dial(dial) = attempt.next(questions).await {
-        let result = match session.at_host(&dial, way, parcel).await {
+        let result = match session.at_host(&dial, way, parcel, tries).await {
             Ok(result) => result,
+            Err(Busy(until)) if tries == Tries::First => return Err(Busy(until)),
             // What was tried already counts.
-            Err(Busy(until)) if !began => return Err(Busy(until)),
             Err(Busy(_)) => break,
         };
-        began = true;
+        tries = Tries::Another;
         if result.observed {
             for counter in dial.rule.after(TlsEvent::Observed).1 {
                 count(&shard, counter);

@@ -85,6 +85,15 @@ pub(super) struct Offered {
     pub(super) requiretls: bool,
 }
 
+/// Whether a host is the first of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tries {
+    /// If there are connections enough, the attempt is postponed until there is a place.
+    First,
+    /// Others were tried before, which counts.
+    Another,
+}
+
 /// Nothing was tried: there are connections enough.
 pub(super) struct Busy(pub(super) i64);
 
@@ -119,6 +128,7 @@ impl Session {
         dial: &Dial,
         way: &Transported<'_>,
         parcel: &Parcel<'_>,
+        tries: Tries,
     ) -> Result<HostResult, Busy> {
         let mut is_used_up = false;
         if let Some(open) = &mut self.open {
@@ -149,7 +159,7 @@ impl Session {
             }
         }
         let mut dialed = Vec::new();
-        let (stream, address) = match self.connect(dial, way, &mut dialed).await? {
+        let (stream, address) = match self.connect(dial, way, &mut dialed, tries).await? {
             Ok(connected) => connected,
             Err(why) => return Ok(HostResult::of(HostEnd::Unreachable(why), dialed)),
         };
@@ -289,13 +299,22 @@ impl Session {
         dial_to: &Dial,
         way: &Transported<'_>,
         dialed: &mut Vec<IpAddr>,
+        tries: Tries,
     ) -> Result<Result<(Stream, IpAddr), Unreachable>, Busy> {
         let until = Instant::now() + DIAL_TIME;
         let mut failure = Unreachable::NoRoute;
         let mut left = u32::try_from(dial_to.addresses.len()).unwrap_or(u32::MAX);
         for address in &dial_to.addresses {
             let source = way.local.to(address);
-            match self.schedule(|schedule, id, now| schedule.connect(id, *address, source, now)) {
+            let is_first = tries == Tries::First && dialed.is_empty();
+            let admission = self.schedule(|schedule, id, now| {
+                if is_first {
+                    schedule.connect(id, *address, source, now)
+                } else {
+                    schedule.try_connect(id, *address, source, now)
+                }
+            });
+            match admission {
                 Admission::Go => {}
                 Admission::Down { until } => {
                     failure = Unreachable::Known { until };

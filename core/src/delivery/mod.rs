@@ -13,6 +13,7 @@
 //! - Nothing here stops mail from coming in: sessions, memory and work at a time are bounded.
 
 mod attempt;
+mod claim;
 mod connection;
 pub(crate) mod content;
 mod counts;
@@ -237,14 +238,21 @@ pub async fn announce(shard: &Rc<Shard>, entries: Vec<Scheduled>, account: u32) 
     }
 }
 
-/// A domain's first entry in the schedule; none when nothing waits for it.
+/// A domain's first entry in the schedule; none when nothing waits for it. Strays don't count: the domain has nothing to do
+/// for them, and is told of those that are set right.
 async fn first(shard: &Shard, domain: u64) -> Result<Option<Scheduled>, StoreError> {
     let asked = shard.deliveries.fronts.ask(domain);
     if asked.from >= Scheduled::end(domain) {
         // Nothing waits, and nobody has to look for it.
         return Ok(None);
     }
-    let first = shard.shared.reads.run(move |reader| queue::first(reader, asked.from)).await?;
+    let strays = shard.deliveries.strays.ids();
+    let first = shard.shared.reads.run(move |reader| {
+        // Of one more than there are strays, one is none.
+        let waiting = queue::due(reader, asked.from, i64::MAX, strays.len())?;
+        Ok(waiting.entries.into_iter().find(|one| strays.binary_search(&one.id).is_err()).or(waiting.next))
+    });
+    let first = first.await?;
     shard.deliveries.fronts.found(asked, first);
     Ok(first)
 }

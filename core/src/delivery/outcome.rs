@@ -416,25 +416,29 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
         let due = shard.shared.reads.run(move |reader| {
             let (mut rows, mut left) = (Vec::new(), 0);
             let mut known: HashMap<_, Routing> = HashMap::new();
-            for due in queue::due(reader, from, now, others + SHARED_MAX)?.entries {
-                let Some(entry) = queue::entry(reader, due.id)? else { continue };
+            let mut claim = |id: QueueId| {
+                let Some(entry) = queue::entry(reader, id)? else { return Ok(None) };
                 let routing = match known.entry((entry.sender, entry.mail_from.clone())) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(vacant) => vacant.insert(Routing::read(reader, &entry, keep)?),
                 };
-                if strays.contains(&due.id) || !goes_by(routing, &entry, &transport, &config.delivery.routes)
-                {
-                    left += 1;
-                    continue;
+                if !goes_by(routing, &entry, &transport, &config.delivery.routes) {
+                    return Ok(None);
                 }
                 let made = u16::try_from(entry.attempts.saturating_add(1)).unwrap_or(u16::MAX);
                 let backoff = backoff_of(configured, &entry);
-                let next = backoff.due_when_cut_off(made, now, chance(due.id));
-                let Some(claimed) = queue::claim_row(reader, due.id, entry, queue::Attempt { now, next })?
-                else {
-                    continue;
-                };
-                rows.push((due.id, claimed, backoff));
+                let next = backoff.due_when_cut_off(made, now, chance(id));
+                let claimed = queue::claim_row(reader, id, entry, queue::Attempt { now, next })?;
+                Ok::<_, StoreError>(claimed.map(|claimed| (id, claimed, backoff)))
+            };
+            for due in queue::due(reader, from, now, others + SHARED_MAX)?.entries {
+                match if strays.contains(&due.id) { Ok(None) } else { claim(due.id) } {
+                    Ok(Some(row)) => rows.push(row),
+                    Ok(None) => left += 1,
+                    // One that is damaged is told of when it is to be claimed.
+                    Err(error) if error.is_of_rows() => left += 1,
+                    Err(error) => return Err(error),
+                }
             }
             Ok((rows, left))
         });

@@ -10,18 +10,19 @@ use std::time::{Duration, Instant};
 use futures_lite::future::or;
 use postrider_delivery::backoff::Backoff;
 use postrider_delivery::outcome::{Failure, Signal};
-use postrider_delivery::schedule::{Afterwards, Ended, Next, Notice, SessionId, Turn, pick};
+use postrider_delivery::schedule::{Afterwards, Ended, Next, Notice, SessionId, Turn};
 use postrider_delivery::security::Channel;
 use postrider_delivery::tls_results;
 use postrider_storage::account::hash;
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
-use postrider_storage::queue::{self, Attempt, Claimed, Edit, Scheduled};
+use postrider_storage::queue::{self, Claimed, Edit};
 use postrider_storage::reader::Reader;
-use postrider_storage::rows::{Held, Kind, QueueRow};
+use postrider_storage::rows::Kind;
 use postrider_storage::store::StoreError;
 use tracing::{error, warn};
 
+use super::claim::{Found, Wanted};
 use super::connection::Connection;
 use super::ending::One;
 use super::ends::Slot;
@@ -35,14 +36,10 @@ use crate::commit;
 use crate::runtime::{sleep, spawn, spawn_task};
 use crate::shard::Shard;
 
-/// Due entries that are looked at for each that is claimed, so that accounts have their turns.
-const CANDIDATES: usize = 4;
 /// Seconds until a domain is tried again whose entries could not be claimed.
 const PAUSE_AFTER_FAILURE: i64 = 30;
 /// Seconds until a domain is looked at again of which only accounts have due entries that have their share of sessions.
 const PAUSE_OF_SHARE: i64 = 5;
-/// How often so many entries are passed over, all of accounts that have their share of sessions, to find one of another.
-const PAGES_PASSED_MAX: usize = 20;
 /// How long one message may take until those behind it are given back, so that others may deliver them; up to twice that.
 const WAITING_TIME: Duration = Duration::from_secs(5);
 
@@ -74,15 +71,6 @@ pub(super) struct Session {
     in_hand: Rc<RefCell<VecDeque<QueueId>>>,
     /// Why the last attempt failed, when that would be the same for every message to the domain by this transport.
     pub(super) shared: Option<(Box<str>, Failure)>,
-}
-
-/// What a turn has to deliver.
-struct Batch {
-    claimed: Vec<(QueueId, Claimed)>,
-    /// The first due entry of those that are left.
-    left: Option<Scheduled>,
-    /// Some were left since their accounts have their share of sessions.
-    waits_for_share: bool,
 }
 
 /// How a turn went.
@@ -233,7 +221,7 @@ impl Session {
 
     async fn turn(&mut self, turn: Turn) -> Turned {
         let now = unix_now();
-        let Batch { claimed, left, waits_for_share } = match self.claim(turn, now).await {
+        let Found { claimed, left, waits_for_share, .. } = match self.claim(turn, now).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, "entries of the queue can't be claimed; they are later");
@@ -245,14 +233,14 @@ impl Session {
         let first_due = left.map(|left| left.due);
         let count = claimed.len();
         self.schedule(|schedule, id, now| schedule.claimed(id, count, first_due, now));
-        if count == 0
-            && first_due.is_some_and(|due| due <= now)
-            && !self.shard.deliveries.strays.ids().is_empty()
-        {
-            return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
-        }
         if count == 0 && waits_for_share {
             return Turned::Postponed(now + PAUSE_OF_SHARE);
+        }
+        if count == 0 && first_due.is_some_and(|due| due <= now) {
+            warn!(
+                "what is due of a domain can't be claimed; it is looked at again after a pause. See postrider verifydata"
+            );
+            return Turned::Postponed(now + PAUSE_AFTER_FAILURE);
         }
         let cut_off = cut_off(Rc::clone(&self.shard), Rc::clone(&self.slot), Rc::clone(&self.in_hand));
         let none_waits = let_none_wait(Rc::clone(&self.shard), Rc::clone(&self.in_hand), (self.domain, now));
@@ -302,7 +290,7 @@ impl Session {
     }
 
     /// Claims entries, and says which one is the first of those that are left.
-    async fn claim(&self, turn: Turn, now: i64) -> Result<Batch, String> {
+    async fn claim(&self, turn: Turn, now: i64) -> Result<Found, String> {
         let deliveries = &self.shard.deliveries;
         let _editing = deliveries.edits.claim(turn.domain).await;
         let shared = &self.shard.shared;
@@ -311,34 +299,16 @@ impl Session {
         let strays = deliveries.strays.ids();
         let sessions_max = usize::try_from(shared.config.delivery.sessions_max).unwrap_or(usize::MAX);
         let used_up = shared.deliveries.shares.used_up(shared.hosts.sessions(), sessions_max);
-        let claim = move |reader: &Reader| {
-            let candidates = CANDIDATES * turn.entries_max;
-            let mut due = queue::due(reader, asked.from, now, candidates)?;
-            let (mut ids, waits_for_share) = choose(reader, &turn, &due.entries, &used_up)?;
-            // Others may stand behind those that have their share.
-            let mut passed = None;
-            for _ in 0..PAGES_PASSED_MAX {
-                let Some(next) = due.next.filter(|next| ids.is_empty() && waits_for_share && next.due <= now)
-                else {
-                    break;
-                };
-                passed = passed.or(due.entries.first().copied());
-                due = queue::due(reader, next, now, candidates)?;
-                ids = choose(reader, &Turn { first: Vec::new(), ..turn.clone() }, &due.entries, &used_up)?.0;
-            }
-            ids.retain(|id| !strays.contains(id));
-            let claimed = claim_these(reader, ids, now, backoff)?;
-            let is_left = |one: &Scheduled| claimed.iter().all(|(id, _)| *id != one.id);
-            let left = passed.or_else(|| due.entries.iter().copied().find(is_left).or(due.next));
-            Ok(Batch { claimed, left, waits_for_share })
-        };
-        let Batch { mut claimed, left, waits_for_share } =
-            shared.reads.run(claim).await.map_err(|error| error.to_string())?;
+        let wanted = Wanted { turn, from: asked.from, now, backoff, strays, used_up };
+        let found = shared.reads.run(move |reader| wanted.find(reader)).await;
+        let mut found = found.map_err(|error| error.to_string())?;
+        // They wait for themselves alone.
+        deliveries.strays.add(std::mem::take(&mut found.damaged), Stray::Unreadable);
         let mut edit = Edit::default();
-        for (_, one) in &mut claimed {
+        for (_, one) in &mut found.claimed {
             edit.append(std::mem::take(&mut one.edit));
         }
-        let ids = claimed.iter().map(|(id, _)| *id);
+        let ids = found.claimed.iter().map(|(id, _)| *id);
         if !edit.batch.is_empty() {
             let committed = commit::commit(&shared.committer, edit.batch, Durability::Buffered).await;
             if let Err(error) = committed {
@@ -347,9 +317,9 @@ impl Session {
                 return Err(error.to_string());
             }
         }
-        deliveries.fronts.found(asked, left);
+        deliveries.fronts.found(asked, found.left);
         *self.in_hand.borrow_mut() = ids.collect();
-        Ok(Batch { claimed, left, waits_for_share })
+        Ok(found)
     }
 
     /// Takes what the front entry of those in hand came to, to be written. Its outcome goes its own way from here, whatever
@@ -432,63 +402,6 @@ async fn cut_off<T>(shard: Rc<Shard>, slot: Rc<Slot>, in_hand: Rc<RefCell<VecDeq
         pending::<()>().await;
     }
     None
-}
-
-/// Chooses what to claim of what is due of a domain: what has to come first, then entries of all accounts in turn, but for those
-/// that have used up their share of sessions. Says whether some were left for that.
-fn choose(
-    reader: &Reader,
-    turn: &Turn,
-    due: &[Scheduled],
-    used_up: &[u32],
-) -> Result<(Vec<QueueId>, bool), StoreError> {
-    let first = turn.first.iter().map(|id| QueueId(*id));
-    let rest = due.iter().map(|due| due.id).filter(|id| !turn.first.contains(&id.0));
-    if due.len() <= turn.entries_max && used_up.is_empty() {
-        return Ok((first.chain(rest).take(turn.entries_max).collect(), false));
-    }
-    let (mut ids, mut accounts, mut waits_for_share) = (Vec::new(), Vec::new(), false);
-    let mut chosen = Vec::new();
-    for (id, is_first) in first.map(|id| (id, true)).chain(rest.map(|id| (id, false))) {
-        let account = queue::entry(reader, id)?.map_or(0, |row| row.sender);
-        if used_up.contains(&account) {
-            waits_for_share = true;
-        } else if is_first {
-            chosen.push(id);
-        } else {
-            ids.push(id);
-            accounts.push(account);
-        }
-    }
-    chosen.extend(pick(&accounts, turn.entries_max).into_iter().map(|place| ids[place]));
-    chosen.truncate(turn.entries_max);
-    Ok((chosen, waits_for_share))
-}
-
-/// Claims those of entries that are still due.
-fn claim_these(
-    reader: &Reader,
-    ids: Vec<QueueId>,
-    now: i64,
-    backoff: Backoff,
-) -> Result<Vec<(QueueId, Claimed)>, StoreError> {
-    let mut claimed: Vec<(QueueId, Claimed)> = Vec::with_capacity(ids.len());
-    for id in ids {
-        // Nothing is claimed twice, whoever named it twice.
-        if claimed.iter().any(|(known, _)| *known == id) {
-            continue;
-        }
-        let Some(row) = queue::entry(reader, id)?.filter(|row| is_due(row, now)) else { continue };
-        let made = u16::try_from(row.attempts.saturating_add(1)).unwrap_or(u16::MAX);
-        let next = outcome::backoff_of(backoff, &row).due_when_cut_off(made, now, chance(id));
-        let claim = queue::claim_row(reader, id, row, Attempt { now, next })?;
-        claimed.extend(claim.map(|claimed| (id, claimed)));
-    }
-    Ok(claimed)
-}
-
-fn is_due(row: &QueueRow, now: i64) -> bool {
-    row.held == Held::No && !row.claimed && row.due <= now
 }
 
 /// Whether nobody waits for it: attempts are fewer.

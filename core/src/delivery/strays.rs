@@ -1,6 +1,9 @@
 //! Claimed entries that no session has any more: what could not be given back, and what a fault of the server cut off.
-//! They are set right here, again and again until that is on the disk, so that none waits for the next start. One whose row
-//! can't be read waits for itself alone: it is told of, and looked at again with pauses, while others go on at once.
+//! They are set right here, again and again until that is on the disk, so that none waits for the next start. One whose rows
+//! can't be read, claimed or not, waits for itself alone: it is told of, and looked at again with pauses, while others go on
+//! at once.
+//!
+//! What always holds: the domain of a stray has its turns as if there were none, and is told of it when it is set right.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use postrider_storage::engine::Durability;
 use postrider_storage::ids::QueueId;
-use postrider_storage::queue::{self, Edit};
+use postrider_storage::queue::{self, Attempt, Edit};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{AttemptResult, Held};
 use postrider_storage::store::StoreError;
@@ -42,6 +45,8 @@ pub(super) enum Stray {
     },
     /// Its outcome can't be made. It is held, since another attempt would deliver it once more and end as this one.
     Endless,
+    /// It was to be claimed, and a row of it can't be read: it has its turn once that can be.
+    Unreadable,
 }
 
 /// A stray that waits to be set right.
@@ -84,7 +89,7 @@ impl Strays {
         self.changed.notify();
     }
 
-    /// Those that nobody may claim now; few, and mostly none.
+    /// Those that nobody may claim now, ascending; few, and mostly none.
     pub(super) fn ids(&self) -> Vec<QueueId> {
         self.found.borrow().keys().copied().collect()
     }
@@ -188,7 +193,7 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
     for (id, error) in damaged {
         if deliveries.strays.damaged(id, Instant::now()) {
             more += 1;
-            error!(entry = %id.0, %error, "an entry of the queue is damaged and can't be given back; it is looked at again with pauses, and holds up no other. See postrider verifydata");
+            error!(entry = %id.0, %error, "an entry of the queue is damaged and is not delivered; it is looked at again with pauses, and holds up no other. postrider verifydata tells what else is damaged. Commands of postrider queue fail for it: only a backup of the store has it whole");
         } else {
             debug!(entry = %id.0, %error, "an entry of the queue is still damaged");
         }
@@ -207,6 +212,7 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
             Stray::Endless => {
                 error!(entry = %id.0, "what came of an attempt can't be written: the entry is held until an operator releases or drops it");
             }
+            Stray::Unreadable => info!(entry = %id.0, "an entry that was damaged can be read"),
         }
     }
     for place in places {
@@ -215,22 +221,33 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
     Ok(())
 }
 
+/// What sets a stray right, and the place that it has then; none when it is gone, or claimed by another.
 fn right(
     reader: &Reader,
     id: QueueId,
     stray: Stray,
     now: i64,
 ) -> Result<Option<(Edit, queue::Scheduled)>, StoreError> {
+    let Some(row) = queue::entry(reader, id)? else { return Ok(None) };
     let fault = |text: &str| AttemptResult::new(now, 0, Some([4, 3, 0]), "", text);
+    if !row.claimed {
+        // Nobody had it meanwhile.
+        let place = queue::Scheduled::of(id, &row);
+        if stray == Stray::Unreadable {
+            // Whether it can be claimed now.
+            drop(queue::claim_row(reader, id, row, Attempt { now, next: now })?);
+        }
+        return Ok(Some((Edit::default(), place)));
+    }
     match stray {
         Stray::Untried => queue::unclaim(reader, id, now),
         Stray::CutOff { attempts_max } => {
-            let made = queue::entry(reader, id)?.map_or(0, |row| row.attempts);
-            let held = if made < u32::from(attempts_max) { Held::No } else { Held::Operator };
+            let held = if row.attempts < u32::from(attempts_max) { Held::No } else { Held::Operator };
             queue::cut_off(reader, id, held, fault("the attempt broke off inside this server"))
         }
         Stray::Endless => {
             queue::cut_off(reader, id, Held::Operator, fault("what came of the attempt can't be written"))
         }
+        Stray::Unreadable => Ok(None),
     }
 }

@@ -229,7 +229,7 @@ impl QueueMetrics {
             ),
             damaged: b.gauge(
                 "postrider_queue_damaged_entries",
-                "Entries of the queue that were cut off in an attempt and can't be given back, since their rows are damaged; they are looked at again.",
+                "Entries of the queue that are not delivered since their rows are damaged; they are looked at again.",
             ),
             possible_duplicates: b.counter(
                 "postrider_queue_possible_duplicates_total",

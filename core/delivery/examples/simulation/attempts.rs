@@ -153,7 +153,13 @@ impl Engine {
             return Connecting::Ended(HostEnd::Unreachable(Unreachable::TimedOut));
         };
         let source = world::source(address);
-        match self.schedules[session.0].connect(session.1, address, source, self.now) {
+        let schedule = &mut self.schedules[session.0];
+        let admission = if under.has_dialed {
+            schedule.try_connect(session.1, address, source, self.now)
+        } else {
+            schedule.connect(session.1, address, source, self.now)
+        };
+        match admission {
             Admission::Go => {}
             Admission::Down { until } if under.addresses.is_empty() => {
                 return Connecting::Ended(HostEnd::Unreachable(Unreachable::Known { until }));

@@ -110,7 +110,8 @@ pub struct Notice {
 pub struct Ended {
     /// What was learnt of the domain ([`crate::attempt::Conclusion::signal`]).
     pub signal: Signal,
-    /// When nothing was tried because the host was busy: until when to wait ([`super::Admission::Busy`]).
+    /// When nothing was tried, or not all, because the host was busy: until when to wait ([`super::Admission::Busy`]). What
+    /// the turn had to claim before others comes first again.
     pub postponed: Option<i64>,
     /// The due time of the domain's first row in the store, read after the outcome was written.
     pub first_due: Option<i64>,

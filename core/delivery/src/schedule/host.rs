@@ -36,7 +36,8 @@ pub enum Admission {
         /// When it is tried again.
         until: i64,
     },
-    /// There are enough connections: undo the claim, and finish the session as postponed. The domain is woken.
+    /// There are enough connections. After [`super::Schedule::connect`]: undo the claim, and finish the session as postponed;
+    /// the domain is woken. After [`super::Schedule::try_connect`]: go on without.
     Busy {
         /// Until when to wait at most.
         until: i64,
@@ -202,13 +203,13 @@ impl Hosts {
         seen
     }
 
-    /// Whether a domain may connect. `waits` is whether it is among those that wait for a place.
+    /// Whether a domain may connect. `waits` is whether it is among those that wait for a place; none if it never is.
     pub(super) fn admit(
         &self,
         address: IpAddr,
         source: Option<IpAddr>,
         waiter: Waiter,
-        waits: &mut bool,
+        mut waits: Option<&mut bool>,
         now: i64,
     ) -> Admitted {
         let to = Scope::Host(address);
@@ -223,7 +224,8 @@ impl Hosts {
             if host.failures > 0 {
                 return Admitted::of(Admission::Down { until: now.saturating_add(LOOK_AGAIN) });
             }
-            let asked = host.places.wait(waiter, waits).map(|(shard, session)| {
+            let asked = waits.as_deref_mut().and_then(|waits| host.places.wait(waiter, waits));
+            let asked = asked.map(|(shard, session)| {
                 // Where the waiting one's shard has connections, it can wait for these.
                 let at_once = shard == waiter.shard || !host.places.has_some(waiter.shard);
                 Asked { shard, session, at_once }
@@ -240,21 +242,19 @@ impl Hosts {
         admitted
     }
 
-    /// Takes a place, or waits for one and says who may make room at once. `waits` is whether it is among those that wait.
+    /// Takes a place, or waits for one and says who may make room at once. `waits` is as in [`Hosts::admit`].
     pub(super) fn take(
         &self,
         scope: Scope,
         waiter: Waiter,
-        waits: &mut bool,
+        waits: Option<&mut bool>,
         now: i64,
     ) -> Result<(), Option<Asked>> {
         self.at(scope, |places, most| {
             if places.take(waiter, most, now) {
                 return Ok(());
             }
-            if *waits {
-                return Err(None);
-            }
+            let Some(waits) = waits.filter(|waits| !**waits) else { return Err(None) };
             Err(places.wait(waiter, waits).map(|(shard, session)| Asked { shard, session, at_once: true }))
         })
     }

@@ -507,6 +507,37 @@ fn new_mail_of_others_is_not_behind_a_backlog() {
 }
 
 #[test]
+fn what_comes_first_does_so_again_after_a_turn_without_a_place() {
+    let new = |entry, account| Notice { domain: 1, due: 0, entry: Some((entry, account)) };
+    for is_claimed in [false, true] {
+        let mut schedule = Schedule::new(Settings { host_connections_max: 1, ..SETTINGS });
+        schedule.notify(due(1, 0), 0);
+        let open = started(&mut schedule, 0);
+        schedule.claimed(open.session, 20, Some(0), 0);
+        assert_eq!(schedule.connect(open.session, address(1), None, 0), Admission::Go);
+        schedule.notify(new(98, 7), 0);
+        schedule.notify(new(99, 8), 0);
+        let turn = started(&mut schedule, 0);
+        assert_eq!(turn.first, [98, 99]);
+        if is_claimed {
+            schedule.claimed(turn.session, 2, Some(0), 0);
+        }
+        schedule.notify(new(100, 9), 0);
+        let Admission::Busy { until } = schedule.connect(turn.session, address(1), None, 0) else { panic!() };
+        let postponed = Ended { postponed: Some(until), ..ended(Signal::Neutral, Some(0)) };
+        assert_eq!(schedule.finished(turn.session, postponed, 0), Afterwards::Nothing);
+        assert_eq!(schedule.poll(0), None, "it waits for the host");
+        schedule.disconnected(open.session, Signal::Neutral, 1);
+        let turn = started(&mut schedule, 1);
+        assert_eq!(turn.first, [98, 99, 100]);
+        // Once.
+        schedule.claimed(turn.session, 20, Some(0), 1);
+        assert_eq!(schedule.finished(turn.session, ended(Signal::Good, Some(0)), 1), Afterwards::Nothing);
+        assert!(started(&mut schedule, 1).first.is_empty());
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_back_does_not_prolong_pauses() {
     const DAY: i64 = 86_400;
     let mut schedule = schedule();

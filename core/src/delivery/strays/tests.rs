@@ -1,14 +1,15 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use postrider_storage::engine::memory::MemoryEngine;
 use postrider_storage::engine::{Batch, Space};
-use postrider_storage::queue::{Attempt, domain_hash, shard_of};
+use postrider_storage::keys;
+use postrider_storage::queue::{Scheduled, domain_hash, shard_of};
 use postrider_storage::rows::QueueRow;
 
 use super::*;
-use crate::control::protocol::{Request, Secret};
+use crate::control::protocol::{QueueChange, QueueFilter, Request, Secret};
 use crate::runtime::ShardId;
 use crate::testing::{TestServer, wait_until};
 
@@ -88,6 +89,11 @@ fn claimed_entries_that_nobody_has_are_set_right() {
     lose(&server, untried, Stray::Untried);
     wait_until(|| row(&server, untried).is_none());
     assert_eq!(row(&server, waits).unwrap().due, LATER);
+
+    // So does one of which it wasn't known whether it was claimed, and that wasn't.
+    let unclaimed = server.enqueue("anna", MESSAGE, &["b@null.example"], 1)[0];
+    lose(&server, unclaimed, Stray::Untried);
+    wait_until(|| row(&server, unclaimed).is_none());
 }
 
 #[test]
@@ -100,7 +106,7 @@ fn a_damaged_entry_is_told_of_and_looked_at_again_and_others_go_on_at_once() {
     let write = |rows: Vec<(QueueId, Option<Vec<u8>>)>| {
         let mut batch = Batch::new();
         for (id, value) in rows {
-            let key = postrider_storage::keys::queue(id);
+            let key = keys::queue(id);
             match value {
                 Some(value) => batch.insert(Space::Rows, key, value),
                 None => batch.remove(Space::Rows, key),
@@ -113,7 +119,7 @@ fn a_damaged_entry_is_told_of_and_looked_at_again_and_others_go_on_at_once() {
     pauses((Duration::from_millis(1), Duration::from_millis(20)));
     let id = add();
     claim(&server, id);
-    let whole = server.shared.store.reader().get(&postrider_storage::keys::queue(id)).unwrap().unwrap();
+    let whole = server.shared.store.reader().get(&keys::queue(id)).unwrap().unwrap();
     write(vec![(id, Some(b"?".to_vec()))]);
     lose(&server, id, Stray::Endless);
     wait_until(|| damaged_count() == 1);
@@ -140,4 +146,59 @@ fn a_damaged_entry_is_told_of_and_looked_at_again_and_others_go_on_at_once() {
     }
     assert_eq!(damaged_count(), many);
     write(made_up.iter().map(|id| (*id, None)).collect());
+}
+
+#[test]
+fn a_damaged_entry_that_is_due_holds_up_no_other_of_its_domain() {
+    let server = start();
+    on_owner(&server, |owner| {
+        owner.deliveries.strays.pauses.set((Duration::from_millis(1), Duration::from_millis(20)));
+    });
+    let add = || {
+        let id = server.enqueue("anna", MESSAGE, &["b@null.example"], 1)[0];
+        (id, Scheduled::of(id, &row(&server, id).unwrap()))
+    };
+    let tell = |place| on_owner(&server, move |owner| owner.deliveries.notify(place, 0));
+    let damaged_count = || server.shared.registry.gauge(server.shared.metrics.queue.damaged);
+    let write = |rows: &[(keys::Key, Vec<u8>)]| {
+        let mut batch = Batch::new();
+        rows.iter().for_each(|(key, value)| batch.insert(Space::Rows, key.clone(), value.clone()));
+        server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    };
+    let ((damaged, _), (also, _)) = (add(), add());
+    let whole = [keys::queue(damaged), keys::queue_recipient(also, 0)].map(|key| {
+        let value = server.shared.store.reader().get(&key).unwrap().unwrap();
+        (key, value.to_vec())
+    });
+    write(&whole.clone().map(|(key, _)| (key, b"?".to_vec())));
+
+    // Those behind them go at once, and those that come later.
+    for _ in 0..2 {
+        let (other, place) = add();
+        tell(place);
+        wait_until(|| row(&server, other).is_none());
+        wait_until(|| damaged_count() == 2);
+        // The domain has nothing to do until there is more.
+        wait_until(|| {
+            let (told, domains) = mpsc::channel();
+            on_owner(&server, move |owner| {
+                told.send(owner.deliveries.schedule.borrow().domains()).unwrap();
+            });
+            domains.recv().unwrap() == 0
+        });
+    }
+
+    // No command works on them, as the log says.
+    for id in [damaged, also] {
+        let filter = QueueFilter { ids: vec![id.0.to_string()], ..QueueFilter::default() };
+        for change in [QueueChange::Drop, QueueChange::Hold] {
+            let (_, said) = server.fails(&Request::QueueChange { filter: Box::new(filter.clone()), change });
+            assert!(said.contains("damaged"), "{said}");
+        }
+    }
+
+    // They have their turn once they can be read.
+    write(&whole);
+    wait_until(|| row(&server, damaged).is_none() && row(&server, also).is_none());
+    wait_until(|| damaged_count() == 0);
 }

@@ -227,6 +227,33 @@ fn a_kept_place_that_is_not_needed_is_given_up_at_once() {
     assert_eq!(starts(&mut schedule, 11), [2]);
 }
 
+/// In the midst of an attempt, one host after the other is tried.
+#[test]
+fn no_place_is_kept_for_who_goes_on_without() {
+    for (waits_at, source) in [(1, None), (2, SOURCE)] {
+        let settings = Settings { host_connections_max: 1, source_connections_max: 1, ..Settings::DEFAULT };
+        let mut both = shards::<2>(settings);
+        let open = session(&mut both[0], 0, 0);
+        go(&mut both[0], open, 1, source, 0);
+        let goes_on = session(&mut both[1], 1, 0);
+        let admission = both[1].try_connect(goes_on, address(waits_at), source, 0);
+        assert!(matches!(admission, Admission::Busy { .. }), "{admission:?}");
+        assert_eq!(both[1].obstacle(1, 0), None);
+        go(&mut both[1], goes_on, 3, None, 0);
+        let waits = session(&mut both[1], 2, 0);
+        let Admission::Busy { until } = both[1].connect(waits, address(waits_at), source, 0) else {
+            panic!()
+        };
+        postpone(&mut both[1], waits, until, 0);
+        both[0].disconnected(open, Signal::Neutral, 1);
+        tell(&mut both, 1);
+        assert_eq!(starts(&mut both[1], 1), [2]);
+        // It lies idle, and its domain wakes as any other.
+        assert_eq!(both[1].next(goes_on, Signal::Neutral, Some(9), 1), Next::Idle);
+        assert_eq!(both[1].next_wake(), Some(9));
+    }
+}
+
 #[test]
 fn a_kept_place_is_for_who_comes_for_it() {
     let [mut other, mut schedule] = woken();
