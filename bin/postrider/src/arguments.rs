@@ -34,7 +34,7 @@ pub use dns::{
     Dane, DaneCommand, DaneDial, DaneLookup, Dns, DnsCommand, DnsLookup, Dnssec, DnssecCommand, DnssecExplain,
 };
 pub use domain_dkim::{DomainDkim, DomainDkimAdd, DomainDkimCommand};
-pub use mta_sts::{MtaSts, MtaStsCommand, MtaStsLookup};
+pub use mta_sts::{MtaSts, MtaStsCached, MtaStsCommand, MtaStsForget, MtaStsLookup};
 pub use queue::{
     Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
     Wish as QueueWish,

@@ -4,6 +4,7 @@
 //! - [`route`] and [`transport`]: how a message leaves.
 //! - [`destination`] and [`order`]: which hosts and addresses take it, over a resolver that is passed in.
 //! - [`security`]: what TLS has to give, and what happens when it doesn't.
+//! - [`sts`]: which policy of MTA-STS counts, by what a domain announces and what is kept of it.
 //! - [`attempt`]: one attempt, which puts these together; [`outcome`]: what it means for each recipient.
 //! - [`backoff`], [`report`], [`suppression`]: when it is tried again, who is told, whom to write to no more.
 //! - [`tls_results`]: what reports on TLS say of an attempt.
@@ -24,6 +25,7 @@ pub mod report;
 pub mod route;
 pub mod schedule;
 pub mod security;
+pub mod sts;
 pub mod suppression;
 pub mod tls_results;
 pub mod transport;

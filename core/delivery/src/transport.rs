@@ -6,6 +6,7 @@ use postrider_proto::address::Domain;
 use postrider_proto::sasl::{Mechanism, Secret};
 
 use crate::limits::FAIL_TEXT_OCTETS_MAX;
+use crate::security::Begins;
 
 /// One way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,13 @@ impl Transport {
             _ => return None,
         };
         Some((relay, relay.port.unwrap_or(port)))
+    }
+
+    /// Of a relay, what TLS has to give there, and how it begins.
+    #[must_use]
+    pub fn relay_tls(&self) -> Option<(RelayTls, Begins)> {
+        let begins = if matches!(self, Self::Submissions(_)) { Begins::AtOnce } else { Begins::Starttls };
+        self.relay().map(|(relay, _)| (relay.tls, begins))
     }
 
     /// The families of addresses that are connected to.

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod answer;
+mod delivery;
 mod domains;
 mod queue;
 mod reports;
@@ -27,6 +28,9 @@ use serde::{Deserialize, Serialize};
 
 pub use accounts::{AccountDetails, AccountRow, AddressRow, AliasRow, MailboxRow, TlsKeyRow};
 pub use answer::Answer;
+pub use delivery::{
+    DeliveryDetails, DeliveryFailure, DeliveryRelay, DeliveryRoute, DeliveryTls, DeliveryTransport, MtaStsRow,
+};
 pub use domains::{DkimAlgorithm, DkimKeyRow, DomainRow};
 pub use queue::{
     HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use postrider_delivery::attempt::{self, Attempt, Plan, Step};
 use postrider_delivery::destination::{self, Destination, Own, Target, Unfound};
 use postrider_delivery::order::Dialed;
-use postrider_delivery::outcome::{Answer, Failure, Signal, Status, Verdict};
+use postrider_delivery::outcome::{Failure, Signal, Status, Verdict};
 use postrider_delivery::security::{Begins, Counter, DaneHost, Here, Sts, TlsEvent};
+use postrider_delivery::sts::Found;
 use postrider_delivery::tls_results::{self, Attempted};
 use postrider_delivery::transport::{LocalAddresses, RelayTls, Transport};
 use postrider_proto::address::{Domain, ForwardPath, HeloName, ReversePath};
@@ -21,7 +22,7 @@ use postrider_storage::store::StoreError;
 use super::downgrade::Original;
 use super::hosts::{Busy, Offered, Parcel, Transported, Tries};
 use super::outcome::{Tried, configured_keep};
-use super::routing::Routing;
+use super::routing::{Routing, transport_named};
 use super::session::{Session, chance};
 use super::{learned, sts, translate};
 use crate::clock::unix_now;
@@ -75,8 +76,7 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
                 tried.verdicts[*place] = Some(Verdict::Failed { failure, is_expired: false });
                 tried.suppressed.push(*place);
             }
-            if known.routing.disabled {
-                let failure = Failure::untried(Status::temporary(7, 1), "the sender's domain is disabled");
+            if let Some(failure) = known.routing.stopped() {
                 tried.all(&Verdict::of(failure, made, attempts_max));
             } else if known.suppressed.len() < tried.recipients.len()
                 && let Err(Busy(until)) = by_transport(session, &mut tried, known, made, attempts_max).await
@@ -108,7 +108,7 @@ async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> 
                 suppressed.extend(row.map(|row| (place, row)));
             }
         }
-        let routing = Routing::read(reader, &entry, configured)?;
+        let routing = Routing::of_entry(reader, &entry, configured)?;
         Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, routing })
     };
     session.shard.shared.reads.run(read).await
@@ -144,29 +144,22 @@ async fn by_transport(
             return Ok(());
         }
     };
-    let default = Transport::Direct(delivery.direct.clone());
     let name = known.routing.transport(&tried.entry, &target, &delivery.routes, made.saturating_sub(1));
-    let transport = if name.is_empty() { Some(&default) } else { delivery.transports.get(&*name) };
-    let Some(transport) = transport else {
-        let reason = format!("there is no transport {name:?} in the configuration");
-        tried.all(&Verdict::of(Failure::untried(Status::temporary(3, 5), reason), made, attempts_max));
-        return Ok(());
+    let transport = match transport_named(delivery, &name) {
+        Ok(transport) => transport,
+        Err(failure) => {
+            tried.all(&Verdict::of(failure, made, attempts_max));
+            return Ok(());
+        }
     };
-    if let Transport::Fail(refusal) = transport {
-        let answer = Answer::new(refusal.code(), None, refusal.message());
-        let status = Status { subject: 7, detail: 0, ..answer.status() };
-        let failure = Failure::untried(status, format!("{} {}", refusal.code(), refusal.message()));
-        tried.all(&Verdict::of(failure, made, attempts_max));
-        return Ok(());
-    }
-    over(session, tried, known, &target, (&name, transport), made, attempts_max).await
+    over(session, tried, known, &target, (&name, &transport), made, attempts_max).await
 }
 
 /// Where a message goes over a transport.
 struct Way {
     destination: Destination,
     /// What is known of the domain's policy.
-    policy: sts::Found,
+    policy: Found,
     port: u16,
     /// Of a relay, its TLS.
     relay: Option<(RelayTls, Begins)>,
@@ -183,10 +176,8 @@ async fn find(
 ) -> Result<Way, Unfound> {
     let delivery = &shard.shared.config.delivery;
     if let Some((relay, port)) = transport.relay() {
-        let begins =
-            if matches!(transport, Transport::Submissions(_)) { Begins::AtOnce } else { Begins::Starttls };
         let destination = Destination::relay(target.clone(), &relay.host);
-        return Ok(Way { destination, policy: Sts::None.into(), port, relay: Some((relay.tls, begins)) });
+        return Ok(Way { destination, policy: Sts::None.into(), port, relay: transport.relay_tls() });
     }
     let policy = match target {
         Target::Domain(domain) => sts::policy(shard, resolver, domain, delivery.policy_port).await,
@@ -305,7 +296,7 @@ fn note_tls(
     shard: &Shard,
     domain: &Domain,
     kind: Kind,
-    policy: &sts::Found,
+    policy: &Found,
     tried: Vec<attempt::Tried>,
     sessions: Vec<Option<tls_results::Session>>,
 ) {

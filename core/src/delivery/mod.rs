@@ -56,6 +56,7 @@ use futures_lite::future::or;
 use postrider_delivery::destination::Own;
 use postrider_delivery::schedule::{Command, Hosts, Mark, Notice, Obstacle, Schedule, SessionId, Settings};
 use postrider_dns::{Name, parse_name};
+use postrider_proto::address::Domain;
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::QueueId;
 use postrider_storage::queue::{self, Edit, NewQueued, Scheduled};
@@ -66,11 +67,13 @@ pub use ending::{UnderWay, finish};
 pub use ends::{EndsFile, FILE as ENDS_FILE, Noted, noted};
 pub(crate) use learned::forget as forget_learned;
 pub(crate) use letters::{Mail, Unstored, composing, into_mailbox, taken};
+pub(crate) use outcome::configured_keep;
+pub(crate) use routing::{Passage, Routing, transport_named};
 pub use rules::Rules;
 pub use secure::{Connector, Failed, Pkix, Wanted};
 pub(crate) use start::nonce;
 pub use start::release_claims;
-pub(crate) use sts::refresh as refresh_policy;
+pub(crate) use sts::{Judged as JudgedPolicy, refresh as refresh_policy};
 
 use crate::clock::unix_now;
 use crate::commit;
@@ -103,7 +106,7 @@ pub struct Deliveries {
     names: Vec<Name>,
     addresses: Vec<IpAddr>,
     learned: learned::Learned,
-    sts_failed: sts::Failed,
+    sts_remembered: sts::Remembered,
     /// A message that came for an id couldn't be looked at.
     unseen: LocalNotify,
     /// Held while what a report says of a recipient is written.
@@ -145,7 +148,7 @@ impl Deliveries {
             names,
             addresses: start::own_addresses(config),
             learned: learned::Learned::default(),
-            sts_failed: sts::Failed::default(),
+            sts_remembered: sts::Remembered::default(),
             unseen: LocalNotify::default(),
             reporting: Lock::default(),
             composing: Lock::default(),
@@ -154,8 +157,25 @@ impl Deliveries {
         }
     }
 
-    fn own(&self) -> Own<'_> {
+    /// What this server is called, and where it listens.
+    pub(crate) fn own(&self) -> Own<'_> {
         Own { names: &self.names, addresses: &self.addresses }
+    }
+
+    /// Until when the policy of a domain isn't fetched here, since that failed a short while ago.
+    pub(crate) fn policy_failed_until(&self, domain: &Domain, now: i64) -> Option<i64> {
+        self.sts_remembered.failed_until(domain, now)
+    }
+
+    /// As when the policy of a domain couldn't be fetched.
+    #[cfg(test)]
+    pub(crate) fn policy_failed(&self, domain: &Domain, now: i64) {
+        self.sts_remembered.note(domain, now);
+    }
+
+    /// Takes that an operator has the policy of a domain forgotten; to be told to each shard before it is removed.
+    pub(crate) fn forget_policy(&self, domain: &Domain) {
+        self.sts_remembered.forget(domain);
     }
 
     /// How connections are secured.

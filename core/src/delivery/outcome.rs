@@ -227,7 +227,7 @@ pub(super) async fn write(shard: &Rc<Shard>, tried: Tried, backoff: Backoff) -> 
 }
 
 /// For how long the configuration says that it is known what became of a message.
-pub(super) fn configured_keep(config: &Config) -> Keep {
+pub(crate) fn configured_keep(config: &Config) -> Keep {
     config.delivery.keep_retired.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
 }
 
@@ -420,7 +420,7 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
                 let Some(entry) = queue::entry(reader, id)? else { return Ok(None) };
                 let routing = match known.entry((entry.sender, entry.mail_from.clone())) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(vacant) => vacant.insert(Routing::read(reader, &entry, keep)?),
+                    Entry::Vacant(vacant) => vacant.insert(Routing::of_entry(reader, &entry, keep)?),
                 };
                 if !goes_by(routing, &entry, &transport, &config.delivery.routes) {
                     return Ok(None);

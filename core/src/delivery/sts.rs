@@ -1,20 +1,19 @@
 //! Policies of MTA-STS (RFC 8461): from the store, and fetched when the domain's record says that there is another.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use postrider_delivery::security::Sts;
-use postrider_delivery::tls_results::Fault;
+use postrider_delivery::sts::{Announced, Found, Kept, Source, announced, fetched, known};
 use postrider_proto::address::Domain;
 use postrider_proto::mta_sts::Policy;
-use postrider_proto::tlsrpt::ResultType;
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::mta_sts;
 use postrider_storage::rows::MtaStsRow;
 use tracing::{info, warn};
 
-use super::sts_fetch::{Announced, Fetched, NoRecord, announced, fetch};
+use super::sts_fetch::{Fetched, fetch};
 use crate::clock::unix_now;
 use crate::commit;
 use crate::lookup::{Questions, Resolver};
@@ -27,29 +26,37 @@ const USE_NOTED_EVERY: i64 = 24 * 60 * 60;
 /// Questions to DNS for the record.
 const QUESTIONS_MAX: u32 = 20;
 
-/// Types of failure in reports (RFC 8460 §4.3.2.2), and the reason of one that isn't tried again yet.
-const FETCH_ERROR: &str = "sts-policy-fetch-error";
-const POLICY_INVALID: &str = "sts-policy-invalid";
-const BACKING_OFF: &str = "back-off";
-
 /// Domains of which a shard remembers that their policy couldn't be fetched.
 const FAILED_MAX: usize = 4096;
 
-/// Until when policies are not fetched, while kept ones stand in: a host that hangs must not hold up each message.
+/// What a shard remembers of policies besides what the store keeps.
 #[derive(Default)]
-pub(super) struct Failed(RefCell<HashMap<Domain, i64>>);
+pub(super) struct Remembered {
+    /// Until when policies are not fetched, while kept ones stand in: a host that hangs must not hold up each message.
+    failed: RefCell<HashMap<Domain, i64>>,
+    /// How often operators had a policy forgotten: what was read before is not to be written again.
+    forgotten: Cell<u64>,
+}
 
-impl Failed {
-    fn is_recent(&self, domain: &Domain, now: i64) -> bool {
-        self.0.borrow().get(domain).is_some_and(|until| is_within_back_off(*until, now))
+impl Remembered {
+    /// Until when the policy of a domain isn't fetched, since that failed a short while ago.
+    pub(super) fn failed_until(&self, domain: &Domain, now: i64) -> Option<i64> {
+        let until = self.failed.borrow().get(domain).copied();
+        until.filter(|until| is_within_back_off(*until, now))
     }
 
-    fn note(&self, domain: &Domain, now: i64) {
-        let mut failed = self.0.borrow_mut();
+    pub(super) fn note(&self, domain: &Domain, now: i64) {
+        let mut failed = self.failed.borrow_mut();
         failed.retain(|_, until| is_within_back_off(*until, now));
         if failed.len() < FAILED_MAX {
             failed.insert(domain.clone(), now.saturating_add(BACKOFF));
         }
+    }
+
+    /// Takes that an operator has the policy of a domain forgotten.
+    pub(super) fn forget(&self, domain: &Domain) {
+        self.failed.borrow_mut().remove(domain);
+        self.forgotten.set(self.forgotten.get().wrapping_add(1));
     }
 }
 
@@ -59,83 +66,64 @@ fn is_within_back_off(until: i64, now: i64) -> bool {
     (1..=BACKOFF).contains(&until.saturating_sub(now))
 }
 
-/// What is kept of a domain, if it can still be used.
-struct Kept {
-    row: MtaStsRow,
-    policy: Option<Policy>,
+/// What the store keeps of a domain, and what follows from it now.
+pub(crate) struct Judged {
+    /// As decisions know it.
+    pub(crate) kept: Kept,
+    /// When fetching failed last, as far as that is known.
+    pub(crate) failed: Option<i64>,
+    /// Until when it isn't tried again.
+    pub(crate) waits_until: Option<i64>,
 }
 
-impl Kept {
-    fn new(row: MtaStsRow, now: i64) -> Self {
-        let valid = !row.backoff && now < row.valid_until;
-        let policy = valid.then(|| Policy::parse(row.policy.as_bytes()).ok()).flatten();
-        Self { row, policy }
+impl Judged {
+    /// Judges a row, and until when the shard that delivers to the domain doesn't fetch its policy.
+    pub(crate) fn new(row: &MtaStsRow, failed_until: Option<i64>, now: i64) -> Self {
+        let is_valid = !row.backoff && now < row.valid_until;
+        let policy = is_valid.then(|| Policy::parse(row.policy.as_bytes()).ok()).flatten();
+        // What stands in is remembered by the shard, what doesn't by the row.
+        let until = if row.backoff {
+            Some(row.valid_until).filter(|until| is_within_back_off(*until, now))
+        } else {
+            failed_until.filter(|_| policy.is_some())
+        };
+        Self {
+            failed: if row.backoff { Some(row.updated) } else { until.map(|until| until - BACKOFF) },
+            waits_until: until,
+            kept: Kept { id: row.record_id.clone(), policy, is_backing_off: until.is_some() },
+        }
     }
-
-    /// Whether it failed a short while ago.
-    fn is_backing_off(&self, now: i64) -> bool {
-        self.row.backoff && is_within_back_off(self.row.valid_until, now)
-    }
-}
-
-/// A policy, and what went wrong with finding it, for reports.
-pub(super) struct Found {
-    pub(super) sts: Sts,
-    pub(super) fault: Option<Fault>,
-}
-
-impl From<Sts> for Found {
-    fn from(sts: Sts) -> Self {
-        Self { sts, fault: None }
-    }
-}
-
-/// With a fault, beside which a kept policy may stand in.
-fn faulty(kept: Option<Policy>, otherwise: Sts, result_type: &str, reason: &str) -> Found {
-    let (sts, suffix) = match kept {
-        Some(policy) => (Sts::Policy(policy), "+fallback-to-cached-policy"),
-        None => (otherwise, ""),
-    };
-    let fault = Fault::new(ResultType::parse(result_type), Some(&format!("{reason}{suffix}")));
-    Found { sts, fault: Some(fault) }
 }
 
 /// The policy for mail to a domain. A kept one that has not expired stands in when no other can be had (RFC 8461
 /// §5.1).
 pub(super) async fn policy(shard: &Rc<Shard>, resolver: &Resolver, domain: &Domain, port: u16) -> Found {
     let now = unix_now();
-    let kept = match read(shard, domain).await {
-        Ok(kept) => kept.map(|row| Kept::new(row, now)),
+    let remembered = &shard.deliveries.sts_remembered;
+    let forgotten = remembered.forgotten.get();
+    let row = match read(shard, domain).await {
+        Ok(row) => row,
         // That is our own.
         Err(error) => return Sts::Unknown(error).into(),
     };
+    let judge = |row: &MtaStsRow| Judged::new(row, remembered.failed_until(domain, now), now).kept;
     let questions = Questions::new(Rc::clone(resolver), QUESTIONS_MAX);
-    let policy = |kept: Option<Kept>| kept.and_then(|kept| kept.policy);
-    let record = match announced(&questions, domain).await {
-        Announced::Yes(record) => record,
-        Announced::No(NoRecord::Absent) => return policy(kept).map_or(Sts::None, Sts::Policy).into(),
-        Announced::No(error) => {
-            return faulty(policy(kept), Sts::None, POLICY_INVALID, &format!("the record: {error}"));
-        }
-        Announced::Unknown(reason) => {
-            let told = format!("the record: {reason}");
-            return faulty(policy(kept), Sts::Unknown(reason), FETCH_ERROR, &told);
-        }
+    let announced = announced(&questions, domain).await;
+    let kept = row.as_ref().map(judge);
+    let Some(found) = known(&announced, kept.as_ref()) else {
+        // Only what is announced is fetched.
+        let id = match &announced {
+            Announced::Yes(record) => record.id.to_string(),
+            Announced::No(_) | Announced::Unknown(_) => String::new(),
+        };
+        return renew(shard, resolver, domain, port, id, row.zip(kept)).await;
     };
-    let id = record.id.to_string();
-    match kept {
-        Some(Kept { row, policy: Some(policy) }) if *row.record_id == *id => {
-            if now >= row.used.saturating_add(USE_NOTED_EVERY) {
-                write(shard, domain, &MtaStsRow { used: now, ..row }).await;
-            }
-            Sts::Policy(policy).into()
-        }
-        Some(kept) if kept.is_backing_off(now) => faulty(None, Sts::None, FETCH_ERROR, BACKING_OFF),
-        Some(Kept { policy: Some(policy), .. }) if shard.deliveries.sts_failed.is_recent(domain, now) => {
-            faulty(Some(policy), Sts::None, FETCH_ERROR, BACKING_OFF)
-        }
-        kept => renew(shard, resolver, domain, port, id, kept).await,
+    if let (Source::Kept, Some(row)) = (found.source, row)
+        && now >= row.used.saturating_add(USE_NOTED_EVERY)
+    {
+        write_unless_forgotten(shard, domain, &MtaStsRow { used: now, ..row }, forgotten).await;
     }
+    found
 }
 
 async fn renew(
@@ -144,24 +132,25 @@ async fn renew(
     domain: &Domain,
     port: u16,
     id: String,
-    kept: Option<Kept>,
+    kept: Option<(MtaStsRow, Kept)>,
 ) -> Found {
-    let fetched = fetch(resolver, shard.deliveries.connector(), domain, port).await;
+    let fetch = fetch(resolver, shard.deliveries.connector(), domain, port).await;
     let now = unix_now();
-    let inserted = kept.as_ref().map_or(now, |kept| kept.row.inserted);
-    match fetched {
-        Ok(fetched) => {
-            let mode = fetched.policy.mode.word();
+    let (row, kept) = kept.unzip();
+    match fetch {
+        Ok(fetch) => {
+            let mode = fetch.policy.mode.word();
             info!(%domain, mode, %id, "the policy of MTA-STS was fetched");
-            let row = row_of(&fetched, id, now);
-            write(shard, domain, &MtaStsRow { inserted, ..row }).await;
-            Sts::Policy(fetched.policy).into()
+            let inserted = row.map_or(now, |row| row.inserted);
+            write(shard, domain, &MtaStsRow { inserted, ..row_of(&fetch, id, now) }).await;
+            fetched(Ok(fetch.policy), kept.as_ref())
         }
         Err(error) => {
             warn!(%domain, %error, kind = error.result_type(), "the policy of MTA-STS can't be fetched");
-            if let Some(policy) = kept.and_then(|kept| kept.policy) {
-                shard.deliveries.sts_failed.note(domain, now);
-                return faulty(Some(policy), Sts::None, error.result_type(), &error.to_string());
+            let found = fetched(Err((error.result_type(), &error.to_string())), kept.as_ref());
+            if found.source == Source::StandsIn {
+                shard.deliveries.sts_remembered.note(domain, now);
+                return found;
             }
             let row = MtaStsRow {
                 inserted: now,
@@ -173,7 +162,7 @@ async fn renew(
                 policy: Box::default(),
             };
             write(shard, domain, &row).await;
-            faulty(None, Sts::None, error.result_type(), &error.to_string())
+            found
         }
     }
 }
@@ -195,6 +184,7 @@ fn row_of(fetched: &Fetched, id: String, now: i64) -> MtaStsRow {
 /// kept one stays until it ends (RFC 8461 §3.3).
 pub(crate) async fn refresh(shard: &Rc<Shard>, domain: &str) -> bool {
     let (Some(resolver), Ok(domain)) = (&shard.resolver, Domain::parse(domain)) else { return false };
+    let forgotten = shard.deliveries.sts_remembered.forgotten.get();
     let questions = Questions::new(Rc::clone(resolver), QUESTIONS_MAX);
     let record = match announced(&questions, &domain).await {
         Announced::Yes(record) => record,
@@ -211,7 +201,8 @@ pub(crate) async fn refresh(shard: &Rc<Shard>, domain: &str) -> bool {
     // It may have been used, or removed, meanwhile.
     let Ok(Some(kept)) = read(shard, &domain).await else { return false };
     let row = row_of(&fetched, record.id.to_string(), unix_now());
-    write(shard, &domain, &MtaStsRow { inserted: kept.inserted, used: kept.used, ..row }).await;
+    let row = MtaStsRow { inserted: kept.inserted, used: kept.used, ..row };
+    write_unless_forgotten(shard, &domain, &row, forgotten).await;
     true
 }
 
@@ -219,6 +210,13 @@ async fn read(shard: &Shard, domain: &Domain) -> Result<Option<MtaStsRow>, Strin
     let name = domain.as_str().to_owned();
     let row = shard.shared.reads.run(move |reader| mta_sts::get(reader, &name)).await;
     row.map_err(|error| format!("the kept policy can't be read: {error}"))
+}
+
+/// Keeps a policy, unless operators had one forgotten since then.
+async fn write_unless_forgotten(shard: &Shard, domain: &Domain, row: &MtaStsRow, since: u64) {
+    if shard.deliveries.sts_remembered.forgotten.get() == since {
+        write(shard, domain, row).await;
+    }
 }
 
 /// Keeps a policy; when that fails, it is fetched again.
@@ -257,16 +255,16 @@ mod tests {
                 record_id: "1".into(),
                 policy: Box::default(),
             };
-            Kept::new(row, NOW)
+            Judged::new(&row, None, NOW).kept
         };
         for (failed, expected) in
             [(NOW, true), (NOW - BACKOFF + 1, true), (NOW - BACKOFF, false), (NOW + YEAR, false)]
         {
-            assert_eq!(kept(failed).is_backing_off(NOW), expected, "{}", failed - NOW);
-            let noted = Failed::default();
+            assert_eq!(kept(failed).is_backing_off, expected, "{}", failed - NOW);
+            let noted = Remembered::default();
             let domain = Domain::parse("example.com").unwrap();
             noted.note(&domain, failed);
-            assert_eq!(noted.is_recent(&domain, NOW), expected, "{}", failed - NOW);
+            assert_eq!(noted.failed_until(&domain, NOW).is_some(), expected, "{}", failed - NOW);
         }
     }
 }

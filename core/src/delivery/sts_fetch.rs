@@ -1,14 +1,10 @@
-//! Finding the policy of a domain for those who send mail to it (RFC 8461 §3): its record in DNS, and the policy itself
-//! over HTTPS.
+//! Fetching the policy of a domain for those who send mail to it (RFC 8461 §3.3), over HTTPS.
 
 use std::time::{Duration, Instant};
 
-use postrider_dns::{Answer, Lookup, Outcome, RData, RecordType, parse_name};
 use postrider_proto::address::Domain;
 use postrider_proto::http::Host;
-use postrider_proto::mta_sts::{
-    Policy, PolicyError, Record, RecordError, policy_host, record_name, request, response_reader,
-};
+use postrider_proto::mta_sts::{Policy, PolicyError, policy_host, request, response_reader};
 
 use super::secure::Connector;
 use crate::http::{Asked, Client, HttpError, Reach, Server};
@@ -16,31 +12,6 @@ use crate::lookup::Resolver;
 
 /// Time for all of a fetch (RFC 8461 §3.3 suggests it).
 const FETCH_TIME: Duration = Duration::from_secs(60);
-
-/// What DNS says of a domain's policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Announced {
-    /// There is one, and this is its id.
-    Yes(Record),
-    /// There is none, or nothing that could be one; why.
-    No(NoRecord),
-    /// DNS doesn't say; why.
-    Unknown(String),
-}
-
-/// Why a domain counts as one without a policy (RFC 8461 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoRecord {
-    /// None there.
-    #[error("there is no record")]
-    Absent,
-    /// Several of them.
-    #[error("there is more than one record")]
-    Several,
-    /// It can't be read.
-    #[error(transparent)]
-    Syntax(#[from] RecordError),
-}
 
 /// Why a policy that is announced couldn't be fetched (RFC 8461 §3.3).
 #[derive(Debug, thiserror::Error)]
@@ -75,33 +46,6 @@ pub struct Fetched {
     pub policy: Policy,
     /// How it is written, at most [`Policy::OCTETS_MAX`] octets.
     pub text: Vec<u8>,
-}
-
-/// Asks DNS whether a domain announces a policy (RFC 8461 §3.1).
-pub async fn announced(lookup: &impl Lookup, domain: &Domain) -> Announced {
-    let Ok(name) = parse_name(&record_name(domain)) else { return Announced::No(NoRecord::Absent) };
-    let answer = lookup.lookup(&name, RecordType::TXT).await;
-    match answer.outcome {
-        Outcome::Failed => Announced::Unknown(answer.reason),
-        Outcome::NoName | Outcome::NoData => Announced::No(NoRecord::Absent),
-        Outcome::Found => read(&answer),
-    }
-}
-
-fn read(answer: &Answer) -> Announced {
-    let texts = answer.data().filter_map(|data| match data {
-        RData::TXT(text) => Some(text.txt_data.concat()),
-        _ => None,
-    });
-    let mut records = texts.filter(|text| Record::is_one(text));
-    match (records.next(), records.next()) {
-        (None, _) => Announced::No(NoRecord::Absent),
-        (Some(_), Some(_)) => Announced::No(NoRecord::Several),
-        (Some(text), None) => match Record::parse(&text) {
-            Ok(record) => Announced::Yes(record),
-            Err(error) => Announced::No(NoRecord::Syntax(error)),
-        },
-    }
 }
 
 /// Fetches the policy of a domain. `port` is 443 but in tests.

@@ -12,12 +12,18 @@ mod dkim;
 #[cfg(test)]
 mod dkim_tests;
 mod edit;
+mod explain;
+#[cfg(test)]
+mod explain_tests;
 pub(crate) mod failure;
 mod index;
 mod listing;
 mod mail;
 #[cfg(test)]
 mod mail_tests;
+mod mta_sts;
+#[cfg(test)]
+mod mta_sts_tests;
 mod queue;
 mod reports;
 mod reports_sent;
@@ -179,6 +185,13 @@ impl ServerOperations {
             | Request::SuppressionLookup { .. }
             | Request::SuppressionList { .. }
             | Request::RetiredList { .. }) => self.queue(queue, exchange).await,
+            Request::DeliveryExplain { domain, from, attempt } => {
+                self.explain_delivery(&domain, from.as_deref(), attempt).await
+            }
+            Request::MtaStsList { domain, cursor, limit } => {
+                self.list_policies(domain.as_deref(), cursor.as_deref(), limit, exchange).await
+            }
+            Request::MtaStsForget { domain } => self.forget_policy(&domain).await,
             webhook @ (Request::WebhookList { .. }
             | Request::WebhookShow { .. }
             | Request::WebhookChange { .. }

@@ -14,7 +14,7 @@ fn help(line: &str) -> String {
     }
 }
 
-const COMMANDS: [&str; 146] = [
+const COMMANDS: [&str; 148] = [
     "",
     "serve",
     "localserve",
@@ -153,6 +153,8 @@ const COMMANDS: [&str; 146] = [
     "dnsbl check",
     "mtasts",
     "mtasts lookup",
+    "mtasts cached",
+    "mtasts forget",
     "tls",
     "tls explain",
     "config",
@@ -262,6 +264,33 @@ fn rules_and_routes_are_parsed() {
 }
 
 #[test]
+fn what_is_explained_and_listed_of_policies_is_parsed() {
+    let Command::Tls(Tls { command: TlsCommand::Explain(arguments) }) =
+        parse("tls explain --from anna@example.org --attempt 4 example.com").unwrap().command
+    else {
+        panic!("another command");
+    };
+    assert_eq!((arguments.from.as_deref(), arguments.attempt), (Some("anna@example.org"), 4));
+    let Command::Tls(Tls { command: TlsCommand::Explain(arguments) }) =
+        parse("tls explain example.com").unwrap().command
+    else {
+        panic!("another command");
+    };
+    assert_eq!((arguments.from, arguments.attempt), (None, 1));
+    for (line, domain, limit) in
+        [("", None, 1000), ("Example.org", Some("example.org"), 1000), ("--limit 5", None, 5)]
+    {
+        let Command::MtaSts(MtaSts { command: MtaStsCommand::Cached(arguments) }) =
+            parse(&format!("mtasts cached {line}")).unwrap().command
+        else {
+            panic!("another command");
+        };
+        let parsed = arguments.domain.as_ref().map(|domain| domain.as_str());
+        assert_eq!((parsed, arguments.limit, arguments.json), (domain, limit, false), "{line}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_said() {
     for (line, said) in [
         ("frobnicate", "frobnicate"),
@@ -274,6 +303,10 @@ fn what_makes_no_sense_is_said() {
         ("queue requiretls --set maybe --all", "write yes, no or default"),
         ("queue schedule --all", "--at"),
         ("tls explain ex..ample", "domain"),
+        ("tls explain --attempt 0 example.org", "\"0\" is no attempt. Write a number from 1"),
+        ("tls explain --attempt 70000 example.org", "from 1 to 65535"),
+        ("mtasts forget", "domain"),
+        ("mtasts cached ex..ample", "domain"),
     ] {
         match parse(line) {
             Err(Early::Usage(text)) => {

@@ -26,19 +26,28 @@ pub enum TlsCommand {
 pub type Wish = super::queue::Wish;
 
 asking! {
-    /// Say what delivery to a domain would do, and why: its hosts, DNSSEC, MTA-STS, DANE, and what TLS has to give with each
-    /// host. With --dial each host is connected to, up to the point at which a message would be handed over.
+    /// Say what delivery to a domain would do, and why: the route and its transport, the hosts, DNSSEC, MTA-STS, DANE, and what
+    /// TLS has to give with each host. With --dial each host is connected to, up to the point at which a message would be handed
+    /// over.
     #[argh(
         subcommand,
         name = "explain",
         example = "{command_name} example.org\nWith connections, for a message with REQUIRETLS:\n  {command_name} --dial \
-                   --requiretls yes example.org",
-        note = "Without the server: routes and transports don't count, and a policy that the server keeps isn't known here."
+                   --requiretls yes example.org\nFor the fourth attempt of a message of anna's:\n  {command_name} --from \
+                   anna@example.com --attempt 4 example.org",
+        note = "The running server says which route and transport count and which policy it keeps; DNS and hosts are asked from \
+                here. When no server can be reached, that is said, and what direct delivery without a kept policy would do."
     )]
     pub struct TlsExplain {
         /// connect to each host, and say QUIT before a message is begun
         #[argh(switch)]
         pub dial: bool,
+        /// the sender, whose account and domain may have routes; '' is that of reports (default: nobody in particular)
+        #[argh(option)]
+        pub from: Option<String>,
+        /// which attempt it is, from 1 (default: 1)
+        #[argh(option, default = "1", from_str_fn(attempt))]
+        pub attempt: u16,
         /// what the message wants: yes (REQUIRETLS), no (TLS-Required: No) or default
         #[argh(option, default = "Wish::Default", from_str_fn(wish))]
         pub requiretls: Wish,
@@ -57,6 +66,13 @@ asking! {
         /// the domain, or an address in brackets
         #[argh(positional, from_str_fn(target))]
         pub domain: Target,
+    }
+}
+
+fn attempt(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(attempt @ 1..) => Ok(attempt),
+        _ => Err(format!("{text:?} is no attempt. Write a number from 1 to {}", u16::MAX)),
     }
 }
 

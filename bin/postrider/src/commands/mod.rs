@@ -66,7 +66,7 @@ pub fn run(top: Top) -> anyhow::Result<()> {
         Command::Reports(arguments) => reports::reports(&server, arguments.command),
         // `main` takes the words before argh does; here they stand after an option for all commands.
         Command::Sendmail(_) => anyhow::bail!("write `postrider sendmail --config FILE ...`"),
-        Command::Tls(arguments) => tls::tls(arguments.command),
-        Command::MtaSts(arguments) => mta_sts::mta_sts(arguments.command),
+        Command::Tls(arguments) => tls::tls(&server, arguments.command),
+        Command::MtaSts(arguments) => mta_sts::mta_sts(&server, arguments.command),
     }
 }

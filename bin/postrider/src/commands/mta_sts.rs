@@ -1,6 +1,8 @@
-//! `postrider mtasts`: what a domain asks of those who send mail to it.
+//! `postrider mtasts`: what a domain asks of those who send mail to it, and what the server keeps of that.
 //!
 //! The JSON is documented in `docs/cli-json.md`.
+
+mod kept;
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -23,6 +25,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
 use super::authentication::Format;
+use super::locate::Server;
 use super::resolver::open;
 use super::wire::Timely;
 use crate::arguments::{MtaStsCommand, MtaStsLookup};
@@ -35,9 +38,12 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 const ADDRESSES_MAX: usize = 4;
 
 /// `postrider mtasts`
-pub fn mta_sts(command: MtaStsCommand) -> Result<()> {
-    let MtaStsCommand::Lookup(arguments) = command;
-    lookup(&arguments)
+pub fn mta_sts(server: &Server, command: MtaStsCommand) -> Result<()> {
+    match command {
+        MtaStsCommand::Lookup(arguments) => lookup(&arguments),
+        MtaStsCommand::Cached(arguments) => kept::cached(server, arguments),
+        MtaStsCommand::Forget(arguments) => kept::forget(server, &arguments),
+    }
 }
 
 fn lookup(arguments: &MtaStsLookup) -> Result<()> {
@@ -76,12 +82,12 @@ fn lookup(arguments: &MtaStsLookup) -> Result<()> {
 }
 
 /// The record of a domain, or why it has none that can be used, and its text.
-pub(super) struct Found {
+struct Found {
     text: Option<String>,
-    pub(super) record: Result<Record, String>,
+    record: Result<Record, String>,
 }
 
-pub(super) fn find(answer: &Answer) -> Found {
+fn find(answer: &Answer) -> Found {
     let texts = answer.data().filter_map(|data| match data {
         RData::TXT(text) => Some(text.txt_data.concat()),
         _ => None,

@@ -3,6 +3,7 @@
 use super::{Answer, Broken, HostEnd, RecipientEnd, Signal, Stage, Status, Unable, Unreachable, judge};
 use crate::destination::Unfound;
 use crate::security::{Requirement, TlsEvent};
+use crate::transport::Refusal;
 
 /// Why a recipient didn't get the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,14 @@ impl Failure {
     #[must_use]
     pub fn untried(status: Status, reason: impl Into<String>) -> Self {
         Self { is_tried: false, ..Self::ours(status, reason) }
+    }
+
+    /// By a transport that is the reply which every attempt fails with.
+    #[must_use]
+    pub fn refused(refusal: &Refusal) -> Self {
+        let answer = Answer::new(refusal.code(), None, refusal.message());
+        let status = Status { subject: 7, detail: 0, ..answer.status() };
+        Self::untried(status, format!("{} {}", refusal.code(), refusal.message()))
     }
 
     /// By a reply.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountDetails, DkimKeyRow, MailSettings, QueueDetails, ReportRow, ReportSummary, Status,
-    TextIndexStatus, WebhookDetails, WebhookResult,
+    AccountDetails, DeliveryDetails, DkimKeyRow, MailSettings, QueueDetails, ReportRow, ReportSummary,
+    Status, TextIndexStatus, WebhookDetails, WebhookResult,
 };
 
 /// What a request gave.
@@ -73,6 +73,8 @@ pub enum Answer {
         /// Ids that were named, and that no entry has.
         missing: Vec<String>,
     },
+    /// What delivery would do.
+    Delivery(Box<DeliveryDetails>),
     /// A call of a webhook.
     Webhook(Box<WebhookDetails>),
     /// Calls of webhooks were changed.

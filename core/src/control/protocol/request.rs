@@ -486,6 +486,31 @@ pub enum Request {
         /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
         limit: Option<u32>,
     },
+    /// Says what is kept of a domain's policy of MTA-STS, and which transport a message to the domain would take. Answers
+    /// [`Answer::Delivery`].
+    DeliveryExplain {
+        /// The recipients' domain, or an address literal.
+        domain: String,
+        /// The sender, whose account and domain have routes; an empty one is the null sender. Without one, only routes
+        /// for all senders count.
+        from: Option<String>,
+        /// Which attempt it would be, from 1.
+        attempt: u16,
+    },
+    /// Streams [`MtaStsRow`]s, by domain, and answers [`Answer::Page`].
+    MtaStsList {
+        /// Only what is kept of this domain.
+        domain: Option<String>,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
+    },
+    /// Forgets what is kept of a domain's policy.
+    MtaStsForget {
+        /// The domain.
+        domain: String,
+    },
     /// Streams [`WebhookRow`]s, of a URL by the next attempt, all others by age, and answers [`Answer::Page`].
     WebhookList {
         /// Which calls.
@@ -600,6 +625,9 @@ impl Request {
             Self::SuppressionLookup { .. } => "suppression-lookup",
             Self::SuppressionList { .. } => "suppression-list",
             Self::RetiredList { .. } => "retired-list",
+            Self::DeliveryExplain { .. } => "delivery-explain",
+            Self::MtaStsList { .. } => "mta-sts-list",
+            Self::MtaStsForget { .. } => "mta-sts-forget",
             Self::WebhookList { .. } => "webhook-list",
             Self::WebhookShow { .. } => "webhook-show",
             Self::WebhookChange { .. } => "webhook-change",

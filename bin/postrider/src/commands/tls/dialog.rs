@@ -103,8 +103,15 @@ impl Dialer {
             },
             authentication: None,
         };
-        let mut client = Client::new(settings, None);
-        let mut wire = Wire::Clear(stream);
+        let binding = ChannelBinding { exporter: None, unique: None };
+        let (mut client, mut wire) = match dial.rule.starttls {
+            Starttls::Implicit => {
+                let (secured, outcome) = self.secure(dial, Wire::Clear(stream), dialed);
+                outcome.map_err(HostEnd::Tls)?;
+                (Client::new(settings, Some(binding)), secured)
+            }
+            _ => (Client::new(settings, None), Wire::Clear(stream)),
+        };
         let mut judged = Ok(());
         loop {
             match client.next_action() {

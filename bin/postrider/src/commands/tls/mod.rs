@@ -1,13 +1,18 @@
-//! `postrider tls`: what delivery to a domain would do, and why, by the same decisions that the server makes.
+//! `postrider tls`: what delivery to a domain would do, and why, by the same decisions that the server makes. What only the
+//! running server knows, it is asked: routes, and kept policies.
 //!
 //! The JSON is documented in `docs/cli-json.md`.
 
 mod dialog;
+mod policy;
+mod route;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod told_tests;
 mod words;
 
-use std::path::Path;
+use std::net::IpAddr;
 
 use anyhow::Result;
 use futures_lite::future::block_on;
@@ -16,30 +21,28 @@ use postrider_delivery::attempt::{Attempt, Plan, Step, Tried};
 use postrider_delivery::destination::{Destination, Own, Target, Unfound, find, text_of};
 use postrider_delivery::order::Dialed;
 use postrider_delivery::outcome::{Failure, HostEnd, Stage, Unreachable};
-use postrider_delivery::security::{Here, Kind, Requirement, Sts};
-use postrider_delivery::transport::Families;
-use postrider_dns::{ExtendedError, Lookup, Outcome, RecordType, parse_name};
-use postrider_proto::address::{Domain, HeloName};
-use postrider_proto::mta_sts::{Policy, policy_host, record_name};
+use postrider_delivery::security::{Here, Kind, Requirement, Starttls, Sts};
+use postrider_delivery::transport::Transport;
+use postrider_dns::{ExtendedError, Lookup, Name, parse_name};
+use postrider_proto::address::HeloName;
 use rustls::RootCertStore;
 use serde_json::{Value, json};
 
-use super::mta_sts;
+use super::locate::Server;
 use super::resolver::open;
 use crate::arguments::{QueueWish, TlsCommand, TlsExplain};
 use crate::terminal;
 use dialog::{Dialed as Reached, Dialer};
+use policy::Known;
+use route::Told;
 
 /// `postrider tls`
-pub fn tls(command: TlsCommand) -> Result<()> {
+pub fn tls(server: &Server, command: TlsCommand) -> Result<()> {
     let TlsCommand::Explain(arguments) = command;
+    let told = route::ask(server, &arguments)?;
     let dns = open(arguments.asking())?;
-    let policy = match &arguments.domain {
-        Target::Domain(domain) => policy(&dns, domain, arguments.ca_file.as_deref(), arguments.policy_port),
-        Target::Literal(_) => Known { sts: Sts::None, words: "an address has no policy".to_owned() },
-    };
     let roots = if arguments.dial { Some(authorities(arguments.ca_file.as_deref())) } else { None };
-    let explained = explain(&dns, &arguments, policy, roots);
+    let explained = explain(&dns, &arguments, told, roots)?;
     if arguments.json {
         terminal::print(&explained.json().to_string());
     } else {
@@ -48,55 +51,34 @@ pub fn tls(command: TlsCommand) -> Result<()> {
     Ok(())
 }
 
-/// What is known of the policy of MTA-STS.
-struct Known {
-    sts: Sts,
-    words: String,
+/// The policy that counts for a message over a transport.
+fn policy(dns: &impl Lookup, arguments: &TlsExplain, told: &Told, transport: &Transport) -> Known {
+    match &arguments.domain {
+        _ if transport.relay().is_some() => Known::none("what the domain publishes doesn't count at a relay"),
+        Target::Literal(_) => Known::none("an address has no policy"),
+        Target::Domain(domain) => policy::find(dns, domain, told, || {
+            policy::fetch(dns, domain, arguments.ca_file.as_deref(), arguments.policy_port)
+        }),
+    }
 }
 
-/// Looks for the policy of a domain, as a server that has none in its store.
-fn policy(dns: &impl Lookup, domain: &Domain, ca_file: Option<&Path>, port: u16) -> Known {
-    let none = |words: String| Known { sts: Sts::None, words };
-    let Ok(name) = parse_name(&record_name(domain)) else {
-        return none("the name of its record is too long".to_owned());
-    };
-    let answer = block_on(dns.lookup(&name, RecordType::TXT));
-    if answer.outcome == Outcome::Failed {
-        let words = format!("its record can't be looked up: {}", answer.reason);
-        return Known { sts: Sts::Unknown(answer.reason), words };
-    }
-    let record = match mta_sts::find(&answer).record {
-        Ok(record) => record,
-        Err(why) => return none(why),
-    };
-    let Some(host) = policy_host(domain) else {
-        return none("the name of its host is too long".to_owned());
-    };
-    let fetched = mta_sts::addresses_of(dns, &host)
-        .and_then(|addresses| mta_sts::fetch_text(&host, &addresses, port, ca_file))
-        .and_then(|text| Ok(Policy::parse(&text)?));
-    match fetched {
-        Ok(policy) => {
-            let hosts: Vec<String> = policy.patterns.iter().map(ToString::to_string).collect();
-            let words = format!(
-                "policy {} in mode {}, for {} s, with {}",
-                record.id,
-                policy.mode.word(),
-                policy.max_age,
-                if hosts.is_empty() { "no hosts".to_owned() } else { hosts.join(", ") }
-            );
-            Known { sts: Sts::Policy(policy), words }
-        }
-        Err(error) => none(format!(
-            "policy {} is announced and can't be fetched ({error:#}); a server that keeps none goes on without",
-            record.id
-        )),
+/// Why nothing is delivered, whatever hosts there are.
+struct Undeliverable {
+    status: String,
+    reason: String,
+}
+
+impl From<Unfound> for Undeliverable {
+    fn from(unfound: Unfound) -> Self {
+        Self { status: unfound.status().to_string(), reason: unfound.to_string() }
     }
 }
 
 /// A host, and what a connection to it came to.
 struct Host {
     tried: Tried,
+    /// Whether it is the connection in clear after TLS failed.
+    is_again: bool,
     /// Why it gets no message, where that is decided without a connection, or came of one.
     reason: Option<String>,
     reached: Option<Reached>,
@@ -105,8 +87,9 @@ struct Host {
 /// Everything that there is to say.
 struct Explained {
     target: Target,
+    told: Told,
     policy: Known,
-    destination: Result<Destination, Unfound>,
+    destination: Result<Destination, Undeliverable>,
     hosts: Vec<Host>,
     errors: Vec<ExtendedError>,
 }
@@ -114,12 +97,39 @@ struct Explained {
 fn explain(
     dns: &impl Lookup,
     arguments: &TlsExplain,
+    told: Told,
+    roots: Option<Result<RootCertStore, String>>,
+) -> Result<Explained> {
+    let details = told.as_ref().ok();
+    let transport =
+        details.and_then(|details| details.transport.as_ref()).map(route::transport).transpose()?;
+    let transport = transport.unwrap_or(Transport::DEFAULT);
+    let failure = details.and_then(|details| details.failure.as_ref());
+    if let Some(failure) = failure {
+        let destination =
+            Err(Undeliverable { status: failure.status.clone(), reason: failure.reason.clone() });
+        return Ok(Explained::new(arguments, told, Known::none("it doesn't come to that"), destination));
+    }
+    let policy = policy(dns, arguments, &told, &transport);
+    Ok(over(dns, arguments, told, policy, &transport, roots))
+}
+
+/// Explains delivery over a transport that connects to somebody.
+fn over(
+    dns: &impl Lookup,
+    arguments: &TlsExplain,
+    told: Told,
     policy: Known,
+    transport: &Transport,
     roots: Option<Result<RootCertStore, String>>,
 ) -> Explained {
-    let target = arguments.domain.clone();
-    let destination = block_on(find(dns, &target, Own::default()));
-    let mut explained = Explained { target, policy, destination, hosts: Vec::new(), errors: Vec::new() };
+    let (names, addresses) = own(&told);
+    let own = Own { names: &names, addresses: &addresses };
+    let destination = match transport.relay() {
+        Some((relay, _)) => Ok(Destination::relay(arguments.domain.clone(), &relay.host)),
+        None => block_on(find(dns, &arguments.domain, own)).map_err(Undeliverable::from),
+    };
+    let mut explained = Explained::new(arguments, told, policy, destination);
     let Ok(destination) = &explained.destination else { return explained };
     let requirement = match arguments.requiretls {
         QueueWish::Default => Requirement::Unset,
@@ -129,15 +139,15 @@ fn explain(
     let plan = Plan {
         kind: Kind::Message,
         requirement,
-        attempts_before: 0,
+        attempts_before: arguments.attempt.saturating_sub(1),
         recipients: 1,
         sts: &explained.policy.sts,
         dialed: Dialed::default(),
-        families: Families::Both,
-        port: arguments.port,
+        families: transport.families(),
+        port: transport.relay().map_or(arguments.port, |(_, port)| port),
         here: Here::Tls,
-        relay: None,
-        own: Own::default(),
+        relay: transport.relay_tls(),
+        own,
     };
     let hello = arguments.hello.clone().unwrap_or_else(|| HeloName::Other("localhost".into()));
     let dialer = roots.map(|roots| Dialer::new(roots, hello.clone()));
@@ -170,10 +180,24 @@ fn explain(
             .as_ref()
             .map_or_else(|| tried.rule.is_none().then(|| tried.end.clone()), |reached| reached.end.clone());
         let failure = end.and_then(|end| Failure::of_host(&tried.host, &end, requirement, false));
-        explained.hosts.push(Host { tried, reason: failure.map(|failure| failure.reason), reached });
+        let is_again = is_in_clear(&tried)
+            && explained.hosts.last().is_some_and(|before| before.tried.host == tried.host);
+        let reason = failure.map(|failure| failure.reason);
+        explained.hosts.push(Host { tried, is_again, reason, reached });
     }
     explained.errors = conclusion.errors;
     explained
+}
+
+fn is_in_clear(tried: &Tried) -> bool {
+    tried.rule.is_some_and(|rule| rule.starttls == Starttls::Never)
+}
+
+/// What the server is called, and where it listens.
+fn own(told: &Told) -> (Vec<Name>, Vec<IpAddr>) {
+    let Ok(details) = told else { return (Vec::new(), Vec::new()) };
+    let names = details.own_names.iter().filter_map(|name| parse_name(name).ok());
+    (names.collect(), details.own_addresses.clone())
 }
 
 /// What came of a host, so that the next one is looked at in any case.
@@ -185,14 +209,31 @@ fn going_on(end: HostEnd) -> HostEnd {
 }
 
 impl Explained {
+    fn new(
+        arguments: &TlsExplain,
+        told: Told,
+        policy: Known,
+        destination: Result<Destination, Undeliverable>,
+    ) -> Self {
+        let target = arguments.domain.clone();
+        Self { target, told, policy, destination, hosts: Vec::new(), errors: Vec::new() }
+    }
+
     fn json(&self) -> Value {
         let destination = self.destination.as_ref();
         let found = destination.ok();
+        let told = self.told.as_ref().ok();
         json!({
             "domain": self.target.to_string(),
             "result": if found.is_some() { "hosts" } else { "undeliverable" },
-            "reason": destination.err().map(ToString::to_string),
-            "status": destination.err().map(|unfound| unfound.status().to_string()),
+            "reason": destination.err().map(|undeliverable| &undeliverable.reason),
+            "status": destination.err().map(|undeliverable| &undeliverable.status),
+            "server": if told.is_some() { "asked" } else { "not-asked" },
+            "server_reason": self.told.as_ref().err(),
+            "account": told.and_then(|told| told.account.as_ref()),
+            "route": told.and_then(|told| told.route.as_ref()),
+            "routes_left_out": told.map(|told| told.left_out),
+            "transport": told.and_then(|told| told.transport.as_ref()),
             "via": found.map(|found| words::via(found.via)),
             "mx": found.map_or_else(Vec::new, |found| found.hosts.iter().map(|host| json!({
                 "preference": host.preference,
@@ -211,7 +252,9 @@ impl Explained {
                     Sts::Unknown(_) => "unknown",
                     Sts::Policy(policy) => policy.mode.word(),
                 },
+                "source": self.policy.source.map(words::source),
                 "words": self.policy.words,
+                "kept": told.and_then(|told| told.kept.as_ref()),
             },
             "hosts": self.hosts.iter().map(Host::json).collect::<Vec<_>>(),
             "extended_errors": self.errors.iter().map(|error| json!({
@@ -223,10 +266,11 @@ impl Explained {
 
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("Mail for {}", self.target)];
+        lines.extend(route::lines(&self.told));
         let destination = match &self.destination {
             Ok(destination) => destination,
-            Err(unfound) => {
-                lines.push(format!("is not delivered: {unfound} ({})", unfound.status()));
+            Err(Undeliverable { status, reason }) => {
+                lines.push(format!("It is not delivered: {reason} ({status})"));
                 return lines;
             }
         };
@@ -245,7 +289,7 @@ impl Host {
         let tried = &self.tried;
         json!({
             "host": tried.host,
-            "in_clear": self.is_again(),
+            "in_clear": is_in_clear(tried),
             "dane": tried.facts.map(|facts| words::dane(facts.dane)),
             "dane_reason": tried.dane,
             "mta_sts": tried.facts.map(|facts| words::sts(facts.sts)),
@@ -259,14 +303,9 @@ impl Host {
         })
     }
 
-    /// Whether it is the connection in clear after TLS failed.
-    fn is_again(&self) -> bool {
-        self.tried.rule.is_some_and(|rule| rule.starttls == postrider_delivery::security::Starttls::Never)
-    }
-
     fn lines(&self) -> Vec<String> {
         let tried = &self.tried;
-        let again = if self.is_again() { ", once more without TLS" } else { "" };
+        let again = if self.is_again { ", once more without TLS" } else { "" };
         let mut lines = vec![format!("{}{again}", tried.host)];
         if let Some(facts) = tried.facts {
             lines.push(format!("  DANE: {}", words::dane_line(facts.dane, &tried.dane)));

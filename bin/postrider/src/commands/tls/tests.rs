@@ -5,7 +5,9 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
+use postrider_delivery::transport::{Relay, RelayHost, RelayTls};
 use postrider_dns::script::Script;
+use postrider_proto::address::Domain;
 use postrider_proto::mta_sts::Policy;
 use ring::digest::{SHA256, digest};
 use rustls::{RootCertStore, ServerConnection, StreamOwned};
@@ -98,9 +100,11 @@ fn speak<T: Read + Write>(
     }
 }
 
-fn arguments(port: u16, requiretls: QueueWish) -> TlsExplain {
+pub(super) fn arguments(port: u16, requiretls: QueueWish) -> TlsExplain {
     TlsExplain {
         dial: false,
+        from: None,
+        attempt: 1,
         requiretls,
         ca_file: None,
         hello: HeloName::parse("client.example").ok(),
@@ -114,32 +118,44 @@ fn arguments(port: u16, requiretls: QueueWish) -> TlsExplain {
     }
 }
 
-fn script(text: &str) -> Script {
+pub(super) fn script(text: &str) -> Script {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     Script::parse(&lines.join("\n")).unwrap()
 }
 
 fn none() -> Known {
-    Known { sts: Sts::None, words: "there is no record".to_owned() }
+    Known::none("there is no record")
 }
 
 fn enforced(mx: &str) -> Known {
     let text = format!("version: STSv1\nmode: enforce\nmx: {mx}\nmax_age: 86400\n");
-    Known { sts: Sts::Policy(Policy::parse(text.as_bytes()).unwrap()), words: "a policy".to_owned() }
+    Known { sts: Sts::Policy(Policy::parse(text.as_bytes()).unwrap()), ..Known::none("a policy") }
 }
 
-const ZONE: &str = "
+pub(super) const ZONE: &str = "
     $ORIGIN example.
     remote MX 10 mx.remote
     mx.remote A 127.0.0.1
 ";
 
+/// As without a server.
+fn directly(zone: &str, arguments: &TlsExplain, policy: Known, roots: Option<RootCertStore>) -> Explained {
+    over(
+        &script(zone),
+        arguments,
+        Err("nobody listens".to_owned()),
+        policy,
+        &Transport::DEFAULT,
+        roots.map(Ok),
+    )
+}
+
 fn without_dial(zone: &str, policy: Known, wish: QueueWish) -> Explained {
-    explain(&script(zone), &arguments(25, wish), policy, None)
+    directly(zone, &arguments(25, wish), policy, None)
 }
 
 fn with_dial(zone: &str, policy: Known, wish: QueueWish, server: &Server) -> Explained {
-    explain(&script(zone), &arguments(server.port, wish), policy, Some(Ok(server.roots.clone())))
+    directly(zone, &arguments(server.port, wish), policy, Some(server.roots.clone()))
 }
 
 #[test]
@@ -252,11 +268,39 @@ fn a_connection_without_tls_follows(like: Like) {
 }
 
 #[test]
+fn a_submission_server_is_spoken_to_under_tls_from_the_start() {
+    let authority = Authority::new();
+    let config = authority.server("mx.remote.example").config(None);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let said = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let session = ServerConnection::new(config).unwrap();
+        let mut secured = BufReader::with_capacity(1, StreamOwned::new(session, stream));
+        secured.get_mut().write_all(b"220 mx.remote.example\r\n").unwrap();
+        let mut said = Vec::new();
+        speak(&mut secured, Like::default(), true, &mut said);
+        said
+    });
+    let host = RelayHost::Name(Domain::parse("mx.remote.example").unwrap());
+    let relay = Relay { host, port: Some(port), tls: RelayTls::Verified, auth: None };
+    let (arguments, roots) = (arguments(25, QueueWish::Default), Some(Ok(authority.roots())));
+    let transport = Transport::Submissions(relay);
+    let explained = over(&script(ZONE), &arguments, Err("nobody".to_owned()), none(), &transport, roots);
+    let json = explained.json();
+    assert_eq!(
+        (&json["hosts"][0]["dial"]["would_send"], &json["hosts"][0]["tls"]),
+        (&json!(true), &json!("implicit"))
+    );
+    assert_eq!(said.join().unwrap(), ["EHLO client.example", "QUIT"]);
+}
+
+#[test]
 fn a_host_at_which_nobody_listens_is_said() {
     let nobody = serve(Like { connections: 1, ..Like::default() });
     drop(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, nobody.port)).unwrap());
     let (port, roots) = (nobody.port, nobody.roots);
     nobody.said.join().unwrap();
-    let closed = explain(&script(ZONE), &arguments(port, QueueWish::Default), none(), Some(Ok(roots))).json();
+    let closed = directly(ZONE, &arguments(port, QueueWish::Default), none(), Some(roots)).json();
     assert!(closed["hosts"][0]["reason"].as_str().unwrap().contains("refused"), "{closed}");
 }

@@ -4,6 +4,7 @@ use postrider_delivery::destination::{Destination, Via, Why, text_of};
 use postrider_delivery::security::{
     Announce, DaneHost, Lacks, Listed, OnFailure, Rule, Starttls, StsHost, Verification,
 };
+use postrider_delivery::sts::Source;
 
 pub fn via(via: Via) -> &'static str {
     match via {
@@ -11,6 +12,15 @@ pub fn via(via: Via) -> &'static str {
         Via::Implicit => "domain",
         Via::Literal => "address",
         Via::Relay => "relay",
+    }
+}
+
+/// Where a policy is known from.
+pub fn source(source: Source) -> &'static str {
+    match source {
+        Source::Domain => "domain",
+        Source::Kept => "kept",
+        Source::StandsIn => "kept-stands-in",
     }
 }
 
