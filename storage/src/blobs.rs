@@ -6,8 +6,8 @@
 //! [`settle`] takes it away, or [`abandon`] does when nobody took the message. A content of one chunk
 //! for one recipient needs none of that: it is committed with that recipient's rows. When an account
 //! drops its reference it leaves a BLOBGC row; [`collect`] looks at these, and removes what has no
-//! reference left. The queue, whose contents mostly live for a moment, removes those that it alone
-//! has at once ([`let_go`]).
+//! reference left. The queue, where most contents live for a moment only, removes small ones that
+//! nothing else refers to with their entry ([`let_go`]).
 //!
 //! What always holds: a BLOB row is written with or after all its chunks. References are added only in
 //! the batch of the BLOB row, or while the BLOBPENDING row is there; so a content without either can
@@ -174,7 +174,9 @@ const CHUNKS_AT_ONCE_MAX: u32 = 16;
 
 /// Ends the use of a content that `reader` still shows, as part of `batch`. When it was the last one, the content goes
 /// with it: what is removed so soon that it is still in the engine's memory never gets into a blob file. Larger contents,
-/// and those that others use, are left to the collector.
+/// and those that others use, are left to the collector. Nobody else may end or share that use meanwhile.
+///
+/// Uses that ended are passed over one by one until a compaction: not for a content that had many.
 pub(crate) fn let_go(
     reader: &Reader,
     batch: &mut Batch,
@@ -184,7 +186,7 @@ pub(crate) fn let_go(
     let used = keys::blob_ref(blob, owner, user);
     let mut uses = reader.prefix(&keys::blob_refs(blob));
     let is_last = match (uses.next().transpose()?, uses.next()) {
-        // It can gain none any more, unless it is pending.
+        // It can gain none any more: whoever adds one has one already, or the content is pending.
         (Some((only, _)), None) => *only == *used && reader.get(&keys::blob_pending(blob))?.is_none(),
         _ => false,
     };

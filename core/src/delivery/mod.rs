@@ -175,7 +175,12 @@ impl Deliveries {
 
     /// Takes that an operator has the policy of a domain forgotten; to be told to each shard before it is removed.
     pub(crate) fn forget_policy(&self, domain: &Domain) {
-        self.sts_remembered.forget(domain);
+        self.sts_remembered.forget(domain, unix_now());
+    }
+
+    /// Takes that it is removed.
+    pub(crate) fn forgot_policy(&self, domain: &Domain) {
+        self.sts_remembered.forgot(domain);
     }
 
     /// How connections are secured.

@@ -302,8 +302,10 @@ impl Session {
         let wanted = Wanted { turn, from: asked.from, now, backoff, strays, used_up };
         let found = shared.reads.run(move |reader| wanted.find(reader)).await;
         let mut found = found.map_err(|error| error.to_string())?;
-        // They wait for themselves alone.
-        deliveries.strays.add(std::mem::take(&mut found.damaged), Stray::Unreadable);
+        if !found.damaged.is_empty() {
+            // They wait for themselves alone.
+            deliveries.strays.add(std::mem::take(&mut found.damaged), Stray::Unreadable);
+        }
         let mut edit = Edit::default();
         for (_, one) in &mut found.claimed {
             edit.append(std::mem::take(&mut one.edit));

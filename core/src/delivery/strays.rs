@@ -82,7 +82,12 @@ impl Strays {
     pub(super) fn add(&self, ids: impl IntoIterator<Item = QueueId>, stray: Stray) {
         let mut found = self.found.borrow_mut();
         for id in ids {
-            let again = found.get(&id).and_then(|known| known.again);
+            let known = found.get(&id);
+            // What is known of an entry says more than that it can't be read.
+            if known.is_some() && matches!(stray, Stray::Unreadable) {
+                continue;
+            }
+            let again = known.and_then(|known| known.again);
             found.insert(id, Waiting { stray, again });
         }
         drop(found);

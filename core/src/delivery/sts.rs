@@ -26,6 +26,9 @@ const USE_NOTED_EVERY: i64 = 24 * 60 * 60;
 /// Questions to DNS for the record.
 const QUESTIONS_MAX: u32 = 20;
 
+/// Seconds that the removal of a policy may take. Whoever asked for it may be gone before its end.
+const FORGETTING_MAX: i64 = 60;
+
 /// Domains of which a shard remembers that their policy couldn't be fetched.
 const FAILED_MAX: usize = 4096;
 
@@ -34,8 +37,10 @@ const FAILED_MAX: usize = 4096;
 pub(super) struct Remembered {
     /// Until when policies are not fetched, while kept ones stand in: a host that hangs must not hold up each message.
     failed: RefCell<HashMap<Domain, i64>>,
-    /// How often operators had a policy forgotten: what was read before is not to be written again.
+    /// How often operators began or ended to have a policy forgotten: what was read or fetched before isn't written.
     forgotten: Cell<u64>,
+    /// Domains whose policy is just being removed, and until when that is waited for.
+    forgetting: RefCell<HashMap<Domain, i64>>,
 }
 
 impl Remembered {
@@ -53,10 +58,24 @@ impl Remembered {
         }
     }
 
-    /// Takes that an operator has the policy of a domain forgotten.
-    pub(super) fn forget(&self, domain: &Domain) {
+    /// Takes that an operator has the policy of a domain forgotten: until [`Self::forgot`] nothing is written of it.
+    pub(super) fn forget(&self, domain: &Domain, now: i64) {
         self.failed.borrow_mut().remove(domain);
+        self.forgetting.borrow_mut().insert(domain.clone(), now.saturating_add(FORGETTING_MAX));
         self.forgotten.set(self.forgotten.get().wrapping_add(1));
+    }
+
+    /// It is removed: who reads it from now on finds none.
+    pub(super) fn forgot(&self, domain: &Domain) {
+        self.forgetting.borrow_mut().remove(domain);
+        self.forgotten.set(self.forgotten.get().wrapping_add(1));
+    }
+
+    /// Whether what was found out of a domain since a moment may be written.
+    fn may_write(&self, domain: &Domain, since: u64, now: i64) -> bool {
+        let mut forgetting = self.forgetting.borrow_mut();
+        forgetting.retain(|_, until| now < *until);
+        self.forgotten.get() == since && !forgetting.contains_key(domain)
     }
 }
 
@@ -116,7 +135,7 @@ pub(super) async fn policy(shard: &Rc<Shard>, resolver: &Resolver, domain: &Doma
             Announced::Yes(record) => record.id.to_string(),
             Announced::No(_) | Announced::Unknown(_) => String::new(),
         };
-        return renew(shard, resolver, domain, port, id, row.zip(kept)).await;
+        return renew(shard, resolver, (domain, port), id, row.zip(kept), forgotten).await;
     };
     if let (Source::Kept, Some(row)) = (found.source, row)
         && now >= row.used.saturating_add(USE_NOTED_EVERY)
@@ -129,10 +148,10 @@ pub(super) async fn policy(shard: &Rc<Shard>, resolver: &Resolver, domain: &Doma
 async fn renew(
     shard: &Rc<Shard>,
     resolver: &Resolver,
-    domain: &Domain,
-    port: u16,
+    (domain, port): (&Domain, u16),
     id: String,
     kept: Option<(MtaStsRow, Kept)>,
+    forgotten: u64,
 ) -> Found {
     let fetch = fetch(resolver, shard.deliveries.connector(), domain, port).await;
     let now = unix_now();
@@ -142,7 +161,8 @@ async fn renew(
             let mode = fetch.policy.mode.word();
             info!(%domain, mode, %id, "the policy of MTA-STS was fetched");
             let inserted = row.map_or(now, |row| row.inserted);
-            write(shard, domain, &MtaStsRow { inserted, ..row_of(&fetch, id, now) }).await;
+            let row = MtaStsRow { inserted, ..row_of(&fetch, id, now) };
+            write_unless_forgotten(shard, domain, &row, forgotten).await;
             fetched(Ok(fetch.policy), kept.as_ref())
         }
         Err(error) => {
@@ -161,7 +181,7 @@ async fn renew(
                 record_id: id.into(),
                 policy: Box::default(),
             };
-            write(shard, domain, &row).await;
+            write_unless_forgotten(shard, domain, &row, forgotten).await;
             found
         }
     }
@@ -212,9 +232,9 @@ async fn read(shard: &Shard, domain: &Domain) -> Result<Option<MtaStsRow>, Strin
     row.map_err(|error| format!("the kept policy can't be read: {error}"))
 }
 
-/// Keeps a policy, unless operators had one forgotten since then.
+/// Keeps what was found out of a domain, unless operators had something forgotten since then.
 async fn write_unless_forgotten(shard: &Shard, domain: &Domain, row: &MtaStsRow, since: u64) {
-    if shard.deliveries.sts_remembered.forgotten.get() == since {
+    if shard.deliveries.sts_remembered.may_write(domain, since, unix_now()) {
         write(shard, domain, row).await;
     }
 }
@@ -266,5 +286,31 @@ mod tests {
             noted.note(&domain, failed);
             assert_eq!(noted.failed_until(&domain, NOW).is_some(), expected, "{}", failed - NOW);
         }
+    }
+
+    #[test]
+    fn what_was_found_out_before_a_policy_was_forgotten_is_not_written() {
+        const NOW: i64 = 1_780_000_000;
+        let remembered = Remembered::default();
+        let [domain, other] = ["a.example", "b.example"].map(|name| Domain::parse(name).unwrap());
+        let before = remembered.forgotten.get();
+        assert!(remembered.may_write(&domain, before, NOW));
+        remembered.forget(&domain, NOW);
+        let meanwhile = remembered.forgotten.get();
+        assert!(
+            !remembered.may_write(&domain, before, NOW) && !remembered.may_write(&domain, meanwhile, NOW)
+        );
+        assert!(remembered.may_write(&other, meanwhile, NOW));
+        remembered.forgot(&domain);
+        assert!(
+            !remembered.may_write(&domain, meanwhile, NOW),
+            "it may have read what was removed after that"
+        );
+        assert!(remembered.may_write(&domain, remembered.forgotten.get(), NOW));
+        // Who asked for it may never come to its end.
+        remembered.forget(&domain, NOW);
+        let after = remembered.forgotten.get();
+        assert!(!remembered.may_write(&domain, after, NOW + FORGETTING_MAX - 1));
+        assert!(remembered.may_write(&domain, after, NOW + FORGETTING_MAX));
     }
 }

@@ -18,6 +18,7 @@ use crate::control::protocol::{Answer, FailureKind, MtaStsRow};
 use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::JudgedPolicy;
 use crate::runtime::ShardId;
+use crate::shard::Shard;
 
 /// Rows that are read at a time: each may have a policy of 64 KiB.
 const PAGE: usize = if cfg!(test) { 2 } else { 64 };
@@ -104,23 +105,34 @@ impl ServerOperations {
         let domain = failure::domain(domain)?;
         let name = domain.as_str().to_owned();
         let row = self.on_pool(move |shared| mta_sts::get(&shared.store.reader(), &name).map_err(internal));
-        if row.await?.is_none() {
-            return Err(nothing_kept(&domain));
-        }
-        // First, so that none of them writes again what it has read before.
-        for shard in 0..self.shard.shared.shards.len() {
-            let domain = domain.clone();
-            let told = self.shard.at_shard(ShardId(shard), move |shard| {
-                Box::pin(async move { shard.deliveries.forget_policy(&domain) })
-            });
-            told.await.map_err(|_| OperationError::new(FailureKind::Unavailable, "the server stops"))?;
-        }
+        let is_kept = row.await?.is_some();
+        // First, so that none of them writes again what it has read before; also where one is just being fetched.
+        self.tell_forgotten(&domain, |shard, domain| shard.deliveries.forget_policy(domain)).await?;
         let mut batch = Batch::new();
         mta_sts::remove(&mut batch, domain.as_str());
         let done = commit::commit(&self.shard.shared.committer, batch, Durability::Synced).await;
+        self.tell_forgotten(&domain, |shard, domain| shard.deliveries.forgot_policy(domain)).await?;
         done.map_err(|error| failure::commit(&error))?;
+        if !is_kept {
+            return Err(nothing_kept(&domain));
+        }
         tracing::info!(%domain, "the kept policy of MTA-STS was forgotten");
         Ok(Answer::Done)
+    }
+
+    async fn tell_forgotten(
+        &self,
+        domain: &Domain,
+        tell: impl Fn(&Shard, &Domain) + Clone + Send + 'static,
+    ) -> Result<(), OperationError> {
+        for shard in 0..self.shard.shared.shards.len() {
+            let (domain, tell) = (domain.clone(), tell.clone());
+            let told = self
+                .shard
+                .at_shard(ShardId(shard), move |shard| Box::pin(async move { tell(&shard, &domain) }));
+            told.await.map_err(|_| OperationError::new(FailureKind::Unavailable, "the server stops"))?;
+        }
+        Ok(())
     }
 }
 

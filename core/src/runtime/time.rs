@@ -42,7 +42,7 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
 /// Runs `future` until `deadline`, then drops it.
 ///
 /// The future is polled first: when it is ready at once, no timer is made, and a ready future wins
-/// over a deadline that has passed. Reads and writes of [`super::net::Stream`] may be dropped; an
+/// over a deadline that has passed; but a task that has used up its time gives way first. Reads and writes of [`super::net::Stream`] may be dropped; an
 /// accept may not, which is why no accept future is exported.
 pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);

@@ -13,6 +13,9 @@ use crate::reader::Reader;
 use crate::rows::{AttemptResult, Held, QueueRow, RecipientRow, Retirement};
 use crate::store::StoreError;
 
+/// For so many seconds a content is likely to be in the engine's memory only.
+const SOON: i64 = 60;
+
 /// The times of an attempt, in seconds since 1970.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Attempt {
@@ -190,7 +193,12 @@ pub fn outcome(reader: &Reader, id: QueueId, outcome: &Outcome) -> Result<Option
         new.waiting = fewer(new.waiting)?;
     }
     if new.waiting == 0 {
-        edit.erase(reader, id, &old)?;
+        // The other entries of a message leave their marks among the uses of its content.
+        if old.base == id && outcome.now.saturating_sub(old.created) <= SOON {
+            edit.erase_with_content(reader, id, &old)?;
+        } else {
+            edit.erase(id, &old);
+        }
         return Ok(Some(Concluded { edit, left: None, suppressed }));
     }
     new.claimed = false;

@@ -145,7 +145,7 @@ pub fn end(reader: &Reader, id: QueueId, chosen: Chosen<'_>, end: &End) -> Resul
     }
     let recipients = old.waiting - left.waiting;
     if all {
-        edit.erase(reader, id, &old)?;
+        edit.erase(id, &old);
         return Ok(Changed::Done(Done { edit, entries: Vec::new(), recipients }));
     }
     edit.replace(id, &old, &left)?;

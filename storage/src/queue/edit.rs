@@ -92,8 +92,26 @@ impl Edit {
         Ok(())
     }
 
-    /// Removes an entry whose recipients are removed, with its id, and its content where nobody else has that.
-    pub(super) fn erase(&mut self, reader: &Reader, id: QueueId, row: &QueueRow) -> Result<(), StoreError> {
+    /// Removes an entry whose recipients are removed, and with them its id. Its content is left to the collector.
+    pub(super) fn erase(&mut self, id: QueueId, row: &QueueRow) {
+        self.erase_rows(id, row);
+        self.remove(keys::blob_ref(row.blob, SYSTEM, id.0));
+        self.insert(keys::blob_gc(row.blob, SYSTEM, id.0), MARK);
+    }
+
+    /// The same, with its content where nobody else has that: for one that leaves soon after it came. Of what is in a blob
+    /// file the collector has to know, which counts it and has such files rewritten.
+    pub(super) fn erase_with_content(
+        &mut self,
+        reader: &Reader,
+        id: QueueId,
+        row: &QueueRow,
+    ) -> Result<(), StoreError> {
+        self.erase_rows(id, row);
+        blobs::let_go(reader, &mut self.batch, row.blob, (SYSTEM, id.0))
+    }
+
+    fn erase_rows(&mut self, id: QueueId, row: &QueueRow) {
         self.remove(keys::queue(id));
         self.remove(keys::queue_prefix(id));
         if row.has_meta {
@@ -104,15 +122,7 @@ impl Edit {
         if row.claimed {
             self.remove(keys::queue_claimed(id));
         }
-        if row.attempts <= 1 {
-            blobs::let_go(reader, &mut self.batch, row.blob, (SYSTEM, id.0))?;
-        } else {
-            // It is in a blob file by now. The collector counts what it removes, and has such files rewritten.
-            self.remove(keys::blob_ref(row.blob, SYSTEM, id.0));
-            self.insert(keys::blob_gc(row.blob, SYSTEM, id.0), MARK);
-        }
         self.count(row, -1);
-        Ok(())
     }
 
     /// Writes a recipient.

@@ -187,10 +187,18 @@ impl ServerOperations {
             })
             .await?;
         let reads = &self.shard.shared.reads;
-        while let Some(part) = source.next(reads).await.map_err(internal)? {
-            exchange.write(part.as_ref()).await?;
+        loop {
+            match source.next(reads).await {
+                Ok(Some(part)) => exchange.write(part.as_ref()).await?,
+                Ok(None) => return Ok(Answer::Done),
+                Err(error) => {
+                    // Its content may have gone with it meanwhile.
+                    let is_there = reads.run(move |reader| queue::entry(reader, id)).await;
+                    let has_left = matches!(is_there, Ok(None));
+                    return Err(if has_left { left_meanwhile(id) } else { internal(error) });
+                }
+            }
         }
-        Ok(Answer::Done)
     }
 }
 
@@ -205,6 +213,13 @@ pub(super) fn refused(error: StoreError) -> OperationError {
         }
         error => internal(error),
     }
+}
+
+fn left_meanwhile(id: QueueId) -> OperationError {
+    OperationError::new(
+        FailureKind::NotFound,
+        format!("the entry {} left the queue meanwhile: what was written is not the whole message", id.0),
+    )
 }
 
 fn no_entry(id: QueueId) -> OperationError {

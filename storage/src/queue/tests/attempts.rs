@@ -217,25 +217,24 @@ fn waiting_domains_are_found_in_order_and_within_a_range() {
 }
 
 #[test]
-fn a_content_goes_with_its_last_entry_at_once_when_that_left_at_its_first_attempt() {
-    let left = |attempts: i64| {
+fn a_content_goes_with_an_entry_that_leaves_soon() {
+    let left = |recipients: &[&str], now: i64| {
         let world = World::new();
         let content = world.content();
-        let id = world.enqueue(message(content, &["r@one.example"]))[0].id;
+        let entries = world.enqueue(message(content, recipients));
         world.commit(blobs::settle(content.blob));
-        let mut ended =
-            Outcome { attempt: 1, now: 1001, due: 2000, recipients: Vec::new(), ..Outcome::default() };
-        for attempt in 1..=attempts {
-            world.claim(id, 1000 * attempt);
-            let is_last = attempt == attempts;
-            ended.recipients =
-                if is_last { vec![(0, Fate::Delivered(said(1001, 250, "ok")))] } else { Vec::new() };
-            world.outcome(id, &ended);
+        for entry in entries {
+            world.claim(entry.id, now);
+            let fine = Fate::Delivered(said(now, 250, "ok"));
+            let ended = Outcome { attempt: 1, now, recipients: vec![(0, fine)], ..Outcome::default() };
+            world.outcome(entry.id, &ended);
+            assert!(world.is_gone(entry.id));
         }
-        assert!(world.is_gone(id));
         let counts = verify(world.reader(), None, &mut |_| {}).unwrap().counts;
         (counts.blobs, counts.chunks, counts.blobs_to_collect)
     };
-    assert_eq!(left(1), (0, 0, 0));
-    assert_eq!(left(2), (1, 1, 1), "the collector counts it");
+    // It was accepted at 100.
+    assert_eq!(left(&["r@one.example"], 160), (0, 0, 0));
+    assert_eq!(left(&["r@one.example"], 161), (1, 1, 1), "the collector counts it");
+    assert_eq!(left(&["r@one.example", "r@two.example"], 100), (1, 1, 2), "of many each is a use");
 }

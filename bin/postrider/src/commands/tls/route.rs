@@ -2,11 +2,9 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Result, bail};
-use postrider_core::control::ClientError;
+use anyhow::Result;
 use postrider_core::control::protocol::{
-    Answer, DeliveryDetails, DeliveryRelay, DeliveryRoute, DeliveryTls, DeliveryTransport, FailureKind,
-    Request,
+    Answer, DeliveryDetails, DeliveryRelay, DeliveryRoute, DeliveryTls, DeliveryTransport, Request,
 };
 use postrider_delivery::transport::{Direct, Families, Relay, RelayHost, RelayTls, Transport};
 use postrider_proto::address::Domain;
@@ -34,8 +32,8 @@ pub fn ask(server: &Server, arguments: &TlsExplain) -> Result<Told> {
     match client.call(&request, None, &mut Raw) {
         Ok(Answer::Delivery(details)) => Ok(Ok(details)),
         Ok(_) => Err(unexpected()),
-        Err(ClientError::Failed(failure)) if failure.kind == FailureKind::Invalid => bail!("{failure}"),
-        Err(error) => Ok(Err(error.to_string())),
+        // What a running server can't say isn't guessed.
+        Err(error) => Err(error.into()),
     }
 }
 
