@@ -82,7 +82,8 @@ def unbound(config, kind, name):
     query = dns.message.make_query(name, kind, want_dnssec=True)
     try:
         code = dns.rcode.to_text(dns.query.tcp(query, servers.VALIDATING, timeout=60).rcode())
-    except dns.exception.Timeout:
+    except (dns.exception.Timeout, EOFError, ConnectionError):
+        # Unbound closes a connection on which it has nothing to say for half a minute.
         code = "nothing"
     return (words[-1].lower() if words else f"nothing: {done.stdout} {done.stderr}"), code
 
