@@ -236,8 +236,9 @@ impl Session {
         if count == 0 && waits_for_share {
             return Turned::Postponed(now + PAUSE_OF_SHARE);
         }
-        if count == 0 && first_due.is_some_and(|due| due <= now) {
+        if let Some(left) = left.filter(|left| count == 0 && left.due <= now) {
             warn!(
+                entry = left.id.0,
                 "what is due of a domain can't be claimed; it is looked at again after a pause. See postrider verifydata"
             );
             return Turned::Postponed(now + PAUSE_AFTER_FAILURE);

@@ -158,3 +158,19 @@ fn a_disk_that_fails_fails_the_claim() {
         }
     }
 }
+
+#[test]
+fn so_many_pages_of_accounts_that_have_their_share_are_passed_and_no_more() {
+    let world = World::new();
+    let mut wanted = wanted(&[]);
+    wanted.used_up = vec![7];
+    let page = CANDIDATES * wanted.turn.entries_max;
+    let ids: Vec<QueueId> = (0..page * (PAGES_PASSED_MAX + 1) - 1).map(|_| world.add(7, 0)).collect();
+    let other = world.add(1, 1);
+    let found = world.find(&wanted);
+    assert_eq!((claimed(&found), left(&found)), (vec![other], Some(ids[0])), "the last of the last page");
+    world.add(7, 0);
+    let found = world.find(&wanted);
+    assert_eq!((claimed(&found), left(&found)), (Vec::new(), Some(ids[0])), "one behind it");
+    assert!(found.waits_for_share);
+}
