@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use postrider_delivery::schedule::Notice;
 use postrider_storage::engine::{Durability, EngineError};
+use postrider_storage::ids::QueueId;
 use postrider_storage::queue;
 use postrider_storage::store::{Store, StoreError};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -32,9 +33,9 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// many the message may have arrived nevertheless: those of which the end was sent, as that process noted; or all, when it
 /// noted nothing of the kind (`sent` is none).
 pub fn release_claims(store: &Store, sent: Option<&HashSet<Noted>>) -> Result<u64, StoreError> {
-    let mut count = 0;
+    let (mut count, mut from) = (0, QueueId(0));
     loop {
-        let released = queue::release_claims(&store.reader(), CLAIMS_MAX)?;
+        let released = queue::release_claims(&store.reader(), from, CLAIMS_MAX)?;
         for (id, attempt) in released.entries {
             if sent.is_none_or(|sent| sent.contains(&(id, attempt))) {
                 count += 1;
@@ -52,9 +53,15 @@ pub fn release_claims(store: &Store, sent: Option<&HashSet<Noted>>) -> Result<u6
         if !released.edit.batch.is_empty() {
             store.engine().commit(released.edit.batch, Durability::Buffered).map_err(commit_failed)?;
         }
-        if !released.more {
-            return Ok(count);
+        for (id, error) in released.damaged {
+            error!(
+                entry = id.0,
+                %error,
+                "an entry of the queue whose attempt was cut off can't be read, and stays as it is: see postrider verifydata"
+            );
         }
+        let Some(next) = released.next else { return Ok(count) };
+        from = next;
     }
 }
 
@@ -134,7 +141,9 @@ mod tests {
     use postrider_storage::account::Content;
     use postrider_storage::engine::Engine;
     use postrider_storage::engine::memory::MemoryEngine;
-    use postrider_storage::ids::{BlobId, QueueId};
+    use postrider_storage::engine::{Batch, Space};
+    use postrider_storage::ids::BlobId;
+    use postrider_storage::keys;
     use postrider_storage::queue::{Attempt, HoldRules, NewQueued, NewRecipient};
 
     use super::*;
@@ -165,5 +174,22 @@ mod tests {
             let id = under_way(&store, &engine, "r@three.example");
             assert_eq!(release_claims(&store, Some(&[(id, 2)].into())).unwrap(), 0);
         }
+    }
+
+    #[test]
+    fn a_claimed_entry_that_is_damaged_keeps_neither_the_others_nor_the_start() {
+        let engine = Arc::new(MemoryEngine::new());
+        let store = Store::open(Arc::clone(&engine) as Arc<dyn Engine>).unwrap();
+        let ids =
+            ["r@one.example", "r@two.example", "r@three.example"].map(|to| under_way(&store, &engine, to));
+        let mut batch = Batch::new();
+        batch.insert(Space::Rows, keys::queue(ids[1]), b"?".to_vec());
+        engine.commit(batch, Durability::Synced).unwrap();
+        assert_eq!(release_claims(&store, None).unwrap(), 2);
+        for id in [ids[0], ids[2]] {
+            assert!(!queue::entry(&store.reader(), id).unwrap().unwrap().claimed);
+        }
+        // It is looked at again, and still in nobody's way.
+        assert_eq!(release_claims(&store, None).unwrap(), 0);
     }
 }

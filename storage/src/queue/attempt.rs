@@ -228,21 +228,35 @@ pub struct Released {
     pub edit: Edit,
     /// The entries, and which attempt was cut off. Their message may have been taken by the other side.
     pub entries: Vec<(QueueId, u32)>,
-    /// Whether to go on, with a reader that shows this edit committed.
-    pub more: bool,
+    /// Entries of which the row can't be read. They keep their marks.
+    pub damaged: Vec<(QueueId, StoreError)>,
+    /// Where to go on; none when all were looked at.
+    pub next: Option<QueueId>,
 }
 
-/// Takes the marks off claimed entries, at most `count_max`; to be done at the start, before anything is claimed.
-/// They stay due when their claim said.
-pub fn release_claims(reader: &Reader, count_max: usize) -> Result<Released, StoreError> {
-    let mut released = Released { edit: Edit::default(), entries: Vec::new(), more: false };
-    let mut count = 0;
-    for row in reader.prefix(&keys::of_table(SYSTEM, table::CLAIMED)).take(count_max) {
+/// Takes the marks off claimed entries from `from` on, at most `count_max`; to be done at the start, before anything is
+/// claimed. They stay due when their claim said.
+pub fn release_claims(reader: &Reader, from: QueueId, count_max: usize) -> Result<Released, StoreError> {
+    let mut released =
+        Released { edit: Edit::default(), entries: Vec::new(), damaged: Vec::new(), next: None };
+    let marks = reader.from(&keys::queue_claimed(from), &keys::of_table(SYSTEM, table::CLAIMED));
+    for (count, row) in marks.enumerate() {
         let (key, _) = row?;
         let [id] = keys::numbers(&key, [8])?;
         let id = QueueId(id);
-        count += 1;
-        let Some(old) = entry(reader, id)?.filter(|row| row.claimed) else {
+        if count == count_max {
+            released.next = Some(id);
+            break;
+        }
+        let old = match entry(reader, id) {
+            Ok(old) => old.filter(|row| row.claimed),
+            Err(error) if error.is_of_rows() => {
+                released.damaged.push((id, error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(old) = old else {
             released.edit.remove(key.to_vec());
             continue;
         };
@@ -250,6 +264,5 @@ pub fn release_claims(reader: &Reader, count_max: usize) -> Result<Released, Sto
         released.edit.replace(id, &old, &new)?;
         released.entries.push((id, new.attempts));
     }
-    released.more = count == count_max;
     Ok(released)
 }

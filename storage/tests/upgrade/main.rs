@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use postrider_storage::engine::fjall::{FjallEngine, Options};
 use postrider_storage::engine::{Durability, Engine};
+use postrider_storage::ids::QueueId;
 use postrider_storage::queue;
 use postrider_storage::reader::Reader;
 use postrider_storage::store::Store;
@@ -57,7 +58,7 @@ fn format_2() {
     // Once is enough; and an attempt that was under way when the process was killed ends as one that was cut off.
     let store = open(dir.path());
     assert_same(&contents::text(&store.reader()), &found);
-    let released = queue::release_claims(&store.reader(), 100).unwrap();
+    let released = queue::release_claims(&store.reader(), QueueId(0), 100).unwrap();
     assert_eq!(released.entries.len(), 1, "{:?}", released.entries);
     store.engine().commit(released.edit.batch, Durability::Synced).unwrap();
     assert_eq!(counts(store.reader()), counted);

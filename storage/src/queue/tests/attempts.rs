@@ -147,14 +147,13 @@ fn attempts_that_were_cut_off_are_found_without_reading_the_queue() {
         world.claim(*id, 1000);
     }
     world.change(ids[2], Chosen::All, &Change::Hold(Held::Operator));
-    let mut found = Vec::new();
-    loop {
-        let released = release_claims(&world.reader(), 2).unwrap();
+    let (mut found, mut from) = (Vec::new(), Some(QueueId(0)));
+    while let Some(next) = from {
+        let released = release_claims(&world.reader(), next, 2).unwrap();
         world.commit(released.edit.batch);
+        assert!(released.damaged.is_empty());
         found.extend(released.entries);
-        if !released.more {
-            break;
-        }
+        from = released.next;
     }
     assert_eq!(found, [(ids[1], 1), (ids[2], 1), (ids[3], 1)]);
     let places: Vec<_> = ids[1..4].iter().map(|id| world.entry(*id).scheduled()).collect();

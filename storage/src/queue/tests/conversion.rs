@@ -240,7 +240,7 @@ fn what_format_2_had_under_way_is_put_behind_all_others_and_released() {
     let format = FormatRow::decode(&world.reader().get(&keys::format()).unwrap().unwrap()).unwrap();
     assert_eq!(format, FormatRow { format: FORMAT, converting: 0 });
     world.verify();
-    let released = release_claims(&world.reader(), 10).unwrap();
+    let released = release_claims(&world.reader(), QueueId(0), 10).unwrap();
     assert_eq!(released.entries, [(id, 1)]);
     world.commit(released.edit.batch);
     world.verify();

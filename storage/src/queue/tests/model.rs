@@ -83,7 +83,7 @@ impl Run {
         let addresses = self.world.addresses(id);
         if how.is_multiple_of(5) {
             // The process ends meanwhile.
-            let released = release_claims(&self.world.reader(), 10).unwrap();
+            let released = release_claims(&self.world.reader(), QueueId(0), 10).unwrap();
             assert_eq!(released.entries, [(id, row.attempts + 1)]);
             self.commit(released.edit);
             for (_, address) in addresses {
