@@ -1,14 +1,17 @@
 //! One shard of the server: what its sessions share, and how work gets to another shard.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use postrider_storage::committer::Committer;
+use postrider_storage::directory::{Directory, Learning, Remembered};
+use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
 use postrider_storage::maintenance::Gate;
-use postrider_storage::store::{Refusal, Store};
+use postrider_storage::store::{Refusal, Store, StoreError};
 
 use crate::accounts::{AccountHandle, Accounts, LoadError, WriteError, home_of, initial};
 use crate::admission::Admission;
@@ -63,8 +66,6 @@ pub struct Shared {
     pub admission: Admission,
     /// Who may log in.
     pub authenticator: Authenticator,
-    /// Changes of the directory so far.
-    pub directory_version: crate::webhooks::Version,
     /// How much waits in the queue.
     pub queue_counts: crate::delivery::Counts,
     /// Deliveries under way.
@@ -111,6 +112,8 @@ pub struct Shard {
     pub deliveries: Deliveries,
     /// Calls of webhooks whose URLs are this shard's, and what accounts want to be told.
     pub webhooks: crate::webhooks::Webhooks,
+    /// What this shard remembers of the directory.
+    pub directory: RefCell<Remembered>,
     /// Keys that sign what leaves.
     pub signing_keys: crate::signing::Keys,
     /// How many evaluations of DMARC were kept here.
@@ -125,6 +128,28 @@ impl Shard {
     /// The shard on which an account lives.
     pub fn home_of(&self, account: AccountId) -> ShardId {
         home_of(account, self.shared.shards.len())
+    }
+
+    /// Asks the directory, as far as possible from what this shard remembers of it. What is asked for is remembered, as
+    /// long as there is room and nothing changes: so nothing secret is asked for here but keys of DKIM, and `ask` only reads,
+    /// since it may be called twice.
+    pub async fn ask_directory<T: Send + 'static>(
+        &self,
+        ask: impl Fn(&Directory<'_>) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        // Before the snapshot: a change that comes after it makes what was read count no more.
+        let version = self.shared.store.engine().directory_version();
+        if let Some(answer) = self.directory.borrow_mut().ask(version, &ask) {
+            return Ok(answer?);
+        }
+        let read = self.shared.reads.run(move |reader| {
+            let learning = Learning::new(reader.snapshot());
+            let answer = ask(&Directory::new(&learning));
+            Ok((answer, learning.learnt()))
+        });
+        let (answer, learnt) = read.await?;
+        self.directory.borrow_mut().learn(version, learnt);
+        Ok(answer?)
     }
 
     /// An account with its first mailboxes: whoever comes first, a session or a message, makes them when

@@ -1,7 +1,7 @@
 //! DKIM signatures of what leaves (RFC 6376): of messages of our users, and of what the server itself writes.
 //!
-//! Keys are rows of the directory. They are read for each message, which costs a few microseconds, and so a change
-//! counts at once; what is kept is the key that was made of a row, beside the row's own octets. RSA signatures take
+//! Keys are rows of the directory, which each shard remembers until it changes, so a change counts at once; what is kept besides
+//! is the key that was made of a row, with the row's own octets. RSA signatures take
 //! up to a millisecond, and are made by the worker pool. Whatever fails, the message goes unsigned, and is counted.
 
 use std::cell::RefCell;
@@ -15,6 +15,7 @@ use postrider_proto::dkim::key::Kind;
 use postrider_proto::dkim::{Identity, Selector};
 use postrider_proto::mime;
 use postrider_storage::directory::{Directory, DkimKey, DkimSecret, DkimState};
+use postrider_storage::engine::EngineError;
 use postrider_storage::store::StoreError;
 use tracing::warn;
 
@@ -94,8 +95,7 @@ struct Found {
 /// Gives the fields that go in front of a message; nothing where no key signs for it, or when that fails.
 pub async fn sign(shard: &Shard, by: By, message: ToSign) -> String {
     let is_ours = matches!(by, By::Server(_));
-    let found = match shard.shared.reads.run(move |reader| find(&Directory::new(reader.snapshot()), by)).await
-    {
+    let found = match shard.ask_directory(move |directory| find(directory, &by)).await {
         Ok(Some(found)) => found,
         Ok(None) => return String::new(),
         Err(error) => return failed(shard, None, &error),
@@ -128,8 +128,7 @@ pub async fn sign(shard: &Shard, by: By, message: ToSign) -> String {
 /// Whether there are keys for what the server, whose name is `hostname`, writes.
 pub async fn has_keys(shard: &Shard, hostname: &Domain) -> Result<bool, StoreError> {
     let by = By::Server(hostname.clone());
-    let found = shard.shared.reads.run(move |reader| find(&Directory::new(reader.snapshot()), by)).await?;
-    Ok(found.is_some())
+    Ok(shard.ask_directory(move |directory| find(directory, &by)).await?.is_some())
 }
 
 /// Signs a whole message that the server wrote, whose name is `hostname`.
@@ -153,11 +152,11 @@ pub fn failed(shard: &Shard, domain: Option<&Domain>, error: &dyn std::fmt::Disp
     String::new()
 }
 
-fn find(directory: &Directory<'_>, by: By) -> Result<Option<Found>, StoreError> {
+fn find(directory: &Directory<'_>, by: &By) -> Result<Option<Found>, EngineError> {
     let signing = |domain: &Domain| {
         let mut keys = directory.dkim_keys(domain)?;
         keys.retain(|key| key.state == DkimState::Signs);
-        Ok::<_, StoreError>(keys)
+        Ok::<_, EngineError>(keys)
     };
     match by {
         By::Author(address) => {
@@ -167,12 +166,12 @@ fn find(directory: &Directory<'_>, by: By) -> Result<Option<Found>, StoreError> 
             }
             let Some(settings) = directory.domain(&address.domain)? else { return Ok(None) };
             let localpart = settings.canonical(address.localpart.as_str());
-            let domain = address.domain;
+            let domain = address.domain.clone();
             let identity = Some(Identity { localpart, domain: domain.clone() });
             Ok(Some(Found { domain, identity, keys }))
         }
         By::Server(hostname) => {
-            let mut above = Some(hostname);
+            let mut above = Some(hostname.clone());
             while let Some(domain) = above {
                 let keys = signing(&domain)?;
                 if !keys.is_empty() {

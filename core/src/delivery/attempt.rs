@@ -13,6 +13,7 @@ use postrider_delivery::tls_results::{self, Attempted};
 use postrider_delivery::transport::{LocalAddresses, RelayTls, Transport};
 use postrider_proto::address::{Domain, ForwardPath, HeloName, ReversePath};
 use postrider_proto::smtp::envelope::{BodyType, Envelope, OriginalRecipient, Recipient, Return};
+use postrider_storage::directory::Directory;
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue::{self, Claimed, suppression};
 use postrider_storage::reader::Reader;
@@ -22,7 +23,7 @@ use postrider_storage::store::StoreError;
 use super::downgrade::Original;
 use super::hosts::{Busy, Offered, Parcel, Transported, Tries};
 use super::outcome::{Tried, configured_keep};
-use super::routing::{Routing, transport_named};
+use super::routing::{Passage, Routing, transport_named};
 use super::session::{Session, chance};
 use super::{learned, sts, translate};
 use crate::clock::unix_now;
@@ -98,8 +99,9 @@ pub(super) async fn run(session: &mut Session, id: QueueId, claimed: Claimed) ->
 async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> {
     let (id, account) = (tried.id, AccountId::new(tried.entry.sender));
     let addresses: Vec<String> = tried.recipients.iter().map(|(_, row)| text(&row.address)).collect();
-    let entry = tried.entry.clone();
-    let configured = configured_keep(&session.shard.shared.config);
+    let (passage, configured) = (Passage::of(&tried.entry), configured_keep(&session.shard.shared.config));
+    let ask = move |directory: &Directory<'_>| Routing::read(directory, &passage, configured);
+    let routing = session.shard.ask_directory(ask).await?;
     let read = move |reader: &Reader| {
         let mut suppressed = Vec::new();
         if let Some(account) = account {
@@ -108,7 +110,6 @@ async fn prepare(session: &Session, tried: &Tried) -> Result<Known, StoreError> 
                 suppressed.extend(row.map(|row| (place, row)));
             }
         }
-        let routing = Routing::of_entry(reader, &entry, configured)?;
         Ok(Known { prefix: queue::prefix(reader, id)?, suppressed, routing })
     };
     session.shard.shared.reads.run(read).await

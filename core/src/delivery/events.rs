@@ -1,9 +1,7 @@
 //! What senders' programs are told of what became of messages, by webhooks.
 
-use std::rc::Rc;
-
 use postrider_proto::mime::{FieldName, header, record, words};
-use postrider_storage::directory::WebhookEvent;
+use postrider_storage::directory::{Directory, WebhookEvent};
 use postrider_storage::engine::Batch;
 use postrider_storage::ids::{AccountId, QueueId};
 use postrider_storage::queue;
@@ -30,7 +28,7 @@ pub(super) struct Happened<'a> {
 #[derive(Clone)]
 pub(super) struct Listener {
     account: AccountId,
-    hooks: Rc<Hooks>,
+    hooks: Hooks,
 }
 
 /// Whose program is told of an entry; none where there is none. The server's own reports have none.
@@ -43,7 +41,7 @@ pub(super) async fn listener(shard: &Shard, entry: &QueueRow) -> Result<Option<L
 /// Whose program is told of entries of a sender that are no reports, read at once.
 pub(super) fn listener_now(reader: &Reader, sender: u32) -> Result<Option<Listener>, StoreError> {
     let Some(account) = AccountId::new(sender) else { return Ok(None) };
-    let hooks = Rc::new(Hooks::read(reader, account)?);
+    let hooks = Hooks::read(&Directory::new(reader.snapshot()), account)?;
     Ok(hooks.outgoing.is_some().then_some(Listener { account, hooks }))
 }
 

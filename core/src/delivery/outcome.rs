@@ -415,12 +415,13 @@ pub(super) async fn share(shard: &Rc<Shard>, domain: u64, transport: &str, failu
         let from = shard.deliveries.fronts.ask(domain).from;
         let due = shard.shared.reads.run(move |reader| {
             let (mut rows, mut left) = (Vec::new(), 0);
+            let directory = Directory::new(reader.snapshot());
             let mut known: HashMap<_, Routing> = HashMap::new();
             let mut claim = |id: QueueId| {
                 let Some(entry) = queue::entry(reader, id)? else { return Ok(None) };
                 let routing = match known.entry((entry.sender, entry.mail_from.clone())) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(vacant) => vacant.insert(Routing::of_entry(reader, &entry, keep)?),
+                    Entry::Vacant(vacant) => vacant.insert(Routing::of_entry(&directory, &entry, keep)?),
                 };
                 if !goes_by(routing, &entry, &transport, &config.delivery.routes) {
                     return Ok(None);

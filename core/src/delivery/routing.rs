@@ -9,10 +9,9 @@ use postrider_delivery::route::{Asked, Level, Pattern, Route, choose};
 use postrider_delivery::transport::Transport;
 use postrider_proto::address::{Address, Domain};
 use postrider_storage::directory::{self, Directory, DomainState};
+use postrider_storage::engine::EngineError;
 use postrider_storage::ids::AccountId;
-use postrider_storage::reader::Reader;
 use postrider_storage::rows::QueueRow;
-use postrider_storage::store::StoreError;
 
 use super::outcome::Keep;
 use crate::config::Delivery;
@@ -25,6 +24,17 @@ pub(crate) struct Passage {
     pub(crate) sender: Option<Domain>,
     /// The recipients' domain; none for one at an address literal.
     pub(crate) to: Option<Domain>,
+}
+
+impl Passage {
+    /// Of an entry.
+    pub(super) fn of(entry: &QueueRow) -> Self {
+        Self {
+            account: AccountId::new(entry.sender),
+            sender: sender_domain(entry),
+            to: Domain::parse(&entry.domain).ok(),
+        }
+    }
 }
 
 /// What the directory says of the way of messages.
@@ -52,18 +62,20 @@ pub(crate) struct Chosen<'a> {
 
 impl Routing {
     /// Reads it for an entry. An account that sets nothing about what becomes of its messages has what is `configured`.
-    pub(super) fn of_entry(reader: &Reader, entry: &QueueRow, configured: Keep) -> Result<Self, StoreError> {
-        let passage = Passage {
-            account: AccountId::new(entry.sender),
-            sender: sender_domain(entry),
-            to: Domain::parse(&entry.domain).ok(),
-        };
-        Self::read(reader, passage, configured)
+    pub(super) fn of_entry(
+        directory: &Directory<'_>,
+        entry: &QueueRow,
+        configured: Keep,
+    ) -> Result<Self, EngineError> {
+        Self::read(directory, &Passage::of(entry), configured)
     }
 
     /// Reads it.
-    pub(crate) fn read(reader: &Reader, passage: Passage, configured: Keep) -> Result<Self, StoreError> {
-        let directory = Directory::new(reader.snapshot());
+    pub(crate) fn read(
+        directory: &Directory<'_>,
+        passage: &Passage,
+        configured: Keep,
+    ) -> Result<Self, EngineError> {
         let Passage { account, sender, to } = passage;
         let of_account = account.map(|account| directory.account(account)).transpose()?.flatten();
         let of_domain = sender.as_ref().map(|domain| directory.domain(domain)).transpose()?.flatten();
@@ -75,7 +87,7 @@ impl Routing {
             keep: of_account
                 .as_ref()
                 .map_or(configured, |account| account.settings.mail.keep_messages(configured)),
-            sender,
+            sender: sender.clone(),
             routes: [
                 routes(of_account.iter().flat_map(|account| &account.settings.routes)),
                 routes(of_domain.iter().flat_map(|settings| &settings.routes)),

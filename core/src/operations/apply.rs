@@ -224,7 +224,6 @@ impl ServerOperations {
 
     /// Tells the shards of accounts that a sealed plan changes or removes; gives how many it removes.
     async fn tell_sealed(&self) -> Result<u64, OperationError> {
-        self.shard.shared.directory_version.count();
         let mut after = None;
         let mut removed = 0;
         loop {

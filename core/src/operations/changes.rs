@@ -56,7 +56,6 @@ impl ServerOperations {
             commit::commit(&self.shard.shared.committer, batch, Durability::Synced)
                 .await
                 .map_err(|error| failure::commit(&error))?;
-            self.shard.shared.directory_version.count();
         }
         if self.tell(effects).await? > 0 {
             self.erase_removed();

@@ -162,7 +162,6 @@ pub(super) fn prepare(
         reads,
         admission,
         authenticator,
-        directory_version: webhooks::Version::default(),
         queue_counts: Counts::default(),
         hold_rules: Rules::default(),
         gate: Arc::clone(watchdog.gate()),
@@ -220,6 +219,7 @@ pub(super) async fn run(parts: Parts, id: ShardId) {
         allowances: smtp::allowance::Allowances::default(),
         strangers: smtp::Waits::default(),
         headers: smtp::checks::Headers::new(smtp::checks::Headers::OCTETS_MAX),
+        directory: std::cell::RefCell::default(),
         signing_keys: crate::signing::Keys::default(),
         evaluations: Hourly::default(),
         webhooks: Webhooks::new(

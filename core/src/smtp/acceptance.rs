@@ -289,7 +289,7 @@ impl Connection {
     ) -> Result<Front, Reply> {
         let Some(user) = &self.user else { return Err(Reply::LOCAL_ERROR) };
         let Received { envelope, facts, from, signed, .. } = received;
-        self.check_submission(user.account, envelope, facts, message)?;
+        self.check_submission(user.account, envelope, facts, message).await?;
         let hostname = &self.service.settings.hostname;
         let results =
             results::of_submission(hostname, envelope.reverse_path.address(), charset(envelope, *facts));
@@ -392,7 +392,7 @@ impl Connection {
     }
 
     /// What a message of our own users must be like (product 2.3).
-    fn check_submission(
+    async fn check_submission(
         &self,
         account: AccountId,
         envelope: &Envelope,
@@ -409,7 +409,7 @@ impl Connection {
         if envelope.reverse_path.address() == Some(&from) {
             return Ok(());
         }
-        match self.may_send_as(account, &from) {
+        match self.may_send_as(account, &from).await {
             Ok(SenderVerdict::Allowed) => Ok(()),
             Ok(SenderVerdict::Refused | SenderVerdict::DomainDisabled) => Err(FROM_NOT_YOURS),
             Err(error) => {

@@ -6,6 +6,7 @@ use postrider_proto::smtp::reply::Class;
 use postrider_storage::directory::Directory;
 use postrider_storage::ids::AccountId;
 use postrider_storage::reader::Reader;
+use postrider_storage::store::StoreError;
 use tracing::error;
 
 use super::connection::Connection;
@@ -93,11 +94,12 @@ impl Connection {
             Some(Lack::Room(octets)) => octets,
             Some(Lack::Trouble) => return Err(Reply::LOCAL_ERROR),
         };
-        let read = move |reader: &Reader| {
-            let (head, known) = (reader.head(account)?, Directory::new(reader.snapshot()).account(account)?);
-            Ok(head.zip(known))
+        let read = async {
+            let known = self.shard.ask_directory(move |directory| directory.account(account)).await?;
+            let head = self.shard.shared.reads.run(move |reader| reader.head(account)).await?;
+            Ok::<_, StoreError>(head.zip(known))
         };
-        match self.shard.shared.reads.run(read).await {
+        match read.await {
             Ok(Some((head, known))) if !quota_of(&known.settings).admits(&head, octets, 1) => {
                 Err(Reply::MAILBOX_FULL)
             }

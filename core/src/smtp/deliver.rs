@@ -49,7 +49,7 @@ use crate::metrics;
 use crate::received_reports;
 use crate::runtime::{spawn, spawn_task};
 use crate::shard::{OpenError, Shard};
-use crate::webhooks::{self, Arrival, Hooks, Stored};
+use crate::webhooks::{self, Arrival, Stored};
 
 /// A message on its way to its recipients.
 pub(super) struct Delivery {
@@ -288,7 +288,7 @@ impl Delivery {
                         // What is kept although it was refused is told to nobody.
                         // Nor what may be a report on a message that was sent: the program hears of that as such.
                         let told = (hooks.incoming.is_some() && !is_reject && from_id.is_none())
-                            .then(|| (Hooks::clone(&hooks), Arc::clone(&home.shared.store)));
+                            .then(|| (hooks, Arc::clone(&home.shared.store)));
                         let appended = handle.transact(None, incarnation, move |tx| {
                             let mailbox = mailbox_of(tx, &mailbox, is_ensured)?;
                             content_batch.into_iter().chain(note).for_each(|batch| tx.attach(batch));

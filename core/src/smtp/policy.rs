@@ -147,8 +147,7 @@ impl Connection {
                 Err(reply) => Answer::Refuse(reply),
             };
         };
-        self.shard.shared.reads.calm().await;
-        match self.may_send_as(user.account, address) {
+        match self.may_send_as(user.account, address).await {
             Ok(SenderVerdict::Allowed) => match self.begin_sending(path).await {
                 Ok(()) => Answer::Proceed,
                 Err(reply) => Answer::Refuse(reply),
@@ -160,13 +159,13 @@ impl Connection {
     }
 
     /// Whether an account may use an address as its own (product 2.3).
-    pub(super) fn may_send_as(
+    pub(super) async fn may_send_as(
         &self,
         account: AccountId,
         address: &Address,
-    ) -> Result<SenderVerdict, EngineError> {
-        let reader = self.shard.shared.store.reader();
-        Directory::new(reader.snapshot()).may_send_as(account, address)
+    ) -> Result<SenderVerdict, StoreError> {
+        let address = address.clone();
+        self.shard.ask_directory(move |directory| directory.may_send_as(account, &address)).await
     }
 
     pub(super) async fn recipient(&mut self, path: &ForwardPath) -> Answer {
@@ -234,11 +233,11 @@ impl Connection {
             Recipient::Postmaster => None,
             Recipient::Address(address) => Some(address.clone()),
         };
-        let resolve = move |reader: &Reader| {
+        let resolve = move |directory: &Directory<'_>| {
             let recipient = address.as_ref().map_or(Recipient::Postmaster, Recipient::Address);
-            Ok(Directory::new(reader.snapshot()).resolve(recipient, &hostnames)?)
+            directory.resolve(recipient, &hostnames)
         };
-        self.shard.shared.reads.run(resolve).await
+        self.shard.ask_directory(resolve).await
     }
 
     /// The id in the address of a recipient whose canonical one is `canonical`, if the account sent a message with it.

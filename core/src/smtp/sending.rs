@@ -145,27 +145,29 @@ impl Connection {
         let Some(user) = &self.user else { return Ok(()) };
         let (account, login, address) = (user.account, user.login.clone(), path.address().cloned());
         let usual = self.shard.shared.config.accounts.sending;
-        let read = move |reader: &Reader| {
-            let directory = Directory::new(reader.snapshot());
+        let ask = move |directory: &Directory<'_>| {
             let Some(found) = directory.account(account)? else { return Ok(Err(ACCOUNT_GONE)) };
             let mail = &found.settings.mail;
-            let ids = match address.filter(|_| mail.has_from_id(&login)) {
+            let ids = match address.as_ref().filter(|_| mail.has_from_id(&login)) {
                 None => Ids::None,
                 Some(address) => {
                     let domain = directory.domain(&address.domain)?;
-                    domain.map_or(Ids::None, |settings| ids(&settings, &address))
+                    domain.map_or(Ids::None, |settings| ids(&settings, address))
                 }
             };
-            if let Ids::Given(id) = &ids
-                && reader.get(&keys::from_id(account.get(), id))?.is_some()
-            {
-                return Ok(Err(BAD_ID));
-            }
             let is_told = mail.outgoing_webhook.is_some() || ids != Ids::None;
             Ok(Ok(Sending { limits: limits(mail, usual), ids, is_told }))
         };
-        let found = self.shard.shared.reads.run(read).await;
-        self.sending = Some(found.map_err(|error| policy::store_reply(&error, self.id))??);
+        let failed = |error| policy::store_reply(&error, self.id);
+        let sending: Sending = self.shard.ask_directory(ask).await.map_err(failed)??;
+        if let Ids::Given(id) = &sending.ids {
+            let key = keys::from_id(account.get(), id);
+            let is_known = self.shard.shared.reads.run(move |reader| Ok(reader.get(&key)?.is_some()));
+            if is_known.await.map_err(failed)? {
+                return Err(BAD_ID);
+            }
+        }
+        self.sending = Some(sending);
         Ok(())
     }
 }

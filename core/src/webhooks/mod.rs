@@ -35,7 +35,7 @@ use tracing::{error, info};
 pub(crate) use backoff::LIFE;
 pub use incoming::{Arrival, Stored};
 pub use payload::{Meta, Told};
-pub use settings::{Hooks, Version, of};
+pub use settings::{Hooks, of};
 
 pub(crate) use operate::{Operated, Wish, expire, operate, test};
 pub(crate) use turn::Trouble;
@@ -72,7 +72,6 @@ pub struct Webhooks {
     turns: Turns,
     /// Calls that are being made, by the hash of their URL.
     underway: RefCell<HashMap<u64, HookId>>,
-    known: RefCell<settings::Known>,
     connector: Connector,
     reach: Reach,
 }
@@ -86,7 +85,6 @@ impl Webhooks {
             changed: LocalNotify::new(),
             turns: Turns::default(),
             underway: RefCell::default(),
-            known: RefCell::default(),
             connector,
             reach: config.reach.clone(),
         }

@@ -22,7 +22,7 @@ use crate::ids::AccountId;
 /// The directory as of one snapshot.
 #[derive(Clone, Copy)]
 pub struct Directory<'a> {
-    snapshot: &'a dyn Snapshot,
+    pub(super) snapshot: &'a dyn Snapshot,
 }
 
 /// Whom a message is for.

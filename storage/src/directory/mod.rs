@@ -37,6 +37,7 @@ mod draft;
 mod lookup;
 mod mail;
 mod plan;
+mod remembered;
 mod route;
 mod rows;
 pub(crate) mod stage;
@@ -56,7 +57,9 @@ pub use document::{Export, Fault, KeyText};
 pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
 pub use mail::MailSettings;
 pub use plan::{DirectoryError, plan};
+pub use remembered::{Learning, Learnt, Remembered};
 pub use route::{BadTransportName, Route, RouteDomain, TransportName};
+pub(crate) use rows::is_directory_key;
 pub use rows::{BadRow, added_accounts, removed_account};
 pub use stage::{Effect, PlanState, Settled, Settling, effects, effects_of, plan_state};
 pub use types::{

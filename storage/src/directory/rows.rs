@@ -60,6 +60,11 @@ const VERSION_WITH_REPORTS: u8 = 3;
 /// Of values of ACCOUNT with what is set for its mail behind the routes.
 const VERSION_WITH_MAIL: u8 = 3;
 
+/// Whether what a key has is what the directory says, or decides whether it is what a large change left aside.
+pub(crate) fn is_directory_key(key: &[u8]) -> bool {
+    matches!(key, [0, 0, 0, 0, STATE..=LAST | PLAN, ..])
+}
+
 /// A domain and a canonical localpart, empty for the catch-all: what an address is looked up by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Place {

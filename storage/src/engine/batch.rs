@@ -1,6 +1,7 @@
 //! An atomic set of writes.
 
 use super::{Bytes, Space};
+use crate::directory::is_directory_key;
 use crate::error::EngineError;
 
 /// Longest key in octets. The engine's journal keeps key lengths in 16 bits, so this must stay below 65 536.
@@ -35,12 +36,13 @@ pub struct Write {
 pub struct Batch {
     writes: Vec<Write>,
     octets: usize,
+    changes_directory: bool,
 }
 
 impl Batch {
     /// An empty batch.
     pub const fn new() -> Self {
-        Self { writes: Vec::new(), octets: 0 }
+        Self { writes: Vec::new(), octets: 0, changes_directory: false }
     }
 
     /// Sets `key` to `value`.
@@ -57,6 +59,7 @@ impl Batch {
     /// and append it when the job succeeded; a failing one then leaves no trace.
     pub fn append(&mut self, other: Self) {
         self.octets += other.octets;
+        self.changes_directory |= other.changes_directory;
         if self.writes.is_empty() {
             self.writes = other.writes;
         } else {
@@ -77,6 +80,11 @@ impl Batch {
     /// Size in octets: keys, values and a fixed overhead for each write.
     pub fn octets(&self) -> usize {
         self.octets
+    }
+
+    /// Whether it changes what the directory says.
+    pub fn changes_directory(&self) -> bool {
+        self.changes_directory
     }
 
     /// The writes in order.
@@ -110,6 +118,7 @@ impl Batch {
     fn push(&mut self, write: Write) {
         let value = write.value.as_ref().map_or(0, |value| value.len());
         self.octets += write.key.len() + value + WRITE_OVERHEAD_OCTETS;
+        self.changes_directory |= write.space == Space::Rows && is_directory_key(&write.key);
         self.writes.push(write);
     }
 }

@@ -51,6 +51,7 @@ struct State {
     poisoned: Option<String>,
     torn: bool,
     incarnation: u64,
+    directory_version: u64,
 }
 
 /// Commits that wait until they are let go on.
@@ -89,6 +90,7 @@ impl MemoryEngine {
             poisoned: None,
             torn: false,
             incarnation: 1,
+            directory_version: 1,
         };
         Self {
             state: Mutex::new(state),
@@ -190,6 +192,7 @@ impl State {
         self.visible = self.disk.clone();
         self.poisoned = None;
         self.incarnation += 1;
+        self.directory_version += 1;
     }
 
     fn sync(&mut self) {
@@ -246,6 +249,7 @@ impl Engine for MemoryEngine {
             return Ok(());
         }
         state.commits += 1;
+        state.directory_version += u64::from(batch.changes_directory());
         if let Some(fault) = state.injected() {
             let error = match fault {
                 Fault::Full => EngineError::Full,
@@ -293,6 +297,10 @@ impl Engine for MemoryEngine {
 
     fn incarnation(&self) -> Incarnation {
         Incarnation(self.lock().incarnation)
+    }
+
+    fn directory_version(&self) -> u64 {
+        self.lock().directory_version
     }
 
     fn reopen(&self) -> Result<(), EngineError> {

@@ -77,6 +77,10 @@ pub trait Engine: Send + Sync {
     /// The present life.
     fn incarnation(&self) -> Incarnation;
 
+    /// Grows with each change of the directory, and when the engine is opened again: what is remembered of the directory
+    /// counts for one number. It has grown when the commit of a change returns, and not before the change is seen.
+    fn directory_version(&self) -> u64;
+
     /// Closes and opens again, in-process, after a failed write. Everything that was ever synced is there
     /// again. Snapshots from before stay readable or fail; they never show anything else.
     fn reopen(&self) -> Result<(), EngineError>;

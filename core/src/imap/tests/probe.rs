@@ -66,6 +66,10 @@ impl Engine for Probe {
         self.memory.incarnation()
     }
 
+    fn directory_version(&self) -> u64 {
+        self.memory.directory_version()
+    }
+
     fn reopen(&self) -> Result<(), EngineError> {
         self.memory.reopen()
     }

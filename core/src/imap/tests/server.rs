@@ -168,7 +168,6 @@ impl Server {
             reads,
             admission,
             authenticator,
-            directory_version: crate::webhooks::Version::default(),
             queue_counts: crate::delivery::Counts::default(),
             hold_rules: crate::delivery::Rules::default(),
             gate: Arc::new(DiskGate::default()),
@@ -292,6 +291,7 @@ fn shard(id: ShardId, shared: Arc<Shared>) -> Rc<Shard> {
         allowances: crate::smtp::allowance::Allowances::default(),
         strangers: crate::smtp::Waits::default(),
         headers: crate::smtp::checks::Headers::new(crate::smtp::checks::Headers::OCTETS_MAX),
+        directory: std::cell::RefCell::default(),
         signing_keys: crate::signing::Keys::default(),
         evaluations: crate::smtp::checks::evaluation::Hourly::default(),
         webhooks: crate::webhooks::Webhooks::new(

@@ -167,7 +167,6 @@ impl World {
         let reader = self.shared.store.reader();
         let plan = directory::plan(reader.snapshot(), changes, &directory::Limits::DEFAULT, 1_700_000_000);
         self.shared.committer.commit_blocking(plan.unwrap(), Durability::Synced).unwrap();
-        self.shared.directory_version.count();
     }
 
     /// Sets what else is set for an account's address of its name.

@@ -41,6 +41,7 @@ pub struct FjallEngine {
     live: RwLock<Option<Arc<Live>>>,
     writer: Mutex<Writer>,
     incarnation: AtomicU64,
+    directory_version: AtomicU64,
     opened: Opened,
 }
 
@@ -80,6 +81,7 @@ impl FjallEngine {
             live: RwLock::new(Some(Arc::new(live))),
             writer: Mutex::new(writer),
             incarnation: AtomicU64::new(1),
+            directory_version: AtomicU64::new(1),
             opened,
         })
     }
@@ -202,7 +204,13 @@ impl Engine for FjallEngine {
         // The writer's lock comes first: reopening holds it while it waits for `Live` to be let go.
         let mut writer = self.writer();
         let live = self.live()?;
-        self.write(&mut writer, &live, batch, durability)
+        let changes_directory = batch.changes_directory();
+        let written = self.write(&mut writer, &live, batch, durability);
+        if changes_directory {
+            // Also when it failed: whether it is seen then, nobody knows.
+            self.directory_version.fetch_add(1, Ordering::AcqRel);
+        }
+        written
     }
 
     fn sync(&self) -> Result<(), EngineError> {
@@ -239,6 +247,10 @@ impl Engine for FjallEngine {
         Incarnation(self.incarnation.load(Ordering::Acquire))
     }
 
+    fn directory_version(&self) -> u64 {
+        self.directory_version.load(Ordering::Acquire)
+    }
+
     fn reopen(&self) -> Result<(), EngineError> {
         let mut writer = self.writer();
         let old = self.live.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -254,6 +266,7 @@ impl Engine for FjallEngine {
         *writer = fresh;
         self.incarnation.fetch_add(1, Ordering::AcqRel);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(live));
+        self.directory_version.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
