@@ -98,7 +98,9 @@ fn explain(
     };
     let passage =
         Passage { account: account.as_ref().map(|account| account.id), sender: sender.domain(), to };
-    let routing = Routing::read(&Directory::new(reader.snapshot()), &passage, configured_keep(&shared.config)).map_err(internal)?;
+    let routing =
+        Routing::read(&Directory::new(reader.snapshot()), &passage, configured_keep(&shared.config))
+            .map_err(internal)?;
     let delivery = &shared.config.delivery;
     // The null sender has routes, too; nobody in particular has none.
     let counts = |route: &&route::Route| !matches!(sender, Sender::Anybody) || route.from_domains.is_empty();

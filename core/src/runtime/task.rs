@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,9 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use glommio::timer::Timer;
+
 use super::shards;
 use super::stats::{LabelId, ShardStats};
 
+/// For how long at least who gives way isn't ready.
+const GIVING_WAY: Duration = Duration::from_micros(5);
 /// How long a task may run before [`yield_if_needed`] gives way.
 const RUN_BUDGET: Duration = Duration::from_millis(2);
 
@@ -154,9 +158,20 @@ impl<T, F> Drop for Slotted<T, F> {
     }
 }
 
-/// Lets the other ready tasks of this shard run first.
+/// Lets the other ready tasks of this shard run first, and the shard look at its sockets and timers.
 pub async fn yield_now() {
-    futures_lite::future::yield_now().await;
+    let mut timer: Option<Timer> = None;
+    poll_fn(|context| match &mut timer {
+        Some(timer) => Pin::new(timer).poll(context).map(drop),
+        // A task that wakes itself stays ready, and while one is, the shard looks at nothing else.
+        None => {
+            if Pin::new(timer.insert(Timer::new(GIVING_WAY))).poll(context).is_ready() {
+                context.waker().wake_by_ref();
+            }
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Gives way when the running task has used up its 2 ms. Cheap enough for the body of any loop.

@@ -415,3 +415,37 @@ fn a_task_whose_stream_always_has_more_gives_way() {
     // So many system calls take some ten times the 2 ms of a run. One turn comes before the first run.
     assert!(turns > 3, "{turns} turns");
 }
+
+#[test]
+fn who_gives_way_again_and_again_keeps_nobody_from_sockets() {
+    const TRIPS: usize = 50;
+    let (here, there) = StdUnixStream::pair().unwrap();
+    let turns = on_shard(async move || {
+        let is_done = Rc::new(Cell::new(false));
+        let done = Rc::clone(&is_done);
+        spawn("answers", async move {
+            let (mut stream, mut octet) = (DetachedStream::from_fd(there.into()).attach(), [0]);
+            while let Ok(1) = stream.read(&mut octet).await {
+                stream.write(&octet).await.unwrap();
+            }
+        });
+        spawn("asks", async move {
+            let (mut stream, mut octet) = (DetachedStream::from_fd(here.into()).attach(), [0]);
+            for _ in 0..TRIPS {
+                stream.write(&octet).await.unwrap();
+                assert_eq!(stream.read(&mut octet).await.unwrap(), 1);
+            }
+            done.set(true);
+        });
+        let mut turns = 0;
+        while !is_done.get() {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_micros(200) {}
+            yield_now().await;
+            turns += 1;
+        }
+        turns
+    });
+    // Two sockets for each trip, and a turn for each look at them: not the hundreds of the longest run.
+    assert!(turns < TRIPS * 10, "{turns} turns");
+}
