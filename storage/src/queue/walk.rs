@@ -19,6 +19,9 @@ pub const IDS_MAX: usize = 10_000;
 /// The most rows of an index that are looked at to find out whether it is the shorter one.
 const PROBE_MAX: usize = 256;
 
+/// An entry's row, or why it can't be read.
+type ReadRow = Result<QueueRow, StoreError>;
+
 /// How much a walk looked at, and may.
 pub(super) struct Walk {
     pub rows: usize,
@@ -34,7 +37,7 @@ impl Walk {
         filter: &Filter,
         order: Order,
         cursor: Option<&Cursor>,
-        mut visit: impl FnMut(&mut Self, QueueId, Result<QueueRow, StoreError>) -> Result<bool, StoreError>,
+        mut visit: impl FnMut(&mut Self, QueueId, ReadRow) -> Result<bool, StoreError>,
     ) -> Result<Option<Cursor>, StoreError> {
         let index = Index::of(reader, filter, cursor)?;
         let mut rows = index.rows(reader, filter, order, cursor)?;
@@ -43,7 +46,7 @@ impl Walk {
             let (key, value) = row?;
             self.rows += 1;
             let found = index.read(reader, filter, &key, &value)?.filter(|(id, _)| visited != Some(*id));
-            let is_meant = |row: &Result<QueueRow, _>| row.as_ref().map_or(true, |row| filter.matches(row));
+            let is_meant = |row: &ReadRow| row.as_ref().map_or(true, |row| filter.matches(row));
             let goes_on = match found.filter(|(_, row)| is_meant(row)) {
                 Some((id, row)) => {
                     visited = Some(id);
@@ -131,7 +134,7 @@ impl Index {
         filter: &Filter,
         key: &[u8],
         value: &[u8],
-    ) -> Result<Option<(QueueId, Result<QueueRow, StoreError>)>, StoreError> {
+    ) -> Result<Option<(QueueId, ReadRow)>, StoreError> {
         let id = match self {
             Self::Ids | Self::All => {
                 let row = QueueRow::decode(value).map_err(StoreError::from);

@@ -262,7 +262,7 @@ filtered! {
 }
 
 filtered! {
-    /// Give up, and tell nobody. There is no way back.
+    /// Give up, and tell nobody. There is no way back. With nothing but ids, this removes damaged entries, too.
     #[argh(subcommand, name = "drop", example = "{command_name} --sender-domain spam.example")]
     pub struct QueueDrop {
         /// all entries, when nothing else is said

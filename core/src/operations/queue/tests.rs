@@ -1,6 +1,8 @@
 //! What requests about the queue do to a running server that delivers nothing by itself.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod damaged;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
