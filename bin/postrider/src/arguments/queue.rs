@@ -360,11 +360,17 @@ pub enum SuppressionsCommand {
 
 /// List addresses that aren't sent to.
 #[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "list", example = "{command_name} anna")]
+#[argh(subcommand, name = "list", example = "{command_name} --limit 20 anna")]
 pub struct SuppressionsList {
     /// one JSON object in a line for each
     #[argh(switch)]
     pub json: bool,
+    /// the most addresses (default: 1000)
+    #[argh(option, default = "1000")]
+    pub limit: u32,
+    /// go on where an earlier list ended
+    #[argh(option)]
+    pub cursor: Option<String>,
     /// only those of this account
     #[argh(positional)]
     pub account: Option<String>,

@@ -472,10 +472,14 @@ pub enum Request {
         /// The address.
         address: String,
     },
-    /// Streams [`SuppressionRow`]s, by account and address.
+    /// Streams [`SuppressionRow`]s, by account and address, and answers [`Answer::Page`].
     SuppressionList {
         /// Only those of this account.
         account: Option<String>,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
     },
     /// Streams [`RetiredRow`]s, the last ones first, and answers [`Answer::Page`].
     RetiredList {

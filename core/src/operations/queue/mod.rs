@@ -87,8 +87,8 @@ impl ServerOperations {
             Request::SuppressionLookup { account, address } => {
                 self.look_up_suppression(&account, address, exchange).await
             }
-            Request::SuppressionList { account } => {
-                self.list_suppressions(account.as_deref(), exchange).await
+            Request::SuppressionList { account, cursor, limit } => {
+                self.list_suppressions(account.as_deref(), cursor.as_deref(), limit, exchange).await
             }
             Request::RetiredList { filter, cursor, limit } => {
                 self.list_retired(*filter, cursor.as_deref(), limit, exchange).await

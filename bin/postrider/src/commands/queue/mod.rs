@@ -16,6 +16,7 @@ use super::locate::Server;
 use super::show::{Bar, Line, Rows};
 use crate::arguments::{
     Filter, HoldRulesCommand, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
+    SuppressionsList,
 };
 use crate::terminal;
 use times::{Direction, moment, now};
@@ -98,7 +99,7 @@ fn filter(written: &Filter, now: i64) -> Result<QueueFilter> {
     })
 }
 
-/// Asks for pages until there are enough rows. The header is for people.
+/// Asks for pages until there are enough rows. The header, if there is one, is for people.
 pub(super) fn pages<L: Line>(
     server: &Server,
     (json, header): (bool, &str),
@@ -107,7 +108,7 @@ pub(super) fn pages<L: Line>(
     request: impl Fn(Option<String>, u32) -> Request,
 ) -> Result<()> {
     let mut rows = Rows::<L>::new(json);
-    let (mut cursor, mut header) = (cursor, (!json).then_some(header));
+    let (mut cursor, mut header) = (cursor, (!json && !header.is_empty()).then_some(header));
     loop {
         let left = limit.saturating_sub(rows.count());
         if left == 0 {
@@ -262,12 +263,16 @@ fn hold_rules(server: &Server, command: HoldRulesCommand) -> Result<()> {
     }
 }
 
+fn list_suppressions(server: &Server, arguments: &SuppressionsList) -> Result<()> {
+    let shown = (arguments.json, "");
+    pages::<SuppressionRow>(server, shown, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
+        Request::SuppressionList { account: arguments.account.clone(), cursor, limit: Some(limit) }
+    })
+}
+
 fn suppressions(server: &Server, command: SuppressionsCommand) -> Result<()> {
     match command {
-        SuppressionsCommand::List(arguments) => {
-            let request = Request::SuppressionList { account: arguments.account };
-            list::<SuppressionRow>(server, &request, arguments.json)
-        }
+        SuppressionsCommand::List(arguments) => list_suppressions(server, &arguments),
         SuppressionsCommand::Lookup(arguments) => {
             let (account, address) = (arguments.account, arguments.address);
             let told = format!("Account {account} sends to {address}.");
