@@ -63,6 +63,14 @@ impl StoreError {
             Self::Engine(_) | Self::NewerFormat { .. } => false,
         }
     }
+
+    /// Whether rows are not what was written, or contradict each other.
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::BadRow(_) | Self::BadKey(_) | Self::Inconsistent(_) => true,
+            Self::Refused(_) | Self::Engine(_) | Self::NewerFormat { .. } => false,
+        }
+    }
 }
 
 /// Why a transaction of an account was refused. Nothing was changed.

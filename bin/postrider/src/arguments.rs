@@ -37,7 +37,7 @@ pub use domain_dkim::{DomainDkim, DomainDkimAdd, DomainDkimCommand};
 pub use mta_sts::{MtaSts, MtaStsCached, MtaStsCommand, MtaStsForget, MtaStsLookup};
 pub use queue::{
     Filter, HoldRulesCommand, Queue, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
-    Wish as QueueWish,
+    SuppressionsList, Wish as QueueWish,
 };
 pub use reports::{Reports, ReportsCommand, ReportsList, ReportsShow, ReportsSummary};
 pub use reports_sent::{ReportsResults, ReportsSuppress, ReportsSuppressCommand};

@@ -33,9 +33,9 @@ pub use delivery::{
 };
 pub use domains::{DkimAlgorithm, DkimKeyRow, DomainRow};
 pub use queue::{
-    HoldRule, HoldRuleRow, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDetails, QueueFilter,
-    QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult, QueueRow, RetiredFilter, RetiredRow,
-    SuppressionRow,
+    HoldRule, HoldRuleRow, QUEUE_DAMAGED_MAX, QUEUE_IDS_MAX, QUEUE_PAGE_MAX, QueueChange, QueueDamagedRow,
+    QueueDetails, QueueFilter, QueueListRow, QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult,
+    QueueRow, RetiredFilter, RetiredRow, SuppressionRow,
 };
 pub use reports::{
     DmarcEntry, DmarcSummary, FailureSummary, REPORT_PAGE_MAX, ReportEntry, ReportFilter, ReportKind,

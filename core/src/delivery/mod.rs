@@ -17,6 +17,7 @@ mod claim;
 mod connection;
 pub(crate) mod content;
 mod counts;
+pub(crate) mod damage;
 pub(crate) mod dial;
 mod downgrade;
 pub(crate) mod edits;

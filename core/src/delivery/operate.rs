@@ -10,6 +10,7 @@ use postrider_delivery::report::Event;
 use postrider_storage::committer::CommitError;
 use postrider_storage::directory::WebhookEvent;
 use postrider_storage::engine::Durability;
+use postrider_storage::ids::QueueId;
 use postrider_storage::queue::{
     self, Bounds, Change, Changed, Chosen, Done, Edit, End, Filter, Listed, Order, domain_hash,
 };
@@ -71,6 +72,8 @@ pub(crate) struct Operated {
     pub(crate) recipients: u64,
     /// Entries to which it couldn't be done: an attempt is under way.
     pub(crate) busy: Vec<Place>,
+    /// Entries to which nothing was done: a row of them is damaged.
+    pub(crate) damaged: Vec<QueueId>,
     /// Entries that weren't looked at: once more.
     pub(crate) left: Vec<Place>,
 }
@@ -142,9 +145,18 @@ fn build(
         let page = queue::list(&reader, &filter, Order::Ascending, cursor.as_ref(), Bounds::default())?;
         for listed in &page.entries {
             let chosen = listed.part.as_deref().map_or(Chosen::All, Chosen::These);
+            let mut damaged = |read: Result<Changed, StoreError>| match read {
+                Err(error) if error.is_damage() => {
+                    built.operated.damaged.push(listed.id);
+                    Ok(None)
+                }
+                read => read.map(Some),
+            };
             let changed = match wish {
                 Wish::Change(change) => {
-                    queue::change(&reader, listed.id, chosen, change, || store.new_queue_id())?
+                    let changed = queue::change(&reader, listed.id, chosen, change, || store.new_queue_id());
+                    let Some(changed) = damaged(changed)? else { continue };
+                    changed
                 }
                 Wish::Fail(_) | Wish::Drop => {
                     let text = "dropped by an operator";
@@ -153,7 +165,9 @@ fn build(
                         result: AttemptResult::new(now, 0, Some([5, 3, 0]), "", text),
                         retired_until: until(keep_of(&reader, listed.row.sender, configured)?, now),
                     };
-                    let changed = queue::end(&reader, listed.id, chosen, &end)?;
+                    let Some(changed) = damaged(queue::end(&reader, listed.id, chosen, &end))? else {
+                        continue;
+                    };
                     if listener.as_ref().is_none_or(|(sender, _)| *sender != listed.row.sender) {
                         listener =
                             Some((listed.row.sender, events::listener_now(&reader, listed.row.sender)?));
@@ -168,9 +182,12 @@ fn build(
             if built.edit.batch.octets() >= EDIT_OCTETS_MAX {
                 let left = entries.iter().copied().filter(|(_, id)| *id > listed.id);
                 built.operated.left = left.collect();
+                let damaged = page.damaged.iter().map(|one| one.id).filter(|id| *id < listed.id);
+                built.operated.damaged.extend(damaged);
                 return Ok(built);
             }
         }
+        built.operated.damaged.extend(page.damaged.iter().map(|one| one.id));
         cursor = page.next;
         if cursor.is_none() {
             return Ok(built);
@@ -219,7 +236,7 @@ impl Built {
 }
 
 /// Tells the schedule what the store says of domains.
-async fn tell(shard: &Rc<Shard>, domains: BTreeSet<u64>, kicks: bool) -> Result<(), Trouble> {
+pub(super) async fn tell(shard: &Rc<Shard>, domains: BTreeSet<u64>, kicks: bool) -> Result<(), Trouble> {
     for domain in domains {
         shard.deliveries.fronts.forget(domain);
         let mark = shard.deliveries.mark(domain);
@@ -256,6 +273,7 @@ async fn fail(
                 operated.recipients += u64::from(recipients);
             }
             Ok(Ok(Given::Busy)) => operated.busy.push(*place),
+            Ok(Ok(Given::Damaged)) => operated.damaged.push(place.1),
             Ok(Ok(Given::Gone)) => {}
             Ok(Err(error)) => trouble = Some(error),
             Err(_) => trouble = Some(Trouble::Report("it made the server panic".to_owned())),
@@ -273,13 +291,18 @@ enum Given {
         recipients: u32,
     },
     Busy,
+    /// A row of it is damaged.
+    Damaged,
     Gone,
 }
 
 async fn fail_one(shard: &Rc<Shard>, filter: Filter, (_, id): Place, reason: &str) -> Result<Given, Trouble> {
     let shared = &shard.shared;
     let store = Arc::clone(&shared.store);
-    let found = shared.pool.run(move || find(&store.reader(), &filter)).await??;
+    let found = match shared.pool.run(move || find(&store.reader(), &filter)).await? {
+        Err(error) if error.is_damage() => return Ok(Given::Damaged),
+        found => found?,
+    };
     let Some(Found { listed, recipients }) = found else { return Ok(Given::Gone) };
     if listed.row.claimed {
         return Ok(Given::Busy);
@@ -331,9 +354,13 @@ async fn end(
         let retired_until = until(keep_of(reader, entry.sender, configured)?, ending.time);
         let end = End { retirement: Retirement::Failed, result: ending, retired_until };
         let chosen = part.as_deref().map_or(Chosen::All, Chosen::These);
-        Ok((queue::end(reader, id, chosen, &end)?, events::meta(reader, id, &entry)?))
+        let changed = queue::end(reader, id, chosen, &end);
+        match changed.and_then(|changed| Ok((changed, events::meta(reader, id, &entry)?))) {
+            Err(error) if error.is_damage() => Ok(None),
+            changed => changed.map(Some),
+        }
     });
-    let (changed, meta) = changed.await?;
+    let Some((changed, meta)) = changed.await? else { return Ok(Ended::Not(Given::Damaged)) };
     let mut done = match changed {
         Changed::Done(done) => done,
         Changed::Busy => return Ok(Ended::Not(Given::Busy)),
@@ -352,7 +379,7 @@ async fn end(
     Ok(Ended::Done(done, calls))
 }
 
-/// An entry with all recipients that are meant.
+/// An entry that can be read, with all recipients that are meant.
 struct Found {
     listed: Listed,
     recipients: Vec<(u32, RecipientRow)>,
@@ -360,8 +387,13 @@ struct Found {
 
 fn find(reader: &Reader, filter: &Filter) -> Result<Option<Found>, StoreError> {
     let page = queue::list(reader, filter, Order::Ascending, None, Bounds::default())?;
+    if let Some(damaged) = page.damaged.into_iter().next() {
+        return Err(damaged.error);
+    }
     let Some(listed) = page.entries.into_iter().next() else { return Ok(None) };
     let recipients = chosen(reader, &listed)?;
+    // What the sender gets back begins with it.
+    queue::prefix(reader, listed.id)?;
     Ok(Some(Found { listed, recipients }))
 }
 

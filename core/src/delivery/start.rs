@@ -57,7 +57,7 @@ pub fn release_claims(store: &Store, sent: Option<&HashSet<Noted>>) -> Result<u6
             error!(
                 entry = id.0,
                 %error,
-                "an entry of the queue whose attempt was cut off can't be read, and stays as it is: see postrider verifydata"
+                "an entry of the queue whose attempt was cut off can't be read, and stays as it is: see postrider verifydata. postrider queue drop with its id removes it"
             );
         }
         let Some(next) = released.next else { return Ok(count) };

@@ -122,10 +122,10 @@ impl Strays {
         before.is_none()
     }
 
-    /// Takes that these are set right; gives how many of them had been damaged.
-    fn forget(&self, strays: &[(QueueId, Stray)]) -> usize {
+    /// Takes that these are set right, or removed; gives how many of them had been damaged.
+    pub(super) fn forget(&self, ids: impl IntoIterator<Item = QueueId>) -> usize {
         let mut found = self.found.borrow_mut();
-        let forgotten = strays.iter().filter_map(|(id, _)| found.remove(id));
+        let forgotten = ids.into_iter().filter_map(|id| found.remove(&id));
         forgotten.filter(|waiting| waiting.again.is_some()).count()
     }
 }
@@ -192,13 +192,13 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
         committed.map_err(|error| error.to_string())?;
         shared.queue_counts.add(edit.delta);
     }
-    let mended = deliveries.strays.forget(&set);
+    let mended = deliveries.strays.forget(set.iter().map(|(id, _)| *id));
     drop(editing);
     let mut more = -i64::try_from(mended).unwrap_or(0);
     for (id, error) in damaged {
         if deliveries.strays.damaged(id, Instant::now()) {
             more += 1;
-            error!(entry = %id.0, %error, "an entry of the queue is damaged and is not delivered; it is looked at again with pauses, and holds up no other. postrider verifydata tells what else is damaged. Commands of postrider queue fail for it: only a backup of the store has it whole");
+            error!(entry = %id.0, %error, "an entry of the queue is damaged and is not delivered; it is looked at again with pauses, and holds up no other. postrider verifydata tells what else is damaged. Only a backup of the store has it whole; postrider queue drop with its id removes it");
         } else {
             debug!(entry = %id.0, %error, "an entry of the queue is still damaged");
         }

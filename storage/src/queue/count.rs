@@ -1,7 +1,8 @@
 //! Counting what waits.
 
-use super::{QueueRow, StoreError, entries};
+use super::{QueueRow, StoreError};
 use crate::ids::QueueId;
+use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
 use crate::rows::Held;
 
@@ -26,15 +27,28 @@ pub struct Counted {
 }
 
 /// Counts entries from `from` on, at most `entries_max` of them. Of one snapshot from the start to the end, and with
-/// every [`Delta`](super::Delta) of what is committed after it, the sum is right.
+/// every [`Delta`](super::Delta) of what is committed after it, the sum is right. One that is damaged counts with as many recipients as
+/// it has rows of them, and as not held: that is what is known of it.
 pub fn count_some(reader: &Reader, from: QueueId, entries_max: usize) -> Result<Counted, StoreError> {
     let mut counts = QueueCounts::default();
-    for (looked, entry) in entries(reader, from).enumerate() {
-        let (id, row) = entry?;
+    let rows = reader.from(&keys::queue(from), &keys::of_table(SYSTEM, table::QUEUE));
+    for (looked, row) in rows.enumerate() {
+        let (key, value) = row?;
+        let [id] = keys::numbers(&key, [8])?;
+        let id = QueueId(id);
         if looked == entries_max {
             return Ok(Counted { counts, next: Some(id) });
         }
-        counts.add(&row);
+        match QueueRow::decode(&value) {
+            Ok(row) => counts.add(&row),
+            Err(_) => {
+                counts.entries += 1;
+                for recipient in reader.prefix(&keys::queue_recipients(id)) {
+                    recipient?;
+                    counts.recipients += 1;
+                }
+            }
+        }
     }
     Ok(Counted { counts, next: None })
 }

@@ -132,6 +132,12 @@ impl Edit {
         Ok(())
     }
 
+    /// Counts an entry whose row can't be read, with so many rows of recipients.
+    pub(super) fn count_damaged(&mut self, recipients: i64, times: i64) {
+        self.delta.entries += times;
+        self.delta.recipients += times * recipients;
+    }
+
     fn count(&mut self, row: &QueueRow, times: i64) {
         self.delta.entries += times;
         self.delta.recipients += times * i64::from(row.waiting);

@@ -53,18 +53,32 @@ pub struct Listed {
     pub recipients: Vec<(u32, RecipientRow)>,
 }
 
+/// An entry of which a row can't be read. What is known of it doesn't say that it isn't meant.
+#[derive(Clone, Debug)]
+pub struct Damaged {
+    /// The entry.
+    pub id: QueueId,
+    /// How many of [`Page::entries`] come before it.
+    pub behind: usize,
+    /// What is wrong.
+    pub error: StoreError,
+}
+
 /// Some entries.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Page {
     /// They, in order.
     pub entries: Vec<Listed>,
+    /// Those that are damaged, in the same order.
+    pub damaged: Vec<Damaged>,
     /// Where to go on; none at the end. There may be more even when nothing was found.
     pub next: Option<Cursor>,
     /// Rows that were looked at.
     pub rows: usize,
 }
 
-/// Lists entries that a filter means.
+/// Lists entries that a filter means. Those that are damaged are among them when no row that can be read says otherwise, and
+/// count as any other; so the page is as long, and costs as much.
 pub fn list(
     reader: &Reader,
     filter: &Filter,
@@ -72,16 +86,22 @@ pub fn list(
     cursor: Option<&Cursor>,
     bounds: Bounds,
 ) -> Result<Page, StoreError> {
-    let mut entries = Vec::new();
+    let (mut entries, mut damaged) = (Vec::new(), Vec::new());
     let mut octets = 0;
     let mut walk = Walk { rows: 0, rows_max: bounds.rows_max };
     let next = walk.run(reader, filter, order, cursor, |walk, id, row| {
-        let Some(listed) = listed(walk, reader, filter, id, row)? else { return Ok(true) };
-        octets += octets_of(&listed);
-        entries.push(listed);
-        Ok(entries.len() < bounds.entries_max && octets < PAGE_OCTETS_MAX)
+        match row.and_then(|row| listed(walk, reader, filter, id, row)) {
+            Ok(Some(listed)) => {
+                octets += octets_of(&listed);
+                entries.push(listed);
+            }
+            Ok(None) => return Ok(true),
+            Err(error) if error.is_damage() => damaged.push(Damaged { id, behind: entries.len(), error }),
+            Err(error) => return Err(error),
+        }
+        Ok(entries.len() + damaged.len() < bounds.entries_max && octets < PAGE_OCTETS_MAX)
     })?;
-    Ok(Page { entries, next, rows: walk.rows })
+    Ok(Page { entries, damaged, next, rows: walk.rows })
 }
 
 fn octets_of(listed: &Listed) -> usize {

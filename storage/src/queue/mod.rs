@@ -22,6 +22,7 @@ mod change;
 mod convert;
 mod count;
 mod cursor;
+mod damage;
 mod edit;
 mod enqueue;
 mod filter;
@@ -48,6 +49,7 @@ pub use change::{Change, Changed, Chosen, Done, End, change, end};
 pub(crate) use convert::{convert, convert_claims};
 pub use count::{Counted, QueueCounts, count, count_some};
 pub use cursor::Cursor;
+pub use damage::{Removal, Search, Traces, remove_damaged};
 pub(crate) use edit::place;
 pub use edit::{Delta, Edit};
 pub use enqueue::{ENQUEUE_OCTETS_MAX, Enqueued, FromId, NewQueued, NewRecipient, enqueue};
@@ -57,7 +59,7 @@ pub use hold::{HOLD_RULES_MAX, HoldRules, add_hold_rule, hold_rules, remove_hold
 pub use incoming::{
     IncomingReport, Sender, append_report, by_id, incoming_reports, is_noted, knows_id, looked_at,
 };
-pub use list::{Bounds, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
+pub use list::{Bounds, Damaged, Listed, Order, Page, RECIPIENTS_LISTED_MAX, list};
 pub use retired::{Retired, RetiredFilter, RetiredPage, purge_retired, retired};
 pub(crate) use schedule::waiting_in;
 pub use schedule::{Due, Scheduled, UNDERWAY, domain_hash, due, first, range_of, shard_of, waiting};

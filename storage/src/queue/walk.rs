@@ -19,6 +19,9 @@ pub const IDS_MAX: usize = 10_000;
 /// The most rows of an index that are looked at to find out whether it is the shorter one.
 const PROBE_MAX: usize = 256;
 
+/// An entry's row, or why it can't be read.
+type ReadRow = Result<QueueRow, StoreError>;
+
 /// How much a walk looked at, and may.
 pub(super) struct Walk {
     pub rows: usize,
@@ -26,15 +29,15 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Calls `visit` for each entry until it says false, the rows to look at are used up, or there are no more.
-    /// Gives where to go on.
+    /// Calls `visit` for each entry until it says false, the rows to look at are used up, or there are no more; also for one
+    /// whose row can't be read, of which nobody knows whether it is meant. Gives where to go on.
     pub(super) fn run(
         &mut self,
         reader: &Reader,
         filter: &Filter,
         order: Order,
         cursor: Option<&Cursor>,
-        mut visit: impl FnMut(&mut Self, QueueId, QueueRow) -> Result<bool, StoreError>,
+        mut visit: impl FnMut(&mut Self, QueueId, ReadRow) -> Result<bool, StoreError>,
     ) -> Result<Option<Cursor>, StoreError> {
         let index = Index::of(reader, filter, cursor)?;
         let mut rows = index.rows(reader, filter, order, cursor)?;
@@ -43,7 +46,8 @@ impl Walk {
             let (key, value) = row?;
             self.rows += 1;
             let found = index.read(reader, filter, &key, &value)?.filter(|(id, _)| visited != Some(*id));
-            let goes_on = match found.filter(|(_, row)| filter.matches(row)) {
+            let is_meant = |row: &ReadRow| row.as_ref().map_or(true, |row| filter.matches(row));
+            let goes_on = match found.filter(|(_, row)| is_meant(row)) {
                 Some((id, row)) => {
                     visited = Some(id);
                     visit(self, id, row)?
@@ -123,26 +127,36 @@ impl Index {
         Ok(between(reader, &first, &behind, order, cursor))
     }
 
-    /// The entry that a row leads to.
+    /// The entry that a row leads to, and its row, or why that can't be read.
     fn read(
         self,
         reader: &Reader,
         filter: &Filter,
         key: &[u8],
         value: &[u8],
-    ) -> Result<Option<(QueueId, QueueRow)>, StoreError> {
+    ) -> Result<Option<(QueueId, ReadRow)>, StoreError> {
         let id = match self {
             Self::Ids | Self::All => {
-                return Ok(Some((QueueId(keys::last_number(key)?), QueueRow::decode(value)?)));
+                let row = QueueRow::decode(value).map_err(StoreError::from);
+                return Ok(Some((QueueId(keys::last_number(key)?), row)));
             }
             Self::Due | Self::Owner => QueueId(keys::last_number(key)?),
-            Self::Recipients if filter.matches_recipient(&RecipientRow::decode(value)?) => {
+            // One that can't be read may be meant: whether its entry is says that one's row first.
+            Self::Recipients
+                if RecipientRow::decode(value).is_ok_and(|row| !filter.matches_recipient(&row)) =>
+            {
+                return Ok(None);
+            }
+            Self::Recipients => {
                 let [id, _] = keys::numbers(key, [8, 4])?;
                 QueueId(id)
             }
-            Self::Recipients => return Ok(None),
         };
-        Ok(entry(reader, id)?.map(|row| (id, row)))
+        match entry(reader, id) {
+            Ok(row) => Ok(row.map(|row| (id, Ok(row)))),
+            Err(error) if error.is_damage() => Ok(Some((id, Err(error)))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where to go on behind a row: of a visited entry, all recipients were looked at.

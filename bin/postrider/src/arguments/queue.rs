@@ -262,7 +262,7 @@ filtered! {
 }
 
 filtered! {
-    /// Give up, and tell nobody. There is no way back.
+    /// Give up, and tell nobody. There is no way back. With nothing but ids, this removes damaged entries, too.
     #[argh(subcommand, name = "drop", example = "{command_name} --sender-domain spam.example")]
     pub struct QueueDrop {
         /// all entries, when nothing else is said
@@ -360,11 +360,17 @@ pub enum SuppressionsCommand {
 
 /// List addresses that aren't sent to.
 #[derive(Debug, FromArgs, PartialEq)]
-#[argh(subcommand, name = "list", example = "{command_name} anna")]
+#[argh(subcommand, name = "list", example = "{command_name} --limit 20 anna")]
 pub struct SuppressionsList {
     /// one JSON object in a line for each
     #[argh(switch)]
     pub json: bool,
+    /// the most addresses (default: 1000)
+    #[argh(option, default = "1000")]
+    pub limit: u32,
+    /// go on where an earlier list ended
+    #[argh(option)]
+    pub cursor: Option<String>,
     /// only those of this account
     #[argh(positional)]
     pub account: Option<String>,

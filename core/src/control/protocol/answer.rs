@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountDetails, DeliveryDetails, DkimKeyRow, MailSettings, QueueDetails, ReportRow, ReportSummary,
-    Status, TextIndexStatus, WebhookDetails, WebhookResult,
+    AccountDetails, DeliveryDetails, DkimKeyRow, MailSettings, QueueDamagedRow, QueueDetails, ReportRow,
+    ReportSummary, Status, TextIndexStatus, WebhookDetails, WebhookResult,
 };
 
 /// What a request gave.
@@ -62,6 +62,8 @@ pub enum Answer {
     ReportSummary(Box<ReportSummary>),
     /// An entry of the queue.
     QueueEntry(Box<QueueDetails>),
+    /// An entry of the queue of which the own row can't be read.
+    QueueDamaged(QueueDamagedRow),
     /// Entries of the queue were changed.
     QueueChanged {
         /// How many.
@@ -72,6 +74,12 @@ pub enum Answer {
         busy: u64,
         /// Ids that were named, and that no entry has.
         missing: Vec<String>,
+        /// Entries that were not, since a row of them is damaged.
+        #[serde(default)]
+        damaged: u64,
+        /// The first of these, at most [`QUEUE_DAMAGED_MAX`](super::QUEUE_DAMAGED_MAX).
+        #[serde(default)]
+        damaged_ids: Vec<String>,
     },
     /// What delivery would do.
     Delivery(Box<DeliveryDetails>),

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The most ids that a filter names.
 pub const QUEUE_IDS_MAX: usize = 1000;
 
+/// The most ids of damaged entries that an answer names.
+pub const QUEUE_DAMAGED_MAX: usize = 100;
+
 /// The most entries of a page; the default, too.
 pub const QUEUE_PAGE_MAX: u32 = 1000;
 
@@ -169,6 +172,25 @@ pub struct QueueRow {
     pub error: Option<QueueResult>,
 }
 
+/// A row of a list of entries.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum QueueListRow {
+    /// An entry.
+    Entry(Box<QueueRow>),
+    /// One of which a row can't be read.
+    Damaged(QueueDamagedRow),
+}
+
+/// An entry of which a row can't be read.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct QueueDamagedRow {
+    /// The entry.
+    pub id: String,
+    /// What is wrong.
+    pub damaged: String,
+}
+
 /// An entry with what belongs to it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct QueueDetails {
@@ -183,6 +205,9 @@ pub struct QueueDetails {
     pub hold_until: Option<i64>,
     /// Whether the sender was told of a delay.
     pub delay_reported: bool,
+    /// What is wrong with a row that belongs to it; none when all can be read. Recipients whose rows can't be are left out.
+    #[serde(default)]
+    pub damaged: Option<String>,
     /// Why the outcome of the last attempt isn't in the store yet, which is tried again; none when nothing keeps it from there.
     #[serde(default)]
     pub unwritten: Option<String>,

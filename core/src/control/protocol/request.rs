@@ -407,7 +407,7 @@ pub enum Request {
         /// Reports that came before; none is until now.
         until: Option<i64>,
     },
-    /// Streams [`QueueRow`]s, by the order of submission, and of one recipient domain by the next attempt. Answers
+    /// Streams [`QueueListRow`]s, by the order of submission, and of one recipient domain by the next attempt. Answers
     /// [`Answer::Page`].
     QueueList {
         /// Which entries.
@@ -419,7 +419,7 @@ pub enum Request {
         /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
         limit: Option<u32>,
     },
-    /// Streams [`QueueRecipientRow`]s and answers [`Answer::QueueEntry`].
+    /// Streams [`QueueRecipientRow`]s and answers [`Answer::QueueEntry`], or [`Answer::QueueDamaged`].
     QueueShow {
         /// The entry.
         id: String,
@@ -430,7 +430,7 @@ pub enum Request {
         id: String,
     },
     /// Does something to all entries that a filter means, and to the recipients that it means. Answers
-    /// [`Answer::QueueChanged`].
+    /// [`Answer::QueueChanged`]. Damaged entries are passed over, but dropped when nothing but ids says what is meant.
     QueueChange {
         /// Which entries.
         filter: Box<QueueFilter>,
@@ -472,10 +472,14 @@ pub enum Request {
         /// The address.
         address: String,
     },
-    /// Streams [`SuppressionRow`]s, by account and address.
+    /// Streams [`SuppressionRow`]s, by account and address, and answers [`Answer::Page`].
     SuppressionList {
         /// Only those of this account.
         account: Option<String>,
+        /// Where to go on; none is the start.
+        cursor: Option<String>,
+        /// How many at most; none is [`QUEUE_PAGE_MAX`], which is also the most.
+        limit: Option<u32>,
     },
     /// Streams [`RetiredRow`]s, the last ones first, and answers [`Answer::Page`].
     RetiredList {

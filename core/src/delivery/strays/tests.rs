@@ -9,7 +9,7 @@ use postrider_storage::queue::{Scheduled, domain_hash, shard_of};
 use postrider_storage::rows::QueueRow;
 
 use super::*;
-use crate::control::protocol::{QueueChange, QueueFilter, Request, Secret};
+use crate::control::protocol::{Answer, QueueChange, QueueFilter, Request, Secret};
 use crate::runtime::ShardId;
 use crate::testing::{TestServer, wait_until};
 
@@ -188,17 +188,44 @@ fn a_damaged_entry_that_is_due_holds_up_no_other_of_its_domain() {
         });
     }
 
-    // No command works on them, as the log says.
-    for id in [damaged, also] {
-        let filter = QueueFilter { ids: vec![id.0.to_string()], ..QueueFilter::default() };
-        for change in [QueueChange::Drop, QueueChange::Hold] {
-            let (_, said) = server.fails(&Request::QueueChange { filter: Box::new(filter.clone()), change });
-            assert!(said.contains("damaged"), "{said}");
-        }
-    }
-
     // They have their turn once they can be read.
     write(&whole);
     wait_until(|| row(&server, damaged).is_none() && row(&server, also).is_none());
     wait_until(|| damaged_count() == 0);
+}
+
+#[test]
+fn a_damaged_entry_that_is_dropped_is_no_stray_any_more() {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let server = start();
+    // By itself none is looked at again.
+    on_owner(&server, |owner| owner.deliveries.strays.pauses.set((HOUR, HOUR)));
+    let damaged_count = || server.shared.registry.gauge(server.shared.metrics.queue.damaged);
+    let add = || server.enqueue("anna", MESSAGE, &["b@null.example"], 1)[0];
+    let places = [add(), add(), add()].map(|id| Scheduled::of(id, &row(&server, id).unwrap()));
+    // The last one was under way.
+    claim(&server, places[2].id);
+    let mut batch = Batch::new();
+    for key in [keys::queue(places[0].id), keys::queue_recipient(places[1].id, 0), keys::queue(places[2].id)]
+    {
+        batch.insert(Space::Rows, key, b"?".to_vec());
+    }
+    server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+    on_owner(&server, move |owner| owner.deliveries.notify(places[0], 0));
+    lose(&server, places[2].id, Stray::Endless);
+    wait_until(|| damaged_count() == 3);
+    for (number, place) in (0..).zip(places) {
+        assert_eq!(damaged_count(), 3 - number);
+        let ids = vec![place.id.0.to_string()];
+        let filter = Box::new(QueueFilter { ids, ..QueueFilter::default() });
+        let (_, answer) = server.ok(&Request::QueueChange { filter, change: QueueChange::Drop });
+        assert!(matches!(answer, Answer::QueueChanged { entries: 1, damaged: 0, .. }), "{answer:?}");
+    }
+    // The metric says so at once, and the queue is empty.
+    assert_eq!(damaged_count(), 0);
+    assert_eq!(server.shared.queue_counts.get(), queue::Delta::default());
+    server.verify();
+    let (told, strays) = mpsc::channel();
+    on_owner(&server, move |owner| told.send(owner.deliveries.strays.ids()).unwrap());
+    assert_eq!(strays.recv().unwrap(), []);
 }

@@ -11,7 +11,9 @@ use postrider_storage::reader::Reader;
 use postrider_storage::rows::{Held, RequireTls};
 
 use super::{ServerOperations, Teller, id_of, no_entry, refused, text};
-use crate::control::protocol::{Answer, FailureKind, QueueChange, QueueFilter, QueueRequireTls};
+use crate::control::protocol::{
+    Answer, FailureKind, QUEUE_DAMAGED_MAX, QUEUE_IDS_MAX, QueueChange, QueueFilter, QueueRequireTls,
+};
 use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::edits::Place;
 use crate::delivery::operate::{Operated, Trouble, Wish, operate};
@@ -32,8 +34,22 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Changed {
     pub(super) entries: u64,
-    recipients: u64,
-    busy: u64,
+    pub(super) recipients: u64,
+    pub(super) busy: u64,
+    /// To how many nothing was done, since a row of them is damaged; and the first of them.
+    pub(super) damaged: u64,
+    pub(super) damaged_ids: Vec<QueueId>,
+}
+
+impl Changed {
+    fn damaged(&mut self, ids: impl IntoIterator<Item = QueueId>) {
+        for id in ids {
+            self.damaged += 1;
+            if self.damaged_ids.len() < QUEUE_IDS_MAX {
+                self.damaged_ids.push(id);
+            }
+        }
+    }
 }
 
 impl ServerOperations {
@@ -50,12 +66,21 @@ impl ServerOperations {
         };
         let filter = self.filter(filter).await?;
         let missing = self.missing(filter.ids.clone().unwrap_or_default()).await?;
-        let Changed { entries, recipients, busy } = self.change_all(&filter, &wish, exchange).await?;
-        if let (Some(id), 0, 0) = (one, entries, busy) {
+        let mut changed = self.change_all(&filter, &wish, exchange).await?;
+        // Of whatever else is said, nobody knows whether it is so of a damaged entry.
+        let is_named = filter.ids.is_some() && Filter { ids: None, ..filter } == Filter::default();
+        if is_named && matches!(wish, Wish::Drop) {
+            self.remove_damaged(&mut changed, exchange).await?;
+        }
+        let Changed { entries, recipients, busy, damaged, mut damaged_ids } = changed;
+        if let (Some(id), 0, 0, 0) = (one, entries, busy, damaged) {
             return Err(no_entry(id));
         }
-        tracing::info!(?wish, entries, recipients, busy, "entries of the queue were changed");
-        Ok(Answer::QueueChanged { entries, recipients, busy, missing })
+        tracing::info!(?wish, entries, recipients, busy, damaged, "entries of the queue were changed");
+        damaged_ids.sort_unstable();
+        damaged_ids.truncate(QUEUE_DAMAGED_MAX);
+        let damaged_ids = damaged_ids.iter().map(|id| id.0.to_string()).collect();
+        Ok(Answer::QueueChanged { entries, recipients, busy, missing, damaged, damaged_ids })
     }
 
     /// Which of these ids no entry has.
@@ -67,8 +92,12 @@ impl ServerOperations {
             let reader = shared.store.reader();
             let mut missing = Vec::new();
             for id in ids {
-                if queue::entry(&reader, id).map_err(refused)?.is_none() {
-                    missing.push(id.0.to_string());
+                match queue::entry(&reader, id) {
+                    Ok(None) => missing.push(id.0.to_string()),
+                    Ok(Some(_)) => {}
+                    // It is there.
+                    Err(error) if error.is_damage() => {}
+                    Err(error) => return Err(refused(error)),
                 }
             }
             Ok(missing)
@@ -105,7 +134,8 @@ impl ServerOperations {
 
     /// Does something to all entries that a filter means at the start, and still means when it is their turn. Those
     /// that an attempt is under way for are waited for, a short time. They are found page by page in one moment's view of the
-    /// queue: what is tried or moved meanwhile is neither missed nor found twice, and memory doesn't follow their number.
+    /// queue: what is tried or moved meanwhile is neither missed nor found twice, and memory doesn't follow their number. Those
+    /// that are damaged are passed over.
     pub(super) async fn change_all<T: Transport>(
         &self,
         filter: &Filter,
@@ -119,6 +149,7 @@ impl ServerOperations {
         let (mut cursor, mut busy): (Option<Cursor>, Vec<Place>) = (None, Vec::new());
         loop {
             let page = self.page(&reader, filter, cursor.take()).await?;
+            changed.damaged(page.damaged);
             busy.extend(self.change_some(filter, wish, page.entries, &mut changed).await?);
             teller.tell(exchange, changed.entries, Some(total)).await?;
             cursor = page.next;
@@ -171,7 +202,8 @@ impl ServerOperations {
             let page =
                 queue::list(&reader, &filter, Order::Ascending, from.as_ref(), bounds).map_err(refused)?;
             let entries = page.entries.iter().map(|listed| (domain_hash(&listed.row.domain), listed.id));
-            Ok(Page { entries: entries.collect(), next: page.next, rows: page.rows as u64 })
+            let damaged = page.damaged.iter().map(|damaged| damaged.id).collect();
+            Ok(Page { entries: entries.collect(), damaged, next: page.next, rows: page.rows as u64 })
         });
         page.await
     }
@@ -204,6 +236,7 @@ impl ServerOperations {
                 Ok(Ok(done)) => {
                     changed.entries += done.entries;
                     changed.recipients += done.recipients;
+                    changed.damaged(done.damaged);
                     busy.extend(done.busy);
                 }
                 Ok(Err(error)) => trouble = Some(error),
@@ -217,6 +250,7 @@ impl ServerOperations {
 /// Entries that a filter means.
 struct Page {
     entries: Vec<Place>,
+    damaged: Vec<QueueId>,
     next: Option<Cursor>,
     /// Rows that were looked at for it.
     rows: u64,
@@ -247,12 +281,13 @@ async fn change_owned(
         all.entries += done.entries;
         all.recipients += done.recipients;
         all.busy.extend(done.busy);
+        all.damaged.extend(done.damaged);
         entries.extend(done.left);
     }
     Ok(all)
 }
 
-fn troubled(trouble: Trouble) -> OperationError {
+pub(super) fn troubled(trouble: Trouble) -> OperationError {
     match trouble {
         Trouble::Pool(error) => failure::busy(error),
         Trouble::Commit(error) => failure::commit(&error),

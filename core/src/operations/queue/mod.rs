@@ -2,6 +2,7 @@
 //! shard that owns it, some entries at a time.
 
 mod changes;
+mod damage;
 mod rows;
 mod rules;
 mod suppressions;
@@ -86,8 +87,8 @@ impl ServerOperations {
             Request::SuppressionLookup { account, address } => {
                 self.look_up_suppression(&account, address, exchange).await
             }
-            Request::SuppressionList { account } => {
-                self.list_suppressions(account.as_deref(), exchange).await
+            Request::SuppressionList { account, cursor, limit } => {
+                self.list_suppressions(account.as_deref(), cursor.as_deref(), limit, exchange).await
             }
             Request::RetiredList { filter, cursor, limit } => {
                 self.list_retired(*filter, cursor.as_deref(), limit, exchange).await
@@ -120,9 +121,8 @@ impl ServerOperations {
             let page = self.on_pool(move |shared| {
                 let reader = shared.store.reader();
                 let page = queue::list(&reader, &filter, order, from.as_ref(), bounds).map_err(refused)?;
-                let mut names = Names::new(&reader);
-                let rows = page.entries.iter().map(|listed| names.row(listed)).collect::<Result<Vec<_>, _>>();
-                Ok((rows.map_err(internal)?, page.next, page.rows))
+                let rows = Names::new(&reader).page(&page).map_err(internal)?;
+                Ok((rows, page.next, page.rows))
             });
             let (rows, next, count) = page.await?;
             left = left.saturating_sub(rows.len());
@@ -147,15 +147,18 @@ impl ServerOperations {
         let id = id_of(id)?;
         let shown = self.on_pool(move |shared| {
             let reader = shared.store.reader();
-            let row = queue::entry(&reader, id).map_err(internal)?.ok_or_else(|| no_entry(id))?;
-            let mut recipients = Vec::new();
-            for recipient in queue::recipients(&reader, id) {
-                recipients.push(rows::recipient(&recipient.map_err(internal)?.1));
-            }
-            let prefix = queue::prefix(&reader, id).map_err(internal)?;
-            Ok((recipients, Names::new(&reader).details(id, &row, &prefix).map_err(internal)?))
+            Names::new(&reader).shown(id).map_err(internal)?.ok_or_else(|| no_entry(id))
         });
-        let (recipients, mut details) = shown.await?;
+        let (recipients, entry) = shown.await?;
+        let mut details = match entry {
+            Ok(details) => details,
+            Err(damaged) => {
+                for recipient in &recipients {
+                    exchange.row(recipient).await?;
+                }
+                return Ok(Answer::QueueDamaged(damaged));
+            }
+        };
         // Whose entry it is knows why what came of it isn't in the store, and why it has no turn.
         let domain = domain_hash(&details.row.domain);
         let owner = queue::shard_of(domain, self.shard.shared.shards.len());
@@ -181,8 +184,11 @@ impl ServerOperations {
         let mut source = self
             .on_pool(move |shared| {
                 let reader = shared.store.reader();
-                let row = queue::entry(&reader, id).map_err(internal)?.ok_or_else(|| no_entry(id))?;
-                let prefix = queue::prefix(&reader, id).map_err(internal)?;
+                let unreadable = |error: StoreError| {
+                    if error.is_damage() { damaged(id, &error) } else { internal(error) }
+                };
+                let row = queue::entry(&reader, id).map_err(unreadable)?.ok_or_else(|| no_entry(id))?;
+                let prefix = queue::prefix(&reader, id).map_err(unreadable)?;
                 Ok(Source::stored(prefix, queue::content(&row)))
             })
             .await?;
@@ -220,6 +226,15 @@ fn left_meanwhile(id: QueueId) -> OperationError {
         FailureKind::NotFound,
         format!("the entry {} left the queue meanwhile: what was written is not the whole message", id.0),
     )
+}
+
+fn damaged(id: QueueId, error: &StoreError) -> OperationError {
+    let id = id.0;
+    let message = format!(
+        "the entry {id} is damaged, and its message can't be written ({error}). Only a backup of the store has it whole; postrider \
+         queue drop {id} removes it"
+    );
+    OperationError::new(FailureKind::Internal, message)
 }
 
 fn no_entry(id: QueueId) -> OperationError {

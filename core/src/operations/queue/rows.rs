@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use postrider_proto::smtp::envelope::Notify;
 use postrider_storage::directory::Directory;
 use postrider_storage::ids::{AccountId, QueueId};
-use postrider_storage::queue::{Listed, Retired};
+use postrider_storage::queue::{self, Listed, Page, Retired};
 use postrider_storage::reader::Reader;
 use postrider_storage::rows::{
     AttemptResult, Held, Kind, QueueRow, RecipientRow, ReportedAction, ReportedResult, RequireTls, Ret,
@@ -14,7 +14,8 @@ use postrider_storage::rows::{
 use postrider_storage::store::StoreError;
 
 use crate::control::protocol::{
-    self, QueueDetails, QueueRecipientRow, QueueReport, QueueRequireTls, QueueResult,
+    self, QueueDamagedRow, QueueDetails, QueueListRow, QueueRecipientRow, QueueReport, QueueRequireTls,
+    QueueResult,
 };
 
 /// What may have become of a recipient.
@@ -53,7 +54,22 @@ impl<'a> Names<'a> {
         Ok(name)
     }
 
-    pub(super) fn row(&mut self, listed: &Listed) -> Result<protocol::QueueRow, StoreError> {
+    /// The rows of a page, damaged entries where they stand.
+    pub(super) fn page(&mut self, page: &Page) -> Result<Vec<QueueListRow>, StoreError> {
+        let mut rows = Vec::with_capacity(page.entries.len() + page.damaged.len());
+        let mut damaged = page.damaged.iter().peekable();
+        for at in 0..=page.entries.len() {
+            while let Some(one) = damaged.next_if(|one| one.behind == at) {
+                rows.push(QueueListRow::Damaged(self::damaged(one.id, &one.error)));
+            }
+            if let Some(listed) = page.entries.get(at) {
+                rows.push(QueueListRow::Entry(Box::new(self.row(listed)?)));
+            }
+        }
+        Ok(rows)
+    }
+
+    fn row(&mut self, listed: &Listed) -> Result<protocol::QueueRow, StoreError> {
         let to = listed.recipients.iter().map(|(_, recipient)| text(&recipient.address)).collect();
         self.entry(listed.id, &listed.row, to)
     }
@@ -94,18 +110,39 @@ impl<'a> Names<'a> {
         })
     }
 
-    pub(super) fn details(
-        &mut self,
-        id: QueueId,
-        row: &QueueRow,
-        prefix: &[u8],
-    ) -> Result<QueueDetails, StoreError> {
+    /// An entry with its recipients, as far as they can be read; none when it is gone. Instead of one whose own row is damaged,
+    /// there is what is wrong.
+    pub(super) fn shown(&mut self, id: QueueId) -> Result<Option<Shown>, StoreError> {
+        let reader = self.reader;
+        let row = match queue::entry(reader, id) {
+            Ok(None) => return Ok(None),
+            Ok(Some(row)) => Ok(row),
+            Err(error) if error.is_damage() => Err(damaged(id, &error)),
+            Err(error) => return Err(error),
+        };
+        let mut wrong = None;
+        let mut recipients = Vec::new();
+        for row in queue::recipients(reader, id) {
+            recipients.extend(readable(row, &mut wrong)?.map(|(_, row)| recipient(&row)));
+        }
+        let row = match row {
+            Ok(row) => row,
+            Err(damaged) => return Ok(Some((recipients, Err(damaged)))),
+        };
+        let prefix = readable(queue::prefix(reader, id), &mut wrong)?.unwrap_or_default();
+        readable(queue::meta(reader, id), &mut wrong)?;
+        let details = QueueDetails { damaged: wrong, ..self.details(id, &row, &prefix)? };
+        Ok(Some((recipients, Ok(details))))
+    }
+
+    fn details(&mut self, id: QueueId, row: &QueueRow, prefix: &[u8]) -> Result<QueueDetails, StoreError> {
         Ok(QueueDetails {
             row: self.entry(id, row, Vec::new())?,
             recipients: row.recipients,
             max_attempts: (row.max_attempts > 0).then_some(row.max_attempts),
             hold_until: (row.hold_until > 0).then_some(row.hold_until),
             delay_reported: row.delay_reported,
+            damaged: None,
             unwritten: None,
             waits_for: None,
             envelope_id: filled(&text(&row.envelope_id)),
@@ -139,6 +176,24 @@ impl<'a> Names<'a> {
             message_id: row.meta.as_ref().and_then(|meta| filled(&meta.message_id)),
             reports: row.reports.iter().map(report).collect(),
         })
+    }
+}
+
+/// What is shown of an entry: its recipients, and itself or what is wrong with its row.
+pub(super) type Shown = (Vec<QueueRecipientRow>, Result<QueueDetails, QueueDamagedRow>);
+
+fn damaged(id: QueueId, error: &StoreError) -> QueueDamagedRow {
+    QueueDamagedRow { id: id.0.to_string(), damaged: error.to_string() }
+}
+
+/// What was read; where that is damaged, `wrong` says so unless something else is.
+fn readable<T>(read: Result<T, StoreError>, wrong: &mut Option<String>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(error) if error.is_damage() => {
+            wrong.get_or_insert_with(|| error.to_string());
+            Ok(None)
+        }
+        read => read.map(Some),
     }
 }
 

@@ -62,6 +62,7 @@ impl ServerOperations {
         committed.map_err(|error| failure::commit(&error))?;
         tracing::info!(rule = id.0, ?row, "a hold rule was added");
         let wish = Wish::Change(Change::Hold(Held::Rule(id)));
+        // What is damaged isn't delivered anyway, and told of by who finds it.
         let mut filter = Filter::of_rule(&row, 0..=u64::MAX);
         let mut entries = self.change_all(&filter, &wish, exchange).await?.entries;
         sleep(SETTLING).await;

@@ -14,8 +14,8 @@ use crate::control::{Exchange, OperationError, Transport};
 use crate::operations::{failure, internal};
 use crate::shard::Shared;
 
-/// Rows that are read at a time.
-const PAGE: usize = 256;
+/// Rows that are read at a time; so few in tests that they are read in several steps.
+const PAGE: usize = if cfg!(test) { 2 } else { 256 };
 
 impl ServerOperations {
     pub(super) async fn add_suppression(
@@ -82,17 +82,21 @@ impl ServerOperations {
     pub(super) async fn list_suppressions<T: Transport>(
         &self,
         account: Option<&str>,
+        cursor: Option<&str>,
+        limit: Option<u32>,
         exchange: &mut Exchange<T>,
     ) -> Result<Answer, OperationError> {
         let account = match account {
             Some(name) => Some(self.account_id(name).await?),
             None => None,
         };
-        let mut cursor = None;
-        loop {
+        let mut cursor = cursor.map(cursor_of).transpose()?;
+        let mut left = page_max(limit);
+        while left > 0 {
+            let (from, most) = (cursor.take(), left.min(PAGE));
             let page = self.on_pool(move |shared| {
                 let reader = shared.store.reader();
-                let page = suppression::list(&reader, account, cursor.as_ref(), PAGE).map_err(internal)?;
+                let page = suppression::list(&reader, account, from.as_ref(), most).map_err(refused)?;
                 let mut names = Names::new(&reader);
                 let mut rows = Vec::with_capacity(page.addresses.len());
                 for suppressed in page.addresses {
@@ -102,14 +106,16 @@ impl ServerOperations {
                 Ok((rows, page.next))
             });
             let (rows, next) = page.await?;
+            left = left.saturating_sub(rows.len());
             for row in &rows {
                 exchange.row(row).await?;
             }
             cursor = next;
             if cursor.is_none() {
-                return Ok(Answer::Done);
+                break;
             }
         }
+        Ok(Answer::Page { next: cursor.map(|cursor| cursor.to_string()) })
     }
 
     pub(super) async fn list_retired<T: Transport>(

@@ -1,6 +1,9 @@
 //! What requests about the queue do to a running server that delivers nothing by itself.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod damaged;
+mod suppressions;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -419,41 +422,6 @@ fn a_message_that_waits_for_the_disk_with_a_new_rule_is_held() {
         assert!(matches!(answer, Answer::HoldRule { held: 1, .. }), "{answer:?}");
         assert_ne!(row(server, id).unwrap().held, Held::No);
     });
-}
-
-#[test]
-fn addresses_are_suppressed_for_one_account() {
-    let server = start();
-    let add = |address: &str| Request::SuppressionAdd {
-        account: text("anna"),
-        address: text(address),
-        reason: text("asked for it"),
-    };
-    server.ok(&add("To.m+list@one.example"));
-    let lookup = |account: &str, address: &str| Request::SuppressionLookup {
-        account: text(account),
-        address: text(address),
-    };
-    let (rows, _) = server.ok(&lookup("anna", "tom@one.example"));
-    assert!(
-        rows.contains("\"address\":\"To.m+list@one.example\"") && rows.contains("asked for it"),
-        "{rows}"
-    );
-    assert_eq!(server.ok(&lookup("bo", "tom@one.example")).0, "");
-    server.ok(&Request::SuppressionAdd {
-        account: text("bo"),
-        address: text("x@y.example"),
-        reason: text(""),
-    });
-    let listed = |account: Option<&str>| {
-        server.ok(&Request::SuppressionList { account: account.map(text) }).0.lines().count()
-    };
-    assert_eq!((listed(None), listed(Some("anna"))), (2, 1));
-    let remove = Request::SuppressionRemove { account: text("anna"), address: text("tom@one.example") };
-    server.ok(&remove);
-    assert_eq!(server.fails(&remove).0, FailureKind::NotFound);
-    assert_eq!((listed(None), listed(Some("anna"))), (1, 0));
-    assert_eq!(server.fails(&add("no address")).0, FailureKind::Invalid);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod conversion;
+mod damage;
 mod lists;
 mod model;
 mod operations;

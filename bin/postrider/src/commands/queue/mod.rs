@@ -7,7 +7,7 @@ pub(super) mod times;
 
 use anyhow::{Result, bail};
 use postrider_core::control::protocol::{
-    Answer, HoldRule, HoldRuleRow, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueRecipientRow, QueueRow,
+    Answer, HoldRule, HoldRuleRow, QUEUE_PAGE_MAX, QueueChange, QueueFilter, QueueListRow, QueueRecipientRow,
     Request, RetiredFilter, RetiredRow, SuppressionRow,
 };
 
@@ -16,6 +16,7 @@ use super::locate::Server;
 use super::show::{Bar, Line, Rows};
 use crate::arguments::{
     Filter, HoldRulesCommand, QueueCommand, QueueList, QueueRetired, QueueShow, SuppressionsCommand,
+    SuppressionsList,
 };
 use crate::terminal;
 use times::{Direction, moment, now};
@@ -98,7 +99,7 @@ fn filter(written: &Filter, now: i64) -> Result<QueueFilter> {
     })
 }
 
-/// Asks for pages until there are enough rows. The header is for people.
+/// Asks for pages until there are enough rows. The header, if there is one, is for people.
 pub(super) fn pages<L: Line>(
     server: &Server,
     (json, header): (bool, &str),
@@ -107,7 +108,7 @@ pub(super) fn pages<L: Line>(
     request: impl Fn(Option<String>, u32) -> Request,
 ) -> Result<()> {
     let mut rows = Rows::<L>::new(json);
-    let (mut cursor, mut header) = (cursor, (!json).then_some(header));
+    let (mut cursor, mut header) = (cursor, (!json && !header.is_empty()).then_some(header));
     loop {
         let left = limit.saturating_sub(rows.count());
         if left == 0 {
@@ -138,7 +139,7 @@ fn list_entries(server: &Server, arguments: &QueueList) -> Result<()> {
     let filter = filter(&arguments.filter(), now())?;
     let descending = arguments.reverse;
     let shown = (arguments.json, show::HEADER);
-    pages::<QueueRow>(server, shown, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
+    pages::<QueueListRow>(server, shown, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
         Request::QueueList { filter: Box::new(filter.clone()), descending, cursor, limit: Some(limit) }
     })
 }
@@ -160,11 +161,15 @@ fn list_retired(server: &Server, arguments: &QueueRetired) -> Result<()> {
 fn show_entry(server: &Server, arguments: QueueShow) -> Result<()> {
     let mut recipients = Collected::default();
     let answer = server.connect()?.call(&Request::QueueShow { id: arguments.id }, None, &mut recipients)?;
-    let Answer::QueueEntry(details) = answer else { return Err(unexpected()) };
+    let (json, lines) = match answer {
+        Answer::QueueEntry(details) => (serde_json::to_string(&details)?, show::details(&details, now())),
+        Answer::QueueDamaged(damaged) => (serde_json::to_string(&damaged)?, show::damaged_details(&damaged)),
+        _ => return Err(unexpected()),
+    };
     if arguments.json {
-        terminal::print(&serde_json::to_string(&details)?);
+        terminal::print(&json);
     } else {
-        show::details(&details, now()).iter().for_each(|line| terminal::print(line));
+        lines.iter().for_each(|line| terminal::print(line));
     }
     recipients.show::<QueueRecipientRow>(arguments.json)?;
     Ok(())
@@ -191,7 +196,7 @@ fn change(server: &Server, written: &Filter, all: bool, change: QueueChange, don
     let mut bar = Bar::of("entries");
     let answer = server.connect()?.call(&request, None, &mut bar);
     bar.finish();
-    let Answer::QueueChanged { entries, recipients, busy, missing } = answer? else {
+    let Answer::QueueChanged { entries, recipients, busy, missing, damaged, damaged_ids } = answer? else {
         return Err(unexpected());
     };
     let verb = if entries == 1 { "entry is" } else { "entries are" };
@@ -207,10 +212,25 @@ fn change(server: &Server, written: &Filter, all: bool, change: QueueChange, don
             "{busy} {verb} just being delivered, and nothing was done to them. Try again later"
         ));
     }
+    if damaged > 0 {
+        problems.push(told_of_damaged(damaged, &damaged_ids));
+    }
     if !problems.is_empty() {
         bail!("{}", problems.join("; "));
     }
     Ok(())
+}
+
+/// What is said of entries that were passed over since they are damaged, of which not all may be named.
+fn told_of_damaged(count: u64, ids: &[String]) -> String {
+    let verb = if count == 1 { "entry is" } else { "entries are" };
+    let more = count.saturating_sub(ids.len() as u64);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(
+        "{count} {verb} damaged, and nothing was done to them: {}{more}. Only a backup of the store has them whole; postrider queue \
+         drop with nothing but their ids removes them",
+        ids.join(" ")
+    )
 }
 
 fn hold_rules(server: &Server, command: HoldRulesCommand) -> Result<()> {
@@ -243,12 +263,16 @@ fn hold_rules(server: &Server, command: HoldRulesCommand) -> Result<()> {
     }
 }
 
+fn list_suppressions(server: &Server, arguments: &SuppressionsList) -> Result<()> {
+    let shown = (arguments.json, "");
+    pages::<SuppressionRow>(server, shown, arguments.limit, arguments.cursor.clone(), |cursor, limit| {
+        Request::SuppressionList { account: arguments.account.clone(), cursor, limit: Some(limit) }
+    })
+}
+
 fn suppressions(server: &Server, command: SuppressionsCommand) -> Result<()> {
     match command {
-        SuppressionsCommand::List(arguments) => {
-            let request = Request::SuppressionList { account: arguments.account };
-            list::<SuppressionRow>(server, &request, arguments.json)
-        }
+        SuppressionsCommand::List(arguments) => list_suppressions(server, &arguments),
         SuppressionsCommand::Lookup(arguments) => {
             let (account, address) = (arguments.account, arguments.address);
             let told = format!("Account {account} sends to {address}.");
@@ -274,5 +298,18 @@ fn suppressions(server: &Server, command: SuppressionsCommand) -> Result<()> {
                 Request::SuppressionRemove { account: arguments.account, address: arguments.address };
             simple(server, &request, &done)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_entries_are_named_as_far_as_they_are_known() {
+        let one = told_of_damaged(1, &["7".to_owned()]);
+        assert!(one.starts_with("1 entry is damaged, and nothing was done to them: 7. Only"), "{one}");
+        let many = told_of_damaged(5, &["7".to_owned(), "9".to_owned()]);
+        assert!(many.starts_with("5 entries are damaged") && many.contains(": 7 9 and 3 more. "), "{many}");
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use postrider_core::control::protocol::{
-    HoldRuleRow, QueueDetails, QueueRecipientRow, QueueRequireTls, QueueResult, QueueRow, RetiredRow,
-    SuppressionRow,
+    HoldRuleRow, QueueDamagedRow, QueueDetails, QueueListRow, QueueRecipientRow, QueueRequireTls,
+    QueueResult, QueueRow, RetiredRow, SuppressionRow,
 };
 
 use super::times::{local, now, short, when};
@@ -20,9 +20,12 @@ pub const RETIRED_HEADER: &str = "LEFT                 OUTCOME    TRIES  FROM ->
 /// Recipients that a list shows of each entry.
 const SHOWN_MAX: usize = 3;
 
-impl Line for QueueRow {
+impl Line for QueueListRow {
     fn line(&self) -> String {
-        row_line(self, now())
+        match self {
+            Self::Entry(row) => row_line(row, now()),
+            Self::Damaged(row) => format!("{:<20} damaged: {}", row.id, clean(&row.damaged)),
+        }
     }
 }
 
@@ -99,6 +102,7 @@ pub fn details(details: &QueueDetails, now: i64) -> Vec<String> {
     if let Some(error) = &row.error {
         lines.push(format!("Last failure: {}", result(error)));
     }
+    lines.extend(details.damaged.as_ref().map(|what| damaged_line(&row.id, what)));
     lines.extend(details.waits_for.as_ref().map(|why| format!("It waits: {}", clean(why))));
     lines.extend(details.unwritten.as_ref().map(|error| {
         format!("What came of the last attempt can't be written, which is tried again: {}", clean(error))
@@ -122,6 +126,19 @@ pub fn details(details: &QueueDetails, now: i64) -> Vec<String> {
     }
     lines.push(format!("Recipients, {} of {} left:", row.waiting, details.recipients));
     lines
+}
+
+/// The lines that show an entry whose own row can't be read, without its recipients.
+pub fn damaged_details(row: &QueueDamagedRow) -> Vec<String> {
+    let recipients = "Recipients that can be read:".to_owned();
+    vec![format!("Entry {}", row.id), damaged_line(&row.id, &row.damaged), recipients]
+}
+
+fn damaged_line(id: &str, what: &str) -> String {
+    format!(
+        "It is damaged: {}. Only a backup of the store has it whole; postrider queue drop {id} removes it.",
+        clean(what)
+    )
 }
 
 impl Line for QueueRecipientRow {
@@ -208,6 +225,8 @@ pub fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn row() -> QueueRow {
@@ -232,6 +251,21 @@ mod tests {
             requiretls: QueueRequireTls::Default,
             error: None,
         }
+    }
+
+    #[test]
+    fn a_damaged_entry_is_known_by_its_row() {
+        let json = r#"{"id":"7","damaged":"a row\u001b"}"#;
+        let row: QueueListRow = serde_json::from_str(json).unwrap();
+        assert_eq!(row.line(), format!("7{} damaged: a row ", " ".repeat(19)));
+        let QueueListRow::Damaged(damaged) = &row else { panic!("{row:?}") };
+        assert!(
+            damaged_details(damaged)[1].contains("a row . Only")
+                && serde_json::to_string(&row).unwrap() == json
+        );
+        let whole = serde_json::to_string(&QueueListRow::Entry(Box::new(self::row()))).unwrap();
+        assert_eq!(whole, serde_json::to_string(&self::row()).unwrap());
+        assert!(matches!(serde_json::from_str(&whole).unwrap(), QueueListRow::Entry(_)));
     }
 
     #[test]
