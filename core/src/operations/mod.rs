@@ -27,6 +27,7 @@ mod mta_sts_tests;
 mod queue;
 mod reports;
 mod reports_sent;
+mod sender;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -185,8 +186,8 @@ impl ServerOperations {
             | Request::SuppressionLookup { .. }
             | Request::SuppressionList { .. }
             | Request::RetiredList { .. }) => self.queue(queue, exchange).await,
-            Request::DeliveryExplain { domain, from, attempt } => {
-                self.explain_delivery(&domain, from.as_deref(), attempt).await
+            Request::DeliveryExplain { domain, from, account, attempt } => {
+                self.explain_delivery(&domain, from.as_deref(), account.as_deref(), attempt).await
             }
             Request::MtaStsList { domain, cursor, limit } => {
                 self.list_policies(domain.as_deref(), cursor.as_deref(), limit, exchange).await

@@ -6,6 +6,7 @@
 mod dialog;
 mod policy;
 mod route;
+mod sender;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod words;
 
 use std::net::IpAddr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use futures_lite::future::block_on;
 use postrider_core::resolver::authorities;
 use postrider_delivery::attempt::{Attempt, Plan, Step, Tried};
@@ -30,7 +31,7 @@ use serde_json::{Value, json};
 
 use super::locate::Server;
 use super::resolver::open;
-use crate::arguments::{QueueWish, TlsCommand, TlsExplain};
+use crate::arguments::{QueueWish, TlsCommand, TlsExplain, TlsSender};
 use crate::terminal;
 use dialog::{Dialed as Reached, Dialer};
 use policy::Known;
@@ -39,6 +40,9 @@ use route::Told;
 /// `postrider tls`
 pub fn tls(server: &Server, command: TlsCommand) -> Result<()> {
     let TlsCommand::Explain(arguments) = command;
+    if arguments.account.is_some() && arguments.from.is_none() {
+        bail!("--account is for a sender. Name one with --from, or --from '' for a message without one");
+    }
     let told = route::ask(server, &arguments)?;
     let dns = open(arguments.asking())?;
     let roots = if arguments.dial { Some(authorities(arguments.ca_file.as_deref())) } else { None };
@@ -87,6 +91,7 @@ struct Host {
 /// Everything that there is to say.
 struct Explained {
     target: Target,
+    from: Option<TlsSender>,
     told: Told,
     policy: Known,
     destination: Result<Destination, Undeliverable>,
@@ -215,8 +220,8 @@ impl Explained {
         policy: Known,
         destination: Result<Destination, Undeliverable>,
     ) -> Self {
-        let target = arguments.domain.clone();
-        Self { target, told, policy, destination, hosts: Vec::new(), errors: Vec::new() }
+        let (target, from) = (arguments.domain.clone(), arguments.from.clone());
+        Self { target, from, told, policy, destination, hosts: Vec::new(), errors: Vec::new() }
     }
 
     fn json(&self) -> Value {
@@ -230,6 +235,9 @@ impl Explained {
             "status": destination.err().map(|undeliverable| &undeliverable.status),
             "server": if told.is_some() { "asked" } else { "not-asked" },
             "server_reason": self.told.as_ref().err(),
+            "sender": told.map(|told| sender::word(&told.sender)),
+            "sender_accounts": told.and_then(|told| sender::accounts(&told.sender)),
+            "sender_reason": told.and_then(|told| sender::reason(told, self.from.as_ref())),
             "account": told.and_then(|told| told.account.as_ref()),
             "route": told.and_then(|told| told.route.as_ref()),
             "routes_left_out": told.map(|told| told.left_out),
@@ -266,7 +274,7 @@ impl Explained {
 
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("Mail for {}", self.target)];
-        lines.extend(route::lines(&self.told));
+        lines.extend(route::lines(&self.told, self.from.as_ref()));
         let destination = match &self.destination {
             Ok(destination) => destination,
             Err(Undeliverable { status, reason }) => {

@@ -9,7 +9,8 @@ use postrider_core::control::protocol::{
 use postrider_delivery::transport::{Direct, Families, Relay, RelayHost, RelayTls, Transport};
 use postrider_proto::address::Domain;
 
-use crate::arguments::TlsExplain;
+use super::sender;
+use crate::arguments::{TlsExplain, TlsSender};
 use crate::commands::control::unexpected;
 use crate::commands::locate::Server;
 use crate::commands::show::Raw;
@@ -26,7 +27,8 @@ pub fn ask(server: &Server, arguments: &TlsExplain) -> Result<Told> {
     };
     let request = Request::DeliveryExplain {
         domain: arguments.domain.to_string(),
-        from: arguments.from.clone(),
+        from: arguments.from.as_ref().map(ToString::to_string),
+        account: arguments.account.as_ref().map(ToString::to_string),
         attempt: arguments.attempt,
     };
     match client.call(&request, None, &mut Raw) {
@@ -69,7 +71,7 @@ fn relay(told: &DeliveryRelay) -> Result<Relay> {
 }
 
 /// All of it in words.
-pub fn lines(told: &Told) -> Vec<String> {
+pub fn lines(told: &Told, from: Option<&TlsSender>) -> Vec<String> {
     let details = match told {
         Ok(details) => details,
         Err(problem) => {
@@ -77,6 +79,7 @@ pub fn lines(told: &Told) -> Vec<String> {
         }
     };
     let mut lines = Vec::new();
+    lines.extend(sender::reason(details, from).map(|reason| format!("Sender: {reason}")));
     lines.extend(details.account.as_ref().map(|account| format!("Account: {account}")));
     lines.push(route(details.route.as_ref()));
     if details.left_out > 0 {

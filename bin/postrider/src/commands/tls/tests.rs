@@ -104,6 +104,7 @@ pub(super) fn arguments(port: u16, requiretls: QueueWish) -> TlsExplain {
     TlsExplain {
         dial: false,
         from: None,
+        account: None,
         attempt: 1,
         requiretls,
         ca_file: None,

@@ -3,10 +3,11 @@
 
 use anyhow::bail;
 use postrider_core::control::protocol::{
-    DeliveryDetails, DeliveryFailure, DeliveryRelay, DeliveryRoute, DeliveryTls, DeliveryTransport,
-    MtaStsRow, Route,
+    DeliveryDetails, DeliveryFailure, DeliveryRelay, DeliveryRoute, DeliverySender, DeliveryTls,
+    DeliveryTransport, MtaStsRow, Route,
 };
 use postrider_delivery::sts::Source;
+use postrider_proto::address::Address;
 use postrider_proto::mta_sts::Policy;
 
 use super::tests::{ZONE, arguments, script};
@@ -19,6 +20,7 @@ const OTHER: &str = "version: STSv1\nmode: testing\nmx: other.example\nmax_age: 
 fn told(transport: DeliveryTransport) -> DeliveryDetails {
     DeliveryDetails {
         kept: None,
+        sender: DeliverySender::Anybody,
         account: None,
         route: None,
         left_out: 0,
@@ -216,6 +218,64 @@ fn a_relay_counts_as_it_is_configured() {
     assert!(json["hosts"][0]["reason"].as_str().unwrap().contains("requires TLS"), "{json}");
     let (json, _) = at(DeliveryTransport::Smtp(relay(DeliveryTls::Verified)), QueueWish::Yes);
     assert_eq!(json["hosts"][0]["requiretls"], "must");
+}
+
+#[test]
+fn of_a_sender_that_is_no_single_account_it_is_said_what_is_left_out() {
+    let said = |sender: DeliverySender, account: Option<&str>| {
+        let asked = arguments(25, QueueWish::Default);
+        let from = TlsSender::Address(Address::parse("Team@example.org").unwrap());
+        let asked = TlsExplain { from: Some(from), ..asked };
+        let details = DeliveryDetails { sender, account: account.map(str::to_owned), ..told(DIRECT) };
+        let explained = explain(&script(ZONE), &asked, Ok(Box::new(details)), None).unwrap();
+        (explained.json(), explained.lines()[1].clone())
+    };
+    let alias = |more| DeliverySender::Alias { accounts: vec!["anna".to_owned(), "bo".to_owned()], more };
+    let (json, line) = said(alias(false), None);
+    let expected = "Sender: Team@example.org is an alias that these accounts may send with: anna, bo. Their routes may differ, so \
+                    routes of accounts are left out: choose an account with --account";
+    assert_eq!(line, expected);
+    assert_eq!((&json["sender"], &json["sender_accounts"]), (&json!("alias"), &json!(["anna", "bo"])));
+    assert_eq!(format!("Sender: {}", json["sender_reason"].as_str().unwrap()), line);
+    assert!(said(alias(true), None).1.contains(": anna, bo, and others. "));
+    // One was chosen.
+    let (json, line) = said(alias(false), Some("bo"));
+    assert_eq!((&json["sender_reason"], line.as_str()), (&Value::Null, "Account: bo"));
+    for (sender, word, parts) in [
+        (
+            DeliverySender::ClosedAlias,
+            "closed-alias",
+            ["is an alias that nobody may send with", "allow_msg_from"],
+        ),
+        (
+            DeliverySender::Refused { code: 550 },
+            "refused",
+            ["refuses its mail (550)", "postrider address list"],
+        ),
+        (DeliverySender::Unknown, "unknown", ["nobody here has the address Team@example.org", "address add"]),
+        (
+            DeliverySender::NotOurs,
+            "not-ours",
+            ["example.org is no domain of this server", "postrider domain add"],
+        ),
+    ] {
+        let (json, line) = said(sender, None);
+        assert!(line.starts_with("Sender: ") && parts.iter().all(|part| line.contains(part)), "{line}");
+        assert_eq!((&json["sender"], &json["sender_accounts"]), (&json!(word), &Value::Null));
+    }
+    for (sender, word) in [(DeliverySender::Account, "account"), (DeliverySender::Null, "empty")] {
+        let (json, line) = said(sender, Some("anna"));
+        assert_eq!((&json["sender"], line.as_str()), (&json!(word), "Account: anna"));
+    }
+}
+
+#[test]
+fn an_account_alone_is_refused_before_anybody_is_asked() {
+    let account = postrider_storage::directory::AccountName::new("anna").ok();
+    let arguments = TlsExplain { account, ..arguments(25, QueueWish::Default) };
+    let server = Server { socket: Some("/nowhere/ctl".to_owned()), ..Server::default() };
+    let error = tls(&server, TlsCommand::Explain(arguments)).unwrap_err().to_string();
+    assert!(error.contains("--account is for a sender. Name one with --from"), "{error}");
 }
 
 #[test]
