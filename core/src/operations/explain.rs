@@ -1,6 +1,8 @@
 //! What delivery to a domain would do, as far as the server alone knows it: the kept policy of MTA-STS, and the transport,
 //! chosen as an attempt chooses it.
 
+use std::path;
+
 use postrider_delivery::destination::Target;
 use postrider_delivery::route::{self, Level};
 use postrider_delivery::transport::{Families, Relay, RelayHost, RelayTls, Transport as Way};
@@ -102,6 +104,11 @@ fn explain(
         transport,
         failure: failure
             .map(|failure| DeliveryFailure { status: failure.status.to_string(), reason: failure.reason }),
+        // Relative to where the server runs, which isn't where the command does.
+        tls_roots: delivery
+            .tls_roots
+            .as_ref()
+            .map(|file| path::absolute(file).unwrap_or_else(|_| file.clone()).display().to_string()),
         own_names: Vec::new(),
         own_addresses: Vec::new(),
     };

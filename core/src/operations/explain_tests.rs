@@ -317,6 +317,20 @@ fn the_kept_policy_comes_along_and_our_own_hosts() {
 }
 
 #[test]
+fn the_authorities_of_deliveries_are_told() {
+    assert_eq!(explain(&start(), "a.example", None, 1).tls_roots, None);
+    for (configured, here) in [("/etc/roots.pem", false), ("roots.pem", true)] {
+        let server = TestServer::with(Arc::new(MemoryEngine::new()), |config| {
+            config.delivery.tls_roots = Some(configured.into());
+        });
+        let told = explain(&server, "a.example", None, 1).tls_roots.unwrap();
+        let directory = std::env::current_dir().unwrap();
+        let expected = if here { directory.join(configured) } else { configured.into() };
+        assert_eq!(told, expected.to_str().unwrap());
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let server = start();
     for (domain, from, attempt, said) in [

@@ -57,7 +57,7 @@ asking! {
         /// what the message wants: yes (REQUIRETLS), no (TLS-Required: No) or default
         #[argh(option, default = "Wish::Default", from_str_fn(wish))]
         pub requiretls: Wish,
-        /// a file of certificates in PEM whose holders may vouch for hosts (default: those of the system)
+        /// a file of certificates in PEM whose holders may vouch for hosts (default: what the running server's deliveries use, or else those of the system)
         #[argh(option)]
         pub ca_file: Option<PathBuf>,
         /// the name to say in EHLO (default: localhost)

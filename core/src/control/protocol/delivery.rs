@@ -52,6 +52,8 @@ pub struct DeliveryDetails {
     pub transport: Option<DeliveryTransport>,
     /// Why nothing is delivered, whatever the domain publishes.
     pub failure: Option<DeliveryFailure>,
+    /// The file of certificates of authorities by which deliveries verify hosts; none is the system's.
+    pub tls_roots: Option<String>,
     /// Names of the server: a host with one of them, or at one of its addresses, is itself and takes none of this mail.
     pub own_names: Vec<String>,
     /// Its addresses.

@@ -17,7 +17,6 @@ use std::net::IpAddr;
 
 use anyhow::{Result, bail};
 use futures_lite::future::block_on;
-use postrider_core::resolver::authorities;
 use postrider_delivery::attempt::{Attempt, Plan, Step, Tried};
 use postrider_delivery::destination::{Destination, Own, Target, Unfound, find, text_of};
 use postrider_delivery::order::Dialed;
@@ -45,8 +44,7 @@ pub fn tls(server: &Server, command: TlsCommand) -> Result<()> {
     }
     let told = route::ask(server, &arguments)?;
     let dns = open(arguments.asking())?;
-    let roots = if arguments.dial { Some(authorities(arguments.ca_file.as_deref())) } else { None };
-    let explained = explain(&dns, &arguments, told, roots)?;
+    let explained = explain(&dns, &arguments, told)?;
     if arguments.json {
         terminal::print(&explained.json().to_string());
     } else {
@@ -61,7 +59,7 @@ fn policy(dns: &impl Lookup, arguments: &TlsExplain, told: &Told, transport: &Tr
         _ if transport.relay().is_some() => Known::none("what the domain publishes doesn't count at a relay"),
         Target::Literal(_) => Known::none("an address has no policy"),
         Target::Domain(domain) => policy::find(dns, domain, told, || {
-            policy::fetch(dns, domain, arguments.ca_file.as_deref(), arguments.policy_port)
+            policy::fetch(dns, domain, route::roots_file(arguments, told), arguments.policy_port)
         }),
     }
 }
@@ -99,12 +97,7 @@ struct Explained {
     errors: Vec<ExtendedError>,
 }
 
-fn explain(
-    dns: &impl Lookup,
-    arguments: &TlsExplain,
-    told: Told,
-    roots: Option<Result<RootCertStore, String>>,
-) -> Result<Explained> {
+fn explain(dns: &impl Lookup, arguments: &TlsExplain, told: Told) -> Result<Explained> {
     let details = told.as_ref().ok();
     let transport =
         details.and_then(|details| details.transport.as_ref()).map(route::transport).transpose()?;
@@ -116,6 +109,7 @@ fn explain(
         return Ok(Explained::new(arguments, told, Known::none("it doesn't come to that"), destination));
     }
     let policy = policy(dns, arguments, &told, &transport);
+    let roots = arguments.dial.then(|| route::roots(arguments, &told));
     Ok(over(dns, arguments, told, policy, &transport, roots))
 }
 
@@ -242,6 +236,7 @@ impl Explained {
             "route": told.and_then(|told| told.route.as_ref()),
             "routes_left_out": told.map(|told| told.left_out),
             "transport": told.and_then(|told| told.transport.as_ref()),
+            "authorities": told.and_then(|told| told.tls_roots.as_ref()),
             "via": found.map(|found| words::via(found.via)),
             "mx": found.map_or_else(Vec::new, |found| found.hosts.iter().map(|host| json!({
                 "preference": host.preference,
