@@ -67,6 +67,8 @@ pub struct ServerOperations {
     directory: Lock,
     /// Held while rules that hold messages change.
     hold_rules: Lock,
+    /// Held while a policy of MTA-STS is removed.
+    forgotten_policy: Rc<Lock>,
 }
 
 impl ServerOperations {
@@ -78,6 +80,7 @@ impl ServerOperations {
             started: Instant::now(),
             directory: Lock::default(),
             hold_rules: Lock::default(),
+            forgotten_policy: Rc::default(),
         });
         let settles = Rc::clone(&operations);
         spawn("settle the directory", async move { settles.settle_at_start().await });
