@@ -28,15 +28,50 @@ pub async fn submit(
     durability: Durability,
     incarnation: Option<Incarnation>,
 ) -> Result<Submitted, CommitError> {
+    let (request, outcome) = request(batch, durability, incarnation);
+    hand_in(committer, request, || true).await?;
+    Ok(Submitted(outcome))
+}
+
+/// Commits a batch and waits until it is as durable as was asked, unless it turns out, at the latest after it waited for room,
+/// that it isn't `wanted` any more; says whether it was. What `wanted` says holds at the moment at which the committer takes
+/// the batch: what this shard does after that is behind it.
+pub async fn commit_if(
+    committer: &Arc<Committer>,
+    batch: Batch,
+    durability: Durability,
+    wanted: impl Fn() -> bool,
+) -> Result<bool, CommitError> {
+    let (request, outcome) = request(batch, durability, None);
+    let is_taken = hand_in(committer, request, wanted).await?;
+    if is_taken {
+        Submitted(outcome).done().await?;
+    }
+    Ok(is_taken)
+}
+
+fn request(
+    batch: Batch,
+    durability: Durability,
+    incarnation: Option<Incarnation>,
+) -> (Request, Receiver<Result<CommitInfo, CommitError>>) {
     let (tell, outcome) = oneshot();
     let done = Box::new(move |result| {
         // Nobody may be waiting any more: the batch is committed all the same.
         let _ = tell.send(result);
     });
-    let mut request = Request { batch, durability, incarnation, done };
-    loop {
+    (Request { batch, durability, incarnation, done }, outcome)
+}
+
+/// Tries until the committer takes a request, which is true, or it isn't wanted any more.
+async fn hand_in(
+    committer: &Arc<Committer>,
+    mut request: Request,
+    wanted: impl Fn() -> bool,
+) -> Result<bool, CommitError> {
+    while wanted() {
         match committer.try_submit(request) {
-            Ok(()) => return Ok(Submitted(outcome)),
+            Ok(()) => return Ok(true),
             Err(Refused::Final(_, error)) => return Err(error),
             Err(Refused::Busy(back)) => {
                 let (wake, room) = oneshot();
@@ -49,6 +84,7 @@ pub async fn submit(
             }
         }
     }
+    Ok(false)
 }
 
 /// Commits a batch and waits until it is as durable as was asked.

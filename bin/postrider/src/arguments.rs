@@ -46,7 +46,7 @@ pub use settings::{
     AccountRoutes, AddressReports, AddressRequireAuthentication, AddressRules, DomainRoutes, RouteAdd,
     RouteCommand, RouteMove, RouteRm, RuleAdd, RuleCommand, RuleMove, RuleRm,
 };
-pub use tls::{Tls, TlsCommand, TlsExplain};
+pub use tls::{Sender as TlsSender, Tls, TlsCommand, TlsExplain};
 pub use webhook::{Webhook, WebhookCommand, WebhookList, WebhookRetired};
 
 /// What ends the program before a command runs.

@@ -576,3 +576,23 @@ fn connections_from_an_address_are_as_many_as_all_unless_said() {
         assert_eq!((delivery.sessions_max, delivery.source_sessions_max), expected, "{text}");
     }
 }
+
+#[test]
+fn the_time_of_a_stop_is_taken_at_its_bounds_and_not_past_them() {
+    let delivery = |text: &str| parse(&with(&format!("[delivery]\nstop_time = {text}\n")));
+    for (text, milliseconds) in
+        [("\"0s\"", 0), ("\"1ms\"", 1), ("\"25s\"", 25_000), ("\"1m\"", 60_000), ("\"60s\"", 60_000)]
+    {
+        let stop_time = delivery(text).unwrap().delivery.stop_time;
+        assert_eq!(stop_time.as_millis(), milliseconds, "{text}");
+    }
+    assert_eq!(parse(&with("")).unwrap().delivery.stop_time.as_secs(), 25, "as documented");
+    for text in ["\"60001ms\"", "\"61s\"", "\"1h\"", "\"-1s\"", "\"\"", "25"] {
+        let found = problems(&with(&format!("[delivery]\nstop_time = {text}\n")));
+        let expected = "Write a time from 0s to 1m";
+        assert!(
+            matches!(&found[..], [one] if one.contains("stop_time") && one.contains(expected)),
+            "{text}: {found:?}"
+        );
+    }
+}

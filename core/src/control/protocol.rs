@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 pub use accounts::{AccountDetails, AccountRow, AddressRow, AliasRow, MailboxRow, TlsKeyRow};
 pub use answer::Answer;
 pub use delivery::{
-    DeliveryDetails, DeliveryFailure, DeliveryRelay, DeliveryRoute, DeliveryTls, DeliveryTransport, MtaStsRow,
+    DeliveryDetails, DeliveryFailure, DeliveryRelay, DeliveryRoute, DeliverySender, DeliveryTls,
+    DeliveryTransport, MtaStsRow,
 };
 pub use domains::{DkimAlgorithm, DkimKeyRow, DomainRow};
 pub use queue::{

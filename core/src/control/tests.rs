@@ -178,7 +178,7 @@ fn every_request_is_read_as_it_was_written() {
             ],
         },
         Request::DirectoryApply { dry_run: true, files: None },
-        Request::DeliveryExplain { domain: text(), from: Some(text()), attempt: 2 },
+        Request::DeliveryExplain { domain: text(), from: Some(text()), account: Some(text()), attempt: 2 },
         Request::MtaStsList { domain: None, cursor: Some(text()), limit: Some(1) },
         Request::MtaStsForget { domain: text() },
         import(),

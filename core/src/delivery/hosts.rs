@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use postrider_delivery::attempt::Dial;
 use postrider_delivery::outcome::{self, HostEnd, RecipientEnd, Signal, Unable, Unreachable};
-use postrider_delivery::schedule::Admission;
+use postrider_delivery::schedule::{Admission, IfBusy};
 use postrider_delivery::security::{AfterTls, Channel, Lacks, Starttls, TlsEvent};
 use postrider_delivery::tls_results::{self, Fault};
 use postrider_delivery::transport::{Auth, LocalAddresses};
@@ -307,13 +307,9 @@ impl Session {
         for address in &dial_to.addresses {
             let source = way.local.to(address);
             let is_first = tries == Tries::First && dialed.is_empty();
-            let admission = self.schedule(|schedule, id, now| {
-                if is_first {
-                    schedule.connect(id, *address, source, now)
-                } else {
-                    schedule.try_connect(id, *address, source, now)
-                }
-            });
+            let if_busy = if is_first { IfBusy::Leave } else { IfBusy::GoOn };
+            let admission =
+                self.schedule(|schedule, id, now| schedule.connect(id, *address, source, if_busy, now));
             match admission {
                 Admission::Go => {}
                 Admission::Down { until } => {

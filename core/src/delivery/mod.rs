@@ -74,6 +74,8 @@ pub use rules::Rules;
 pub use secure::{Connector, Failed, Pkix, Wanted};
 pub(crate) use start::nonce;
 pub use start::release_claims;
+#[cfg(test)]
+pub(crate) use sts::keep as keep_policy;
 pub(crate) use sts::{Judged as JudgedPolicy, refresh as refresh_policy};
 
 use crate::clock::unix_now;
@@ -174,14 +176,21 @@ impl Deliveries {
         self.sts_remembered.note(domain, now);
     }
 
-    /// Takes that an operator has the policy of a domain forgotten; to be told to each shard before it is removed.
+    /// Takes that an operator has the policy of a domain forgotten; to be told to each shard before it is removed. One policy at a
+    /// time is.
     pub(crate) fn forget_policy(&self, domain: &Domain) {
-        self.sts_remembered.forget(domain, unix_now());
+        self.sts_remembered.forget(domain);
+    }
+
+    /// Whether the policy of a domain is just being removed.
+    #[cfg(test)]
+    pub(crate) fn forgets_policy(&self, domain: &Domain) -> bool {
+        self.sts_remembered.forgets(domain)
     }
 
     /// Takes that it is removed.
-    pub(crate) fn forgot_policy(&self, domain: &Domain) {
-        self.sts_remembered.forgot(domain);
+    pub(crate) fn forgot_policy(&self) {
+        self.sts_remembered.forgot();
     }
 
     /// How connections are secured.

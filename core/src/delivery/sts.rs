@@ -26,9 +26,6 @@ const USE_NOTED_EVERY: i64 = 24 * 60 * 60;
 /// Questions to DNS for the record.
 const QUESTIONS_MAX: u32 = 20;
 
-/// Seconds that the removal of a policy may take. Whoever asked for it may be gone before its end.
-const FORGETTING_MAX: i64 = 60;
-
 /// Domains of which a shard remembers that their policy couldn't be fetched.
 const FAILED_MAX: usize = 4096;
 
@@ -39,8 +36,8 @@ pub(super) struct Remembered {
     failed: RefCell<HashMap<Domain, i64>>,
     /// How often operators began or ended to have a policy forgotten: what was read or fetched before isn't written.
     forgotten: Cell<u64>,
-    /// Domains whose policy is just being removed, and until when that is waited for.
-    forgetting: RefCell<HashMap<Domain, i64>>,
+    /// The domain whose policy is just being removed.
+    forgetting: RefCell<Option<Domain>>,
 }
 
 impl Remembered {
@@ -58,24 +55,28 @@ impl Remembered {
         }
     }
 
-    /// Takes that an operator has the policy of a domain forgotten: until [`Self::forgot`] nothing is written of it.
-    pub(super) fn forget(&self, domain: &Domain, now: i64) {
+    /// Takes that an operator has the policy of a domain forgotten: until [`Self::forgot`] nothing is written of it. One at a
+    /// time is.
+    pub(super) fn forget(&self, domain: &Domain) {
         self.failed.borrow_mut().remove(domain);
-        self.forgetting.borrow_mut().insert(domain.clone(), now.saturating_add(FORGETTING_MAX));
+        self.forgetting.replace(Some(domain.clone()));
         self.forgotten.set(self.forgotten.get().wrapping_add(1));
     }
 
     /// It is removed: who reads it from now on finds none.
-    pub(super) fn forgot(&self, domain: &Domain) {
-        self.forgetting.borrow_mut().remove(domain);
+    pub(super) fn forgot(&self) {
+        self.forgetting.take();
         self.forgotten.set(self.forgotten.get().wrapping_add(1));
     }
 
     /// Whether what was found out of a domain since a moment may be written.
-    fn may_write(&self, domain: &Domain, since: u64, now: i64) -> bool {
-        let mut forgetting = self.forgetting.borrow_mut();
-        forgetting.retain(|_, until| now < *until);
-        self.forgotten.get() == since && !forgetting.contains_key(domain)
+    fn may_write(&self, domain: &Domain, since: u64) -> bool {
+        self.forgotten.get() == since && !self.forgets(domain)
+    }
+
+    /// Whether the policy of a domain is just being removed.
+    pub(super) fn forgets(&self, domain: &Domain) -> bool {
+        self.forgetting.borrow().as_ref() == Some(domain)
     }
 }
 
@@ -232,18 +233,13 @@ async fn read(shard: &Shard, domain: &Domain) -> Result<Option<MtaStsRow>, Strin
     row.map_err(|error| format!("the kept policy can't be read: {error}"))
 }
 
-/// Keeps what was found out of a domain, unless operators had something forgotten since then.
+/// Keeps what was found out of a domain, unless operators had something forgotten since then: also while this waits for the
+/// committer, as the removal may come before it there. When it can't be kept, it is fetched again.
 async fn write_unless_forgotten(shard: &Shard, domain: &Domain, row: &MtaStsRow, since: u64) {
-    if shard.deliveries.sts_remembered.may_write(domain, since, unix_now()) {
-        write(shard, domain, row).await;
-    }
-}
-
-/// Keeps a policy; when that fails, it is fetched again.
-async fn write(shard: &Shard, domain: &Domain, row: &MtaStsRow) {
+    let may_write = || shard.deliveries.sts_remembered.may_write(domain, since);
     let mut batch = Batch::new();
     let written = match mta_sts::put(&mut batch, domain.as_str(), row) {
-        Ok(()) => commit::commit(&shard.shared.committer, batch, Durability::Synced)
+        Ok(()) => commit::commit_if(&shard.shared.committer, batch, Durability::Synced, may_write)
             .await
             .map(drop)
             .map_err(|error| error.to_string()),
@@ -252,6 +248,13 @@ async fn write(shard: &Shard, domain: &Domain, row: &MtaStsRow) {
     if let Err(error) = written {
         warn!(%domain, %error, "a policy of MTA-STS can't be kept");
     }
+}
+
+/// Keeps a policy as one that was just read or fetched is.
+#[cfg(test)]
+pub(crate) async fn keep(shard: &Shard, domain: &Domain, row: &MtaStsRow) {
+    let since = shard.deliveries.sts_remembered.forgotten.get();
+    write_unless_forgotten(shard, domain, row, since).await;
 }
 
 #[cfg(test)]
@@ -290,27 +293,16 @@ mod tests {
 
     #[test]
     fn what_was_found_out_before_a_policy_was_forgotten_is_not_written() {
-        const NOW: i64 = 1_780_000_000;
         let remembered = Remembered::default();
         let [domain, other] = ["a.example", "b.example"].map(|name| Domain::parse(name).unwrap());
         let before = remembered.forgotten.get();
-        assert!(remembered.may_write(&domain, before, NOW));
-        remembered.forget(&domain, NOW);
+        assert!(remembered.may_write(&domain, before));
+        remembered.forget(&domain);
         let meanwhile = remembered.forgotten.get();
-        assert!(
-            !remembered.may_write(&domain, before, NOW) && !remembered.may_write(&domain, meanwhile, NOW)
-        );
-        assert!(remembered.may_write(&other, meanwhile, NOW));
-        remembered.forgot(&domain);
-        assert!(
-            !remembered.may_write(&domain, meanwhile, NOW),
-            "it may have read what was removed after that"
-        );
-        assert!(remembered.may_write(&domain, remembered.forgotten.get(), NOW));
-        // Who asked for it may never come to its end.
-        remembered.forget(&domain, NOW);
-        let after = remembered.forgotten.get();
-        assert!(!remembered.may_write(&domain, after, NOW + FORGETTING_MAX - 1));
-        assert!(remembered.may_write(&domain, after, NOW + FORGETTING_MAX));
+        assert!(!remembered.may_write(&domain, before) && !remembered.may_write(&domain, meanwhile));
+        assert!(remembered.may_write(&other, meanwhile));
+        remembered.forgot();
+        assert!(!remembered.may_write(&domain, meanwhile), "it may have read what was removed after that");
+        assert!(remembered.may_write(&domain, remembered.forgotten.get()));
     }
 }

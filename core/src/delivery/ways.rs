@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use postrider_delivery::schedule::Admission;
+use postrider_delivery::schedule::{Admission, IfBusy};
 
 use super::hosts::Busy;
 use super::session::{Open, Session};
@@ -68,7 +68,9 @@ impl Session {
         if self.take_over(leads_there) {
             return Ok(());
         }
-        match self.schedule(|schedule, id, now| schedule.connect(id, way.address, way.source, now)) {
+        match self
+            .schedule(|schedule, id, now| schedule.connect(id, way.address, way.source, IfBusy::Leave, now))
+        {
             Admission::Busy { until } => Err(Busy(until)),
             // What can't be reached is for the attempt to say.
             Admission::Go | Admission::Down { .. } => Ok(()),

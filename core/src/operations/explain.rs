@@ -1,14 +1,15 @@
 //! What delivery to a domain would do, as far as the server alone knows it: the kept policy of MTA-STS, and the transport,
 //! chosen as an attempt chooses it.
 
+use std::path;
+
 use postrider_delivery::destination::Target;
 use postrider_delivery::route::{self, Level};
 use postrider_delivery::transport::{Families, Relay, RelayHost, RelayTls, Transport as Way};
-use postrider_proto::address::{Address, Domain};
-use postrider_proto::sasl::{self, Login};
-use postrider_storage::directory::{Account, Directory, LoginAnswer};
-use postrider_storage::reader::Reader;
+use postrider_storage::directory::Directory;
+use postrider_storage::ids::AccountId;
 
+use super::sender::Sender;
 use super::{ServerOperations, failure, internal};
 use crate::control::OperationError;
 use crate::control::protocol::{
@@ -18,54 +19,17 @@ use crate::control::protocol::{
 use crate::delivery::{Passage, Routing, configured_keep, transport_named};
 use crate::shard::Shared;
 
-/// Whose message it would be.
-enum Sender {
-    /// Nobody is named.
-    Anybody,
-    /// A report has none.
-    Null,
-    /// This one.
-    Address(Address),
-}
-
-impl Sender {
-    fn parse(text: Option<&str>) -> Result<Self, OperationError> {
-        Ok(match text {
-            None => Self::Anybody,
-            Some("" | "<>") => Self::Null,
-            Some(text) => Self::Address(failure::address(text)?),
-        })
-    }
-
-    fn domain(&self) -> Option<Domain> {
-        match self {
-            Self::Address(address) => Some(address.domain.clone()),
-            Self::Anybody | Self::Null => None,
-        }
-    }
-
-    /// The account that has the address, as its own or by its catch-all, also in a domain that is disabled.
-    fn account(&self, reader: &Reader) -> Result<Option<Account>, OperationError> {
-        let Self::Address(address) = self else { return Ok(None) };
-        let address = address.to_string();
-        let Ok(login) = Login::new(address.as_bytes(), &sasl::Limits::DEFAULT) else { return Ok(None) };
-        match Directory::new(reader.snapshot()).login(&login).map_err(internal)? {
-            LoginAnswer::Account { account, .. } => Ok(Some(*account)),
-            LoginAnswer::Unknown { .. } => Ok(None),
-        }
-    }
-}
-
 impl ServerOperations {
     pub(super) async fn explain_delivery(
         &self,
         domain: &str,
         from: Option<&str>,
+        account: Option<&str>,
         attempt: u16,
     ) -> Result<Answer, OperationError> {
         let target = Target::parse(domain)
             .map_err(|error| failure::invalid(format!("{domain:?} is no domain of recipients: {error}")))?;
-        let sender = Sender::parse(from)?;
+        let sender = Sender::parse(from, account)?;
         let before = attempt
             .checked_sub(1)
             .ok_or_else(|| failure::invalid("there is no attempt 0. The first one is 1"))?;
@@ -91,19 +55,25 @@ fn explain(
     before: u16,
 ) -> Result<(DeliveryDetails, bool), OperationError> {
     let reader = shared.store.reader();
-    let account = sender.account(&reader)?;
+    let directory = Directory::new(reader.snapshot());
+    let found = sender.find(&directory)?;
     let to = match target {
         Target::Domain(domain) => Some(domain.clone()),
         Target::Literal(_) => None,
     };
-    let passage =
-        Passage { account: account.as_ref().map(|account| account.id), sender: sender.domain(), to };
-    let routing =
-        Routing::read(&Directory::new(reader.snapshot()), &passage, configured_keep(&shared.config))
-            .map_err(internal)?;
+    let routing = |account: Option<AccountId>| {
+        let passage = Passage { account, sender: sender.domain(), to: to.clone() };
+        Routing::read(&directory, &passage, configured_keep(&shared.config)).map_err(internal)
+    };
+    // What stops one that may send with the address stops all; which way it goes may differ.
+    let stopped = match found.one_of {
+        Some(account) => routing(Some(account))?.stopped(),
+        None => None,
+    };
+    let routing = routing(found.account.as_ref().map(|account| account.id))?;
     let delivery = &shared.config.delivery;
     // The null sender has routes, too; nobody in particular has none.
-    let counts = |route: &&route::Route| !matches!(sender, Sender::Anybody) || route.from_domains.is_empty();
+    let counts = |route: &&route::Route| !sender.is_anybody() || route.from_domains.is_empty();
     let global: Vec<route::Route> = delivery.routes.iter().filter(counts).cloned().collect();
     let chosen = routing.choose(target, &global, before);
     let name = chosen.as_ref().map_or("", |chosen| &chosen.route.transport);
@@ -112,10 +82,11 @@ fn explain(
         Ok(way) => Some(transport(way)),
         Err(_) => delivery.transports.get(name).map(transport),
     };
-    let failure = routing.stopped().or_else(|| way.err());
+    let failure = stopped.or_else(|| routing.stopped()).or_else(|| way.err());
     let details = DeliveryDetails {
         kept: None,
-        account: account.map(|account| account.name.to_string()),
+        sender: found.kind,
+        account: found.account.map(|account| account.name.to_string()),
         left_out: count(delivery.routes.len() - global.len()),
         route: chosen.map(|chosen| {
             // Its number in the configuration, where nothing is left out.
@@ -134,6 +105,11 @@ fn explain(
         transport,
         failure: failure
             .map(|failure| DeliveryFailure { status: failure.status.to_string(), reason: failure.reason }),
+        // Relative to where the server runs, which isn't where the command does.
+        tls_roots: delivery
+            .tls_roots
+            .as_ref()
+            .map(|file| path::absolute(file).unwrap_or_else(|_| file.clone()).display().to_string()),
         own_names: Vec::new(),
         own_addresses: Vec::new(),
     };

@@ -14,8 +14,8 @@ use postrider_storage::engine::memory::MemoryEngine;
 use super::mta_sts_tests::{keep, row};
 use crate::clock::unix_now;
 use crate::control::protocol::{
-    Answer, DeliveryDetails, DeliveryRelay, DeliveryTls, DeliveryTransport, FailureKind, Request, Route,
-    RouteOwner, Secret,
+    Answer, DeliveryDetails, DeliveryRelay, DeliverySender, DeliveryTls, DeliveryTransport, FailureKind,
+    Request, Route, RouteOwner, Secret,
 };
 use crate::testing::TestServer;
 
@@ -78,7 +78,13 @@ fn start() -> TestServer {
 }
 
 fn request(domain: &str, from: Option<&str>, attempt: u16) -> Request {
-    Request::DeliveryExplain { domain: text(domain), from: from.map(text), attempt }
+    Request::DeliveryExplain { domain: text(domain), from: from.map(text), account: None, attempt }
+}
+
+/// As the account `account`, if one is named.
+fn of_account(domain: &str, from: &str, account: Option<&str>) -> Request {
+    let account = account.map(text);
+    Request::DeliveryExplain { domain: text(domain), from: Some(text(from)), account, attempt: 1 }
 }
 
 fn explain(server: &TestServer, domain: &str, from: Option<&str>, attempt: u16) -> DeliveryDetails {
@@ -116,6 +122,148 @@ fn the_route_is_the_one_that_an_attempt_takes() {
     let details = explain(&server, "x.big.example", Some("ANNA@example.org"), 1);
     assert_eq!(details.account.as_deref(), Some("anna"));
     assert_eq!(details.route.unwrap().route.to_domains, [".big.example"]);
+}
+
+/// Adds account bo of example.org, whose mail has other ways, and three aliases: `team` lets both send with it, `solo` anna
+/// with two addresses, `closed` nobody.
+fn with_aliases() -> TestServer {
+    let server = start();
+    server.ok(&Request::AccountAdd {
+        account: text("bo"),
+        address: text("bo@example.org"),
+        password: Secret(text("a password")),
+        quota: None,
+    });
+    server.ok(&Request::AddressAdd { address: text("anna2@example.org"), account: text("anna") });
+    let route = Route {
+        from_domains: Vec::new(),
+        to_domains: vec![text("big.example")],
+        minimum_attempts: 0,
+        transport: text("relay"),
+    };
+    server.ok(&Request::RouteAdd { of: RouteOwner::Account(text("bo")), at: None, route });
+    for (alias, members) in [
+        ("team@example.org", ["anna@example.org", "bo@example.org"]),
+        ("solo@example.org", ["anna@example.org", "anna2@example.org"]),
+        ("closed@example.org", ["anna@example.org", "bo@example.org"]),
+    ] {
+        server.ok(&Request::AliasAdd { alias: text(alias), members: members.map(text).to_vec() });
+    }
+    let (exported, _) = server.ok(&Request::DirectoryExport);
+    let mut document = exported.clone();
+    for alias in ["team", "solo"] {
+        let head = format!("[alias.\"{alias}@example.org\"]\n");
+        document = document.replace(&head, &format!("{head}allow_msg_from = true\n"));
+    }
+    assert_ne!(document, exported);
+    let apply = Request::DirectoryApply { dry_run: false, files: None };
+    server.call_with(&apply, Some(&document)).1.unwrap();
+    server
+}
+
+#[test]
+fn whoever_may_send_with_an_alias_is_told_and_may_be_chosen() {
+    let server = with_aliases();
+    let explain = |from: &str, account: Option<&str>| {
+        let (_, answer) = server.ok(&of_account("big.example", from, account));
+        let Answer::Delivery(details) = answer else { panic!("{answer:?}") };
+        let route = details.route.map(|chosen| format!("{} {}", chosen.level, chosen.route.transport));
+        (details.sender, details.account, route.unwrap())
+    };
+    let both = DeliverySender::Alias { accounts: vec![text("anna"), text("bo")], more: false };
+    // Their routes differ, so none of these count; those of the domain do.
+    for from in ["team@example.org", "TEAM@Example.org"] {
+        assert_eq!(explain(from, None), (both.clone(), None, text("domain send")), "{from}");
+    }
+    let anna = Some(text("anna"));
+    assert_eq!(
+        explain("team@example.org", Some("anna")),
+        (both.clone(), anna.clone(), text("account sends"))
+    );
+    assert_eq!(explain("team@example.org", Some("bo")), (both, Some(text("bo")), text("account relay")));
+    // One account may, with two addresses.
+    let only = DeliverySender::Alias { accounts: vec![text("anna")], more: false };
+    assert_eq!(explain("solo@example.org", None), (only, anna.clone(), text("account sends")));
+    assert_eq!(explain("closed@example.org", None), (DeliverySender::ClosedAlias, None, text("domain send")));
+    let own = (DeliverySender::Account, anna.clone(), text("account sends"));
+    assert_eq!(
+        (explain("anna@example.org", None), explain("anna2@example.org", Some("anna"))),
+        (own.clone(), own)
+    );
+    // A message without a sender is an account's all the same.
+    assert_eq!(explain("<>", Some("anna")), (DeliverySender::Null, anna, text("account sends")));
+
+    for (from, account, expected, said) in [
+        ("anna@example.org", "bo", FailureKind::Invalid, "the account bo may not send with anna@example.org"),
+        ("closed@example.org", "bo", FailureKind::Invalid, "may not send with closed@example.org"),
+        ("team@example.com", "bo", FailureKind::Invalid, "may not send with team@example.com"),
+        ("team@example.org", "carla", FailureKind::NotFound, "there is no account carla"),
+        ("team@example.org", "a/b", FailureKind::Invalid, "\"a/b\" is no account name"),
+    ] {
+        let (kind, message) = server.fails(&of_account("big.example", from, Some(account)));
+        assert!(kind == expected && message.contains(said), "{from} {account}: {kind:?} {message}");
+    }
+    let alone = Request::DeliveryExplain {
+        domain: text("a.example"),
+        from: None,
+        account: Some(text("bo")),
+        attempt: 1,
+    };
+    let (kind, message) = server.fails(&alone);
+    assert!(kind == FailureKind::Invalid && message.contains("Name one too (--from)"), "{message}");
+
+    server.ok(&Request::DomainDisable { domain: text("example.org") });
+    let stopped = |from: &str| {
+        let (_, answer) = server.ok(&of_account("big.example", from, None));
+        let Answer::Delivery(details) = answer else { panic!("{answer:?}") };
+        details.failure.map(|failure| failure.status)
+    };
+    assert_eq!(stopped("team@example.org").as_deref(), Some("4.7.1"), "whoever sends with it");
+    assert_eq!(stopped("closed@example.org"), None, "nobody does");
+}
+
+#[test]
+fn at_most_twenty_accounts_of_an_alias_are_named() {
+    let server = start();
+    let name = |number: usize| format!("u{number:02}");
+    let address = |number: usize| format!("{}@example.org", name(number));
+    for (count, more) in [(DeliverySender::ACCOUNTS_MAX, false), (DeliverySender::ACCOUNTS_MAX + 1, true)] {
+        let accounts: String = (0..count)
+            .map(|number| {
+                format!(
+                    "[account.{}]\ndomain = \"example.org\"\naddresses = [\"{}\"]\n",
+                    name(number),
+                    address(number)
+                )
+            })
+            .collect();
+        let members: Vec<_> = (0..count).map(address).collect();
+        let document = format!(
+            "version = 1\n[domain.\"example.org\"]\n{accounts}[alias.\"all@example.org\"]\nmembers = {members:?}\nallow_msg_from = \
+             true\n"
+        );
+        let apply = Request::DirectoryApply { dry_run: false, files: None };
+        server.call_with(&apply, Some(&document)).1.unwrap();
+        let expected = (0..DeliverySender::ACCOUNTS_MAX).map(name).collect();
+        assert_eq!(
+            explain(&server, "a.example", Some("all@example.org"), 1).sender,
+            DeliverySender::Alias { accounts: expected, more }
+        );
+    }
+}
+
+#[test]
+fn of_an_address_that_nobody_sends_with_that_is_told() {
+    let server = start();
+    let sender = |from| explain(&server, "big.example", from, 1).sender;
+    assert_eq!(sender(Some("nobody@example.org")), DeliverySender::Unknown);
+    assert_eq!(sender(Some("postmaster@example.org")), DeliverySender::Unknown, "who gets that mail doesn't");
+    assert_eq!(sender(Some("anna@example.com")), DeliverySender::NotOurs);
+    assert_eq!((sender(None), sender(Some(""))), (DeliverySender::Anybody, DeliverySender::Null));
+    server.ok(&Request::AddressAdd { address: text("@example.org"), account: text("anna") });
+    let details = explain(&server, "big.example", Some("nobody@example.org"), 1);
+    assert_eq!((details.sender, details.account), (DeliverySender::Account, Some(text("anna"))));
+    assert_eq!(details.route.unwrap().level, "account");
 }
 
 #[test]
@@ -169,11 +317,25 @@ fn the_kept_policy_comes_along_and_our_own_hosts() {
 }
 
 #[test]
+fn the_authorities_of_deliveries_are_told() {
+    assert_eq!(explain(&start(), "a.example", None, 1).tls_roots, None);
+    for (configured, here) in [("/etc/roots.pem", false), ("roots.pem", true)] {
+        let server = TestServer::with(Arc::new(MemoryEngine::new()), |config| {
+            config.delivery.tls_roots = Some(configured.into());
+        });
+        let told = explain(&server, "a.example", None, 1).tls_roots.unwrap();
+        let directory = std::env::current_dir().unwrap();
+        let expected = if here { directory.join(configured) } else { configured.into() };
+        assert_eq!(told, expected.to_str().unwrap());
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let server = start();
     for (domain, from, attempt, said) in [
         ("a..b", None, 1, "\"a..b\" is no domain of recipients"),
-        ("a.example", Some("anna"), 1, "\"anna\" is no address"),
+        ("a.example", Some("anna"), 1, "\"anna\" is no address: address has no domain"),
         ("a.example", None, 0, "no attempt 0"),
     ] {
         let (kind, message) = server.fails(&request(domain, from, attempt));

@@ -27,6 +27,7 @@ mod mta_sts_tests;
 mod queue;
 mod reports;
 mod reports_sent;
+mod sender;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -66,6 +67,8 @@ pub struct ServerOperations {
     directory: Lock,
     /// Held while rules that hold messages change.
     hold_rules: Lock,
+    /// Held while a policy of MTA-STS is removed.
+    forgotten_policy: Rc<Lock>,
 }
 
 impl ServerOperations {
@@ -77,6 +80,7 @@ impl ServerOperations {
             started: Instant::now(),
             directory: Lock::default(),
             hold_rules: Lock::default(),
+            forgotten_policy: Rc::default(),
         });
         let settles = Rc::clone(&operations);
         spawn("settle the directory", async move { settles.settle_at_start().await });
@@ -185,8 +189,8 @@ impl ServerOperations {
             | Request::SuppressionLookup { .. }
             | Request::SuppressionList { .. }
             | Request::RetiredList { .. }) => self.queue(queue, exchange).await,
-            Request::DeliveryExplain { domain, from, attempt } => {
-                self.explain_delivery(&domain, from.as_deref(), attempt).await
+            Request::DeliveryExplain { domain, from, account, attempt } => {
+                self.explain_delivery(&domain, from.as_deref(), account.as_deref(), attempt).await
             }
             Request::MtaStsList { domain, cursor, limit } => {
                 self.list_policies(domain.as_deref(), cursor.as_deref(), limit, exchange).await

@@ -1,6 +1,8 @@
 //! The requests about kept policies of MTA-STS (RFC 8461): what is kept is read on the worker pool; what shards remember
 //! besides is asked of each of them, and each is told when a policy is forgotten.
 
+use std::rc::Rc;
+
 use postrider_delivery::destination::Target;
 use postrider_proto::address::Domain;
 use postrider_proto::mta_sts::Policy;
@@ -17,7 +19,8 @@ use crate::commit;
 use crate::control::protocol::{Answer, FailureKind, MtaStsRow};
 use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::JudgedPolicy;
-use crate::runtime::ShardId;
+use crate::runtime::oneshot::oneshot;
+use crate::runtime::{ShardId, spawn};
 use crate::shard::Shard;
 
 /// Rows that are read at a time: each may have a policy of 64 KiB.
@@ -103,37 +106,55 @@ impl ServerOperations {
 
     pub(super) async fn forget_policy(&self, domain: &str) -> Result<Answer, OperationError> {
         let domain = failure::domain(domain)?;
+        let held = self.forgotten_policy.take_in_common().await.map_err(failure::long)?;
         let name = domain.as_str().to_owned();
         let row = self.on_pool(move |shared| mta_sts::get(&shared.store.reader(), &name).map_err(internal));
         let is_kept = row.await?.is_some();
-        // First, so that none of them writes again what it has read before; also where one is just being fetched.
-        self.tell_forgotten(&domain, |shard, domain| shard.deliveries.forget_policy(domain)).await?;
-        let mut batch = Batch::new();
-        mta_sts::remove(&mut batch, domain.as_str());
-        let done = commit::commit(&self.shard.shared.committer, batch, Durability::Synced).await;
-        self.tell_forgotten(&domain, |shard, domain| shard.deliveries.forgot_policy(domain)).await?;
-        done.map_err(|error| failure::commit(&error))?;
+        let (tell, done) = oneshot();
+        let (shard, forgotten) = (Rc::clone(&self.shard), domain.clone());
+        // To its end, also when who asked is gone: no shard keeps anything of the domain before.
+        spawn("forget a policy of MTA-STS", async move {
+            let done = forget(&shard, &forgotten).await;
+            drop(held);
+            let _ = tell.send(done);
+        });
+        done.await.unwrap_or_else(|_| Err(stopping()))?;
         if !is_kept {
             return Err(nothing_kept(&domain));
         }
         tracing::info!(%domain, "the kept policy of MTA-STS was forgotten");
         Ok(Answer::Done)
     }
+}
 
-    async fn tell_forgotten(
-        &self,
-        domain: &Domain,
-        tell: impl Fn(&Shard, &Domain) + Clone + Send + 'static,
-    ) -> Result<(), OperationError> {
-        for shard in 0..self.shard.shared.shards.len() {
-            let (domain, tell) = (domain.clone(), tell.clone());
-            let told = self
-                .shard
-                .at_shard(ShardId(shard), move |shard| Box::pin(async move { tell(&shard, &domain) }));
-            told.await.map_err(|_| OperationError::new(FailureKind::Unavailable, "the server stops"))?;
-        }
-        Ok(())
+/// Removes a policy, also one that is just being written.
+async fn forget(shard: &Rc<Shard>, domain: &Domain) -> Result<(), OperationError> {
+    // First, so that none of them writes again what it has read before; also where one is just being fetched, or waits for
+    // the committer.
+    tell(shard, domain, |shard, domain| shard.deliveries.forget_policy(domain)).await?;
+    let mut batch = Batch::new();
+    mta_sts::remove(&mut batch, domain.as_str());
+    let done = commit::commit(&shard.shared.committer, batch, Durability::Synced).await;
+    tell(shard, domain, |shard, _| shard.deliveries.forgot_policy()).await?;
+    done.map(drop).map_err(|error| failure::commit(&error))
+}
+
+async fn tell(
+    shard: &Rc<Shard>,
+    domain: &Domain,
+    tell: impl Fn(&Shard, &Domain) + Clone + Send + 'static,
+) -> Result<(), OperationError> {
+    for other in 0..shard.shared.shards.len() {
+        let (domain, tell) = (domain.clone(), tell.clone());
+        let told =
+            shard.at_shard(ShardId(other), move |shard| Box::pin(async move { tell(&shard, &domain) }));
+        told.await.map_err(|_| stopping())?;
     }
+    Ok(())
+}
+
+fn stopping() -> OperationError {
+    OperationError::new(FailureKind::Unavailable, "the server stops")
 }
 
 fn nothing_kept(domain: &Domain) -> OperationError {

@@ -1,7 +1,15 @@
 //! What operators see of kept policies of MTA-STS, and that a forgotten one is forgotten by all.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use futures_lite::future::poll_once;
 use postrider_proto::address::Domain;
+use postrider_storage::committer::{Refused, Request as Commit};
+use postrider_storage::engine::memory::MemoryEngine;
 use postrider_storage::engine::{Batch, Durability};
 use postrider_storage::ids::AccountId;
 use postrider_storage::mta_sts;
@@ -9,6 +17,8 @@ use postrider_storage::rows;
 
 use crate::clock::unix_now;
 use crate::control::protocol::{Answer, FailureKind, MtaStsRow, Request};
+use crate::delivery::keep_policy;
+use crate::runtime::spawn;
 use crate::testing::TestServer;
 
 const POLICY: &str =
@@ -134,4 +144,134 @@ fn a_forgotten_policy_is_forgotten_by_the_store_and_by_each_shard() {
     assert!(kind == FailureKind::NotFound && message.contains("a.example"), "{message}");
     assert_eq!(server.fails(&forget("not a domain")).0, FailureKind::Invalid);
     server.verify();
+}
+
+/// Commits nothing until this is dropped, also when the test fails: the server could not end.
+struct Holding(Arc<MemoryEngine>);
+
+impl Holding {
+    fn new(engine: &Arc<MemoryEngine>) -> Self {
+        engine.hold_commits(true);
+        Self(Arc::clone(engine))
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.0.hold_commits(false);
+    }
+}
+
+/// Waits for something that other threads bring about.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("waited for 30 seconds: {what}");
+}
+
+/// Hands in what changes nothing until there is no more room.
+fn fill(server: &TestServer, engine: &MemoryEngine) {
+    let request = || {
+        let mut batch = Batch::new();
+        mta_sts::remove(&mut batch, "nobody.example");
+        Commit { batch, durability: Durability::Buffered, incarnation: None, done: Box::new(|_| ()) }
+    };
+    assert!(server.shared.committer.try_submit(request()).is_ok());
+    wait_until("the committer has what it commits", || engine.waiting_commits() == 1);
+    loop {
+        match server.shared.committer.try_submit(request()) {
+            Ok(()) => {}
+            Err(Refused::Busy(_)) => return,
+            Err(Refused::Final(_, error)) => panic!("{error}"),
+        }
+    }
+}
+
+/// Whether shards with these homes are told that the policy of a.example is just being removed.
+fn forget_it(server: &TestServer, homes: [AccountId; 2]) -> [bool; 2] {
+    homes.map(|home| {
+        server.at_home(home, |shard| {
+            Box::pin(async move { shard.deliveries.forgets_policy(&Domain::parse("a.example").unwrap()) })
+        })
+    })
+}
+
+/// What waits for room in the committer's queue when a policy is removed may come behind the removal there.
+#[test]
+fn a_policy_that_waits_to_be_written_is_not_written_behind_its_removal() {
+    let domain = || Domain::parse("a.example").unwrap();
+    let (engine, now) = (Arc::new(MemoryEngine::new()), unix_now());
+    let server = TestServer::on(Arc::clone(&engine) as _);
+    keep(&server, &[("a.example", row(now + 500))]);
+    // An account of another shard than the first, which removes it.
+    let homes = [1, 2].map(|account| AccountId::new(account).unwrap());
+    let is_first = |home| server.at_home(home, |shard| Box::pin(async move { shard.id.0 == 0 }));
+    let home = homes.into_iter().find(|home| !is_first(*home)).unwrap();
+    let holding = Holding::new(&engine);
+    fill(&server, &engine);
+    let (tell, told) = mpsc::channel();
+    server.at_home(home, move |shard| {
+        Box::pin(async move {
+            let mut write = Box::pin(async move { keep_policy(&shard, &domain(), &row(unix_now())).await });
+            assert!(poll_once(write.as_mut()).await.is_none(), "there is no room");
+            spawn("a write of a test", async move {
+                write.await;
+                tell.send(()).unwrap();
+            });
+        })
+    });
+    let kept = || mta_sts::get(&server.shared.store.reader(), "a.example").unwrap();
+    std::thread::scope(|threads| {
+        let forgets = threads.spawn(|| server.ok(&forget("a.example")));
+        wait_until("both shards know of it", || forget_it(&server, homes) == [true; 2]);
+        // The shard that would write does nothing until the removal is on the disk.
+        let (go_on, may_go_on) = mpsc::channel();
+        let (stands, standing) = mpsc::channel();
+        let server = &server;
+        threads.spawn(move || {
+            server.at_home(home, move |_| {
+                Box::pin(async move {
+                    stands.send(()).unwrap();
+                    may_go_on.recv().unwrap();
+                })
+            });
+        });
+        standing.recv().unwrap();
+        drop(holding);
+        wait_until("it is removed", || kept().is_none());
+        go_on.send(()).unwrap();
+        forgets.join().unwrap();
+    });
+    told.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(kept(), None);
+    // What begins after that is written.
+    server.at_home(home, move |shard| {
+        Box::pin(async move { keep_policy(&shard, &domain(), &row(unix_now())).await })
+    });
+    assert!(kept().is_some());
+}
+
+/// Otherwise no shard would ever keep a policy of the domain again.
+#[test]
+fn a_policy_is_removed_although_who_asked_for_it_is_gone() {
+    let (engine, now) = (Arc::new(MemoryEngine::new()), unix_now());
+    let server = TestServer::on(Arc::clone(&engine) as _);
+    keep(&server, &[("a.example", row(now + 500))]);
+    let homes = [1, 2].map(|account| AccountId::new(account).unwrap());
+    let holding = Holding::new(&engine);
+    fill(&server, &engine);
+    let mut asks = UnixStream::connect(server.socket()).unwrap();
+    let line = serde_json::to_string(&forget("a.example")).unwrap();
+    asks.write_all(format!("{line}\n").as_bytes()).unwrap();
+    wait_until("both shards know of it", || forget_it(&server, homes) == [true; 2]);
+    drop(asks);
+    // So that the server sees it.
+    std::thread::sleep(Duration::from_millis(100));
+    drop(holding);
+    wait_until("it is removed", || forget_it(&server, homes) == [false; 2]);
+    assert_eq!(mta_sts::get(&server.shared.store.reader(), "a.example").unwrap(), None);
 }

@@ -58,6 +58,22 @@ mod tests {
         assert!(pause(ATTEMPTS_MAX - 1, u64::MAX).is_some());
     }
 
+    /// As docs/webhooks.md has it.
+    #[test]
+    fn there_are_twelve_attempts_in_three_days_and_not_one_more() {
+        const DAY: i64 = 24 * 60 * 60;
+        assert!(next(11, 0, 1000, 1).is_ok());
+        assert_eq!(
+            (next(12, 0, 1000, 1), next(13, 0, 1000, 1)),
+            (Err(HookEnd::Failed), Err(HookEnd::Failed))
+        );
+        assert_eq!((is_over(50, 50 + 3 * DAY - 1), is_over(50, 50 + 3 * DAY)), (false, true));
+        // The first pause: a hundredth of it is less than a second.
+        let last = 3 * DAY - 1 - 60;
+        assert_eq!(next(1, 0, last, 0), Ok(3 * DAY - 1));
+        assert_eq!(next(1, 0, last + 1, 0), Err(HookEnd::Expired));
+    }
+
     #[test]
     fn a_call_ends_with_its_attempts_or_with_its_life() {
         assert_eq!(next(ATTEMPTS_MAX, 0, 1000, 1), Err(HookEnd::Failed));

@@ -224,6 +224,9 @@ mod tests {
 
     use super::super::new_row;
     use super::*;
+    use crate::control::protocol::{Request, Secret};
+    use crate::metrics::GivenUp;
+    use crate::testing::TestServer;
 
     #[test]
     fn a_call_follows_the_settings_of_its_account() {
@@ -257,5 +260,51 @@ mod tests {
         ] {
             assert_eq!(plan(hooks, &due(subject, url, newer), now), expected, "{subject:?} {url} {now}");
         }
+    }
+
+    /// What is kept of a call says how many attempts it had, and the one that just failed is counted.
+    #[test]
+    fn the_twelfth_attempt_that_fails_is_the_last() {
+        let server = TestServer::start();
+        server.ok(&Request::DomainAdd { domain: "example.org".to_owned(), disabled: false });
+        server.ok(&Request::AccountAdd {
+            account: "anna".to_owned(),
+            address: "anna@example.org".to_owned(),
+            password: Secret("a password".to_owned()),
+            quota: None,
+        });
+        let account = server.account("anna").unwrap();
+        let ids = [10, 11].map(|made| {
+            let id = HookId(u64::from(made));
+            let subject = HookSubject::Incoming { email: EmailId(1) };
+            // Nobody is told of it, so that it has no turn.
+            let row = new_row(account, subject, "http://127.0.0.1:9/", Vec::new(), unix_now());
+            let mut batch = Batch::new();
+            webhooks::add(&mut batch, id, &HookRow { attempts: made, ..row }).unwrap();
+            server.shared.committer.commit_blocking(batch, Durability::Synced).unwrap();
+            id
+        });
+        let before = unix_now();
+        server.at_home(account, move |shard| {
+            Box::pin(async move {
+                for id in ids {
+                    let (error, response) = (String::new(), "Later".to_owned());
+                    let attempted =
+                        Attempted { time: unix_now(), milliseconds: 5, status: 503, error, response };
+                    conclude(&shard, 0, id, attempted).await.unwrap();
+                }
+            })
+        });
+        let [eleventh, twelfth] = ids.map(|id| webhooks::hook(&server.shared.store.reader(), id).unwrap());
+        let eleventh = eleventh.unwrap();
+        assert_eq!(eleventh.attempts, 11);
+        let pause = 16 * 60 * 60;
+        assert!((before + pause * 99 / 100..=unix_now() + pause * 101 / 100).contains(&eleventh.due));
+        assert_eq!(twelfth, None);
+        let given_up = |why: GivenUp| {
+            server.shared.registry.counter(server.shared.metrics.webhooks.given_up.at([why as usize]))
+        };
+        assert_eq!((given_up(GivenUp::Attempts), given_up(GivenUp::Age)), (1, 0));
+        server.verify();
     }
 }

@@ -85,17 +85,6 @@ pub enum LoginAnswer {
     },
 }
 
-/// Whether an account may use an address as its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SenderVerdict {
-    /// It may.
-    Allowed,
-    /// It may not.
-    Refused,
-    /// The address is in a domain that sends nothing for now.
-    DomainDisabled,
-}
-
 /// Counts and the postmaster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DirectoryStatus {
@@ -166,24 +155,6 @@ impl<'a> Directory<'a> {
         let secrets = self.secrets(account)?.map(Box::new);
         let account = self.account(account)?.ok_or_else(|| damaged(&rows::account(account)))?;
         Ok(LoginAnswer::Account { account: Box::new(account), secrets, dummy_login })
-    }
-
-    /// Says whether `account` may send with `address` in MAIL FROM or From (product 2.3).
-    pub fn may_send_as(&self, account: AccountId, address: &Address) -> Result<SenderVerdict, EngineError> {
-        let Some(settings) = self.domain(&address.domain)? else { return Ok(SenderVerdict::Refused) };
-        let allowed = match self.find(address, &settings)? {
-            Some((_, AddressRow { target: Target::Account { account: owner, .. }, .. })) => owner == account,
-            Some((place, AddressRow { target: Target::Alias(alias), .. })) => {
-                alias.allow_msg_from && self.is_member(&place, account)?
-            }
-            Some((_, AddressRow { target: Target::Refused(_), .. })) | None => false,
-        };
-        // Whether a domain is disabled is told to those alone who could send from it.
-        Ok(match (allowed, settings.state) {
-            (false, _) => SenderVerdict::Refused,
-            (true, DomainState::Disabled) => SenderVerdict::DomainDisabled,
-            (true, DomainState::Enabled) => SenderVerdict::Allowed,
-        })
     }
 
     /// A domain's settings.
@@ -395,13 +366,8 @@ impl<'a> Directory<'a> {
         Ok(self.row(&rows::state(), StateRow::decode)?.unwrap_or_default())
     }
 
-    fn is_member(&self, alias: &Place, account: AccountId) -> Result<bool, EngineError> {
-        let mut found = self.snapshot.prefix(Space::Rows, &rows::members_of_account(alias, account));
-        Ok(found.next().transpose()?.is_some())
-    }
-
     /// The row of an address, or else of its domain's catch-all, with the canonical place.
-    fn find(
+    pub(super) fn find(
         &self,
         address: &Address,
         settings: &DomainSettings,

@@ -40,6 +40,7 @@ mod plan;
 mod remembered;
 mod route;
 mod rows;
+mod senders;
 pub(crate) mod stage;
 mod types;
 mod verify;
@@ -54,13 +55,14 @@ pub use destination::{
     BadPattern, BadRule, Destination, HeaderPattern, MailRule, Matcher, Pattern, ReportKinds,
 };
 pub use document::{Export, Fault, KeyText};
-pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution, SenderVerdict};
+pub use lookup::{Directory, DirectoryStatus, LoginAnswer, Recipient, Resolution};
 pub use mail::MailSettings;
 pub use plan::{DirectoryError, plan};
 pub use remembered::{Learning, Learnt, Remembered};
 pub use route::{BadTransportName, Route, RouteDomain, TransportName};
 pub(crate) use rows::is_directory_key;
 pub use rows::{BadRow, added_accounts, removed_account};
+pub use senders::{Owner, SenderVerdict};
 pub use stage::{Effect, PlanState, Settled, Settling, effects, effects_of, plan_state};
 pub use types::{
     Account, AccountName, AccountSettings, AddressPattern, AliasSettings, BadName, DkimKey, DkimSecret,

@@ -172,7 +172,8 @@ impl Snapshot for Learning<'_> {
         let first: Result<Vec<Row>, EngineError> = rows.by_ref().take(LIST_MAX + 1).collect();
         match first {
             Ok(first) if first.len() <= LIST_MAX => {
-                let copies = first.iter().map(|(key, value)| (Bytes::copy_from(key), Bytes::copy_from(value)));
+                let copies =
+                    first.iter().map(|(key, value)| (Bytes::copy_from(key), Bytes::copy_from(value)));
                 self.note(|learnt| learnt.put_list(prefix, copies.collect()));
                 Box::new(first.into_iter().map(Ok))
             }

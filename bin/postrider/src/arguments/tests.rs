@@ -270,7 +270,8 @@ fn what_is_explained_and_listed_of_policies_is_parsed() {
     else {
         panic!("another command");
     };
-    assert_eq!((arguments.from.as_deref(), arguments.attempt), (Some("anna@example.org"), 4));
+    let from = arguments.from.as_ref().map(ToString::to_string);
+    assert_eq!((from.as_deref(), arguments.attempt), (Some("anna@example.org"), 4));
     let Command::Tls(Tls { command: TlsCommand::Explain(arguments) }) =
         parse("tls explain example.com").unwrap().command
     else {
@@ -305,6 +306,10 @@ fn what_makes_no_sense_is_said() {
         ("tls explain ex..ample", "domain"),
         ("tls explain --attempt 0 example.org", "\"0\" is no attempt. Write a number from 1"),
         ("tls explain --attempt 70000 example.org", "from 1 to 65535"),
+        // As the server would say it.
+        ("tls explain --from anna example.org", "\"anna\" is no address: address has no domain"),
+        ("tls explain --from anna@a..b example.org", "\"anna@a..b\" is no address: "),
+        ("tls explain --from <> --account A/B example.org", "\"A/B\" is no account name: "),
         ("mtasts forget", "domain"),
         ("mtasts cached ex..ample", "domain"),
     ] {

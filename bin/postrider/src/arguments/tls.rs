@@ -1,10 +1,12 @@
 //! The arguments of the command about TLS with other servers.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use argh::FromArgs;
 use postrider_delivery::destination::Target;
-use postrider_proto::address::HeloName;
+use postrider_proto::address::{Address, HeloName};
+use postrider_storage::directory::AccountName;
 
 use super::asking::{belief, upstream};
 
@@ -34,7 +36,8 @@ asking! {
         name = "explain",
         example = "{command_name} example.org\nWith connections, for a message with REQUIRETLS:\n  {command_name} --dial \
                    --requiretls yes example.org\nFor the fourth attempt of a message of anna's:\n  {command_name} --from \
-                   anna@example.com --attempt 4 example.org",
+                   anna@example.com --attempt 4 example.org\nFor one of an alias that bo may send with:\n  {command_name} --from \
+                   team@example.com --account bo example.org",
         note = "The running server says which route and transport count and which policy it keeps; DNS and hosts are asked from \
                 here. When no server can be reached, that is said, and what direct delivery without a kept policy would do."
     )]
@@ -43,15 +46,18 @@ asking! {
         #[argh(switch)]
         pub dial: bool,
         /// the sender, whose account and domain may have routes; '' is that of reports (default: nobody in particular)
-        #[argh(option)]
-        pub from: Option<String>,
+        #[argh(option, from_str_fn(sender))]
+        pub from: Option<Sender>,
+        /// the account that sends, where several may send with the address of an alias, or with --from ''
+        #[argh(option, from_str_fn(account))]
+        pub account: Option<AccountName>,
         /// which attempt it is, from 1 (default: 1)
         #[argh(option, default = "1", from_str_fn(attempt))]
         pub attempt: u16,
         /// what the message wants: yes (REQUIRETLS), no (TLS-Required: No) or default
         #[argh(option, default = "Wish::Default", from_str_fn(wish))]
         pub requiretls: Wish,
-        /// a file of certificates in PEM whose holders may vouch for hosts (default: those of the system)
+        /// a file of certificates in PEM whose holders may vouch for hosts (default: what the running server's deliveries use, or else those of the system)
         #[argh(option)]
         pub ca_file: Option<PathBuf>,
         /// the name to say in EHLO (default: localhost)
@@ -67,6 +73,37 @@ asking! {
         #[argh(positional, from_str_fn(target))]
         pub domain: Target,
     }
+}
+
+/// Whom a message is from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sender {
+    /// Nobody, as a report.
+    Null,
+    Address(Address),
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("<>"),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Refuses what the server would, in its words.
+fn sender(text: &str) -> Result<Sender, String> {
+    match text {
+        "" | "<>" => Ok(Sender::Null),
+        _ => Address::parse(text)
+            .map(Sender::Address)
+            .map_err(|error| format!("{text:?} is no address: {error}")),
+    }
+}
+
+fn account(text: &str) -> Result<AccountName, String> {
+    AccountName::new(text).map_err(|error| format!("{text:?} is no account name: {error}"))
 }
 
 fn attempt(text: &str) -> Result<u16, String> {

@@ -8,7 +8,7 @@ use futures_lite::future::block_on;
 use postrider_delivery::attempt::{Attempt, Conclusion, Dial, Plan, Step};
 use postrider_delivery::destination::{Destination, Own, Target, Unfound, find};
 use postrider_delivery::outcome::{Failure, HostEnd, Signal, Unreachable};
-use postrider_delivery::schedule::Admission;
+use postrider_delivery::schedule::{Admission, IfBusy};
 use postrider_delivery::security::{Channel, Counter, Here};
 use postrider_delivery::transport::Families;
 
@@ -153,12 +153,8 @@ impl Engine {
             return Connecting::Ended(HostEnd::Unreachable(Unreachable::TimedOut));
         };
         let source = world::source(address);
-        let schedule = &mut self.schedules[session.0];
-        let admission = if under.has_dialed {
-            schedule.try_connect(session.1, address, source, self.now)
-        } else {
-            schedule.connect(session.1, address, source, self.now)
-        };
+        let if_busy = if under.has_dialed { IfBusy::GoOn } else { IfBusy::Leave };
+        let admission = self.schedules[session.0].connect(session.1, address, source, if_busy, self.now);
         match admission {
             Admission::Go => {}
             Admission::Down { until } if under.addresses.is_empty() => {

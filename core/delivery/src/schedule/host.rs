@@ -36,8 +36,8 @@ pub enum Admission {
         /// When it is tried again.
         until: i64,
     },
-    /// There are enough connections. After [`super::Schedule::connect`]: undo the claim, and finish the session as postponed;
-    /// the domain is woken. After [`super::Schedule::try_connect`]: go on without.
+    /// There are enough connections. With [`super::IfBusy::Leave`]: undo the claim, and finish the session as postponed;
+    /// the domain is woken. With [`super::IfBusy::GoOn`]: go on without.
     Busy {
         /// Until when to wait at most.
         until: i64,

@@ -5,8 +5,10 @@ mod random;
 mod shards;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::*;
+use crate::outcome::Signal;
 
 const SETTINGS: Settings = Settings { sessions_max: 4, idle_max: 2, ..Settings::DEFAULT };
 
@@ -237,7 +239,7 @@ fn connections_to_a_host_are_bounded_over_all_domains() {
     let mut went = Vec::new();
     for turn in &turns {
         schedule.claimed(turn.session, 1, None, 0);
-        match schedule.connect(turn.session, address(1), None, 0) {
+        match schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0) {
             Admission::Go => went.push(turn.session),
             Admission::Busy { until } => {
                 let postponed = Ended { postponed: Some(until), ..ended(Signal::Neutral, Some(0)) };
@@ -255,7 +257,7 @@ fn connections_to_a_host_are_bounded_over_all_domains() {
     // Who comes now doesn't pass those that were woken.
     schedule.notify(due(9, 1), 1);
     let late = started(&mut schedule, 1);
-    let mut connect = |session, now| schedule.connect(session, address(1), None, now);
+    let mut connect = |session, now| schedule.connect(session, address(1), None, IfBusy::Leave, now);
     assert!(matches!(connect(late.session, 1), Admission::Busy { .. }));
     assert_eq!(connect(woken[0], 1), Admission::Go);
     // One that doesn't come loses its place.
@@ -271,10 +273,12 @@ fn room_that_is_made_before_a_postponed_session_ends_is_used() {
     let turns: Vec<Turn> = (0..3).map(|_| started(&mut schedule, 0)).collect();
     turns.iter().for_each(|turn| schedule.claimed(turn.session, 1, None, 0));
     for turn in &turns[..2] {
-        assert_eq!(schedule.connect(turn.session, address(1), None, 0), Admission::Go);
+        assert_eq!(schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0), Admission::Go);
     }
     let third = turns[2].session;
-    let Admission::Busy { until } = schedule.connect(third, address(1), None, 0) else { panic!() };
+    let Admission::Busy { until } = schedule.connect(third, address(1), None, IfBusy::Leave, 0) else {
+        panic!()
+    };
     schedule.disconnected(turns[0].session, Signal::Good, 0);
     let postponed = Ended { postponed: Some(until), ..ended(Signal::Neutral, Some(0)) };
     let _ = schedule.finished(third, postponed, 0);
@@ -288,13 +292,15 @@ fn a_connection_that_waits_makes_room_for_another_domain() {
         schedule.notify(due(domain, 0), 0);
         let turn = started(&mut schedule, 0);
         schedule.claimed(turn.session, 1, None, 0);
-        assert_eq!(schedule.connect(turn.session, address(1), None, 0), Admission::Go);
+        assert_eq!(schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0), Admission::Go);
         assert_eq!(schedule.next(turn.session, Signal::Neutral, None, 0), Next::Idle);
     }
     schedule.notify(due(2, 0), 0);
     let turn = started(&mut schedule, 0);
     schedule.claimed(turn.session, 1, Some(450), 0);
-    let Admission::Busy { until } = schedule.connect(turn.session, address(1), None, 0) else { panic!() };
+    let Admission::Busy { until } = schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0) else {
+        panic!()
+    };
     let postponed = Ended { postponed: Some(until), ..ended(Signal::Neutral, Some(0)) };
     let _ = schedule.finished(turn.session, postponed, 0);
     let Some(Command::Close(_)) = schedule.poll(0) else { panic!() };
@@ -312,7 +318,7 @@ fn a_connection_does_not_lie_idle_while_another_domain_waits_for_its_place() {
     let mut open = Vec::new();
     for turn in &turns {
         schedule.claimed(turn.session, 1, None, 0);
-        match schedule.connect(turn.session, address(1), None, 0) {
+        match schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0) {
             Admission::Go => open.push(turn),
             Admission::Busy { until } => waits.push((turn, until)),
             other @ Admission::Down { .. } => panic!("{other:?}"),
@@ -341,9 +347,12 @@ fn a_connection_that_others_can_use_goes_on_with_a_domain_that_waits_for_it() {
     for turn in &turns {
         schedule.claimed(turn.session, 1, None, 0);
     }
-    assert_eq!(schedule.connect(first.session, address(1), None, 0), Admission::Go);
-    assert_eq!(schedule.connect(second.session, address(1), None, 0), Admission::Go);
-    let Admission::Busy { until } = schedule.connect(waits.session, address(1), None, 0) else { panic!() };
+    assert_eq!(schedule.connect(first.session, address(1), None, IfBusy::Leave, 0), Admission::Go);
+    assert_eq!(schedule.connect(second.session, address(1), None, IfBusy::Leave, 0), Admission::Go);
+    let Admission::Busy { until } = schedule.connect(waits.session, address(1), None, IfBusy::Leave, 0)
+    else {
+        panic!()
+    };
     schedule.share(first.session);
     assert!(!schedule.take_over(second.session, first.session, 0), "it isn't idle");
     let postponed = Ended { signal: Signal::Neutral, postponed: Some(until), first_due: Some(0) };
@@ -370,15 +379,21 @@ fn a_host_that_is_down_is_down_for_all_domains() {
         schedule.notify(due(domain, 0), 0);
     }
     let turns: Vec<Turn> = (0..4).map(|_| started(&mut schedule, 0)).collect();
-    assert_eq!(schedule.connect(turns[0].session, address(1), None, 0), Admission::Go);
+    assert_eq!(schedule.connect(turns[0].session, address(1), None, IfBusy::Leave, 0), Admission::Go);
     schedule.disconnected(turns[0].session, Signal::Down, 0);
-    assert_eq!(schedule.connect(turns[1].session, address(1), None, 1), Admission::Down { until: 60 });
-    assert_eq!(schedule.connect(turns[1].session, address(2), None, 1), Admission::Go);
+    assert_eq!(
+        schedule.connect(turns[1].session, address(1), None, IfBusy::Leave, 1),
+        Admission::Down { until: 60 }
+    );
+    assert_eq!(schedule.connect(turns[1].session, address(2), None, IfBusy::Leave, 1), Admission::Go);
     // One looks whether it is back.
-    assert_eq!(schedule.connect(turns[2].session, address(1), None, 60), Admission::Go);
-    assert_eq!(schedule.connect(turns[3].session, address(1), None, 60), Admission::Down { until: 90 });
+    assert_eq!(schedule.connect(turns[2].session, address(1), None, IfBusy::Leave, 60), Admission::Go);
+    assert_eq!(
+        schedule.connect(turns[3].session, address(1), None, IfBusy::Leave, 60),
+        Admission::Down { until: 90 }
+    );
     schedule.disconnected(turns[2].session, Signal::Neutral, 61);
-    assert_eq!(schedule.connect(turns[3].session, address(1), None, 61), Admission::Go);
+    assert_eq!(schedule.connect(turns[3].session, address(1), None, IfBusy::Leave, 61), Admission::Go);
 }
 
 #[test]
@@ -387,7 +402,7 @@ fn hosts_are_remembered_within_bounds() {
     schedule.notify(due(1, 0), 0);
     let turn = started(&mut schedule, 0);
     for n in 0..40_000_u32 {
-        schedule.connect(turn.session, IpAddr::from(n.to_be_bytes()), None, 0);
+        schedule.connect(turn.session, IpAddr::from(n.to_be_bytes()), None, IfBusy::Leave, 0);
         schedule.disconnected(turn.session, Signal::Down, 0);
         assert!(schedule.hosts.remembered() <= crate::limits::HOSTS_REMEMBERED_MAX);
     }
@@ -395,7 +410,7 @@ fn hosts_are_remembered_within_bounds() {
     let mut schedule = Schedule::new(Settings::DEFAULT);
     schedule.notify(due(1, 0), 0);
     let turn = started(&mut schedule, 0);
-    schedule.connect(turn.session, address(1), None, 0);
+    schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0);
     schedule.disconnected(turn.session, Signal::Neutral, 0);
     assert_eq!(schedule.hosts.remembered(), 0);
 }
@@ -410,7 +425,8 @@ fn connections_from_an_address_are_bounded() {
     let turns: Vec<Turn> = (0..4).map(|_| started(&mut schedule, 0)).collect();
     let source = Some(address(200));
     let mut connect = |n: usize, source| {
-        schedule.connect(turns[n].session, address(u8::try_from(n).unwrap()), source, 0) == Admission::Go
+        schedule.connect(turns[n].session, address(u8::try_from(n).unwrap()), source, IfBusy::Leave, 0)
+            == Admission::Go
     };
     assert!(connect(0, source) && connect(1, source) && !connect(2, source));
     assert!(connect(2, None) && connect(3, Some(address(201))));
@@ -424,7 +440,7 @@ fn a_connection_takes_the_next_entries_of_its_domain() {
     schedule.notify(due(1, 0), 0);
     let turn = started(&mut schedule, 0);
     schedule.claimed(turn.session, 20, Some(0), 0);
-    assert_eq!(schedule.connect(turn.session, address(1), None, 0), Admission::Go);
+    assert_eq!(schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0), Admission::Go);
     let Next::Claim(more) = schedule.next(turn.session, Signal::Good, Some(0), 0) else { panic!() };
     assert_eq!((more.session, more.domain), (turn.session, 1));
     schedule.claimed(turn.session, 3, None, 0);
@@ -451,7 +467,7 @@ fn a_connection_makes_room_when_others_wait() {
     schedule.notify(due(2, 0), 0);
     let first = started(&mut schedule, 0);
     schedule.claimed(first.session, 20, Some(0), 0);
-    schedule.connect(first.session, address(1), None, 0);
+    schedule.connect(first.session, address(1), None, IfBusy::Leave, 0);
     assert_eq!(schedule.poll(0), None);
     // Its entries are due, and so are the other's.
     assert_eq!(schedule.next(first.session, Signal::Good, Some(0), 0), Next::Close);
@@ -459,7 +475,7 @@ fn a_connection_makes_room_when_others_wait() {
     let second = started(&mut schedule, 0);
     assert_eq!((second.domain, schedule.sessions()), (2, (1, 0)));
     schedule.claimed(second.session, 1, None, 0);
-    schedule.connect(second.session, address(2), None, 0);
+    schedule.connect(second.session, address(2), None, IfBusy::Leave, 0);
     let _ = schedule.next(second.session, Signal::Good, None, 0);
     let _ = schedule.finished(second.session, ended(Signal::Good, None), 0);
     assert_eq!(started(&mut schedule, 0).domain, 1);
@@ -470,7 +486,7 @@ fn connections_end_after_so_many_messages_and_when_too_many_wait() {
     let mut schedule = schedule();
     schedule.notify(due(1, 0), 0);
     let turn = started(&mut schedule, 0);
-    schedule.connect(turn.session, address(1), None, 0);
+    schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0);
     schedule.claimed(turn.session, 20, Some(0), 0);
     let mut messages = 20;
     while let Next::Claim(_) = schedule.next(turn.session, Signal::Good, Some(0), 0) {
@@ -484,7 +500,7 @@ fn connections_end_after_so_many_messages_and_when_too_many_wait() {
         schedule.notify(due(domain, 0), 0);
         let turn = started(&mut schedule, 0);
         schedule.claimed(turn.session, 1, None, 0);
-        schedule.connect(turn.session, address(1), None, 0);
+        schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0);
         next.push(schedule.next(turn.session, Signal::Good, None, 0));
     }
     assert_eq!(next, [Next::Idle, Next::Idle, Next::Close]);
@@ -514,7 +530,7 @@ fn what_comes_first_does_so_again_after_a_turn_without_a_place() {
         schedule.notify(due(1, 0), 0);
         let open = started(&mut schedule, 0);
         schedule.claimed(open.session, 20, Some(0), 0);
-        assert_eq!(schedule.connect(open.session, address(1), None, 0), Admission::Go);
+        assert_eq!(schedule.connect(open.session, address(1), None, IfBusy::Leave, 0), Admission::Go);
         schedule.notify(new(98, 7), 0);
         schedule.notify(new(99, 8), 0);
         let turn = started(&mut schedule, 0);
@@ -523,7 +539,10 @@ fn what_comes_first_does_so_again_after_a_turn_without_a_place() {
             schedule.claimed(turn.session, 2, Some(0), 0);
         }
         schedule.notify(new(100, 9), 0);
-        let Admission::Busy { until } = schedule.connect(turn.session, address(1), None, 0) else { panic!() };
+        let Admission::Busy { until } = schedule.connect(turn.session, address(1), None, IfBusy::Leave, 0)
+        else {
+            panic!()
+        };
         let postponed = Ended { postponed: Some(until), ..ended(Signal::Neutral, Some(0)) };
         assert_eq!(schedule.finished(turn.session, postponed, 0), Afterwards::Nothing);
         assert_eq!(schedule.poll(0), None, "it waits for the host");
@@ -570,7 +589,7 @@ fn a_connection_that_lies_idle_is_taken_over_for_another_domain_at_the_host() {
     schedule.notify(due(1, 0), 0);
     let first = started(&mut schedule, 0).session;
     schedule.claimed(first, 1, None, 0);
-    assert_eq!(schedule.connect(first, address(1), None, 0), Admission::Go);
+    assert_eq!(schedule.connect(first, address(1), None, IfBusy::Leave, 0), Admission::Go);
     schedule.notify(due(2, 0), 0);
     let second = started(&mut schedule, 0).session;
     schedule.claimed(second, 1, None, 0);

@@ -40,6 +40,8 @@ pub struct MtaStsRow {
 pub struct DeliveryDetails {
     /// What is kept of the domain's policy.
     pub kept: Option<MtaStsRow>,
+    /// Who sends.
+    pub sender: DeliverySender,
     /// The account whose routes were looked at.
     pub account: Option<String>,
     /// The route that is taken; none is direct delivery.
@@ -50,10 +52,47 @@ pub struct DeliveryDetails {
     pub transport: Option<DeliveryTransport>,
     /// Why nothing is delivered, whatever the domain publishes.
     pub failure: Option<DeliveryFailure>,
+    /// The file of certificates of authorities by which deliveries verify hosts; none is the system's.
+    pub tls_roots: Option<String>,
     /// Names of the server: a host with one of them, or at one of its addresses, is itself and takes none of this mail.
     pub own_names: Vec<String>,
     /// Its addresses.
     pub own_addresses: Vec<std::net::IpAddr>,
+}
+
+/// Who may send with the address that was named.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DeliverySender {
+    /// None was named.
+    Anybody,
+    /// There is none, as in reports.
+    Null,
+    /// The account whose address it is.
+    Account,
+    /// Members of the alias whose address it is.
+    Alias {
+        /// The names of their accounts, at most [`Self::ACCOUNTS_MAX`].
+        accounts: Vec<String>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// Nobody: it is an alias with which its members may not send.
+    ClosedAlias,
+    /// Nobody: it is an address that refuses its mail.
+    Refused {
+        /// The code that it does so with.
+        code: u16,
+    },
+    /// Nobody: the domain has no such address.
+    Unknown,
+    /// Nobody: the domain is none of the server's.
+    NotOurs,
+}
+
+impl DeliverySender {
+    /// Accounts of an alias that are named.
+    pub const ACCOUNTS_MAX: usize = 20;
 }
 
 /// A route that was chosen.

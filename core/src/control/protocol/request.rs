@@ -498,6 +498,9 @@ pub enum Request {
         /// The sender, whose account and domain have routes; an empty one is the null sender. Without one, only routes
         /// for all senders count.
         from: Option<String>,
+        /// The account that sends with that address, where several may, or without a sender. The one whose address it is, when
+        /// none is named.
+        account: Option<String>,
         /// Which attempt it would be, from 1.
         attempt: u16,
     },

@@ -149,6 +149,39 @@ fn accounts_send_as_their_own_addresses_and_allowed_aliases() {
     assert_eq!(world.may_send("mary", "team@example.org"), Allowed);
 }
 
+#[test]
+fn whose_an_address_is_is_told_to_those_who_send_with_it() {
+    let world = World::usual();
+    let owner = |text: &str| {
+        let snapshot = world.0.snapshot();
+        Directory::new(&*snapshot).owner(&address(text)).unwrap()
+    };
+    let fred = Owner::Account(world.account("fred"));
+    for own in ["fred@example.org", "FRED+x@example.org"] {
+        assert_eq!(owner(own), fred, "{own}");
+    }
+    assert_eq!(owner("anything@other.example"), Owner::Account(world.account("mary")), "by the catch-all");
+    assert_eq!(owner("nobody@example.org"), Owner::Nobody);
+    // Though it gets that mail, it doesn't send with it.
+    assert_eq!(owner("postmaster@example.org"), Owner::Nobody);
+    assert_eq!(owner("fred@elsewhere.example"), Owner::NotOurs);
+    assert_eq!(owner("spam@example.org"), Owner::Refused(550));
+    let Owner::Alias { address: alias, settings } = owner("Team+x@example.org") else { panic!("no alias") };
+    assert_eq!((alias.to_string().as_str(), settings.allow_msg_from), ("team@example.org", false));
+    let senders = |count| {
+        let snapshot = world.0.snapshot();
+        Directory::new(&*snapshot).senders(&alias, count).unwrap()
+    };
+    let mut both = vec![world.account("fred"), world.account("mary")];
+    both.sort_unstable();
+    assert_eq!(senders(10), both);
+    // Two addresses of one account are one sender.
+    let member = address("second@example.org");
+    world.apply(&[Change::AddMember { alias: alias.clone(), member }]).unwrap();
+    assert_eq!((senders(10), senders(2)), (both.clone(), both.clone()));
+    assert_eq!((senders(1), senders(0)), (both[..1].to_vec(), Vec::new()));
+}
+
 /// 200,000 accounts: a recipient takes at most four point reads, and no range.
 #[test]
 fn lookups_are_point_reads_however_many_accounts_there_are() {

@@ -6,6 +6,7 @@
 mod dialog;
 mod policy;
 mod route;
+mod sender;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -14,9 +15,8 @@ mod words;
 
 use std::net::IpAddr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use futures_lite::future::block_on;
-use postrider_core::resolver::authorities;
 use postrider_delivery::attempt::{Attempt, Plan, Step, Tried};
 use postrider_delivery::destination::{Destination, Own, Target, Unfound, find, text_of};
 use postrider_delivery::order::Dialed;
@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 
 use super::locate::Server;
 use super::resolver::open;
-use crate::arguments::{QueueWish, TlsCommand, TlsExplain};
+use crate::arguments::{QueueWish, TlsCommand, TlsExplain, TlsSender};
 use crate::terminal;
 use dialog::{Dialed as Reached, Dialer};
 use policy::Known;
@@ -39,10 +39,12 @@ use route::Told;
 /// `postrider tls`
 pub fn tls(server: &Server, command: TlsCommand) -> Result<()> {
     let TlsCommand::Explain(arguments) = command;
+    if arguments.account.is_some() && arguments.from.is_none() {
+        bail!("--account is for a sender. Name one with --from, or --from '' for a message without one");
+    }
     let told = route::ask(server, &arguments)?;
     let dns = open(arguments.asking())?;
-    let roots = if arguments.dial { Some(authorities(arguments.ca_file.as_deref())) } else { None };
-    let explained = explain(&dns, &arguments, told, roots)?;
+    let explained = explain(&dns, &arguments, told)?;
     if arguments.json {
         terminal::print(&explained.json().to_string());
     } else {
@@ -57,7 +59,7 @@ fn policy(dns: &impl Lookup, arguments: &TlsExplain, told: &Told, transport: &Tr
         _ if transport.relay().is_some() => Known::none("what the domain publishes doesn't count at a relay"),
         Target::Literal(_) => Known::none("an address has no policy"),
         Target::Domain(domain) => policy::find(dns, domain, told, || {
-            policy::fetch(dns, domain, arguments.ca_file.as_deref(), arguments.policy_port)
+            policy::fetch(dns, domain, route::roots_file(arguments, told), arguments.policy_port)
         }),
     }
 }
@@ -87,6 +89,7 @@ struct Host {
 /// Everything that there is to say.
 struct Explained {
     target: Target,
+    from: Option<TlsSender>,
     told: Told,
     policy: Known,
     destination: Result<Destination, Undeliverable>,
@@ -94,12 +97,7 @@ struct Explained {
     errors: Vec<ExtendedError>,
 }
 
-fn explain(
-    dns: &impl Lookup,
-    arguments: &TlsExplain,
-    told: Told,
-    roots: Option<Result<RootCertStore, String>>,
-) -> Result<Explained> {
+fn explain(dns: &impl Lookup, arguments: &TlsExplain, told: Told) -> Result<Explained> {
     let details = told.as_ref().ok();
     let transport =
         details.and_then(|details| details.transport.as_ref()).map(route::transport).transpose()?;
@@ -111,6 +109,7 @@ fn explain(
         return Ok(Explained::new(arguments, told, Known::none("it doesn't come to that"), destination));
     }
     let policy = policy(dns, arguments, &told, &transport);
+    let roots = arguments.dial.then(|| route::roots(arguments, &told));
     Ok(over(dns, arguments, told, policy, &transport, roots))
 }
 
@@ -215,8 +214,8 @@ impl Explained {
         policy: Known,
         destination: Result<Destination, Undeliverable>,
     ) -> Self {
-        let target = arguments.domain.clone();
-        Self { target, told, policy, destination, hosts: Vec::new(), errors: Vec::new() }
+        let (target, from) = (arguments.domain.clone(), arguments.from.clone());
+        Self { target, from, told, policy, destination, hosts: Vec::new(), errors: Vec::new() }
     }
 
     fn json(&self) -> Value {
@@ -230,10 +229,14 @@ impl Explained {
             "status": destination.err().map(|undeliverable| &undeliverable.status),
             "server": if told.is_some() { "asked" } else { "not-asked" },
             "server_reason": self.told.as_ref().err(),
+            "sender": told.map(|told| sender::word(&told.sender)),
+            "sender_accounts": told.and_then(|told| sender::accounts(&told.sender)),
+            "sender_reason": told.and_then(|told| sender::reason(told, self.from.as_ref())),
             "account": told.and_then(|told| told.account.as_ref()),
             "route": told.and_then(|told| told.route.as_ref()),
             "routes_left_out": told.map(|told| told.left_out),
             "transport": told.and_then(|told| told.transport.as_ref()),
+            "authorities": told.and_then(|told| told.tls_roots.as_ref()),
             "via": found.map(|found| words::via(found.via)),
             "mx": found.map_or_else(Vec::new, |found| found.hosts.iter().map(|host| json!({
                 "preference": host.preference,
@@ -266,7 +269,7 @@ impl Explained {
 
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("Mail for {}", self.target)];
-        lines.extend(route::lines(&self.told));
+        lines.extend(route::lines(&self.told, self.from.as_ref()));
         let destination = match &self.destination {
             Ok(destination) => destination,
             Err(Undeliverable { status, reason }) => {

@@ -1,15 +1,19 @@
 //! What the running server says: by which route and transport a message would go, and what that means for TLS.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use anyhow::Result;
 use postrider_core::control::protocol::{
     Answer, DeliveryDetails, DeliveryRelay, DeliveryRoute, DeliveryTls, DeliveryTransport, Request,
 };
+use postrider_core::resolver::authorities;
 use postrider_delivery::transport::{Direct, Families, Relay, RelayHost, RelayTls, Transport};
 use postrider_proto::address::Domain;
+use rustls::RootCertStore;
 
-use crate::arguments::TlsExplain;
+use super::sender;
+use crate::arguments::{TlsExplain, TlsSender};
 use crate::commands::control::unexpected;
 use crate::commands::locate::Server;
 use crate::commands::show::Raw;
@@ -26,7 +30,8 @@ pub fn ask(server: &Server, arguments: &TlsExplain) -> Result<Told> {
     };
     let request = Request::DeliveryExplain {
         domain: arguments.domain.to_string(),
-        from: arguments.from.clone(),
+        from: arguments.from.as_ref().map(ToString::to_string),
+        account: arguments.account.as_ref().map(ToString::to_string),
         attempt: arguments.attempt,
     };
     match client.call(&request, None, &mut Raw) {
@@ -68,8 +73,28 @@ fn relay(told: &DeliveryRelay) -> Result<Relay> {
     Ok(Relay { host, port: Some(told.port), tls, auth: None })
 }
 
+/// The file of authorities that hosts are verified by, none being the system's: what deliveries verify them by, unless another
+/// one is named.
+pub fn roots_file<'a>(arguments: &'a TlsExplain, told: &'a Told) -> Option<&'a Path> {
+    let of_server = || told.as_ref().ok().and_then(|details| details.tls_roots.as_deref()).map(Path::new);
+    arguments.ca_file.as_deref().or_else(of_server)
+}
+
+/// The authorities themselves.
+pub fn roots(arguments: &TlsExplain, told: &Told) -> Result<RootCertStore, String> {
+    authorities(roots_file(arguments, told)).map_err(|error| {
+        let is_of_server = arguments.ca_file.is_none() && roots_file(arguments, told).is_some();
+        if is_of_server {
+            format!("{error}. The server's configuration names this file (tls_roots in [delivery]): run the command as a user who can read it, \
+                or name a copy with --ca-file")
+        } else {
+            error
+        }
+    })
+}
+
 /// All of it in words.
-pub fn lines(told: &Told) -> Vec<String> {
+pub fn lines(told: &Told, from: Option<&TlsSender>) -> Vec<String> {
     let details = match told {
         Ok(details) => details,
         Err(problem) => {
@@ -77,6 +102,7 @@ pub fn lines(told: &Told) -> Vec<String> {
         }
     };
     let mut lines = Vec::new();
+    lines.extend(sender::reason(details, from).map(|reason| format!("Sender: {reason}")));
     lines.extend(details.account.as_ref().map(|account| format!("Account: {account}")));
     lines.push(route(details.route.as_ref()));
     if details.left_out > 0 {
@@ -89,6 +115,12 @@ pub fn lines(told: &Told) -> Vec<String> {
     }
     lines.extend(
         details.transport.as_ref().and_then(transport_words).map(|words| format!("Transport: {words}")),
+    );
+    lines.extend(
+        details
+            .tls_roots
+            .as_ref()
+            .map(|file| format!("Authorities for deliveries: those in {file} (tls_roots in [delivery])")),
     );
     lines
 }

@@ -16,12 +16,12 @@ use super::*;
 use crate::commands::authority::Authority;
 
 /// An authority, and a host `mx.remote.example` with a certificate of it.
-struct Server {
-    port: u16,
+pub(super) struct Server {
+    pub(super) port: u16,
     roots: RootCertStore,
     /// SHA-256 of the host's public key, as a TLSA record has it.
     key: String,
-    said: std::thread::JoinHandle<Vec<String>>,
+    pub(super) said: std::thread::JoinHandle<Vec<String>>,
 }
 
 /// What the host is like.
@@ -37,7 +37,15 @@ struct Like {
 }
 
 fn serve(like: Like) -> Server {
-    let authority = Authority::new();
+    serve_as(like, &Authority::new())
+}
+
+/// With TLS, and a certificate of this authority.
+pub(super) fn serve_tls(authority: &Authority) -> Server {
+    serve_as(Like { offers_tls: true, ..Like::default() }, authority)
+}
+
+fn serve_as(like: Like, authority: &Authority) -> Server {
     let host = authority.server("mx.remote.example");
     let (config, roots) = (host.config(None), authority.roots());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -104,6 +112,7 @@ pub(super) fn arguments(port: u16, requiretls: QueueWish) -> TlsExplain {
     TlsExplain {
         dial: false,
         from: None,
+        account: None,
         attempt: 1,
         requiretls,
         ca_file: None,

@@ -1,16 +1,20 @@
 //! What is explained with what a server says: kept policies, routes and transports.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::path::Path;
+
 use anyhow::bail;
 use postrider_core::control::protocol::{
-    DeliveryDetails, DeliveryFailure, DeliveryRelay, DeliveryRoute, DeliveryTls, DeliveryTransport,
-    MtaStsRow, Route,
+    DeliveryDetails, DeliveryFailure, DeliveryRelay, DeliveryRoute, DeliverySender, DeliveryTls,
+    DeliveryTransport, MtaStsRow, Route,
 };
 use postrider_delivery::sts::Source;
+use postrider_proto::address::Address;
 use postrider_proto::mta_sts::Policy;
 
-use super::tests::{ZONE, arguments, script};
+use super::tests::{ZONE, arguments, script, serve_tls};
 use super::*;
+use crate::commands::authority::Authority;
 
 const DIRECT: DeliveryTransport = DeliveryTransport::Direct { ipv4: true, ipv6: true };
 const POLICY: &str = "version: STSv1\nmode: enforce\nmx: mx.remote.example\nmax_age: 86400\n";
@@ -19,11 +23,13 @@ const OTHER: &str = "version: STSv1\nmode: testing\nmx: other.example\nmax_age: 
 fn told(transport: DeliveryTransport) -> DeliveryDetails {
     DeliveryDetails {
         kept: None,
+        sender: DeliverySender::Anybody,
         account: None,
         route: None,
         left_out: 0,
         transport: Some(transport),
         failure: None,
+        tls_roots: None,
         own_names: Vec::new(),
         own_addresses: Vec::new(),
     }
@@ -132,7 +138,7 @@ fn an_expired_policy_counts_for_nothing_and_that_is_said() {
 fn without_a_server_one_line_says_what_was_not_looked_at() {
     let server = Server { socket: Some("/nowhere/ctl".to_owned()), ..Server::default() };
     let told = route::ask(&server, &arguments(25, QueueWish::Default)).unwrap();
-    let explained = explain(&script(ZONE), &arguments(25, QueueWish::Default), told, None).unwrap();
+    let explained = explain(&script(ZONE), &arguments(25, QueueWish::Default), told).unwrap();
     let lines = explained.lines();
     assert!(
         lines[1].starts_with("Kept policies and routes were not looked at, without a server: "),
@@ -149,13 +155,13 @@ fn without_a_server_one_line_says_what_was_not_looked_at() {
 fn the_kept_policy_reaches_the_hosts() {
     let zone = format!("{ZONE}\n$SERVFAIL _mta-sts.remote TXT");
     let arguments = arguments(25, QueueWish::Default);
-    let json = explain(&script(&zone), &arguments, with(kept()), None).unwrap().json();
+    let json = explain(&script(&zone), &arguments, with(kept())).unwrap().json();
     let (host, sts) = (&json["hosts"][0], &json["mta_sts"]);
     assert_eq!((host["tls"].as_str(), host["certificate"].as_str()), (Some("mandatory"), Some("pkix")));
     assert_eq!((sts["source"].as_str(), sts["mode"].as_str()), (Some("kept-stands-in"), Some("enforce")));
     assert_eq!((&sts["kept"]["id"], &sts["kept"]["valid"]), (&json!("1"), &json!(true)));
     // Without it nobody knows whether there is a policy.
-    let json = explain(&script(&zone), &arguments, Ok(Box::new(told(DIRECT))), None).unwrap().json();
+    let json = explain(&script(&zone), &arguments, Ok(Box::new(told(DIRECT)))).unwrap().json();
     assert_eq!((&json["mta_sts"]["mode"], &json["mta_sts"]["kept"]), (&json!("unknown"), &Value::Null));
     assert_eq!(json["hosts"], json!([]));
 }
@@ -163,8 +169,7 @@ fn the_kept_policy_reaches_the_hosts() {
 #[test]
 fn hosts_that_are_the_server_itself_are_left_out() {
     let own = DeliveryDetails { own_names: vec!["mx.remote.example.".to_owned()], ..told(DIRECT) };
-    let explained =
-        explain(&script(ZONE), &arguments(25, QueueWish::Default), Ok(Box::new(own)), None).unwrap();
+    let explained = explain(&script(ZONE), &arguments(25, QueueWish::Default), Ok(Box::new(own))).unwrap();
     let lines = explained.lines().join("\n");
     assert!(lines.contains("would come back to this server (5.4.6)"), "{lines}");
 }
@@ -182,7 +187,7 @@ fn at(transport: DeliveryTransport, wish: QueueWish) -> (Value, String) {
     };
     let details = DeliveryDetails { account: Some("anna".to_owned()), route: Some(route), ..told(transport) };
     let zone = format!("{ZONE}\nsmtp A 192.0.2.5\n$SERVFAIL _mta-sts.remote TXT");
-    let explained = explain(&script(&zone), &arguments(25, wish), Ok(Box::new(details)), None).unwrap();
+    let explained = explain(&script(&zone), &arguments(25, wish), Ok(Box::new(details))).unwrap();
     (explained.json(), explained.lines().join("\n"))
 }
 
@@ -218,11 +223,126 @@ fn a_relay_counts_as_it_is_configured() {
     assert_eq!(json["hosts"][0]["requiretls"], "must");
 }
 
+/// What a relay with a certificate of an authority of its own comes to, for a server with such a `tls_roots`, and with such a
+/// `--ca-file`.
+fn at_private_relay(
+    tls_roots: Option<&Path>,
+    ca_file: Option<&Path>,
+    of_relay: &Authority,
+) -> (Value, Vec<String>) {
+    let relay = serve_tls(of_relay);
+    let to =
+        DeliveryRelay { host: "mx.remote.example".to_owned(), port: relay.port, tls: DeliveryTls::Verified };
+    let details = DeliveryDetails {
+        tls_roots: tls_roots.map(|file| file.to_str().unwrap().to_owned()),
+        ..told(DeliveryTransport::Submission(to))
+    };
+    let asked =
+        TlsExplain { dial: true, ca_file: ca_file.map(Path::to_owned), ..arguments(25, QueueWish::Default) };
+    let explained = explain(&script(ZONE), &asked, Ok(Box::new(details))).unwrap();
+    relay.said.join().unwrap();
+    (explained.json(), explained.lines())
+}
+
+#[test]
+fn relays_are_verified_by_the_authorities_that_deliveries_use() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, authority: &Authority| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, authority.pem()).unwrap();
+        path
+    };
+    let (right, wrong) = (file("ours.pem", &ours), file("other.pem", &other));
+    let pkix = |tls_roots: Option<&Path>, ca_file: Option<&Path>| {
+        let (json, _) = at_private_relay(tls_roots, ca_file, &ours);
+        let dial = json["hosts"][0]["dial"].clone();
+        (dial["pkix"].as_str().unwrap().to_owned(), dial["would_send"].clone())
+    };
+    let yes = ("yes".to_owned(), json!(true));
+    assert_eq!(pkix(Some(&right), None), yes);
+    let (said, would_send) = pkix(Some(&wrong), None);
+    assert!(said.contains("invalid peer certificate") && would_send == json!(false), "{said} {would_send}");
+    // One that is named counts, whatever is configured.
+    assert_eq!(pkix(Some(&wrong), Some(&right)), yes);
+    assert_ne!(pkix(Some(&right), Some(&wrong)), yes);
+
+    let (json, lines) = at_private_relay(Some(&right), None, &ours);
+    let path = right.to_str().unwrap();
+    assert_eq!(json["authorities"], path);
+    assert!(
+        lines.contains(&format!("Authorities for deliveries: those in {path} (tls_roots in [delivery])")),
+        "{lines:?}"
+    );
+    let gone = directory.path().join("gone.pem");
+    let (json, _) = at_private_relay(Some(&gone), None, &ours);
+    let said = json["hosts"][0]["dial"]["pkix"].as_str().unwrap();
+    assert!(said.contains("gone.pem") && said.contains("or name a copy with --ca-file"), "{said}");
+}
+
+#[test]
+fn of_a_sender_that_is_no_single_account_it_is_said_what_is_left_out() {
+    let said = |sender: DeliverySender, account: Option<&str>| {
+        let asked = arguments(25, QueueWish::Default);
+        let from = TlsSender::Address(Address::parse("Team@example.org").unwrap());
+        let asked = TlsExplain { from: Some(from), ..asked };
+        let details = DeliveryDetails { sender, account: account.map(str::to_owned), ..told(DIRECT) };
+        let explained = explain(&script(ZONE), &asked, Ok(Box::new(details))).unwrap();
+        (explained.json(), explained.lines()[1].clone())
+    };
+    let alias = |more| DeliverySender::Alias { accounts: vec!["anna".to_owned(), "bo".to_owned()], more };
+    let (json, line) = said(alias(false), None);
+    let expected = "Sender: Team@example.org is an alias that these accounts may send with: anna, bo. Their routes may differ, so \
+                    routes of accounts are left out: choose an account with --account";
+    assert_eq!(line, expected);
+    assert_eq!((&json["sender"], &json["sender_accounts"]), (&json!("alias"), &json!(["anna", "bo"])));
+    assert_eq!(format!("Sender: {}", json["sender_reason"].as_str().unwrap()), line);
+    assert!(said(alias(true), None).1.contains(": anna, bo, and others. "));
+    // One was chosen.
+    let (json, line) = said(alias(false), Some("bo"));
+    assert_eq!((&json["sender_reason"], line.as_str()), (&Value::Null, "Account: bo"));
+    for (sender, word, parts) in [
+        (
+            DeliverySender::ClosedAlias,
+            "closed-alias",
+            ["is an alias that nobody may send with", "allow_msg_from"],
+        ),
+        (
+            DeliverySender::Refused { code: 550 },
+            "refused",
+            ["refuses its mail (550)", "postrider address list"],
+        ),
+        (DeliverySender::Unknown, "unknown", ["nobody here has the address Team@example.org", "address add"]),
+        (
+            DeliverySender::NotOurs,
+            "not-ours",
+            ["example.org is no domain of this server", "postrider domain add"],
+        ),
+    ] {
+        let (json, line) = said(sender, None);
+        assert!(line.starts_with("Sender: ") && parts.iter().all(|part| line.contains(part)), "{line}");
+        assert_eq!((&json["sender"], &json["sender_accounts"]), (&json!(word), &Value::Null));
+    }
+    for (sender, word) in [(DeliverySender::Account, "account"), (DeliverySender::Null, "empty")] {
+        let (json, line) = said(sender, Some("anna"));
+        assert_eq!((&json["sender"], line.as_str()), (&json!(word), "Account: anna"));
+    }
+}
+
+#[test]
+fn an_account_alone_is_refused_before_anybody_is_asked() {
+    let account = postrider_storage::directory::AccountName::new("anna").ok();
+    let arguments = TlsExplain { account, ..arguments(25, QueueWish::Default) };
+    let server = Server { socket: Some("/nowhere/ctl".to_owned()), ..Server::default() };
+    let error = tls(&server, TlsCommand::Explain(arguments)).unwrap_err().to_string();
+    assert!(error.contains("--account is for a sender. Name one with --from"), "{error}");
+}
+
 #[test]
 fn other_transports_are_said_in_words() {
     let zone = |details: DeliveryDetails| {
         let arguments = arguments(25, QueueWish::Default);
-        let explained = explain(&script(ZONE), &arguments, Ok(Box::new(details)), None).unwrap();
+        let explained = explain(&script(ZONE), &arguments, Ok(Box::new(details))).unwrap();
         (explained.json(), explained.lines().join("\n"))
     };
     let (json, lines) = zone(told(DeliveryTransport::Socks { proxy: "127.0.0.1:1080".to_owned() }));

@@ -92,7 +92,8 @@ impl Driven {
     /// Whether it may go on.
     fn connect(&mut self, address_of: u8, source_of: u8, now: i64) -> bool {
         let session = self.open[0].0;
-        let admission = self.schedule.connect(session, address(address_of), source(source_of), now);
+        let admission =
+            self.schedule.connect(session, address(address_of), source(source_of), IfBusy::Leave, now);
         if let Admission::Busy { until } = admission {
             self.open.remove(0);
             postpone(&mut self.schedule, session, until, now);

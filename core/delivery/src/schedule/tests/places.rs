@@ -16,7 +16,7 @@ fn tell<const N: usize>(shards: &mut [Schedule; N], now: i64) -> usize {
 }
 
 fn go(schedule: &mut Schedule, session: SessionId, to: u8, source: Option<IpAddr>, now: i64) {
-    assert_eq!(schedule.connect(session, address(to), source, now), Admission::Go);
+    assert_eq!(schedule.connect(session, address(to), source, IfBusy::Leave, now), Admission::Go);
 }
 
 #[test]
@@ -177,7 +177,10 @@ fn a_place_at_a_host_is_not_held_while_waiting_for_an_address() {
     let turn = started(&mut both[1], 0);
     both[1].claimed(turn.session, 1, None, 0);
     assert_eq!(turn.domain, 2);
-    let Admission::Busy { until } = both[1].connect(turn.session, address(1), SOURCE, 0) else { panic!() };
+    let Admission::Busy { until } = both[1].connect(turn.session, address(1), SOURCE, IfBusy::Leave, 0)
+    else {
+        panic!()
+    };
     postpone(&mut both[1], turn.session, until, 0);
     assert_eq!(starts(&mut both[1], 0), [3], "it has the place");
     both[0].disconnected(far, Signal::Neutral, 0);
@@ -236,12 +239,13 @@ fn no_place_is_kept_for_who_goes_on_without() {
         let open = session(&mut both[0], 0, 0);
         go(&mut both[0], open, 1, source, 0);
         let goes_on = session(&mut both[1], 1, 0);
-        let admission = both[1].try_connect(goes_on, address(waits_at), source, 0);
+        let admission = both[1].connect(goes_on, address(waits_at), source, IfBusy::GoOn, 0);
         assert!(matches!(admission, Admission::Busy { .. }), "{admission:?}");
         assert_eq!(both[1].obstacle(1, 0), None);
         go(&mut both[1], goes_on, 3, None, 0);
         let waits = session(&mut both[1], 2, 0);
-        let Admission::Busy { until } = both[1].connect(waits, address(waits_at), source, 0) else {
+        let Admission::Busy { until } = both[1].connect(waits, address(waits_at), source, IfBusy::Leave, 0)
+        else {
             panic!()
         };
         postpone(&mut both[1], waits, until, 0);
@@ -266,7 +270,10 @@ fn a_kept_place_is_for_who_comes_for_it() {
     let down = started(&mut other, 1).session;
     go(&mut other, down, 3, None, 1);
     other.disconnected(down, Signal::Down, 1);
-    assert_eq!(schedule.connect(turn.session, address(3), None, 1), Admission::Down { until: 61 });
+    assert_eq!(
+        schedule.connect(turn.session, address(3), None, IfBusy::Leave, 1),
+        Admission::Down { until: 61 }
+    );
     go(&mut schedule, turn.session, 1, None, 1);
     assert_eq!((schedule.poll(1), schedule.next_call()), (None, None));
     assert_eq!(schedule.next_wake(), Some(300), "the other one waits");
@@ -315,7 +322,7 @@ fn a_host_with_domains_that_wait_gets_as_many_connections_as_it_may_have() {
                         open[idle].1 = turn.session;
                         continue;
                     }
-                    match schedule.connect(turn.session, address(1), None, now) {
+                    match schedule.connect(turn.session, address(1), None, IfBusy::Leave, now) {
                         Admission::Go => {
                             schedule.share(turn.session);
                             open.push_back((shard, turn.session));

@@ -71,7 +71,7 @@ proptest! {
                     schedule.claimed(session, usize::from(!none), (!none).then_some(now), now);
                 }
                 (Event::Connect { address: n }, Some(session)) => {
-                    schedule.connect(session, address(n), source(n), now);
+                    schedule.connect(session, address(n), source(n), IfBusy::Leave, now);
                 }
                 (Event::End { signal, again }, Some(session)) => {
                     open.remove(0);

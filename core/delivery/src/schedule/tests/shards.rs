@@ -28,7 +28,9 @@ pub(super) fn busy(schedule: &mut Schedule, session: SessionId, now: i64) {
 }
 
 pub(super) fn busy_from(schedule: &mut Schedule, session: SessionId, source: Option<IpAddr>, now: i64) {
-    let Admission::Busy { until } = schedule.connect(session, address(1), source, now) else { panic!() };
+    let Admission::Busy { until } = schedule.connect(session, address(1), source, IfBusy::Leave, now) else {
+        panic!()
+    };
     postpone(schedule, session, until, now);
     assert_eq!(schedule.poll(now), None, "it waits for the host");
 }
@@ -38,7 +40,7 @@ fn connections_to_a_host_are_bounded_over_all_shards_and_who_waits_longest_is_ne
     let [mut one, mut two] = shards(Settings { sessions_max: 50, ..Settings::DEFAULT });
     let open = [0, 1].map(|domain| session(&mut one, domain, 0));
     for session in open {
-        assert_eq!(one.connect(session, address(1), None, 0), Admission::Go);
+        assert_eq!(one.connect(session, address(1), None, IfBusy::Leave, 0), Admission::Go);
     }
     let elsewhere = session(&mut two, 2, 0);
     busy(&mut two, elsewhere, 0);
@@ -50,11 +52,14 @@ fn connections_to_a_host_are_bounded_over_all_shards_and_who_waits_longest_is_ne
     assert_eq!((call.shard, one.next_call(), one.poll(1)), (1, None, None));
     // Who comes now doesn't pass it.
     let late = session(&mut one, 4, 1);
-    assert!(matches!(one.connect(late, address(1), None, 1), Admission::Busy { .. }));
+    assert!(matches!(one.connect(late, address(1), None, IfBusy::Leave, 1), Admission::Busy { .. }));
     two.called(&call, 1);
     let turn = started(&mut two, 1);
     two.claimed(turn.session, 1, None, 1);
-    assert_eq!((turn.domain, two.connect(turn.session, address(1), None, 1)), (2, Admission::Go));
+    assert_eq!(
+        (turn.domain, two.connect(turn.session, address(1), None, IfBusy::Leave, 1)),
+        (2, Admission::Go)
+    );
     assert_eq!(two.hosts.connections(address(1)), 2);
     // And then the next.
     two.disconnected(turn.session, Signal::Neutral, 2);
@@ -68,7 +73,7 @@ fn a_connection_that_lies_idle_on_another_shard_makes_room() {
     let [mut one, mut two] = shards(SETTINGS);
     for domain in 0..2 {
         let idle = session(&mut one, domain, 0);
-        assert_eq!(one.connect(idle, address(1), None, 0), Admission::Go);
+        assert_eq!(one.connect(idle, address(1), None, IfBusy::Leave, 0), Admission::Go);
         assert_eq!(one.next(idle, Signal::Neutral, None, 0), Next::Idle);
     }
     let waits = session(&mut two, 2, 0);
@@ -90,7 +95,7 @@ fn a_connection_goes_on_for_its_own_shard_and_ends_for_others() {
         let [mut one, mut two] = shards(Settings { sessions_max: 50, ..Settings::DEFAULT });
         let open = [0, 1].map(|domain| session(&mut one, domain, 0));
         for session in open {
-            assert_eq!(one.connect(session, address(1), None, 0), Admission::Go);
+            assert_eq!(one.connect(session, address(1), None, IfBusy::Leave, 0), Admission::Go);
             one.share(session);
         }
         let elsewhere = session(&mut two, 2, 0);
@@ -110,10 +115,10 @@ fn a_connection_goes_on_for_its_own_shard_and_ends_for_others() {
 fn shards_with_connections_leave_each_other_those_that_are_used() {
     let [mut one, mut two] = shards(Settings { sessions_max: 50, ..Settings::DEFAULT });
     let open = session(&mut one, 0, 0);
-    assert_eq!(one.connect(open, address(1), None, 0), Admission::Go);
+    assert_eq!(one.connect(open, address(1), None, IfBusy::Leave, 0), Admission::Go);
     one.share(open);
     let own = session(&mut two, 1, 0);
-    assert_eq!(two.connect(own, address(1), None, 0), Admission::Go);
+    assert_eq!(two.connect(own, address(1), None, IfBusy::Leave, 0), Admission::Go);
     // One lies idle before the other shard has more to send than its connection can take.
     assert_eq!(one.next(open, Signal::Neutral, None, 0), Next::Idle);
     let waits = session(&mut two, 2, 0);
@@ -137,7 +142,7 @@ fn a_place_for_a_domain_that_has_nothing_more_to_send_goes_to_the_next() {
     let [mut one, mut two, mut three] = shards(Settings { sessions_max: 50, ..Settings::DEFAULT });
     let open = [0, 1].map(|domain| session(&mut one, domain, 0));
     for session in open {
-        assert_eq!(one.connect(session, address(1), None, 0), Admission::Go);
+        assert_eq!(one.connect(session, address(1), None, IfBusy::Leave, 0), Admission::Go);
     }
     for (schedule, domain) in [(&mut two, 2), (&mut three, 3)] {
         let waits = session(schedule, domain, 0);
@@ -159,10 +164,10 @@ fn a_place_for_a_domain_that_has_nothing_more_to_send_goes_to_the_next() {
 fn a_host_that_is_down_is_down_for_all_shards() {
     let [mut one, mut two] = shards(SETTINGS);
     let first = session(&mut one, 0, 0);
-    assert_eq!(one.connect(first, address(1), None, 0), Admission::Go);
+    assert_eq!(one.connect(first, address(1), None, IfBusy::Leave, 0), Admission::Go);
     one.disconnected(first, Signal::Down, 0);
     let second = session(&mut two, 1, 0);
-    assert_eq!(two.connect(second, address(1), None, 1), Admission::Down { until: 60 });
+    assert_eq!(two.connect(second, address(1), None, IfBusy::Leave, 1), Admission::Down { until: 60 });
 }
 
 #[test]
@@ -174,7 +179,7 @@ fn hosts_with_connections_are_not_forgotten_however_many_there_are() {
     let open: Vec<SessionId> = (0..HOSTS)
         .map(|n| {
             let session = session(&mut schedule, u64::from(n), 0);
-            assert_eq!(schedule.connect(session, to(n), None, 0), Admission::Go);
+            assert_eq!(schedule.connect(session, to(n), None, IfBusy::Leave, 0), Admission::Go);
             session
         })
         .collect();
@@ -188,13 +193,13 @@ fn who_connects_to_the_same_address_again_keeps_the_place() {
     let mut schedule = Schedule::new(SETTINGS);
     let open = [0, 1].map(|domain| session(&mut schedule, domain, 0));
     for session in open {
-        assert_eq!(schedule.connect(session, address(1), None, 0), Admission::Go);
+        assert_eq!(schedule.connect(session, address(1), None, IfBusy::Leave, 0), Admission::Go);
     }
     let waits = session(&mut schedule, 2, 0);
     busy(&mut schedule, waits, 0);
-    assert_eq!(schedule.connect(open[0], address(1), None, 1), Admission::Go);
+    assert_eq!(schedule.connect(open[0], address(1), None, IfBusy::Leave, 1), Admission::Go);
     assert_eq!((schedule.poll(1), schedule.hosts.connections(address(1))), (None, 2));
     // To another address it doesn't.
-    assert_eq!(schedule.connect(open[0], address(2), None, 1), Admission::Go);
+    assert_eq!(schedule.connect(open[0], address(2), None, IfBusy::Leave, 1), Admission::Go);
     assert_eq!(starts(&mut schedule, 1), [2]);
 }
