@@ -1,7 +1,6 @@
 //! A lock between the tasks of one shard.
 
 use std::cell::Cell;
-use std::rc::Rc;
 
 use crate::runtime::LocalNotify;
 
@@ -18,24 +17,9 @@ pub(crate) struct Lock {
 #[must_use = "the lock is free again when this is dropped"]
 pub(crate) struct Held<'a>(&'a Lock);
 
-/// As [`Held`], by a task that may outlive whoever has the lock.
-#[must_use = "the lock is free again when this is dropped"]
-pub(crate) struct HeldInCommon(Rc<Lock>);
-
 impl Lock {
     /// Waits until nobody has the lock, and takes it. Fails with what is going on where that takes long.
     pub(crate) async fn take(&self) -> Result<Held<'_>, &'static str> {
-        self.wait().await?;
-        Ok(Held(self))
-    }
-
-    /// The same for a lock that tasks have in common.
-    pub(crate) async fn take_in_common(self: &Rc<Self>) -> Result<HeldInCommon, &'static str> {
-        self.wait().await?;
-        Ok(HeldInCommon(Rc::clone(self)))
-    }
-
-    async fn wait(&self) -> Result<(), &'static str> {
         while self.held.get() {
             if let Some(what) = self.long.get() {
                 return Err(what);
@@ -43,13 +27,7 @@ impl Lock {
             self.freed.changed(self.freed.version()).await;
         }
         self.held.set(true);
-        Ok(())
-    }
-
-    fn free(&self) {
-        self.long.set(None);
-        self.held.set(false);
-        self.freed.notify();
+        Ok(Held(self))
     }
 }
 
@@ -63,12 +41,8 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.free();
-    }
-}
-
-impl Drop for HeldInCommon {
-    fn drop(&mut self) {
-        self.0.free();
+        self.0.long.set(None);
+        self.0.held.set(false);
+        self.0.freed.notify();
     }
 }

@@ -131,8 +131,8 @@ impl Shard {
     }
 
     /// Asks the directory, as far as possible from what this shard remembers of it. What is asked for is remembered, as
-    /// long as there is room and nothing changes: so nothing secret is asked for here but keys of DKIM, and `ask` only reads,
-    /// since it may be called twice.
+    /// long as there is room and nothing changes: so verifiers of passwords are never asked for here. `ask` only reads, since it
+    /// may be called twice.
     pub async fn ask_directory<T: Send + 'static>(
         &self,
         ask: impl Fn(&Directory<'_>) -> Result<T, EngineError> + Send + 'static,

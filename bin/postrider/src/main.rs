@@ -4,6 +4,7 @@
 //! Exit codes: 0 when it was done, 1 when it failed, 2 when the arguments make no sense. Results
 //! go to standard output, everything else to standard error. `sendmail` has the codes of sysexits.h instead, also under its other names.
 
+mod allocator;
 mod arguments;
 mod commands;
 mod prompt;
@@ -14,10 +15,8 @@ use std::process::ExitCode;
 
 use arguments::{Early, Top};
 
-/// A message is many small allocations, of which several threads free what others made: with the C library's allocator that
-/// took a seventh of the server's processor time.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::BySize = allocator::BySize;
 
 fn main() -> ExitCode {
     // Read as bytes first: an argument that isn't UTF-8 is a mistake of usage, and no panic.

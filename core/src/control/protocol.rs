@@ -52,7 +52,8 @@ pub use webhooks::{
     RetiredWebhookRow, WebhookChange, WebhookDetails, WebhookFilter, WebhookResult, WebhookRow,
 };
 
-/// The version of the protocol; client and server must have the same.
+/// The version of the protocol; client and server must have the same. It grows with each change of what is told, once there was a
+/// release: until then, what one of them doesn't know makes it fail, and say that both have to be of the same version.
 pub const VERSION: u32 = 1;
 
 /// Octets of a line that isn't an answer, its line feed included.

@@ -21,8 +21,8 @@ pub(crate) struct Removed {
     pub(crate) entries: u64,
     /// How many rows of recipients they had.
     pub(crate) recipients: u64,
-    /// Those that can be read now, or of which more is damaged than was.
-    pub(crate) otherwise: u64,
+    /// Those that can be read now, or of which more is damaged than was: once more.
+    pub(crate) otherwise: Vec<QueueId>,
 }
 
 /// Removes damaged entries, which are of this shard, in one batch: while nobody else builds an edit of them, and in front of
@@ -45,7 +45,7 @@ pub(crate) async fn remove(shard: &Rc<Shard>, traces: Vec<Traces>) -> Result<Rem
                     ids.push((one.id, recipients));
                 }
                 Removal::Gone => {}
-                Removal::Otherwise => removed.otherwise += 1,
+                Removal::Otherwise => removed.otherwise.push(one.id),
             }
         }
         Ok::<(Edit, Removed, Vec<(QueueId, u32)>), Trouble>((all, removed, ids))

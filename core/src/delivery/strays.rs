@@ -167,16 +167,19 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
     let editing = deliveries.edits.conclude(&ids).await;
     let (these, now) = (strays.to_vec(), unix_now());
     let built = shared.reads.run(move |reader| {
-        let (mut edit, mut places, mut set, mut damaged) =
-            (Edit::default(), Vec::new(), Vec::new(), Vec::new());
+        let (mut edit, mut places, mut set, mut gone, mut damaged) =
+            (Edit::default(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (id, stray) in these {
             // One that can't be read keeps no other from its turn.
             match right(reader, id, stray, now) {
-                Ok(Some((one, place))) => {
+                Ok(Right::Set(one, place)) => {
                     edit.append(one);
-                    places.push(place);
+                    places.extend(place);
                 }
-                Ok(None) => {}
+                Ok(Right::Gone) => {
+                    gone.push(id);
+                    continue;
+                }
                 Err(error) => {
                     damaged.push((id, error));
                     continue;
@@ -184,15 +187,15 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
             }
             set.push((id, stray));
         }
-        Ok((edit, places, set, damaged))
+        Ok((edit, places, set, gone, damaged))
     });
-    let (edit, places, set, damaged) = built.await.map_err(|error| error.to_string())?;
+    let (edit, places, set, gone, damaged) = built.await.map_err(|error| error.to_string())?;
     if !edit.batch.is_empty() {
         let committed = commit::commit(&shared.committer, edit.batch, Durability::Buffered).await;
         committed.map_err(|error| error.to_string())?;
         shared.queue_counts.add(edit.delta);
     }
-    let mended = deliveries.strays.forget(set.iter().map(|(id, _)| *id));
+    let mended = deliveries.strays.forget(set.iter().map(|(id, _)| *id).chain(gone));
     drop(editing);
     let mut more = -i64::try_from(mended).unwrap_or(0);
     for (id, error) in damaged {
@@ -226,14 +229,17 @@ async fn set_right(shard: &Rc<Shard>, strays: &[(QueueId, Stray)]) -> Result<(),
     Ok(())
 }
 
-/// What sets a stray right, and the place that it has then; none when it is gone, or claimed by another.
-fn right(
-    reader: &Reader,
-    id: QueueId,
-    stray: Stray,
-    now: i64,
-) -> Result<Option<(Edit, queue::Scheduled)>, StoreError> {
-    let Some(row) = queue::entry(reader, id)? else { return Ok(None) };
+/// How a stray is set right.
+enum Right {
+    /// By this, after which it waits at this place; at none when another one has claimed it.
+    Set(Edit, Option<queue::Scheduled>),
+    /// There is no such entry any more.
+    Gone,
+}
+
+/// What sets a stray right.
+fn right(reader: &Reader, id: QueueId, stray: Stray, now: i64) -> Result<Right, StoreError> {
+    let Some(row) = queue::entry(reader, id)? else { return Ok(Right::Gone) };
     let fault = |text: &str| AttemptResult::new(now, 0, Some([4, 3, 0]), "", text);
     if !row.claimed {
         // Nobody had it meanwhile.
@@ -242,17 +248,18 @@ fn right(
             // Whether it can be claimed now.
             drop(queue::claim_row(reader, id, row, Attempt { now, next: now })?);
         }
-        return Ok(Some((Edit::default(), place)));
+        return Ok(Right::Set(Edit::default(), Some(place)));
     }
-    match stray {
-        Stray::Untried => queue::unclaim(reader, id, now),
+    let set = match stray {
+        Stray::Untried => queue::unclaim(reader, id, now)?,
         Stray::CutOff { attempts_max } => {
             let held = if row.attempts < u32::from(attempts_max) { Held::No } else { Held::Operator };
-            queue::cut_off(reader, id, held, fault("the attempt broke off inside this server"))
+            queue::cut_off(reader, id, held, fault("the attempt broke off inside this server"))?
         }
         Stray::Endless => {
-            queue::cut_off(reader, id, Held::Operator, fault("what came of the attempt can't be written"))
+            queue::cut_off(reader, id, Held::Operator, fault("what came of the attempt can't be written"))?
         }
-        Stray::Unreadable => Ok(None),
-    }
+        Stray::Unreadable => None,
+    };
+    Ok(set.map_or(Right::Set(Edit::default(), None), |(edit, place)| Right::Set(edit, Some(place))))
 }

@@ -68,7 +68,7 @@ pub struct ServerOperations {
     /// Held while rules that hold messages change.
     hold_rules: Lock,
     /// Held while a policy of MTA-STS is removed.
-    forgotten_policy: Rc<Lock>,
+    forgotten_policy: Lock,
 }
 
 impl ServerOperations {
@@ -80,7 +80,7 @@ impl ServerOperations {
             started: Instant::now(),
             directory: Lock::default(),
             hold_rules: Lock::default(),
-            forgotten_policy: Rc::default(),
+            forgotten_policy: Lock::default(),
         });
         let settles = Rc::clone(&operations);
         spawn("settle the directory", async move { settles.settle_at_start().await });

@@ -19,8 +19,7 @@ use crate::commit;
 use crate::control::protocol::{Answer, FailureKind, MtaStsRow};
 use crate::control::{Exchange, OperationError, Transport};
 use crate::delivery::JudgedPolicy;
-use crate::runtime::oneshot::oneshot;
-use crate::runtime::{ShardId, spawn};
+use crate::runtime::ShardId;
 use crate::shard::Shard;
 
 /// Rows that are read at a time: each may have a policy of 64 KiB.
@@ -106,19 +105,14 @@ impl ServerOperations {
 
     pub(super) async fn forget_policy(&self, domain: &str) -> Result<Answer, OperationError> {
         let domain = failure::domain(domain)?;
-        let held = self.forgotten_policy.take_in_common().await.map_err(failure::long)?;
+        let held = self.forgotten_policy.take().await.map_err(failure::long)?;
         let name = domain.as_str().to_owned();
         let row = self.on_pool(move |shared| mta_sts::get(&shared.store.reader(), &name).map_err(internal));
         let is_kept = row.await?.is_some();
-        let (tell, done) = oneshot();
-        let (shard, forgotten) = (Rc::clone(&self.shard), domain.clone());
-        // To its end, also when who asked is gone: no shard keeps anything of the domain before.
-        spawn("forget a policy of MTA-STS", async move {
-            let done = forget(&shard, &forgotten).await;
-            drop(held);
-            let _ = tell.send(done);
-        });
-        done.await.unwrap_or_else(|_| Err(stopping()))?;
+        // To its end, whether who asked listens or not: no shard keeps anything of the domain before.
+        let done = forget(&self.shard, &domain).await;
+        drop(held);
+        done?;
         if !is_kept {
             return Err(nothing_kept(&domain));
         }

@@ -1,8 +1,6 @@
 //! What operators see of kept policies of MTA-STS, and that a forgotten one is forgotten by all.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::io::Write as _;
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -253,25 +251,4 @@ fn a_policy_that_waits_to_be_written_is_not_written_behind_its_removal() {
         Box::pin(async move { keep_policy(&shard, &domain(), &row(unix_now())).await })
     });
     assert!(kept().is_some());
-}
-
-/// Otherwise no shard would ever keep a policy of the domain again.
-#[test]
-fn a_policy_is_removed_although_who_asked_for_it_is_gone() {
-    let (engine, now) = (Arc::new(MemoryEngine::new()), unix_now());
-    let server = TestServer::on(Arc::clone(&engine) as _);
-    keep(&server, &[("a.example", row(now + 500))]);
-    let homes = [1, 2].map(|account| AccountId::new(account).unwrap());
-    let holding = Holding::new(&engine);
-    fill(&server, &engine);
-    let mut asks = UnixStream::connect(server.socket()).unwrap();
-    let line = serde_json::to_string(&forget("a.example")).unwrap();
-    asks.write_all(format!("{line}\n").as_bytes()).unwrap();
-    wait_until("both shards know of it", || forget_it(&server, homes) == [true; 2]);
-    drop(asks);
-    // So that the server sees it.
-    std::thread::sleep(Duration::from_millis(100));
-    drop(holding);
-    wait_until("it is removed", || forget_it(&server, homes) == [false; 2]);
-    assert_eq!(mta_sts::get(&server.shared.store.reader(), "a.example").unwrap(), None);
 }

@@ -35,8 +35,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 ///
 /// Long, since the library goes to sleep with tasks that are ready when this time passes between two steps of its own, in
 /// which the thread doesn't have the processor: with 5 ms, one of 18,000 shards that began on a core that 32 threads shared
-/// slept for ever.
-const PREEMPT: Duration = Duration::from_millis(100);
+/// slept for ever. It is longer than a container with little of a processor (`cpu.max`) is mostly stopped for.
+const PREEMPT: Duration = Duration::from_millis(250);
 
 /// Number of a shard, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,7 @@
 //!
 //! What is remembered counts for one [version of the directory](crate::engine::Engine::directory_version), which is taken
 //! before the snapshot that is read: so an answer is never older than the last change that was acknowledged. While a change is
-//! being committed, rows of both sides of it may be answered from.
+//! being made the version is odd, and nothing is remembered: so no answer is made of rows of both sides of it.
 
 use std::collections::HashMap;
 use std::ops::Bound;
@@ -10,17 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::lookup::Directory;
+use super::rows::is_directory_key;
 use crate::engine::{Bytes, EngineError, Row, Rows, Snapshot, Space};
 
 /// What one memory takes at most, with [`OVERHEAD_OCTETS`] for each row. When it is full, all is forgotten.
 const OCTETS_MAX: usize = 1 << 20;
 /// What a row takes besides its key and value.
-const OVERHEAD_OCTETS: usize = 96;
+const OVERHEAD_OCTETS: usize = 160;
 /// Rows of a list that is remembered.
 const LIST_MAX: usize = 32;
 
 /// What is remembered of the directory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Remembered {
     version: u64,
     rows: Learnt,
@@ -34,7 +35,7 @@ impl Remembered {
         version: u64,
         ask: impl FnOnce(&Directory<'_>) -> Result<T, EngineError>,
     ) -> Option<Result<T, EngineError>> {
-        if self.version != version {
+        if self.version != version || !version.is_multiple_of(2) {
             return None;
         }
         let known = Known { rows: &self.rows, lacks: AtomicBool::new(false) };
@@ -47,7 +48,7 @@ impl Remembered {
         if self.version < version {
             *self = Self { version, rows: Learnt::default() };
         }
-        if self.version > version {
+        if self.version > version || !version.is_multiple_of(2) {
             return;
         }
         if self.rows.octets + learnt.octets > OCTETS_MAX {
@@ -60,7 +61,7 @@ impl Remembered {
 }
 
 /// Rows that were read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Learnt {
     rows: HashMap<Box<[u8]>, Option<Bytes>>,
     /// All rows of a prefix.
@@ -73,16 +74,16 @@ impl Learnt {
         let octets = key.len() + value.map_or(0, |value| value.len()) + OVERHEAD_OCTETS;
         // Copied: what was read may be a part of a block, which would stay as long.
         let value = value.map(|value| Bytes::copy_from(value));
-        if self.rows.insert(key.into(), value).is_none() {
-            self.octets += octets;
+        if let Some(before) = self.rows.insert(key.into(), value) {
+            self.octets -= key.len() + before.map_or(0, |before| before.len()) + OVERHEAD_OCTETS;
         }
+        self.octets += octets;
     }
 
     fn put_list(&mut self, prefix: &[u8], rows: Vec<Row>) {
-        let of_row = |(key, value): &Row| key.len() + value.len() + OVERHEAD_OCTETS;
-        let octets = prefix.len() + OVERHEAD_OCTETS + rows.iter().map(of_row).sum::<usize>();
-        if self.lists.insert(prefix.into(), rows).is_none() {
-            self.octets += octets;
+        self.octets += octets_of_list(prefix, &rows);
+        if let Some(before) = self.lists.insert(prefix.into(), rows) {
+            self.octets -= octets_of_list(prefix, &before);
         }
     }
 
@@ -94,6 +95,16 @@ impl Learnt {
             self.put_list(&prefix, rows);
         }
     }
+}
+
+fn octets_of_list(prefix: &[u8], rows: &[Row]) -> usize {
+    let of_row = |(key, value): &Row| key.len() + value.len() + OVERHEAD_OCTETS;
+    prefix.len() + OVERHEAD_OCTETS + rows.iter().map(of_row).sum::<usize>()
+}
+
+/// Whether what is at a key, or below a prefix, is counted by the version of the directory.
+fn is_counted(space: Space, key: &[u8]) -> bool {
+    space == Space::Rows && is_directory_key(key)
 }
 
 /// A snapshot of what is remembered alone.
@@ -154,7 +165,7 @@ impl<'a> Learning<'a> {
 impl Snapshot for Learning<'_> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         let value = self.snapshot.get(space, key)?;
-        if space == Space::Rows {
+        if is_counted(space, key) {
             self.note(|learnt| learnt.put(key, value.as_ref()));
         }
         Ok(value)
@@ -166,7 +177,7 @@ impl Snapshot for Learning<'_> {
 
     fn prefix<'b>(&'b self, space: Space, prefix: &[u8]) -> Rows<'b> {
         let mut rows = self.snapshot.prefix(space, prefix);
-        if space != Space::Rows {
+        if !is_counted(space, prefix) {
             return rows;
         }
         let first: Result<Vec<Row>, EngineError> = rows.by_ref().take(LIST_MAX + 1).collect();
@@ -263,6 +274,45 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_remembered_while_a_change_is_made() {
+        let (engine, mut remembered) = (MemoryEngine::new(), Remembered::default());
+        let version = engine.directory_version();
+        assert!(version.is_multiple_of(2));
+        let ask = |_: &Directory<'_>| Ok(());
+        assert!(remembered.ask(version, ask).is_none(), "nothing was learnt for it");
+        let learn = |remembered: &mut Remembered, version: u64| {
+            let snapshot = engine.snapshot();
+            let learning = Learning::new(&*snapshot);
+            learning.get(Space::Rows, &row(1)).unwrap();
+            remembered.learn(version, learning.learnt());
+        };
+        learn(&mut remembered, version + 1);
+        assert!(remembered.ask(version + 1, ask).is_none());
+        learn(&mut remembered, version + 2);
+        assert!(remembered.ask(version + 2, ask).is_some());
+    }
+
+    #[test]
+    fn what_changes_without_the_version_is_read_each_time() {
+        let (engine, mut remembered) = (MemoryEngine::new(), Remembered::default());
+        let foreign = [&super::super::rows::table(0x34)[..], &[7]].concat();
+        let version = engine.directory_version();
+        let snapshot = engine.snapshot();
+        let learning = Learning::new(&*snapshot);
+        learning.get(Space::Rows, &foreign).unwrap();
+        learning.prefix(Space::Rows, &foreign[..5]).for_each(drop);
+        learning.get(Space::Rows, &row(1)).unwrap();
+        remembered.learn(version, learning.learnt());
+        let get = |key: Vec<u8>| move |directory: &Directory<'_>| directory.snapshot.get(Space::Rows, &key);
+        assert!(remembered.ask(version, get(foreign.clone())).is_none());
+        assert!(remembered.ask(version, get(row(1))).is_some());
+        let list = |directory: &Directory<'_>| {
+            directory.snapshot.prefix(Space::Rows, &foreign[..5]).collect::<Result<Vec<_>, _>>()
+        };
+        assert!(remembered.ask(version, list).is_none());
+    }
+
+    #[test]
     fn short_lists_are_remembered_and_long_ones_are_read_whole() {
         let engine = MemoryEngine::new();
         let list = |remembered: &mut Remembered, below: u8| {
@@ -300,7 +350,10 @@ mod tests {
         }
         for number in 0..2000 {
             get(&engine, &mut remembered, number);
-            assert!(remembered.rows.octets <= OCTETS_MAX, "{}", remembered.rows.octets);
+            let rows = remembered.rows.rows.iter();
+            let held: usize =
+                rows.map(|(key, value)| key.len() + value.as_ref().map_or(0, |value| value.len())).sum();
+            assert!(held + remembered.rows.rows.len() * OVERHEAD_OCTETS <= OCTETS_MAX, "{held}");
         }
         assert!(get(&engine, &mut remembered, 1999).1);
         assert!(!get(&engine, &mut remembered, 0).1);

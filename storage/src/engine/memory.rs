@@ -90,7 +90,7 @@ impl MemoryEngine {
             poisoned: None,
             torn: false,
             incarnation: 1,
-            directory_version: 1,
+            directory_version: 2,
         };
         Self {
             state: Mutex::new(state),
@@ -192,7 +192,7 @@ impl State {
         self.visible = self.disk.clone();
         self.poisoned = None;
         self.incarnation += 1;
-        self.directory_version += 1;
+        self.directory_version += 2;
     }
 
     fn sync(&mut self) {
@@ -249,7 +249,8 @@ impl Engine for MemoryEngine {
             return Ok(());
         }
         state.commits += 1;
-        state.directory_version += u64::from(batch.changes_directory());
+        // Nobody sees it in between: that takes the lock.
+        state.directory_version += 2 * u64::from(batch.changes_directory());
         if let Some(fault) = state.injected() {
             let error = match fault {
                 Fault::Full => EngineError::Full,

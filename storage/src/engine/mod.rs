@@ -78,7 +78,7 @@ pub trait Engine: Send + Sync {
     fn incarnation(&self) -> Incarnation;
 
     /// Grows with each change of the directory, and when the engine is opened again: what is remembered of the directory
-    /// counts for one number. It has grown when the commit of a change returns, and not before the change is seen.
+    /// counts for one number. It is odd from before a change can be seen until it can be, which is before its commit returns.
     fn directory_version(&self) -> u64;
 
     /// Closes and opens again, in-process, after a failed write. Everything that was ever synced is there

@@ -55,6 +55,8 @@ pub fn claim_row(
     if old.claimed || old.held != Held::No {
         return Ok(None);
     }
+    // What comes of the attempt takes it: without that nothing is sent.
+    meta_of(reader, id, &old)?;
     let mut new = old.clone();
     new.claimed = true;
     new.attempts = old.attempts.saturating_add(1);

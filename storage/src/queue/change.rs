@@ -125,15 +125,16 @@ pub struct End {
 pub fn end(reader: &Reader, id: QueueId, chosen: Chosen<'_>, end: &End) -> Result<Changed, StoreError> {
     let Some(old) = entry(reader, id)? else { return Ok(Changed::Gone) };
     let Some(part) = part(reader, id, &old, chosen)? else { return Ok(Changed::Gone) };
-    if old.claimed {
-        return Ok(Changed::Busy);
-    }
     let all = part.is_none();
     let part = match part {
         Some(part) => part,
         None => recipients_of(reader, id, &old).collect::<Result<_, _>>()?,
     };
     let meta = meta_of(reader, id, &old)?;
+    // Only now: what comes of an attempt at a damaged entry can't be written, and it would be busy for ever.
+    if old.claimed {
+        return Ok(Changed::Busy);
+    }
     let mut edit = Edit::default();
     let mut left = old.clone();
     for (number, mut row) in part {

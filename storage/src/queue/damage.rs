@@ -219,15 +219,10 @@ fn can_be_ended(reader: &Reader, id: QueueId) -> Result<Option<()>, StoreError> 
         result: AttemptResult::new(0, 0, None, "", ""),
         retired_until: None,
     };
-    match end(reader, id, Chosen::All, &nothing_said)? {
-        Changed::Gone => return Ok(None),
-        Changed::Done(_) => {}
-        Changed::Busy => {
-            recipients(reader, id).try_for_each(|row| row.map(drop))?;
-            meta(reader, id)?;
-        }
-    }
-    Ok(Some(()))
+    Ok(match end(reader, id, Chosen::All, &nothing_said)? {
+        Changed::Gone => None,
+        Changed::Done(_) | Changed::Busy => Some(()),
+    })
 }
 
 /// Removes the id that leads to an entry, where its row for programs has it.

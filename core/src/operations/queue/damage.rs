@@ -49,7 +49,8 @@ impl ServerOperations {
                 let removed = removed.map_err(troubled)?;
                 changed.entries += removed.entries;
                 changed.recipients += removed.recipients;
-                changed.busy += removed.otherwise;
+                changed.damaged += removed.otherwise.len() as u64;
+                changed.damaged_ids.extend(removed.otherwise);
             }
         }
         Ok(())

@@ -383,7 +383,7 @@ fn a_busy_task_that_yields_lets_timers_and_sockets_through() {
         trips.sort();
         trips[2]
     };
-    // Without the short preempt timer a round trip takes some 100 ms. Some of them may be slow because others use the
+    // If who gives way stayed ready, a round trip would take some 250 ms. Some of them may be slow because others use the
     // machine.
     assert!(once(|number| trips(number) < Duration::from_millis(60)));
 }

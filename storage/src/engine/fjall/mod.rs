@@ -81,7 +81,7 @@ impl FjallEngine {
             live: RwLock::new(Some(Arc::new(live))),
             writer: Mutex::new(writer),
             incarnation: AtomicU64::new(1),
-            directory_version: AtomicU64::new(1),
+            directory_version: AtomicU64::new(2),
             opened,
         })
     }
@@ -204,12 +204,13 @@ impl Engine for FjallEngine {
         // The writer's lock comes first: reopening holds it while it waits for `Live` to be let go.
         let mut writer = self.writer();
         let live = self.live()?;
-        let changes_directory = batch.changes_directory();
-        let written = self.write(&mut writer, &live, batch, durability);
-        if changes_directory {
-            // Also when it failed: whether it is seen then, nobody knows.
-            self.directory_version.fetch_add(1, Ordering::AcqRel);
+        if !batch.changes_directory() {
+            return self.write(&mut writer, &live, batch, durability);
         }
+        // Also where it fails: whether it is seen then, nobody knows.
+        self.directory_version.fetch_add(1, Ordering::AcqRel);
+        let written = self.write(&mut writer, &live, batch, durability);
+        self.directory_version.fetch_add(1, Ordering::AcqRel);
         written
     }
 
@@ -265,6 +266,7 @@ impl Engine for FjallEngine {
         let (live, fresh, _) = open_live(&self.options, JournalPages::WriteAgain)?;
         *writer = fresh;
         self.incarnation.fetch_add(1, Ordering::AcqRel);
+        self.directory_version.fetch_add(1, Ordering::AcqRel);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(live));
         self.directory_version.fetch_add(1, Ordering::AcqRel);
         Ok(())

@@ -217,6 +217,25 @@ fn only_what_is_damaged_is_removed_so() {
 }
 
 #[test]
+fn nothing_is_sent_of_which_no_outcome_could_be_written() {
+    let world = World::new();
+    let [first, second] = ["one", "two"].map(|id| with_id(&world, id));
+    world.claim(second, 1000);
+    for id in [first, second] {
+        world.damage(keys::queue_meta(id));
+    }
+    let claimed = claim(&world.reader(), first, Attempt { now: 1, next: 2 });
+    assert!(claimed.is_err_and(|error| error.is_damage()));
+    let end_it = End {
+        retirement: Retirement::Dropped,
+        result: AttemptResult::new(0, 0, None, "", ""),
+        retired_until: None,
+    };
+    let ended = end(&world.reader(), second, Chosen::All, &end_it);
+    assert!(ended.is_err_and(|error| error.is_damage()), "it would be busy for ever");
+}
+
+#[test]
 fn the_domain_of_a_damaged_entry_is_known_by_what_is_left() {
     let world = World::new();
     let [id] = world.send(&["r@one.example"])[..] else { panic!("one entry") };

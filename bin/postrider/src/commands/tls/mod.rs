@@ -231,6 +231,7 @@ impl Explained {
             "server_reason": self.told.as_ref().err(),
             "sender": told.map(|told| sender::word(&told.sender)),
             "sender_accounts": told.and_then(|told| sender::accounts(&told.sender)),
+            "sender_accounts_more": told.and_then(|told| sender::has_more(&told.sender)),
             "sender_reason": told.and_then(|told| sender::reason(told, self.from.as_ref())),
             "account": told.and_then(|told| told.account.as_ref()),
             "route": told.and_then(|told| told.route.as_ref()),

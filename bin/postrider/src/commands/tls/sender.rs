@@ -26,6 +26,14 @@ pub fn accounts(sender: &DeliverySender) -> Option<&[String]> {
     }
 }
 
+/// Whether there are more than [`accounts`] has.
+pub fn has_more(sender: &DeliverySender) -> Option<bool> {
+    match sender {
+        DeliverySender::Alias { more, .. } => Some(*more),
+        _ => None,
+    }
+}
+
 /// Why no account's routes count, and what to do, where an address was named that isn't one account's.
 pub fn reason(told: &DeliveryDetails, from: Option<&TlsSender>) -> Option<String> {
     let Some(TlsSender::Address(address)) = from else { return None };

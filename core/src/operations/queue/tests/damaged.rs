@@ -241,3 +241,26 @@ fn what_cut_the_removal_off_leaves_it_to_be_done() {
     assert_eq!(engine.commits(), committed + 1);
     server.verify();
 }
+
+#[test]
+fn an_entry_under_way_of_which_no_outcome_can_be_written_is_dropped_too() {
+    let server = start();
+    // More than a list looks at.
+    let to: Vec<String> = (0..102).map(|number| format!("r{number}@one.example")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    let [damaged, sound] = [&to[..], &to[..1]].map(|to| enqueue(&server, "anna", to)[0]);
+    for id in [damaged, sound] {
+        let reader = server.shared.store.reader();
+        let claimed =
+            queue::claim(&reader, id, queue::Attempt { now: 1, next: i64::MAX / 2 }).unwrap().unwrap();
+        server.shared.committer.commit_blocking(claimed.edit.batch, Durability::Synced).unwrap();
+    }
+    damage(&server, &[keys::queue_recipient(damaged, 101)]);
+    assert_eq!(try_to(&server, of(damaged), QueueChange::Drop), came(1, 102, &[]));
+    assert_eq!(row(&server, damaged), None);
+    // One that is sound is left to its attempt.
+    let drop_it = Request::QueueChange { filter: Box::new(of(sound)), change: QueueChange::Drop };
+    let (_, answer) = server.ok(&drop_it);
+    assert!(matches!(answer, Answer::QueueChanged { entries: 0, busy: 1, damaged: 0, .. }), "{answer:?}");
+    server.verify();
+}
