@@ -251,8 +251,7 @@ fn an_entry_under_way_of_which_no_outcome_can_be_written_is_dropped_too() {
     let [damaged, sound] = [&to[..], &to[..1]].map(|to| enqueue(&server, "anna", to)[0]);
     for id in [damaged, sound] {
         let reader = server.shared.store.reader();
-        let claimed =
-            queue::claim(&reader, id, queue::Attempt { now: 1, next: i64::MAX / 2 }).unwrap().unwrap();
+        let claimed = queue::claim(&reader, id, Attempt { now: 1, next: i64::MAX / 2 }).unwrap().unwrap();
         server.shared.committer.commit_blocking(claimed.edit.batch, Durability::Synced).unwrap();
     }
     damage(&server, &[keys::queue_recipient(damaged, 101)]);
