@@ -8,9 +8,9 @@
 use ::fjall::{AbstractTree, Database, Keyspace, PersistMode};
 use std::time::Duration;
 
-/// Memory tables that may wait to be flushed beside the one that is written to, a full one that is just being put among them
-/// counted. The crate itself waits from four on; each takes about twice what it counts of memory.
-const SEALED_MAX: usize = 2;
+/// The crate waits from four memory tables that are to be flushed on. A full one that is just being put among
+/// them is counted here, so that a commit never makes the fourth.
+const SEALED_MAX: usize = 3;
 /// The crate waits from thirty runs in the first level on; flushes that are under way may add some more.
 const RUNS_MAX: usize = 30 - SEALED_MAX - 1;
 /// How often it is looked again.
