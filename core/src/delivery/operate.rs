@@ -392,8 +392,6 @@ fn find(reader: &Reader, filter: &Filter) -> Result<Option<Found>, StoreError> {
     }
     let Some(listed) = page.entries.into_iter().next() else { return Ok(None) };
     let recipients = chosen(reader, &listed)?;
-    // What the sender gets back begins with it.
-    queue::prefix(reader, listed.id)?;
     Ok(Some(Found { listed, recipients }))
 }
 

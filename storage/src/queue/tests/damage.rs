@@ -1,7 +1,7 @@
 use super::*;
 use crate::engine::Space;
 use crate::keys::Key;
-use crate::rows::Held;
+use crate::rows::{Held, Retirement};
 
 impl World {
     /// Overwrites a row.
