@@ -2,14 +2,16 @@
 //!
 //! A message is many small allocations, of which several threads free what others made: with the C library's allocator that
 //! took a seventh of the server's processor time. But mimalloc keeps what a thread had of large ones, and there are some twenty
-//! threads: fetching four messages of 100 MiB at once took 104 to 113 MiB of memory where the C library took 56.
+//! threads: fetching four messages of 100 MiB at once took 104 to 113 MiB of memory where the C library took 56. With both it
+//! takes 73 MiB, and as little processor time as with mimalloc alone.
 #![expect(unsafe_code, reason = "the trait of allocators is unsafe; each call is handed on as it came")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
 use mimalloc::MiMalloc;
 
-/// From this size on, in octets, an allocation is a large one: as a chunk of a message's content is.
+/// From this size on, in octets, an allocation is a large one: as a chunk of a message's content is, or a block of a table.
+/// With 64 KiB the server had some 8 MiB more while it delivered.
 const LARGE: usize = 4 * 1024;
 
 /// Both allocators. Which one has an allocation, its size says.
