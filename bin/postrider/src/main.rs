@@ -19,6 +19,7 @@ use arguments::{Early, Top};
 static ALLOCATOR: allocator::BySize = allocator::BySize;
 
 fn main() -> ExitCode {
+    allocator::keep_little();
     // Read as bytes first: an argument that isn't UTF-8 is a mistake of usage, and no panic.
     let mut words = Vec::new();
     let mut arguments = std::env::args_os();

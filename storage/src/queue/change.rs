@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::attempt::fewer;
 use super::edit::Edit;
 use super::schedule::Scheduled;
-use super::{entry, meta_of, prefix, recipient, recipients_of, retired};
+use super::{EncodedPrefix, entry, meta_of, prefix, recipient, recipients_of, retired};
 use crate::ids::QueueId;
 use crate::keys;
 use crate::reader::Reader;
@@ -98,7 +98,8 @@ pub fn change(
     apply(&mut moved, change);
     let new_id = new_id();
     // One that has an id has one recipient, and is never parted.
-    edit.create(new_id, &moved, &prefix(reader, id)?, meta_of(reader, id, &old)?.as_ref())?;
+    let prefix = EncodedPrefix::of(&prefix(reader, id)?);
+    edit.create(new_id, &moved, &prefix, meta_of(reader, id, &old)?.as_ref())?;
     let mut left = old.clone();
     for (number, (before, row)) in (0..).zip(&part) {
         edit.remove(keys::queue_recipient(id, *before));

@@ -6,6 +6,7 @@
 
 use tracing::{error, info, warn};
 
+use super::EncodedPrefix;
 use super::edit::{Edit, place};
 use super::enqueue::by_domain;
 use crate::engine::{Durability, Space};
@@ -116,6 +117,7 @@ impl Work<'_> {
             recipients.push((number as u32, RecipientV1::decode(&value)?));
         }
         self.messages += 1;
+        let prefix = EncodedPrefix::of(&message.row.prefix);
         let mut parts = by_domain(recipients.into_iter(), |(_, row)| &row.address);
         let Some((domain, last)) = parts.pop() else {
             warn!(id = message.id.0, "a message of the queue had no recipients");
@@ -127,7 +129,7 @@ impl Work<'_> {
             let id = self.store.new_queue_id();
             let row = entry(message, &domain, &recipients);
             self.remove(message.id, &recipients);
-            self.edit.create(id, &row, &message.row.prefix, None)?;
+            self.edit.create(id, &row, &prefix, None)?;
             self.put(id, &recipients)?;
             if self.edit.batch.octets() >= BATCH_OCTETS {
                 self.commit()?;
@@ -136,7 +138,7 @@ impl Work<'_> {
         self.remove(message.id, &last);
         let row = entry(message, &domain, &last);
         // Writes its reference to the content again.
-        self.edit.create(message.id, &row, &message.row.prefix, None)?;
+        self.edit.create(message.id, &row, &prefix, None)?;
         self.put(message.id, &last)
     }
 

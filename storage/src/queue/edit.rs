@@ -8,7 +8,7 @@ use crate::reader::Reader;
 use crate::rows::{FromIdRow, Held, MARK, QueueMeta, QueueRow, RecipientRow};
 use crate::store::{Refusal, StoreError};
 
-use super::{encode_prefix, schedule::domain_hash};
+use super::{EncodedPrefix, schedule::domain_hash};
 
 /// How an edit changes what [`count_some`](super::count_some) counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -53,7 +53,7 @@ impl Edit {
         &mut self,
         id: QueueId,
         row: &QueueRow,
-        prefix: &[u8],
+        prefix: &EncodedPrefix,
         meta: Option<&QueueMeta>,
     ) -> Result<(), StoreError> {
         if let Some(meta) = meta {
@@ -63,7 +63,7 @@ impl Edit {
             }
         }
         self.insert(keys::blob_ref(row.blob, SYSTEM, id.0), MARK);
-        self.insert(keys::queue_prefix(id), encode_prefix(prefix));
+        self.insert(keys::queue_prefix(id), prefix.0.clone());
         self.insert(keys::queue_owner(row.sender, id), MARK);
         self.insert(place(id, row), MARK);
         self.insert(keys::queue(id), encode(row)?);

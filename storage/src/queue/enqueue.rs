@@ -7,7 +7,7 @@ use postrider_proto::smtp::envelope::{Hold, Notify};
 use super::edit::Edit;
 use super::hold::HoldRules;
 use super::schedule::Scheduled;
-use super::{PREFIX_OCTETS_MAX, RECIPIENTS_MAX};
+use super::{EncodedPrefix, PREFIX_OCTETS_MAX, RECIPIENTS_MAX};
 use crate::account::Content;
 use crate::engine::BATCH_OCTETS_MAX;
 use crate::ids::{AccountId, QueueId};
@@ -140,7 +140,7 @@ pub fn enqueue(
     if message.prefix.len() > PREFIX_OCTETS_MAX {
         return Err(Refusal::PrefixTooLong.into());
     }
-    let NewQueued { prefix, recipients, .. } = &message;
+    let (prefix, recipients) = (EncodedPrefix::of(&message.prefix), &message.recipients);
     let mut edit = Edit::default();
     let mut entries = Vec::new();
     let mut base = None;
@@ -172,7 +172,7 @@ pub fn enqueue(
             };
             edit.put(id, number, &row)?;
         }
-        edit.create(id, &row, prefix, meta.as_ref())?;
+        edit.create(id, &row, &prefix, meta.as_ref())?;
         if edit.batch.octets() > ENQUEUE_OCTETS_MAX {
             return Err(Refusal::TooLarge.into());
         }

@@ -35,6 +35,7 @@ pub mod suppression;
 mod walk;
 
 use crate::account::Content;
+use crate::engine::Bytes;
 use crate::ids::QueueId;
 use crate::keys::{self, SYSTEM, table};
 use crate::reader::Reader;
@@ -147,12 +148,16 @@ pub fn content(row: &QueueRow) -> Content {
     Content { blob: row.blob, size: row.size - u64::from(row.prefix_octets) }
 }
 
-/// The value of a QUEUEPREFIX row: its version and the octets.
-pub(crate) fn encode_prefix(prefix: &[u8]) -> Vec<u8> {
-    [&MARK, prefix].concat()
+/// The value of a QUEUEPREFIX row: its version and the octets. The entries of one message share it, up to the tables in memory.
+pub(crate) struct EncodedPrefix(Bytes);
+
+impl EncodedPrefix {
+    pub(crate) fn of(prefix: &[u8]) -> Self {
+        Self([&MARK, prefix].concat().into())
+    }
 }
 
-/// Reads what [`encode_prefix`] wrote.
+/// Reads what [`EncodedPrefix`] has.
 pub(crate) fn decode_prefix(value: &[u8]) -> Result<&[u8], BadRow> {
     const ROW: &str = "QUEUEPREFIX";
     match value.split_first() {
