@@ -48,6 +48,23 @@ fn a_message_becomes_one_entry_for_each_domain() {
 }
 
 #[test]
+fn the_entries_of_a_message_share_its_prefix() {
+    let content = Content { blob: BlobId(1), size: 0 };
+    let mut message = message(content, &["r@one.example", "s@two.example", "t@three.example"]);
+    // Short values are kept in place.
+    message.prefix = vec![b'x'; 100];
+    let mut ids = 0..;
+    let enqueued = enqueue(|| QueueId(ids.next().unwrap()), message, &HoldRules::default()).unwrap();
+    let writes = enqueued.edit.batch.writes();
+    let prefixes: Vec<*const u8> = (enqueued.entries.iter())
+        .map(|entry| keys::queue_prefix(entry.id))
+        .map(|key| writes.iter().find(|write| write.key[..] == key[..]).unwrap().value.as_ref().unwrap())
+        .map(|value| value.as_ptr())
+        .collect();
+    assert_eq!(prefixes, [prefixes[0]; 3]);
+}
+
+#[test]
 fn what_is_too_much_is_refused_and_what_is_not_is_taken() {
     let content = Content { blob: BlobId(1), size: 0 };
     let mut ids = 0..;
