@@ -23,11 +23,11 @@ const MAPPED: libc::c_int = 1024 * 1024;
 #[cfg(target_env = "gnu")]
 const KEPT: libc::c_int = 128 * 1024;
 
-/// Keeps the C library from learning from the first large allocation that is freed that all heaps should keep twice as much: a
-/// million queued messages then took 5 to 10 MiB more. To be called before there are threads.
+/// Fixes both settings, which the C library else changes itself: once a large allocation is freed, every heap keeps twice as much
+/// as that was. A million queued messages then took 5 to 10 MiB more. To be called before there are threads.
 pub fn keep_little() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it sets a number of the C library's allocator; both are valid for the setting that they are given to.
+    // SAFETY: each call sets a number of the C library's allocator, which takes any.
     unsafe {
         // A setting that it doesn't take leaves things as they were.
         let _ = libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
